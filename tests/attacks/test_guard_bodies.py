@@ -189,7 +189,7 @@ async def test_parsed_values_are_charged_in_addition_to_their_bytes_until_their_
     ids=[
         "a prompt of tokens",
         "tokens to embed",
-        "1,000 texts",
+        "1,000 strings",
         "logit_bias",
         "a long chat",
         "tools",
@@ -219,7 +219,7 @@ async def test_ordinary_requests_fit_within_the_limits(made: MakeGuard, tmp_path
 async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
     made: MakeGuard, path: str, around: bytes, unit: bytes
 ) -> None:
-    """For 32,768 numbers (64 KiB) as the input of a response, vLLM took 17 GiB: it reports every error of each number."""
+    """For 32,768 numbers (64 KiB) as a response's input, vLLM took 17 GiB: it reports every error of each number."""
     few, many = (around % (unit * number).rstrip(b",") for number in (MOST_ITEMS - 1, MOST_ITEMS + 1))
     answer = await ask(Guard(nothing, made().gate), path, body=[many])
     assert (answer.status, answer.error) == (413, "request_too_large")

@@ -229,7 +229,7 @@ def test_an_ambiguous_schema_is_refused(written: bytes) -> None:
 
 PERSON = {
     "title": "Person",
-    "description": "Somebody, " * 200,
+    "description": "Somebody, " * 200,  # english: any text of a user
     "type": "object",
     "$defs": {"Address": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 2_000_000}}}},
     "properties": {

@@ -460,12 +460,12 @@ def test_impossible_lengths_are_reported_as_damage(tmp_path: Path, entry: tuple[
         assert told(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
 
 
-@pytest.mark.parametrize("many", ["entries", "long texts", "lists of lists", "tensors"])
+@pytest.mark.parametrize("many", ["entries", "long strings", "lists of lists", "tensors"])
 def test_the_memory_of_a_header_is_bounded(tmp_path: Path, many: str) -> None:
     none, empty = packed(b""), struct.pack("<IQ", UINT32, 0)
     tensors, entries, header = {
         "entries": (0, 1 << 15, (none + struct.pack("<IB", 0, 0)) * (1 << 15)),
-        "long texts": (0, 100, (none + struct.pack("<I", TEXT) + packed(bytes(1 << 16))) * 100),
+        "long strings": (0, 100, (none + struct.pack("<I", TEXT) + packed(bytes(1 << 16))) * 100),
         "lists of lists": (
             *(0, 1),
             none + struct.pack("<IIQ", LIST, LIST, 64) + (struct.pack("<IQ", LIST, 1024) + empty * 1024) * 64,

@@ -33,7 +33,7 @@ from support.programs.settings import activator_settings, operator_settings
 from support.repository import ACCELERATORS, CRDS, POLICIES, ROOT, RUNTIMES, SAMPLES, documents
 
 IDLE = 80 << 20  # bytes of the activator's memory before the first request: 71 MiB by `benchmarks/activator_memory.py`
-BEGUN_CALLS = 120 << 20  # and for calls to KEDA's port by other pods, at most (docs/security.md)
+BEGUN_CALLS = 120 << 20  # the most for calls to KEDA's port by other pods (docs/security.md)
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_installed_twice() -> None:
     assert len(names) == len(set(names))
 
 
-# --- what is built is what is asked for ------------------------------------------------------------------------------
+# --- images ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_images_built_in_this_repository_are_those_that_the_charts_use() -> None:
@@ -185,7 +185,7 @@ def test_the_activators_memory_suffices_for_held_and_pipelined_requests() -> Non
     limit = units.amount(container_of(ACTIVATOR)["resources"]["limits"]["memory"])
     held, sent_ahead = settings().max_bytes, ActivatorsOptions().connections * MOST_UNREAD
     assert held == GlobalLimits().max_bytes
-    assert limit >= 2 * held  # as the help of the flag says
+    assert limit >= 2 * held  # as the help of the flag promises
     assert limit >= IDLE + held + sent_ahead + BEGUN_CALLS
 
 

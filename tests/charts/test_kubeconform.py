@@ -1,6 +1,6 @@
-"""Whatever the values say, the charts make objects that the API server's schemas take: kubeconform, without a cluster.
+"""For all values, the charts render objects that match the API server's schemas: kubeconform, without a cluster.
 
-What the API server itself says of them: tests/cluster/test_charts.py.
+The API server itself checks them in tests/cluster/test_charts.py.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ WITH_PLATFORM = [*ALL, "slipway-platform"]
 
 def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
     for name, each in schema["properties"].items():
-        if "description" in each:  # it describes everything below it, too
+        if "description" in each:  # the description covers everything below it, too
             continue
         if "properties" in each:
             yield from undescribed(each, (*path, name))

@@ -17,7 +17,7 @@ KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 SCALERS = "restricted-scalers.slipway.dev"
 RULES = POLICY["spec"]["validations"]
 NARROW_ENOUGH = {
-    "queueName": "a queue gives no more than its quota",
+    "queueName": "a queue grants no more than its quota",
     "resources": "CPU and memory, which a ResourceQuota bounds",
     "volumeMounts": "in folders where no program looks for code",
     "imagePullSecrets": "for the kubelet only; docs/security.md mentions it",

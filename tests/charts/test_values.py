@@ -114,7 +114,7 @@ def test_the_image_users_are_numeric_so_the_kubelet_sees_that_none_is_root() -> 
     assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
 
 
-# --- what they do ----------------------------------------------------------------------------------------------------
+# --- effects ---------------------------------------------------------------------------------------------------------
 
 
 VERSION = (CHARTS.parent / "VERSION").read_text().strip()

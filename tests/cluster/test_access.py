@@ -1,4 +1,4 @@
-"""Access at zero, on a real cluster: pods of two namespaces ask a model that sleeps, and only who may ask wakes it."""
+"""Access at zero on a real cluster: pods of two namespaces call a sleeping model, and only allowed ones wake it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""All of Slipway as pods: models sleep and wake, and every request is answered, or told why it can't be.
+"""All of Slipway as pods: models sleep and wake, and every request gets a response, or the reason why it can't.
 
-The engine is llama.cpp with the demo model. Texts are compared with each other: the temperature is 0, and requests are
-answered one after the other, since beside others in a batch a text can come out differently.
+The engine is llama.cpp with the demo model. Completions are compared with each other: the temperature is 0, and
+requests are served one after the other, since a completion can differ if it is computed in a batch with others.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Answer:
 
     @property
     def was_held(self) -> bool:
-        """Or at least came through the activator."""
+        """Whether the request was held, or at least went through the activator."""
         return "Slipway-Held-Ms" in self.headers
 
 
 class Client:
-    """Asks the Service as any process of the cluster would, over a new connection each time."""
+    """Sends requests to the Service as any process of the cluster would, each over a new connection."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self._url = session, url
@@ -66,14 +66,14 @@ class Client:
         return found
 
     async def until_direct(self) -> None:
-        """Until an answer comes from a replica itself: kube-proxy hears of it a moment later than we do."""
+        """Until a response comes from a replica directly: kube-proxy learns of it a moment later than we do."""
         await _until(self._is_direct)
 
     async def _is_direct(self) -> bool:
         return not (await self.ask()).was_held
 
     async def is_held(self) -> bool:
-        """Whether a request finds the activator; the network may still lead to a pod that is gone."""
+        """Whether a request reaches the activator; kube-proxy may still route it to a deleted pod."""
         try:
             answer = await self.ask()
         except aiohttp.ClientConnectionError:
@@ -82,7 +82,7 @@ class Client:
         return answer.was_held
 
     async def accepts(self) -> bool:
-        """Whether somebody listens; what is asked is nothing that wakes a model."""
+        """Whether the port accepts connections; this request doesn't wake a model."""
         try:
             async with self._session.options(f"{self._url}", headers={"Expect": "nothing"}):
                 return True
@@ -92,7 +92,7 @@ class Client:
 
 @asynccontextmanager
 async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Client]:
-    """Of the model `gemma`, which is at zero."""
+    """A client of the model `gemma`, which is at zero."""
     await kube.apply(at_zero(**spec))
     await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
     access = FromTheNode(kube, cluster.entered)
@@ -100,11 +100,13 @@ async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Cli
         client = Client(session, await access.url(NAME))
         await _until(client.accepts)
         yield client
-    await kube.delete("llmdeployment", NAME, wait=True)  # or the operator makes anew what goes with the namespace
+    await kube.delete(
+        "llmdeployment", NAME, wait=True
+    )  # otherwise the operator would recreate what is deleted with the namespace
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 60) -> None:
-    """Nobody tells when a node's packet filter changes, so it is tried again and again."""
+    """Polls, since there is no event for a change of kube-proxy's rules on the node."""
     async with asyncio.timeout(timeout):
         while not await holds():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.1)

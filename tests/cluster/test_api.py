@@ -1,4 +1,4 @@
-"""The API server takes what is right, fills in what is left out, and refuses what is wrong in a sentence."""
+"""The API server accepts valid objects, fills in defaults, and refuses invalid objects with a sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """A cluster that knows our types. Most tests only ask what would happen, so they need no namespace of their own."""
+    """A cluster that has our CRDs. Most tests are dry runs, so they need no namespace of their own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installation.install_types(kube))
     return kube
@@ -38,7 +38,7 @@ def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
 
 @pytest.fixture
 def written(api: Kube, kube: Kube) -> Kube:
-    """A namespace of the test's own, for what is really written."""
+    """A namespace of the test's own, for objects that are really stored."""
     return api.within(kube.namespace)
 
 
@@ -60,7 +60,7 @@ def named_by(row: Any) -> str:
     return str(row["it"])
 
 
-# --- what is wrong ---------------------------------------------------------------------------------------------------
+# --- invalid objects -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("refused_llmdeployments"), ids=named_by)
@@ -93,7 +93,7 @@ async def test_kubectl_shows_the_sentence(api: Kube) -> None:
         await api.run("create", "--dry-run=server", "--filename=-", stdin=bad)
 
 
-# --- what is unwise --------------------------------------------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("warned"), ids=named_by)
@@ -106,12 +106,12 @@ def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any)
     assert answer.warnings == [said]
 
 
-# --- what is denied where a namespace asks for it --------------------------------------------------------------------
+# --- restricted namespaces -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def restricted(api: Kube, server: ApiServer) -> Iterator[str]:
-    """Where LLMDeployments of a namespace with the label are asked for."""
+    """The API path of LLMDeployments in a namespace with the label."""
     name = f"restricted-{secrets.token_hex(4)}"
     labels = {"slipway.dev/restricted": "true"}
     asyncio.run(api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
@@ -146,7 +146,7 @@ OTHER_SCALERS: list[Object] = [
 
 
 def scaled_by(trigger: Object) -> Object:
-    """By Slipway's scaler, and by this one as well."""
+    """A ScaledObject with Slipway's scaler and this one."""
     triggers = [{"type": "external-push", "metadata": {"scalerAddress": SCALER}}, {"type": "external", **trigger}]
     spec = {"scaleTargetRef": {"name": "model-predictor"}, "triggers": triggers}
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "model"}, "spec": spec}
@@ -164,7 +164,7 @@ def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     assert server.would_create(there, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
 
-# --- what is right ---------------------------------------------------------------------------------------------------
+# --- valid objects ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", repository.samples(), ids=lambda path: path.stem)
@@ -226,7 +226,7 @@ async def test_an_unknown_field_is_dropped_where_validation_is_off(written: Kube
     assert "minReplica" not in (await written.get("llm", "model"))["spec"]
 
 
-# --- what can't be changed -------------------------------------------------------------------------------------------
+# --- changes that are refused ----------------------------------------------------------------------------------------
 
 PVC = {"model": {"cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"}}}
 TO_ANOTHER_CLASS = (
@@ -274,7 +274,7 @@ async def test_a_change_that_can_be_carried_out_is_accepted(written: Kube, spec:
     await written.patch("llm", "model", {"spec": change})
 
 
-# --- what people see -------------------------------------------------------------------------------------------------
+# --- output of kubectl -----------------------------------------------------------------------------------------------
 
 
 async def test_explain_shows_what_a_field_means(api: Kube) -> None:

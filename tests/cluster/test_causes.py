@@ -1,6 +1,6 @@
-"""Each thing that can go wrong with a model's pods is made to happen, and its cause is read off the cluster.
+"""Each failure of a model's pods is provoked, and its cause is derived from the cluster.
 
-With RECORD_CAUSES=1, what the cluster showed is kept as the fixtures of tests/unit/observing.
+With RECORD_CAUSES=1, the observed objects are stored as the fixtures of tests/unit/observing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from support.cluster import AnyCluster, Kube, WaitedInVainError, observed_snapsh
 from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
-pytestmark = pytest.mark.slow  # test_operator_causes.py has the same in quick, read off a status
+pytestmark = pytest.mark.slow  # test_operator_causes.py has a faster variant, which reads the status
 
 AT_ONCE = 6
-"""Most of them wait for the kubelet's back-off, so that side by side they take a fraction of the time."""
+"""Most tests wait for the kubelet's backoff, so in parallel they take a fraction of the time."""
 
 Outcomes = dict[str, Snapshot | WaitedInVainError]
 
@@ -32,7 +32,7 @@ def outcomes(
     python_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Outcomes:
-    """What came of each provocation that a chosen test asks for, each in a namespace of its own."""
+    """The outcome of each provocation that a selected test needs, each in a namespace of its own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     chosen = [item.callspec.params.get("provocation") for item in request.session.items if hasattr(item, "callspec")]
     return asyncio.run(provoke_all([each for each in POD_FAILURES if each in chosen], kube, python_image))
@@ -53,7 +53,7 @@ async def provoke_all(provocations: list[PodFailure], kube: Kube, image: str) ->
 
 
 async def provoke(provocation: PodFailure, kube: Kube, image: str) -> Snapshot:
-    """The first world off which the cause is read as it should be."""
+    """The first observed snapshot that has the expected cause."""
 
     def is_read_off(world: Snapshot) -> bool:
         cause = main_cause(world)

@@ -1,4 +1,4 @@
-"""What befalls a model's pods from outside (nodes, priorities, registries, KServe), read off the real cluster."""
+"""External causes of a pod's failure (nodes, priorities, registries, KServe), derived from the real cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.faults.pod_failures import ENGINE, LABELS, model
 
 
 def shows(reason: Reason, words: str) -> observed_snapshots.Wanted:
-    """Whether this cause is read off a world."""
+    """Whether a snapshot has this cause."""
 
     def wanted(world: Snapshot) -> bool:
         cause = main_cause(world)
@@ -58,7 +58,7 @@ async def test_a_deleted_node_is_the_cause_of_its_replica(kube: Kube, node: str)
     await observed_snapshots.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
 
 
-# --- put out, or not going -------------------------------------------------------------------------------------------
+# --- eviction and termination ----------------------------------------------------------------------------------------
 
 
 async def test_a_replica_replaced_by_a_pod_of_higher_priority_is_preempted(kube: Kube, cluster: AnyCluster) -> None:
@@ -115,7 +115,7 @@ def is_leaving(pod: Object) -> bool:
 
 @asynccontextmanager
 async def registry(tester: ReachableServer, status: int, text: str) -> AsyncGenerator[str]:
-    """A registry on the node's own loopback, where containerd speaks plain HTTP; it gives this one answer to all."""
+    """A registry on the node's loopback, where containerd uses plain HTTP; it sends this response to every request."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text=text)

@@ -1,4 +1,4 @@
-"""The charts as people use them, on a real cluster, while a model serves: Slipway changes, the model never does."""
+"""The charts as users install them, on a real cluster, while a model serves: Slipway changes, the model never does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOM = 256 << 10  # bytes: a quarter of what a Secret may hold
 
 @dataclass(frozen=True)
 class Serving:
-    """A model with one replica."""
+    """A served model with one replica."""
 
     cluster: Cluster
     kube: Kube
@@ -44,17 +44,17 @@ class Serving:
             url = await access.url("gemma")
             async with session.post(f"{url}/v1/completions", json=BODY) as answer:
                 assert answer.status == 200, await answer.text()
-                assert "Slipway-Held-Ms" not in answer.headers  # straight from the replica
+                assert "Slipway-Held-Ms" not in answer.headers  # directly from the replica
 
     async def lives(self) -> list[tuple[str, int]]:
-        """Its pods, and how often each has begun anew."""
+        """The model's pods, and how often each has restarted."""
         pods = await self.kube.select("pods", "slipway.dev/llmdeployment=gemma")
         return [(pod["metadata"]["uid"], restarts(pod)) for pod in pods]
 
     async def is_looked_after(self) -> None:
-        """By an operator that does what is asked for now."""
+        """Waits until the operator has reconciled a change made now."""
         found = await self.kube.get("llmdeployment", "gemma")
-        other = "12m" if found["spec"]["scaling"].get("idleAfter") == "11m" else "11m"  # which no pod is told
+        other = "12m" if found["spec"]["scaling"].get("idleAfter") == "11m" else "11m"  # which doesn't affect any pod
         await self.kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"idleAfter": other}}})
         await self.kube.wait_for("llmdeployment", "gemma", has_followed, timeout=90)
 
@@ -133,7 +133,7 @@ async def test_a_failed_upgrade_is_rolled_back(serving: Serving, home: Kube) -> 
     await serving.answers()
 
 
-# --- what is refused, and what is taken ------------------------------------------------------------------------------
+# --- refused and accepted values -------------------------------------------------------------------------------------
 
 
 def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: Cluster) -> None:
@@ -147,7 +147,7 @@ def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: C
 async def test_the_api_server_accepts_every_variant_of_the_values(
     operator_pods: Cluster, neighbour_kube: Kube, home: Kube, branch: str
 ) -> None:
-    await home.delete("pod", "slipway-selftest", wait=True)  # of a test before; a pod can't be changed
+    await home.delete("pod", "slipway-selftest", wait=True)  # left by a previous test; a pod is immutable
     await neighbour_kube.apply(*map(objects.definition, (POD_MONITOR, SERVICE_MONITOR)))
     for kind in (POD_MONITOR, SERVICE_MONITOR):
         await neighbour_kube.wait_for_condition("crd", f"{kind.plural}.{kind.group}", "Established")
@@ -157,7 +157,7 @@ async def test_the_api_server_accepts_every_variant_of_the_values(
 
 
 async def test_the_crds_can_be_applied_by_kubectl_alone(operator_pods: Cluster, neighbour_kube: Kube) -> None:
-    """On its own side: it keeps what it has applied in an annotation, which has to have room for it."""
+    """With client-side apply, which stores the applied object in an annotation, whose size is limited."""
     await neighbour_kube.run("apply", f"--filename={ROOT / 'crds'}")
 
 
@@ -181,7 +181,7 @@ async def test_the_self_test_passes_and_leaves_nothing_but_its_log(operator_pods
 @pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
 async def test_the_self_test_reports_what_fails_and_the_remedy(operator_pods: Cluster, home: Kube) -> None:
-    """KEDA is elsewhere than the values say, so that the activator takes it for a stranger."""
+    """KEDA is not in the namespace of the values, so the activator refuses its calls."""
     async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere", replaced=["slipway-activator"]):
         with pytest.raises(Refusal, match="slipway-selftest"):
             await helm(operator_pods, "test", *RELEASE, "--timeout=240s")

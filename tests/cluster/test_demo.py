@@ -1,4 +1,4 @@
-"""What `make demo` does once everything is built: Slipway is installed; a model sleeps, wakes, answers and sleeps."""
+"""What `make demo` does once everything is built: Slipway is installed; a model sleeps, wakes, responds and sleeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
 @pytest.fixture(scope="module")
 def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
-    """The lines that a person sees."""
+    """The lines that the user sees."""
     with redirect_stdout(io.StringIO()) as seen:
         demo.apply(operator_pods, settings.cache, settings.steps)
         operator_pods.run_kubectl(["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SOON])
@@ -48,7 +48,7 @@ def test_the_demo_shows_what_happens_while_the_prompt_is_held(story: list[str]) 
 
 
 def test_both_responses_are_the_same(story: list[str]) -> None:
-    """The one that was held, and the one straight from the replica."""
+    """The response to the held request, and the one directly from the replica."""
     answers = [line for line in story if line.startswith(demo.PROMPT)]
     assert len(answers) == 2
     assert len(set(answers)) == 1

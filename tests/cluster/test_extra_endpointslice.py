@@ -13,7 +13,7 @@ HELD, POD = "held by the tester", "web"
 
 @pytest.fixture
 async def service(kube: Kube, tester: ReachableServer) -> AsyncIterator[str]:
-    """A Service that selects pods which are not there, and has the extra slice."""
+    """A Service whose selector matches no pods, with the extra slice."""
 
     async def hold(_: web.Request) -> web.Response:
         return web.Response(text=HELD)

@@ -1,4 +1,4 @@
-"""Pods that ask for GPUs land where such GPUs seem to be, and run for real where the real node says that it has one."""
+"""Pods that request GPUs land on nodes that simulate them, and really run where the real node advertises one."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ H100, A100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB", "NVIDIA-L4"
 
 @pytest.fixture(autouse=True)
 def gpus(cluster: AnyCluster) -> None:
-    """Only the clusters that the tests make are sure to have these nodes."""
+    """Only clusters that the tests create are guaranteed to have these nodes."""
     cluster.devcluster()
 
 

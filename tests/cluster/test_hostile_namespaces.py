@@ -41,13 +41,13 @@ class Server(http.server.ThreadingHTTPServer):
 Server(("", {PORT}), Answer).serve_forever()
 """
 )
-"""Answers yes to everything, and logs the requests of clients alone: whoever asks whether the tenant's own model is
-ready may hang up after the status line, which is no request."""
+"""Responds with 200 to everything, and logs only POST requests. The readiness poller of the tenant's own model may
+disconnect after the status line, so that error is not logged."""
 
 
 @pytest.fixture
 async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[ModelAtZero]:
-    """A model that sleeps; the namespace beside it is the tenant's."""
+    """A sleeping model; the second namespace is the tenant's."""
     async with model_at_zero(neighbour_kube) as asked:
         yield asked
 
@@ -83,11 +83,11 @@ async def test_a_tenants_pod_gets_no_data_on_kedas_port_whatever_its_labels_are(
     assert await answers_of_kedas_port(between, labels) == ["PERMISSION_DENIED"] * len(CALLS)
 
 
-# --- what a tenant makes ---------------------------------------------------------------------------------------------
+# --- a tenant's objects ----------------------------------------------------------------------------------------------
 
 
 def claims(*, port: int, activator: str) -> tuple[Object, ...]:
-    """All that could stand for a claim on a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
+    """All objects that could claim a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
     told = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
     service = objects.service(TRAP, selector=LABELS, target_port=PORT) | told
     slice_of_it: Object = {
@@ -104,15 +104,15 @@ def claims(*, port: int, activator: str) -> tuple[Object, ...]:
 
 
 def not_renderable() -> Object:
-    """The operator makes nothing for it, so that it puts nothing right of what the tenant makes."""
+    """The operator renders nothing for this deployment, so it doesn't repair the tenant's objects."""
     return llmdeployment(TRAP, {"model": {"uri": "pvc://none/"}, "engine": {"name": "nope"}})
 
 
-# --- Slipway's own ---------------------------------------------------------------------------------------------------
+# --- Slipway's pods --------------------------------------------------------------------------------------------------
 
 
 async def restart_activators(home: Kube) -> None:
-    """All at once: at a start, whoever binds a port first would have it."""
+    """Deletes all at once: at a start, a forged claim could be read before the real one."""
     before = {pod["metadata"]["uid"] for pod in await home.select("pods", ACTIVATORS)}
     await home.run("delete", "pods", f"--selector={ACTIVATORS}", "--grace-period=1")
 
@@ -124,7 +124,7 @@ async def restart_activators(home: Kube) -> None:
 
 
 async def answers_of_kedas_port(between: ModelAtZero, labels: dict[str, str]) -> list[str]:
-    """To a pod of the tenant's: the names of the errors, or what it is told."""
+    """What a pod of the tenant's receives: the names of the errors, or the responses."""
     program = f"""
 import grpc, json
 from slipway.activator.keda._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc

@@ -8,7 +8,7 @@ import pytest
 from support.cluster import AnyCluster, Kube, Neighbour, host
 from support.cluster.pods import run_python
 
-NOWHERE = ("192.0.2.1", 80)  # kept for documentation: no machine has it
+NOWHERE = ("192.0.2.1", 80)  # reserved for documentation: no machine has it
 PUBLIC_DNS = ("8.8.8.8", 53)
 NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 CONNECT = """
@@ -23,7 +23,7 @@ for address in {addresses!r}:
 
 
 def addresses_of_host() -> list[tuple[str, int]]:
-    """Those of this machine that others could reach."""
+    """The addresses of this machine that others could reach."""
     said = host.network()["ip -oneline address"]
     fields = [line.split() for line in said.splitlines()]
     return [(field[3].split("/")[0], 22) for field in fields if field[2] == "inet" and field[1] != "lo"]
@@ -35,7 +35,7 @@ def outside() -> list[tuple[str, int]]:
 
 @pytest.fixture(autouse=True)
 def embedded(cluster: AnyCluster) -> None:
-    """Other clusters make no such promise."""
+    """Other clusters aren't isolated."""
     cluster.devcluster()
 
 

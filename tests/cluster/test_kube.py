@@ -1,4 +1,4 @@
-"""slipway.kube on a real API server: applying, watching, leading, and what survives when its parts fail."""
+"""slipway.kube on a real API server: apply, watches, leader election, and their recovery when parts fail."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ async def client(cluster: AnyCluster) -> AsyncGenerator[KubeClient]:
         yield client
 
 
-# --- applying --------------------------------------------------------------------------------------------------------
+# --- apply -----------------------------------------------------------------------------------------------------------
 
 
 async def test_applying_the_same_again_changes_nothing(client: KubeClient, namespace: str) -> None:
@@ -90,7 +90,7 @@ async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: 
 
 async def test_deleting_spares_a_successor_and_a_changed_object(client: KubeClient, namespace: str) -> None:
     seen = await client.apply(config_map(namespace))
-    for another in {"uid": "that of another one"}, {"resourceVersion": "1"}:
+    for another in {"uid": "another one's"}, {"resourceVersion": "1"}:
         with pytest.raises(ConflictError):
             await client.delete(CONFIG_MAP, "a", namespace, only={"metadata": seen["metadata"] | another})
     assert await client.find(CONFIG_MAP, "a", namespace)
@@ -107,17 +107,17 @@ async def test_a_repeated_event_is_written_once_in_a_while(client: KubeClient, k
     assert (event["reason"], event["note"], event["regarding"]["name"]) == ("Waking", "a request came in", "a")
 
 
-# --- watching --------------------------------------------------------------------------------------------------------
+# --- watches ---------------------------------------------------------------------------------------------------------
 
 
 class Followed:
-    """Kinds that are watched, and the keys that were told."""
+    """The watched kinds, and the keys that were delivered."""
 
     def __init__(self, watching: Watching[str], keys: list[str]) -> None:
         self.watching, self.store, self.keys = watching, watching.store, keys
 
     async def until(self, holds: Callable[[], object], *, within: float = 20) -> float:
-        """The seconds until it holds. The store tells nobody when it changes, so it is asked again and again."""
+        """The seconds until the condition holds. The store has no event for changes, so it is polled."""
         began = time.monotonic()
         async with asyncio.timeout(within):
             while not holds():  # noqa: ASYNC110
@@ -146,7 +146,7 @@ async def following(client: KubeClient, *followed: Kind) -> AsyncGenerator[Follo
     finally:
         task.cancel()
         await asyncio.wait([task])
-        assert task.cancelled(), f"watching ended by itself: {task.exception()!r}"
+        assert task.cancelled(), f"the watch ended on its own: {task.exception()!r}"
 
 
 async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
@@ -167,7 +167,9 @@ async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: A
     async with following(client, CONFIG_MAP) as followed:
         changed = await client.apply(config_map(namespace, x="2"))
         await followed.until(lambda: (followed.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
-    assert await client.get(CONFIG_MAP, "a", namespace) == changed  # its version, managers, annotations and finalizers
+    assert (
+        await client.get(CONFIG_MAP, "a", namespace) == changed
+    )  # with its resourceVersion, managers, annotations and finalizers
 
 
 async def test_a_kind_that_appears_and_disappears_is_watched_without_a_restart(
@@ -220,14 +222,14 @@ async def test_watches_continue_after_etcd_hung(neighbour: Neighbour, neighbour_
         await followed.until_has(CONFIG_MAP, "after", namespace, within=10)
 
 
-# --- leading ---------------------------------------------------------------------------------------------------------
+# --- leader election -------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def two_replicas(
     cluster: AnyCluster, namespace: str
 ) -> AsyncGenerator[tuple[lease_candidate.LeaseCandidate, lease_candidate.LeaseCandidate]]:
-    """The first leads."""
+    """Two replicas, of which the first is the leader."""
     kubeconfig = cluster.kubeconfig
     if kubeconfig is None:
         pytest.skip("the replicas need the path of a kubeconfig")
@@ -264,7 +266,7 @@ async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cl
 
 @asynccontextmanager
 async def writers_seen(kube: Kube) -> AsyncGenerator[set[str]]:
-    """Who writes while the block lasts, from the first write of `b` on."""
+    """Records which replica writes during the block, from the first write of `b` on."""
     writers, has_begun = set[str](), asyncio.Event()
 
     async def watch() -> None:

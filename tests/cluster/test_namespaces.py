@@ -1,4 +1,4 @@
-"""A node exists only as long as somebody can find it again."""
+"""A node ends unless it is recorded, so that `down` can always find it."""
 
 import os
 import signal

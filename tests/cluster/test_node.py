@@ -1,4 +1,4 @@
-"""The node is Ready, finds names, and runs on when one of its parts doesn't."""
+"""The node is Ready, resolves names, and keeps working when one of its programs doesn't."""
 
 from slipway_devcluster.addresses import API_SERVICE_IP
 from support.builders import objects
@@ -44,7 +44,7 @@ async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster
 
 
 async def test_external_names_are_unknown_immediately(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
-    cluster.devcluster()  # other clusters may reach the outside
+    cluster.devcluster()  # other clusters may have access to the internet
     assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
 
 

@@ -1,4 +1,4 @@
-"""Whose is what: things of others are never touched, things that were left behind on purpose are taken over."""
+"""Ownership: objects of others are never touched, and objects that were orphaned on purpose are adopted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network_policy(name: str) -> Object:
 
 
 def of_others() -> dict[str, Object]:
-    """One of each kind, by the deployment that wants its name."""
+    """One object of each kind, by the deployment that would have a child of its name."""
     by_hand = objects.service("by-hand", selector={"app": "shop"})
     by_helm = network_policy("by-helm")
     by_helm["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}

@@ -1,4 +1,4 @@
-"""`autoscaler: HPA`: a HorizontalPodAutoscaler of our own, and the controller that acts on it."""
+"""`autoscaler: HPA`: the HorizontalPodAutoscaler that Slipway creates, and the controller that acts on it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks(kube
 async def test_replicas_follow_the_requests_in_flight(
     kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ReachableServer
 ) -> None:
-    """llama.cpp with the demo model; each request asks for more than it can write while the test lasts."""
+    """llama.cpp with the demo model; each request asks for more tokens than can be generated during the test."""
     by_requests = BY_HPA | {"maxReplicas": 2, "target": {"inFlight": 1}}
     async with served(kube, tester):
         await settled(kube, gemma(min_replicas=1, scaling=by_requests), "Serving", timeout=120)
@@ -74,7 +74,7 @@ async def test_replicas_follow_the_requests_in_flight(
 
 @asynccontextmanager
 async def asking(session: aiohttp.ClientSession, url: str, *, at_a_time: int) -> AsyncIterator[None]:
-    """So many requests at any time, whatever becomes of each."""
+    """Keeps this many requests in flight, whatever the outcome of each."""
 
     async def keep_asking() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""A bug that one object meets stops that object alone, and everybody can read what it was."""
+"""A bug that one object triggers stops only that object, and its status and events show the error."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_o
         assert await events(kube, "poison") == [("Warning", "InternalError")]
         slipway.says("Traceback", within=5)
         assert slipway.get("/livez")[0] == slipway.get("/readyz")[0] == 200
-    with operator.running(cluster.kubeconfig):  # the next version, without the bug
+    with operator.running(cluster.kubeconfig):  # the next version, which doesn't have the bug
         await kube.wait_for("inferenceservice", "poison", lambda _: True)

@@ -1,4 +1,4 @@
-"""Each thing that can go wrong with a model is made to happen, and what its status and its events tell is read."""
+"""Each failure of a model is provoked, and its status and its events are read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.faults.model_failures import MODEL_FAILURES, SAYS_OF_SOURCE, USUAL,
 EVENTS = "events.v1.events.k8s.io"
 NO_MODEL = Path("/srv")
 AT_ONCE = 10
-"""Most of them wait, for the kubelet or for time to pass, so that side by side they take a fraction of the time."""
+"""Most tests wait for the kubelet or for time to pass, so in parallel they take a fraction of the time."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ Outcomes = dict[str, Outcome | WaitedInVainError]
 
 @pytest.fixture(scope="module")
 def downloader(cluster: AnyCluster, installed_cluster: Kube, python_image: str) -> Iterator[None]:
-    """In the place of KServe's storage initializer."""
+    """Replaces KServe's storage initializer."""
     cluster.devcluster()
     kind, name = "clusterstoragecontainer", "default"
     before = asyncio.run(installed_cluster.get(kind, name))["spec"]["container"]
@@ -55,7 +55,7 @@ def downloader(cluster: AnyCluster, installed_cluster: Kube, python_image: str) 
 def outcomes(
     request: pytest.FixtureRequest, slipway: Operator, installed_cluster: Kube, downloader: None, python_image: str
 ) -> Outcomes:
-    """What came of each trouble that a chosen test asks for, each in a namespace of its own."""
+    """The outcome of each failure that a selected test needs, each in a namespace of its own."""
     chosen = [item.callspec.params.get("trouble") for item in request.session.items if hasattr(item, "callspec")]
     return asyncio.run(make_all([each for each in MODEL_FAILURES if each in chosen], installed_cluster, python_image))
 
@@ -75,14 +75,14 @@ async def make_all(troubles: list[ModelFailure], kube: Kube, image: str) -> Outc
 
 
 async def make(trouble: ModelFailure, kube: Kube, image: str) -> Outcome:
-    """The first status, and the first event, that tell the cause."""
+    """The first status and the first event that name the cause."""
     await kube.apply(*trouble.objects(image))
     deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
     return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble)))
 
 
 def tells(trouble: ModelFailure) -> Predicate:
-    """Whether the message names the cause, and the state is the one in which it is left."""
+    """Whether the message names the cause, and the state is the final one."""
 
     def tells(thing: Object) -> bool:
         message = str(current_status(thing).get("message", ""))
@@ -114,7 +114,7 @@ of_each_trouble = pytest.mark.parametrize(
 
 @of_each_trouble
 def test_the_status_names_the_cause(outcomes: Outcomes, trouble: ModelFailure) -> None:
-    """Not ready, for this reason; and going on by itself only if waiting helps."""
+    """Not ready for this reason, and progressing only if waiting helps."""
     said = conditions(outcome_of(trouble, outcomes).deployment)
     assert said["Ready"] == ("False", trouble.reason)
     assert said["ModelLoaded"] == ("False", trouble.reason)
@@ -133,7 +133,7 @@ def test_the_cause_is_a_warning_event(outcomes: Outcomes, trouble: ModelFailure)
 async def test_a_lasting_failure_is_written_once(
     slipway: Operator, kube: Kube, weights: None, python_image: str
 ) -> None:
-    """Though the kubelet tries again and again, and says so in other words each time."""
+    """Though the kubelet retries, and reports it in other words each time."""
     trouble = next(each for each in MODEL_FAILURES if each.name == "image-not-pulled")
     version = (await make(trouble, kube, python_image)).deployment["metadata"]["resourceVersion"]
     await kube.wait_for_any("events", "", tries_again)
@@ -144,11 +144,11 @@ def tries_again(event: Object) -> bool:
     return bool(event["reason"] == "Pulling" and event.get("count", 1) > 1)
 
 
-# --- a node that is lost ---------------------------------------------------------------------------------------------
+# --- lost nodes ------------------------------------------------------------------------------------------------------
 
 
 async def serving_on(kube: Kube, node: str) -> None:
-    """As far as it can on a node that nobody runs: its pod is there."""
+    """Serving as far as possible on a node that has no kubelet: the pod exists."""
     place = {"nodeSelector": {"is": node}, "tolerations": ANYWHERE}
     await kube.apply(own_runtime(), on_own_engine(pod=place))
     await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)

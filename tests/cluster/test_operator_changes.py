@@ -1,4 +1,4 @@
-"""Which changes reach the pods of a model, and which do not; tests/unit/operator/rendering/test_changes.py has all."""
+"""Which changes reach the pods of a model; tests/unit/operator/rendering/test_changes.py covers all of them."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ async def template(kube: Kube) -> Object:
 
 
 async def pod_uids(kube: Kube) -> set[str]:
-    """Those that aren't on their way out."""
+    """The pods that aren't being deleted."""
     pods = await kube.select("pods", OURS)
     return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}

@@ -1,4 +1,4 @@
-"""What is deleted goes with all that was made for it, whatever else is down, and nothing of it comes back."""
+"""A deployment is deleted with all its children, whatever else is down, and none of them reappears."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def is_named(thing: Object) -> bool:
 async def test_without_kserve_the_deployment_is_deleted_immediately_and_the_rest_when_kserve_is_back(
     cluster: AnyCluster, slipway: Operator, kube: Kube
 ) -> None:
-    cluster.devcluster()  # where others use KServe, it is not switched off
+    cluster.devcluster()  # KServe isn't stopped in a cluster that others use
     await settled(kube, at_zero())
     async with without_kserve(kube.within("kserve")):
         await kube.run("delete", "llmdeployment", NAME, "--timeout=5s")
         await kube.wait_gone("service", NAME)
-        assert set(await children(kube)) == {"inferenceservice"}  # KServe's own finalizer holds it
+        assert set(await children(kube)) == {"inferenceservice"}  # KServe's own finalizer keeps it
     await all_is_gone(kube)
 
 

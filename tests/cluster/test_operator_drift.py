@@ -1,4 +1,4 @@
-"""What is changed or deleted by hand is put right; what isn't ours is left alone, and nobody is fought for ever."""
+"""Manual changes and deletions are repaired; fields of others are left alone, and no manager is fought forever."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_managed_field_that_is_changed_is_repaired(kube: Kube, kind: str
 
 
 def is_later(thing: Object, before: Object) -> bool:
-    """Both the change and the repair are writes."""
+    """Waits for two writes: the change and the repair."""
     return int(thing["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
 
 

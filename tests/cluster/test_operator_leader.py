@@ -1,4 +1,4 @@
-"""Two replicas of the operator: one works, the other takes over, and nothing is done twice."""
+"""Two replicas of the operator: one leads, the other takes over, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.usefixtures("installed_cluster")
 
 @contextmanager
 def two_replicas(cluster: AnyCluster) -> Iterator[tuple[Operator, Operator]]:
-    """The first leads; the caches of both are filled."""
+    """Two replicas, of which the first is the leader; the caches of both are filled."""
     with operator.running(cluster.kubeconfig) as leader, operator.started(cluster.kubeconfig) as standby:
         standby.is_ready()
         yield leader, standby
 
 
 async def leads_after(standby: Operator, number: signal.Signals, leader: Operator) -> float:
-    """The seconds that it took, from the signal to the other one."""
+    """The seconds from the signal until the other replica leads."""
     began = time.monotonic()
     leader.send(number)
     await asyncio.to_thread(standby.leads)
@@ -76,7 +76,7 @@ async def test_the_standby_writes_nothing_while_the_leader_works(cluster: AnyClu
 
 
 async def test_on_sigterm_the_operator_finishes_writes_in_flight(cluster: AnyCluster, kube: Kube) -> None:
-    """What it has begun is whole; the rest is the next one's. (Watches are cut: they have nothing to finish.)"""
+    """It completes what it has started; the next leader does the rest. (Watches are cut off: nothing is lost.)"""
     with operator.running(cluster.kubeconfig) as slipway:
         await asyncio.gather(*(kube.apply(at_zero(f"model-{number}")) for number in range(4)))
         await kube.wait_for("service", "model-0", lambda _: True)

@@ -1,4 +1,4 @@
-"""An LLMDeployment with the real operator: what is made for it, what it says of itself, and that nothing is in vain."""
+"""An LLMDeployment with the real operator: its children, its status, and no unnecessary writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.cluster.services import reachable
 from support.load.completions import complete
 from support.programs import operator
 
-# --- what is made ----------------------------------------------------------------------------------------------------
+# --- children and status ---------------------------------------------------------------------------------------------
 
 
 async def test_every_child_of_a_deployment_is_owned_by_it(slipway: Operator, kube: Kube) -> None:
@@ -63,13 +63,13 @@ async def test_each_change_of_state_is_an_event_once(slipway: Operator, kube: Ku
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"minReplicas": 0}}})
-    await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does it
+    await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does
     await until_settled(kube, state="Idle")
-    told = await events(kube)  # a warning may come in between, where the kubelet is slow
+    told = await events(kube)  # there may be a warning in between if the kubelet is slow
     assert [reason for type_, reason in told if type_ == "Normal"] == ["Waking", "Serving", "Idle"]
 
 
-# --- what is not written ---------------------------------------------------------------------------------------------
+# --- unnecessary writes ----------------------------------------------------------------------------------------------
 
 
 async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: Operator, kube: Kube) -> None:
@@ -87,7 +87,7 @@ async def test_a_reconcile_that_finds_nothing_new_writes_nothing(slipway: Operat
     await until_alone(kube)
     before, writes, looks = await versions(kube), slipway.writes(), slipway.reconciles()
     await kube.patch("acceleratorprofile", "cpu", {"metadata": {"annotations": {"looked-at-for": kube.namespace}}})
-    slipway.until(lambda: slipway.reconciles() > looks)  # a profile concerns all deployments
+    slipway.until(lambda: slipway.reconciles() > looks)  # a profile affects all deployments
     await kube.never("llmdeployments", has_changed(before), seconds=1)
     assert await versions(kube) == before
     assert slipway.writes() == writes
@@ -102,7 +102,7 @@ async def test_a_new_leader_changes_nothing_where_nothing_differs(
     before, pods = await versions(kube), await uids(kube, "pods")
     slipway.end()
     with operator.running(cluster.kubeconfig) as successor:
-        # It knows nothing of what was applied before.
+        # it has no record of what was applied before
         successor.until(lambda: successor.writes().get(("apply", "InferenceService")))
         await kube.never("llmdeployments", has_changed(before), seconds=1)
         assert ("apply-status", "LLMDeployment") not in successor.writes()

@@ -1,4 +1,4 @@
-"""What is missing is a condition, and is picked up when it appears, without a restart."""
+"""A missing object or kind is a condition, and is used when it appears, without a restart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.cluster import (
 from support.cluster.llmdeployments import message
 from support.programs import operator
 
-# --- what somebody has yet to write ----------------------------------------------------------------------------------
+# --- missing objects -------------------------------------------------------------------------------------------------
 
 
 async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
@@ -57,7 +57,7 @@ async def test_a_missing_profile_is_waited_for(slipway: Operator, kube: Kube) ->
 async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     slipway: Operator, kube: Kube, weights: None
 ) -> None:
-    """Its status says so, and what was made stays as it is."""
+    """Its status reports this, and its children stay unchanged."""
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     before = await children(kube)
@@ -72,22 +72,22 @@ async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     await until_settled(kube, state="Serving")
 
 
-# --- kinds that others bring along -----------------------------------------------------------------------------------
+# --- missing kinds ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator of a cluster whose kinds may come and go."""
+    """The operator of a cluster whose kinds may be installed and removed."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
-    asyncio.run(installation.install(kube, "of no use here"))
+    asyncio.run(installation.install(kube, "not needed here"))
     with operator.running(neighbour.cluster.kubeconfig) as slipway:
         yield slipway
 
 
 @asynccontextmanager
 async def without(kube: Kube, kind: Kind) -> AsyncGenerator[Object]:
-    """Yields its definition, for the block to put back; at the end it is there in any case."""
+    """Removes a CRD and yields it, for the block to apply again; at the end it exists in any case."""
     name = f"{kind.plural}.{kind.group}"
     found = await kube.get("customresourcedefinition", name)
     definition = {part: found[part] for part in ("apiVersion", "kind", "spec")} | {
@@ -103,7 +103,7 @@ async def without(kube: Kube, kind: Kind) -> AsyncGenerator[Object]:
 
 
 async def make(kube: Kube, definition: Object) -> None:
-    """Created, not applied: others own its fields."""
+    """Creates it instead of applying it: others own its fields."""
     try:
         await kube.get("customresourcedefinition", definition["metadata"]["name"])
     except Exception:
@@ -157,12 +157,12 @@ async def test_a_pod_monitor_is_created_as_soon_as_the_cluster_has_the_kind(
         await kube.delete("customresourcedefinition", name, wait=True)
 
 
-# --- an object that no version of the definitions would have let in --------------------------------------------------
+# --- objects that no version of the CRDs would admit -----------------------------------------------------------------
 
 
 @pytest.fixture
 async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
-    """A cluster that takes any spec."""
+    """A cluster that accepts any spec."""
     strict = await neighbour_kube.get("customresourcedefinition", installation.DEFINITIONS[0])
     await neighbour_kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
     yield neighbour_kube
@@ -180,7 +180,7 @@ async def test_an_unreadable_object_is_reported_and_the_others_continue(beside: 
 
 
 async def test_a_refusal_by_kserve_is_reported_with_kserves_message(beside: Operator, lenient: Kube) -> None:
-    """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
+    """The CRD refuses all of this, so only a lenient one lets it get this far."""
     await until_it_takes(lenient, at_zero(scaling={"minReplicas": 3, "maxReplicas": 2}))
     words = "'MinReplicas' cannot be greater than MaxReplicas"
     stalled = await lenient.wait_for("llmdeployment", NAME, is_stalled("AdmissionDenied", words))
@@ -190,7 +190,7 @@ async def test_a_refusal_by_kserve_is_reported_with_kserves_message(beside: Oper
 
 
 def relaxed(definition: Object) -> Object:
-    """The same, for a spec that says anything."""
+    """The same CRD, but accepting any spec."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     found: Object = json.loads(json.dumps(definition))
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -200,7 +200,7 @@ def relaxed(definition: Object) -> Object:
 
 
 async def until_it_takes(kube: Kube, thing: Object) -> None:
-    """A changed definition counts a moment later, and nobody tells when."""
+    """A changed CRD takes effect a moment later, and there is no event for it."""
     async with asyncio.timeout(20):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the operator can't do without is broken: the objects that wait for it say so within seconds, and heal."""
+"""A required component fails: the objects that depend on it report it within seconds, and recover."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _ours(cluster: AnyCluster) -> None:
 
 
 def because_of(reason: str, words: str = "") -> Predicate:
-    """Not ready for this reason, and without anybody's help ready again when that has passed."""
+    """Not ready for this reason."""
 
     def is_so(thing: Object) -> bool:
         said = conditions(thing)
@@ -49,12 +49,12 @@ def because_of(reason: str, words: str = "") -> Predicate:
 
 
 Change = Callable[[Object], Object]
-"""From the spec of a Deployment, what is to be changed of it."""
+"""Computes the change of a Deployment's spec from its spec."""
 
 
 @asynccontextmanager
 async def broken(kube: Kube, where: tuple[str, str], change: Change) -> AsyncGenerator[None]:
-    """Its Deployment is changed like this, and in the end as it was, and available."""
+    """Changes the component's Deployment during the block; afterwards it is as before, and available."""
     namespace, name = where
     arguments = ("--namespace", namespace, "deployment", name)
     before = json.loads(await kube.run("get", *arguments, "--output=json"))["spec"]
@@ -72,7 +72,7 @@ def without_replicas(_: Object) -> Object:
 
 
 def that_ends(before: Object) -> Object:
-    """It is told something that it doesn't know; none of the ones before stays beside it."""
+    """Passes an unknown flag; no pod of the previous version keeps running."""
     [container] = before["template"]["spec"]["containers"]
     broken = {**container, "args": ["--no-such-flag"]}
     strategy = {"type": "Recreate", "rollingUpdate": None}
@@ -110,7 +110,7 @@ async def test_a_crash_looping_kserve_is_reported_with_the_state_of_its_pods(sli
 
 
 def activator_at(address: str, port: int) -> list[Object]:
-    """The activator's Service, and its slice as if its only replica were there: with one, KEDA is asked to scale."""
+    """The activator's Service, and its slice as if its only replica were here: with one, KEDA is used for scaling."""
     service = {"metadata": {"name": ACTIVATOR_SERVICE}, "spec": {"ports": [{"name": "scaler", "port": 9090}]}}
     labels = {ACTIVATOR_LABEL: ACTIVATOR_SERVICE, SERVICE_LABEL: ACTIVATOR_SERVICE}
     endpoints = {
@@ -132,7 +132,7 @@ async def at_home(kube: Kube, command: str, things: list[Object]) -> None:
 
 @asynccontextmanager
 async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
-    """There KEDA asks, until the end."""
+    """The address that KEDA calls, until the end of the test."""
     things = activator_at(address, port)
     await at_home(kube, "apply", things)
     try:
@@ -143,7 +143,7 @@ async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def answering(tester: ReachableServer, namespace: str) -> AsyncGenerator[int]:
-    """The port at which KEDA is told that nobody wants the model."""
+    """The port of a scaler that reports no demand to KEDA."""
     demand = Demand()
     demand.report(ModelKey(namespace, NAME), ModelDemand(active=False, waiting=0, target_per_replica=1))
     async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as own_port, tester.relay(own_port) as port:
@@ -173,7 +173,7 @@ async def test_a_model_at_zero_reports_that_keda_is_down_and_recovers_when_it_is
 CAN_NOT_ASK = because_of(
     "ScalerUnavailable", f"KEDA can't reach the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which"
 )
-NOBODY_LISTENS = 1  # a port
+NOBODY_LISTENS = 1  # a port without a listener
 
 
 @pytest.mark.slow

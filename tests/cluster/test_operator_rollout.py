@@ -1,6 +1,6 @@
-"""A new version starts beside the old one where there is room, and in its place where there is none.
+"""A new version starts next to the old one where there is a spare GPU, and otherwise after the old one has stopped.
 
-The nodes with GPUs are look-alikes, on which pods only seem to run: here it is about places alone.
+The nodes with GPUs are simulated, and pods only seem to run on them: only scheduling is tested here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SURGES = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavaila
 
 @pytest.fixture(autouse=True)
 def gpus(cluster: AnyCluster) -> None:
-    """Only the clusters that the tests make are sure to have these nodes: one with two H100, one with one A100."""
+    """Only clusters that the tests create are guaranteed to have these nodes: one with two H100, one with one A100."""
     cluster.devcluster()
 
 

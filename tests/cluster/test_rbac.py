@@ -1,4 +1,4 @@
-"""Slipway as pods, with its own rights: they suffice for all that it does, and it uses every one of them."""
+"""Slipway as pods, with its own RBAC rights: they suffice for all that it does, and it uses each of them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ LEFT = {
     "inferenceservice": "gemma",
 }
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
-"""No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
+"""No request is logged for it: the API server checks this right when a child names its owner."""
 
 KEYS = Right("get", "", "secrets")
-"""It has that where the owner of a Secret gives it, which other tests do (manifests/samples/keys-at-zero.yaml)."""
+"""The owner of a Secret grants this right, as other tests do (manifests/samples/keys-at-zero.yaml)."""
 
 
 @pytest.fixture(scope="module")
 def began() -> str:
-    """Other tests uninstall Slipway, and with its rights gone, its last requests are refused."""
+    """Other tests uninstall Slipway, and without its rights, its last requests are refused."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @pytest.fixture(scope="module")
 def asked(operator_pods: Cluster, began: str, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
-    """What the operator asked of the API server while it did everything that it can do."""
+    """The operator's requests to the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     asyncio.run(everything(operator_pods, Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
     return audit.requests(operator_pods.layout.audit_log, OPERATOR)
@@ -55,7 +55,7 @@ def roles(program: str) -> list[Object]:
 async def everything(cluster: Cluster, whole: Kube) -> None:
     await whole.apply(objects.definition(POD_MONITOR))
     home = whole.within("slipway-system")
-    await make_it_elect_anew(home)
+    await force_an_election(home)
     await make_it_tidy_up(cluster, home)
     async with own_namespace(whole) as kube:
         await create(kube)
@@ -64,18 +64,20 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
         await make_it_repair(kube)
         await make_it_scale(kube)
         await make_it_delete(kube)
-        await kube.delete("llmdeployment", "gemma", wait=True)  # or it makes anew what goes with the namespace
+        await kube.delete(
+            "llmdeployment", "gemma", wait=True
+        )  # otherwise it would recreate what is deleted with the namespace
 
 
-async def make_it_elect_anew(home: Kube) -> None:
-    """Whoever ran an operator in this cluster before, with other rights, may have made the Lease."""
+async def force_an_election(home: Kube) -> None:
+    """The Lease may have been created by an earlier operator in this cluster, with other rights."""
     before = await home.get("lease", OPERATOR)
     await home.delete("lease", OPERATOR, wait=True)
     await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
 
 
 async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
-    """A runtime of an older release, which no InferenceService uses."""
+    """There is a runtime of an older release, which no InferenceService uses."""
     [runtime, *_] = documents(RUNTIMES)
     labels = {"slipway.dev/runtime": "slipway-llamacpp"}
     await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0.0.1-0a1b2c3d", "labels": labels}})
@@ -92,7 +94,7 @@ NAMES: Object = {
     },
     "access": {"apiKeysSecret": "keys", "allowFrom": [{"namespaceSelector": {}}]},
 }
-"""What the operator looks for; the classes aren't there. (Without the ConfigMap, KEDA would refuse to scale.)"""
+"""Objects that the operator looks up; the classes don't exist. (Without the ConfigMap, KEDA would refuse to scale.)"""
 
 
 def model() -> Object:
@@ -114,7 +116,7 @@ async def create(kube: Kube) -> None:
 
 
 async def be_asked(kube: Kube) -> None:
-    """By a pod, which the activator lets in by the labels of its namespace; health takes no key, and is bad here."""
+    """A pod that its namespace's labels allow sends a request; `/health` needs no key, and fails here."""
     answer = NOT_ANSWERED, ""
     async with asyncio.timeout(60):
         while answer[0] not in (200, 503) or answer[1] == "caller_unknown":
@@ -123,7 +125,7 @@ async def be_asked(kube: Kube) -> None:
 
 
 async def replace(cluster: Cluster, kube: Kube) -> None:
-    """While nobody collects garbage, so that it has to do so itself."""
+    """The garbage collector is stopped, so the operator has to delete the children itself."""
     before = {kind: uid(await kube.get(kind, name)) for kind, name in LEFT.items()}
     async with components.without(cluster, "kube-controller-manager"):
         await kube.delete("llmdeployment", "gemma", wait=True)
@@ -144,7 +146,7 @@ async def make_it_repair(kube: Kube) -> None:
 
 
 async def make_it_scale(kube: Kube) -> None:
-    """Itself, which it does where nobody else is to."""
+    """The operator scales the model itself, which it does where no autoscaler does."""
     await kube.wait_for_condition("scaledobject", "gemma", "Ready")
     await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"autoscaler": "None", "minReplicas": 1}}})
     await kube.wait_gone("scaledobject", "gemma")
@@ -193,7 +195,7 @@ async def test_owning_children_needs_a_right_on_the_finalizers_of_their_owner(
 
 
 async def account_without_that_right(kube: Kube) -> str:
-    """It may change whatever is common, and knows nothing of Slipway."""
+    """An account that may change all common kinds, but has no rights on Slipway's."""
     subject = f"--serviceaccount={kube.namespace}:default"
     await kube.run("create", "rolebinding", "edit", "--clusterrole=edit", subject)
     return f"system:serviceaccount:{kube.namespace}:default"

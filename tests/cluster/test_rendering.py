@@ -1,4 +1,4 @@
-"""What is rendered, on a real KServe: it is accepted, it serves, it stays still, and it starts no pod too many."""
+"""Rendered objects on a real KServe: they are accepted, they serve, they stay unchanged, and start no extra pod."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS = "slipway.dev/llmdeployment=gemma"
 
 @pytest.fixture(scope="module", autouse=True)
 def types_and_runtimes(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The types and the runtimes, as Slipway's chart would install them."""
+    """The CRDs and the runtimes, as Slipway's chart would install them."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installation.install(kube, llamacpp_image))
 
@@ -38,7 +38,7 @@ def template(deployment: Object) -> Object:
 
 
 def is_external(deployment: Object) -> bool:
-    """KServe has taken over the change of class, and Kubernetes has seen it."""
+    """KServe has applied the change of class, and Kubernetes has observed it."""
     observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
     return bool(template(deployment)["metadata"]["annotations"].get(CLASS) == "external" and observed)
 
@@ -130,7 +130,7 @@ H100 = {"accelerator": {"profiles": ["h100-80gb"]}, "engine": {"name": "vllm", "
 async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     cluster: AnyCluster, kube: Kube, gemma_volume: None
 ) -> None:
-    cluster.devcluster()  # only the clusters that the tests make are sure to have such nodes
+    cluster.devcluster()  # only clusters that the tests create are guaranteed to have such nodes
     name = await create(kube, gemma(min_replicas=1, pod={}, **H100))
     await reconcile_once(kube, name)
     pod = await kube.wait_for_any("pods", OURS, is_running)

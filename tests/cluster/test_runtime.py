@@ -1,4 +1,4 @@
-"""The runtime's image in pods that KServe makes: it serves, drains, and when it fails, the LLMDeployment says why."""
+"""The runtime image in pods that KServe creates: it serves, drains, and reports the cause of a failure."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PYTHON = "/opt/slipway/venv/bin/python"
 
 
 def serving(**spec: Any) -> Object:
-    """One replica of Gemma, which has time to finish its answers."""
+    """One replica of Gemma, which has time to finish its responses."""
     return gemma(min_replicas=1, **({"rollout": {"drainTimeout": "5m"}} | spec))
 
 
 def says(reason: str, words: str = "") -> Predicate:
-    """A status that names this reason, whatever else happens at the time."""
+    """A status that names this reason, among others."""
 
     def is_said(thing: Object) -> bool:
         text = json.dumps(current_status(thing), ensure_ascii=False)
@@ -49,7 +49,7 @@ def says(reason: str, words: str = "") -> Predicate:
 
 
 async def inside(kube: Kube, program: str) -> None:
-    """Runs in the model's container."""
+    """Runs a command in the model's container."""
     [pod] = await kube.select("pods", PODS)
     await kube.run("exec", pod["metadata"]["name"], "-c", "kserve-container", "--", PYTHON, "-c", program)
 
@@ -94,7 +94,7 @@ async def test_a_model_with_keys_serves_clients_that_have_one(
         assert (await complete(session, url, "Kubernetes is", max_tokens=2)).text
 
 
-# --- an engine that ends ---------------------------------------------------------------------------------------------
+# --- engine failures -------------------------------------------------------------------------------------------------
 
 KILL = "import os, pathlib; os.kill(int(pathlib.Path('/proc/1/task/1/children').read_text().split()[0]), 9)"
 EAT = """
@@ -123,10 +123,10 @@ async def test_an_engine_killed_by_the_oom_killer_is_named(slipway: Operator, ku
     eating = asyncio.create_task(inside(kube, EAT))
     await named
     await asyncio.wait([eating])
-    eating.exception()  # it may have been ended with the container
+    eating.exception()  # it may have been killed with the container
 
 
-# --- a model that can't be served ------------------------------------------------------------------------------------
+# --- models that can't be served -------------------------------------------------------------------------------------
 
 
 def cut_short(folder: Path, whole: Path) -> None:
@@ -146,7 +146,7 @@ def none_at_all(folder: Path, _: Path) -> None:
 
 
 def open_to_all(folder: Path) -> None:
-    """The pod's user is another one."""
+    """The pod runs as another user."""
     folder.chmod(0o755)
 
 

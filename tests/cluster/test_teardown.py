@@ -1,4 +1,4 @@
-"""Nothing of a cluster stays behind, whatever happened to it; and no other cluster notices."""
+"""Nothing of a cluster remains, whatever happened to it, and no other cluster is affected."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ DEVCLUSTER = Path(sys.executable).with_name("devcluster")
 
 @dataclass(frozen=True)
 class Ended:
-    """A cluster that ran, broke and was ended; the machine before and after."""
+    """A cluster that ran, failed and was ended, and the state of the machine before and after."""
 
     cluster: Cluster
     traces: Traces
     before: Host
     after: Host
     home: Path
-    """The home folder of whoever started and ended it; it was empty."""
+    """The home folder of the user who started and ended the cluster; it was empty."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def run_a_pod(cluster: Cluster) -> None:
 
 
 def test_a_running_cluster_has_traces_of_its_programs_and_pods(ended: Ended) -> None:
-    """Or the other tests could not fail."""
+    """Without this, the other tests could not fail."""
     assert len(ended.traces.processes) > 20
     assert len(ended.traces.namespaces) > 20
 

@@ -39,7 +39,7 @@ def previous(
 async def scene(
     operator_pods: Cluster, previous: Previous, neighbour_kube: Kube, settings: Settings
 ) -> AsyncIterator[TwoModels]:
-    """Made by the older version."""
+    """A model that the older version created."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
     models = (
@@ -61,13 +61,13 @@ async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
 
 
 async def upgrade(scene: TwoModels, settings: Settings) -> None:
-    """As the devcluster installs it."""
+    """The release as the devcluster installs it."""
     cluster = scene.breaking.cluster
     await asyncio.to_thread(installation.install, cluster, cache=settings.cache, steps=settings.steps)
 
 
 async def templates(scene: TwoModels) -> Templates:
-    """By what KServe has the pods made: another one, and they restart."""
+    """The pod template that KServe writes: a different one restarts the pods."""
     found = [await each.kube.get("deployment", each.predictor) for each in scene.both]
     return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
 
@@ -112,7 +112,7 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
 
 
 async def test_a_model_is_updated_on_request_and_loses_no_request(scene: TwoModels, settings: Settings) -> None:
-    """What nobody needs then goes."""
+    """Unused runtimes are deleted then."""
     older = {await runtime_of(each) for each in scene.both}
     await upgrade(scene, settings)
     async with scene.under_way():

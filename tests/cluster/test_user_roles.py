@@ -1,4 +1,4 @@
-"""What people may do who have one of the cluster's own roles in one namespace, where the charts have been installed."""
+"""What users with one of the cluster's default roles in one namespace may do after the charts were installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_ROLE = pytest.mark.parametrize("role", ["view", "edit", "admin"])
 
 
 async def bind(kube: Kube, role: str) -> None:
-    """In the test's own namespace alone."""
+    """Binds the role in the test's own namespace only."""
     await kube.run("create", "rolebinding", "person", f"--clusterrole={role}", "--user=nobody-in-particular")
 
 

@@ -1,4 +1,4 @@
-"""Slipway with rights in some namespaces alone: models there are served as everywhere, others are left alone."""
+"""Slipway with rights in some namespaces only: models there are served as usual, others are left alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
-    """To the namespaces of the test."""
+    """Restricts Slipway to the namespaces of the test."""
     home, watched = neighbour_kube.within(HOME), f"{neighbour_kube.namespace},{other.namespace}"
     async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}", replaced=PROGRAMS):
         yield operator_pods
@@ -59,7 +59,7 @@ async def test_a_model_in_an_unwatched_namespace_is_left_alone(restricted: Clust
 async def test_the_deletion_of_a_watched_namespace_does_not_affect_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube
 ) -> None:
-    """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""
+    """Its Roles are deleted with it, so the watches there are refused when they are opened again."""
     await other.run("delete", "namespace", other.namespace, "--timeout=60s")
     home = neighbour_kube.within(HOME)
     await home.run("rollout", "restart", *(f"deployment/{program}" for program in PROGRAMS))

@@ -1,4 +1,4 @@
-"""KServe's webhooks are asked, and refuse in KServe's own words."""
+"""KServe's webhooks are called, and refuse invalid objects with KServe's own messages."""
 
 import pytest
 from support.builders import objects

@@ -1,4 +1,4 @@
-"""An InferenceService can be made without any pod starting, and then be scaled by others."""
+"""An InferenceService can be created without starting a pod, and then be scaled by others."""
 
 import pytest
 from support.builders import objects
@@ -9,7 +9,7 @@ PREDICTOR = "gemma-predictor"
 
 
 def is_for_others_to_scale(deployment: Object) -> bool:
-    """KServe has seen the change of the annotation, which it copies to the pods' template."""
+    """KServe has observed the change of the annotation, which it copies to the pod template."""
     annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
     is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
     return bool(annotations.get(CLASS) == "external" and is_observed)

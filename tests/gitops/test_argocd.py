@@ -1,4 +1,4 @@
-"""Models in Git, by the real Argo CD: synced, healthy and left in peace, and told about where they are not well."""
+"""Models in Git under the real Argo CD: synced, healthy and left alone, and reported where they are degraded."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ COMPARISONS = [
 UNPLANNABLE = {"engine": {"name": "vllm"}, "accelerator": {"profiles": ["no-such"]}}
 UNSTARTABLE = {"model": {"uri": f"pvc://{GEMMA_CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
 BAD = [
-    pytest.param(UNPLANNABLE, "no-such", 10, id="by its plan"),
-    pytest.param(UNSTARTABLE, "gguf", 30, id="by a start"),
+    pytest.param(UNPLANNABLE, "no-such", 10, id="at planning"),
+    pytest.param(UNSTARTABLE, "gguf", 30, id="at the start"),
 ]
-"""Of a model: what is wrong, a word of what is said of it, and within how many seconds of the push."""
+"""For a model: its fault, a word of the expected message, and the most seconds after the push."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleets(
     argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, ModelsInGit]]:
-    """Five models for each comparison, side by side."""
+    """Five models for each way of comparison."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
     async with AsyncExitStack() as there:
         kubes = [await there.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
@@ -73,7 +73,7 @@ async def fleets(
 
 @pytest.fixture(params=COMPARISONS)
 def fleet(request: pytest.FixtureRequest, fleets: dict[str, ModelsInGit]) -> ModelsInGit:
-    """Each test leaves its models as it found them: as Git has them, and well."""
+    """Each test leaves its models as it found them: synced and healthy."""
     return fleets[request.param]
 
 
@@ -83,11 +83,11 @@ def fleet(request: pytest.FixtureRequest, fleets: dict[str, ModelsInGit]) -> Mod
 async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscalers_do(
     operator_pods: Cluster, fleets: dict[str, ModelsInGit], rounds: int
 ) -> None:
-    """By both comparisons at once."""
+    """With both ways of comparison at once."""
     async with AsyncExitStack() as there:
         rooms = [existing_sleeping_models(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
         found = [(await there.enter_async_context(room))[0] for room in rooms]
-        await asyncio.gather(*map(wakes_and_sleeps, found))  # the first start of all counts as progress
+        await asyncio.gather(*map(wakes_and_sleeps, found))  # the very first start counts as progress
         stories = [await there.enter_async_context(history_of(each)) for each in fleets.values()]
         home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
         for number in range(rounds):
@@ -97,7 +97,7 @@ async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscal
             )
             await home.run("rollout", "restart", "deployment/slipway-operator")
             await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
-            await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
+            await asyncio.sleep(3 * RESYNC)  # meanwhile, Git and the cluster are compared again
     for compare, story in zip(fleets, stories, strict=True):
         assert story.problems == [], compare
         assert story.syncs == 0, compare
@@ -114,7 +114,7 @@ async def wakes_and_sleeps(sleeper: SleepingModel) -> None:
 
 
 def a_while_ago() -> str:
-    """So that it wakes nothing."""
+    """A time in the past, so that it wakes no model."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 86_400))
 
 
@@ -136,7 +136,7 @@ async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push
 
 @pytest.mark.slow
 async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: ModelsInGit) -> None:
-    """Of one that would stay awake for ten minutes."""
+    """The spec of a model that would stay awake for ten minutes."""
 
     def runs(replicas: int) -> Callable[[Object], bool]:
         return lambda found: bool(found["spec"]["replicas"] == replicas)
@@ -147,7 +147,7 @@ async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_th
         await fleet.kube.wait_for("deployment", predictor, runs(replicas), timeout=60)
         asked = await annotations_of(fleet)
         assert annotation in asked
-        await asyncio.sleep(2 * RESYNC)  # Argo CD looks whether there is something to heal
+        await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
         assert await annotations_of(fleet) == asked
         await fleet.argo.until(fleet.name)
 
@@ -158,7 +158,7 @@ async def annotations_of(fleet: ModelsInGit) -> dict[str, str]:
 
 
 async def test_a_manual_change_is_reverted(fleet: ModelsInGit) -> None:
-    """A field that Git has: what it leaves out is nobody's business but the API server's."""
+    """A field that is in Git: other fields are left to the API server."""
 
     def has(length: int) -> Callable[[Object], bool]:
         return lambda it: bool(it["spec"]["engine"]["contextLength"] == length)

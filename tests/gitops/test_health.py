@@ -1,6 +1,6 @@
-"""What the real argocd makes of Slipway's objects by the Lua of this repository: their health, and their actions.
+"""The real argocd with this repository's Lua scripts: the health and the actions of Slipway's objects.
 
-Without a cluster. What is expected stands beside the Lua, in the layout of Argo CD's own tests.
+Without a cluster. The expected results are next to the Lua, in the layout of Argo CD's own tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from support.cluster import Settings
 from support.cluster.gitops import argocd
 from support.cluster.gitops.argocd import CommandLine
 
-pytestmark = pytest.mark.timeout(60, func_only=True)  # the first time, it is built
+pytestmark = pytest.mark.timeout(60, func_only=True)  # it is built before the first test
 
 CUSTOMIZATIONS = repository.ROOT / "manifests/argocd/resource_customizations"
 ACTIONS = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/actions"

@@ -1,7 +1,7 @@
-"""The repository to start from, by the real Argo CD: its projects, namespaces, accelerators and models come by
-themselves, what is promoted is synced, and a bad file is bad for its own model alone.
+"""The starter repository under the real Argo CD: its projects, namespaces, accelerators and models are created
+automatically, promoted changes are synced, and a bad file affects only its own model.
 
-The types and Slipway are in the cluster already, as are KServe and KEDA: test_upgrade_by_git.py has those by Git.
+The CRDs, Slipway, KServe and KEDA are in the cluster already: test_upgrade_by_git.py installs Slipway from Git.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOT_PERMITTED = "not permitted in project"
 
 
 def model(name: str, **spec: Any) -> Object:
-    """Nobody asks for one, so nothing is fetched; and nothing has to be in its namespace."""
+    """There are no requests for this model, so nothing is downloaded, and its namespace needs no other objects."""
     return small_model(name, **{"model": {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}, **spec})
 
 
@@ -63,12 +63,12 @@ BAD: dict[str, tuple[Object | str, str]] = {
     "dev/chat/a-namespace": (TAKEN, NOT_PERMITTED),
     "dev/chat/another-ones": (model("assistant", scaling={"maxReplicas": 9}), "hared"),
 }
-"""What is in a folder, and a word of what its Application says."""
+"""The content of a folder, and a word of its Application's message."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StarterRepository]:
-    """All of it is synced, and well: one model in dev, and the same in prod with more replicas."""
+    """Everything is synced and healthy: one model in dev, and the same in prod with more replicas."""
     home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
     home.write(DEV, model("assistant"))
     home.write(PROD, model("assistant", scaling={"maxReplicas": 4}))
@@ -91,7 +91,7 @@ async def idle(kube: Kube, name: str) -> Object:
 
 
 def said_by(app: Object) -> str:
-    """All that it says of what is wrong."""
+    """All error messages of the Application."""
     status = app.get("status", {})
     operation = status.get("operationState") or {}
     return json.dumps([status.get("conditions"), operation.get("message"), operation.get("syncResult")])
@@ -137,7 +137,7 @@ async def test_a_promoted_change_is_synced_and_prod_keeps_the_rest(home: Starter
 
 
 async def test_a_bad_file_affects_only_its_own_model(home: StarterRepository, argo: ArgoCD) -> None:
-    """Others are made, changed and taken away meanwhile; and no two folders have one name."""
+    """Others are created, changed and removed meanwhile; and no two folders have the same name."""
     for place, (thing, _) in BAD.items():
         home.write(place, thing)
     home.write("dev/chat/No_Name", model("no-name"))

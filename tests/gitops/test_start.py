@@ -1,4 +1,4 @@
-"""The commands that docs/gitops.md starts with, as they are written there, where Argo CD, KServe and KEDA are."""
+"""The first commands of docs/gitops.md, exactly as written, on a cluster with Argo CD, KServe and KEDA."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MODELS = {"dev.chat.assistant": "chat-dev", "prod.chat.assistant": "chat"}
 async def started(
     argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
-    """What the last of them says."""
+    """The output of the last command."""
     folder = tmp_path_factory.mktemp("somebody")
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
     values = installation.values_with(archive.name)
@@ -46,7 +46,7 @@ async def started(
 
 
 def follow(cluster: Cluster, folder: Path, values: str) -> str:
-    """In a checkout, with a repository that is still empty, and with what the page says to look at before the third."""
+    """Runs them in a checkout, with an empty repository, and with the edit that the page requires before the third."""
     for part in ("manifests/argocd", "charts"):
         shutil.copytree(ROOT / part, folder / "slipway" / part)
     first, second, *rest, last = commands(GITOPS, after="Six commands")
@@ -80,7 +80,7 @@ async def test_the_commands_install_slipway_and_all_that_it_needs(started: str, 
 
 
 async def test_the_commands_install_the_models_of_the_example(started: str, argo: ArgoCD) -> None:
-    """Synced, and planned or told why not: what they need, nobody has here."""
+    """Synced, and planned or reported as not plannable: this cluster lacks what they need."""
     for application, namespace in MODELS.items():
         await argo.kube.wait_for("application", application, lambda app: app["status"]["sync"]["status"] == "Synced")
         kube = argo.kube.within(namespace)

@@ -1,6 +1,6 @@
-"""The repository to start from, by the real Argo CD: Slipway comes in its waves, and a newer one restarts no model.
+"""The starter repository under the real Argo CD: Slipway is installed in sync waves, and an upgrade restarts no model.
 
-KServe and KEDA are there already: their charts can't be fetched everywhere.
+KServe and KEDA are installed already: their charts can't be downloaded everywhere.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ pytestmark = [
 
 BROUGHT = ("slipway-crds", "slipway", "namespaces", "accelerators")
 IN_GIT = "dev.chat.in-git"
-"""The Application of a model that nobody asks."""
+"""The Application of a model that gets no requests."""
 
 
 @dataclass
 class Models:
-    """In a namespace of their own, and in no Git."""
+    """In a namespace of their own, and not in Git."""
 
     awake: SleepingModel
     asleep: SleepingModel
 
     async def templates(self) -> dict[str, Any]:
-        """By what KServe has the pods made: another one, and they restart."""
+        """The pod template that KServe writes: a different one restarts the pods."""
         found = [await each.kube.get("deployment", each.predictor) for each in (self.awake, self.asleep)]
         return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
 
@@ -60,7 +60,7 @@ class Models:
 
 @dataclass
 class Upgrade:
-    """What was so before, and then; and what was asked meanwhile."""
+    """The state before and after, and the requests in between."""
 
     templates: tuple[dict[str, Any], dict[str, Any]]
     uids: tuple[str, str]
@@ -73,7 +73,7 @@ class Upgrade:
 @pytest.fixture(scope="module")
 def older(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previous]:
     older = previous_release.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
-    installation.remove_programs(operator_pods)  # so that none of this release makes a model of the older one's
+    installation.remove_programs(operator_pods)  # so that no program of this release creates a model of the older one
     yield older
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
@@ -82,10 +82,10 @@ def older(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.T
 async def home(
     argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[StarterRepository]:
-    """The older release is synced, and well, with a model. What else it brought than that stays at the end."""
+    """The older release is synced and healthy, with a model. Its other objects remain at the end."""
     home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=("platform",))
     home.release(older.chart, older.values)
-    nothing = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # fetched by nobody
+    nothing = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # never downloaded
     home.write(IN_GIT.replace(".", "/"), model("in-git", model=nothing))
     home.push("Slipway")
     await argo.kube.apply(home.root)
@@ -100,7 +100,7 @@ async def home(
 async def models(
     home: StarterRepository, argo: ArgoCD, operator_pods: Cluster, settings: Settings
 ) -> AsyncIterator[Models]:
-    """One that serves, and one that sleeps."""
+    """A model that serves, and a model that sleeps."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
     async with (
         own_namespace(argo.kube) as kube,
@@ -117,11 +117,11 @@ async def models(
 async def upgrade(
     home: StarterRepository, models: Models, argo: ArgoCD, operator_pods: Cluster, settings: Settings
 ) -> Upgrade:
-    """By a commit, while one model answers and the other is woken."""
+    """Upgrades by a commit, while one model serves and the other is woken."""
     templates, uid = await models.templates(), await models.uid()
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
     async with steady_requests(models.awake) as of_awake:
-        await asyncio.sleep(2)  # some are answered by the older one
+        await asyncio.sleep(2)  # some requests are served by the older version
         pushed_at = time.monotonic()
         home.release(CHARTS / "slipway", installation.values_with(archive.name))
         await asyncio.to_thread(home.push, "A newer Slipway")
@@ -132,7 +132,7 @@ async def upgrade(
             await rolled_out(models.awake.kube.within(SLIPWAY_NAMESPACE))
             await argo.until("slipway", timeout=120)
             done_at = time.monotonic()
-            await asyncio.sleep(2)  # and some by the newer one
+            await asyncio.sleep(2)  # and some by the newer version
     after = await models.templates(), await models.uid()
     return Upgrade((templates, after[0]), (uid, after[1]), of_awake, of_asleep, pushed_at, done_at)
 
@@ -169,7 +169,7 @@ async def test_a_model_is_updated_by_a_manual_sync_and_self_heal_keeps_it(upgrad
     before = await kube.wait_for("llmdeployment", "in-git", is_told)
     await argo.act(IN_GIT, "sync", "LLMDeployment", "in-git")
     await kube.wait_for("llmdeployment", "in-git", lambda it: not is_told(it))
-    await asyncio.sleep(2 * RESYNC)  # Argo CD looks whether there is something to heal
+    await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
     after = await kube.get("llmdeployment", "in-git")
     assert SYNC_ANNOTATION in after["metadata"]["annotations"]
     assert after["status"]["made"]["version"] == before["status"]["update"]["version"]

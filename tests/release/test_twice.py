@@ -1,4 +1,4 @@
-"""An image of a release that is made again is the same image: whoever has the source can tell what is in it.
+"""An image of a release that is built again is the same image, so its content can be verified from the source.
 
 Each test builds one image twice from nothing. With vLLM that takes half an hour, and downloads 4 GB.
 """
@@ -49,7 +49,7 @@ def test_an_image_that_is_built_again_is_the_same(image: str, tmp_path: Path) ->
 
 
 def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path) -> None:
-    """Nobody pulls them again."""
+    """The base images aren't pulled again."""
     source = look()
     later = replace(source, version="9.9.9", revision="another", epoch=source.epoch + 86400)
     one, two = made("operator", source, tmp_path / "one.tar"), made("operator", later, tmp_path / "two.tar")
@@ -57,11 +57,11 @@ def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path
     assert configuration(one)["created"] != configuration(two)["created"]
 
 
-# --- what to look at when it isn't -----------------------------------------------------------------------------------
+# --- differences -----------------------------------------------------------------------------------------------------
 
 
 def difference(one: Path, two: Path) -> str:
-    """The first layer that differs, and the files of it that do; else what differs of the configuration."""
+    """The first layer that differs with its differing files; otherwise the differences of the configuration."""
     first, second = configuration(one), configuration(two)
     pairs = zip(first["rootfs"]["diff_ids"], second["rootfs"]["diff_ids"], strict=True)
     for number, (here, there) in enumerate(pairs):
