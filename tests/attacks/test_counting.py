@@ -38,11 +38,11 @@ AT_THE_BORDER = {
 }
 
 
-@pytest.mark.parametrize(("said", "reason"), AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
-async def test_each_refusal_of_malformed_http_is_counted_once(said: bytes, reason: str) -> None:
+@pytest.mark.parametrize(("sent", "reason"), AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
+async def test_each_refusal_of_malformed_http_is_counted_once(sent: bytes, reason: str) -> None:
     global_limits, config = GlobalLimits(), ProxyConfig(head_timeout=0.2, body_timeout=0.2, linger=0.05)
     async with activated(global_limits=global_limits, config=config) as activator, connected(activator) as client:
-        client.send(said)
+        client.send(sent)
         with contextlib.suppress(ConnectionError):
             await client.reader.read()
     assert global_limits.counters.refused == {reason: 1}
@@ -54,11 +54,11 @@ async def test_a_slow_head_after_a_request_is_counted_and_a_head_that_never_star
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits, config=ProxyConfig(idle_timeout=0.2)) as activator:
         activator.ready(engine)
-        for more in (b"", POST):
+        for following in (b"", POST):
             async with connected(activator) as client:
                 client.post()
                 await client.answer()
-                client.send(more)
+                client.send(following)
                 assert await client.is_closed()
     assert global_limits.counters.refused == {"HeadTooSlow": 1}
 
@@ -66,9 +66,9 @@ async def test_a_slow_head_after_a_request_is_counted_and_a_head_that_never_star
 async def test_a_client_that_disconnects_is_not_counted(engine: ScriptedEngine) -> None:
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits) as activator:
-        for said in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
+        for sent in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
             async with connected(activator) as client:
-                client.send(said)
+                client.send(sent)
                 await client.writer.drain()
         async with asyncio.timeout(10):
             while global_limits.counters.connections:  # noqa: ASYNC110 - there is no event

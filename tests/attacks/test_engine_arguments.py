@@ -30,12 +30,12 @@ each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def parameters_of_llamacpp() -> set[str]:
-    """The flags in this text, without values."""
+    """The parameters that can be given as a flag with a single value."""
     parameters = xllamacpp.CommonParams()
-    known = [name for name in dir(parameters) if not name.startswith("_")]
+    names = [name for name in dir(parameters) if not name.startswith("_")]
     return {
         f"--{name.replace('_', '-')}"
-        for name in known
+        for name in names
         if isinstance(getattr(parameters, name), bool | int | float | str)
     }
 
@@ -44,9 +44,9 @@ def parameters_of_llamacpp() -> set[str]:
 
 
 def test_every_flag_of_vllm_is_in_exactly_one_list() -> None:
-    judged = [*HARMLESS[VLLM], *REFUSED]
-    assert sorted(set(FLAGS) - set(judged)) == []
-    assert len(judged) == len(set(judged))
+    listed = [*HARMLESS[VLLM], *REFUSED]
+    assert sorted(set(FLAGS) - set(listed)) == []
+    assert len(listed) == len(set(listed))
 
 
 def test_only_flags_that_the_engine_has_are_allowed() -> None:
@@ -79,8 +79,8 @@ def as_argparse_takes(word: str) -> str | None:
 
 @pytest.mark.parametrize("flag", REAL_REFUSED)
 def test_no_prefix_of_a_refused_flag_is_allowed(flag: str) -> None:
-    beginnings = [flag[:length] for length in range(2, len(flag) + 1)]
-    for word in beginnings:
+    prefixes = [flag[:length] for length in range(2, len(flag) + 1)]
+    for word in prefixes:
         assert word in HARMLESS[VLLM] or arguments.why_refused(VLLM, f"{word}=x")
 
 
@@ -91,17 +91,17 @@ def test_no_value_glued_to_a_short_flag_is_allowed(flag: str) -> None:
 
 
 def test_argparse_reads_an_allowed_flag_as_that_flag() -> None:
-    known = [flag for flag in HARMLESS[VLLM] if flag in FLAGS]
-    assert [as_argparse_takes(flag) for flag in known[::12]] == known[::12]
+    allowed = [flag for flag in HARMLESS[VLLM] if flag in FLAGS]
+    assert [as_argparse_takes(flag) for flag in allowed[::12]] == allowed[::12]
 
 
-DRESSED = ["{0}", "{0}=x", "{1}=x", "{0}.key=x", "{0}.key.key+=x", "{1}.a_b=x", "{2}=x", "{2}"]
+SPELLINGS = ["{0}", "{0}=x", "{1}=x", "{0}.key=x", "{0}.key.key+=x", "{1}.a_b=x", "{2}=x", "{2}"]
 
 
 @pytest.mark.parametrize("flag", [flag for flag in DANGEROUS if flag.startswith("--") and len(flag) > 8])
 def test_a_dangerous_flag_is_refused_in_every_spelling_for_every_engine(flag: str) -> None:
     with_underscores = f"--{flag.removeprefix('--').replace('-', '_')}"
-    for word in (dress.format(flag, with_underscores, flag[:-1]) for dress in DRESSED):
+    for word in (spelling.format(flag, with_underscores, flag[:-1]) for spelling in SPELLINGS):
         for engine in (*ENGINES, "sglang"):
             assert arguments.why_refused(engine, word), (engine, word)
 
@@ -344,41 +344,41 @@ def test_a_variable_that_affects_only_its_owners_model_is_allowed(name: str) -> 
 
 
 def test_only_variables_that_vllm_has_are_allowed() -> None:
-    ours = {name for name in variables.NAMES if name.startswith("VLLM_")}
-    assert ours <= set(VARIABLES)
+    allowed = {name for name in variables.NAMES if name.startswith("VLLM_")}
+    assert allowed <= set(VARIABLES)
 
 
 # --- names of Slipway's runtimes and children ------------------------------------------------------------------------
 
 
 def test_a_runtime_of_the_namespace_that_hides_slipways_own_is_not_used() -> None:
-    theirs = runtime("slipway-vllm-cuda")
-    theirs["metadata"]["namespace"] = "chat"
+    tenants_runtime = runtime("slipway-vllm-cuda")
+    tenants_runtime["metadata"]["namespace"] = "chat"
     wanted = on_h100(access={"apiKeysSecret": "keys"})
-    answer = rendered(wanted, plan(wanted), serving_runtime=theirs)
+    answer = rendered(wanted, plan(wanted), serving_runtime=tenants_runtime)
     assert isinstance(answer, Unrenderable)
     assert (answer.reason, "hides Slipway's own" in answer.message) == ("RuntimeShadowed", True)
 
 
 def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is_used() -> None:
-    theirs = runtime("sglang")
-    theirs["metadata"]["namespace"] = "chat"
+    tenants_runtime = runtime("sglang")
+    tenants_runtime["metadata"]["namespace"] = "chat"
     wanted = on_h100(engine={"name": "sglang"}, accelerator={})
-    assert isinstance(rendered(wanted, plan(wanted), serving_runtime=theirs), Desired)
+    assert isinstance(rendered(wanted, plan(wanted), serving_runtime=tenants_runtime), Desired)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "owner"),
     [
         *((f"a-{each}", f"KServe gives to the {each} of a") for each in ("predictor", "transformer", "explainer")),
         *((f"a-{each}", f"Slipway gives to the {each} of a") for each in ("activator", "canary", "cache")),
         ("keda-hpa-a", "KEDA gives to the autoscaler of a"),
     ],
 )
-def test_a_name_that_a_child_of_another_deployment_would_have_is_not_rendered(name: str, told: str) -> None:
+def test_a_name_that_a_child_of_another_deployment_would_have_is_not_rendered(name: str, owner: str) -> None:
     """Even of an old object: the API server validates an object when it is written, not when the rules change."""
     plain = on_h100()
     wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": name})})
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
-    assert f"is the one that {told}:" in answer.message
+    assert f"is the one that {owner}:" in answer.message

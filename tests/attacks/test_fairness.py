@@ -80,11 +80,11 @@ class Scene:
         client = await self.connect(deployment, HONEST)
         client.post(b"an honest prompt")
         await self.until(lambda: self.wanted(deployment).waiting == before + 1)
-        known = self.deployments.of(deployment)
-        assert known
+        state = self.deployments.of(deployment)
+        assert state
         engine.script = echoing()
         ready = (Replica("127.0.0.1", engine.port, 1000),)
-        self.deployments.update(ModelState(key=deployment, port=known.port, limits=known.limits, replicas=ready))
+        self.deployments.update(ModelState(key=deployment, port=state.port, limits=state.limits, replicas=ready))
         return (await client.answer()).body == b"an honest prompt"
 
 
@@ -117,7 +117,7 @@ def head(headers: str = "", *, length: int | None = None) -> bytes:
     return f"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n{headers}{framing}\r\n\r\n".encode()
 
 
-async def heads_that_announce_much(scene: Scene) -> int:
+async def heads_with_a_large_content_length(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=8 * MIB))
     await scene.until(lambda: scene.global_limits.arriving.taken == 8)
@@ -138,7 +138,7 @@ async def heads_without_a_length(scene: Scene) -> int:
     return 0
 
 
-async def heads_that_expect_to_be_asked(scene: Scene) -> int:
+async def heads_with_expect_continue(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head("Expect: 100-continue\r\n", length=8 * MIB))
     await scene.until(lambda: scene.global_limits.arriving.taken == 100)
@@ -195,10 +195,10 @@ async def many_small_requests(scene: Scene) -> int:
 
 
 AT_ONE_DEPLOYMENT = [
-    heads_that_announce_much,
+    heads_with_a_large_content_length,
     heads_without_a_body,
     heads_without_a_length,
-    heads_that_expect_to_be_asked,
+    heads_with_expect_continue,
     bodies_that_lack_a_byte,
     invented_names,
     large_bodies,
@@ -222,12 +222,12 @@ async def test_a_client_with_all_the_slots_it_can_get_delays_another_by_one_turn
         client = await attacked.connect(LLAMA, HONEST)
         client.post(b"an honest prompt")
         await attacked.until(lambda: attacked.wanted().waiting == 193)
-        known = attacked.deployments.of(LLAMA)
-        assert known
+        state = attacked.deployments.of(LLAMA)
+        assert state
         engine.script = echoing()
-        attacked.deployments.update(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
+        attacked.deployments.update(replace(state, replicas=(Replica("127.0.0.1", engine.port, 1),)))
         assert (await client.answer()).body == b"an honest prompt"
-        assert [asked.body for asked in engine.requests[:2]] == [b"{}", b"an honest prompt"]
+        assert [request.body for request in engine.requests[:2]] == [b"{}", b"an honest prompt"]
 
 
 async def test_the_bytes_of_one_clients_unfinished_bodies_are_bounded_and_retry_after_is_short(
@@ -237,9 +237,9 @@ async def test_the_bytes_of_one_clients_unfinished_bodies_are_bounded_and_retry_
         for _ in range(10):
             await attacked.attack(head(length=2))
         await attacked.until(lambda: attacked.global_limits.arriving.taken == 10)
-        one_more = await attacked.connect(LLAMA, ATTACKER)
-        one_more.send(head(length=2))
-        refused = await one_more.answer()
+        another = await attacked.connect(LLAMA, ATTACKER)
+        another.send(head(length=2))
+        refused = await another.answer()
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert await attacked.is_served(engine)
 
@@ -279,13 +279,13 @@ SMALL = HoldLimits(timeout=60)
 
 async def test_one_client_of_many_deployments_leaves_slots_at_each_of_them(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
-        everywhere = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
-        for deployment in everywhere:
+        deployments = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
+        for deployment in deployments:
             attacked.deploy(deployment, SMALL)
             for _ in range(12):
                 await attacked.attack(head(length=2) + b"{}", deployment=deployment)
-        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in everywhere) == 100)
-        assert await attacked.is_served(engine, everywhere[3])
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in deployments) == 100)
+        assert await attacked.is_served(engine, deployments[3])
 
 
 async def test_one_namespace_with_fifty_deployments_leaves_slots_for_another(engine: ScriptedEngine) -> None:
@@ -363,9 +363,9 @@ async def test_buffered_responses_of_slow_clients_are_bounded_and_leave_room_for
     engine: ScriptedEngine,
 ) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
-    async with scene(global_limits=global_limits) as attacked, scripted_engine() as generous:
-        generous.script = answering(bytes(16 * MIB))
-        await ask_many(attacked, GREEDY, generous, 30)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as large:
+        large.script = answering(bytes(16 * MIB))
+        await ask_many(attacked, GREEDY, large, 30)
         await attacked.until(
             lambda: (30 - global_limits.counters.refused["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
         )
@@ -387,9 +387,9 @@ async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_o
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)
-        kept = 30 - sum(each.done() for each in seen)
-        assert kept > 0
-        assert kept * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
+        buffered = 30 - sum(each.done() for each in seen)
+        assert buffered > 0
+        assert buffered * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in seen:
             each.cancel()

@@ -81,8 +81,8 @@ def test_child_processes_of_engines_import_no_code_from_volumes_either(root: Pat
     (installed / "shows.py").write_text(SHOWS)
     (installed / "spawns.py").write_text(SPAWNS)
     environment = {**os.environ, "PYTHONPATH": str(installed), **ISOLATED}
-    told = subprocess.check_output([sys.executable, *words], cwd=root, env=environment, text=True)
-    safe, no_user_site, path = json.loads(told)
+    printed = subprocess.check_output([sys.executable, *words], cwd=root, env=environment, text=True)
+    safe, no_user_site, path = json.loads(printed)
     assert (safe, no_user_site) == (True, 1)
     assert not {"", str(root)} & {*path}
     assert ran(root) == ""

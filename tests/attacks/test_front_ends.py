@@ -124,9 +124,9 @@ async def test_pipelined_requests_are_limited_and_those_before_the_limit_get_res
     client.write(GET * 10_000)
     await front.engine.called.wait()
     front.engine.may_answer.set()
-    told = await client.read_all()
-    assert told.count(b"HTTP/1.1 200") == 1 + MOST_QUEUED
-    assert code_of(told) == (429, "too_many_pipelined")
+    received = await client.read_all()
+    assert received.count(b"HTTP/1.1 200") == 1 + MOST_QUEUED
+    assert code_of(received) == (429, "too_many_pipelined")
 
 
 async def test_behind_a_waiting_request_nothing_is_read_however_often_the_engine_calls_receive(
@@ -137,17 +137,17 @@ async def test_behind_a_waiting_request_nothing_is_read_however_often_the_engine
     client = await front.client()
     head = b"GET /long HTTP/1.1\r\nx: " + b"x" * (60 << 10) + b"\r\n\r\n"
     sending = asyncio.create_task(client.send(head * 40 + b"GET /last HTTP/1.1\r\n\r\n"))
-    told = await client.read_until(b"/last 0")
-    assert told.count(b"HTTP/1.1 200") == 41
+    received = await client.read_until(b"/last 0")
+    assert received.count(b"HTTP/1.1 200") == 41
     await sending
 
 
 async def test_pipelined_requests_get_their_responses_in_order(front: FrontEnd) -> None:
     client = await front.client()
     client.write(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(MOST_QUEUED)))
-    told = await client.read_until(b"/%d 0" % (MOST_QUEUED - 1))
+    received = await client.read_until(b"/%d 0" % (MOST_QUEUED - 1))
     assert front.engine.paths == [f"/{number}" for number in range(MOST_QUEUED)]
-    assert told.count(b"HTTP/1.1 200") == MOST_QUEUED
+    assert received.count(b"HTTP/1.1 200") == MOST_QUEUED
 
 
 @pytest.mark.parametrize("behind", [b"NONSENSE\r\n\r\n", CHUNKED + b"zz\r\n"])
@@ -157,10 +157,10 @@ async def test_malformed_data_behind_a_request_is_refused_after_its_response(fro
     client.write(GET + GET + behind)
     await front.engine.called.wait()
     front.engine.may_answer.set()
-    told = await client.read_all()
-    assert told.count(b"HTTP/1.1 200") == 2
-    assert told.index(b"200 OK") < told.index(b"400 Bad Request")
-    assert code_of(told) == (400, "malformed_request")
+    received = await client.read_all()
+    assert received.count(b"HTTP/1.1 200") == 2
+    assert received.index(b"200 OK") < received.index(b"400 Bad Request")
+    assert code_of(received) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize("more", [b"", b"expect: 100-continue\r\n"], ids=["immediately", "after 100-continue"])
@@ -290,7 +290,7 @@ async def drip(client: Client, data: bytes) -> None:
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
-async def asks(front: FrontEnd, address: str) -> bytes:
+async def response_to(front: FrontEnd, address: str) -> bytes:
     client = await front.client(address)
     client.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
     return await client.read_all()
@@ -304,7 +304,7 @@ async def test_silent_connections_do_not_keep_out_other_clients(
         front.engine.may_answer.set()
         for number in range(60):
             await front.client(addresses[number % len(addresses)])
-        assert (await asks(front, "127.0.0.8")).startswith(b"HTTP/1.1 200")
+        assert (await response_to(front, "127.0.0.8")).startswith(b"HTTP/1.1 200")
         assert len(front.crowd) <= 20
 
 
@@ -332,15 +332,15 @@ async def test_while_all_connections_are_busy_the_next_gets_503_with_retry_after
         async with asyncio.timeout(60):
             while len(front.engine.paths) < 20:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
-        told = await (await front.client("127.0.0.7")).read_all()
-        assert code_of(told) == (503, "too_many_connections")
-        assert b"retry-after: 1" in told
+        received = await (await front.client("127.0.0.7")).read_all()
+        assert code_of(received) == (503, "too_many_connections")
+        assert b"retry-after: 1" in received
         front.engine.may_answer.set()
-        assert (await asks(front, "127.0.0.9")).startswith(b"HTTP/1.1 200")  # a client in the pod itself
+        assert (await response_to(front, "127.0.0.9")).startswith(b"HTTP/1.1 200")  # a client in the pod itself
 
 
 async def test_a_closed_connection_frees_its_slot(front: FrontEnd) -> None:
-    assert (await asks(front, "127.0.0.1")).startswith(b"HTTP/1.1 200")
+    assert (await response_to(front, "127.0.0.1")).startswith(b"HTTP/1.1 200")
     async with asyncio.timeout(60):
         while len(front.crowd):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

@@ -36,32 +36,32 @@ def shapes(pytestconfig: pytest.Config) -> Iterator[tuple[str, random.Random, Sh
 
 
 def test_verdicts_and_usage_match_the_engine_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
-    for seed, chance, made in shapes(pytestconfig):
-        reading = Stream(made.path) if made.stream else Reading(made.path)
-        out = read(reading, *cut(chance, made.body))
-        told = f"{seed}: {made}"
-        assert reading.aborted is made.aborted, told
-        assert reading.response_id == made.response_id or made.aborted, told
-        if not (made.stream and made.aborted):
-            assert reading.usage == made.usage, told
-        if not made.aborted:
-            assert out == made.body, told
-            assert not reading.failed, told
+    for seed, chance, sample in shapes(pytestconfig):
+        reading = Stream(sample.path) if sample.stream else Reading(sample.path)
+        out = read(reading, *cut(chance, sample.body))
+        context = f"{seed}: {sample}"
+        assert reading.aborted is sample.aborted, context
+        assert reading.response_id == sample.response_id or sample.aborted, context
+        if not (sample.stream and sample.aborted):
+            assert reading.usage == sample.usage, context
+        if not sample.aborted:
+            assert out == sample.body, context
+            assert not reading.failed, context
 
 
 async def test_clients_get_good_responses_unchanged_and_an_error_for_aborted_ones(
     pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:
     guarded = guarding(tmp_path)
-    for seed, chance, made in shapes(pytestconfig):
-        pieces = cut(chance, made.body)
-        app = streaming(*pieces) if made.stream else answering(made.body)
-        answer = await ask(Guard(app, guarded.gate), made.path)
+    for seed, chance, sample in shapes(pytestconfig):
+        pieces = cut(chance, sample.body)
+        app = streaming(*pieces) if sample.stream else answering(sample.body)
+        answer = await ask(Guard(app, guarded.gate), sample.path)
         assert answer.whole, seed
-        if made.aborted:
+        if sample.aborted:
             assert answer.status == 503 or b'"code":"engine_aborted"' in answer.body.rpartition(b"\n\ndata: ")[2], seed
         else:
-            assert (answer.status, answer.body) == (200, made.body), f"{seed}: {made}"
+            assert (answer.status, answer.body) == (200, sample.body), f"{seed}: {sample}"
     guarded.close()
 
 
@@ -90,21 +90,21 @@ def test_no_text_makes_a_final_event_look_like_a_token_or_the_reverse(word: str)
 @pytest.mark.parametrize("between", [1, 3, 50])
 async def test_the_abort_of_one_choice_of_several_is_detected_after_many_tokens(tmp_path: Path, between: int) -> None:
     tokens = [chunk(index=number % 2, text="a", finish_reason=None) for number in range(between)]
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     abort = chunk(index=1, text="", finish_reason="abort")
-    answer = await ask(Guard(streaming(*tokens, abort, *tokens), made.gate))
+    answer = await ask(Guard(streaming(*tokens, abort, *tokens), guarded.gate))
     assert answer.body.count(b'"text":"a"') == between
     assert answer.body.endswith(b"}}\n\n")
     assert b"engine_aborted" in answer.body
-    made.close()
+    guarded.close()
 
 
 # --- token limits ----------------------------------------------------------------------------------------------------
 
 
 def limited(folder: Path, clock: list[float]) -> Gate:
-    made = guarding(folder, lambda: clock[0], tokens_per_minute_per_key=10_000)
-    return made.gate
+    guarded = guarding(folder, lambda: clock[0], tokens_per_minute_per_key=10_000)
+    return guarded.gate
 
 
 def left(gate: Gate) -> float:
@@ -161,23 +161,23 @@ async def test_a_large_first_event_does_not_hide_the_text_after_it(tmp_path: Pat
     gate.close()
 
 
-@pytest.mark.parametrize("told", [b'"usage" : {', b'"usage":\t{'])
-async def test_usage_is_found_after_many_tokens_however_it_is_written(tmp_path: Path, told: bytes) -> None:
+@pytest.mark.parametrize("prefix", [b'"usage" : {', b'"usage":\t{'])
+async def test_usage_is_found_after_many_tokens_however_it_is_written(tmp_path: Path, prefix: bytes) -> None:
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=0, text="a", finish_reason=None)] * 9
-    end = b'data: {"choices":[],' + told + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
+    end = b'data: {"choices":[],' + prefix + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
     await ask(Guard(streaming(*tokens, end, b"data: [DONE]\n\n"), gate))
     assert 10_000 - left(gate) == pytest.approx(4009)
     gate.close()
 
 
 async def test_an_aborted_response_is_detected_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     tokens = [b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"word"}\n\n'] * 9
     end = b'data: {"response" : {"status":"cancelled"},"type":"response.completed"}\n\n'
-    answer = await ask(Guard(streaming(*tokens, end), made.gate), RESPONSES)
+    answer = await ask(Guard(streaming(*tokens, end), guarded.gate), RESPONSES)
     assert b"engine_aborted" in answer.body
-    made.close()
+    guarded.close()
 
 
 @pytest.mark.parametrize("depth", [100, 300, 100_000])
@@ -225,11 +225,11 @@ async def test_text_that_only_looks_like_an_image_is_charged_as_text(tmp_path: P
 
 
 FORM = [("content-type", "multipart/form-data; boundary=x")]
-TOLD = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
+TRANSCRIPTION = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
 
 
 @pytest.mark.parametrize(
-    ("app", "used"), [(answering(TOLD), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
+    ("app", "used"), [(answering(TRANSCRIPTION), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
 )
 async def test_a_transcription_is_charged_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
     gate = limited(tmp_path, [1.0])
@@ -240,8 +240,8 @@ async def test_a_transcription_is_charged_by_its_seconds(tmp_path: Path, app: Ap
 
 async def test_embeddings_as_bytes_are_charged_by_the_usage_in_their_header(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        told = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
-        headers = [(b"content-type", b"application/octet-stream"), (b"metadata", told)]
+        metadata = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
+        headers = [(b"content-type", b"application/octet-stream"), (b"metadata", metadata)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"\0" * 4000})
 
@@ -275,14 +275,14 @@ async def test_each_of_several_prompts_is_charged_though_llamacpp_reports_only_o
 async def test_a_client_that_disconnects_after_one_choice_reported_usage_is_charged_for_the_others(
     tmp_path: Path,
 ) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=1, text="a", finish_reason=None) for _ in range(100)]
     end = b'data: {"choices":[{"index":0}],"timings":{"prompt_n":5,"predicted_n":1,"predicted_ms":5.0}}\n\n'
-    asked = asyncio.create_task(ask(Guard(waiting(begun, *tokens, end), gate)))
-    await begun.wait()
-    asked.cancel()
-    await asyncio.wait([asked])
+    request = asyncio.create_task(ask(Guard(waiting(started, *tokens, end), gate)))
+    await started.wait()
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(5 + 99)
     gate.close()
 
@@ -290,13 +290,13 @@ async def test_a_client_that_disconnects_after_one_choice_reported_usage_is_char
 async def test_a_client_that_disconnects_before_the_response_is_charged_for_its_time_and_its_prompt(
     tmp_path: Path,
 ) -> None:
-    clock, begun = [1.0], asyncio.Event()
+    clock, started = [1.0], asyncio.Event()
     gate = limited(tmp_path, clock)
-    asked = asyncio.create_task(ask(Guard(waiting(begun), gate), body=[b"x" * 4000]))
-    await begun.wait()
+    request = asyncio.create_task(ask(Guard(waiting(started), gate), body=[b"x" * 4000]))
+    await started.wait()
     clock[0] += 2
-    asked.cancel()
-    await asyncio.wait([asked])
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(1000 + 2 * 30)
     gate.close()
 
@@ -304,13 +304,13 @@ async def test_a_client_that_disconnects_before_the_response_is_charged_for_its_
 async def test_a_client_that_disconnects_in_a_stream_is_charged_for_the_tokens_sent_and_its_prompt(
     tmp_path: Path,
 ) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(text="a", finish_reason=None)] * 100
-    asked = asyncio.create_task(ask(Guard(waiting(begun, *tokens), gate), body=[b"x" * 4000]))
-    await begun.wait()
-    asked.cancel()
-    await asyncio.wait([asked])
+    request = asyncio.create_task(ask(Guard(waiting(started, *tokens), gate), body=[b"x" * 4000]))
+    await started.wait()
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(1000 + 98)
     gate.close()
 
@@ -325,21 +325,21 @@ async def test_a_flood_of_single_token_requests_is_charged_for_its_prompts(tmp_p
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
 async def test_a_request_that_the_front_end_computes_counts_towards_the_rate(tmp_path: Path, path: str) -> None:
-    made = guarding(tmp_path, requests_per_minute_per_key=1, burst_per_key=2, max_in_flight=3)
-    assert [(await ask(Guard(answering(b"{}"), made.gate), path)).status for _ in range(3)] == [200, 200, 429]
-    assert made.control.counts().in_flight == 0
-    made.close()
+    guarded = guarding(tmp_path, requests_per_minute_per_key=1, burst_per_key=2, max_in_flight=3)
+    assert [(await ask(Guard(answering(b"{}"), guarded.gate), path)).status for _ in range(3)] == [200, 200, 429]
+    assert guarded.control.counts().in_flight == 0
+    guarded.close()
 
 
 async def test_a_request_that_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path) -> None:
-    made, begun = guarding(tmp_path, max_in_flight=1), asyncio.Event()
-    first = asyncio.create_task(ask(Guard(waiting(begun), made.gate), "/tokenize"))
-    await begun.wait()
-    assert (await ask(Guard(answering(b"{}"), made.gate), CHAT)).status == 503
+    guarded, started = guarding(tmp_path, max_in_flight=1), asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(started), guarded.gate), "/tokenize"))
+    await started.wait()
+    assert (await ask(Guard(answering(b"{}"), guarded.gate), CHAT)).status == 503
     first.cancel()
     await asyncio.wait([first])
-    assert (await ask(Guard(answering(b"{}"), made.gate), CHAT)).status == 200
-    made.close()
+    assert (await ask(Guard(answering(b"{}"), guarded.gate), CHAT)).status == 200
+    guarded.close()
 
 
 # --- data before the verdict -----------------------------------------------------------------------------------------
@@ -359,19 +359,19 @@ ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'
     ids=["a stream", "an empty piece", "two pieces", "bytes"],
 )
 async def test_an_aborted_response_is_never_a_success_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
-    made = guarding(tmp_path)
-    answer = await ask(Guard(app, made.gate))
+    guarded = guarding(tmp_path)
+    answer = await ask(Guard(app, guarded.gate))
     assert (answer.status, answer.error) == (503, "engine_aborted")
-    made.close()
+    guarded.close()
 
 
 async def test_a_response_in_many_pieces_is_buffered_as_far_as_memory_allows(tmp_path: Path) -> None:
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     pieces = [b'{"x":"', *[b"x" * 65_536] * 40, b'"}']
-    answer = await ask(Guard(answering(*pieces), made.gate))
+    answer = await ask(Guard(answering(*pieces), guarded.gate))
     assert answer.body == b"".join(pieces)
     assert max(len(message.get("body", b"")) for message in answer.messages) < 2 << 20
-    made.close()
+    guarded.close()
 
 
 # --- errors of engines -----------------------------------------------------------------------------------------------
@@ -440,30 +440,30 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "told", "code"), ERRORS)
+@pytest.mark.parametrize(("status", "body", "expected", "code"), ERRORS)
 async def test_every_engine_error_is_sent_in_one_form(
-    tmp_path: Path, status: int, body: bytes, told: int, code: str
+    tmp_path: Path, status: int, body: bytes, expected: int, code: str
 ) -> None:
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     pieces = [body[: len(body) // 2], body[len(body) // 2 :]]
-    answer = await ask(Guard(answering(*pieces, status=status), made.gate))
+    answer = await ask(Guard(answering(*pieces, status=status), guarded.gate))
     error = json.loads(answer.body)["error"]
-    assert (answer.status, error["code"], sorted(error)) == (told, code, ["code", "message", "param", "type"])
+    assert (answer.status, error["code"], sorted(error)) == (expected, code, ["code", "message", "param", "type"])
     assert isinstance(error["message"], str)
     assert error["message"]
     assert int(answer.headers["content-length"]) == len(answer.body)
-    made.close()
+    guarded.close()
 
 
-@pytest.mark.parametrize(("path", "told"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
+@pytest.mark.parametrize(("path", "expected"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
 async def test_an_unknown_token_is_a_client_error_and_no_other_error_of_that_form_is(
-    tmp_path: Path, path: str, told: tuple[int, str | None]
+    tmp_path: Path, path: str, expected: tuple[int, str | None]
 ) -> None:
-    made = guarding(tmp_path)
-    said = b'{"error":{"code":500,"message":"vector::_M_range_check: __n (which is 1000000000) >= this->size()"}}'
-    answer = await ask(Guard(answering(said, status=500), made.gate), path)
-    assert (answer.status, json.loads(answer.body)["error"]["param"]) == told
-    made.close()
+    guarded = guarding(tmp_path)
+    body = b'{"error":{"code":500,"message":"vector::_M_range_check: __n (which is 1000000000) >= this->size()"}}'
+    answer = await ask(Guard(answering(body, status=500), guarded.gate), path)
+    assert (answer.status, json.loads(answer.body)["error"]["param"]) == expected
+    guarded.close()
 
 
 async def test_an_engine_that_ends_within_an_event_leaves_no_partial_event(tmp_path: Path) -> None:
@@ -473,7 +473,7 @@ async def test_an_engine_that_ends_within_an_event_leaves_no_partial_event(tmp_p
         await send({"type": "http.response.body", "body": chunk(text="a") + b'data: {"cho', "more_body": True})
         raise EngineGone
 
-    made = guarding(tmp_path)
-    answer = await ask(Guard(app, made.gate))
+    guarded = guarding(tmp_path)
+    answer = await ask(Guard(app, guarded.gate))
     assert answer.body.startswith(chunk(text="a") + b'data: {"error":')
-    made.close()
+    guarded.close()

@@ -21,9 +21,9 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[MakeGuard]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
 def keys_of(folder: Path, text: bytes) -> Keys:
@@ -100,12 +100,12 @@ async def test_a_passphrase_must_be_complete_in_one_header(
 ) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys/alice").write_text("my passphrase-is-long\n")
-    made = guarding(tmp_path, keys=str(tmp_path / "keys"))
+    guarded = guarding(tmp_path, keys=str(tmp_path / "keys"))
     try:
         app = answering(b"{}") if status == 200 else nothing
-        assert (await ask(Guard(app, made.gate), headers=headers)).status == status
+        assert (await ask(Guard(app, guarded.gate), headers=headers)).status == status
     finally:
-        made.close()
+        guarded.close()
 
 
 # --- guessing --------------------------------------------------------------------------------------------------------
@@ -121,10 +121,10 @@ async def status(gate: Gate, key: str, *, path: str = CHAT, **of: str) -> int:
 
 
 async def test_a_client_that_guesses_keys_at_a_warm_pod_is_refused_after_some_guesses(
-    made: MakeGuard, tmp_path: Path
+    make_guard: MakeGuard, tmp_path: Path
 ) -> None:
     now = 100.0
-    gate = made(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
+    gate = make_guard(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
     assert [await status(gate, f"wrong-key-{number}") for number in range(AT_ONCE)] == [401] * AT_ONCE
     for key in ("another-one", KEY):
         answer = await ask(Guard(nothing, gate), headers=shown(key))
@@ -134,8 +134,10 @@ async def test_a_client_that_guesses_keys_at_a_warm_pod_is_refused_after_some_gu
     assert [await status(gate, f"wrong-key-{number}") for number in range(2)] == [401, 429]
 
 
-async def test_a_guesser_stays_the_same_client_with_another_header_or_path(made: MakeGuard, tmp_path: Path) -> None:
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+async def test_a_guesser_stays_the_same_client_with_another_header_or_path(
+    make_guard: MakeGuard, tmp_path: Path
+) -> None:
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for number in range(AT_ONCE):
         await status(gate, f"wrong-key-{number}", forwarded=f"192.0.2.{number}", path="/v1/embeddings")
     assert await status(gate, KEY, forwarded="192.0.2.99") == 429
@@ -146,10 +148,10 @@ async def test_a_guesser_stays_the_same_client_with_another_header_or_path(made:
 
 
 async def test_a_guesser_does_not_lock_out_clients_of_its_address_whose_key_was_valid(
-    made: MakeGuard, tmp_path: Path
+    make_guard: MakeGuard, tmp_path: Path
 ) -> None:
     """As behind the activator, whose address all clients have."""
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     assert await status(gate, KEY) == 200
     for number in range(2 * AT_ONCE):
         await status(gate, f"wrong-key-{number}")
@@ -157,8 +159,8 @@ async def test_a_guesser_does_not_lock_out_clients_of_its_address_whose_key_was_
     assert await status(gate, "a-key-of-bob", client="10.0.0.8") == 200
 
 
-async def test_a_missing_key_does_not_count_as_a_guess(made: MakeGuard, tmp_path: Path) -> None:
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+async def test_a_missing_key_does_not_count_as_a_guess(make_guard: MakeGuard, tmp_path: Path) -> None:
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for _ in range(2 * AT_ONCE):
         assert (await ask(Guard(nothing, gate))).status == 401
     assert await status(gate, KEY) == 200

@@ -19,20 +19,20 @@ COMPLETIONS, RESPONSES, MESSAGES = "/v1/completions", "/v1/responses", "/v1/mess
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[MakeGuard]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
 def refusal(
     body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS
 ) -> ErrorResponse | None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    looked_at = Body(path, GuardSettings(engine=engine), owns=None)
+    parsed = Body(path, GuardSettings(engine=engine), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
-        looked_at.feed(part)
-    looked_at.end()
-    return looked_at.refusal
+        parsed.feed(part)
+    parsed.end()
+    return parsed.refusal
 
 
 def blamed(body: Any, **how: Any) -> str | None:
@@ -76,7 +76,7 @@ def blamed(body: Any, **how: Any) -> str | None:
 )
 @pytest.mark.parametrize("size", [1000, 1 << 20])
 async def test_each_member_that_makes_llamacpp_work_too_much_is_refused_by_name(
-    made: MakeGuard, name: str, value: object, path: str, size: int
+    make_guard: MakeGuard, name: str, value: object, path: str, size: int
 ) -> None:
     assert blamed({name: value}, path=path, size=size) == name
 
@@ -111,10 +111,10 @@ def test_ordinary_bodies_reach_the_engine(body: Any) -> None:
         assert blamed(body, path=path) is None
 
 
-async def test_an_engine_that_checks_members_itself_gets_the_body_unchecked(made: MakeGuard) -> None:
+async def test_an_engine_that_checks_members_itself_gets_the_body_unchecked(make_guard: MakeGuard) -> None:
     body = json.dumps({"grammar_triggers": [1], "json_schema": {"minItems": 10**9}}).encode()
-    assert (await ask(Guard(answering(b"{}"), made(engine="vllm").gate), body=[body])).status == 200
-    refused = await ask(Guard(answering(b"{}"), made(engine="llamacpp").gate), body=[body])
+    assert (await ask(Guard(answering(b"{}"), make_guard(engine="vllm").gate), body=[body])).status == 200
+    refused = await ask(Guard(answering(b"{}"), make_guard(engine="llamacpp").gate), body=[body])
     assert (refused.status, json.loads(refused.body)["error"]["param"]) == (400, "grammar_triggers")
 
 

@@ -50,13 +50,13 @@ HUGE = "9" * 400
 INDEX = "model.safetensors.index.json"
 
 
-def told(path: Path, engine: str = "vllm") -> Failure:
+def failure_of(path: Path, engine: str = "vllm") -> Failure:
     with pytest.raises(ModelError) as raised:
         read_model(find_model(path, engine))
     return raised.value.failure
 
 
-def is_told_or_known(path: Path, engine: str) -> None:
+def gives_facts_or_a_failure(path: Path, engine: str) -> None:
     """Asserts that there are facts for a status, or a sentence for it."""
     try:
         facts = read_model(find_model(path, engine))
@@ -116,14 +116,14 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(("fields", "said"), CONFIGS.items(), ids=[each[:40] for each in CONFIGS])
+@pytest.mark.parametrize(("fields", "sentence"), CONFIGS.items(), ids=[each[:40] for each in CONFIGS])
 def test_an_impossible_value_of_the_config_is_reported_by_file_field_and_value(
-    tmp_path: Path, fields: str, said: str
+    tmp_path: Path, fields: str, sentence: str
 ) -> None:
-    found = told(with_config(tmp_path, fields))
+    found = failure_of(with_config(tmp_path, fields))
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith("config.json")
-    assert said in found.message
+    assert sentence in found.message
     assert len(found.message) < 250
 
 
@@ -170,12 +170,12 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize(("entry", "said"), HEADERS.items(), ids=[each[:60] for each in HEADERS])
-def test_an_impossible_tensor_is_reported_by_file_field_and_value(tmp_path: Path, entry: str, said: str) -> None:
+@pytest.mark.parametrize(("entry", "sentence"), HEADERS.items(), ids=[each[:60] for each in HEADERS])
+def test_an_impossible_tensor_is_reported_by_file_field_and_value(tmp_path: Path, entry: str, sentence: str) -> None:
     write_header(write_checkpoint(tmp_path) / "model.safetensors", f'{{"a": {entry}}}')
-    found = told(tmp_path)
+    found = failure_of(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith(f"model.safetensors: {said}")
+    assert found.message.startswith(f"model.safetensors: {sentence}")
 
 
 NAMES = {
@@ -196,7 +196,7 @@ def test_an_index_may_name_only_files_of_its_own_folder(tmp_path: Path, index: s
     (write_index(tmp_path, name) / INDEX).rename(tmp_path / index)
     if index != INDEX:
         (tmp_path / "model.safetensors").unlink()
-    found = told(tmp_path)
+    found = failure_of(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith(f"{index} has no weight_map")
     assert f"it names {shown}." in found.message
@@ -220,10 +220,10 @@ WINDOWED = {"general.architecture": "llama", "llama.attention.sliding_window": 8
 
 def write_entries(file: Path, *entries: tuple[str, int, bytes]) -> Path:
     """A GGUF file with these entries, type and bytes, in addition to those of a tiny model."""
-    whole = write_gguf(file, WINDOWED, shapes={}).read_bytes()
+    content = write_gguf(file, WINDOWED, shapes={}).read_bytes()
     more = b"".join(packed(key.encode()) + struct.pack("<I", kind) + value for key, kind, value in entries)
-    version, tensors, count = struct.unpack_from("<IQQ", whole, 4)
-    file.write_bytes(b"GGUF" + struct.pack("<IQQ", version, tensors, count + len(entries)) + more + whole[24:])
+    version, tensors, count = struct.unpack_from("<IQQ", content, 4)
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", version, tensors, count + len(entries)) + more + content[24:])
     return file
 
 
@@ -245,13 +245,13 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "said"), ENTRIES, ids=[said[:40] for _, said in ENTRIES])
+@pytest.mark.parametrize(("entry", "sentence"), ENTRIES, ids=[sentence[:40] for _, sentence in ENTRIES])
 def test_an_impossible_gguf_entry_is_reported_by_file_field_and_value(
-    tmp_path: Path, entry: tuple[str, int, bytes], said: str
+    tmp_path: Path, entry: tuple[str, int, bytes], sentence: str
 ) -> None:
-    found = told(write_entries(tmp_path / "a.gguf", entry), "llamacpp")
+    found = failure_of(write_entries(tmp_path / "a.gguf", entry), "llamacpp")
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith(f"a.gguf: {said}")
+    assert found.message.startswith(f"a.gguf: {sentence}")
 
 
 @pytest.mark.parametrize("rank", ["true", "1e999", '"8"', "[]", "-1", "0"])
@@ -294,7 +294,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=4))
 def test_any_config_gives_facts_or_a_sentence(folder: Path, fields: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG | fields))
-    is_told_or_known(folder, "vllm")
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 @settings(max_examples=30, deadline=None)
@@ -305,7 +305,7 @@ def test_any_safetensors_header_gives_facts_or_a_sentence(
     right = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
     write_header(folder / "model.safetensors", json.dumps({**tensors, "b": {**right, key: value}}))
-    is_told_or_known(folder, "vllm")
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 @settings(max_examples=30, deadline=None)
@@ -313,10 +313,10 @@ def test_any_safetensors_header_gives_facts_or_a_sentence(
 def test_any_files_next_to_the_weights_give_facts_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, index: Any, more: Any
 ) -> None:
-    beside = write_checkpoint(tmp_path_factory.getbasetemp() / "beside")
-    (beside / INDEX).write_text(json.dumps(index))
-    (beside / "tokenizer_config.json").write_text(json.dumps({"chat_template": more, "auto_map": more}))
-    is_told_or_known(beside, "vllm")
+    folder = write_checkpoint(tmp_path_factory.getbasetemp() / "beside")
+    (folder / INDEX).write_text(json.dumps(index))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": more, "auto_map": more}))
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 def gguf_values() -> st.SearchStrategy[tuple[int, bytes]]:
@@ -360,7 +360,7 @@ def test_any_gguf_gives_facts_or_a_sentence(
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any" / "any.gguf"
     write_entries(file, *((key, kind, value) for key, (kind, value) in entries))
-    is_told_or_known(file.parent, "llamacpp")
+    gives_facts_or_a_failure(file.parent, "llamacpp")
 
 
 # --- memory and time -------------------------------------------------------------------------------------------------
@@ -372,10 +372,10 @@ def no_more_than(size: int) -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
-        _, most = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most <= size
+    assert peak <= size
 
 
 def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
@@ -383,7 +383,9 @@ def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
     weights.write_bytes(struct.pack("<Q", 100_000_000))
     os.truncate(weights, 200_000_000)
     with no_more_than(1 << 20):
-        assert told(tmp_path).message == ("model.safetensors: its header has 95.4 MiB, and at most 32.0 MiB are read.")
+        assert failure_of(tmp_path).message == (
+            "model.safetensors: its header has 95.4 MiB, and at most 32.0 MiB are read."
+        )
 
 
 def test_headers_of_all_files_together_are_read_up_to_a_size_and_a_number_of_tensors(
@@ -393,9 +395,9 @@ def test_headers_of_all_files_together_are_read_up_to_a_size_and_a_number_of_ten
     header, *_ = struct.unpack("<Q", (tmp_path / "model-00001-of-00003.safetensors").read_bytes()[:8])
     with monkeypatch.context() as patch:
         patch.setattr(safetensors, "LARGEST_HEADERS", header + 10)
-        assert told(tmp_path).message.startswith("model-00002-of-00003.safetensors: its header has ")
+        assert failure_of(tmp_path).message.startswith("model-00002-of-00003.safetensors: its header has ")
     monkeypatch.setattr(safetensors, "MOST_TENSORS", 10)
-    assert "up to model-00002-of-00003.safetensors have more than 10 tensors" in told(tmp_path).message
+    assert "up to model-00002-of-00003.safetensors have more than 10 tensors" in failure_of(tmp_path).message
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -410,39 +412,39 @@ def test_many_small_values_are_counted_before_memory_is_allocated(tmp_path: Path
     length = len(text)
     del text
     with no_more_than(2 * length + (1 << 20)):
-        assert told(tmp_path).reason is Reason.MODEL_CORRUPT
+        assert failure_of(tmp_path).reason is Reason.MODEL_CORRUPT
 
 
 def test_a_config_larger_than_any_real_one_is_refused(tmp_path: Path) -> None:
     os.truncate(write_checkpoint(tmp_path) / "config.json", files.LARGEST_CONFIG + 1)
     with no_more_than(1 << 20):
-        assert "too large for a file of its kind" in told(tmp_path).message
+        assert "too large for a file of its kind" in failure_of(tmp_path).message
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
 def test_a_deeply_nested_file_is_reported_and_not_parsed(tmp_path: Path, depth: int) -> None:
     fields = '{"a": 1' + ', "text_config": {"a": 1' * depth + "}" * depth + "}"
-    assert told(with_config(tmp_path, fields)).message.startswith("config.json")
+    assert failure_of(with_config(tmp_path, fields)).message.startswith("config.json")
     write_header(tmp_path / "model.safetensors", '{"a": ' + "[" * depth + "]" * depth + "}")
     (tmp_path / "config.json").write_text(json.dumps(LLAMA_CONFIG))
-    assert told(tmp_path).message.startswith("model.safetensors")
+    assert failure_of(tmp_path).message.startswith("model.safetensors")
 
 
 def test_a_nested_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
     config: dict[str, Any] = {}
     for _ in range(500):
         config = {"text_config": config}
-    looks = 0
+    calls = 0
 
     class Counting(dict[str, Any]):
         def items(self) -> Any:
-            nonlocal looks
-            looks += 1
+            nonlocal calls
+            calls += 1
             return super().items()
 
     with pytest.raises(Exception, match="no more than 4 levels deep"):
         configs.language_model(Counting(config))
-    assert looks <= configs.DEEPEST
+    assert calls <= configs.DEEPEST
 
 
 LENGTHS = {
@@ -457,7 +459,7 @@ LENGTHS = {
 def test_impossible_lengths_are_reported_as_damage(tmp_path: Path, entry: tuple[str, int, bytes]) -> None:
     file = write_entries(tmp_path / "a.gguf", entry)
     with no_more_than(1 << 20):
-        assert told(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
+        assert failure_of(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
 
 
 @pytest.mark.parametrize("many", ["entries", "long strings", "lists of lists", "tensors"])
@@ -502,7 +504,7 @@ def test_the_bound_holds_for_all_files_together(
     if choosing:
         for number in range(9):
             write_gguf(tmp_path / f"{number}.gguf")
-        assert "9 GGUF models" in told(tmp_path, "llamacpp").message
+        assert "9 GGUF models" in failure_of(tmp_path, "llamacpp").message
     else:
         write_gguf_parts(tmp_path, 9)
         read_model(find_model(tmp_path))
@@ -515,18 +517,18 @@ def test_folders_that_link_in_circles_are_not_followed_forever(tmp_path: Path, m
     for name in "abcdefghij":  # a million folders in six levels
         (tmp_path / name).symlink_to(".")
     monkeypatch.setattr(locating, "MOST_ENTRIES", 1000)
-    looks, listed = 0, Path.iterdir
+    calls, listed = 0, Path.iterdir
 
     def counting(path: Path) -> Iterator[Path]:
-        nonlocal looks
-        looks += 1
+        nonlocal calls
+        calls += 1
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", counting)
     for find in (find_model, find_adapter):
         with pytest.raises(ModelError, match="more than 1000 files and folders"):
             find(tmp_path)
-    assert looks < 1000
+    assert calls < 1000
 
 
 @pytest.mark.parametrize(
@@ -534,10 +536,10 @@ def test_folders_that_link_in_circles_are_not_followed_forever(tmp_path: Path, m
 )
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_a_path_that_is_not_a_regular_file_is_never_waited_for(tmp_path: Path, name: str, make: Any) -> None:
-    place = write_checkpoint(tmp_path) / name
-    place.unlink(missing_ok=True)
-    make(place)
-    is_told_or_known(tmp_path, "vllm")
+    path = write_checkpoint(tmp_path) / name
+    path.unlink(missing_ok=True)
+    make(path)
+    gives_facts_or_a_failure(tmp_path, "vllm")
     digest_of(tmp_path)
 
 
@@ -561,7 +563,7 @@ def test_an_unexpected_error_is_reported_as_the_models_failure_with_the_file_bei
         raise KeyError("odd\x1b" * 1000)
 
     monkeypatch.setattr(configs, "shape_of", fails)
-    found = told(write_checkpoint(tmp_path))
+    found = failure_of(write_checkpoint(tmp_path))
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith("config.json can't be parsed: KeyError: 'odd")
     assert found.message.isprintable()
@@ -577,13 +579,13 @@ def test_an_error_of_the_volume_is_reported_with_the_file(tmp_path: Path, monkey
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(safetensors, "_parsed", fails)
-    assert told(write_checkpoint(tmp_path)).message == "model.safetensors can't be read: Input/output error."
+    assert failure_of(write_checkpoint(tmp_path)).message == "model.safetensors can't be read: Input/output error."
 
 
 def test_file_names_cannot_inject_text_into_logs_and_statuses(tmp_path: Path) -> None:
     for number in range(2):
         write_gguf(tmp_path / f"{number}\x1b[2J\n{os.fsdecode(bytes([255]))}.gguf")
-    message = told(tmp_path, "llamacpp").message
+    message = failure_of(tmp_path, "llamacpp").message
     assert message.isprintable()
     assert "0\\x1b[2J\\n\\udcff.gguf" in message
 
@@ -601,10 +603,10 @@ def serve(model: Path, log: Path, command: str = "serve") -> subprocess.Complete
 @pytest.mark.parametrize("command", ["serve", "preflight"])
 def test_the_pod_reports_the_cause_in_one_line_without_a_traceback(tmp_path: Path, command: str) -> None:
     model, log = with_config(tmp_path / "model", '{"auto_map": [1]}'), tmp_path / "log"
-    ended = serve(model, log, command)
-    assert ended.returncode == 12
-    assert ended.stderr.count("\n") == 1
-    assert "config.json: auto_map is a list of 1, but must be an object." in ended.stderr
+    finished = serve(model, log, command)
+    assert finished.returncode == 12
+    assert finished.stderr.count("\n") == 1
+    assert "config.json: auto_map is a list of 1, but must be an object." in finished.stderr
     if command == "serve":
         assert json.loads(log.read_text())["reason"] == "ModelCorrupt"
 
@@ -621,8 +623,10 @@ def test_there_is_a_termination_message_whatever_error_ends_the_preparation(tmp_
         "def prepare(): raise KeyError('odd')\n"
         "sys.exit(run(prepare, termination_log=pathlib.Path(sys.argv[1])))"
     )
-    ended = subprocess.run([sys.executable, "-c", code, log], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 50
-    said = json.loads(log.read_text())
-    assert (said["reason"], said["message"]) == ("Unknown", "slipway-runtime itself failed: KeyError: 'odd'")
-    assert "in prepare" in ended.stderr, "the log must have the traceback"
+    finished = subprocess.run(
+        [sys.executable, "-c", code, log], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode == 50
+    sentence = json.loads(log.read_text())
+    assert (sentence["reason"], sentence["message"]) == ("Unknown", "slipway-runtime itself failed: KeyError: 'odd'")
+    assert "in prepare" in finished.stderr, "the log must have the traceback"

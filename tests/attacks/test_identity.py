@@ -57,18 +57,18 @@ def annotate_service(tenants: Tenants, port: int) -> None:
     tenants.serve(TRAP, annotations={"slipway.dev/activator-port": str(port)})
 
 
-def lead_a_slice(tenants: Tenants, port: int) -> None:
+def add_a_slice(tenants: Tenants, port: int) -> None:
     tenants.serve(TRAP)
     tenants.add_slice(TRAP, port)
 
 
-def lead_a_slice_as_the_victim(tenants: Tenants, port: int) -> None:
+def add_a_slice_as_the_victim(tenants: Tenants, port: int) -> None:
     victim = tenants.loop.api.objects.get((LLM_DEPLOYMENT, *VICTIM))
     tenants.add_slice(TRAP, port, uid=victim["metadata"]["uid"] if victim else "unknown")
     tenants.add_slice(ModelKey("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
 
 
-def tell_it_in_the_status(tenants: Tenants, port: int) -> None:
+def write_it_into_the_status(tenants: Tenants, port: int) -> None:
     status = {"activatorPort": port, "url": f"http://x:{port}", "plan": {"activatorPort": port}}
     tenants.loop.api.change(LLM_DEPLOYMENT, {"status": status}, namespace=TRAP.namespace, name=TRAP.name)
 
@@ -99,16 +99,16 @@ def forge_slices_of_the_activator(tenants: Tenants, port: int) -> None:
 
 ATTACKS = [
     annotate_service,
-    lead_a_slice,
-    lead_a_slice_as_the_victim,
-    tell_it_in_the_status,
+    add_a_slice,
+    add_a_slice_as_the_victim,
+    write_it_into_the_status,
     annotate_all,
     forge_a_table,
     forge_pods_and_services_of_the_victim,
     forge_slices_of_the_activator,
 ]
-BY_ANY = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-BE_IT_RENDERED_OR_NOT = pytest.mark.parametrize("engine", ["llamacpp", "nope"])
+BY_EACH_ATTACK = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+RENDERED_OR_NOT = pytest.mark.parametrize("engine", ["llamacpp", "nope"])
 
 
 def set_a_trap(tenants: Tenants, attack: Attack, port: int, engine: str) -> None:
@@ -123,8 +123,8 @@ async def belongs_to_the_victim(tenants: Tenants, port: int) -> None:
     assert tenants.engines["evil"].requests == []
 
 
-@BY_ANY
-@BE_IT_RENDERED_OR_NOT
+@BY_EACH_ATTACK
+@RENDERED_OR_NOT
 async def test_an_attack_does_not_take_the_port_of_a_served_model(
     tenants: Tenants, attack: Attack, engine: str
 ) -> None:
@@ -137,8 +137,8 @@ async def test_an_attack_does_not_take_the_port_of_a_served_model(
         await belongs_to_the_victim(tenants, port)
 
 
-@BY_ANY
-@BE_IT_RENDERED_OR_NOT
+@BY_EACH_ATTACK
+@RENDERED_OR_NOT
 async def test_a_restart_of_the_activator_does_not_give_the_port_to_the_attacker(
     tenants: Tenants, attack: Attack, engine: str
 ) -> None:
@@ -149,8 +149,8 @@ async def test_a_restart_of_the_activator_does_not_give_the_port_to_the_attacker
         await belongs_to_the_victim(tenants, port)
 
 
-@BY_ANY
-@BE_IT_RENDERED_OR_NOT
+@BY_EACH_ATTACK
+@RENDERED_OR_NOT
 async def test_a_change_of_the_leader_does_not_move_a_port(tenants: Tenants, attack: Attack, engine: str) -> None:
     port = await served(tenants)
     set_a_trap(tenants, attack, port, engine)
@@ -160,8 +160,8 @@ async def test_a_change_of_the_leader_does_not_move_a_port(tenants: Tenants, att
         await belongs_to_the_victim(tenants, port)
 
 
-@BY_ANY
-@BE_IT_RENDERED_OR_NOT
+@BY_EACH_ATTACK
+@RENDERED_OR_NOT
 async def test_a_tenant_that_claims_free_ports_gets_no_request_of_others(
     tenants: Tenants, attack: Attack, engine: str
 ) -> None:
@@ -174,8 +174,8 @@ async def test_a_tenant_that_claims_free_ports_gets_no_request_of_others(
         await belongs_to_the_victim(tenants, port)
 
 
-@BY_ANY
-@BE_IT_RENDERED_OR_NOT
+@BY_EACH_ATTACK
+@RENDERED_OR_NOT
 async def test_a_lost_port_table_does_not_give_the_port_to_the_attacker(
     tenants: Tenants, attack: Attack, engine: str
 ) -> None:
@@ -241,8 +241,10 @@ async def test_one_tenant_cannot_take_all_ports(tenants: Tenants) -> None:
         tenants.deploy(key)
     for key in keys:
         await tenants.loop.reconcile(key)
-    told = [tenants.loop.api.get(LLM_DEPLOYMENT, namespace="evil", name=key.name)["status"]["message"] for key in keys]
-    assert sum("PortsExhausted" in each for each in told) == 5
+    messages = [
+        tenants.loop.api.get(LLM_DEPLOYMENT, namespace="evil", name=key.name)["status"]["message"] for key in keys
+    ]
+    assert sum("PortsExhausted" in each for each in messages) == 5
     assert await served(tenants)
 
 

@@ -22,11 +22,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
 
     def counting(what: str, owner: object) -> None:
-        really = getattr(owner, what)
+        original = getattr(owner, what)
 
         def counts(*args: object, **kwargs: object) -> object:
             counted[what] += 1
-            return really(*args, **kwargs)
+            return original(*args, **kwargs)
 
         monkeypatch.setattr(owner, what, counts)
 
@@ -54,6 +54,6 @@ async def test_a_target_is_parsed_and_matched_once_for_each_request(
 
 
 def test_no_more_parts_of_a_path_are_matched_than_a_pattern_may_have() -> None:
-    asked = request_line.line("GET", "/a" * 4000)
-    assert len(asked.parts) == request_line.MOST_PARTS
-    assert not any(request_line.pattern(each).fits(asked) for each in PATTERNS)
+    line = request_line.line("GET", "/a" * 4000)
+    assert len(line.parts) == request_line.MOST_PARTS
+    assert not any(request_line.pattern(each).fits(line) for each in PATTERNS)

@@ -32,12 +32,12 @@ async def test_under_very_many_connections_the_oldest_are_closed_and_probes_get_
 
 
 async def test_concurrent_metrics_requests_query_the_engine_once(pod: SupervisedPod) -> None:
-    before = await asked(pod)
+    before = await queries_of_the_engine(pod)
     await asyncio.gather(*(pod.get("/metrics") for _ in range(50)))
-    assert await asked(pod) - before < 25
+    assert await queries_of_the_engine(pod) - before < 25
 
 
-async def asked(pod: SupervisedPod) -> int:
+async def queries_of_the_engine(pod: SupervisedPod) -> int:
     _, text = await pod.get("/metrics")
-    [told] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
-    return int(float(told.rpartition(" ")[2]))
+    [sample] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
+    return int(float(sample.rpartition(" ")[2]))

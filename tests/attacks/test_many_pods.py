@@ -85,12 +85,12 @@ class Activator:
 
         monkeypatch.setattr(Packing, "unpacked", counted)
 
-    def hears(self, things: list[tuple[Kind, Object]]) -> None:
+    def hears(self, objects: list[tuple[Kind, Object]]) -> None:
         """Delivers all events in one go, as after the loop was busy with other work for that long."""
 
         def tell() -> None:
-            for kind, thing in things:
-                self._arrive(kind, "MODIFIED", thing)
+            for kind, obj in objects:
+                self._arrive(kind, "MODIFIED", obj)
 
         thread = threading.Thread(target=tell)
         thread.start()
@@ -109,18 +109,18 @@ class Activator:
 @pytest.fixture
 async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
     activator = Activator(monkeypatch)
-    looking = asyncio.create_task(activator.knowledge.keep_refreshing())
+    refreshing = asyncio.create_task(activator.knowledge.keep_refreshing())
     activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
         while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few iterations
             await asyncio.sleep(0)
     yield activator
-    looking.cancel()
+    refreshing.cancel()
 
 
 def deployment(which: ModelKey) -> Object:
-    thing = model.deployment()
-    return {**thing, "metadata": {**thing["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
+    obj = model.deployment()
+    return {**obj, "metadata": {**obj["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
 
 
 def pod(number: int, *, ready: bool = False, which: ModelKey = TRAP) -> Object:
@@ -139,10 +139,10 @@ async def test_a_burst_of_pods_of_one_model_costs_few_refreshes_and_not_one_for_
     activator.LOOK = 60.0  # so that it pauses for the longest possible time
     before = activator.looks[TRAP]
     activator.hears(pending(MANY))
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
     await activator.until_known(MANY)
-    took = asyncio.get_running_loop().time() - began
-    assert activator.looks[TRAP] - before <= 2 + took / 0.25
+    seconds = asyncio.get_running_loop().time() - start
+    assert activator.looks[TRAP] - before <= 2 + seconds / 0.25
 
 
 async def test_a_refresh_reads_few_pods_however_many_there_are(activator: Activator) -> None:
@@ -156,13 +156,13 @@ async def test_a_refresh_reads_few_pods_however_many_there_are(activator: Activa
 async def test_a_change_of_a_pod_reads_no_other_pod(activator: Activator) -> None:
     activator.hears(pending(MOST_PODS))
     await activator.until_known(MOST_PODS)
-    before, looks = activator.read, activator.looks.total()
+    before, refreshes = activator.read, activator.looks.total()
     changed = [
         (POD, pod(each) | {"metadata": {**pod(each)["metadata"], "resourceVersion": "9999"}}) for each in range(100)
     ]
     activator.hears([*changed, (POD, pod(MOST_PODS))])
     await activator.until_known(MOST_PODS + 1)
-    assert activator.read - before <= FEW_READ * (activator.looks.total() - looks)
+    assert activator.read - before <= FEW_READ * (activator.looks.total() - refreshes)
 
 
 async def test_other_tasks_run_while_a_burst_is_delivered(
@@ -182,9 +182,9 @@ async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(act
     await activator.until_known(MOST_PODS)
     for _ in range(10):  # iterations of the loop
         await asyncio.sleep(0)
-    known = activator.known.of(LLAMA)
-    assert known
-    assert known.replicas
+    state = activator.known.of(LLAMA)
+    assert state
+    assert state.replicas
 
 
 async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_count(
@@ -193,18 +193,18 @@ async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_
     activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
     await activator.until_known(MANY + 1)
     activator.knowledge.refresh(TRAP)
-    known = activator.known.of(TRAP)
-    assert known
-    assert [each.host for each in known.replicas] == ["10.0.0.1"]
+    state = activator.known.of(TRAP)
+    assert state
+    assert [each.host for each in state.replicas] == ["10.0.0.1"]
 
 
 async def test_all_replicas_of_a_model_with_the_most_possible_replicas_are_found(activator: Activator) -> None:
     activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
     activator.knowledge.refresh(TRAP)
-    known = activator.known.of(TRAP)
-    assert known
-    assert len(known.replicas) == MOST_PODS
+    state = activator.known.of(TRAP)
+    assert state
+    assert len(state.replicas) == MOST_PODS
 
 
 async def test_the_operator_observes_no_more_pods_than_a_model_can_have_replicas() -> None:

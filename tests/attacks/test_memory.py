@@ -28,31 +28,29 @@ FULL = [
 
 @pytest.mark.parametrize(("most", "filling"), FULL, ids=[filling.what for _, filling in FULL])
 async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(most: int, filling: Filling) -> None:
-    all_asked = Gate()
+    gate = Gate()
     async with (
         asyncio.timeout(60),
-        serving(filling, pause=all_asked.passed) as replica,
+        serving(filling, pause=gate.passed) as replica,
         activator_process.started(most) as global_limits,
-        clients(global_limits.ports, filling) as told,
+        clients(global_limits.ports, filling) as requests,
     ):
         idle = global_limits.memory
-        accounted, held = await until_full(global_limits, told)
+        accounted, held = await until_full(global_limits, requests)
         await global_limits.ready(replica)
-        await all_asked.until_there(
-            held
-        )  # so that all bodies are in transit at the same time, and none has been read yet
-        all_asked.open()
-        answered = [status for status in await asyncio.gather(*told) if status == 200]
+        await gate.until_there(held)  # so that all bodies are in transit at the same time, and none has been read yet
+        gate.open()
+        answered = [status for status in await asyncio.gather(*requests) if status == 200]
         taken = global_limits.peak - idle
     assert 0 < held == len(answered)
     assert taken <= accounted + BESIDE + held * min(filling.ahead, MOST_UNREAD)
     assert held < filling.number
 
 
-async def until_full(global_limits: ActivatorProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
+async def until_full(global_limits: ActivatorProcess, requests: list[asyncio.Task[int]]) -> tuple[int, int]:
     """The accounted bytes and the held requests, once all others have been refused."""
     while True:
         accounted, held = await global_limits.accounted()
-        if held + sum(task.done() for task in told) == len(told):
+        if held + sum(task.done() for task in requests) == len(requests):
             return accounted, held
         await asyncio.sleep(0.02)

@@ -75,24 +75,26 @@ async def ports() -> AsyncIterator[Ports]:
     demand, metrics = Demand(), MetricsRegistry()
     demand.report(ModelKey("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
-    telling = DemandPublisher(demand, "one_1")
-    judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
+    publisher = DemandPublisher(demand, "one_1")
+    access_checks = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges, grace=1) as ports.scaler,
+        scaler.serve(
+            demand, "127.0.0.1", 0, add_services=publisher.add_to, checks=access_checks, grace=1
+        ) as ports.scaler,
         ManagementPort(metrics=metrics, live={}, ready={}, port=0, host="127.0.0.1").served() as ports.management,
     ):
         yield ports
-        telling.end_streams()
+        publisher.end_streams()
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
     return guarded_port.PATIENCE
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> int:
+def known_slots(monkeypatch: pytest.MonkeyPatch) -> int:
     """Slots for known clients; a test requests this fixture before `ports`."""
     monkeypatch.setattr(guarded_port, "MOST_KNOWN", 8)
     return guarded_port.MOST_KNOWN
@@ -108,15 +110,15 @@ async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 
     return found
 
 
-async def until_closed(ends: Ends) -> None:
+async def until_closed(connection: Ends) -> None:
     with suppress(ConnectionError):
-        while await ends[0].read(1 << 16):
+        while await connection[0].read(1 << 16):
             pass
 
 
-async def left_of(all_of_them: list[Ends], *, after: float) -> int:
+async def left_of(connections: list[Ends], *, after: float) -> int:
     """How many connections are still open after that time."""
-    closing = [asyncio.create_task(until_closed(each)) for each in all_of_them]
+    closing = [asyncio.create_task(until_closed(each)) for each in connections]
     _, still_open = await asyncio.wait(closing, timeout=after)
     for task in still_open:
         task.cancel()
@@ -124,11 +126,11 @@ async def left_of(all_of_them: list[Ends], *, after: float) -> int:
 
 
 @contextmanager
-def leaving(*all_of_them: list[Ends]) -> Iterator[None]:
+def leaving(*connections: list[Ends]) -> Iterator[None]:
     try:
         yield
     finally:
-        for each in all_of_them:
+        for each in connections:
             for _, writer in each:
                 writer.transport.abort()
 
@@ -136,29 +138,29 @@ def leaving(*all_of_them: list[Ends]) -> Iterator[None]:
 @asynccontextmanager
 async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterator[None]:
     """Connections as fast as they can be opened, which their client keeps open."""
-    begun, ended = asyncio.Event(), threading.Event()
+    started, ended = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def flood() -> None:
-        kept: deque[socket.socket] = deque()
+        sockets: deque[socket.socket] = deque()
         for number in itertools.count():
             if ended.is_set():
                 break
             if number == 2 * MOST:
-                loop.call_soon_threadsafe(begun.set)
-            kept.append(
+                loop.call_soon_threadsafe(started.set)
+            sockets.append(
                 socket.create_connection((FRIEND, port), source_address=(f"127.9.0.{1 + number % addresses}", 0))
             )
             with suppress(OSError):
-                kept[-1].sendall(says)
-            if len(kept) > 4 * MOST:
-                kept.popleft().close()
-        for each in kept:
+                sockets[-1].sendall(says)
+            if len(sockets) > 4 * MOST:
+                sockets.popleft().close()
+        for each in sockets:
             each.close()
 
     flooding = asyncio.create_task(asyncio.to_thread(flood))
     try:
-        await begun.wait()
+        await started.wait()
         yield
     finally:
         ended.set()
@@ -191,12 +193,12 @@ async def test_a_client_with_many_addresses_gets_no_more_than_all_slots(ports: P
 
 @pytest.mark.parametrize("says", [b"", b"G", PREFACE, GET[:-2]], ids=["nothing", "a byte", "a preface", "half a head"])
 async def test_a_connection_without_a_valid_request_is_closed_after_some_seconds(
-    ports: Ports, says: bytes, impatient: float
+    ports: Ports, says: bytes, short_patience: float
 ) -> None:
     for port in (ports.scaler, ports.management):
         found = await opened(port, 5, says=says)
         with leaving(found):
-            assert await left_of(found, after=20 * impatient) == 0
+            assert await left_of(found, after=20 * short_patience) == 0
 
 
 async def test_a_client_that_sends_too_much_to_kedas_port_is_disconnected_immediately(ports: Ports) -> None:
@@ -216,10 +218,10 @@ async def test_a_client_that_sends_too_much_to_the_probe_port_is_disconnected_im
 async def test_a_client_that_requests_metrics_and_does_not_read_them_is_disconnected(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    much: dict[tuple[str, ...], float] = {
+    large: dict[tuple[str, ...], float] = {
         (str(each), "x" * 20_000): 1.0 for each in range(1_000)
     }  # more than fits into the buffers
-    ports.metrics.read_gauge("much", "", ("one", "another"), lambda: much)
+    ports.metrics.read_gauge("much", "", ("one", "another"), lambda: large)
     monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 600.0)
     assert await ports.status("/metrics") == 200  # so that the response is cached
     monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
@@ -239,17 +241,17 @@ async def test_a_client_that_requests_metrics_and_does_not_read_them_is_disconne
 @pytest.mark.parametrize("addresses", [1, 20])
 @pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "starts HTTP/2"])
 async def test_keda_and_replicas_get_responses_and_stay_connected_in_a_flood(
-    ports: Ports, says: bytes, addresses: int, impatient: float
+    ports: Ports, says: bytes, addresses: int, short_patience: float
 ) -> None:
     async with ports.keda() as before, asyncio.timeout(30):
         specs = aiter(before.StreamMetricSpec(REF))
         await anext(specs)
         async with flooded(ports.scaler, says=says, addresses=addresses):
-            async with ports.keda() as anew, ports.replica() as replica:
-                assert (await anew.IsActive(REF)).result is True
+            async with ports.keda() as another, ports.replica() as replica:
+                assert (await another.IsActive(REF)).result is True
                 counts = await anext(aiter(replica.Follow(peers_pb2.Follower())))
                 assert counts.identity == "one_1"
-            await asyncio.sleep(2 * impatient)
+            await asyncio.sleep(2 * short_patience)
             ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
@@ -279,9 +281,9 @@ async def test_a_client_that_half_closes_after_its_request_gets_the_response(por
 async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIterator[None]:
     """KEDA's connections for this many ScaledObjects of the namespace, each with another spelling of the address."""
     ref = pb.ScaledObjectRef(namespace=namespace, name="llama")
-    async with AsyncExitStack() as all_of_them:
+    async with AsyncExitStack() as stack:
         for _ in range(number):
-            keda = await all_of_them.enter_async_context(ports.keda())
+            keda = await stack.enter_async_context(ports.keda())
             with suppress(grpc.aio.AioRpcError):
                 await keda.GetMetricSpec(ref, timeout=5)
                 await keda.IsActive(ref, timeout=5)
@@ -292,13 +294,13 @@ async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIter
 async def test_connections_that_a_tenant_makes_keda_open_leave_room_for_others(ports: Ports, is_served: bool) -> None:
     if is_served:
         ports.demand.report(ModelKey("evil", "llama"), BUSY)
-    async with opened_by_keda(ports, 40, "evil"), ports.keda() as anew:
-        assert (await anew.IsActive(REF, timeout=5)).result is True
+    async with opened_by_keda(ports, 40, "evil"), ports.keda() as another:
+        assert (await another.IsActive(REF, timeout=5)).result is True
 
 
 @pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
 async def test_the_connection_that_serves_others_stays_open_however_many_a_tenant_opens(
-    few: int, ports: Ports, is_served: bool
+    known_slots: int, ports: Ports, is_served: bool
 ) -> None:
     if is_served:
         ports.demand.report(ModelKey("evil", "llama"), BUSY)
@@ -307,37 +309,37 @@ async def test_the_connection_that_serves_others_stays_open_however_many_a_tenan
         await anext(specs)
         with suppress(grpc.aio.AioRpcError):  # the tenant has one with the correct spelling, too
             await before.IsActive(pb.ScaledObjectRef(namespace="evil", name="llama"))
-        async with opened_by_keda(ports, 3 * few, "evil"), asyncio.timeout(20):
-            async with ports.keda() as anew:
-                assert (await anew.IsActive(REF)).result is True
+        async with opened_by_keda(ports, 3 * known_slots, "evil"), asyncio.timeout(20):
+            async with ports.keda() as another:
+                assert (await another.IsActive(REF)).result is True
             ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 
 async def test_evicted_connections_that_reconnect_immediately_are_slowed_down_and_keep_no_one_out(
-    few: int, ports: Ports
+    known_slots: int, ports: Ports
 ) -> None:
-    heard = 0
+    responses = 0
 
-    async def come_again_and_again() -> None:
-        nonlocal heard
+    async def reconnect_again_and_again() -> None:
+        nonlocal responses
         while True:
             reader, writer = await asyncio.open_connection(FRIEND, ports.scaler)
             with leaving([(reader, writer)]), suppress(OSError):
                 writer.write(PREFACE)
-                heard += bool(await reader.read(1))
+                responses += bool(await reader.read(1))
                 await until_closed((reader, writer))
 
-    coming = [asyncio.create_task(come_again_and_again()) for _ in range(3 * few)]
+    tasks = [asyncio.create_task(reconnect_again_and_again()) for _ in range(3 * known_slots)]
     try:
         await asyncio.sleep(3)
-        assert heard <= few + 2 * 3 / guarded_port.MAKES_ROOM_EVERY
-        async with ports.keda() as anew, asyncio.timeout(20):
-            assert (await anew.IsActive(REF, wait_for_ready=True)).result is True
+        assert responses <= known_slots + 2 * 3 / guarded_port.MAKES_ROOM_EVERY
+        async with ports.keda() as another, asyncio.timeout(20):
+            assert (await another.IsActive(REF, wait_for_ready=True)).result is True
     finally:
-        for each in coming:
+        for each in tasks:
             each.cancel()
-        await asyncio.gather(*coming, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # --- identity of the client ------------------------------------------------------------------------------------------

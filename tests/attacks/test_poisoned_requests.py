@@ -26,8 +26,8 @@ HARM = {
 
 
 def poisoned(harm: Script) -> Script:
-    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        await (harm if asked.body == POISON else echoing())(asked, writer)
+    async def script(request: Asked, writer: asyncio.StreamWriter) -> None:
+        await (harm if request.body == POISON else echoing())(request, writer)
 
     return script
 

@@ -98,15 +98,15 @@ EVERYTHING: Object = {
 }
 
 
-def places(thing: object, path: Path = ()) -> Iterator[Path]:
+def places(node: object, path: Path = ()) -> Iterator[Path]:
     """The paths of all strings."""
-    if isinstance(thing, str):
+    if isinstance(node, str):
         yield path
-    elif isinstance(thing, dict):
-        for key, value in thing.items():
+    elif isinstance(node, dict):
+        for key, value in node.items():
             yield from places(value, (*path, key))
-    elif isinstance(thing, list):
-        for index, value in enumerate(thing):
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
             yield from places(value, (*path, index))
 
 
@@ -172,16 +172,16 @@ def test_every_string_of_the_spec_is_tried() -> None:
 
 
 def test_a_spec_with_every_field_set_is_rendered() -> None:
-    made = made_of(EVERYTHING)
-    assert made
-    assert "/data" in json.dumps(made)
+    service = made_of(EVERYTHING)
+    assert service
+    assert "/data" in json.dumps(service)
 
 
 @pytest.mark.parametrize("how", ["{{{{.Name}}}}", "{0}{{{{", "{{{{{0}", "{0}{{{{`x`}}}}", "{0}/{{{{printf `%c` 34}}}}"])
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_no_template_reaches_kserve(path: Path, how: str) -> None:
-    made = made_of(changed(path, how.format))
-    assert made is None or "{{" not in json.dumps(made)
+    service = made_of(changed(path, how.format))
+    assert service is None or "{{" not in json.dumps(service)
 
 
 @pytest.mark.parametrize("path", MAPS)
@@ -192,8 +192,8 @@ def test_no_template_reaches_kserve_as_a_key(path: str) -> None:
         inner = inner[step.removesuffix("[]")]
         inner = inner[0] if step.endswith("[]") else inner
     inner["{{.Name}}"] = "1"
-    made = made_of(spec)
-    assert made is None or "{{" not in json.dumps(made)
+    service = made_of(spec)
+    assert service is None or "{{" not in json.dumps(service)
 
 
 @pytest.mark.parametrize(("path", "schema"), list(texts(SPEC)), ids=lambda it: it if isinstance(it, str) else "")
@@ -203,7 +203,7 @@ def test_the_api_server_refuses_templates_as_well(path: str, schema: Object) -> 
 
 
 def keeps_out(rule: str) -> bool:
-    """Whether the schema refuses `{{` in this string: by a pattern, or by a rule."""
+    """Whether the rule refuses `{{`: it forbids it, or requires a form that can't contain it."""
     if rule == "!self.contains('{{')" or "[{][{]" in rule:
         return True
     if rule.startswith(("isQuantity(", "type(self) == int")):
@@ -260,8 +260,8 @@ def test_the_rendered_object_is_checked_again_and_the_field_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["env", "labels", "key"])
-def test_a_template_that_is_not_from_the_spec_is_found_too(place: str) -> None:
+@pytest.mark.parametrize("component", ["env", "labels", "key"])
+def test_a_template_that_is_not_from_the_spec_is_found_too(component: str) -> None:
     bad: dict[str, Object] = {
         "env": {"spec": {"predictor": {"model": {"env": [{"name": "APP_A", "value": "{{.Name}}"}]}}}},
         "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
@@ -269,7 +269,7 @@ def test_a_template_that_is_not_from_the_spec_is_found_too(place: str) -> None:
     }
     wanted = deployment(engine={"name": "llamacpp"})
     with pytest.raises(Exception, match=r"^InferenceService\.spec\.predictor.* contains '\{\{'"):
-        without_templates(bad[place], wanted, plan(wanted))
+        without_templates(bad[component], wanted, plan(wanted))
 
 
 def test_adjacent_strings_do_not_form_a_template() -> None:
@@ -277,14 +277,14 @@ def test_adjacent_strings_do_not_form_a_template() -> None:
     spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
     spec["pod"]["env"] = [{"name": "APP_A", "value": "{"}, {"name": "APP_B", "value": "{"}]
     spec["pod"]["volumeMounts"] = [{"name": "a", "mountPath": "/data/{", "subPath": "{"}]
-    made = made_of(spec)
-    assert made
-    assert "{{" not in json.dumps(made, separators=(",", ":"))
+    service = made_of(spec)
+    assert service
+    assert "{{" not in json.dumps(service, separators=(",", ":"))
 
 
 def test_text_that_only_json_would_decode_to_a_template_is_not_one_to_kserve() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
-    made = made_of(spec)
-    assert made
-    assert "\\\\u007b" in json.dumps(made), "the backslash belongs to the string and must stay escaped"
+    service = made_of(spec)
+    assert service
+    assert "\\\\u007b" in json.dumps(service), "the backslash belongs to the string and must stay escaped"

@@ -30,18 +30,18 @@ LINES = [
 ]
 
 
-def lines_of(said: str) -> list[str]:
-    visit = Visit("GET", "/v1/models", None, "bob", request_id_of(said), trace_of(None), 0.0)
-    return [each.format(ours=line(visit, datetime.now(UTC)), said=said) for each in LINES]
+def lines_of(text: str) -> list[str]:
+    visit = Visit("GET", "/v1/models", None, "bob", request_id_of(text), trace_of(None), 0.0)
+    return [each.format(ours=line(visit, datetime.now(UTC)), said=text) for each in LINES]
 
 
-@pytest.mark.parametrize("said", CAUSES)
+@pytest.mark.parametrize("text", CAUSES)
 @pytest.mark.parametrize("number", range(len(LINES)))
-def test_a_client_cannot_choose_the_cause(said: str, number: int) -> None:
-    failure = diagnose([lines_of(said)[number], "RuntimeError: the real cause"], 1, "ready")
+def test_a_client_cannot_choose_the_cause(text: str, number: int) -> None:
+    failure = diagnose([lines_of(text)[number], "RuntimeError: the real cause"], 1, "ready")
     assert failure.reason is Reason.ENGINE_CRASHED
     assert "the real cause" in failure.message
-    assert not any(said in each for each in failure.lines)
+    assert not any(text in each for each in failure.lines)
 
 
 def test_many_requests_do_not_push_the_cause_out_of_the_stored_log_lines() -> None:

@@ -124,11 +124,11 @@ async def test_every_part_of_a_request_is_bounded(start: bytes) -> None:
         assert refused.error["code"] == "RequestInvalid"
 
 
-@pytest.mark.parametrize("begun", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
-async def test_a_chunk_that_stops_halfway_times_out(begun: bytes) -> None:
+@pytest.mark.parametrize("start", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
+async def test_a_chunk_that_stops_halfway_times_out(start: bytes) -> None:
     config = ProxyConfig(body_timeout=0.1, linger=0.1)
     async with activated(config=config) as activator, connected(activator) as client:
-        client.send(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
+        client.send(POST + CHUNKED + b"3\r\nabc\r\n" + start)
         assert (await client.answer()).status == 408
 
 
@@ -246,9 +246,9 @@ async def final(client: Client) -> bytes:
 
 @pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
 async def test_a_complete_response_inside_a_stream_stays_complete(line_end: bytes) -> None:
-    whole = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
+    complete = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
     async with (
-        scripted_engine(answering(whole)) as engine,
+        scripted_engine(answering(complete)) as engine,
         activated(limits=BEATING) as activator,
         connected(activator) as client,
     ):
@@ -260,12 +260,12 @@ async def test_a_complete_response_inside_a_stream_stays_complete(line_end: byte
             seen += piece
     event = seen[seen.index(b"data: ") :]
     assert event.endswith(b"\n\n")
-    said = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
-    assert json.loads(said) == json.loads(whole)
+    received = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
+    assert json.loads(received) == json.loads(complete)
 
 
 async def test_an_answer_that_ends_with_a_broken_connection_is_not_complete() -> None:
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
         await writer.drain()
         sock = writer.get_extra_info("socket")
@@ -279,7 +279,7 @@ async def test_an_answer_that_ends_with_a_broken_connection_is_not_complete() ->
 
 
 async def test_endless_interim_responses_are_not_a_response() -> None:
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 20_000)
 
     async with scripted_engine(script) as engine, activated() as activator:
@@ -288,9 +288,9 @@ async def test_endless_interim_responses_are_not_a_response() -> None:
 
 
 async def test_little_of_an_endless_response_is_buffered_before_it_is_passed_on() -> None:
-    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as generous:
+    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as engine:
         pool = UpstreamPool()
-        channel, _ = await pool.get(("127.0.0.1", generous.port))
+        channel, _ = await pool.get(("127.0.0.1", engine.port))
         channel.write(POST + b"Content-Length: 0\r\n\r\n")
         async with asyncio.timeout(10):
             while channel.parser.unparsed < MOST_AT_ONCE:  # noqa: ASYNC110
@@ -302,8 +302,8 @@ async def test_little_of_an_endless_response_is_buffered_before_it_is_passed_on(
 
 async def test_a_response_in_very_small_pieces_arrives_complete() -> None:
     events = b'data: {"choices": [{"delta": {}}]}\n\n' * 300
-    said = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
-    async with scripted_engine(saying(said)) as engine, activated() as activator:
+    response = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
+    async with scripted_engine(saying(response)) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).body == events
 
@@ -347,12 +347,12 @@ async def test_only_a_few_refused_connections_are_drained(monkeypatch: pytest.Mo
     async with activated(config=config) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
-        more = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
-        assert {(await each.answer()).status for each in more} == {503}
+        refused = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
+        assert {(await each.answer()).status for each in refused} == {503}
         async with asyncio.timeout(10):
             while len(connections(activator)) != 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        for each in more:
+        for each in refused:
             each.close()
 
 
@@ -395,12 +395,12 @@ async def test_one_address_cannot_take_all_connections_with_requests(engine: Scr
             greedy.append(await _from("127.0.0.2", activator))
             greedy[-1].post()
             await activator.until_waiting(number + 1)
-        one_more = await _from("127.0.0.2", activator)
-        one_more.post()
-        assert (await one_more.answer()).error["code"] == "TooManyConnections"
+        another = await _from("127.0.0.2", activator)
+        another.post()
+        assert (await another.answer()).error["code"] == "TooManyConnections"
         activator.ready(engine)
         assert (await ask(activator)).status == 200
-        for each in (*greedy, one_more):
+        for each in (*greedy, another):
             each.close()
 
 

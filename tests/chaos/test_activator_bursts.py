@@ -48,29 +48,29 @@ async def test_one_client_cannot_take_all_slots_and_a_refused_client_gets_retry_
         url = await own_url(sleeper, activator)
         greedy = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(100)])
         await until(lambda: greedy.has_ended(70))
-        modest = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
+        others = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
         await until(lambda: sleeper.has_requests(35))
         assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
         assert all(each.retry_after >= 1 for each in greedy.lost)
-        assert not modest.lost
-        await asyncio.gather(greedy.cancel(), modest.cancel())
+        assert not others.lost
+        await asyncio.gather(greedy.cancel(), others.cancel())
 
 
 async def test_two_activators_report_one_number_to_keda_and_that_of_a_stopped_one_is_dropped(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     breaking = PodFaults(operator_pods, gemma)
-    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=NOWHERE)) as [sleeper]:
+    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=NOWHERE)) as [model]:
         killed, other = await breaking.activators()
-        crowds = [
-            RequestGroup(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
+        groups = [
+            RequestGroup(model, [model.request(each, url=await own_url(model, pod)) for each in range(count)])
             for pod, count in ((killed, 7), (other, 5))
         ]
-        await until(lambda: sleeper.has_requests(12))
-        assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA calls"
+        await until(lambda: model.has_requests(12))
+        assert {await model.requests() for _ in range(10)} == {12}, "whichever of them KEDA calls"
         await breaking.crash(killed)
-        await until(lambda: sleeper.has_requests(5))
-        assert len(crowds[0].lost) == 7
-        assert not crowds[1].lost
-        assert (await sleeper.kube.get("deployment", sleeper.predictor))["spec"]["replicas"] == 1
-        await asyncio.gather(*(each.cancel() for each in crowds))
+        await until(lambda: model.has_requests(5))
+        assert len(groups[0].lost) == 7
+        assert not groups[1].lost
+        assert (await model.kube.get("deployment", model.predictor))["spec"]["replicas"] == 1
+        await asyncio.gather(*(each.cancel() for each in groups))

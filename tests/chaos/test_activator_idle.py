@@ -40,21 +40,21 @@ async def test_every_request_gets_a_response_on_a_cluster_too(
     assert any(each.was_held for each in requests)
 
 
-async def at_bedtime(sleeper: SleepingModel, chance: random.Random) -> list[Request]:
+async def at_bedtime(model: SleepingModel, chance: random.Random) -> list[Request]:
     """Requests around the time when the model falls asleep, round by round: after the decision, or at any time."""
     requests: list[Request] = []
     for number in range(ROUNDS):
-        await sleeper.send(0)
+        await model.send(0)
         if number % 2:
-            await sleeper.until_replicas(0)
+            await model.until_replicas(0)
         else:
             await asyncio.sleep(chance.uniform(EARLIEST, LATEST))
-        some = [sleeper.request(each % PROMPTS) for each in range(REQUESTS)]
-        await asyncio.gather(*(_ask(sleeper, each, after=chance.uniform(0, 4)) for each in some))
+        some = [model.request(each % PROMPTS) for each in range(REQUESTS)]
+        await asyncio.gather(*(_ask(model, each, after=chance.uniform(0, 4)) for each in some))
         requests += some
     return requests
 
 
-async def _ask(sleeper: SleepingModel, request: Request, *, after: float) -> None:
+async def _ask(model: SleepingModel, request: Request, *, after: float) -> None:
     await asyncio.sleep(after)
-    await request.run(sleeper.session)
+    await request.run(model.session)

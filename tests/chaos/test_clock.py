@@ -36,11 +36,11 @@ async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
         await convergence.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
-        await until(partial(_is_told, kube))
+        await until(partial(has_event, kube))
         await convergence.stays_still(kube, replica.path, seconds=10)
         assert [term.holder for term in replicas.terms([replica.path])] == ["a"]
 
 
-async def _is_told(kube: Kube) -> bool:
+async def has_event(kube: Kube) -> bool:
     """Waits for the event, which is written after the status."""
     return ("Normal", "Serving") in await events(kube, "served")

@@ -33,12 +33,12 @@ async def test_everything_converges_under_random_faults_and_only_the_leader_writ
         replicas.replica(node.kubeconfig, tmp_path, "a") as first,
         replicas.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
     ):
-        fleet, maker = Fleet(kube, chance), RandomFaults(node, [first, second], chance)
+        fleet, faults = Fleet(kube, chance), RandomFaults(node, [first, second], chance)
         await fleet.create(10)
         while time.monotonic() < ends_at:
-            name, trouble = maker.draw()
+            name, fault = faults.draw()
             logger.warning("%s begins", name)
-            async with trouble:
+            async with fault:
                 await change_for(fleet, seconds=chance.uniform(1, 8))
             healed = await convergence.until_converged(kube, within=HEALED_WITHIN)
             logger.warning("%s is over, and the models had converged after %.1f s", name, healed)

@@ -21,10 +21,10 @@ async def test_changes_arrive_though_open_watches_went_silent(
     kube: Kube, replica: Replica, fleet: Fleet, bookmarks: bool, within: float
 ) -> None:
     """Silences open watches, as on a half-open connection. Watches that start later work."""
-    deaf = Deafens(bookmarks=bookmarks)
-    with replica.path.broken_by(deaf):
+    silenced = Deafens(bookmarks=bookmarks)
+    with replica.path.broken_by(silenced):
         await fleet.change_everything()
-        await replica.path.until(lambda: deaf.count >= len(fleet.names))
+        await replica.path.until(lambda: silenced.count >= len(fleet.names))
     await convergence.until_converged(kube, within=within)
     await convergence.stays_still(kube, replica.path, seconds=3)
 

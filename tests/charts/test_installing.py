@@ -42,12 +42,12 @@ DEV = {"images": {"tag": slipway.TAG}, **EVERY_ENGINE}
 OBJECTS = [*rendered("slipway-crds"), *rendered("slipway", DEV)]
 
 
-def kind_and_name(thing: Object) -> tuple[str, str]:
-    return thing["kind"], name_of(thing)
+def kind_and_name(manifest: Object) -> tuple[str, str]:
+    return manifest["kind"], name_of(manifest)
 
 
 def of_kind(kind: str) -> list[Object]:
-    return [thing for thing in OBJECTS if thing["kind"] == kind]
+    return [manifest for manifest in OBJECTS if manifest["kind"] == kind]
 
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
@@ -55,7 +55,7 @@ PROGRAMS = pytest.mark.parametrize("program", [OPERATOR, ACTIVATOR])
 
 
 def only(kind: str, name: str = OPERATOR) -> Object:
-    [found] = [thing for thing in of_kind(kind) if thing["metadata"]["name"] == name]
+    [found] = [manifest for manifest in of_kind(kind) if manifest["metadata"]["name"] == name]
     return found
 
 
@@ -73,7 +73,7 @@ def environment(program: str) -> dict[str, str]:
 
 
 def config_map(name: str) -> Object:
-    [found] = [thing for thing in of_kind("ConfigMap") if thing["metadata"]["name"] == name]
+    [found] = [manifest for manifest in of_kind("ConfigMap") if manifest["metadata"]["name"] == name]
     return found
 
 
@@ -99,7 +99,9 @@ def test_every_file_is_installed(folder: Path) -> None:
 
 
 def test_nothing_is_installed_twice() -> None:
-    names = [(thing["kind"], thing["metadata"].get("namespace"), thing["metadata"]["name"]) for thing in OBJECTS]
+    names = [
+        (manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"]) for manifest in OBJECTS
+    ]
     assert len(names) == len(set(names))
 
 
@@ -112,18 +114,18 @@ def test_the_images_built_in_this_repository_are_those_that_the_charts_use() -> 
         container_of(ACTIVATOR),
         *(each for runtime in of_kind("ClusterServingRuntime") for each in runtime["spec"]["containers"]),
     ]
-    asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
+    used = {container["image"] for container in containers if container["image"].startswith("localhost/")}
     containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
-    assert asked == {default_name(each) for each in containerfiles}
+    assert used == {default_name(each) for each in containerfiles}
 
 
 def test_third_party_engines_are_installed_if_enabled_with_the_images_that_their_files_name() -> None:
     """Regardless of the registry and tag of our own images."""
-    assert not {*OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
+    assert not {*OTHER_RUNTIMES} & {name_of(manifest) for manifest in rendered("slipway")}
     ours = {"registry": "registry.example.com", "tag": "1.2"}
-    brought = {name_of(thing): thing for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
+    installed = {name_of(manifest): manifest for manifest in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
     for name, written in third_party_runtimes.BY_ENGINE.items():
-        found = brought[f"slipway-{name}"]
+        found = installed[f"slipway-{name}"]
         assert found["spec"]["annotations"] == written["spec"]["annotations"]
         [container], [as_written] = found["spec"]["containers"], written["spec"]["containers"]
         assert container["image"] == as_written["image"]
@@ -131,9 +133,9 @@ def test_third_party_engines_are_installed_if_enabled_with_the_images_that_their
 
 def test_the_operator_receives_the_names_of_third_party_engine_runtimes() -> None:
     """So an upgrade doesn't restart their models either."""
-    told = options().runtimes
+    received = options().runtimes
     for name in OTHER_RUNTIMES:
-        assert told[name]["metadata"]["name"].startswith(f"{name}-")
+        assert received[name]["metadata"]["name"].startswith(f"{name}-")
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
@@ -144,7 +146,7 @@ def test_load_image_gives_an_image_the_name_that_the_charts_use(image: slipway.O
 @PROGRAMS
 def test_another_image_under_the_same_name_replaces_the_pods(program: str) -> None:
     def annotations(archive: str) -> Any:
-        objects = {kind_and_name(thing): thing for thing in rendered("slipway", slipway.values_with(archive))}
+        objects = {kind_and_name(manifest): manifest for manifest in rendered("slipway", slipway.values_with(archive))}
         deployment = objects["Deployment", program]
         return deployment["spec"]["template"]["metadata"]["annotations"]
 
@@ -167,10 +169,10 @@ def test_two_starts_of_one_container_have_different_identities_in_the_lease() ->
 def test_probes_and_metrics_use_the_port_that_the_program_listens_on(program: str) -> None:
     ports = {port["name"]: port["containerPort"] for port in container_of(program)["ports"]}
     assert ports["management"] == options().management_port == settings().management_port
-    asked = {
+    requested = {
         container_of(program)[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "readiness", "liveness")
     }
-    assert asked == {"management"}
+    assert requested == {"management"}
     assert {port["targetPort"] for port in only("Service", program)["spec"]["ports"]} == ports.keys()
 
 
@@ -256,11 +258,13 @@ def test_the_activator_may_only_watch_its_kinds_and_look_up_clients() -> None:
     assert needed | {Right("get", "", "namespaces")} == granted
 
 
-@pytest.mark.parametrize(("program", "elsewhere"), [(OPERATOR, {"get"}), (ACTIVATOR, set())])
-def test_config_maps_are_written_and_watched_only_in_slipways_own_namespace(program: str, elsewhere: set[str]) -> None:
+@pytest.mark.parametrize(("program", "in_other_namespaces"), [(OPERATOR, {"get"}), (ACTIVATOR, set())])
+def test_config_maps_are_written_and_watched_only_in_slipways_own_namespace(
+    program: str, in_other_namespaces: set[str]
+) -> None:
     """In other namespaces, the operator only checks whether an object of a spec exists."""
     granted = audit.granted([only("ClusterRole", program)])
-    assert {right.verb for right in granted if right.resource == "configmaps"} == elsewhere
+    assert {right.verb for right in granted if right.resource == "configmaps"} == in_other_namespaces
     assert only("Role", program)["metadata"]["namespace"] == SLIPWAY_NAMESPACE
 
 
@@ -308,8 +312,8 @@ def test_no_rule_has_a_wildcard_or_covers_secrets() -> None:
 
 def test_all_users_may_read_accelerators_and_nothing_else() -> None:
     """They are cluster-scoped, so a role in a namespace doesn't include them."""
-    of_all = [each for each in of_kind("ClusterRoleBinding") if each["subjects"][0]["kind"] != "ServiceAccount"]
-    [binding] = of_all
+    for_all_users = [each for each in of_kind("ClusterRoleBinding") if each["subjects"][0]["kind"] != "ServiceAccount"]
+    [binding] = for_all_users
     [subject] = binding["subjects"]
     assert (subject["kind"], subject["name"]) == ("Group", "system:authenticated")
     granted = audit.granted([only("ClusterRole", binding["roleRef"]["name"])])
@@ -366,8 +370,8 @@ def test_the_operators_pod_is_replaced_when_runtimes_change_since_it_reads_them_
         [found] = [
             each for each in rendered("slipway", values) if name_of(each) == OPERATOR and each["kind"] == "Deployment"
         ]
-        told: dict[str, str] = found["spec"]["template"]["metadata"]["annotations"]
-        return told
+        annotated: dict[str, str] = found["spec"]["template"]["metadata"]["annotations"]
+        return annotated
 
     assert annotations({}) == annotations({"activator": {"replicas": 5}})
     assert annotations({}) != annotations({"images": {"tag": "another"}})

@@ -38,9 +38,9 @@ def test_the_crds_and_their_policies_match_the_schemas() -> None:
 
 
 def test_an_invalid_object_is_found() -> None:
-    said = complaints(WRONG)
-    assert "/spec/ports/0/port" in said
-    assert "selektor" in said
+    errors = complaints(WRONG)
+    assert "/spec/ports/0/port" in errors
+    assert "selektor" in errors
 
 
 def test_there_is_a_schema_for_every_kind_and_no_other() -> None:
@@ -48,6 +48,6 @@ def test_there_is_a_schema_for_every_kind_and_no_other() -> None:
 
 
 def test_a_kind_without_a_schema_is_an_error() -> None:
-    thing = {"apiVersion": "v1", "kind": "Unheard"}
-    assert not (SCHEMAS / kind_of(thing).file).exists()
+    manifest = {"apiVersion": "v1", "kind": "Unheard"}
+    assert not (SCHEMAS / kind_of(manifest).file).exists()
     assert "could not find schema for Unheard" in complaints("{apiVersion: v1, kind: Unheard, metadata: {name: a}}")

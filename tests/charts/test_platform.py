@@ -53,8 +53,8 @@ def platform(kserve: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_name(things: list[Object]) -> dict[tuple[str, str], Object]:
-    return {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
+def by_name(manifests: list[Object]) -> dict[tuple[str, str], Object]:
+    return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
 def objects(platform: Path, values: dict[str, Any], **options: str) -> dict[tuple[str, str], Object]:
@@ -104,8 +104,8 @@ def test_helm_lint_reports_nothing(name: str, platform: Path) -> None:
 
 def test_kserve_has_the_settings_of_the_test_clusters(platform: Path) -> None:
     config = objects(platform, WITHOUT_TYPES)["ConfigMap", "inferenceservice-config"]["data"]
-    said = {value.rpartition(".")[2].partition("=")[::2] for value in KSERVE_VALUES}
-    assert said == {
+    settings = {value.rpartition(".")[2].partition("=")[::2] for value in KSERVE_VALUES}
+    assert settings == {
         ("deploymentMode", "Standard"),
         ("disableIstioVirtualHost", "true"),
         ("disableIngressCreation", "true"),
@@ -125,21 +125,21 @@ def test_with_cert_manager_everything_is_as_in_kserves_own_chart(platform: Path,
 
 
 def test_with_certificates_from_helm_nothing_needs_cert_manager(platform: Path) -> None:
-    kinds = {thing["apiVersion"] for thing in objects(platform, WITHOUT_TYPES).values()}
+    kinds = {manifest["apiVersion"] for manifest in objects(platform, WITHOUT_TYPES).values()}
     assert not [each for each in kinds if each.startswith("cert-manager.io")]
 
 
 def test_the_api_server_trusts_the_certificate_that_kserve_serves(platform: Path) -> None:
-    things = objects(platform, WITHOUT_TYPES)
-    files = {name: base64.b64decode(text) for name, text in things[SECRET]["data"].items()}
+    manifests = objects(platform, WITHOUT_TYPES)
+    files = {name: base64.b64decode(text) for name, text in manifests[SECRET]["data"].items()}
     shown, authority = (x509.load_pem_x509_certificate(files[name]) for name in ("tls.crt", "ca.crt"))
     shown.verify_directly_issued_by(authority)
     names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    webhooks = [each for thing in things.values() for each in thing.get("webhooks", [])]
+    webhooks = [each for manifest in manifests.values() for each in manifest.get("webhooks", [])]
     trusted = {base64.b64decode(each["clientConfig"]["caBundle"]) for each in webhooks}
-    asked = {f"{each['service']['name']}.{each['service']['namespace']}.svc" for each in map(client_of, webhooks)}
+    hosts = {f"{each['service']['name']}.{each['service']['namespace']}.svc" for each in map(client_of, webhooks)}
     assert trusted == {files["ca.crt"]}
-    assert asked == set(names.get_values_for_type(x509.DNSName))
+    assert hosts == set(names.get_values_for_type(x509.DNSName))
 
 
 def client_of(webhook: Object) -> Any:
@@ -151,16 +151,18 @@ def test_kserve_mounts_the_secret_that_the_chart_creates(platform: Path) -> None
     assert SECRET[1] in {volume.get("secret", {}).get("secretName") for volume in pod["volumes"]}
 
 
-@pytest.mark.parametrize(("there", "is_made"), [("", False), (STORAGE, True)])
-def test_a_custom_resource_is_rendered_only_if_its_crd_exists(platform: Path, there: str, *, is_made: bool) -> None:
-    made = objects(platform, WITHOUT_TYPES, api_versions=there)
-    assert (("ClusterStorageContainer", "default") in made) == is_made
+@pytest.mark.parametrize(("api_versions", "is_rendered"), [("", False), (STORAGE, True)])
+def test_a_custom_resource_is_rendered_only_if_its_crd_exists(
+    platform: Path, api_versions: str, *, is_rendered: bool
+) -> None:
+    manifests = objects(platform, WITHOUT_TYPES, api_versions=api_versions)
+    assert (("ClusterStorageContainer", "default") in manifests) == is_rendered
 
 
 def test_in_another_namespace_nothing_refers_to_the_default_one(platform: Path) -> None:
-    things = by_name(rendered(platform, CERT_MANAGER, namespace="llm"))
-    assert {thing["metadata"].get("namespace", "llm") for thing in things.values()} == {"llm"}
-    webhooks = [each for thing in things.values() for each in thing.get("webhooks", [])]
+    manifests = by_name(rendered(platform, CERT_MANAGER, namespace="llm"))
+    assert {manifest["metadata"].get("namespace", "llm") for manifest in manifests.values()} == {"llm"}
+    webhooks = [each for manifest in manifests.values() for each in manifest.get("webhooks", [])]
     assert {client_of(each)["service"]["namespace"] for each in webhooks} == {"llm"}
-    injected = re.findall(r"inject-ca-from: (\S+)", yaml.safe_dump([*things.values()]))
+    injected = re.findall(r"inject-ca-from: (\S+)", yaml.safe_dump([*manifests.values()]))
     assert set(injected) == {"llm/serving-cert"}

@@ -29,8 +29,8 @@ SOURCE = Source("0.2.0", "abc", 1795953600)
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Chart]:
-    made = charts.copies(tmp_path_factory.mktemp("charts"), REGISTRY, DIGESTS)
-    return {chart.name: chart for chart in made}
+    charts_of_the_release = charts.copies(tmp_path_factory.mktemp("charts"), REGISTRY, DIGESTS)
+    return {chart.name: chart for chart in charts_of_the_release}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def objects(copies: dict[str, Chart]) -> list[Object]:
     return list(yaml.safe_load_all(manifests.install(copies["slipway"], helm(), SOURCE)))
 
 
-def identities(things: list[Object]) -> set[tuple[str, str]]:
-    return {(thing["kind"], name_of(thing)) for thing in things}
+def identities(manifests: list[Object]) -> set[tuple[str, str]]:
+    return {(manifest["kind"], name_of(manifest)) for manifest in manifests}
 
 
 def images(value: Any) -> Iterator[str]:

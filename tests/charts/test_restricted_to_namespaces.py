@@ -40,17 +40,17 @@ def rights(account: str, objects: Iterable[Object]) -> Rights:
     return found
 
 
-def place(thing: Object) -> tuple[str, str, str]:
-    return thing["kind"], thing["metadata"].get("namespace", CLUSTER), thing["metadata"]["name"]
+def place(manifest: Object) -> tuple[str, str, str]:
+    return manifest["kind"], manifest["metadata"].get("namespace", CLUSTER), manifest["metadata"]["name"]
 
 
 def is_for(account: str, binding: Object) -> bool:
     return bool(binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": HOME}])
 
 
-def needed(made: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
+def needed(watches_: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
     found: defaultdict[str, set[Right]] = defaultdict(set)
-    for watch in made:
+    for watch in watches_:
         for namespace in watch.namespaces or (CLUSTER,):
             found[namespace] |= {Right(verb, watch.kind.group, watch.kind.plural) for verb in ("list", "watch")}
     return found
@@ -59,8 +59,8 @@ def needed(made: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
 def reading(rights_: Rights) -> Rights:
     return {
         where: found
-        for where, all_of_them in rights_.items()
-        if (found := {right for right in all_of_them if right.verb in ("list", "watch")})
+        for where, namespace_rights in rights_.items()
+        if (found := {right for right in namespace_rights if right.verb in ("list", "watch")})
     }
 
 

@@ -41,14 +41,14 @@ def test_each_rule_of_a_restricted_namespace_has_a_cluster_test(rule: dict[str, 
 def scalers(policies: dict[str, Any], namespace: str = "slipway-system") -> Any:
     """The addresses that its rule allows."""
     [policy] = [
-        thing
-        for thing in rendered("slipway-crds", {"policies": policies}, namespace=namespace)
-        if (thing["kind"], thing["metadata"]["name"]) == ("ValidatingAdmissionPolicy", SCALERS)
+        manifest
+        for manifest in rendered("slipway-crds", {"policies": policies}, namespace=namespace)
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("ValidatingAdmissionPolicy", SCALERS)
     ]
     [rule] = policy["spec"]["validations"]
     assert "trigger.metadata['scalerAddress'] in variables.scalers" in rule["expression"]
-    [told] = [each["expression"] for each in policy["spec"]["variables"] if each["name"] == "scalers"]
-    return json.loads(told)  # a list of strings is written in CEL as in JSON
+    [expression] = [each["expression"] for each in policy["spec"]["variables"] if each["name"] == "scalers"]
+    return json.loads(expression)  # a list of strings is written in CEL as in JSON
 
 
 def address(activator: str, namespace: str) -> str:
@@ -57,8 +57,12 @@ def address(activator: str, namespace: str) -> str:
 
 
 def test_the_rendered_policies_match_their_files() -> None:
-    def by_name(things: list[Any]) -> dict[Any, Any]:
-        return {(thing["kind"], thing["metadata"]["name"]): thing for thing in things if thing["kind"] in KINDS}
+    def by_name(manifests: list[Any]) -> dict[Any, Any]:
+        return {
+            (manifest["kind"], manifest["metadata"]["name"]): manifest
+            for manifest in manifests
+            if manifest["kind"] in KINDS
+        }
 
     assert by_name(rendered("slipway-crds")) == by_name(documents(POLICIES))
 

@@ -15,8 +15,8 @@ NAME = "slipway-selftest"
 TWO = {"activator": {"names": ["slipway-activator", "other"]}}
 
 
-def place(thing: Object) -> tuple[str, str]:
-    return thing["kind"], thing["metadata"]["name"]
+def place(manifest: Object) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def only(kind: str, objects: list[Object]) -> Object:
@@ -90,7 +90,7 @@ def test_the_notes_name_the_next_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "missing"),
+    ("installed", "missing"),
     [
         ([KSERVE, KEDA], ["LLMDeployments (slipway.dev/v1alpha1)"]),
         ([OURS, KEDA], ["KServe (InferenceService of serving.kserve.io/v1beta1)"]),
@@ -99,16 +99,16 @@ def test_the_notes_name_the_next_command() -> None:
         ([], ["LLMDeployments", "KServe", "KEDA"]),
     ],
 )
-def test_the_notes_name_missing_components(there: list[str], missing: list[str]) -> None:
-    told = notes(api_versions=",".join(there))
-    warnings = [line for line in told.splitlines() if line.startswith("WARNING")]
+def test_the_notes_name_missing_components(installed: list[str], missing: list[str]) -> None:
+    printed = notes(api_versions=",".join(installed))
+    warnings = [line for line in printed.splitlines() if line.startswith("WARNING")]
     assert len(warnings) == len(missing)
     assert all(f"doesn't have {words}" in line for words, line in zip(missing, warnings, strict=True))
 
 
-@pytest.mark.parametrize("there", ["", KEDA])
-def test_the_notes_warn_of_keda_versions_with_a_critical_vulnerability(there: str) -> None:
-    assert "CVE-2026-77524" in notes(api_versions=there)
+@pytest.mark.parametrize("installed", ["", KEDA])
+def test_the_notes_warn_of_keda_versions_with_a_critical_vulnerability(installed: str) -> None:
+    assert "CVE-2026-77524" in notes(api_versions=installed)
 
 
 def test_the_notes_name_the_watched_namespaces() -> None:
@@ -116,6 +116,6 @@ def test_the_notes_name_the_watched_namespaces() -> None:
 
 
 def test_with_other_activator_names_the_notes_name_the_command_for_slipway_crds() -> None:
-    said = "--set 'policies.activators={slipway-activator,other},policies.slipwayNamespace=slipway-system'"
-    assert said in notes(TWO)
+    arguments = "--set 'policies.activators={slipway-activator,other},policies.slipwayNamespace=slipway-system'"
+    assert arguments in notes(TWO)
     assert "policies.activators" not in notes()

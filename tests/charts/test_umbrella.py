@@ -19,11 +19,11 @@ def umbrella(folder: Path, chart: str) -> Path:
     above = folder / "umbrella"
     shutil.copytree(CHARTS / chart, above / "charts" / chart)
     below = above / "charts" / chart / "Chart.yaml"
-    of_its_own = {key: each for key, each in yaml.safe_load(below.read_text()).items() if key != "dependencies"}
-    below.write_text(yaml.safe_dump(of_its_own))
-    needed = {"name": chart, "version": of_its_own["version"], "condition": f"{chart}.enabled"}
-    told = {"apiVersion": "v2", "name": "umbrella", "version": "1.0.0", "dependencies": [needed]}
-    (above / "Chart.yaml").write_text(yaml.safe_dump(told))
+    own_fields = {key: each for key, each in yaml.safe_load(below.read_text()).items() if key != "dependencies"}
+    below.write_text(yaml.safe_dump(own_fields))
+    needed = {"name": chart, "version": own_fields["version"], "condition": f"{chart}.enabled"}
+    metadata = {"apiVersion": "v2", "name": "umbrella", "version": "1.0.0", "dependencies": [needed]}
+    (above / "Chart.yaml").write_text(yaml.safe_dump(metadata))
     return above
 
 

@@ -46,15 +46,15 @@ CHANGES_OBJECTS = {"keep", "fixedUserIds"}
 ALL = ["slipway", "slipway-crds"]
 
 
-def there(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(thing["kind"], name_of(thing)) for thing in rendered(chart, values)}
+def rendered_names(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(manifest["kind"], name_of(manifest)) for manifest in rendered(chart, values)}
 
 
 def program(name: str, values: dict[str, Any]) -> Object:
     [found] = [
-        thing
-        for thing in rendered("slipway", values)
-        if (thing["kind"], thing["metadata"]["name"]) == ("Deployment", name)
+        manifest
+        for manifest in rendered("slipway", values)
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", name)
     ]
     return found
 
@@ -72,8 +72,8 @@ def booleans(values: Any, path: Path_ = ()) -> Iterator[str]:
 
 @pytest.mark.parametrize(("chart", "value", "kind", "name"), SWITCHES, ids=[row[1] for row in SWITCHES])
 def test_a_switch_adds_and_removes_an_object(chart: str, value: str, kind: str, name: str) -> None:
-    assert (kind, name) in there(chart, nested(value, value=True))
-    assert (kind, name) not in there(chart, nested(value, value=False))
+    assert (kind, name) in rendered_names(chart, nested(value, value=True))
+    assert (kind, name) not in rendered_names(chart, nested(value, value=False))
 
 
 @pytest.mark.parametrize("chart", ALL)
@@ -93,8 +93,8 @@ def test_crds_outlive_their_release_unless_configured_otherwise() -> None:
 def containers(values: dict[str, Any]) -> list[Any]:
     """Of all pods, including those that KServe will create."""
     found = []
-    for thing in rendered("slipway", values):
-        spec = thing.get("spec", {})
+    for manifest in rendered("slipway", values):
+        spec = manifest.get("spec", {})
         pod = spec.get("template", {}).get("spec") or (spec if "containers" in spec else {})
         found += [{"pod": pod.get("securityContext") or {}, **each} for each in pod.get("containers", [])]
     return found
@@ -139,9 +139,9 @@ def test_an_image_is_named_in_one_place(images: dict[str, Any], image: str) -> N
 
 
 def every_image(images: dict[str, Any]) -> set[str]:
-    everything = {"images": images, "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
-    pods = [each for each in rendered("slipway", everything) if each["kind"] == "Pod"]
-    return {each["image"] for each in [*containers(everything), *(each["spec"]["containers"][0] for each in pods)]}
+    values = {"images": images, "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    pods = [each for each in rendered("slipway", values) if each["kind"] == "Pod"]
+    return {each["image"] for each in [*containers(values), *(each["spec"]["containers"][0] for each in pods)]}
 
 
 def test_a_mirror_has_every_image_under_its_own_repository_and_tag() -> None:
@@ -151,11 +151,11 @@ def test_a_mirror_has_every_image_under_its_own_repository_and_tag() -> None:
 
 
 def test_user_ids_are_those_of_the_values() -> None:
-    told = (CHARTS / "slipway/values.yaml").read_text()
-    everything = {"runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
-    fixed = {each["securityContext"].get("runAsUser") for each in containers(everything)} - {None}
+    values_file = (CHARTS / "slipway/values.yaml").read_text()
+    values = {"runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    fixed = {each["securityContext"].get("runAsUser") for each in containers(values)} - {None}
     assert {str(each) for each in fixed} == set(
-        re.findall(r"\b\d{4,}\b", told.partition("fixedUserIds:")[0].split("\n\n")[-1])
+        re.findall(r"\b\d{4,}\b", values_file.partition("fixedUserIds:")[0].split("\n\n")[-1])
     )
 
 
@@ -179,8 +179,8 @@ def test_common_labels_and_annotations_are_on_all_objects_but_runtimes_and_repla
         "commonAnnotations": {"contact": "ml@example.com"},
         "monitoring": {"podMonitor": {"enabled": True}},
     }
-    for thing in rendered("slipway", values):
-        metadata = thing["metadata"]
+    for manifest in rendered("slipway", values):
+        metadata = manifest["metadata"]
         assert (metadata["labels"]["team"], metadata["annotations"]["contact"]) == ("ml", "ml@example.com")
         assert metadata["labels"]["app.kubernetes.io/name"] != "taken"
 
@@ -207,8 +207,8 @@ def test_common_annotations_replace_none_of_the_self_test() -> None:
 
 def test_every_activator_is_complete_and_the_operator_receives_all_of_them() -> None:
     values = {"activator": {"names": ["slipway-activator", "other"]}}
-    of_first = {kind for kind, name in there("slipway", values) if name == "slipway-activator"}
-    assert {kind for kind, name in there("slipway", values) if name == "other"} == of_first
+    of_first = {kind for kind, name in rendered_names("slipway", values) if name == "slipway-activator"}
+    assert {kind for kind, name in rendered_names("slipway", values) if name == "other"} == of_first
     [container] = program("slipway-operator", values)["spec"]["template"]["spec"]["containers"]
     assert {"name": "SLIPWAY_ACTIVATORS", "value": "slipway-activator,other"} in container["env"]
 
@@ -236,6 +236,6 @@ def test_extra_objects_are_plain_objects_or_templates() -> None:
     plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"alert": braces}}
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
     objects = rendered("slipway", {"extraObjects": [plain, text]})
-    found = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ConfigMap"}
+    found = {manifest["metadata"]["name"]: manifest for manifest in objects if manifest["kind"] == "ConfigMap"}
     assert found.keys() == {"plain", "slipway-text", "slipway-runtimes"}
     assert found["plain"] == plain

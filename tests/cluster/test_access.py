@@ -17,17 +17,17 @@ ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 
 async def test_only_allowed_pods_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     allowed = {"allowFrom": [{"podSelector": {"matchLabels": FRIEND}}]}
-    async with model_at_zero(neighbour_kube, access=allowed) as asked:
-        assert await asked.request() == (403, "not_allowed_from_here")
-        assert await asked.request(within=asked.other, labels=FRIEND) == (403, "not_allowed_from_here")
-        past_the_service = await asked.activators_port()
-        assert await asked.request(within=asked.other, labels=FRIEND, to=past_the_service) == (
+    async with model_at_zero(neighbour_kube, access=allowed) as model:
+        assert await model.request() == (403, "not_allowed_from_here")
+        assert await model.request(within=model.other, labels=FRIEND) == (403, "not_allowed_from_here")
+        activator_address = await model.activators_port()
+        assert await model.request(within=model.other, labels=FRIEND, to=activator_address) == (
             403,
             "not_allowed_from_here",
         )
-        assert await asked.request("GET /v1/models", labels=FRIEND) == (200, "")
-        assert await asked.is_asleep()
-        await asked.wakes(labels=FRIEND)
+        assert await model.request("GET /v1/models", labels=FRIEND) == (200, "")
+        assert await model.is_asleep()
+        await model.wakes(labels=FRIEND)
 
 
 @pytest.mark.slow
@@ -37,11 +37,11 @@ async def test_a_namespace_is_matched_by_labels_that_its_tenants_cannot_set(
     selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
     among = {"matchLabels": {"team": "blue"}}
     peers = [{"namespaceSelector": among}, {"namespaceSelector": selector, "podSelector": {"matchLabels": FRIEND}}]
-    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as asked:
-        assert await asked.request(within=asked.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
-        await asked.other.run("label", "namespace", asked.other.namespace, "team=blue")
-        await until(lambda: is_answered(asked.request("GET /health", within=asked.other), 200))
-        assert await asked.is_asleep()
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
+        assert await model.request(within=model.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
+        await model.other.run("label", "namespace", model.other.namespace, "team=blue")
+        await until(lambda: is_answered(model.request("GET /health", within=model.other), 200))
+        assert await model.is_asleep()
 
 
 def secret(**owners: str) -> Object:
@@ -54,17 +54,17 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     await neighbour_kube.apply(secret(alice=ALICE))
-    async with model_at_zero(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
+    async with model_at_zero(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as model:
         await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
         for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
-        assert await asked.request() == (401, "missing_api_key")
-        await until(lambda: is_answered(asked.request("GET /v1/models", key=ALICE), 200))
-        assert await asked.request(key=BOB) == (401, "invalid_api_key")
+        assert await model.request() == (401, "missing_api_key")
+        await until(lambda: is_answered(model.request("GET /v1/models", key=ALICE), 200))
+        assert await model.request(key=BOB) == (401, "invalid_api_key")
         await neighbour_kube.apply(secret(alice=BOB))
-        await until(lambda: is_answered(asked.request("GET /v1/models", key=ALICE), 401))
-        assert await asked.is_asleep()
-        await asked.wakes(key=BOB)
+        await until(lambda: is_answered(model.request("GET /v1/models", key=ALICE), 401))
+        assert await model.is_asleep()
+        await model.wakes(key=BOB)
 
 
 def said(deployment: Object) -> str:
@@ -82,6 +82,6 @@ LOOKED_AT = [
 async def test_a_request_without_inference_does_not_wake_the_model(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:
-    async with model_at_zero(neighbour_kube) as asked:
-        assert await asked.request(line) == (status, code)
-        await asked.own.never("pods", selector=OURS, seconds=3)
+    async with model_at_zero(neighbour_kube) as model:
+        assert await model.request(line) == (status, code)
+        await model.own.never("pods", selector=OURS, seconds=3)

@@ -158,10 +158,10 @@ async def test_engine_status_and_keda_use_the_same_number_of_requests_per_replic
     operator_pods: Cluster, kube: Kube
 ) -> None:
     async with asleep(operator_pods, kube, engine={"mode": "Balanced", "maxConcurrency": None}):
-        made = await kube.get("deployment", PREDICTOR)
+        found = await kube.get("deployment", PREDICTOR)
         autoscaler = await kube.wait_for("horizontalpodautoscaler", f"keda-hpa-{NAME}", lambda _: True)
         planned = (await kube.get("llmdeployment", NAME))["status"]["plan"]["maxConcurrency"]
-    assert f"--parallel={planned}" in made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--parallel={planned}" in found["spec"]["template"]["spec"]["containers"][0]["args"]
     assert autoscaler["spec"]["metrics"][0]["external"]["target"]["averageValue"] == str(planned)
 
 
@@ -173,10 +173,10 @@ async def test_an_idle_model_goes_to_sleep_and_wakes_again(client: Client, kube:
 
 
 async def test_requests_survive_the_deletion_of_the_pod_that_starts_for_them(client: Client, kube: Kube) -> None:
-    asked = [asyncio.create_task(client.text()) for _ in range(5)]
+    requests = [asyncio.create_task(client.text()) for _ in range(5)]
     pod = await kube.wait_for_any("pods", OURS, lambda _: True)
     await kube.delete("pod", pod["metadata"]["name"])
-    texts = await asyncio.gather(*asked)
+    texts = await asyncio.gather(*requests)
     assert len(set(texts)) == 1
 
 
@@ -256,20 +256,20 @@ async def test_an_annotation_sends_an_awake_model_to_sleep_and_loses_no_request(
 ) -> None:
     async with asleep(operator_pods, kube, scaling={"idleAfter": "1h"}) as client:
         text = await client.text()
-        asked = [asyncio.create_task(client.text()) for _ in range(3)]
+        requests = [asyncio.create_task(client.text()) for _ in range(3)]
         await kube.run("annotate", "llmdeployment", NAME, f"{SLEEP_ANNOTATION}={now()}")
-        assert await asyncio.gather(*asked) == 3 * [text]
+        assert await asyncio.gather(*requests) == 3 * [text]
         await until_replicas(kube, 0)
         assert await client.text() == text
 
 
 @pytest.mark.slow
 async def test_an_annotation_that_is_not_a_time_is_reported(client: Client, kube: Kube) -> None:
-    def is_told(thing: Object) -> bool:
-        return any("'soon' is no time" in each for each in thing["status"]["plan"]["why"])
+    def is_reported(obj: Object) -> bool:
+        return any("'soon' is no time" in each for each in obj["status"]["plan"]["why"])
 
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}=soon")
-    await kube.wait_for("llmdeployment", NAME, is_told)
+    await kube.wait_for("llmdeployment", NAME, is_reported)
 
 
 def now() -> str:
@@ -277,7 +277,7 @@ def now() -> str:
 
 
 def is_ready_because(reason: str) -> Predicate:
-    def told(thing: Object) -> bool:
-        return any(each["type"] == "Ready" and each["reason"] == reason for each in thing["status"]["conditions"])
+    def is_so(obj: Object) -> bool:
+        return any(each["type"] == "Ready" and each["reason"] == reason for each in obj["status"]["conditions"])
 
-    return told
+    return is_so

@@ -49,9 +49,9 @@ def server(api: Kube) -> Iterator[ApiServer]:
         yield server
 
 
-def created(server: ApiServer, thing: Object) -> Object:
+def created(server: ApiServer, obj: Object) -> Object:
     """The object as it would be stored."""
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert answer.accepted, answer.sentences
     return answer.body
 
@@ -65,10 +65,10 @@ def named_by(row: Any) -> str:
 
 @pytest.mark.parametrize("row", rows("refused_llmdeployments"), ids=named_by)
 def test_a_bad_llmdeployment_is_refused_with_a_sentence(server: ApiServer, row: Any) -> None:
-    thing = llmdeployment(row.get("name", "model"), row.get("spec"))
+    obj = llmdeployment(row.get("name", "model"), row.get("spec"))
     if "spec" in row and row["spec"] is None:
-        del thing["spec"]
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+        del obj["spec"]
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert not answer.accepted
     assert answer.sentences == row["says"]
 
@@ -81,16 +81,16 @@ def test_a_bad_accelerator_profile_is_refused_with_a_sentence(server: ApiServer,
 
 
 def test_all_mistakes_are_named_at_once(server: ApiServer) -> None:
-    bad = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
-    refused = server.would_create(LLMDEPLOYMENTS, bad).sentences
+    invalid = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
+    refused = server.would_create(LLMDEPLOYMENTS, invalid).sentences
     fields = {line.split(":")[0] for line in refused.splitlines()}
     assert fields == {"spec.scaling.minReplicas", "spec.engine.quantization"}
 
 
 async def test_kubectl_shows_the_sentence(api: Kube) -> None:
-    bad = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
+    invalid = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
     with pytest.raises(KubectlError, match="--port is set by Slipway, which depends on it: leave it out"):
-        await api.run("create", "--dry-run=server", "--filename=-", stdin=bad)
+        await api.run("create", "--dry-run=server", "--filename=-", stdin=invalid)
 
 
 # --- warnings --------------------------------------------------------------------------------------------------------
@@ -98,12 +98,12 @@ async def test_kubectl_shows_the_sentence(api: Kube) -> None:
 
 @pytest.mark.parametrize("row", rows("warned"), ids=named_by)
 def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any) -> None:
-    thing = row.get("object") or llmdeployment(spec=row["spec"])
+    obj = row.get("object") or llmdeployment(spec=row["spec"])
     policy = f"{row['policy']}.slipway.dev"
-    said = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
-    answer = server.would_create(PATHS[thing["kind"]], thing)
+    warning = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
+    answer = server.would_create(PATHS[obj["kind"]], obj)
     assert answer.accepted
-    assert answer.warnings == [said]
+    assert answer.warnings == [warning]
 
 
 # --- restricted namespaces -------------------------------------------------------------------------------------------
@@ -156,12 +156,12 @@ def scaled_by(trigger: Object) -> Object:
 def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     server: ApiServer, restricted: str, trigger: Object
 ) -> None:
-    there = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
-    answer = server.would_create(there, scaled_by(trigger))
+    path = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
+    answer = server.would_create(path, scaled_by(trigger))
     assert not answer.accepted
     assert "KEDA asks no external scalers for this namespace but Slipway's" in answer.sentences
     assert server.would_create(PATHS["ScaledObject"], scaled_by(trigger)).accepted
-    assert server.would_create(there, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
+    assert server.would_create(path, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
 
 # --- valid objects ---------------------------------------------------------------------------------------------------
@@ -358,8 +358,8 @@ async def test_installing_the_definitions_again_changes_nothing(api: Kube) -> No
     before = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
     await installation.install_types(api)
     after = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
-    assert [thing["metadata"]["resourceVersion"] for thing in after] == [
-        thing["metadata"]["resourceVersion"] for thing in before
+    assert [obj["metadata"]["resourceVersion"] for obj in after] == [
+        obj["metadata"]["resourceVersion"] for obj in before
     ]
 
 

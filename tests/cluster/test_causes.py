@@ -34,17 +34,17 @@ def outcomes(
 ) -> Outcomes:
     """The outcome of each provocation that a selected test needs, each in a namespace of its own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    chosen = [item.callspec.params.get("provocation") for item in request.session.items if hasattr(item, "callspec")]
+    chosen = [item.callspec.params.get("failure") for item in request.session.items if hasattr(item, "callspec")]
     return asyncio.run(provoke_all([each for each in POD_FAILURES if each in chosen], kube, python_image))
 
 
 async def provoke_all(provocations: list[PodFailure], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(provocation: PodFailure) -> Snapshot | WaitedInVainError:
+    async def outcome(failure: PodFailure) -> Snapshot | WaitedInVainError:
         async with slots, own_namespace(kube) as inside:
             try:
-                return await provoke(provocation, inside, image)
+                return await provoke(failure, inside, image)
             except WaitedInVainError as error:
                 return error
 
@@ -52,21 +52,21 @@ async def provoke_all(provocations: list[PodFailure], kube: Kube, image: str) ->
     return dict(zip((each.name for each in provocations), found, strict=True))
 
 
-async def provoke(provocation: PodFailure, kube: Kube, image: str) -> Snapshot:
+async def provoke(failure: PodFailure, kube: Kube, image: str) -> Snapshot:
     """The first observed snapshot that has the expected cause."""
 
     def is_read_off(world: Snapshot) -> bool:
         cause = main_cause(world)
-        return cause is not None and provocation.describes(cause)
+        return cause is not None and failure.describes(cause)
 
-    await kube.apply(*provocation.objects(image))
-    return await observed_snapshots.until(kube, is_read_off, timeout=provocation.timeout)
+    await kube.apply(*failure.objects(image))
+    return await observed_snapshots.until(kube, is_read_off, timeout=failure.timeout)
 
 
-@pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
-def test_the_cause_is_derived_from_the_cluster(outcomes: Outcomes, provocation: PodFailure) -> None:
-    outcome = outcomes[provocation.name]
+@pytest.mark.parametrize("failure", POD_FAILURES, ids=lambda each: each.name)
+def test_the_cause_is_derived_from_the_cluster(outcomes: Outcomes, failure: PodFailure) -> None:
+    outcome = outcomes[failure.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome
     if os.environ.get("RECORD_CAUSES"):
-        recorded_snapshots.save(outcome, FIXTURES / f"{provocation.name}.json")
+        recorded_snapshots.save(outcome, FIXTURES / f"{failure.name}.json")

@@ -25,7 +25,7 @@ from support.faults.pod_failures import ENGINE, LABELS, model
 
 
 def shows(reason: Reason, words: str) -> observed_snapshots.Wanted:
-    """Whether a snapshot has this cause."""
+    """A predicate: whether a snapshot has this cause."""
 
     def wanted(world: Snapshot) -> bool:
         cause = main_cause(world)
@@ -177,13 +177,13 @@ async def test_zero_replicas_are_idle_even_if_kserve_reports_them_ready(kube: Ku
     world = await observed_snapshots.until(
         kube, lambda world: bool(world.inference_service and is_ready(world.inference_service))
     )
-    said = told(
+    status = status_from(
         replace(world, service=objects.service(NAME, selector={}) | {"metadata": {"name": NAME, "namespace": "x"}})
     )
-    held = {each["type"]: (each["status"], each["reason"]) for each in said["conditions"]}
-    assert said["state"] == "Idle"
-    assert held["Ready"] == ("True", "ScaledToZero")
-    assert held["ModelLoaded"] == ("False", "ScaledToZero")
+    found_conditions = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
+    assert status["state"] == "Idle"
+    assert found_conditions["Ready"] == ("True", "ScaledToZero")
+    assert found_conditions["ModelLoaded"] == ("False", "ScaledToZero")
 
 
 async def test_a_start_through_kserve_is_reported_step_by_step(kube: Kube, python_image: str) -> None:
@@ -192,22 +192,22 @@ async def test_a_start_through_kserve_is_reported_step_by_step(kube: Kube, pytho
     states: list[str] = []
 
     def is_served(world: Snapshot) -> bool:
-        said = told(world)
-        if not states or states[-1] != said["state"]:
-            states.append(said["state"])
-        return bool(said["state"] == "Serving")
+        status = status_from(world)
+        if not states or states[-1] != status["state"]:
+            states.append(status["state"])
+        return bool(status["state"] == "Serving")
 
     await kube.apply(served_by_kserve(1, image=python_image, command=loads, readinessProbe=probe))
     world = await observed_snapshots.until(kube, is_served)
     assert states == ["Waking", "Serving"]
-    assert int(told(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
+    assert int(status_from(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
 
 
 class Plan:
     profile, gpus_per_replica, max_concurrency, why, rejected = "cpu", 0, None, ("a test",), ()
 
 
-def told(world: Snapshot) -> Object:
+def status_from(world: Snapshot) -> Object:
     deployment = LLMDeployment.model_validate(
         {
             "metadata": {"name": NAME, "namespace": "x", "generation": 1},

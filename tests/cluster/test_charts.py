@@ -137,8 +137,8 @@ async def test_a_failed_upgrade_is_rolled_back(serving: Serving, home: Kube) -> 
 
 
 def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: Cluster) -> None:
-    said = f"Slipway is already installed in this cluster, as release slipway in namespace {HOME}"
-    with pytest.raises(Refusal, match=said):
+    refusal = f"Slipway is already installed in this cluster, as release slipway in namespace {HOME}"
+    with pytest.raises(Refusal, match=refusal):
         operator_pods.run_helm(["install", "second", CHART, "--namespace=default"])
     assert json.loads(operator_pods.run_helm(["list", "--namespace=default", "--output=json"])) == []
 
@@ -162,18 +162,18 @@ async def test_the_crds_can_be_applied_by_kubectl_alone(operator_pods: Cluster, 
 
 
 async def test_the_releases_fit_into_helms_secrets(operator_pods: Cluster, home: Kube) -> None:
-    kept = [len(base64.b64decode(each["data"]["release"])) for each in await home.select("secrets", "owner=helm")]
-    assert kept
-    assert max(kept) < ROOM
+    sizes = [len(base64.b64decode(each["data"]["release"])) for each in await home.select("secrets", "owner=helm")]
+    assert sizes
+    assert max(sizes) < ROOM
 
 
 # --- the self-test ---------------------------------------------------------------------------------------------------
 
 
 async def test_the_self_test_passes_and_leaves_nothing_but_its_log(operator_pods: Cluster, home: Kube) -> None:
-    told = await helm(operator_pods, "test", *RELEASE, "--logs", "--timeout=150s")
-    assert "All works together." in told
-    assert "BAD" not in told
+    output = await helm(operator_pods, "test", *RELEASE, "--logs", "--timeout=150s")
+    assert "All works together." in output
+    assert "BAD" not in output
     names = {each["metadata"]["name"] for kind in ("scaledobjects", "deployments") for each in await home.select(kind)}
     assert not [name for name in names if name.startswith("slipway-selftest")]
 
@@ -185,7 +185,7 @@ async def test_the_self_test_reports_what_fails_and_the_remedy(operator_pods: Cl
     async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere", replaced=["slipway-activator"]):
         with pytest.raises(Refusal, match="slipway-selftest"):
             await helm(operator_pods, "test", *RELEASE, "--timeout=240s")
-        told = await home.run("logs", "slipway-selftest")
-    assert "there is no Deployment elsewhere/keda-operator: install KEDA, or name its namespace with" in told
-    assert "KEDA can't reach the activator at slipway-activator.slipway-system:9090" in told
-    assert "2 of 6 don't work." in told
+        output = await home.run("logs", "slipway-selftest")
+    assert "there is no Deployment elsewhere/keda-operator: install KEDA, or name its namespace with" in output
+    assert "KEDA can't reach the activator at slipway-activator.slipway-system:9090" in output
+    assert "2 of 6 don't work." in output

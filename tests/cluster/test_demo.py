@@ -16,7 +16,7 @@ SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
 
 @pytest.fixture(scope="module")
-def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
+def lines(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
     """The lines that the user sees."""
     with redirect_stdout(io.StringIO()) as seen:
         demo.apply(operator_pods, settings.cache, settings.steps)
@@ -36,25 +36,25 @@ def test_the_api_server_accepts_all_that_is_installed(operator_pods: Cluster) ->
         operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], helm.text(chart).encode())
 
 
-def test_the_demo_shows_the_model_asleep_and_at_the_end_asleep_again(story: list[str]) -> None:
-    states = [state for line in story for state in ("Idle", "Serving") if state in line.split()]
+def test_the_demo_shows_the_model_asleep_and_at_the_end_asleep_again(lines: list[str]) -> None:
+    states = [state for line in lines for state in ("Idle", "Serving") if state in line.split()]
     assert (states[0], states[-1]) == ("Idle", "Idle")
     assert "Serving" in states
 
 
-def test_the_demo_shows_what_happens_while_the_prompt_is_held(story: list[str]) -> None:
-    assert any(line.startswith(": waking") for line in story)
-    assert any(line.startswith("It was woken for that: schedule ") for line in story)
+def test_the_demo_shows_what_happens_while_the_prompt_is_held(lines: list[str]) -> None:
+    assert any(line.startswith(": waking") for line in lines)
+    assert any(line.startswith("It was woken for that: schedule ") for line in lines)
 
 
-def test_both_responses_are_the_same(story: list[str]) -> None:
+def test_both_responses_are_the_same(lines: list[str]) -> None:
     """The response to the held request, and the one directly from the replica."""
-    answers = [line for line in story if line.startswith(demo.PROMPT)]
+    answers = [line for line in lines if line.startswith(demo.PROMPT)]
     assert len(answers) == 2
     assert len(set(answers)) == 1
 
 
-def test_running_the_demo_again_changes_nothing(operator_pods: Cluster, story: list[str], settings: Settings) -> None:
+def test_running_the_demo_again_changes_nothing(operator_pods: Cluster, lines: list[str], settings: Settings) -> None:
     before = pods(operator_pods)
     demo.apply(operator_pods, settings.cache, settings.steps)
     assert pods(operator_pods) == before

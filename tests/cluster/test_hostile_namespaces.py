@@ -48,8 +48,8 @@ disconnect after the status line, so that error is not logged."""
 @pytest.fixture
 async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[ModelAtZero]:
     """A sleeping model; the second namespace is the tenant's."""
-    async with model_at_zero(neighbour_kube) as asked:
-        yield asked
+    async with model_at_zero(neighbour_kube) as model:
+        yield model
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ async def test_a_tenants_pod_gets_no_data_on_kedas_port_whatever_its_labels_are(
 
 def claims(*, port: int, activator: str) -> tuple[Object, ...]:
     """All objects that could claim a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
-    told = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
-    service = objects.service(TRAP, selector=LABELS, target_port=PORT) | told
+    fields = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
+    service = objects.service(TRAP, selector=LABELS, target_port=PORT) | fields
     slice_of_it: Object = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -112,7 +112,7 @@ def not_renderable() -> Object:
 
 
 async def restart_activators(home: Kube) -> None:
-    """Deletes all at once: at a start, a forged claim could be read before the real one."""
+    """Deletes all at once: at a start, the first program to bind a port would get it."""
     before = {pod["metadata"]["uid"] for pod in await home.select("pods", ACTIVATORS)}
     await home.run("delete", "pods", f"--selector={ACTIVATORS}", "--grace-period=1")
 
@@ -140,6 +140,6 @@ with grpc.insecure_channel("slipway-activator.{SLIPWAY_NAMESPACE}.svc:9090") as 
     print(json.dumps([answer(call) for call in {CALLS!r}]))
 """
     command = ["/opt/slipway/venv/bin/python", "-c", program]
-    said = await run_to_end(between.other, objects.pod("stranger", OPERATOR_IMAGE.name, command, labels=labels))
-    answers: list[str] = json.loads(said)
+    output = await run_to_end(between.other, objects.pod("stranger", OPERATOR_IMAGE.name, command, labels=labels))
+    answers: list[str] = json.loads(output)
     return answers

@@ -24,8 +24,8 @@ for address in {addresses!r}:
 
 def addresses_of_host() -> list[tuple[str, int]]:
     """The addresses of this machine that others could reach."""
-    said = host.network()["ip -oneline address"]
-    fields = [line.split() for line in said.splitlines()]
+    output = host.network()["ip -oneline address"]
+    fields = [line.split() for line in output.splitlines()]
     return [(field[3].split("/")[0], 22) for field in fields if field[2] == "inet" and field[1] != "lo"]
 
 
@@ -40,8 +40,8 @@ def embedded(cluster: AnyCluster) -> None:
 
 
 async def test_no_packet_of_a_pod_leaves_the_node(kube: Kube, python_image: str) -> None:
-    said = await run_python(kube, python_image, CONNECT.format(addresses=outside()))
-    assert {int(line) for line in said.split()} <= NO_ROUTE, said
+    output = await run_python(kube, python_image, CONNECT.format(addresses=outside()))
+    assert {int(line) for line in output.split()} <= NO_ROUTE, output
 
 
 @pytest.mark.parametrize("address", outside())

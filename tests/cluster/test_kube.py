@@ -110,7 +110,7 @@ async def test_a_repeated_event_is_written_once_in_a_while(client: KubeClient, k
 # --- watches ---------------------------------------------------------------------------------------------------------
 
 
-class Followed:
+class Watched:
     """The watched kinds, and the keys that were delivered."""
 
     def __init__(self, watching: Watching[str], keys: list[str]) -> None:
@@ -118,31 +118,31 @@ class Followed:
 
     async def until(self, holds: Callable[[], object], *, within: float = 20) -> float:
         """The seconds until the condition holds. The store has no event for changes, so it is polled."""
-        began = time.monotonic()
+        start = time.monotonic()
         async with asyncio.timeout(within):
             while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
     async def until_has(self, kind: Kind, name: str, namespace: str, *, within: float = 20) -> float:
         return await self.until(lambda: self.store.get(kind, name, namespace), within=within)
 
 
 @asynccontextmanager
-async def following(client: KubeClient, *followed: Kind) -> AsyncGenerator[Followed]:
+async def watching_kinds(client: KubeClient, *kinds: Kind) -> AsyncGenerator[Watched]:
     keys = list[str]()
     watching = Watching(
-        [Watch(kind, lambda thing: [thing["metadata"]["name"]]) for kind in followed],
+        [Watch(kind, lambda obj: [obj["metadata"]["name"]]) for kind in kinds],
         client=client,
         add=keys.append,
         metrics=WatchMetrics(MetricsRegistry()),
         audit_times=AuditTimes(every=5, unsynced=0.1, missing=0.5, behind=3, restarted=3),
     )
     task = asyncio.create_task(watching.run())
-    followed_now = Followed(watching, keys)
+    watched = Watched(watching, keys)
     try:
-        await followed_now.until(lambda: task.done() or not watching.store.unsynced())
-        yield followed_now
+        await watched.until(lambda: task.done() or not watching.store.unsynced())
+        yield watched
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -153,20 +153,20 @@ async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
     client: KubeClient, cluster: AnyCluster, namespace: str
 ) -> None:
     await client.apply(config_map(namespace, "before"))
-    async with following(client, CONFIG_MAP) as followed:
-        assert followed.store.get(CONFIG_MAP, "before", namespace)
+    async with watching_kinds(client, CONFIG_MAP) as watched:
+        assert watched.store.get(CONFIG_MAP, "before", namespace)
         await client.apply(config_map(namespace, "after"))
-        await followed.until_has(CONFIG_MAP, "after", namespace, within=3)
-        assert "after" in followed.keys
+        await watched.until_has(CONFIG_MAP, "after", namespace, within=3)
+        assert "after" in watched.keys
         await client.delete(CONFIG_MAP, "after", namespace)
-        await followed.until(lambda: not followed.store.get(CONFIG_MAP, "after", namespace), within=3)
+        await watched.until(lambda: not watched.store.get(CONFIG_MAP, "after", namespace), within=3)
 
 
 async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
     await client.apply(config_map(namespace, x="1"))
-    async with following(client, CONFIG_MAP) as followed:
+    async with watching_kinds(client, CONFIG_MAP) as watched:
         changed = await client.apply(config_map(namespace, x="2"))
-        await followed.until(lambda: (followed.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
+        await watched.until(lambda: (watched.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
     assert (
         await client.get(CONFIG_MAP, "a", namespace) == changed
     )  # with its resourceVersion, managers, annotations and finalizers
@@ -180,22 +180,22 @@ async def test_a_kind_that_appears_and_disappears_is_watched_without_a_restart(
         "kind": POD_MONITOR.name,
         "metadata": {"name": "a", "namespace": kube.namespace},
     }
-    async with following(client, POD_MONITOR, CONFIG_MAP) as followed:
-        assert followed.store.is_missing(POD_MONITOR)
+    async with watching_kinds(client, POD_MONITOR, CONFIG_MAP) as watched:
+        assert watched.store.is_missing(POD_MONITOR)
         with pytest.raises(KindMissingError):
             await client.apply(monitor)
         for _ in range(2):
             try:
                 await kube.apply(objects.definition(POD_MONITOR))
-                await followed.until(lambda: not followed.store.is_missing(POD_MONITOR))
+                await watched.until(lambda: not watched.store.is_missing(POD_MONITOR))
                 await client.apply(monitor)
-                await followed.until_has(POD_MONITOR, "a", kube.namespace, within=8)
+                await watched.until_has(POD_MONITOR, "a", kube.namespace, within=8)
             finally:
                 await kube.delete("customresourcedefinition", POD_MONITORS, wait=True)
-            await followed.until(lambda: followed.store.is_missing(POD_MONITOR))
-            assert followed.store.all(POD_MONITOR) == []
+            await watched.until(lambda: watched.store.is_missing(POD_MONITOR))
+            assert watched.store.all(POD_MONITOR) == []
         await client.apply(config_map(kube.namespace, "other"))
-        await followed.until_has(CONFIG_MAP, "other", kube.namespace)
+        await watched.until_has(CONFIG_MAP, "other", kube.namespace)
 
 
 @pytest.mark.parametrize("seconds", [1, pytest.param(12, marks=pytest.mark.slow)])
@@ -203,23 +203,23 @@ async def test_watches_continue_after_the_api_server_was_killed(
     neighbour: Neighbour, neighbour_kube: Kube, seconds: float
 ) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
-    async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
+    async with connected(kubeconfig) as client, watching_kinds(client, CONFIG_MAP, NODE) as watched:
         async with components.without(neighbour.cluster, "kube-apiserver", killed=True):
             await asyncio.sleep(seconds)
         patient = client.with_(patience=PATIENT)
         await patient.apply(config_map(namespace, "after"))
-        assert await followed.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
+        assert await watched.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
 
 
 @pytest.mark.slow
 async def test_watches_continue_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
-    async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
+    async with connected(kubeconfig) as client, watching_kinds(client, CONFIG_MAP, NODE) as watched:
         async with components.paused(neighbour.cluster, "etcd"):
             await asyncio.sleep(15)
         patient = client.with_(patience=PATIENT)
         await patient.apply(config_map(namespace, "after"))
-        await followed.until_has(CONFIG_MAP, "after", namespace, within=10)
+        await watched.until_has(CONFIG_MAP, "after", namespace, within=10)
 
 
 # --- leader election -------------------------------------------------------------------------------------------------

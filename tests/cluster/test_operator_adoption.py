@@ -34,11 +34,11 @@ def network_policy(name: str) -> Object:
 
 def of_others() -> dict[str, Object]:
     """One object of each kind, by the deployment that would have a child of its name."""
-    by_hand = objects.service("by-hand", selector={"app": "shop"})
+    manual = objects.service("by-hand", selector={"app": "shop"})
     by_helm = network_policy("by-helm")
     by_helm["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
     owned = objects.inference_service("owned", autoscaler_class="none", minReplicas=0)
-    return {"by-hand": by_hand, "by-helm": by_helm, "owned": owned}
+    return {"by-hand": manual, "by-helm": by_helm, "owned": owned}
 
 
 SAID = {
@@ -50,31 +50,31 @@ SAID = {
 
 @pytest.mark.slow
 async def test_objects_of_others_are_never_changed_and_block_only_while_they_exist(kube: Kube) -> None:
-    things = of_others()
-    things["owned"]["metadata"]["ownerReferences"] = [await a_chief(kube)]
-    await kube.apply(*things.values())
-    await asyncio.gather(*(stays_untouched(kube, name, thing) for name, thing in things.items()))
-    for name, thing in things.items():
-        await kube.delete(thing["kind"].lower(), name)
-    for name in things:
+    objects_ = of_others()
+    objects_["owned"]["metadata"]["ownerReferences"] = [await an_owner(kube)]
+    await kube.apply(*objects_.values())
+    await asyncio.gather(*(stays_untouched(kube, name, obj) for name, obj in objects_.items()))
+    for name, obj in objects_.items():
+        await kube.delete(obj["kind"].lower(), name)
+    for name in objects_:
         await until_settled(kube, name, timeout=60)
         assert set(await children(kube, name)) == set(CHILDREN)
 
 
-async def a_chief(kube: Kube) -> Object:
+async def an_owner(kube: Kube) -> Object:
     await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "chief"}})
-    chief = await kube.get("configmap", "chief")
+    owner = await kube.get("configmap", "chief")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "name": "chief",
-        "uid": chief["metadata"]["uid"],
+        "uid": owner["metadata"]["uid"],
         "controller": True,
     }
 
 
-async def stays_untouched(kube: Kube, name: str, thing: Object) -> None:
-    kind = thing["kind"].lower()
+async def stays_untouched(kube: Kube, name: str, obj: Object) -> None:
+    kind = obj["kind"].lower()
     before = await kube.get(kind, name)
     await kube.apply(at_zero(name))
     stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", SAID[name]))
@@ -102,4 +102,4 @@ async def test_orphaned_children_are_adopted_by_a_successor(kube: Kube) -> None:
 
 def is_owned_by(deployment: Object) -> Predicate:
     uid = deployment["metadata"]["uid"]
-    return lambda thing: [each["uid"] for each in thing["metadata"].get("ownerReferences") or []] == [uid]
+    return lambda obj: [each["uid"] for each in obj["metadata"].get("ownerReferences") or []] == [uid]

@@ -49,10 +49,10 @@ async def test_a_model_at_zero_is_scaled_to_its_minimum_where_an_autoscaler_woul
 async def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
-    told = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)
-    assert "slipway_requests_in_flight" in message(told, "Scaled")
-    assert "An adapter of Prometheus's metrics" in message(told, "Scaled")
-    assert told["status"]["state"] == "Degraded"
+    deployment = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)
+    assert "slipway_requests_in_flight" in message(deployment, "Scaled")
+    assert "An adapter of Prometheus's metrics" in message(deployment, "Scaled")
+    assert deployment["status"]["state"] == "Degraded"
 
 
 @pytest.mark.slow
@@ -67,8 +67,8 @@ async def test_replicas_follow_the_requests_in_flight(
         url = await reachable(access, "gemma")
         async with access.session() as session, asking(session, url, at_a_time=2):
             await kube.wait_for("deployment", "gemma-predictor", has_ready(2), timeout=200)
-        follows = await kube.wait_for(HPA, "gemma", lambda found: condition_of(found, "ScalingActive") == "True")
-    assert follows["status"]["desiredReplicas"] == 2
+        autoscaler = await kube.wait_for(HPA, "gemma", lambda found: condition_of(found, "ScalingActive") == "True")
+    assert autoscaler["status"]["desiredReplicas"] == 2
     assert conditions(await kube.get("llmdeployment", "gemma"))["Scaled"] == ("True", "AsWanted")
 
 
@@ -91,8 +91,8 @@ async def asking(session: aiohttp.ClientSession, url: str, *, at_a_time: int) ->
 
 
 def has_ready(number: int) -> Predicate:
-    return lambda made: made["status"].get("readyReplicas") == number
+    return lambda found: found["status"].get("readyReplicas") == number
 
 
-def is_without_metrics(thing: Object) -> bool:
-    return conditions(thing).get("Scaled") == ("False", "MetricsMissing")
+def is_without_metrics(obj: Object) -> bool:
+    return conditions(obj).get("Scaled") == ("False", "MetricsMissing")

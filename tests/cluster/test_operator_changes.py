@@ -30,12 +30,12 @@ async def test_settings_of_pods_reach_their_template(kube: Kube) -> None:
     for what, change in REACH_PODS.items():
         before = await template(kube)
         await kube.patch("llmdeployment", NAME, {"spec": change})
-        made = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
-        assert made["spec"]["replicas"] == 0, what
+        found = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
+        assert found["spec"]["replicas"] == 0, what
 
 
 def has_another(before: Object) -> Predicate:
-    return lambda made: bool(made["spec"]["template"] != before)
+    return lambda found: bool(found["spec"]["template"] != before)
 
 
 async def test_a_change_that_does_not_affect_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
@@ -43,7 +43,7 @@ async def test_a_change_that_does_not_affect_the_pods_leaves_them_running(kube: 
     await settled(kube, on_own_engine(), "Serving")
     pods, before = await pod_uids(kube), await template(kube)
     await kube.patch("llmdeployment", NAME, {"spec": LEAVE_PODS_ALONE})
-    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"]["type"] == "Recreate")
     await until_settled(kube, state="Serving")
     assert await template(kube) == before
     assert await pod_uids(kube) == pods
@@ -67,17 +67,17 @@ async def test_a_rollout_is_reported_as_a_rollout(kube: Kube, weights: None, sli
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods = await pod_uids(kube)
-    said = len(slipway.log.lines)
-    async with kube.passing("llmdeployment", NAME, lambda thing: current_status(thing).get("state") == "Updating"):
+    logged = len(slipway.log.lines)
+    async with kube.passing("llmdeployment", NAME, lambda obj: current_status(obj).get("state") == "Updating"):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     assert not pods & await pod_uids(kube)
-    assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
+    assert not [line for line in slipway.log.lines[logged:] if kube.namespace in line and " warning " in line]
 
 
 def is_changed(before: Object) -> Predicate:
-    return lambda thing: thing["metadata"]["generation"] != before["metadata"]["generation"]
+    return lambda obj: obj["metadata"]["generation"] != before["metadata"]["generation"]
 
 
 async def template(kube: Kube) -> Object:

@@ -26,8 +26,8 @@ async def test_in_foreground_deletion_the_deployment_is_deleted_last(slipway: Op
     await asyncio.gather(*(kube.never(kind, is_named, seconds=2) for kind in CHILDREN))
 
 
-def is_named(thing: Object) -> bool:
-    return bool(thing["metadata"]["name"] == NAME)
+def is_named(obj: Object) -> bool:
+    return bool(obj["metadata"]["name"] == NAME)
 
 
 @pytest.mark.slow
@@ -70,10 +70,10 @@ async def test_a_deployment_of_the_same_name_can_be_created_immediately(slipway:
     await kube.delete("llmdeployment", NAME)
     successor = await settled(kube, at_zero(engine={"contextLength": 2048}))
     assert successor["metadata"]["uid"] != predecessor["metadata"]["uid"]
-    made = await children(kube)
-    owners = {kind: thing["metadata"]["ownerReferences"][0]["uid"] for kind, thing in made.items()}
+    found = await children(kube)
+    owners = {kind: obj["metadata"]["ownerReferences"][0]["uid"] for kind, obj in found.items()}
     assert owners == dict.fromkeys(CHILDREN, successor["metadata"]["uid"])
-    container = made["inferenceservice"]["spec"]["predictor"]["model"]
+    container = found["inferenceservice"]["spec"]["predictor"]["model"]
     assert "--context-length=2048" in container["args"]
 
 

@@ -36,9 +36,9 @@ async def test_a_managed_field_that_is_changed_is_repaired(kube: Kube, kind: str
     assert repaired["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-def is_later(thing: Object, before: Object) -> bool:
+def is_later(obj: Object, before: Object) -> bool:
     """Waits for two writes: the change and the repair."""
-    return int(thing["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
+    return int(obj["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
 
 
 @pytest.mark.parametrize("kind", CHILDREN)
@@ -55,8 +55,8 @@ async def test_fields_of_other_managers_are_left_alone(kube: Kube) -> None:
     await kube.never("services", lambda it: is_named(it) and is_later(it, changed), seconds=2)
 
 
-def is_named(thing: Object) -> bool:
-    return bool(thing["metadata"]["name"] == NAME)
+def is_named(obj: Object) -> bool:
+    return bool(obj["metadata"]["name"] == NAME)
 
 
 async def test_a_manager_that_always_changes_a_field_back_is_named_and_not_fought(

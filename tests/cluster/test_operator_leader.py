@@ -27,10 +27,10 @@ def two_replicas(cluster: AnyCluster) -> Iterator[tuple[Operator, Operator]]:
 
 async def leads_after(standby: Operator, number: signal.Signals, leader: Operator) -> float:
     """The seconds from the signal until the other replica leads."""
-    began = time.monotonic()
+    start = time.monotonic()
     leader.send(number)
     await asyncio.to_thread(standby.leads)
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 async def test_after_a_graceful_end_the_standby_leads_within_5_seconds_and_finds_nothing_to_do(
@@ -55,12 +55,12 @@ async def test_after_a_crash_the_standby_leads_within_20_seconds_and_does_the_re
     with two_replicas(cluster) as (leader, standby):
         leader.send(signal.SIGKILL)
         deployment = await created(kube, at_zero())
-        began = time.monotonic()
+        start = time.monotonic()
         await asyncio.to_thread(standby.leads)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - start < 20
         await until_settled(kube)
-        for thing in (await children(kube)).values():
-            assert thing["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]
+        for child in (await children(kube)).values():
+            assert child["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]
         assert await events(kube) == [("Normal", "Idle")]
 
 
@@ -82,8 +82,8 @@ async def test_on_sigterm_the_operator_finishes_writes_in_flight(cluster: AnyClu
         await kube.wait_for("service", "model-0", lambda _: True)
         slipway.send(signal.SIGTERM)
         assert await asyncio.to_thread(slipway.ended) == 0
-        told = [line for line in slipway.log.lines if "kopf has not ended on its own" not in line]
-        assert not [line for line in told if "cancelled" in line or "Traceback" in line]
+        lines = [line for line in slipway.log.lines if "kopf has not ended on its own" not in line]
+        assert not [line for line in lines if "cancelled" in line or "Traceback" in line]
     with operator.running(cluster.kubeconfig):
         for number in range(4):
             await until_settled(kube, f"model-{number}")

@@ -65,8 +65,8 @@ async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing"))
     assert stalled["status"]["state"] == "Degraded"
     assert conditions(stalled)["Ready"] == ("True", "Serving")
-    assert {kind: thing["spec"] for kind, thing in before.items()} == {
-        kind: thing["spec"] for kind, thing in (await children(kube)).items()
+    assert {kind: obj["spec"] for kind, obj in before.items()} == {
+        kind: obj["spec"] for kind, obj in (await children(kube)).items()
     }
     await kube.apply(own_runtime())
     await until_settled(kube, state="Serving")
@@ -76,7 +76,7 @@ async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
 
 
 @pytest.fixture(scope="module")
-def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+def operator_alone(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The operator of a cluster whose kinds may be installed and removed."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
@@ -113,7 +113,7 @@ async def make(kube: Kube, definition: Object) -> None:
 
 @pytest.mark.slow
 async def test_a_missing_kserve_is_reported_and_reconciling_continues_when_it_appears(
-    beside: Operator, neighbour_kube: Kube
+    operator_alone: Operator, neighbour_kube: Kube
 ) -> None:
     kube = neighbour_kube
     async with without(kube, INFERENCE_SERVICE) as definition:
@@ -128,7 +128,7 @@ async def test_a_missing_kserve_is_reported_and_reconciling_continues_when_it_ap
 
 @pytest.mark.slow
 async def test_a_missing_keda_is_reported_and_reconciling_continues_when_it_appears(
-    beside: Operator, neighbour_kube: Kube
+    operator_alone: Operator, neighbour_kube: Kube
 ) -> None:
     kube = neighbour_kube
     async with without(kube, SCALED_OBJECT) as definition:
@@ -140,7 +140,7 @@ async def test_a_missing_keda_is_reported_and_reconciling_continues_when_it_appe
 
 
 async def test_a_pod_monitor_is_created_as_soon_as_the_cluster_has_the_kind(
-    beside: Operator, neighbour_kube: Kube
+    operator_alone: Operator, neighbour_kube: Kube
 ) -> None:
     kube, name = neighbour_kube, f"{POD_MONITOR.plural}.{POD_MONITOR.group}"
     await kube.delete("customresourcedefinition", name, wait=True)
@@ -169,7 +169,9 @@ async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
     await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(repository.CRDS))
 
 
-async def test_an_unreadable_object_is_reported_and_the_others_continue(beside: Operator, lenient: Kube) -> None:
+async def test_an_unreadable_object_is_reported_and_the_others_continue(
+    operator_alone: Operator, lenient: Kube
+) -> None:
     await until_it_takes(lenient, at_zero("unreadable", scaling={"minReplicas": "many"}))
     await lenient.apply(at_zero("next"))
     words = "The object can't be read: spec.scaling.minReplicas: "
@@ -179,7 +181,7 @@ async def test_an_unreadable_object_is_reported_and_the_others_continue(beside: 
     await lenient.delete("llmdeployment", "unreadable", wait=True)
 
 
-async def test_a_refusal_by_kserve_is_reported_with_kserves_message(beside: Operator, lenient: Kube) -> None:
+async def test_a_refusal_by_kserve_is_reported_with_kserves_message(operator_alone: Operator, lenient: Kube) -> None:
     """The CRD refuses all of this, so only a lenient one lets it get this far."""
     await until_it_takes(lenient, at_zero(scaling={"minReplicas": 3, "maxReplicas": 2}))
     words = "'MinReplicas' cannot be greater than MaxReplicas"
@@ -191,19 +193,19 @@ async def test_a_refusal_by_kserve_is_reported_with_kserves_message(beside: Oper
 
 def relaxed(definition: Object) -> Object:
     """The same CRD, but accepting any spec."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    any_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     found: Object = json.loads(json.dumps(definition))
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema.pop("x-kubernetes-validations", None)
-    schema["properties"]["spec"] = anything
+    schema["properties"]["spec"] = any_object
     return found
 
 
-async def until_it_takes(kube: Kube, thing: Object) -> None:
+async def until_it_takes(kube: Kube, obj: Object) -> None:
     """A changed CRD takes effect a moment later, and there is no event for it."""
     async with asyncio.timeout(20):
         while True:
             try:
-                return await kube.apply(thing)
+                return await kube.apply(obj)
             except Exception:
                 await asyncio.sleep(0.2)

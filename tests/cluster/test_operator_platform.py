@@ -39,11 +39,11 @@ def _ours(cluster: AnyCluster) -> None:
 
 
 def because_of(reason: str, words: str = "") -> Predicate:
-    """Not ready for this reason."""
+    """Not ready for this reason, with these words in the message."""
 
-    def is_so(thing: Object) -> bool:
-        said = conditions(thing)
-        return said.get("Ready") == ("False", reason) and words in str(current_status(thing).get("message"))
+    def is_so(obj: Object) -> bool:
+        found = conditions(obj)
+        return found.get("Ready") == ("False", reason) and words in str(current_status(obj).get("message"))
 
     return is_so
 
@@ -125,20 +125,20 @@ def activator_at(address: str, port: int) -> list[Object]:
     ]
 
 
-async def at_home(kube: Kube, command: str, things: list[Object]) -> None:
-    for thing in things:
-        await kube.run(command, "--namespace", HOME, "--filename=-", stdin=json.dumps(thing))
+async def at_home(kube: Kube, command: str, manifests: list[Object]) -> None:
+    for obj in manifests:
+        await kube.run(command, "--namespace", HOME, "--filename=-", stdin=json.dumps(obj))
 
 
 @asynccontextmanager
-async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
-    """The address that KEDA calls, until the end of the test."""
-    things = activator_at(address, port)
-    await at_home(kube, "apply", things)
+async def called_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
+    """KEDA calls this address until the end of the block."""
+    manifests = activator_at(address, port)
+    await at_home(kube, "apply", manifests)
     try:
         yield
     finally:
-        await at_home(kube, "delete", things)
+        await at_home(kube, "delete", manifests)
 
 
 @asynccontextmanager
@@ -154,7 +154,7 @@ async def answering(tester: ReachableServer, namespace: str) -> AsyncGenerator[i
 async def activator(
     slipway: Operator, installed_cluster: Kube, kube: Kube, tester: ReachableServer
 ) -> AsyncIterator[None]:
-    async with answering(tester, kube.namespace) as port, asked_at(installed_cluster, tester.address, port):
+    async with answering(tester, kube.namespace) as port, called_at(installed_cluster, tester.address, port):
         yield
 
 
@@ -173,14 +173,14 @@ async def test_a_model_at_zero_reports_that_keda_is_down_and_recovers_when_it_is
 CAN_NOT_ASK = because_of(
     "ScalerUnavailable", f"KEDA can't reach the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which"
 )
-NOBODY_LISTENS = 1  # a port without a listener
+CLOSED_PORT = 1  # a port without a listener
 
 
 @pytest.mark.slow
 async def test_a_model_whose_scaler_keda_never_reached_reports_it_and_recovers_when_keda_can(
     slipway: Operator, kube: Kube, installed_cluster: Kube, tester: ReachableServer
 ) -> None:
-    async with asked_at(installed_cluster, tester.address, NOBODY_LISTENS):
+    async with called_at(installed_cluster, tester.address, CLOSED_PORT):
         await kube.apply(at_zero())
         await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
         async with answering(tester, kube.namespace) as port:
@@ -194,7 +194,7 @@ async def test_a_model_whose_scaler_keda_can_no_longer_reach_reports_it(
 ) -> None:
     async with AsyncExitStack() as to_the_end:
         async with answering(tester, kube.namespace) as port:
-            await to_the_end.enter_async_context(asked_at(installed_cluster, tester.address, port))
+            await to_the_end.enter_async_context(called_at(installed_cluster, tester.address, port))
             await kube.apply(at_zero())
             await kube.wait_for_condition("scaledobject", NAME, "Ready")
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)

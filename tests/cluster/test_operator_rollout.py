@@ -43,14 +43,14 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
 ) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("a100-80gb"), "Serving")
-    said = len(slipway.log.lines)
+    logged = len(slipway.log.lines)
     async with kube.passing("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile")):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
-    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"] == SURGES)
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"] == SURGES)
     assert not says("rollout.strategy")(await kube.get("llmdeployment", NAME))
-    assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
+    assert not [line for line in slipway.log.lines[logged:] if kube.namespace in line and " warning " in line]
 
 
 @pytest.mark.slow
@@ -64,4 +64,4 @@ async def test_without_a_spare_gpu_several_replicas_are_replaced_one_at_a_time(k
 
 
 def says(words: str) -> Any:
-    return lambda thing: any(words in sentence for sentence in current_status(thing).get("plan", {}).get("why", []))
+    return lambda obj: any(words in sentence for sentence in current_status(obj).get("plan", {}).get("why", []))

@@ -40,8 +40,8 @@ Outcomes = Mapping[str, BaseException | None]
 def outcomes(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """The error of each engine, if there was one."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
-    whole = Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)
-    return asyncio.run(side_by_side(operator_pods, whole))
+    kube = Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)
+    return asyncio.run(side_by_side(operator_pods, kube))
 
 
 @pytest.mark.slow
@@ -59,15 +59,15 @@ async def test_kserve_accepts_the_runtimes_of_the_chart(operator_pods: Cluster, 
 async def test_a_model_may_name_the_runtime_of_the_chart(
     name: str, operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
-    asked = llmdeployment("model", {"model": {"uri": "hf://org/model"}, "engine": {"name": name}})
-    await strictly_applied(neighbour_kube, asked, dry_run=True)
+    deployment = llmdeployment("model", {"model": {"uri": "hf://org/model"}, "engine": {"name": name}})
+    await strictly_applied(neighbour_kube, deployment, dry_run=True)
 
 
 # --- the life of a model ---------------------------------------------------------------------------------------------
 
 
-async def side_by_side(cluster: Cluster, whole: Kube) -> Outcomes:
-    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, Path("/usr")):
+async def side_by_side(cluster: Cluster, cluster_kube: Kube) -> Outcomes:
+    async with own_namespace(cluster_kube) as kube, folder_claimed(kube, CLAIM, Path("/usr")):
         await kube.apply(program(), *map(runtime, ENGINES), *map(model, ENGINES))
         try:
             async with FromTheNode(kube, cluster.entered).session() as session:
@@ -94,14 +94,14 @@ class Life:
         await self.wakes()
         await self.stays_while_it_is_used()
         await self.finishes_its_requests()
-        await self.gets_help()
+        await self.scales_out()
         await self.sleeps()
 
     async def wakes(self) -> None:
         """The request is held until the engine is ready: before that, the engine would respond with an error."""
         await until(self._is_held, timeout=120)
-        told = await self._kube.get("llmdeployment", self._name)
-        why = told["status"]["plan"]["why"]
+        deployment = await self._kube.get("llmdeployment", self._name)
+        why = deployment["status"]["plan"]["why"]
         assert not [each for each in why if f"ServingRuntime {self._name} " in each and "no accelerator" not in each]
         await until(self._is_direct)
 
@@ -116,19 +116,19 @@ class Life:
 
     async def finishes_its_requests(self) -> None:
         pod = await self._pod()
-        asked = asyncio.create_task(self._ask(SHORT))
+        request = asyncio.create_task(self._ask(SHORT))
         await asyncio.sleep(1)  # by now the request is in flight
         await self._kube.delete("pod", pod["metadata"]["name"])
-        assert await asked == (200, False)
+        assert await request == (200, False)
 
-    async def gets_help(self) -> None:
+    async def scales_out(self) -> None:
         """A second replica starts because of the engine's own metrics: no request goes through the activator."""
         await until(self._is_direct, timeout=60)
-        asked = [asyncio.create_task(self._ask(LONGEST)) for _ in range(3)]
+        requests = [asyncio.create_task(self._ask(LONGEST)) for _ in range(3)]
         await self._kube.wait_for(
             "deployment", f"{self._name}-predictor", lambda found: found["spec"]["replicas"] == 2, timeout=60
         )
-        assert await asyncio.gather(*asked) == [(200, False)] * 3
+        assert await asyncio.gather(*requests) == [(200, False)] * 3
 
     async def sleeps(self) -> None:
         """All replicas stop, also replacements and second ones that have received no request."""

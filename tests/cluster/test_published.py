@@ -79,7 +79,7 @@ def on_node(cluster: Cluster, *command: str | Path) -> str:
 
 
 def as_written(cluster: Cluster, lines: list[str], dist: Path) -> list[str]:
-    """The output of each command, in a checkout that has `dist`."""
+    """Runs the commands in a checkout that has `dist`, and returns the output of each."""
     return [on_node(cluster, "env", f"--chdir={dist.parent}", "bash", "-c", line) for line in lines]
 
 
@@ -128,8 +128,8 @@ def test_helm_installs_the_release_by_the_commands_of_the_readme_and_a_model_is_
     try:
         *_, tested = as_written(fresh, commands(README, after="By helm:"), dist)
         assert "All works together." in tested
-        [asked] = commands(README, after="Then ask for a model")
-        ask, watch = asked.split(" && ")
+        [command] = commands(README, after="Then ask for a model")
+        ask, watch = command.split(" && ")
         as_written(fresh, [ask, watch.replace("--watch", "--no-headers")], dist)
         fresh.run_kubectl(["wait", "llm", "--all", "--for=jsonpath={.status.state}", "--timeout=60s"])
     finally:
@@ -163,5 +163,5 @@ def test_helm_installs_the_release_from_the_registry_and_a_model_is_served(
 def test_the_registry_has_exactly_what_was_built(fresh: Cluster, dist: Path, release: Release) -> None:
     for repository, digest in digests(dist).items():
         name = f"docker://{release.registry}/{repository}:{release.source.version}"
-        asked = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", name]
-        assert on_node(fresh, *asked).strip() == digest
+        arguments = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", name]
+        assert on_node(fresh, *arguments).strip() == digest

@@ -34,13 +34,15 @@ KEYS = Right("get", "", "secrets")
 
 
 @pytest.fixture(scope="module")
-def began() -> str:
-    """Other tests uninstall Slipway, and without its rights, its last requests are refused."""
+def started_at() -> str:
+    """Earlier requests don't count: other tests uninstall Slipway, and its last requests without rights are refused."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @pytest.fixture(scope="module")
-def asked(operator_pods: Cluster, began: str, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
+def operator_requests(
+    operator_pods: Cluster, started_at: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Request]:
     """The operator's requests to the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     asyncio.run(everything(operator_pods, Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
@@ -52,14 +54,14 @@ def roles(program: str) -> list[Object]:
     return [each for each in rendered("slipway") if each["kind"] in kinds and each["metadata"]["name"] == program]
 
 
-async def everything(cluster: Cluster, whole: Kube) -> None:
-    await whole.apply(objects.definition(POD_MONITOR))
-    home = whole.within("slipway-system")
+async def everything(cluster: Cluster, cluster_kube: Kube) -> None:
+    await cluster_kube.apply(objects.definition(POD_MONITOR))
+    home = cluster_kube.within("slipway-system")
     await force_an_election(home)
     await make_it_tidy_up(cluster, home)
-    async with own_namespace(whole) as kube:
+    async with own_namespace(cluster_kube) as kube:
         await create(kube)
-        await be_asked(kube)
+        await request_from_a_pod(kube)
         await replace(cluster, kube)
         await make_it_repair(kube)
         await make_it_scale(kube)
@@ -101,8 +103,8 @@ def model() -> Object:
     return gemma(min_replicas=0, **NAMES)
 
 
-def says_what_is_missing(thing: Object) -> bool:
-    return "PriorityClass missing, which isn't there" in thing.get("status", {}).get("message", "")
+def says_what_is_missing(obj: Object) -> bool:
+    return "PriorityClass missing, which isn't there" in obj.get("status", {}).get("message", "")
 
 
 async def create(kube: Kube) -> None:
@@ -115,7 +117,7 @@ async def create(kube: Kube) -> None:
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
 
 
-async def be_asked(kube: Kube) -> None:
+async def request_from_a_pod(kube: Kube) -> None:
     """A pod that its namespace's labels allow sends a request; `/health` needs no key, and fails here."""
     answer = NOT_ANSWERED, ""
     async with asyncio.timeout(60):
@@ -136,7 +138,7 @@ async def replace(cluster: Cluster, kube: Kube) -> None:
 
 
 def has_another_uid(before: str) -> Predicate:
-    return lambda thing: uid(thing) != before
+    return lambda obj: uid(obj) != before
 
 
 async def make_it_repair(kube: Kube) -> None:
@@ -162,23 +164,23 @@ async def make_it_delete(kube: Kube) -> None:
     await kube.wait_gone("horizontalpodautoscaler", "gemma")
 
 
-def uid(thing: Object) -> str:
-    return str(thing["metadata"]["uid"])
+def uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
 
 
-def test_no_request_of_the_operator_is_refused(asked: list[Request], began: str) -> None:
-    assert [request for request in asked if request.was_refused and request.at > began] == []
+def test_no_request_of_the_operator_is_refused(operator_requests: list[Request], started_at: str) -> None:
+    assert [request for request in operator_requests if request.was_refused and request.at > started_at] == []
 
 
-def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
-    assert audit.used(asked) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
+def test_the_operator_uses_every_right_that_it_has(operator_requests: list[Request]) -> None:
+    assert audit.used(operator_requests) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
 
 
 def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
-    asked: list[Request], operator_pods: Cluster, began: str
+    operator_requests: list[Request], operator_pods: Cluster, started_at: str
 ) -> None:
     seen = audit.requests(operator_pods.layout.audit_log, ACTIVATOR)
-    assert [request for request in seen if request.was_refused and request.at > began] == []
+    assert [request for request in seen if request.was_refused and request.at > started_at] == []
     assert audit.used(seen) - {KEYS} == audit.granted(roles(ACTIVATOR))
 
 
@@ -201,5 +203,5 @@ async def account_without_that_right(kube: Kube) -> str:
     return f"system:serviceaccount:{kube.namespace}:default"
 
 
-async def try_to_create(kube: Kube, thing: Object, account: str) -> None:
-    await kube.run("create", f"--as={account}", "--dry-run=server", "--filename=-", stdin=json.dumps(thing))
+async def try_to_create(kube: Kube, obj: Object, account: str) -> None:
+    await kube.run("create", f"--as={account}", "--dry-run=server", "--filename=-", stdin=json.dumps(obj))

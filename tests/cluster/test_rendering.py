@@ -59,7 +59,7 @@ async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: 
     name = await create(kube, gemma(min_replicas=0))
     async with kube.recording("pods") as pods:
         assert (await reconcile_once(kube, name)).replicas is None
-        await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
+        await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 0)
         assert (await reconcile_once(kube, name)).replicas is not None
         await kube.wait_for("deployment", PREDICTOR, is_external)
         await reconcile_once(kube, name)
@@ -72,7 +72,7 @@ async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: 
 async def test_a_deployment_starts_with_its_minimum_of_replicas(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=2, scaling={"minReplicas": 2, "maxReplicas": 2}))
     await reconcile_once(kube, name)
-    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 2)
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 2)
 
 
 async def test_applying_the_rendered_objects_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
@@ -87,9 +87,7 @@ async def test_applying_the_rendered_objects_again_changes_nothing(kube: Kube, g
 async def versions(kube: Kube, name: str) -> list[tuple[str, str]]:
     found = [await kube.get(kind, name) for kind in ("service", "networkpolicy", "inferenceservice")]
     found += await kube.select("pods", OURS)
-    return [
-        (thing["kind"], thing["metadata"].get("generation") or thing["metadata"]["resourceVersion"]) for thing in found
-    ]
+    return [(obj["kind"], obj["metadata"].get("generation") or obj["metadata"]["resourceVersion"]) for obj in found]
 
 
 async def test_labels_and_annotations_that_others_add_to_the_deployment_change_nothing(
@@ -97,8 +95,8 @@ async def test_labels_and_annotations_that_others_add_to_the_deployment_change_n
 ) -> None:
     name = await create(kube, gemma(min_replicas=0))
     before = await rendering.rendered(kube, name)
-    theirs = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
-    await kube.patch("llmdeployment", name, {"metadata": theirs})
+    metadata = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
+    await kube.patch("llmdeployment", name, {"metadata": metadata})
     assert await rendering.rendered(kube, name) == before
 
 
@@ -107,11 +105,11 @@ async def test_a_change_that_does_not_affect_the_pods_leaves_their_template_unch
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
     await reconcile_once(kube, name)
-    before = await kube.wait_for("deployment", PREDICTOR, lambda made: "status" in made)
+    before = await kube.wait_for("deployment", PREDICTOR, lambda found: "status" in found)
     change = {"scaling": {"maxReplicas": 3}, "rollout": {"strategy": "Recreate"}, "access": {"allowFrom": []}}
     await kube.patch("llmdeployment", name, {"spec": change})
     await reconcile_once(kube, name)
-    after = await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    after = await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"]["type"] == "Recreate")
     assert template(after) == template(before)
 
 
@@ -119,8 +117,8 @@ async def test_deleting_the_deployment_removes_all_its_children(kube: Kube, gemm
     name = await create(kube, gemma(min_replicas=0))
     applied = [child.manifest for child in (await reconcile_once(kube, name)).apply]
     await kube.delete("llmdeployment", name)
-    for thing in applied:
-        await kube.wait_gone(thing["kind"].lower(), name)
+    for obj in applied:
+        await kube.wait_gone(obj["kind"].lower(), name)
     await kube.wait_gone("deployment", PREDICTOR)
 
 
@@ -146,8 +144,8 @@ async def test_an_adapter_is_mounted_where_the_engine_arguments_say(kube: Kube, 
     engine = {"name": "vllm", "adapters": [{"name": "sql", "uri": "pvc://gemma/adapters/sql"}]}
     name = await create(kube, gemma(min_replicas=0, engine=engine, accelerator={"profiles": ["h100-80gb"]}))
     await reconcile_once(kube, name)
-    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
-    container = template(made)["spec"]["containers"][0]
+    found = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    container = template(found)["spec"]["containers"][0]
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/mnt/models", "/mnt/adapters/sql"} <= mounted
     assert "sql=/mnt/adapters/sql" in container["args"]
@@ -156,8 +154,8 @@ async def test_an_adapter_is_mounted_where_the_engine_arguments_say(kube: Kube, 
 async def test_the_runtime_keeps_its_probes_and_messages_in_the_pod(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
     await reconcile_once(kube, name)
-    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
-    pod, container = template(made)["spec"], template(made)["spec"]["containers"][0]
+    found = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    pod, container = template(found)["spec"], template(found)["spec"]["containers"][0]
     assert container["startupProbe"]["failureThreshold"] == 1800
     assert container["startupProbe"]["httpGet"]["port"] == "management"
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"

@@ -41,11 +41,11 @@ def serving(**spec: Any) -> Object:
 def says(reason: str, words: str = "") -> Predicate:
     """A status that names this reason, among others."""
 
-    def is_said(thing: Object) -> bool:
-        text = json.dumps(current_status(thing), ensure_ascii=False)
+    def is_so(obj: Object) -> bool:
+        text = json.dumps(current_status(obj), ensure_ascii=False)
         return f'"{reason}"' in text and words in text
 
-    return is_said
+    return is_so
 
 
 async def inside(kube: Kube, program: str) -> None:
@@ -62,10 +62,10 @@ async def test_every_response_to_constant_load_is_complete_during_a_rollout(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
-    [old] = await kube.select("pods", PODS)
+    [before] = await kube.select("pods", PODS)
     url = await reachable(access, NAME)
     await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"annotations": {"rolled-out": "once"}}}})
-    gone = asyncio.create_task(kube.wait_gone("pod", old["metadata"]["name"], timeout=300))
+    gone = asyncio.create_task(kube.wait_gone("pod", before["metadata"]["name"], timeout=300))
     async with access.session() as session:
 
         async def ask_all_the_time() -> None:
@@ -75,8 +75,8 @@ async def test_every_response_to_constant_load_is_complete_during_a_rollout(
 
         await asyncio.gather(*(ask_all_the_time() for _ in range(2)))
     await gone
-    [new] = await kube.select("pods", PODS)
-    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    [after] = await kube.select("pods", PODS)
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
 
 async def test_a_model_with_keys_serves_clients_that_have_one(
@@ -120,17 +120,17 @@ async def test_an_engine_killed_by_the_oom_killer_is_named(slipway: Operator, ku
     small = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}}
     await settled(kube, serving(pod=small), "Serving", timeout=120)
     named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory"), timeout=90))
-    eating = asyncio.create_task(inside(kube, EAT))
+    memory_hog = asyncio.create_task(inside(kube, EAT))
     await named
-    await asyncio.wait([eating])
-    eating.exception()  # it may have been killed with the container
+    await asyncio.wait([memory_hog])
+    memory_hog.exception()  # it may have been killed with the container
 
 
 # --- models that can't be served -------------------------------------------------------------------------------------
 
 
-def cut_short(folder: Path, whole: Path) -> None:
-    cut(Path(shutil.copy(whole, folder)), to=0.9)
+def cut_short(folder: Path, source: Path) -> None:
+    cut(Path(shutil.copy(source, folder)), to=0.9)
 
 
 def without_a_tokenizer(folder: Path, _: Path) -> None:
@@ -151,7 +151,7 @@ def open_to_all(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "reason", "words"),
+    ("break_model", "reason", "words"),
     [
         (cut_short, "ModelCorrupt", ""),
         (without_a_tokenizer, "ModelCorrupt", "tokenizer"),
@@ -164,11 +164,11 @@ async def test_the_fault_of_a_model_is_in_its_status(
     kube: Kube,
     model_folder: Path,
     tmp_path: Path,
-    damage: Callable[[Path, Path], None],
+    break_model: Callable[[Path, Path], None],
     reason: str,
     words: str,
 ) -> None:
-    damage(tmp_path, model_folder / model.GGUF_FILE)
+    break_model(tmp_path, model_folder / model.GGUF_FILE)
     open_to_all(tmp_path)
     async with folder_claimed(kube, NAME, tmp_path):
         await kube.apply(serving())

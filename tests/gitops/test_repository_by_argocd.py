@@ -40,13 +40,13 @@ def model(name: str, **spec: Any) -> Object:
     return small_model(name, **{"model": {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}, **spec})
 
 
-def app_of(place: str) -> str:
-    return place.replace("/", ".")
+def app_of(folder: str) -> str:
+    return folder.replace("/", ".")
 
 
 def elsewhere(name: str, namespace: str) -> Object:
-    thing = model(name)
-    return {**thing, "metadata": {**thing["metadata"], "namespace": namespace}}
+    content = model(name)
+    return {**content, "metadata": {**content["metadata"], "namespace": namespace}}
 
 
 def nameless() -> Object:
@@ -97,10 +97,10 @@ def said_by(app: Object) -> str:
     return json.dumps([status.get("conditions"), operation.get("message"), operation.get("syncResult")])
 
 
-async def complains(argo: ArgoCD, place: str, word: str) -> Object:
+async def complains(argo: ArgoCD, folder: str, word: str) -> Object:
     return await argo.kube.wait_for(
         "application",
-        app_of(place),
+        app_of(folder),
         lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in said_by(app),
         timeout=90,
     )
@@ -138,15 +138,15 @@ async def test_a_promoted_change_is_synced_and_prod_keeps_the_rest(home: Starter
 
 async def test_a_bad_file_affects_only_its_own_model(home: StarterRepository, argo: ArgoCD) -> None:
     """Others are created, changed and removed meanwhile; and no two folders have the same name."""
-    for place, (thing, _) in BAD.items():
-        home.write(place, thing)
+    for folder, (content, _) in BAD.items():
+        home.write(folder, content)
     home.write("dev/chat/No_Name", model("no-name"))
-    for place in ALIKE:
-        home.write(place, model(place.rpartition("/")[2]))
+    for folder in ALIKE:
+        home.write(folder, model(folder.rpartition("/")[2]))
     home.write_namespace("chat-a-dev")
     await pushed(home, argo, "Two good ones among bad ones")
-    await together(*(argo.until(app_of(place), timeout=120) for place in ALIKE))
-    await together(*(complains(argo, place, word) for place, (_, word) in BAD.items()))
+    await together(*(argo.until(app_of(folder), timeout=120) for folder in ALIKE))
+    await together(*(complains(argo, folder, word) for folder, (_, word) in BAD.items()))
     await together(idle(argo.kube.within("chat-dev"), "a-b"), idle(argo.kube.within("chat-a-dev"), "b"))
     assert not await argo.kube.find("application", "dev.chat.No_Name")
     assert not await argo.kube.within("chat").find("llmdeployment", "in-prod")
@@ -171,12 +171,12 @@ async def test_a_bad_file_affects_only_its_own_model(home: StarterRepository, ar
 async def test_deleting_a_file_keeps_its_model_and_deleting_the_folder_deletes_it(
     home: StarterRepository, argo: ArgoCD
 ) -> None:
-    place, kube = ALIKE[1], argo.kube.within("chat-a-dev")
-    home.model(place).rename(home.model(place).with_name("other.yaml"))
+    folder, kube = ALIKE[1], argo.kube.within("chat-a-dev")
+    home.model(folder).rename(home.model(folder).with_name("other.yaml"))
     await pushed(home, argo, "By another name")
-    await argo.refresh(app_of(place))
-    await argo.kube.wait_for("application", app_of(place), lambda app: sync_of(app) == "OutOfSync")
+    await argo.refresh(app_of(folder))
+    await argo.kube.wait_for("application", app_of(folder), lambda app: sync_of(app) == "OutOfSync")
     assert await kube.find("llmdeployment", "b")
-    home.remove(place)
+    home.remove(folder)
     await pushed(home, argo, "No more")
     await kube.wait_gone("llmdeployment", "b")

@@ -50,9 +50,9 @@ def follow(cluster: Cluster, folder: Path, values: str) -> str:
     for part in ("manifests/argocd", "charts"):
         shutil.copytree(ROOT / part, folder / "slipway" / part)
     first, second, *rest, last = commands(GITOPS, after="Six commands")
-    looked = ["rm apps/platform.yaml", f"echo {shlex.quote(values)} > values/slipway.yaml"]
+    edits = ["rm apps/platform.yaml", f"echo {shlex.quote(values)} > values/slipway.yaml"]
     script = "\n".join(
-        ["set -e", "git init -q --bare ../models.git", first, second, *looked, *rest, last.replace("--watch", "")]
+        ["set -e", "git init -q --bare ../models.git", first, second, *edits, *rest, last.replace("--watch", "")]
     )
     assert (len(rest), "--watch" in last) == (3, True)
     script = script.replace("https://git.YOURS", f"file://{folder}")

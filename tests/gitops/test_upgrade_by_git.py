@@ -50,7 +50,7 @@ class Models:
     asleep: SleepingModel
 
     async def templates(self) -> dict[str, Any]:
-        """The pod template that KServe writes: a different one restarts the pods."""
+        """The pod templates that KServe writes: a changed one restarts the pods."""
         found = [await each.kube.get("deployment", each.predictor) for each in (self.awake, self.asleep)]
         return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
 
@@ -85,8 +85,8 @@ async def home(
     """The older release is synced and healthy, with a model. Its other objects remain at the end."""
     home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=("platform",))
     home.release(older.chart, older.values)
-    nothing = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # never downloaded
-    home.write(IN_GIT.replace(".", "/"), model("in-git", model=nothing))
+    model_source = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # never downloaded
+    home.write(IN_GIT.replace(".", "/"), model("in-git", model=model_source))
     home.push("Slipway")
     await argo.kube.apply(home.root)
     for name in (*BROUGHT, IN_GIT):
@@ -128,7 +128,7 @@ async def upgrade(
         await argo.refresh("slipway")
         async with steady_requests(models.asleep) as of_asleep:
             for each in (models.awake, models.asleep):
-                await each.kube.wait_for("llmdeployment", each.name, is_told, timeout=180)
+                await each.kube.wait_for("llmdeployment", each.name, has_update, timeout=180)
             await rolled_out(models.awake.kube.within(SLIPWAY_NAMESPACE))
             await argo.until("slipway", timeout=120)
             done_at = time.monotonic()
@@ -137,17 +137,17 @@ async def upgrade(
     return Upgrade((templates, after[0]), (uid, after[1]), of_awake, of_asleep, pushed_at, done_at)
 
 
-def is_told(thing: Object) -> bool:
-    return bool(thing.get("status", {}).get("update"))
+def has_update(obj: Object) -> bool:
+    return bool(obj.get("status", {}).get("update"))
 
 
 async def test_sync_waves_are_applied_in_order(home: StarterRepository, argo: ArgoCD) -> None:
     names = (*BROUGHT, IN_GIT)
     found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
-    begun = {name: str(each["startedAt"]) for name, each in found.items()}
-    assert begun["slipway-crds"] < begun["slipway"]
-    assert begun["slipway"] < min(begun["namespaces"], begun["accelerators"])
-    assert max(begun["namespaces"], begun["accelerators"]) < begun[IN_GIT]
+    started = {name: str(each["startedAt"]) for name, each in found.items()}
+    assert started["slipway-crds"] < started["slipway"]
+    assert started["slipway"] < min(started["namespaces"], started["accelerators"])
+    assert max(started["namespaces"], started["accelerators"]) < started[IN_GIT]
 
 
 async def test_a_newer_slipway_restarts_no_model(upgrade: Upgrade) -> None:
@@ -166,9 +166,9 @@ async def test_no_request_is_lost_during_the_upgrade(upgrade: Upgrade) -> None:
 
 async def test_a_model_is_updated_by_a_manual_sync_and_self_heal_keeps_it(upgrade: Upgrade, argo: ArgoCD) -> None:
     kube = argo.kube.within("chat-dev")
-    before = await kube.wait_for("llmdeployment", "in-git", is_told)
+    before = await kube.wait_for("llmdeployment", "in-git", has_update)
     await argo.act(IN_GIT, "sync", "LLMDeployment", "in-git")
-    await kube.wait_for("llmdeployment", "in-git", lambda it: not is_told(it))
+    await kube.wait_for("llmdeployment", "in-git", lambda it: not has_update(it))
     await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
     after = await kube.get("llmdeployment", "in-git")
     assert SYNC_ANNOTATION in after["metadata"]["annotations"]

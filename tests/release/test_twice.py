@@ -44,8 +44,8 @@ def test_an_image_that_is_built_again_is_the_same(image: str, tmp_path: Path) ->
 
     labels = read_labels(one)
     assert {f"org.opencontainers.image.{name}" for name in ("revision", "created", "version", "title")} <= labels.keys()
-    bill = json.loads(find_file(one, sbom.PLACE) or b"{}")
-    assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in bill["components"]}
+    content = json.loads(find_file(one, sbom.PLACE) or b"{}")
+    assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in content["components"]}
 
 
 def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def difference(one: Path, two: Path) -> str:
     """The first layer that differs with its differing files; otherwise the differences of the configuration."""
     first, second = configuration(one), configuration(two)
     pairs = zip(first["rootfs"]["diff_ids"], second["rootfs"]["diff_ids"], strict=True)
-    for number, (here, there) in enumerate(pairs):
-        if here != there:
+    for number, (one_layer, other_layer) in enumerate(pairs):
+        if one_layer != other_layer:
             left, right = contents(one, number), contents(two, number)
             names = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
             return f"layer {number} differs in {names[:20] or 'the order of its files'}"
@@ -86,8 +86,15 @@ def contents(archive: Path, number: int) -> dict[str, object]:
 
 def described(member: tarfile.TarInfo, files: tarfile.TarFile) -> object:
     content = files.extractfile(member) if member.isfile() else None
-    told = (member.mode, member.uid, member.gid, member.mtime, member.linkname, sorted(member.pax_headers.items()))
-    return told, hash(content.read()) if content else None
+    attributes = (
+        member.mode,
+        member.uid,
+        member.gid,
+        member.mtime,
+        member.linkname,
+        sorted(member.pax_headers.items()),
+    )
+    return attributes, hash(content.read()) if content else None
 
 
 def manifest(archive: Path, tar: tarfile.TarFile) -> Any:
