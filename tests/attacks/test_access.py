@@ -27,12 +27,12 @@ from support.programs.protected_model import (
     rules,
 )
 
-OLD, ELSEWHERE = b"sk-old-key-5678", "127.0.0.9"
+OLD, OTHER_ADDRESS = b"sk-old-key-5678", "127.0.0.9"
 
 
 # --- addresses and pods ----------------------------------------------------------------------------------------------
 
-NOBODY = only_from()
+NO_CLIENT = only_from()
 ADDRESSES = only_from({"ipBlock": {"cidr": "127.0.0.0/8", "except": ["127.0.0.8/29"]}})
 TEAM = only_from({"podSelector": {"matchLabels": {"team": "blue"}}})
 
@@ -42,20 +42,20 @@ OTHERS = ["GET /v1/realtime", "DELETE /", "PROPFIND /", "GET /favicon.ico"]
 
 @pytest.mark.parametrize("line", METHODS + OTHERS)
 async def test_a_client_that_is_not_allowed_is_refused_for_every_request_line(line: str) -> None:
-    async with protected_model(NOBODY) as attacked:
+    async with protected_model(NO_CLIENT) as attacked:
         answer = await attacked.request(line)
         assert (answer.status, attacked.is_asleep) == (403, True)
         assert "connection" not in answer.headers  # the request has arrived completely, and another may follow
 
 
 async def test_a_websocket_is_refused_as_well() -> None:
-    async with protected_model(NOBODY) as attacked:
+    async with protected_model(NO_CLIENT) as attacked:
         upgrade = b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         assert ((await attacked.send(upgrade)).status, attacked.is_asleep) == (403, True)
 
 
 async def test_the_refusal_is_in_openais_form() -> None:
-    async with protected_model(NOBODY) as attacked:
+    async with protected_model(NO_CLIENT) as attacked:
         assert (await attacked.request()).error == {
             "type": "invalid_request_error",
             "code": "not_allowed_from_here",
@@ -77,21 +77,21 @@ FORGED = ["X-Forwarded-For: 127.0.0.1", "X-Real-Ip: 127.0.0.1", "Forwarded: for=
 @pytest.mark.parametrize("header", FORGED)
 async def test_forwarding_headers_of_a_client_are_ignored(header: str) -> None:
     async with protected_model(ADDRESSES) as attacked:
-        answer = await attacked.request(headers=f"{header}\r\n", address=ELSEWHERE)
+        answer = await attacked.request(headers=f"{header}\r\n", address=OTHER_ADDRESS)
         assert (answer.status, attacked.is_asleep) == (403, True)
 
 
 async def test_named_addresses_are_allowed_and_excepted_ones_are_refused() -> None:
     async with protected_model(ADDRESSES) as attacked:
-        assert ((await attacked.request(address=ELSEWHERE)).status, attacked.is_asleep) == (403, True)
+        assert ((await attacked.request(address=OTHER_ADDRESS)).status, attacked.is_asleep) == (403, True)
         await holds(attacked)
 
 
 async def test_a_pod_that_the_selector_matches_is_allowed_and_another_is_refused() -> None:
     async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
-        attacked.neighbours.pod(ELSEWHERE, labels={"team": "red"})
-        assert ((await attacked.request(address=ELSEWHERE)).status, attacked.is_asleep) == (403, True)
+        attacked.neighbours.pod(OTHER_ADDRESS, labels={"team": "red"})
+        assert ((await attacked.request(address=OTHER_ADDRESS)).status, attacked.is_asleep) == (403, True)
         await holds(attacked)
 
 
@@ -139,7 +139,7 @@ async def test_a_spec_with_unreadable_access_rules_refuses_all_clients() -> None
 
 
 async def test_clients_are_refused_while_a_replica_is_ready_too() -> None:
-    async with protected_model(NOBODY) as attacked, scripted_engine() as engine:
+    async with protected_model(NO_CLIENT) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
         assert (await attacked.request()).status == 403
         assert engine.requests == []
@@ -280,7 +280,7 @@ async def test_a_client_that_guesses_keys_is_refused_after_some_guesses_even_wit
             assert (await attacked.request(headers=f"X-Api-Key: guessed-{number}\r\n")).status == 401
         answer = await attacked.request(headers=BEARER)
         assert (answer.status, answer.error["code"], attacked.is_asleep) == (429, "too_many_wrong_keys", True)
-        await holds(attacked, headers=BEARER, address=ELSEWHERE)
+        await holds(attacked, headers=BEARER, address=OTHER_ADDRESS)
 
 
 async def test_a_guesser_behind_a_gateway_does_not_lock_out_clients_whose_key_was_valid() -> None:

@@ -61,11 +61,11 @@ def test_all_engine_commands_import_code_only_from_where_it_is_installed() -> No
     assert engine.module("any")[1:] == ("-P", "-s", "-m", "any")
 
 
-SHOWS = "import json, sys; print(json.dumps([sys.flags.safe_path, sys.flags.no_user_site, sys.path]))"
+PRINT_PATHS = "import json, sys; print(json.dumps([sys.flags.safe_path, sys.flags.no_user_site, sys.path]))"
 SPAWNS = f"""
 import multiprocessing, sys
 def show():
-    {SHOWS}
+    {PRINT_PATHS}
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=show)
     child.start()
@@ -74,11 +74,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("words", [["-c", SHOWS], ["-m", "shows"], ["-m", "spawns"]], ids=["-c", "-m", "spawn"])
+@pytest.mark.parametrize("words", [["-c", PRINT_PATHS], ["-m", "shows"], ["-m", "spawns"]], ids=["-c", "-m", "spawn"])
 def test_child_processes_of_engines_import_no_code_from_volumes_either(root: Path, words: list[str]) -> None:
     installed = root.parent / "installed"
     installed.mkdir()
-    (installed / "shows.py").write_text(SHOWS)
+    (installed / "shows.py").write_text(PRINT_PATHS)
     (installed / "spawns.py").write_text(SPAWNS)
     environment = {**os.environ, "PYTHONPATH": str(installed), **ISOLATED}
     printed = subprocess.check_output([sys.executable, *words], cwd=root, env=environment, text=True)

@@ -386,11 +386,11 @@ def test_the_number_of_requested_choices_is_read_from_the_body(
 # --- stored responses ------------------------------------------------------------------------------------------------
 
 
-WHOLE = answering(b'{"id":"resp_of_alice","status":"completed","metadata":{"id":"resp_of_bob"}}')
+COMPLETED = answering(b'{"id":"resp_of_alice","status":"completed","metadata":{"id":"resp_of_bob"}}')
 CREATED = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_of_alice"}}\n\n'
 
 
-@pytest.mark.parametrize("app", [WHOLE, streaming(CREATED)], ids=["whole", "a stream"])
+@pytest.mark.parametrize("app", [COMPLETED, streaming(CREATED)], ids=["whole", "a stream"])
 async def test_a_stored_response_is_available_only_to_the_key_that_created_it(
     make_guard: MakeGuard, tmp_path: Path, app: Any
 ) -> None:
@@ -431,16 +431,16 @@ async def test_no_key_can_continue_another_keys_response_however_it_is_named(
     make_guard: MakeGuard, tmp_path: Path, body: bytes
 ) -> None:
     gate = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[ALICE])
     assert (await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[body])).status == 404
 
 
 async def test_no_key_can_take_over_the_id_of_another_keys_response(make_guard: MakeGuard, tmp_path: Path) -> None:
     gate = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[ALICE])
     chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
     assert (chosen.status, chosen.error) == (400, "invalid_request")
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[BOB])  # an engine that assigns an id twice
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[BOB])  # an engine that assigns an id twice
     read = await ask(Guard(nothing, gate), f"{RESPONSES}/resp_of_alice", method="GET", headers=[BOB])
     assert read.status == 404
 

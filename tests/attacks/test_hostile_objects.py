@@ -77,9 +77,9 @@ class Activator:
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
         )
         self.knowledge.readiness_poller = self.knowledge.metrics_poller = NoPoller()  # type: ignore[assignment]
-        self.known.listen(self._hear)
+        self.known.listen(self._on_state)
 
-    def _hear(self, deployment: ModelKey, state: ModelState | None) -> None:
+    def _on_state(self, deployment: ModelKey, state: ModelState | None) -> None:
         if state is None:
             if gate := self._gates.pop(deployment, None):
                 gate.close()
@@ -322,7 +322,7 @@ async def test_no_status_keeps_its_own_model_or_others_from_being_served(activat
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
 def test_the_activator_can_read_every_status_that_the_crd_admits(status: Object) -> None:
-    async def look() -> None:
+    async def check() -> None:
         activator = Activator()
         activator.write(TRAP, obj=ASLEEP, status=status)
         activator.knowledge.refresh_all()
@@ -330,7 +330,7 @@ def test_the_activator_can_read_every_status_that_the_crd_admits(status: Object)
         assert state
         assert after_wake(state.expected_wake or 0, elapsed=0) <= 7 * 86_400
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
 @settings(max_examples=100, deadline=None)

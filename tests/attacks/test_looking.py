@@ -16,7 +16,7 @@ from support.programs import api_conformance
 from support.programs.activator import LLAMA, Client, activated, ask
 from support.programs.protected_model import BEARER, HERE, KEYS, WITH_KEYS, holds, protected_model, rules
 
-LOOKED_AT = {
+WITHOUT_INFERENCE = {
     "GET /v1/models": 200,
     "HEAD /v1/models": 200,
     "GET /v1/models?limit=1000": 200,
@@ -50,11 +50,11 @@ LOOKED_AT = {
 }
 
 
-@pytest.mark.parametrize("line", LOOKED_AT)
+@pytest.mark.parametrize("line", WITHOUT_INFERENCE)
 async def test_a_request_without_inference_does_not_wake_the_model(line: str) -> None:
     async with protected_model(rules()) as attacked:
         answer = await attacked.request(line, body=b"")
-        assert (answer.status, attacked.is_asleep) == (LOOKED_AT[line], True)
+        assert (answer.status, attacked.is_asleep) == (WITHOUT_INFERENCE[line], True)
 
 
 @pytest.mark.parametrize("engine", api_conformance.ENGINES)
@@ -86,7 +86,7 @@ async def test_an_unexpected_body_is_refused_and_does_not_wake_the_model(headers
 ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/cancel")
 
 
-@pytest.mark.parametrize("line", LOOKED_AT)
+@pytest.mark.parametrize("line", WITHOUT_INFERENCE)
 async def test_requests_without_inference_at_busy_replicas_take_no_slot_and_are_not_demand(line: str) -> None:
     async with (
         scripted_engine(saying(b"")) as busy,
@@ -98,7 +98,7 @@ async def test_requests_without_inference_at_busy_replicas_take_no_slot_and_are_
         waiting = asyncio.create_task(attacked.request())
         await attacked.activator.until_waiting(1)
         before = attacked.activator.wanted
-        status = 429 if line in ONLY_A_REPLICA_KNOWS else LOOKED_AT[line]
+        status = 429 if line in ONLY_A_REPLICA_KNOWS else WITHOUT_INFERENCE[line]
         assert (await attacked.request(line, body=b"")).status == status
         assert attacked.activator.wanted == before
         assert len(busy.requests) == 1
@@ -121,7 +121,7 @@ async def test_a_request_without_inference_does_not_wake_a_model_whose_replica_h
         pass
     async with protected_model(rules()) as attacked:
         attacked.activator.ready(gone)
-        assert (await attacked.request(line, body=b"")).status == LOOKED_AT.get(line, 405)
+        assert (await attacked.request(line, body=b"")).status == WITHOUT_INFERENCE.get(line, 405)
         attacked.activator.ready()
         assert attacked.is_asleep
 
@@ -188,14 +188,14 @@ async def test_a_connection_stays_usable_after_a_response_at_zero() -> None:
 
 # --- messages of a failed start --------------------------------------------------------------------------------------
 
-TOLD = "GET https://store/llama?signature=abc failed"
-GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), final=True)
+POD_MESSAGE = "GET https://store/llama?signature=abc failed"
+FAILED = Cause(Reason.MODEL_NOT_FOUND, POD_MESSAGE, datetime(2026, 1, 1, tzinfo=UTC), final=True)
 
 
 async def test_a_pods_own_messages_are_sent_only_to_clients_with_a_key() -> None:
     async with protected_model(WITH_KEYS) as failed:
-        failed.activator.update(cause=GONE)
-        assert TOLD in (await failed.request(headers=BEARER)).error["message"]
+        failed.activator.update(cause=FAILED)
+        assert POD_MESSAGE in (await failed.request(headers=BEARER)).error["message"]
         failed.neighbours.hidden = {KEYS}
         failed.neighbours.clock.now += 11
         answer = await failed.request(headers="X-Api-Key: any-key-at-all\r\n")
@@ -205,7 +205,7 @@ async def test_a_pods_own_messages_are_sent_only_to_clients_with_a_key() -> None
 
 async def test_health_reports_a_failed_start_without_its_cause() -> None:
     async with protected_model(rules()) as failed:
-        failed.activator.update(cause=replace(GONE))
+        failed.activator.update(cause=replace(FAILED))
         answer = await failed.request("GET /health", body=b"")
     assert (answer.status, answer.body) == (503, b'{"slipway":{"state":"Failed"}}')
 

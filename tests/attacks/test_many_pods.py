@@ -32,7 +32,7 @@ from support.programs.operator_loop import Loop
 
 TRAP = ModelKey("evil", "llama")
 MANY = MOST_PODS + 200
-FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states, plus one that is ready, and the LLMDeployment
+READS_PER_REFRESH = 3 * 2 * MOST_SHOWN + 2  # in each of three states, plus one that is ready, and the LLMDeployment
 
 
 class Nobody:
@@ -44,12 +44,12 @@ class Nobody:
 
 class Activator:
     """From the events of the watches' thread up to the state of the data path, in virtual time: each refresh takes
-    `LOOK` seconds of the processor, and each event a tenth of the time of one portion."""
+    `REFRESH_SECONDS` seconds of the processor, and each event a tenth of the time of one portion."""
 
-    LOOK = 0.001
+    REFRESH_SECONDS = 0.001
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.looks, self.read = Counter[ModelKey](), 0
+        self.refreshes_of, self.read = Counter[ModelKey](), 0
         self.known = ModelStates()
         self.watching: Watching[Any] = Watching(
             watches(ActivatorService("slipway-system", "slipway-activator"), lambda _: ()),
@@ -65,15 +65,17 @@ class Activator:
         self.metrics_poller = Nobody()
         self.knowledge.readiness_poller = Nobody()  # type: ignore[assignment]
         self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
-        self.knowledge._queue = RefreshQueue(self._look, clock, lambda: self.LOOK * self.looks.total())
+        self.knowledge._queue = RefreshQueue(
+            self._refresh, clock, lambda: self.REFRESH_SECONDS * self.refreshes_of.total()
+        )
         self._arrive = self.watching._delivering(0)
         self._count_reads(monkeypatch)
 
     def _changed(self, deployment: ModelKey) -> None:
         self.knowledge.changed(deployment)
 
-    def _look(self, deployment: ModelKey) -> None:
-        self.looks[deployment] += 1
+    def _refresh(self, deployment: ModelKey) -> None:
+        self.refreshes_of[deployment] += 1
         self.knowledge.refresh(deployment)
 
     def _count_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +87,14 @@ class Activator:
 
         monkeypatch.setattr(Packing, "unpacked", counted)
 
-    def hears(self, objects: list[tuple[Kind, Object]]) -> None:
+    def deliver(self, objects: list[tuple[Kind, Object]]) -> None:
         """Delivers all events in one go, as after the loop was busy with other work for that long."""
 
-        def tell() -> None:
+        def deliver_all() -> None:
             for kind, obj in objects:
                 self._arrive(kind, "MODIFIED", obj)
 
-        thread = threading.Thread(target=tell)
+        thread = threading.Thread(target=deliver_all)
         thread.start()
         thread.join()
 
@@ -110,7 +112,7 @@ class Activator:
 async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
     activator = Activator(monkeypatch)
     refreshing = asyncio.create_task(activator.knowledge.keep_refreshing())
-    activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
+    activator.deliver([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
         while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few iterations
             await asyncio.sleep(0)
@@ -136,40 +138,40 @@ def pending(number: int) -> list[tuple[Kind, Object]]:
 
 
 async def test_a_burst_of_pods_of_one_model_costs_few_refreshes_and_not_one_for_each_pod(activator: Activator) -> None:
-    activator.LOOK = 60.0  # so that it pauses for the longest possible time
-    before = activator.looks[TRAP]
-    activator.hears(pending(MANY))
+    activator.REFRESH_SECONDS = 60.0  # so that it pauses for the longest possible time
+    before = activator.refreshes_of[TRAP]
+    activator.deliver(pending(MANY))
     start = asyncio.get_running_loop().time()
     await activator.until_known(MANY)
     seconds = asyncio.get_running_loop().time() - start
-    assert activator.looks[TRAP] - before <= 2 + seconds / 0.25
+    assert activator.refreshes_of[TRAP] - before <= 2 + seconds / 0.25
 
 
 async def test_a_refresh_reads_few_pods_however_many_there_are(activator: Activator) -> None:
-    activator.hears(pending(MANY))
+    activator.deliver(pending(MANY))
     await activator.until_known(MANY)
     before = activator.read
     activator.knowledge.refresh(TRAP)
-    assert activator.read - before <= FEW_READ
+    assert activator.read - before <= READS_PER_REFRESH
 
 
 async def test_a_change_of_a_pod_reads_no_other_pod(activator: Activator) -> None:
-    activator.hears(pending(MOST_PODS))
+    activator.deliver(pending(MOST_PODS))
     await activator.until_known(MOST_PODS)
-    before, refreshes = activator.read, activator.looks.total()
+    before, refreshes = activator.read, activator.refreshes_of.total()
     changed = [
         (POD, pod(each) | {"metadata": {**pod(each)["metadata"], "resourceVersion": "9999"}}) for each in range(100)
     ]
-    activator.hears([*changed, (POD, pod(MOST_PODS))])
+    activator.deliver([*changed, (POD, pod(MOST_PODS))])
     await activator.until_known(MOST_PODS + 1)
-    assert activator.read - before <= FEW_READ * (activator.looks.total() - refreshes)
+    assert activator.read - before <= READS_PER_REFRESH * (activator.refreshes_of.total() - refreshes)
 
 
 async def test_other_tasks_run_while_a_burst_is_delivered(
     activator: Activator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one event at a time
-    activator.hears(pending(MOST_PODS))
+    activator.deliver(pending(MOST_PODS))
     turns = 0
     while activator.pods < MOST_PODS:
         await asyncio.sleep(0)
@@ -178,7 +180,7 @@ async def test_other_tasks_run_while_a_burst_is_delivered(
 
 
 async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(activator: Activator) -> None:
-    activator.hears([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
+    activator.deliver([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
     await activator.until_known(MOST_PODS)
     for _ in range(10):  # iterations of the loop
         await asyncio.sleep(0)
@@ -190,7 +192,7 @@ async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(act
 async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_count(
     activator: Activator,
 ) -> None:
-    activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
+    activator.deliver([(POD, pod(MANY, ready=True)), *pending(MANY)])
     await activator.until_known(MANY + 1)
     activator.knowledge.refresh(TRAP)
     state = activator.known.of(TRAP)
@@ -199,7 +201,7 @@ async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_
 
 
 async def test_all_replicas_of_a_model_with_the_most_possible_replicas_are_found(activator: Activator) -> None:
-    activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
+    activator.deliver([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
     activator.knowledge.refresh(TRAP)
     state = activator.known.of(TRAP)

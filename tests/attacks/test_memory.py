@@ -15,7 +15,7 @@ from support.programs.activator_process import ActivatorProcess
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must report the memory of a process")
 
-BESIDE = 16 * MIB
+UNACCOUNTED = 16 * MIB
 """Extra memory that it may take: for clients that it refuses meanwhile, and for what Python frees later."""
 
 FULL = [
@@ -43,7 +43,7 @@ async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(mo
         answered = [status for status in await asyncio.gather(*requests) if status == 200]
         taken = global_limits.peak - idle
     assert 0 < held == len(answered)
-    assert taken <= accounted + BESIDE + held * min(filling.ahead, MOST_UNREAD)
+    assert taken <= accounted + UNACCOUNTED + held * min(filling.ahead, MOST_UNREAD)
     assert held < filling.number
 
 

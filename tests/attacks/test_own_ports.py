@@ -26,7 +26,7 @@ from slipway.process.guarded_port import MOST
 from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
-FRIEND = "127.0.0.1"  # KEDA, another replica, and the kubelet that probes
+KNOWN_ADDRESS = "127.0.0.1"  # KEDA, another replica, and the kubelet that probes
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
 BUSY = ModelDemand(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
@@ -35,7 +35,7 @@ PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
 A_KILOBYTE = b"X-Much: %b\r\n" % (b"x" * 1014)
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Ports:
@@ -57,17 +57,17 @@ class Ports:
 
     def _channel(self) -> grpc.aio.Channel:
         own = (("grpc.use_local_subchannel_pool", 1),)  # a separate connection
-        return grpc.aio.insecure_channel(f"{FRIEND}:{self.scaler}", options=own)
+        return grpc.aio.insecure_channel(f"{KNOWN_ADDRESS}:{self.scaler}", options=own)
 
     async def status(self, path: str) -> int:
-        where = f"http://{FRIEND}:{self.management}{path}"
+        where = f"http://{KNOWN_ADDRESS}:{self.management}{path}"
         async with aiohttp.ClientSession() as session, session.get(where) as answer:
             await answer.read()
             return answer.status
 
 
-async def is_friend(address: str) -> bool | None:
-    return address == FRIEND
+async def is_known(address: str) -> bool | None:
+    return address == KNOWN_ADDRESS
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def ports() -> AsyncIterator[Ports]:
     demand.report(ModelKey("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
     publisher = DemandPublisher(demand, "one_1")
-    access_checks = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
+    access_checks = {scaler.SERVICE: is_known, peers.SERVICE: is_known}
     async with (
         scaler.serve(
             demand, "127.0.0.1", 0, add_services=publisher.add_to, checks=access_checks, grace=1
@@ -100,23 +100,23 @@ def known_slots(monkeypatch: pytest.MonkeyPatch) -> int:
     return guarded_port.MOST_KNOWN
 
 
-async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
+async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Streams]:
     """Opens this many connections, from this many addresses alternately."""
     found = []
     for each in range(number):
         of_address = (f"127.9.{each % addresses // 250}.{1 + each % addresses % 250}", 0)
-        found.append(await asyncio.open_connection(FRIEND, port, local_addr=of_address))
+        found.append(await asyncio.open_connection(KNOWN_ADDRESS, port, local_addr=of_address))
         found[-1][1].write(says)
     return found
 
 
-async def until_closed(connection: Ends) -> None:
+async def until_closed(connection: Streams) -> None:
     with suppress(ConnectionError):
         while await connection[0].read(1 << 16):
             pass
 
 
-async def left_of(connections: list[Ends], *, after: float) -> int:
+async def left_of(connections: list[Streams], *, after: float) -> int:
     """How many connections are still open after that time."""
     closing = [asyncio.create_task(until_closed(each)) for each in connections]
     _, still_open = await asyncio.wait(closing, timeout=after)
@@ -126,7 +126,7 @@ async def left_of(connections: list[Ends], *, after: float) -> int:
 
 
 @contextmanager
-def leaving(*connections: list[Ends]) -> Iterator[None]:
+def leaving(*connections: list[Streams]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -149,7 +149,7 @@ async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterato
             if number == 2 * MOST:
                 loop.call_soon_threadsafe(started.set)
             sockets.append(
-                socket.create_connection((FRIEND, port), source_address=(f"127.9.0.{1 + number % addresses}", 0))
+                socket.create_connection((KNOWN_ADDRESS, port), source_address=(f"127.9.0.{1 + number % addresses}", 0))
             )
             with suppress(OSError):
                 sockets[-1].sendall(says)
@@ -265,7 +265,7 @@ async def test_probes_and_prometheus_get_responses_in_a_flood(ports: Ports, says
 
 
 async def test_a_client_that_half_closes_after_its_request_gets_the_response(ports: Ports) -> None:
-    reader, writer = await asyncio.open_connection(FRIEND, ports.management)
+    reader, writer = await asyncio.open_connection(KNOWN_ADDRESS, ports.management)
     writer.write(GET)
     writer.write_eof()
     async with asyncio.timeout(5):
@@ -324,7 +324,7 @@ async def test_evicted_connections_that_reconnect_immediately_are_slowed_down_an
     async def reconnect_again_and_again() -> None:
         nonlocal responses
         while True:
-            reader, writer = await asyncio.open_connection(FRIEND, ports.scaler)
+            reader, writer = await asyncio.open_connection(KNOWN_ADDRESS, ports.scaler)
             with leaving([(reader, writer)]), suppress(OSError):
                 writer.write(PREFACE)
                 responses += bool(await reader.read(1))
@@ -366,6 +366,6 @@ async def test_an_address_that_is_no_longer_kedas_gets_no_data_on_its_old_connec
 ) -> None:
     async with ports.keda() as keda:
         await keda.IsActive(REF)
-        monkeypatch.setitem(globals(), "FRIEND", "127.0.0.77")
+        monkeypatch.setitem(globals(), "KNOWN_ADDRESS", "127.0.0.77")
         with pytest.raises(grpc.aio.AioRpcError, match="may call this"):
             await keda.IsActive(REF)

@@ -84,14 +84,14 @@ async def test_an_internal_error_is_logged_once_and_polling_goes_on(caplog: pyte
     received = asyncio.Event()
     times = 0
 
-    def hear(reading: MetricsReading) -> None:
+    def on_reading(reading: MetricsReading) -> None:
         nonlocal times
         times += 1
         if times <= 3:
             raise ValueError
         received.set()
 
-    async with scripted_engine(answering(ONE_RUNNING)) as engine, scraped(engine, hear), asyncio.timeout(20):
+    async with scripted_engine(answering(ONE_RUNNING)) as engine, scraped(engine, on_reading), asyncio.timeout(20):
         await received.wait()
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 

@@ -14,10 +14,10 @@ from support.programs.activator import Activator, Answer, activated, ask
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
 POISON = b"poison"
-SAID = json.dumps({"error": {"code": "engine_aborted", "message": "The engine gave up."}}).encode()
+ABORTED_BODY = json.dumps({"error": {"code": "engine_aborted", "message": "The engine gave up."}}).encode()
 ABORT = json.dumps({"choices": [{"text": "", "finish_reason": "abort"}]}).encode()
 HARM = {
-    "503 after the work was done": answering(SAID, status="503 Service Unavailable"),
+    "503 after the work was done": answering(ABORTED_BODY, status="503 Service Unavailable"),
     "503 that isn't the guard's": answering(b"draining", status="503 Service Unavailable"),
     "503 that quotes the guard": answering(b'{"error": {"message": "draining", "code": 503}}', status="503 Busy"),
     "a broken connection": cutting(),
@@ -45,7 +45,7 @@ async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
         yield activator
 
 
-async def asked_meanwhile(activator: Activator, attackers: list[asyncio.Task[Answer]]) -> list[Answer]:
+async def honest_answers(activator: Activator, attackers: list[asyncio.Task[Answer]]) -> list[Answer]:
     """The responses to an honest client, one after the other, until the attackers have theirs."""
     answers = []
     while not all(task.done() for task in attackers):
@@ -60,7 +60,7 @@ async def test_poisoned_requests_are_tried_three_times_each_and_take_no_turn_of_
 ) -> None:
     engine.script = poisoned(harm)
     attackers = [asyncio.create_task(ask(activator, POISON, source=source)) for source in sources]
-    honest = await asked_meanwhile(activator, attackers)
+    honest = await honest_answers(activator, attackers)
     assert {answer.body for answer in honest} == {b"honest"}
     assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}  # each had its turn immediately
     assert sum(each.body == POISON for each in engine.requests) <= 9
@@ -71,11 +71,11 @@ async def test_poisoned_requests_are_tried_three_times_each_and_take_no_turn_of_
 async def test_a_poisoned_request_tries_another_replica_immediately_and_marks_neither_as_bad(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
-    harm = answering(SAID, status="503 Service Unavailable")
+    harm = answering(ABORTED_BODY, status="503 Service Unavailable")
     async with scripted_engine(poisoned(harm)) as other:
         engine.script = poisoned(harm)
         activator.ready(engine, other)
         attackers = [asyncio.create_task(ask(activator, POISON)) for _ in range(3)]
-        honest = await asked_meanwhile(activator, attackers)
+        honest = await honest_answers(activator, attackers)
         assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}
         assert sum(each.body == POISON for each in (*engine.requests, *other.requests)) <= 9

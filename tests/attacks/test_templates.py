@@ -153,7 +153,7 @@ def changed(path: Path, how: Callable[[str], str]) -> Object:
     return spec
 
 
-def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
+def inference_service_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
     """The InferenceService that KServe would get; None if none is rendered."""
     metadata = {"name": "llama", "namespace": "chat", "uid": "4711"}
     try:
@@ -172,7 +172,7 @@ def test_every_string_of_the_spec_is_tried() -> None:
 
 
 def test_a_spec_with_every_field_set_is_rendered() -> None:
-    service = made_of(EVERYTHING)
+    service = inference_service_of(EVERYTHING)
     assert service
     assert "/data" in json.dumps(service)
 
@@ -180,7 +180,7 @@ def test_a_spec_with_every_field_set_is_rendered() -> None:
 @pytest.mark.parametrize("how", ["{{{{.Name}}}}", "{0}{{{{", "{{{{{0}", "{0}{{{{`x`}}}}", "{0}/{{{{printf `%c` 34}}}}"])
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_no_template_reaches_kserve(path: Path, how: str) -> None:
-    service = made_of(changed(path, how.format))
+    service = inference_service_of(changed(path, how.format))
     assert service is None or "{{" not in json.dumps(service)
 
 
@@ -192,7 +192,7 @@ def test_no_template_reaches_kserve_as_a_key(path: str) -> None:
         inner = inner[step.removesuffix("[]")]
         inner = inner[0] if step.endswith("[]") else inner
     inner["{{.Name}}"] = "1"
-    service = made_of(spec)
+    service = inference_service_of(spec)
     assert service is None or "{{" not in json.dumps(service)
 
 
@@ -277,7 +277,7 @@ def test_adjacent_strings_do_not_form_a_template() -> None:
     spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
     spec["pod"]["env"] = [{"name": "APP_A", "value": "{"}, {"name": "APP_B", "value": "{"}]
     spec["pod"]["volumeMounts"] = [{"name": "a", "mountPath": "/data/{", "subPath": "{"}]
-    service = made_of(spec)
+    service = inference_service_of(spec)
     assert service
     assert "{{" not in json.dumps(service, separators=(",", ":"))
 
@@ -285,6 +285,6 @@ def test_adjacent_strings_do_not_form_a_template() -> None:
 def test_text_that_only_json_would_decode_to_a_template_is_not_one_to_kserve() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
-    service = made_of(spec)
+    service = inference_service_of(spec)
     assert service
     assert "\\\\u007b" in json.dumps(service), "the backslash belongs to the string and must stay escaped"

@@ -15,7 +15,7 @@ from support.waiting import until
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
-NOWHERE = {"nodeSelector": {"no": "such-node"}}
+UNSCHEDULABLE = {"nodeSelector": {"no": "such-node"}}
 """No replica ever appears, and there is no failure to report either."""
 
 
@@ -36,7 +36,7 @@ async def test_one_client_cannot_take_all_slots_and_a_refused_client_gets_retry_
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     """A client is an address. The kernel uses the address by which a node reaches its pods, not the node's own."""
-    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
+    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 40}}, pod=UNSCHEDULABLE)
     from_the_node = FromTheNode(gemma, operator_pods.entered)
     [node, *_] = await gemma.select("nodes")
     own_address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
@@ -60,7 +60,7 @@ async def test_two_activators_report_one_number_to_keda_and_that_of_a_stopped_on
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     breaking = PodFaults(operator_pods, gemma)
-    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=NOWHERE)) as [model]:
+    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=UNSCHEDULABLE)) as [model]:
         killed, other = await breaking.activators()
         groups = [
             RequestGroup(model, [model.request(each, url=await own_url(model, pod)) for each in range(count)])

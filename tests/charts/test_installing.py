@@ -33,7 +33,7 @@ from support.programs.settings import activator_settings, operator_settings
 from support.repository import ACCELERATORS, CRDS, POLICIES, ROOT, RUNTIMES, SAMPLES, documents
 
 IDLE = 80 << 20  # bytes of the activator's memory before the first request: 71 MiB by `benchmarks/activator_memory.py`
-BEGUN_CALLS = 120 << 20  # the most for calls to KEDA's port by other pods (docs/security.md)
+CALLS_TO_KEDAS_PORT = 120 << 20  # the most for calls to KEDA's port by other pods (docs/security.md)
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -188,7 +188,7 @@ def test_the_activators_memory_suffices_for_held_and_pipelined_requests() -> Non
     held, sent_ahead = settings().max_bytes, ActivatorsOptions().connections * MOST_UNREAD
     assert held == GlobalLimits().max_bytes
     assert limit >= 2 * held  # as the help of the flag promises
-    assert limit >= IDLE + held + sent_ahead + BEGUN_CALLS
+    assert limit >= IDLE + held + sent_ahead + CALLS_TO_KEDAS_PORT
 
 
 def test_the_activator_has_time_to_drain_before_it_is_killed() -> None:

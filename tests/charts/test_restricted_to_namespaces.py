@@ -104,7 +104,7 @@ def test_the_activator_may_watch_its_kinds_and_look_up_the_pods_of_clients() -> 
     assert reading(rights(ACTIVATOR, RESTRICTED)) == expected
 
 
-TIDIES_UP = Right("delete", "serving.kserve.io", "clusterservingruntimes")
+DELETES_OLD_RUNTIMES = Right("delete", "serving.kserve.io", "clusterservingruntimes")
 """Unused runtimes of older releases: whether another namespace uses one can't be checked."""
 
 
@@ -113,7 +113,7 @@ def test_the_programs_may_serve_a_model_in_each_watched_namespace(account: str) 
     """All rights are granted, those on cluster-scoped objects by the ClusterRole."""
     restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
     for namespace in WATCHED:
-        assert everywhere[CLUSTER] - {TIDIES_UP} <= restricted[namespace] | restricted[CLUSTER]
+        assert everywhere[CLUSTER] - {DELETES_OLD_RUNTIMES} <= restricted[namespace] | restricted[CLUSTER]
     assert everywhere[HOME] <= restricted[HOME]
 
 

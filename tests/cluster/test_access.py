@@ -55,7 +55,7 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
 ) -> None:
     await neighbour_kube.apply(secret(alice=ALICE))
     async with model_at_zero(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as model:
-        await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
+        await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in message_of(it))
         for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
         assert await model.request() == (401, "missing_api_key")
@@ -67,18 +67,18 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
         await model.wakes(key=BOB)
 
 
-def said(deployment: Object) -> str:
+def message_of(deployment: Object) -> str:
     return " ".join(deployment.get("status", {}).get("plan", {}).get("why", []))
 
 
-LOOKED_AT = [
+WITHOUT_INFERENCE = [
     ("GET /health", 200, ""),
     ("OPTIONS /v1/models", 405, "method_not_allowed"),
     ("GET /v1/models/gemma", 200, ""),
 ]
 
 
-@pytest.mark.parametrize(("line", "status", "code"), LOOKED_AT, ids=[line for line, *_ in LOOKED_AT])
+@pytest.mark.parametrize(("line", "status", "code"), WITHOUT_INFERENCE, ids=[line for line, *_ in WITHOUT_INFERENCE])
 async def test_a_request_without_inference_does_not_wake_the_model(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:

@@ -46,12 +46,12 @@ class Serving:
                 assert answer.status == 200, await answer.text()
                 assert "Slipway-Held-Ms" not in answer.headers  # directly from the replica
 
-    async def lives(self) -> list[tuple[str, int]]:
+    async def pods_and_restarts(self) -> list[tuple[str, int]]:
         """The model's pods, and how often each has restarted."""
         pods = await self.kube.select("pods", "slipway.dev/llmdeployment=gemma")
         return [(pod["metadata"]["uid"], restarts(pod)) for pod in pods]
 
-    async def is_looked_after(self) -> None:
+    async def is_reconciled(self) -> None:
         """Waits until the operator has reconciled a change made now."""
         found = await self.kube.get("llmdeployment", "gemma")
         other = "12m" if found["spec"]["scaling"].get("idleAfter") == "11m" else "11m"  # which doesn't affect any pod
@@ -71,7 +71,7 @@ def has_followed(deployment: Object) -> bool:
 
 
 @asynccontextmanager
-async def begun(cluster: Cluster, settings: Settings, cache_folder: Any) -> AsyncIterator[Serving]:
+async def served_model(cluster: Cluster, settings: Settings, cache_folder: Any) -> AsyncIterator[Serving]:
     whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder)
     weights = model.ensure_gguf(settings.cache, settings.steps)
     async with own_namespace(whole) as kube, folder_claimed(kube, "gemma", weights):
@@ -85,7 +85,7 @@ async def begun(cluster: Cluster, settings: Settings, cache_folder: Any) -> Asyn
 def serving(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        given = begun(operator_pods, settings, tmp_path_factory.getbasetemp() / "kubectl")
+        given = served_model(operator_pods, settings, tmp_path_factory.getbasetemp() / "kubectl")
         yield runner.run(stack.enter_async_context(given))
         runner.run(stack.aclose())
 
@@ -102,7 +102,7 @@ async def home(neighbour_kube: Kube) -> Kube:
 async def test_kubectl_reinstalls_slipway_and_helm_takes_it_over_and_no_model_restarts(
     serving: Serving, home: Kube
 ) -> None:
-    cluster, before = serving.cluster, await serving.lives()
+    cluster, before = serving.cluster, await serving.pods_and_restarts()
     values = await helm(cluster, "get", "values", *RELEASE, "--output=json")
     await helm(cluster, "uninstall", *RELEASE)
     await home.run("wait", "--for=delete", "pods", f"--selector=app.kubernetes.io/name in ({','.join(PROGRAMS)})", WAIT)
@@ -111,13 +111,13 @@ async def test_kubectl_reinstalls_slipway_and_helm_takes_it_over_and_no_model_re
     manifest = text("slipway", json.loads(values), skip_tests="true").encode()
     await asyncio.to_thread(cluster.run_kubectl, ["apply", "--server-side", "--filename=-"], manifest)
     await rolled_out(home)
-    await serving.is_looked_after()
+    await serving.is_reconciled()
     await serving.answers()
 
     command = ["upgrade", "--install", *RELEASE, CHART, "--take-ownership", "--atomic", WAIT, "--values=-"]
     await asyncio.to_thread(cluster.run_helm, command, values.encode())
-    await serving.is_looked_after()
-    assert await serving.lives() == before
+    await serving.is_reconciled()
+    assert await serving.pods_and_restarts() == before
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from slipway_devcluster.cluster import Cluster
 from support.charts import helm
 from support.cluster import Settings
 
-SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
+SHORT_IDLE_AFTER = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,9 @@ def lines(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
     """The lines that the user sees."""
     with redirect_stdout(io.StringIO()) as seen:
         demo.apply(operator_pods, settings.cache, settings.steps)
-        operator_pods.run_kubectl(["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SOON])
+        operator_pods.run_kubectl(
+            ["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SHORT_IDLE_AFTER]
+        )
         demo.converse(operator_pods, demo.PROMPT)
     yield seen.getvalue().splitlines()
     operator_pods.run_kubectl(["delete", "namespace", demo.NAMESPACE, "--wait=false"])

@@ -8,7 +8,7 @@ import pytest
 from support.cluster import AnyCluster, Kube, Neighbour, host
 from support.cluster.pods import run_python
 
-NOWHERE = ("192.0.2.1", 80)  # reserved for documentation: no machine has it
+UNASSIGNED = ("192.0.2.1", 80)  # reserved for documentation: no machine has it
 PUBLIC_DNS = ("8.8.8.8", 53)
 NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 CONNECT = """
@@ -30,7 +30,7 @@ def addresses_of_host() -> list[tuple[str, int]]:
 
 
 def outside() -> list[tuple[str, int]]:
-    return [NOWHERE, PUBLIC_DNS, *addresses_of_host()]
+    return [UNASSIGNED, PUBLIC_DNS, *addresses_of_host()]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from support.faults import components
 
 API_SERVER = "kubernetes.default.svc.cluster.local"
 LOOK_UP = "import socket; print(socket.gethostbyname({name!r}))"
-LOOK_UP_IN_VAIN = """
+LOOK_UP_UNKNOWN = """
 import socket, time
 started = time.monotonic()
 try:
@@ -45,7 +45,7 @@ async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster
 
 async def test_external_names_are_unknown_immediately(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
     cluster.devcluster()  # other clusters may have access to the internet
-    assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
+    assert (await run_python(kube, python_image, LOOK_UP_UNKNOWN)).strip() == "unknown"
 
 
 async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image: str) -> None:

@@ -41,7 +41,7 @@ def of_others() -> dict[str, Object]:
     return {"by-hand": manual, "by-helm": by_helm, "owned": owned}
 
 
-SAID = {
+MESSAGES = {
     "by-hand": "Service by-hand exists already and isn't ours; delete it, or give this deployment another name",
     "by-helm": "NetworkPolicy by-helm exists already and is managed by Helm",
     "owned": "InferenceService owned exists already and belongs to ConfigMap chief",
@@ -77,7 +77,7 @@ async def stays_untouched(kube: Kube, name: str, obj: Object) -> None:
     kind = obj["kind"].lower()
     before = await kube.get(kind, name)
     await kube.apply(at_zero(name))
-    stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", SAID[name]))
+    stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", MESSAGES[name]))
     assert conditions(stalled)["Ready"] == ("False", "NameTaken")
     after = await kube.get(kind, name)
     for part in ("spec", "metadata"):

@@ -67,14 +67,14 @@ async def test_a_manager_that_always_changes_a_field_back_is_named_and_not_fough
         await kube.patch("service", NAME, change)
         await kube.wait_for("service", NAME, is_right, timeout=10)
     await kube.patch("service", NAME, change)
-    event = await kube.wait_for_any("events.v1.events.k8s.io", "", tells_of_a_fight, timeout=20)
+    event = await kube.wait_for_any("events.v1.events.k8s.io", "", is_event_of_a_conflict, timeout=20)
     assert (event["type"], event["regarding"]["name"]) == ("Warning", NAME)
     for word in ("kubectl-patch", ".spec.selector"):
         assert word in event["note"]
     await kube.never("services", lambda it: is_named(it) and is_right(it), seconds=3)
 
 
-def tells_of_a_fight(event: Object) -> bool:
+def is_event_of_a_conflict(event: Object) -> bool:
     return bool(event["reason"] == "FieldsFoughtOver")
 
 

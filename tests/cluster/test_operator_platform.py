@@ -170,7 +170,7 @@ async def test_a_model_at_zero_reports_that_keda_is_down_and_recovers_when_it_is
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-CAN_NOT_ASK = because_of(
+CANNOT_REACH = because_of(
     "ScalerUnavailable", f"KEDA can't reach the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which"
 )
 CLOSED_PORT = 1  # a port without a listener
@@ -182,7 +182,7 @@ async def test_a_model_whose_scaler_keda_never_reached_reports_it_and_recovers_w
 ) -> None:
     async with called_at(installed_cluster, tester.address, CLOSED_PORT):
         await kube.apply(at_zero())
-        await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
+        await kube.wait_for("llmdeployment", NAME, CANNOT_REACH, timeout=60)
         async with answering(tester, kube.namespace) as port:
             await at_home(installed_cluster, "apply", activator_at(tester.address, port))
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=100)
@@ -198,7 +198,7 @@ async def test_a_model_whose_scaler_keda_can_no_longer_reach_reports_it(
             await kube.apply(at_zero())
             await kube.wait_for_condition("scaledobject", NAME, "Ready")
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
-        await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
+        await kube.wait_for("llmdeployment", NAME, CANNOT_REACH, timeout=60)
 
 
 async def test_a_missing_claim_is_reported_before_any_request(slipway: Operator, kube: Kube) -> None:

@@ -30,11 +30,11 @@ async def test_with_a_spare_gpu_the_new_version_starts_next_to_the_old_one(kube:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb"), "Serving")
     async with kube.recording("pods", selector=OURS) as pods:
-        async with kube.passing("llmdeployment", NAME, says("the new replica starts next to the old one")):
+        async with kube.passing("llmdeployment", NAME, has_reason("the new replica starts next to the old one")):
             await kube.patch("llmdeployment", NAME, NEW_VERSION)
         after = await until_settled(kube, state="Serving")
         assert {pod["spec"].get("nodeName") for pod in pods} <= {None, "gpu-h100-0"}
-    assert not says("rollout.strategy")(after)
+    assert not has_reason("rollout.strategy")(after)
     assert (await kube.get("deployment", PREDICTOR))["spec"]["strategy"] == SURGES
 
 
@@ -44,12 +44,12 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
     await kube.apply(own_runtime())
     await settled(kube, on("a100-80gb"), "Serving")
     logged = len(slipway.log.lines)
-    async with kube.passing("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile")):
+    async with kube.passing("llmdeployment", NAME, has_reason("an old one goes first; requests are held meanwhile")):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"] == SURGES)
-    assert not says("rollout.strategy")(await kube.get("llmdeployment", NAME))
+    assert not has_reason("rollout.strategy")(await kube.get("llmdeployment", NAME))
     assert not [line for line in slipway.log.lines[logged:] if kube.namespace in line and " warning " in line]
 
 
@@ -57,11 +57,11 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
 async def test_without_a_spare_gpu_several_replicas_are_replaced_one_at_a_time(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
-    async with kube.passing("llmdeployment", NAME, says("an old one goes first; the others serve on")):
+    async with kube.passing("llmdeployment", NAME, has_reason("an old one goes first; the others serve on")):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 2, "ready": 2, "warmingUp": 0}
 
 
-def says(words: str) -> Any:
+def has_reason(words: str) -> Any:
     return lambda obj: any(words in sentence for sentence in current_status(obj).get("plan", {}).get("why", []))

@@ -25,7 +25,7 @@ from support.fakes.third_party_engine import ENGINES
 from support.waiting import until
 
 CLAIM, PROGRAM, FOLDER = "weights", "scripted", "/scripted"
-LOADS_FOR = 3  # seconds
+LOADING_SECONDS = 3  # seconds
 IDLE_AFTER, LONG = 10, 16
 """A request that takes longer than `idleAfter`: only the engine's own metric shows that it is in flight."""
 SHORT, DRAIN_TIMEOUT = 8, 20
@@ -175,7 +175,7 @@ def runtime(name: str) -> Object:
     container["image"] = OPERATOR_IMAGE.name
     container["command"] = ["python3", f"{FOLDER}/engine.py", name]
     container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
-    container["env"] = [*container.get("env", []), {"name": "LOADING", "value": str(LOADS_FOR)}]
+    container["env"] = [*container.get("env", []), {"name": "LOADING", "value": str(LOADING_SECONDS)}]
     container["volumeMounts"].append({"name": PROGRAM, "mountPath": FOLDER, "readOnly": True})
     return found
 

@@ -103,7 +103,7 @@ def model() -> Object:
     return gemma(min_replicas=0, **NAMES)
 
 
-def says_what_is_missing(obj: Object) -> bool:
+def names_what_is_missing(obj: Object) -> bool:
     return "PriorityClass missing, which isn't there" in obj.get("status", {}).get("message", "")
 
 
@@ -113,7 +113,7 @@ async def create(kube: Kube) -> None:
     claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "gemma"}, "spec": claimed}
     await kube.apply(account, settings, claim, model())
-    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
+    await kube.wait_for("llmdeployment", "gemma", names_what_is_missing)
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
 
 
@@ -134,7 +134,7 @@ async def replace(cluster: Cluster, kube: Kube) -> None:
         await kube.apply(model())
         for kind, name in LEFT.items():
             await kube.wait_for(kind, name, has_another_uid(before[kind]))
-    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
+    await kube.wait_for("llmdeployment", "gemma", names_what_is_missing)
 
 
 def has_another_uid(before: str) -> Predicate:

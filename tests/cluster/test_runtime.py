@@ -38,7 +38,7 @@ def serving(**spec: Any) -> Object:
     return gemma(min_replicas=1, **({"rollout": {"drainTimeout": "5m"}} | spec))
 
 
-def says(reason: str, words: str = "") -> Predicate:
+def reports(reason: str, words: str = "") -> Predicate:
     """A status that names this reason, among others."""
 
     def is_so(obj: Object) -> bool:
@@ -110,7 +110,7 @@ for _ in range(200):  # many small ones, so that the kernel takes the largest: t
 
 async def test_a_killed_engine_is_named_and_restarted(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
-    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("EngineCrashed", "SIGKILL"), timeout=60))
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, reports("EngineCrashed", "SIGKILL"), timeout=60))
     await inside(kube, KILL)
     await named
     await until_settled(kube, NAME, "Serving", timeout=120)
@@ -119,7 +119,7 @@ async def test_a_killed_engine_is_named_and_restarted(slipway: Operator, kube: K
 async def test_an_engine_killed_by_the_oom_killer_is_named(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     small = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}}
     await settled(kube, serving(pod=small), "Serving", timeout=120)
-    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory"), timeout=90))
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, reports("HostOutOfMemory"), timeout=90))
     memory_hog = asyncio.create_task(inside(kube, EAT))
     await named
     await asyncio.wait([memory_hog])
@@ -172,7 +172,7 @@ async def test_the_fault_of_a_model_is_in_its_status(
     open_to_all(tmp_path)
     async with folder_claimed(kube, NAME, tmp_path):
         await kube.apply(serving())
-        await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
+        await kube.wait_for("llmdeployment", NAME, reports(reason, words), timeout=60)
 
 
 async def test_a_model_that_is_too_large_for_the_memory_is_reported_before_it_loads(
@@ -181,6 +181,6 @@ async def test_a_model_that_is_too_large_for_the_memory_is_reported_before_it_lo
     tiny = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}
     await kube.apply(serving(pod=tiny))
     named = await kube.wait_for(
-        "llmdeployment", NAME, says("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
+        "llmdeployment", NAME, reports("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
     )
     assert "kernel" not in json.dumps(current_status(named))

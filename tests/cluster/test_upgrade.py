@@ -81,7 +81,7 @@ async def runtime_of(model: SleepingModel) -> str:
     return str(found["spec"]["predictor"]["model"]["runtime"])
 
 
-async def made_by(model: SleepingModel) -> str:
+async def version_of(model: SleepingModel) -> str:
     found = await model.kube.get("llmdeployment", model.name)
     return str(found["status"]["made"]["version"])
 
@@ -101,7 +101,7 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
     await models.nothing_is_lost()
     assert await templates(models) == before
     assert (await models.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
-    assert await made_by(models.asleep) == VERSION
+    assert await version_of(models.asleep) == VERSION
 
     await models.asleep.until_replicas(0)
     async with models.under_way():
@@ -123,7 +123,7 @@ async def test_a_model_is_updated_on_request_and_loses_no_request(models: TwoMod
         await models.awake.pod(but=[pod["metadata"]["uid"]])
     await models.nothing_is_lost()
     for each in models.both:
-        assert await made_by(each) != VERSION
+        assert await version_of(each) != VERSION
         found = await each.kube.get("llmdeployment", each.name)
         assert "update" not in found["status"]
         assert await runtime_of(each) not in older

@@ -31,20 +31,20 @@ async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) 
         yield operator_pods
 
 
-def asked(cluster: Cluster) -> dict[str, list[Request]]:
+def requests_by_program(cluster: Cluster) -> dict[str, list[Request]]:
     return {account: audit.requests(cluster.layout.audit_log, account) for account in PROGRAMS}
 
 
 async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slipway_is_refused(
     restricted: Cluster, neighbour_kube: Kube
 ) -> None:
-    before = {account: len(requests) for account, requests in asked(restricted).items()}
+    before = {account: len(requests) for account, requests in requests_by_program(restricted).items()}
     peers = [{"podSelector": {"matchLabels": FRIEND}}]
     async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
         assert await model.request() == (403, "not_allowed_from_here")
         assert await model.is_asleep()
         await model.wakes(labels=FRIEND)
-    for account, requests in asked(restricted).items():
+    for account, requests in requests_by_program(restricted).items():
         assert [request for request in requests[before[account] :] if request.was_refused] == []
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60, func_only=True)  # it is built before the f
 CUSTOMIZATIONS = repository.ROOT / "manifests/argocd/resource_customizations"
 ACTIONS = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/actions"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-LONG_AGO = "0001-01-01T00:00:00Z"
+ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def read(path: Path) -> Any:
@@ -66,7 +66,7 @@ def test_an_action_changes_nothing_but_an_annotation(argo: CommandLine, test: di
     changed = argo.acted(ACTIONS / test["inputPath"], test["action"])
     annotations = changed["metadata"]["annotations"]
     fresh = {name for name, value in annotations.items() if MOMENT.fullmatch(value)}
-    changed["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, LONG_AGO)
+    changed["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, ZERO_TIME)
     assert changed == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
     assert {**changed, "metadata": {}} == {**before, "metadata": {}}
 

@@ -90,7 +90,7 @@ async def idle(kube: Kube, name: str) -> Object:
     return await kube.wait_for("llmdeployment", name, lambda it: it.get("status", {}).get("state") == "Idle")
 
 
-def said_by(app: Object) -> str:
+def errors_of(app: Object) -> str:
     """All error messages of the Application."""
     status = app.get("status", {})
     operation = status.get("operationState") or {}
@@ -101,7 +101,7 @@ async def complains(argo: ArgoCD, folder: str, word: str) -> Object:
     return await argo.kube.wait_for(
         "application",
         app_of(folder),
-        lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in said_by(app),
+        lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in errors_of(app),
         timeout=90,
     )
 

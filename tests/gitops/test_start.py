@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),
 ]
 
-BROUGHT = ("slipway-crds", "slipway", "namespaces", "accelerators")
+APPLICATIONS = ("slipway-crds", "slipway", "namespaces", "accelerators")
 MODELS = {"dev.chat.assistant": "chat-dev", "prod.chat.assistant": "chat"}
 
 
@@ -40,12 +40,12 @@ async def started(
     folder = tmp_path_factory.mktemp("somebody")
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
     values = installation.values_with(archive.name)
-    yield await asyncio.to_thread(follow, operator_pods, folder, json.dumps(values))
-    await removed(argo, *BROUGHT, namespaces=MODELS.values())
+    yield await asyncio.to_thread(run_the_commands, operator_pods, folder, json.dumps(values))
+    await removed(argo, *APPLICATIONS, namespaces=MODELS.values())
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
 
-def follow(cluster: Cluster, folder: Path, values: str) -> str:
+def run_the_commands(cluster: Cluster, folder: Path, values: str) -> str:
     """Runs them in a checkout, with an empty repository, and with the edit that the page requires before the third."""
     for part in ("manifests/argocd", "charts"):
         shutil.copytree(ROOT / part, folder / "slipway" / part)
@@ -75,7 +75,7 @@ def surroundings(cluster: Cluster, folder: Path) -> dict[str, str]:
 
 async def test_the_commands_install_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:
     assert "root" in started
-    for name in ("root", *BROUGHT):
+    for name in ("root", *APPLICATIONS):
         await argo.until(name, timeout=240)
 
 

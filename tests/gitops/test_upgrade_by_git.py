@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),
 ]
 
-BROUGHT = ("slipway-crds", "slipway", "namespaces", "accelerators")
+APPLICATIONS = ("slipway-crds", "slipway", "namespaces", "accelerators")
 IN_GIT = "dev.chat.in-git"
 """The Application of a model that gets no requests."""
 
@@ -89,11 +89,11 @@ async def home(
     home.write(IN_GIT.replace(".", "/"), model("in-git", model=model_source))
     home.push("Slipway")
     await argo.kube.apply(home.root)
-    for name in (*BROUGHT, IN_GIT):
+    for name in (*APPLICATIONS, IN_GIT):
         await argo.until(name, timeout=240)
     await argo.until("root")
     yield home
-    await removed(argo, *BROUGHT, namespaces=("chat", "chat-dev"))
+    await removed(argo, *APPLICATIONS, namespaces=("chat", "chat-dev"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -142,7 +142,7 @@ def has_update(obj: Object) -> bool:
 
 
 async def test_sync_waves_are_applied_in_order(home: StarterRepository, argo: ArgoCD) -> None:
-    names = (*BROUGHT, IN_GIT)
+    names = (*APPLICATIONS, IN_GIT)
     found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
     started = {name: str(each["startedAt"]) for name, each in found.items()}
     assert started["slipway-crds"] < started["slipway"]

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-def made(image: str, source: Source, target: Path) -> Path:
+def built(image: str, source: Source, target: Path) -> Path:
     [it] = chosen((image,))
     cache = default_cache()
     name = f"localhost/release-test/{it.repository}:1"
@@ -39,7 +39,7 @@ def made(image: str, source: Source, target: Path) -> Path:
 @pytest.mark.parametrize("image", RELEASED)
 def test_an_image_that_is_built_again_is_the_same(image: str, tmp_path: Path) -> None:
     source = look()
-    one, two = (made(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
+    one, two = (built(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
     assert read_image(one) == read_image(two), difference(one, two)
 
     labels = read_labels(one)
@@ -52,7 +52,7 @@ def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path
     """The base images aren't pulled again."""
     source = look()
     later = replace(source, version="9.9.9", revision="another", epoch=source.epoch + 86400)
-    one, two = made("operator", source, tmp_path / "one.tar"), made("operator", later, tmp_path / "two.tar")
+    one, two = built("operator", source, tmp_path / "one.tar"), built("operator", later, tmp_path / "two.tar")
     assert configuration(one)["rootfs"] == configuration(two)["rootfs"], difference(one, two)
     assert configuration(one)["created"] != configuration(two)["created"]
 
