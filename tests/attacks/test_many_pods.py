@@ -35,7 +35,7 @@ MANY = MOST_PODS + 200
 READS_PER_REFRESH = 3 * 2 * MOST_SHOWN + 2  # in each of three states, plus one that is ready, and the LLMDeployment
 
 
-class Nobody:
+class NoPoller:
     """A poller that polls nothing."""
 
     def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
@@ -62,8 +62,8 @@ class Activator:
         self.knowledge = Tracker(
             self.watching.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.metrics_poller = Nobody()
-        self.knowledge.readiness_poller = Nobody()  # type: ignore[assignment]
+        self.metrics_poller = NoPoller()
+        self.knowledge.readiness_poller = NoPoller()  # type: ignore[assignment]
         self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
         self.knowledge._queue = RefreshQueue(
             self._refresh, clock, lambda: self.REFRESH_SECONDS * self.refreshes_of.total()
