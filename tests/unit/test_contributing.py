@@ -1,4 +1,4 @@
-"""The page of CONTRIBUTING.md about tests shows a test that runs, and names what there is."""
+"""The section of CONTRIBUTING.md about tests shows a test that runs, and names what exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_example_is_a_test_of_the_suite() -> None:
     assert example == (ROOT / "tests/cluster/test_example.py").read_text()
 
 
-def test_every_fixture_that_it_names_is_there() -> None:
+def test_every_fixture_in_contributing_exists() -> None:
     fixtures = (SUPPORT / "cluster/fixtures.py").read_text()
     _, _, rows = PAGE.partition("| fixture |")
     rows = rows.partition("\n\n")[0]
@@ -24,6 +24,6 @@ def test_every_fixture_that_it_names_is_there() -> None:
     assert [name for name in names if f"def {name}(" not in fixtures] == []
 
 
-def test_every_folder_of_helpers_is_in_its_table() -> None:
+def test_every_folder_of_helpers_is_in_contributing() -> None:
     folders = {path.parent.name for path in SUPPORT.glob("*/__init__.py")}
     assert folders == set(re.findall(r"^\| `support/(\w+)/`", PAGE, re.MULTILINE))

@@ -41,7 +41,7 @@ def kube(cluster):
 """
 
 
-def test_a_failed_test_first_says_how_to_go_on_and_then_shows_its_namespace(tmp_path: Path) -> None:
+def test_a_failed_test_first_shows_how_to_go_on_and_then_its_namespace(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     folder.mkdir()
     (folder / "test_failing.py").write_text(FAILING)
@@ -83,7 +83,7 @@ def test_the_command_runs_that_test_alone_as_it_was_run(run: Run, command: str) 
     assert next_steps(run).splitlines()[1].strip() == command
 
 
-def test_a_second_cluster_that_ends_with_the_run_is_said_to_do_so() -> None:
+def test_a_second_cluster_that_ends_with_the_run_is_reported() -> None:
     steps = next_steps(Run("test_a", logs={"test": LOGS / "test/log", "test-1a2b": LOGS / "test-1a2b/log"}))
     assert "the cluster test; kubectl" in steps
     assert "the cluster test-1a2b, which is removed at the end of the run, so use --pdb" in steps

@@ -8,7 +8,7 @@ import pytest
 from support.cluster import releases
 
 
-async def test_values_are_as_before_whatever_happens_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_values_are_restored_whatever_happens_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
 
     async def helm(_: Any, verb: str, *__: str) -> str:
@@ -27,7 +27,7 @@ async def test_values_are_as_before_whatever_happens_meanwhile(monkeypatch: pyte
     assert done == ["upgrade", "rolled out", "rollback", "rolled out"]
 
 
-async def test_older_pods_of_the_programs_that_are_replaced_are_gone_before_the_block_starts(
+async def test_older_pods_of_replaced_programs_are_gone_before_the_block_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done = []

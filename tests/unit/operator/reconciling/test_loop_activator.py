@@ -1,4 +1,4 @@
-"""Turns of the loop where the activator is installed: who leads to whom, and on which port."""
+"""Reconciles with an installed activator: where requests go, and on which port."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRA = activator_slice("llama")
 
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:
-    """The slice of the activator's own Service, as Kubernetes keeps it."""
+    """The EndpointSlice of the activator's own Service, as Kubernetes writes it."""
     labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
     return kube_object(
@@ -40,12 +40,12 @@ def leads_to_port(loop: Loop) -> int:
 
 
 def table(loop: Loop) -> dict[int, str]:
-    tables = [thing for (kind, *_), thing in loop.api.objects.items() if kind == CONFIG_MAP]
+    tables = [obj for (kind, *_), obj in loop.api.objects.items() if kind == CONFIG_MAP]
     return {int(port): line for each in tables for port, line in each["data"].items()}
 
 
 def leads(loop: Loop) -> list[bool]:
-    """Of each endpoint of the extra slice: whether requests go there, or it stands by."""
+    """Returns for each endpoint of the extra slice whether requests go there."""
     return [each["conditions"]["ready"] for each in loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]]
 
 
@@ -69,7 +69,7 @@ async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_ke
     assert loop.api.requests == []
 
 
-async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_ready_replicas(with_activator: Loop) -> None:
     loop = with_activator
     for is_ready in (False, True, False, True):
         loop.api.put(pod(is_ready=is_ready))
@@ -77,7 +77,7 @@ async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loo
         assert leads(loop) == [not is_ready] * 2
 
 
-async def test_the_slice_follows_the_activators_replicas(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_replicas_of_the_activator(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(activator("10.0.0.7"))
@@ -93,12 +93,12 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     port = leads_to_port(loop)
-    loop.take_over()  # as another leader
+    loop.take_over()  # another leader takes over
     await loop.settle()
     assert leads_to_port(loop) == port
 
 
-async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_activator: Loop) -> None:
+async def test_no_slice_leads_to_a_port_before_the_table_assigns_it(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.faults["create ConfigMap"] = 503, "etcd is away"
     assert "ConfigMap" in await loop.failing_reconcile()
@@ -108,12 +108,12 @@ async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_ac
     assert table(loop)[leads_to_port(loop)].startswith("chat/llama uid-")
 
 
-async def test_without_an_activator_nobody_gets_a_port(loop: Loop) -> None:
+async def test_without_an_activator_no_deployment_gets_a_port(loop: Loop) -> None:
     await loop.settle()
     assert table(loop) == {}
 
 
-async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_activator: Loop) -> None:
+async def test_if_no_port_is_left_the_status_says_so_and_nothing_else_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.ports._per_namespace = 0
     loop.ports.start_over()
@@ -123,7 +123,7 @@ async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_
     assert "delete one, or ask for a higher limit" in status(loop)["message"]
 
 
-async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(with_activator: Loop) -> None:
+async def test_the_second_activator_gets_requests_and_polls_for_a_port_of_its_own(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
@@ -139,7 +139,7 @@ async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(
     assert trigger["metadata"]["scalerAddress"] == "slipway-activator-2.slipway-system:9090"
 
 
-async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> None:
+async def test_only_keda_scales_if_it_is_the_chosen_autoscaler(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.put(made_by_kserve(replicas=7))
     await loop.settle()
@@ -148,14 +148,14 @@ async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> N
     assert "scale Deployment" not in loop.api.writes()
 
 
-async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -> None:
+async def test_the_old_autoscaler_is_deleted_before_the_new_one_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 3}}})
     loop.api.put(made_by_kserve(replicas=2))
     await loop.settle()
     for before, after in ((SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER), (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)):
-        who = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
-        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": who}}})
+        autoscaler = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
+        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": autoscaler}}})
         await loop.reconcile()
         assert of_scaling(loop) == [f"delete {before}"]
         await loop.reconcile()
@@ -182,8 +182,10 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
 
 
-async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_keys(with_activator: Loop) -> None:
-    """Already when the port is given: before, the first one was asked about."""
+async def test_the_activator_with_the_port_is_the_one_that_must_be_allowed_to_read_the_keys(
+    with_activator: Loop,
+) -> None:
+    """Already when the port is given: the review used to be about the first activator."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
@@ -192,15 +194,15 @@ async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_k
     loop.api.allows = False
     await loop.reconcile()
     assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
-    asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
-    assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
+    accounts = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
+    assert accounts[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
 
 
-# --- whom KEDA can't ask ---------------------------------------------------------------------------------------------
+# --- scalers that KEDA can't query -----------------------------------------------------------------------------------
 
 
 async def asleep(loop: Loop, *, ready: str) -> None:
-    """At zero since long ago, with what KEDA says of its ScaledObject."""
+    """Puts the model at zero since long ago, with KEDA's condition Ready of its ScaledObject."""
     for kind in (LLM_DEPLOYMENT, SERVICE):
         await loop.settle(turns=2)
         loop.api.change(kind, {"metadata": {"creationTimestamp": "2026-11-20T10:00:00Z"}})
@@ -211,16 +213,21 @@ async def asleep(loop: Loop, *, ready: str) -> None:
 
 
 def keda_says(loop: Loop, ready: str) -> None:
-    said = {"type": "Ready", "status": ready, "reason": "TriggerError", "message": "Triggers are not working correctly"}
-    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [said]}})
+    condition_ready = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "TriggerError",
+        "message": "Triggers are not working correctly",
+    }
+    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [condition_ready]}})
 
 
 def pass_time(loop: Loop, seconds: float) -> None:
-    """Of the day."""
+    """Moves the wall clock."""
     loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
 
 
-async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again(with_activator: Loop) -> None:
+async def test_a_scaler_that_keda_cannot_query_is_reported_once_and_its_recovery_too(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     assert status(loop)["state"] == "Idle"
@@ -238,7 +245,7 @@ async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again
     assert status(loop)["state"] == "Idle"
 
 
-async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loop) -> None:
+async def test_polls_that_fail_now_and_then_are_not_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="True")
     for seconds in range(0, 100, 5):
@@ -248,7 +255,7 @@ async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loo
     assert loop.api.writes() == []
 
 
-async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
+async def test_another_leader_keeps_reporting_it(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     pass_time(loop, 10)
@@ -258,7 +265,7 @@ async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
     assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
 
 
-async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activator: Loop) -> None:
+async def test_an_activator_without_a_replica_is_reported_as_the_cause(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     loop.api.put(activator())
@@ -268,7 +275,7 @@ async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activato
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
 
-async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> None:
+async def test_while_the_condition_of_keda_is_unknown_nothing_is_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="Unknown")
     pass_time(loop, 1000)
@@ -276,10 +283,10 @@ async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> N
     assert status(loop)["state"] == "Idle"
 
 
-async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_written_again(
+async def test_a_wake_that_was_over_when_it_was_written_is_reported_once(
     with_activator: Loop,
 ) -> None:
-    """As by a clock on the wall in New York."""
+    """For example local time in New York, written as UTC."""
     loop = with_activator
     entry: Object = {
         "manager": "kubectl-annotate",
@@ -296,8 +303,10 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
 
 
 @pytest.mark.parametrize("text", ["soon", f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"])
-async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(with_activator: Loop, text: str) -> None:
-    """What is told is written, what is written is seen, and what is seen is looked at again."""
+async def test_an_annotation_without_effect_is_reported_once_and_not_every_second(
+    with_activator: Loop, text: str
+) -> None:
+    """A remark is written to the status, the watch reports the write, and that causes a reconcile."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})
     await loop.settle()

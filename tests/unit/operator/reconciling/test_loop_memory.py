@@ -1,4 +1,4 @@
-"""What a reconcile remembers, how it sees its own writes, and how few times it crosses into the module that applies."""
+"""What a reconcile remembers, how it sees its own writes, and how rarely it enters the module that applies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_ENTRIES = 4
 
 
 async def entries(module: Any, reconcile: Awaitable[Any]) -> int:
-    """How often control comes into the module from another module of Slipway while this runs."""
+    """Counts how often another module of Slipway calls into the module while the block runs."""
     counted = 0
 
     def count(frame: FrameType, event: str, _: Any) -> None:
@@ -44,7 +44,7 @@ async def entries(module: Any, reconcile: Awaitable[Any]) -> int:
 
 
 def _caller(frame: FrameType) -> str:
-    """The nearest file of Slipway below the frame, whatever library is in between."""
+    """Returns the nearest file of Slipway below the frame; a library may be in between."""
     below = frame.f_back
     while below and "/slipway/" not in below.f_code.co_filename:
         below = below.f_back
@@ -94,7 +94,7 @@ async def test_the_next_reconcile_sees_a_delete_of_the_last_though_the_watch_lag
     assert "delete HorizontalPodAutoscaler" not in loop.api.writes()
 
 
-async def test_an_object_that_was_deleted_and_is_wanted_again_is_made_though_the_watch_lags(loop: Loop) -> None:
+async def test_an_object_that_was_deleted_and_is_wanted_again_is_created_though_the_watch_lags(loop: Loop) -> None:
     await with_autoscaler(loop)
     loop.silent.add(HORIZONTAL_POD_AUTOSCALER)
     for generation, autoscaler in ((2, "None"), (3, "HPA")):
@@ -115,9 +115,9 @@ async def with_autoscaler(loop: Loop) -> None:
     assert loop.store.get(HORIZONTAL_POD_AUTOSCALER, "llama", "chat")
 
 
-async def test_when_the_model_is_gone_nothing_of_it_is_remembered(loop: Loop) -> None:
+async def test_nothing_is_remembered_of_a_deleted_model(loop: Loop) -> None:
     loop.catch_up()
-    loop.silent.add(SERVICE)  # no watch reports what is written
+    loop.silent.add(SERVICE)  # no watch reports the writes
     for _ in range(2):
         await loop.reconciler.reconcile(KEY)
     assert len(loop.overlay) > 0
@@ -132,6 +132,6 @@ async def test_a_new_leader_starts_without_any_memory(loop: Loop) -> None:
     loop.take_over()
     assert (len(loop.memories), len(loop.overlay)) == (0, 0)
     await loop.reconcile()
-    assert loop.api.writes()[:3] == CREATED  # applied once more, which changes nothing
+    assert loop.api.writes()[:3] == CREATED  # it is applied once more, which changes nothing
     await loop.reconcile()
     assert loop.api.writes() == []

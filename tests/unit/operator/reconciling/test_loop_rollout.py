@@ -1,4 +1,4 @@
-"""Turns of the loop while a new version is rolled out: what is learnt of the room for it, and that it is forgotten."""
+"""Reconciles during a rollout: a lack of room is learnt, and forgotten after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FULL = {"reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insuff
 
 
 def unplaced() -> Object:
-    """A pod of the new version."""
+    """A pod of the new version that the scheduler can't place."""
     waiting = pod(is_ready=False)
     placed = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-21T09:59:00Z", **FULL}
     return {
@@ -24,7 +24,7 @@ def unplaced() -> Object:
 
 
 def placed() -> Object:
-    """A replica that answers, on a node."""
+    """A ready replica on a node."""
     replica = pod(is_ready=True)
     return {**replica, "spec": {**replica["spec"], "nodeName": "node-1"}}
 
@@ -34,7 +34,7 @@ def strategy(loop: Loop) -> str:
     return str(found["type"])
 
 
-async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_ready(loop: Loop) -> None:
+async def test_without_room_the_old_replica_is_removed_first_until_the_new_one_is_ready(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(placed())
@@ -63,7 +63,7 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
     assert loop.api.requests == []
 
 
-async def test_what_somebody_else_chose_in_between_is_put_right(loop: Loop) -> None:
+async def test_a_strategy_that_another_client_set_in_between_is_corrected(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
