@@ -1,4 +1,4 @@
-"""What tests of faults start from: an operator with a faulty proxy, and a fleet of models that has converged."""
+"""The starting point of fault tests: an operator behind a fault-injecting proxy, and models that have converged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
 
 @pytest.fixture(scope="session")
 def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """A cluster whose parts can be killed, with all that the operator needs but an image: models stay at zero."""
+    """A cluster whose parts can be killed, with all that the operator needs except an image: models stay at zero."""
     node = cluster.devcluster()
     kube = kubectl_for(node, tmp_path_factory)
     asyncio.run(installation.install(kube, NO_IMAGE))
@@ -44,7 +44,7 @@ def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Clust
 
 @pytest.fixture
 async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
-    """The only operator, so it leads."""
+    """The only operator, so it is the leader."""
     async with replicas.replica(node.kubeconfig, tmp_path) as replica:
         yield replica
 

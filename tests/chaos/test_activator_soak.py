@@ -1,6 +1,6 @@
-"""Requests by chance for three models that sleep and wake, while troubles come by chance: none is lost, nothing leaks.
+"""Random requests for three models that sleep and wake, under random faults: no request is lost, and nothing leaks.
 
---soak-minutes says for how long, --seed repeats what was drawn.
+--soak-minutes sets the duration, and --seed repeats the same random choices.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 LONGEST = 3 * 60 * 60
 MODELS = 3
 BREAKS_CONNECTIONS = "kill_activator", "delete_slice"
-"""What may cost a client a connection, so that it has to ask again; nothing else may."""
-TELLS_LATE = 15.0  # seconds after such a trouble, in which a packet filter may still lead to where nobody is
+"""The faults that may break a client's connection, so that it must retry; no other fault may."""
+RULES_LAG = 15.0  # seconds after such a fault during which iptables may still route to a pod that is gone
 MORE_MEGABYTES, MORE_FILES = 24, 12
 
 
-class Troubles:
-    """Drawn one after the other; none comes again before each has come."""
+class Faults:
+    """Drawn one after the other; none repeats before each has been drawn."""
 
     def __init__(
         self, breaking: PodFaults, models: list[SleepingModel], chance: random.Random, witness: Object
@@ -48,27 +48,27 @@ class Troubles:
             if not self._deck:
                 self._deck = [
                     self.kill_leader, self.kill_keda, self.kill_activator, self.restart_api_server,
-                    self.delete_scaled_object, self.delete_slice, self.scale_to_zero, self.kill_what_loads,
+                    self.delete_scaled_object, self.delete_slice, self.scale_to_zero, self.kill_loading_pods,
                     self.evict, self.roll_out,
                 ]  # fmt: skip
                 self._chance.shuffle(self._deck)
             await self._one(self._deck.pop())
             await asyncio.sleep(self._chance.uniform(2, 15))
 
-    async def _one(self, trouble: Callable[[], Awaitable[None]]) -> None:
-        began, name = time.monotonic(), trouble.__name__
+    async def _one(self, fault: Callable[[], Awaitable[None]]) -> None:
+        start, name = time.monotonic(), fault.__name__
         logger.warning("%s", name)
         self.counted[name] += 1
         try:
-            await trouble()
+            await fault()
         except KubectlError as error:
-            logger.warning("%s came too late or too early: %s", name, error)
+            logger.warning("%s was injected too late or too early: %s", name, error)
         if name in BREAKS_CONNECTIONS:
-            self.breaks.append((began, time.monotonic() + TELLS_LATE))
+            self.breaks.append((start, time.monotonic() + RULES_LAG))
 
     def excuses(self, since: float, ended: float) -> bool:
-        """Whether anything has happened meanwhile that breaks connections."""
-        return any(since <= end and begin <= ended for begin, end in self.breaks)
+        """Whether a fault that breaks connections has been injected meanwhile."""
+        return any(since <= end and start <= ended for start, end in self.breaks)
 
     def _any(self) -> SleepingModel:
         return self._chance.choice(self._models)
@@ -80,7 +80,7 @@ class Troubles:
         await self._breaking.kill(await self._breaking.keda())
 
     async def kill_activator(self) -> None:
-        """Any but the one that is measured."""
+        """Any activator except the measured one."""
         for pod in await self._breaking.activators():
             if pod["metadata"]["uid"] != self._witness["metadata"]["uid"]:
                 await self._breaking.kill(pod)
@@ -97,9 +97,9 @@ class Troubles:
     async def scale_to_zero(self) -> None:
         await self._breaking.scale_to_zero(self._any())
 
-    async def kill_what_loads(self) -> None:
-        for sleeper in self._models:
-            for pod in await sleeper.kube.select("pods", sleeper.selector):
+    async def kill_loading_pods(self) -> None:
+        for model in self._models:
+            for pod in await model.kube.select("pods", model.selector):
                 if not is_ready(pod):
                     await self._breaking.kill(pod)
 
@@ -112,7 +112,7 @@ class Troubles:
 
 
 @pytest.mark.timeout(LONGEST, func_only=True)
-async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
+async def test_no_request_is_lost_and_nothing_leaks_under_random_faults(
     operator_pods: Cluster, gemma: Kube, chance: random.Random, pytestconfig: pytest.Config
 ) -> None:
     models = [sleeping_model(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
@@ -122,18 +122,18 @@ async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
         await asyncio.gather(*(each.send(0) for each in sleeping))
         await all_asleep(gemma, sleeping)
         before = await breaking.use(witness)
-        crowds = [RandomArrivals(each, random.Random(chance.random())) for each in sleeping]
-        troubles = Troubles(breaking, sleeping, random.Random(chance.random()), witness)
+        arrivals = [RandomArrivals(each, random.Random(chance.random())) for each in sleeping]
+        faults = Faults(breaking, sleeping, random.Random(chance.random()), witness)
         ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
-        await asyncio.gather(troubles.go_on(until=ends_at), *(each.run(until=ends_at) for each in crowds))
-        tell(crowds, troubles)
-        assert not [line for each in crowds for line in each.lost()]
-        asked_again = [each for crowd in crowds for each in crowd.retried()]
-        assert not [str(each) for each in asked_again if not troubles.excuses(each.sent, each.ended)]
-        assert not [line for each in crowds for line in await each.wrong()]
+        await asyncio.gather(faults.go_on(until=ends_at), *(each.run(until=ends_at) for each in arrivals))
+        log_summary(arrivals, faults)
+        assert not [line for each in arrivals for line in each.lost()]
+        retried = [each for group in arrivals for each in group.retried()]
+        assert not [str(each) for each in retried if not faults.excuses(each.sent, each.ended)]
+        assert not [line for each in arrivals for line in await each.wrong()]
         await all_asleep(gemma, sleeping)
         after = await breaking.use(witness)
-        logger.warning("the activator that nobody killed: %s, then %s", before, after)
+        logger.warning("the activator that was not killed: %s, then %s", before, after)
         assert after.megabytes - before.megabytes < MORE_MEGABYTES
         assert after.files - before.files < MORE_FILES
         slices = await gemma.select("endpointslices", "endpointslice.kubernetes.io/managed-by=slipway")
@@ -147,12 +147,12 @@ async def all_asleep(kube: Kube, models: list[SleepingModel]) -> None:
     await until(are_gone, timeout=300)
 
 
-def tell(crowds: list[RandomArrivals], troubles: Troubles) -> None:
-    requests = [each for crowd in crowds for each in crowd.requests]
+def log_summary(arrivals: list[RandomArrivals], faults: Faults) -> None:
+    requests = [each for group in arrivals for each in group.requests]
     logger.warning(
-        "%d requests, %d of them through an activator, %d asked again; troubles: %s",
+        "%d requests, %d of them through an activator, %d retried; faults: %s",
         len(requests),
         sum(each.was_held for each in requests),
         sum(each.tries > 1 for each in requests),
-        dict(troubles.counted),
+        dict(faults.counted),
     )

@@ -1,4 +1,4 @@
-"""The API server, or its store, goes and comes back."""
+"""The API server or etcd stops and comes back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from support.load.fleet import Fleet
 from support.programs import operator
 
 STEADY_AGAIN = 480.0
-"""Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts what
-has ended several times, as in these tests one after the other, and it counts as down until it has run for two."""
+"""Seconds: KServe's controller exits with the API server. The kubelet waits up to five minutes before it restarts a
+container that has ended several times, as in these tests, and the controller counts as down until it ran for two."""
 
 
 @pytest.mark.timeout(700, func_only=True)
 @pytest.mark.parametrize("seconds", [0, 20])
-async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
+async def test_an_api_server_killed_during_many_writes_loses_none(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet, seconds: float
 ) -> None:
     await fleet.create(20)
@@ -35,7 +35,7 @@ async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
 
 
 @pytest.mark.timeout(700, func_only=True)
-async def test_etcd_gone_for_30_seconds_loses_nothing(
+async def test_an_outage_of_etcd_for_30_seconds_loses_nothing(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     await fleet.create(10)
@@ -47,7 +47,7 @@ async def test_etcd_gone_for_30_seconds_loses_nothing(
 
 
 @pytest.mark.parametrize("kind", [Cuts, Hangs])
-async def test_an_operator_that_finds_no_api_server_is_live_but_not_ready_until_there_is_one(
+async def test_an_operator_without_an_api_server_is_live_but_not_ready_until_there_is_one(
     node: Cluster, tmp_path: Path, kind: type[Cuts | Hangs]
 ) -> None:
     fault = kind()

@@ -1,4 +1,4 @@
-"""The clock of the machine jumps to and fro."""
+"""The machine's clock jumps forward and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.waiting import until
 TESTS = Path(__file__).parents[1]
 
 
-async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
+async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
     node: Cluster,
     kube: Kube,
     weights: None,
@@ -36,11 +36,11 @@ async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
         await convergence.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
-        await until(partial(_is_told, kube))
+        await until(partial(has_event, kube))
         await convergence.stays_still(kube, replica.path, seconds=10)
         assert [term.holder for term in replicas.terms([replica.path])] == ["a"]
 
 
-async def _is_told(kube: Kube) -> bool:
-    """The event follows the status."""
+async def has_event(kube: Kube) -> bool:
+    """Waits for the event, which is written after the status."""
     return ("Normal", "Serving") in await events(kube, "served")

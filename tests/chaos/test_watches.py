@@ -1,4 +1,4 @@
-"""Watches that are open, and tell nothing: found out, and begun anew; where that doesn't help, /livez turns bad."""
+"""Open watches that deliver no events are detected and restarted; where that doesn't help, /livez fails."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from support.faults.replicas import Replica
 from support.load.fleet import Fleet
 
 INACTIVE_FOR = 90  # seconds: over a minute without a bookmark
-FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
+DETECTED_WITHIN = 200  # the audit runs every two minutes, and checks twice
 
 
 @pytest.mark.timeout(300, func_only=True)
-@pytest.mark.parametrize(("bookmarks", "within"), [(False, INACTIVE_FOR), (True, FOUND_OUT_IN)])
+@pytest.mark.parametrize(("bookmarks", "within"), [(False, INACTIVE_FOR), (True, DETECTED_WITHIN)])
 async def test_changes_arrive_though_open_watches_went_silent(
     kube: Kube, replica: Replica, fleet: Fleet, bookmarks: bool, within: float
 ) -> None:
-    """As when a connection is half open. Those that begin later are well."""
-    deaf = Deafens(bookmarks=bookmarks)
-    with replica.path.broken_by(deaf):
+    """Silences open watches, as on a half-open connection. Watches that start later work."""
+    silenced = Deafens(bookmarks=bookmarks)
+    with replica.path.broken_by(silenced):
         await fleet.change_everything()
-        await replica.path.until(lambda: deaf.count >= len(fleet.names))
+        await replica.path.until(lambda: silenced.count >= len(fleet.names))
     await convergence.until_converged(kube, within=within)
     await convergence.stays_still(kube, replica.path, seconds=3)
 
 
 @pytest.mark.timeout(500, func_only=True)
-async def test_live_turns_bad_while_changes_are_missed_and_watches_cannot_begin_anew(
+async def test_livez_fails_while_changes_are_missed_and_watches_cannot_restart(
     kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     with replica.path.broken_by(Deafens(), Refuses(code=503, on=first_lists)):

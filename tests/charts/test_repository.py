@@ -10,12 +10,12 @@ from support.charts import helm
 REPOSITORY = Path(__file__).parents[2] / "manifests/argocd/repository"
 
 
-def test_its_values_are_such_as_the_chart_takes() -> None:
+def test_the_values_of_the_repository_are_valid_for_the_chart() -> None:
     values = yaml.safe_load((REPOSITORY / "values/slipway.yaml").read_text())
     assert helm.rendered("slipway", values)
 
 
-def test_its_accelerators_have_names_of_their_own() -> None:
+def test_the_accelerators_of_the_repository_have_names_of_their_own() -> None:
     own = {
         each["metadata"]["name"]
         for path in (REPOSITORY / "accelerators").glob("*.yaml")

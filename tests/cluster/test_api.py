@@ -1,4 +1,4 @@
-"""The API server takes what is right, fills in what is left out, and refuses what is wrong in a sentence."""
+"""The API server accepts valid objects, fills in defaults, and refuses invalid objects with a sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """A cluster that knows our types. Most tests only ask what would happen, so they need no namespace of their own."""
+    """A cluster that has our CRDs. Most tests are dry runs, so they need no namespace of their own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installation.install_types(kube))
     return kube
@@ -38,7 +38,7 @@ def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
 
 @pytest.fixture
 def written(api: Kube, kube: Kube) -> Kube:
-    """A namespace of the test's own, for what is really written."""
+    """A namespace of the test's own, for objects that are really stored."""
     return api.within(kube.namespace)
 
 
@@ -49,9 +49,9 @@ def server(api: Kube) -> Iterator[ApiServer]:
         yield server
 
 
-def created(server: ApiServer, thing: Object) -> Object:
+def created(server: ApiServer, obj: Object) -> Object:
     """The object as it would be stored."""
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert answer.accepted, answer.sentences
     return answer.body
 
@@ -60,15 +60,15 @@ def named_by(row: Any) -> str:
     return str(row["it"])
 
 
-# --- what is wrong ---------------------------------------------------------------------------------------------------
+# --- invalid objects -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("refused_llmdeployments"), ids=named_by)
 def test_a_bad_llmdeployment_is_refused_with_a_sentence(server: ApiServer, row: Any) -> None:
-    thing = llmdeployment(row.get("name", "model"), row.get("spec"))
+    obj = llmdeployment(row.get("name", "model"), row.get("spec"))
     if "spec" in row and row["spec"] is None:
-        del thing["spec"]
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+        del obj["spec"]
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert not answer.accepted
     assert answer.sentences == row["says"]
 
@@ -81,37 +81,37 @@ def test_a_bad_accelerator_profile_is_refused_with_a_sentence(server: ApiServer,
 
 
 def test_all_mistakes_are_named_at_once(server: ApiServer) -> None:
-    bad = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
-    refused = server.would_create(LLMDEPLOYMENTS, bad).sentences
+    invalid = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
+    refused = server.would_create(LLMDEPLOYMENTS, invalid).sentences
     fields = {line.split(":")[0] for line in refused.splitlines()}
     assert fields == {"spec.scaling.minReplicas", "spec.engine.quantization"}
 
 
 async def test_kubectl_shows_the_sentence(api: Kube) -> None:
-    bad = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
+    invalid = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
     with pytest.raises(KubectlError, match="--port is set by Slipway, which depends on it: leave it out"):
-        await api.run("create", "--dry-run=server", "--filename=-", stdin=bad)
+        await api.run("create", "--dry-run=server", "--filename=-", stdin=invalid)
 
 
-# --- what is unwise --------------------------------------------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("warned"), ids=named_by)
 def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any) -> None:
-    thing = row.get("object") or llmdeployment(spec=row["spec"])
+    obj = row.get("object") or llmdeployment(spec=row["spec"])
     policy = f"{row['policy']}.slipway.dev"
-    said = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
-    answer = server.would_create(PATHS[thing["kind"]], thing)
+    warning = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
+    answer = server.would_create(PATHS[obj["kind"]], obj)
     assert answer.accepted
-    assert answer.warnings == [said]
+    assert answer.warnings == [warning]
 
 
-# --- what is denied where a namespace asks for it --------------------------------------------------------------------
+# --- restricted namespaces -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def restricted(api: Kube, server: ApiServer) -> Iterator[str]:
-    """Where LLMDeployments of a namespace with the label are asked for."""
+    """The API path of LLMDeployments in a namespace with the label."""
     name = f"restricted-{secrets.token_hex(4)}"
     labels = {"slipway.dev/restricted": "true"}
     asyncio.run(api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
@@ -127,7 +127,9 @@ def test_a_restricted_namespace_denies_what_is_allowed_elsewhere(server: ApiServ
     assert server.would_create(LLMDEPLOYMENTS, llmdeployment(spec=row["spec"])).accepted
 
 
-def test_a_restricted_namespace_takes_what_names_nothing_of_others(server: ApiServer, restricted: str) -> None:
+def test_a_restricted_namespace_accepts_deployments_that_refer_to_nothing_of_others(
+    server: ApiServer, restricted: str
+) -> None:
     spec = {"model": {"credentialsSecret": "bucket", "uri": "s3://models/llama"}, "access": {"apiKeysSecret": "keys"}}
     assert server.would_create(restricted, llmdeployment(spec=spec)).accepted
 
@@ -144,25 +146,25 @@ OTHER_SCALERS: list[Object] = [
 
 
 def scaled_by(trigger: Object) -> Object:
-    """By Slipway's scaler, and by this one as well."""
+    """A ScaledObject with Slipway's scaler and this one."""
     triggers = [{"type": "external-push", "metadata": {"scalerAddress": SCALER}}, {"type": "external", **trigger}]
     spec = {"scaleTargetRef": {"name": "model-predictor"}, "triggers": triggers}
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "model"}, "spec": spec}
 
 
 @pytest.mark.parametrize("trigger", OTHER_SCALERS, ids=str)
-def test_a_restricted_namespace_has_keda_ask_no_scaler_but_slipways_by_its_one_address(
+def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     server: ApiServer, restricted: str, trigger: Object
 ) -> None:
-    there = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
-    answer = server.would_create(there, scaled_by(trigger))
+    path = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
+    answer = server.would_create(path, scaled_by(trigger))
     assert not answer.accepted
     assert "KEDA asks no external scalers for this namespace but Slipway's" in answer.sentences
     assert server.would_create(PATHS["ScaledObject"], scaled_by(trigger)).accepted
-    assert server.would_create(there, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
+    assert server.would_create(path, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
 
-# --- what is right ---------------------------------------------------------------------------------------------------
+# --- valid objects ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", repository.samples(), ids=lambda path: path.stem)
@@ -172,7 +174,7 @@ def test_a_sample_is_accepted_without_a_warning(server: ApiServer, sample: Path)
     assert answer.warnings == []
 
 
-def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(server: ApiServer) -> None:
+def test_the_autoscaler_that_slipway_creates_is_accepted_without_a_warning(server: ApiServer) -> None:
     [by_cpu] = [row for row in rows("warned") if row["policy"] == "cpu-autoscaling-hpa"]
     owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": "model", "uid": "1"}
     ours = merged(by_cpu["object"], {"metadata": {"ownerReferences": [owner]}})
@@ -181,13 +183,13 @@ def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(
     assert answer.warnings == []
 
 
-def test_the_smallest_llmdeployment_is_filled_up_with_the_defaults_of_the_types(server: ApiServer) -> None:
+def test_the_smallest_llmdeployment_gets_the_defaults_of_the_python_types(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     of_the_types = LLMDeployment.model_validate(llmdeployment())
     assert LLMDeployment.model_validate(stored).spec == of_the_types.spec
 
 
-def test_defaults_are_shown_to_people(server: ApiServer) -> None:
+def test_a_stored_object_shows_the_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     assert stored["spec"]["scaling"] == {
         "minReplicas": 0,
@@ -198,7 +200,7 @@ def test_defaults_are_shown_to_people(server: ApiServer) -> None:
     }
 
 
-def test_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
+def test_setting_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment(spec={"scaling": {"hold": {"maxRequests": 8}}}))
     assert stored["spec"]["scaling"]["hold"]["maxBytes"] == "64Mi"
 
@@ -208,7 +210,7 @@ def test_quantities_may_be_plain_numbers(server: ApiServer) -> None:
     assert LLMDeployment.model_validate(stored).spec.scaling.hold.max_bytes == "1048576"
 
 
-def test_where_the_metrics_of_somebody_elses_engine_are_may_be_told(server: ApiServer) -> None:
+def test_the_metrics_of_a_third_party_engine_may_be_configured(server: ApiServer) -> None:
     annotations = {"prometheus.kserve.io/port": "9002"}
     stored = created(server, llmdeployment(spec={"engine": {"name": "sglang"}, "pod": {"annotations": annotations}}))
     assert stored["spec"]["pod"]["annotations"] == annotations
@@ -224,7 +226,7 @@ async def test_an_unknown_field_is_dropped_where_validation_is_off(written: Kube
     assert "minReplica" not in (await written.get("llm", "model"))["spec"]
 
 
-# --- what can't be changed -------------------------------------------------------------------------------------------
+# --- changes that are refused ----------------------------------------------------------------------------------------
 
 PVC = {"model": {"cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"}}}
 TO_ANOTHER_CLASS = (
@@ -257,7 +259,7 @@ ACCEPTED_CHANGES = [
 
 
 @pytest.mark.parametrize(("spec", "change", "sentence"), REFUSED_CHANGES)
-async def test_what_cannot_be_carried_out_cannot_be_changed(
+async def test_a_change_that_cannot_be_carried_out_is_refused(
     written: Kube, spec: Object, change: Object, sentence: str
 ) -> None:
     await written.apply(llmdeployment(spec=spec))
@@ -267,12 +269,12 @@ async def test_what_cannot_be_carried_out_cannot_be_changed(
 
 
 @pytest.mark.parametrize(("spec", "change"), ACCEPTED_CHANGES)
-async def test_what_can_be_carried_out_can_be_changed(written: Kube, spec: Object, change: Object) -> None:
+async def test_a_change_that_can_be_carried_out_is_accepted(written: Kube, spec: Object, change: Object) -> None:
     await written.apply(llmdeployment(spec=spec))
     await written.patch("llm", "model", {"spec": change})
 
 
-# --- what people see -------------------------------------------------------------------------------------------------
+# --- output of kubectl -----------------------------------------------------------------------------------------------
 
 
 async def test_explain_shows_what_a_field_means(api: Kube) -> None:
@@ -281,7 +283,7 @@ async def test_explain_shows_what_a_field_means(api: Kube) -> None:
     assert "maxRequests <integer> Maximum number of requests that are held at a time." in shown
 
 
-async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
+async def test_the_columns_show_the_state_of_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     status = {
         "state": "Serving",
@@ -337,7 +339,7 @@ async def test_a_spec_cannot_be_written_through_the_status(written: Kube) -> Non
     assert (await written.get("llm", "model"))["spec"]["scaling"]["maxReplicas"] == 1
 
 
-async def test_nobody_but_the_autoscaler_scales_a_deployment(written: Kube) -> None:
+async def test_only_the_autoscaler_scales_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     with pytest.raises(KubectlError, match="NotFound"):
         await written.scale("llm", "model", 3)
@@ -356,8 +358,8 @@ async def test_installing_the_definitions_again_changes_nothing(api: Kube) -> No
     before = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
     await installation.install_types(api)
     after = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
-    assert [thing["metadata"]["resourceVersion"] for thing in after] == [
-        thing["metadata"]["resourceVersion"] for thing in before
+    assert [obj["metadata"]["resourceVersion"] for obj in after] == [
+        obj["metadata"]["resourceVersion"] for obj in before
     ]
 
 

@@ -16,7 +16,7 @@ IDLE = ModelDemand(active=False, waiting=0, target_per_replica=1)
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A Deployment at zero replicas that KEDA scales by what it is told here."""
+    """A Deployment at zero replicas that KEDA scales by the metrics of the test's scaler."""
 
     demand: Demand
     name: ModelKey
@@ -49,7 +49,7 @@ async def sleeper(kube: Kube, tester: ReachableServer, python_image: str) -> Asy
         await kube.apply(*tester.service("scaler", port), sleeping, scaled)
         await kube.wait_for_condition("scaledobject", "sleeper", "Ready")
         yield Sleeper(demand, name)
-        await kube.delete("scaledobject", "sleeper", wait=True)  # KEDA may still ask the scaler to the end
+        await kube.delete("scaledobject", "sleeper", wait=True)  # KEDA may call the scaler until then
 
 
 async def test_from_zero_to_one_and_back(sleeper: Sleeper, kube: Kube) -> None:

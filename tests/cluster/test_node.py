@@ -1,4 +1,4 @@
-"""The node is Ready, finds names, and runs on when one of its parts doesn't."""
+"""The node is Ready, resolves names, and keeps working when one of its programs doesn't."""
 
 from slipway_devcluster.addresses import API_SERVICE_IP
 from support.builders import objects
@@ -8,7 +8,7 @@ from support.faults import components
 
 API_SERVER = "kubernetes.default.svc.cluster.local"
 LOOK_UP = "import socket; print(socket.gethostbyname({name!r}))"
-LOOK_UP_IN_VAIN = """
+LOOK_UP_UNKNOWN = """
 import socket, time
 started = time.monotonic()
 try:
@@ -43,9 +43,9 @@ async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster
     assert found.split()[0] == API_SERVICE_IP
 
 
-async def test_names_of_the_outside_are_unknown_at_once(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
-    cluster.devcluster()  # other clusters may reach the outside
-    assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
+async def test_external_names_are_unknown_immediately(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
+    cluster.devcluster()  # other clusters may have access to the internet
+    assert (await run_python(kube, python_image, LOOK_UP_UNKNOWN)).strip() == "unknown"
 
 
 async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image: str) -> None:
@@ -57,7 +57,7 @@ async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image
     )
 
 
-async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
+async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_continues(
     neighbour_kube: Kube, neighbour: Neighbour
 ) -> None:
     async with components.paused(neighbour.cluster, "kube-scheduler"):

@@ -1,6 +1,6 @@
-"""What goes wrong between the operator and the API server costs a moment, and loses nothing: the faults that are quick.
+"""Faults between the operator and the API server cost a moment, and lose nothing: the quick ones.
 
-The others, and all of them by chance, are in tests/chaos.
+The slow ones, and random sequences of all of them, are in tests/chaos.
 """
 
 from __future__ import annotations
@@ -66,8 +66,10 @@ async def test_changes_during_a_fault_are_carried_out_completely_and_once(
     assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
-async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, replica: Replica, fleet: Fleet) -> None:
-    """In a child and in the status."""
+async def test_a_field_that_another_manager_takes_by_force_is_taken_back(
+    kube: Kube, replica: Replica, fleet: Fleet
+) -> None:
+    """Waits until the change is in a child and in the status."""
     name = fleet.names[0]
     await fleet.apply_as_a_rival(name)
     await convergence.until_converged(kube, within=20)
@@ -78,7 +80,7 @@ async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, r
 async def test_a_restart_of_the_api_server_loses_no_change(
     neighbour: Neighbour, installed_neighbour: Kube, tmp_path: Path
 ) -> None:
-    """KServe waits most of a minute if the API server hasn't learned of its kinds yet when it asks."""
+    """KServe waits most of a minute if the API server doesn't serve its kinds yet when KServe requests them."""
     async with (
         own_namespace(installed_neighbour) as kube,
         replicas.replica(neighbour.cluster.kubeconfig, tmp_path) as replica,

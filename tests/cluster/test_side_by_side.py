@@ -1,4 +1,4 @@
-"""Clusters side by side serve at the same time, each with the same addresses inside, and know nothing of each other."""
+"""Two clusters run at the same time, each with the same addresses inside, and don't affect each other."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Nothing of a cluster stays behind, whatever happened to it; and no other cluster notices."""
+"""Nothing of a cluster remains, whatever happened to it, and no other cluster is affected."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ DEVCLUSTER = Path(sys.executable).with_name("devcluster")
 
 @dataclass(frozen=True)
 class Ended:
-    """A cluster that ran, broke and was ended; the machine before and after."""
+    """A cluster that ran, failed and was ended, and the state of the machine before and after."""
 
     cluster: Cluster
     traces: Traces
     before: Host
     after: Host
     home: Path
-    """The home folder of whoever started and ended it; it was empty."""
+    """The home folder of the user who started and ended the cluster; it was empty."""
 
 
 @pytest.fixture(scope="module")
@@ -54,44 +54,44 @@ def run_a_pod(cluster: Cluster) -> None:
     cluster.run_kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"])
 
 
-def test_the_traces_of_a_cluster_are_those_of_its_programs_and_pods(ended: Ended) -> None:
-    """Or the other tests could not fail."""
+def test_a_running_cluster_has_traces_of_its_programs_and_pods(ended: Ended) -> None:
+    """Without this, the other tests could not fail."""
     assert len(ended.traces.processes) > 20
     assert len(ended.traces.namespaces) > 20
 
 
-def test_no_process_and_no_namespace_is_left(ended: Ended) -> None:
+def test_no_process_or_namespace_remains(ended: Ended) -> None:
     assert host.remains(ended.traces) == []
 
 
-def test_no_mount_is_left(ended: Ended) -> None:
+def test_no_mount_remains(ended: Ended) -> None:
     assert ended.after.mounts == ended.before.mounts
 
 
-def test_no_file_is_left_outside_the_cache_nor_the_state_inside(ended: Ended) -> None:
+def test_no_file_remains_outside_the_cache_and_no_state_inside(ended: Ended) -> None:
     assert ended.after.files == ended.before.files
     assert list(ended.home.rglob("*")) == []
 
 
-def test_no_control_group_is_left(ended: Ended) -> None:
+def test_no_control_group_remains(ended: Ended) -> None:
     assert ended.after.control_groups == ended.before.control_groups == frozenset()
 
 
-def test_no_interface_route_or_packet_filter_is_left(ended: Ended) -> None:
+def test_no_interface_route_or_iptables_rule_remains(ended: Ended) -> None:
     assert ended.after.network == ended.before.network
 
 
-def test_to_end_it_again_is_refused_in_one_sentence(ended: Ended, settings: Settings) -> None:
+def test_ending_a_cluster_twice_is_refused_in_one_sentence(ended: Ended, settings: Settings) -> None:
     with pytest.raises(Refusal, match=f"there is no cluster '{ended.cluster.name}' to end"):
         lifecycle.down(ended.cluster.name, cache=settings.cache, steps=settings.steps)
 
 
-async def test_the_end_of_one_leaves_the_other_working(ended: Ended, kube: Kube) -> None:
+async def test_ending_one_cluster_leaves_the_other_working(ended: Ended, kube: Kube) -> None:
     await kube.apply(objects.pod("survivor", objects.PAUSE, []))
     await kube.wait_for("pod", "survivor", is_running)
 
 
-def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> None:
+def test_a_killed_start_leaves_nothing_after_down(spare: Cluster) -> None:
     before = host.snapshot(spare)
     starting = subprocess.Popen(
         [DEVCLUSTER, "up", "--name", spare.name], stderr=subprocess.DEVNULL, start_new_session=True

@@ -1,4 +1,4 @@
-"""Slipway with rights in some namespaces alone: models there are served as everywhere, others are left alone."""
+"""Slipway with rights in some namespaces only: models there are served as usual, others are left alone."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
-    """To the namespaces of the test."""
+    """Restricts Slipway to the namespaces of the test."""
     home, watched = neighbour_kube.within(HOME), f"{neighbour_kube.namespace},{other.namespace}"
     async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}", replaced=PROGRAMS):
         yield operator_pods
 
 
-def asked(cluster: Cluster) -> dict[str, list[Request]]:
+def requests_by_program(cluster: Cluster) -> dict[str, list[Request]]:
     return {account: audit.requests(cluster.layout.audit_log, account) for account in PROGRAMS}
 
 
-async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_is_refused_to_slipway(
+async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slipway_is_refused(
     restricted: Cluster, neighbour_kube: Kube
 ) -> None:
-    before = {account: len(requests) for account, requests in asked(restricted).items()}
-    friends = [{"podSelector": {"matchLabels": FRIEND}}]
-    async with model_at_zero(neighbour_kube, access={"allowFrom": friends}) as model:
+    before = {account: len(requests) for account, requests in requests_by_program(restricted).items()}
+    peers = [{"podSelector": {"matchLabels": FRIEND}}]
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
         assert await model.request() == (403, "not_allowed_from_here")
         assert await model.is_asleep()
         await model.wakes(labels=FRIEND)
-    for account, requests in asked(restricted).items():
+    for account, requests in requests_by_program(restricted).items():
         assert [request for request in requests[before[account] :] if request.was_refused] == []
 
 
-async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
-    async with own_namespace(neighbour_kube) as elsewhere:
-        await elsewhere.apply(gemma(min_replicas=0))
-        await elsewhere.never("llmdeployment", lambda thing: "status" in thing, seconds=5)
-        assert await elsewhere.find("inferenceservice", "gemma") is None
+async def test_a_model_in_an_unwatched_namespace_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
+    async with own_namespace(neighbour_kube) as unwatched:
+        await unwatched.apply(gemma(min_replicas=0))
+        await unwatched.never("llmdeployment", lambda obj: "status" in obj, seconds=5)
+        assert await unwatched.find("inferenceservice", "gemma") is None
 
 
 @pytest.mark.timeout(400, func_only=True)
-async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
+async def test_the_deletion_of_a_watched_namespace_does_not_affect_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube
 ) -> None:
-    """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""
+    """Its Roles are deleted with it, so the watches there are refused when they are opened again."""
     await other.run("delete", "namespace", other.namespace, "--timeout=60s")
     home = neighbour_kube.within(HOME)
     await home.run("rollout", "restart", *(f"deployment/{program}" for program in PROGRAMS))

@@ -1,4 +1,4 @@
-"""What a client writes is no cause of an engine's end, however it gets into the log."""
+"""Text of a client is never read as the cause of an engine's failure, however it gets into the log."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ LINES = [
 ]
 
 
-def lines_of(said: str) -> list[str]:
-    visit = Visit("GET", "/v1/models", None, "bob", request_id_of(said), trace_of(None), 0.0)
-    return [each.format(ours=line(visit, datetime.now(UTC)), said=said) for each in LINES]
+def lines_of(text: str) -> list[str]:
+    visit = Visit("GET", "/v1/models", None, "bob", request_id_of(text), trace_of(None), 0.0)
+    return [each.format(ours=line(visit, datetime.now(UTC)), said=text) for each in LINES]
 
 
-@pytest.mark.parametrize("said", CAUSES)
+@pytest.mark.parametrize("text", CAUSES)
 @pytest.mark.parametrize("number", range(len(LINES)))
-def test_a_client_chooses_no_cause(said: str, number: int) -> None:
-    failure = diagnose([lines_of(said)[number], "RuntimeError: the real cause"], 1, "ready")
+def test_a_client_cannot_choose_the_cause(text: str, number: int) -> None:
+    failure = diagnose([lines_of(text)[number], "RuntimeError: the real cause"], 1, "ready")
     assert failure.reason is Reason.ENGINE_CRASHED
     assert "the real cause" in failure.message
-    assert not any(said in each for each in failure.lines)
+    assert not any(text in each for each in failure.lines)
 
 
-def test_many_requests_push_no_cause_out_of_what_is_remembered() -> None:
+def test_many_requests_do_not_push_the_cause_out_of_the_stored_log_lines() -> None:
     reading, writing = os.pipe()
     passed_on: list[bytes] = []
     output = Output(reading, pass_on=passed_on.append, on_line=lambda _: None)
