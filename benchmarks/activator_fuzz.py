@@ -2,10 +2,10 @@
 
 .venv/bin/python benchmarks/activator_fuzz.py --seconds 120
 
-Clients draw requests by chance, send them in pieces or at once, read the answers or don't, and leave when they like; a
-pod that comes and goes answers by chance, too. The activator's loop is watched from within, in a process of its own
-(`path/stalls.py` says how). The promise is about one step of the loop: nothing that a client sends may take more than
-10 ms of it.
+Clients draw requests at random, send them in pieces or in one go, read the responses or don't, and leave at random; a
+pod that appears and disappears responds at random, too. The activator's loop is watched from within, in a process of
+its own (`path/stalls.py` says how). The promise is about one step of the loop: nothing that a client sends may take
+more than 10 ms of it.
 """
 
 from __future__ import annotations

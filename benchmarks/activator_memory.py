@@ -43,7 +43,7 @@ FILLINGS: tuple[tuple[Filling, Pause, Pause], ...] = (
     (Filling("bodies of 8 MiB, a slow replica", 160, 8 * MIB - KIB), slowly, at_once),
     (Filling("bodies of 4 KiB", 4000, 4 * KIB), at_once, at_once),
     (Filling("heads of 13 KiB", 1000, headers=LARGE_HEADERS), at_once, at_once),
-    (Filling("answers of 1 MiB that nobody reads", 500, answer=MIB), at_once, for_ever),
+    (Filling("responses of 1 MiB that no client reads", 500, answer=MIB), at_once, for_ever),
 )
 
 
@@ -109,7 +109,7 @@ async def emptied(house: ActivatorProcess) -> None:
     """All are answered, or enough has been seen of how slowly it goes."""
     with suppress(TimeoutError):
         async with asyncio.timeout(WAKE_WITHIN):
-            while (await house.accounted())[0] > MIB:  # noqa: ASYNC110 - it can be asked, and tells nothing unasked
+            while (await house.accounted())[0] > MIB:  # noqa: ASYNC110 - it responds to queries only
                 await asyncio.sleep(0.25)
 
 

@@ -126,7 +126,7 @@ async def _streams(options: PathOptions, direct: int, through: int) -> list[Meas
             f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)
         ),
         Measurement(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
-        *_rows(f"at {options.rate:.0f} requests/s beside {name}", *lines),
+        *_rows(f"at {options.rate:.0f} requests/s besides {name}", *lines),
     ]
 
 

@@ -3,8 +3,8 @@
 make bench-data-path
 make bench-data-path ARGS="--seconds 5 --no-attacks"
 
-Direct requests, requests through the activator and requests through the smallest proxy on aiohttp are sent in turns, in
-the same run, so that whatever else the machine does falls on all of them. Each is first in some of the rounds.
+Direct requests, requests through the activator and requests through the smallest proxy on aiohttp are sent round-robin,
+in the same run, so that other load on the machine affects all of them alike. Each is first in some of the rounds.
 """
 
 from __future__ import annotations

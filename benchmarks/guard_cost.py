@@ -1,4 +1,4 @@
-"""What the guard costs: requests to one engine through the guard and around it, in turns; and the guard alone.
+"""What the guard costs: requests to one engine, alternately through the guard and around it; and the guard alone.
 
     make bench-guard
     make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/programs/vllm_environment.py)"
@@ -6,7 +6,7 @@
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream, one right
 after the other and with other memory used in between, as a busy server does from one token of a stream to the next.
 Then an engine, in the one web app that both ways lead to: two processes of the same engine differ by more than the
-guard costs. It is llama.cpp, and llama.cpp's own server beside it (alone), or vLLM.
+guard costs. It is llama.cpp, compared with llama.cpp's own server (alone), or vLLM.
 
 The time to the first token is taken with a tiny model with random weights, since what the guard adds is the same for
 any model, and would be lost among a real one's ups and downs; throughput with the demo model, several requests at once.

@@ -1,6 +1,6 @@
 """How long `slipway-runtime serve llamacpp` takes from its process's start to ready with the demo model, by phase, and
-how long it takes to end once it is told to, idle and while it loads. Then, in turns with llama.cpp's own server, how
-long each takes to the first token; as root with an empty page cache, too.
+how long it takes to end after the signal to stop, idle and while it loads. Then, alternately with llama.cpp's own
+server, how long each takes to the first token; as root with an empty page cache, too.
 
     .venv/bin/python benchmarks/llamacpp_start.py [--rounds N]
 """

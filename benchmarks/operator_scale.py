@@ -4,9 +4,9 @@ make bench-scale N=1000
 make bench-scale N=1000 ARGS="--kserve paused"
 make bench-scale N=200 ARGS="--replicas 1"
 
-All of them are created at once, left alone, changed, looked at by an operator that has just started, looked at by
-resyncs, and deleted. Moments are those at which watches of the benchmark's own heard of them; calls are counted by the
-operator itself (`slipway_api_calls_total`); memory and processor time are read from /proc.
+All of them are created at the same time, left alone, changed, reconciled by an operator that has just started,
+reconciled by resyncs, and deleted. Moments are those at which the benchmark's own watches were notified; calls are
+counted by the operator itself (`slipway_api_calls_total`); memory and processor time are read from /proc.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ class _Run:
 
     async def _apply(self, name: str, *, context: int) -> None:
         thing = clusters.deployment(name, replicas=self._options.replicas, context_length=context)
-        await self._client.apply(thing, manager=MANAGER)
+        await self._client.apply(LLM_DEPLOYMENT, thing, manager=MANAGER)
 
     async def _delete(self, name: str) -> None:
         await self._client.delete(LLM_DEPLOYMENT, name, clusters.MODELS)

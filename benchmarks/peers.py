@@ -4,8 +4,8 @@ make bench-peers
 make bench-peers ARGS="--wakes 20 --requests 1000"
 
 A devcluster with KServe, KEDA, Slipway as pods, and the add-on as its own manifests say. First requests to one and the
-same warm replica in turns: by a Service directly to it, by Slipway's Service, and through the add-on's interceptor.
-Then wakes in turns: Slipway's model, and a plain Deployment of the same pod behind the add-on. Before each pair of
+same warm replica, round-robin: by a Service directly to it, by Slipway's Service, and through the add-on's interceptor.
+Then wakes, alternately: Slipway's model, and a plain Deployment of the same pod behind the add-on. Before each pair of
 wakes, neither contender has a pod. A response that took another route than the measured one counts as lost, and so does
 one that is incomplete.
 """
@@ -90,7 +90,7 @@ def main(*, wakes: int, requests: int, rate: float, cluster_name: str, save: boo
         lines, sides = asyncio.run(measure(cluster, weights, wakes=wakes, requests=requests, rate=rate))
     click.echo("\n".join(["", *wakes_table(sides), "", *warm_table(lines), ""]))
     differ = different_texts(sides.values()), different_texts(lines.values())
-    click.echo(f"different texts among the answers of wakes: {differ[0]}, of warm requests: {differ[1]}")
+    click.echo(f"different responses to wakes: {differ[0]}, of warm requests: {differ[1]}")
     if save:
         write(sides, lines, found, rate)
 
@@ -215,7 +215,7 @@ async def rounds(
 
 
 async def in_turns(cluster: Cluster, wakes: int) -> dict[str, Wakes]:
-    """Wake both contenders `wakes` times in turns. Their first wakes do not count: Slipway's is over by now."""
+    """Wake both contenders `wakes` times, alternately. Their first wakes do not count: Slipway's is over by now."""
     configuration = await load_configuration(cluster.kubeconfig)
     ours = Contender(SLIPWAY, Endpoint(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
     add_on = Contender(ADD_ON, Endpoint(ADD_ON, interceptors_url(cluster), HELD_BY_ADD_ON, host=host_of(PLAIN)))

@@ -3,9 +3,9 @@
 make bench-load
 make bench-load ARGS="--rate 1000 --seconds 30"
 
-The setups are loaded in turns, so that other load on the machine affects all of them alike. App, activator and client
-are separate processes on loopback. If a setup can't sustain the rate, its latency grows and requests are late. The
-figure that does not depend on other load is CPU time per request.
+The setups are loaded round-robin, so that other load on the machine affects all of them alike. App, activator and
+client are separate processes on loopback. If a setup can't sustain the rate, its latency grows and requests are late.
+The figure that does not depend on other load is CPU time per request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""vLLM under load, with its own server and with slipway-runtime's: both run on one device and are loaded in turns.
+"""vLLM under load, with its own server and with slipway-runtime's: both run on one device and are loaded alternately.
 
 python benchmarks/vllm_load.py --model FOLDER --at-once 64,256,512 --rounds 4 --output load.json.gz -- FLAGS
 
@@ -99,7 +99,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", type=Path, required=True)
     add("--at-once", default="64,256,512", help="requests (default: %(default)s); one at a time comes before")
-    add("--rounds", type=int, default=4, help="of each load, in turns (default: %(default)s)")
+    add("--rounds", type=int, default=4, help="of each load, alternately (default: %(default)s)")
     add("--each", type=int, default=3, help="requests that each of those at once makes (default: %(default)s)")
     add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
     add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")

@@ -134,7 +134,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         values = [row[step] for row in rows]
         lines.append(f"{words:45} {percentile(values, 50):8.3f} {percentile(values, 95):8.3f}")
     lines += [f"{each['at once']} at once: {each['answered']} answered" for each in measured["bursts"]]
-    lines += [f"different texts: {len(measured['texts'])}", ""]
+    lines += [f"different responses: {len(measured['texts'])}", ""]
     lines += [
         f"{name:28} {value:6.3f}   budget {BUDGETS[name]:5.2f}   {'met' if value <= BUDGETS[name] else 'NOT MET'}"
         for name, value in against_budgets(rows).items()

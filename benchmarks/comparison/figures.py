@@ -18,7 +18,7 @@ STEPS = {
 
 @dataclass
 class Responses:
-    """The texts of all responses, each once, and the errors of those that were lost."""
+    """The generated text of all responses, each once, and the errors of those that were lost."""
 
     texts: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)

@@ -167,7 +167,7 @@ async def _forgets_a_client_that_closes(program: Program) -> bool:
         return not asked
 
 
-async def _has_room_beside_silent_connections(program: Program) -> bool:
+async def _has_room_despite_silent_connections(program: Program) -> bool:
     """Of one address, more than there are files."""
     async with engine(GOOD) as (port, _):
         await program.tell(f"ready {port}")
@@ -261,7 +261,7 @@ ATTACKS = (
     Attack("answers requests that were sent ahead", _answers_what_was_sent_ahead),
     Attack("answers a held client that has ended its side", _answers_a_client_that_has_ended_its_side),
     Attack("forgets a held client that has closed", _forgets_a_client_that_closes),
-    Attack("serves others beside 3,000 silent connections", _has_room_beside_silent_connections),
+    Attack("serves others despite 3,000 silent connections", _has_room_despite_silent_connections),
     Attack("ends a head that arrives byte by byte", partial(_ends, POST + b"X: ", b"x")),
     Attack("ends a body that arrives byte by byte", partial(_ends, POST + b"Content-Length: 1000\r\n\r\n", b"x")),
     Attack("ends a body that stops", partial(_ends, POST + b"Content-Length: 1000\r\n\r\nabc", b"")),

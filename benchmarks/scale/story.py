@@ -4,8 +4,8 @@ A phase starts with `ask`: from then on, only changes that follow from it count.
 
 - applied: the last of its Service, NetworkPolicy and InferenceService is there; in a change, the InferenceService is
   of a newer generation.
-- true: the status speaks of this very generation and says what is so: Ready, or, where nobody makes Deployments, that
-  it waits for one.
+- true: the status is of this generation and correct: Ready, or, where no controller makes Deployments, that it waits
+  for one.
 - made: KServe has made its Deployment, or has changed it.
 """
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import aiohttp
+from slipway.activator.keda.scaler import PUSHED
 from slipway.contract.pod import RUNTIME_PORT
 from slipway.objects.kinds import Object
 
 STEPS: Mapping[str, str] = {
-    "told": "KEDA was told",
+    "told": "KEDA was notified",
     "scaled": "… and has scaled the Deployment",
     "created": "its pod was made",
     "scheduled": "… and bound to the node",
@@ -25,7 +26,6 @@ STEPS: Mapping[str, str] = {
     "answered": "the first token came",
 }
 """In order; the duration of each is counted from the one before it."""
-TOLD = "KEDA is told"
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Moments:
 
     def read_the_log(self, lines: Iterable[str], asked: float) -> None:
         """Read from the activators' log when they notified KEDA; each line starts with its time."""
-        told = [_moment(line.split()[0]) for line in lines if TOLD in line]
+        told = [_moment(line.split()[0]) for line in lines if PUSHED in line]
         if since := [moment for moment in told if moment >= asked]:
             self._reached("told", min(since))
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from slipway.activator.http1.channel import MOST_UNREAD
-from slipway.activator.proxy import listener
+from slipway.activator.proxy import client_connection
+from slipway.activator.proxy.client_connection import ClientConnection
 from slipway.activator.proxy.config import ProxyConfig
-from slipway.activator.proxy.listener import ClientConnection
 from slipway.activator.proxy.upstream_pool import MOST_AT_ONCE, UpstreamPool
 from slipway.activator.shared.hold_limits import HoldLimits
 from support.fakes.scripted_engine import (
@@ -342,7 +342,7 @@ async def test_a_client_refused_for_too_many_connections_gets_503_even_if_it_sen
 
 
 async def test_only_a_few_refused_connections_are_drained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "MOST_TURNED_AWAY", 2)
+    monkeypatch.setattr(client_connection, "MOST_TURNED_AWAY", 2)
     config = ProxyConfig(connections_per_port=1, linger=60)
     async with activated(config=config) as activator, connected(activator) as only:
         only.post()

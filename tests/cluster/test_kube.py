@@ -17,7 +17,7 @@ from slipway.kube.events import EventRecorder
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watch import Watch
 from slipway.kube.watching import Watching
-from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
+from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, SERVICE, Kind
 from slipway.process.metrics import MetricsRegistry
 from support.builders import objects
 from support.cluster import AnyCluster, Kube, Neighbour, Object
@@ -51,8 +51,8 @@ async def client(cluster: AnyCluster) -> AsyncGenerator[KubeClient]:
 
 
 async def test_applying_the_same_again_changes_nothing(client: KubeClient, namespace: str) -> None:
-    first = await client.apply(config_map(namespace, x="1"))
-    again = await client.apply(config_map(namespace, x="1"))
+    first = await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
+    again = await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     assert [entry["manager"] for entry in again["metadata"]["managedFields"]] == ["slipway"]
 
@@ -60,22 +60,22 @@ async def test_applying_the_same_again_changes_nothing(client: KubeClient, names
 async def test_a_field_that_is_no_longer_applied_is_removed_and_those_of_others_stay(
     client: KubeClient, namespace: str
 ) -> None:
-    await client.apply(config_map(namespace, ours="1"))
-    await client.apply(config_map(namespace, theirs="2"), manager="others")
-    changed = await client.apply(config_map(namespace))
+    await client.apply(CONFIG_MAP, config_map(namespace, ours="1"))
+    await client.apply(CONFIG_MAP, config_map(namespace, theirs="2"), manager="others")
+    changed = await client.apply(CONFIG_MAP, config_map(namespace))
     assert changed["data"] == {"theirs": "2"}
 
 
 async def test_a_field_of_another_manager_is_taken_only_by_force(client: KubeClient, namespace: str) -> None:
-    await client.apply(config_map(namespace, x="theirs"), manager="others")
+    await client.apply(CONFIG_MAP, config_map(namespace, x="theirs"), manager="others")
     with pytest.raises(ConflictError, match="others"):
-        await client.apply(config_map(namespace, x="ours"), force=False)
-    assert (await client.apply(config_map(namespace, x="ours")))["data"] == {"x": "ours"}
+        await client.apply(CONFIG_MAP, config_map(namespace, x="ours"), force=False)
+    assert (await client.apply(CONFIG_MAP, config_map(namespace, x="ours")))["data"] == {"x": "ours"}
 
 
 async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: str) -> None:
     service: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": namespace}}
-    await client.apply({**service, "spec": {"ports": [{"port": 80}]}})
+    await client.apply(SERVICE, {**service, "spec": {"ports": [{"port": 80}]}})
     condition = {
         "type": "Ready",
         "status": "True",
@@ -83,13 +83,13 @@ async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: 
         "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    applied = await client.apply_status({**service, "status": {"conditions": [condition]}})
+    applied = await client.apply_status(SERVICE, {**service, "status": {"conditions": [condition]}})
     managers = {(entry["manager"], entry.get("subresource")) for entry in applied["metadata"]["managedFields"]}
     assert managers == {("slipway", None), ("slipway-status", "status")}
 
 
 async def test_deleting_spares_a_successor_and_a_changed_object(client: KubeClient, namespace: str) -> None:
-    seen = await client.apply(config_map(namespace))
+    seen = await client.apply(CONFIG_MAP, config_map(namespace))
     for another in {"uid": "another one's"}, {"resourceVersion": "1"}:
         with pytest.raises(ConflictError):
             await client.delete(CONFIG_MAP, "a", namespace, only={"metadata": seen["metadata"] | another})
@@ -99,7 +99,7 @@ async def test_deleting_spares_a_successor_and_a_changed_object(client: KubeClie
 
 
 async def test_a_repeated_event_is_written_once_in_a_while(client: KubeClient, kube: Kube) -> None:
-    regarding = await client.apply(config_map(kube.namespace))
+    regarding = await client.apply(CONFIG_MAP, config_map(kube.namespace))
     recorder = EventRecorder(client, controller="of-a-test", instance="test")
     assert await recorder.record(regarding, "Waking", "a request came in")
     assert not await recorder.record(regarding, "Waking", "a request came in")
@@ -152,10 +152,10 @@ async def watching_kinds(client: KubeClient, *kinds: Kind) -> AsyncGenerator[Wat
 async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
     client: KubeClient, cluster: AnyCluster, namespace: str
 ) -> None:
-    await client.apply(config_map(namespace, "before"))
+    await client.apply(CONFIG_MAP, config_map(namespace, "before"))
     async with watching_kinds(client, CONFIG_MAP) as watched:
         assert watched.store.get(CONFIG_MAP, "before", namespace)
-        await client.apply(config_map(namespace, "after"))
+        await client.apply(CONFIG_MAP, config_map(namespace, "after"))
         await watched.until_has(CONFIG_MAP, "after", namespace, within=3)
         assert "after" in watched.keys
         await client.delete(CONFIG_MAP, "after", namespace)
@@ -163,9 +163,9 @@ async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
 
 
 async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
-    await client.apply(config_map(namespace, x="1"))
+    await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
     async with watching_kinds(client, CONFIG_MAP) as watched:
-        changed = await client.apply(config_map(namespace, x="2"))
+        changed = await client.apply(CONFIG_MAP, config_map(namespace, x="2"))
         await watched.until(lambda: (watched.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
     assert (
         await client.get(CONFIG_MAP, "a", namespace) == changed
@@ -183,18 +183,18 @@ async def test_a_kind_that_appears_and_disappears_is_watched_without_a_restart(
     async with watching_kinds(client, POD_MONITOR, CONFIG_MAP) as watched:
         assert watched.store.is_missing(POD_MONITOR)
         with pytest.raises(KindMissingError):
-            await client.apply(monitor)
+            await client.apply(POD_MONITOR, monitor)
         for _ in range(2):
             try:
                 await kube.apply(objects.definition(POD_MONITOR))
                 await watched.until(lambda: not watched.store.is_missing(POD_MONITOR))
-                await client.apply(monitor)
+                await client.apply(POD_MONITOR, monitor)
                 await watched.until_has(POD_MONITOR, "a", kube.namespace, within=8)
             finally:
                 await kube.delete("customresourcedefinition", POD_MONITORS, wait=True)
             await watched.until(lambda: watched.store.is_missing(POD_MONITOR))
             assert watched.store.all(POD_MONITOR) == []
-        await client.apply(config_map(kube.namespace, "other"))
+        await client.apply(CONFIG_MAP, config_map(kube.namespace, "other"))
         await watched.until_has(CONFIG_MAP, "other", kube.namespace)
 
 
@@ -207,7 +207,7 @@ async def test_watches_continue_after_the_api_server_was_killed(
         async with components.without(neighbour.cluster, "kube-apiserver", killed=True):
             await asyncio.sleep(seconds)
         patient = client.with_(patience=PATIENT)
-        await patient.apply(config_map(namespace, "after"))
+        await patient.apply(CONFIG_MAP, config_map(namespace, "after"))
         assert await watched.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
 
 
@@ -218,7 +218,7 @@ async def test_watches_continue_after_etcd_hung(neighbour: Neighbour, neighbour_
         async with components.paused(neighbour.cluster, "etcd"):
             await asyncio.sleep(15)
         patient = client.with_(patience=PATIENT)
-        await patient.apply(config_map(namespace, "after"))
+        await patient.apply(CONFIG_MAP, config_map(namespace, "after"))
         await watched.until_has(CONFIG_MAP, "after", namespace, within=10)
 
 

@@ -5,8 +5,8 @@
 - The listeners hold and forward requests; the demand that they see for each model is the `own` demand.
 - The demand of the other replicas is added to it (`FleetDemand`), and the scaler reports the sum to KEDA.
 
-KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is told to
-end, it accepts no new connections, gives requests in flight some time, and then ends KEDA's streams cleanly.
+KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is to
+stop, it accepts no new connections, gives requests in flight some time, and then ends KEDA's streams cleanly.
 """
 
 from __future__ import annotations
@@ -77,47 +77,52 @@ class Activator:
         self._connection = Connection(configuration)
         self._metrics = MetricsRegistry(METRICS_PREFIX)
         watch_metrics = WatchMetrics(self._metrics)
+        clock = asyncio.get_running_loop().time
         self._service = ActivatorService(settings.namespace, settings.service)
         client = KubeClient(self._connection, watch_metrics)
         self._ports = ListenerPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
-        self._watching: Watching[WatchedKey] = Watching(
-            watches(self._service, self._ports_moved, settings.watch_namespaces),
-            client=client,
-            add=self._changed,
-            metrics=watch_metrics,
-            index_by=FOUND_BY,
-        )
-        clock = asyncio.get_running_loop().time
+        self._watching = self._made_watching(client, watch_metrics)
         self._states = ModelStates()
-        store = self._watching.store
-        self._tracker = Tracker(store, self._states, port_of=self._ports.port_of, now=now, clock=clock)
+        self._tracker = Tracker(self._watching.store, self._states, port_of=self._ports.port_of, now=now, clock=clock)
         self._pod_lookup = PodLookup(client, clock=clock, namespaces=self._namespaces_of_callers())
-        self._caller_check = CallerCheck(
-            self._pod_lookup,
-            namespace=settings.namespace,
-            keda_namespace=settings.keda_namespace,
-            replicas=lambda: activator_pods(store, self._service),
-            clock=clock,
-        )
+        self._caller_check = self._made_caller_check(clock)
         self._own = Demand()
         self._fleet_demand = FleetDemand(self._own)
         self._publisher = DemandPublisher(self._own, settings.identity)
         self._subscriptions: PeerSubscriptions | None = None
         self._authorizer = Authorizer(self._pod_lookup, ApiKeys(client, clock=clock))
         self._limits = GlobalLimits(settings.max_requests, settings.max_bytes)
-        self._metrics.add(
-            ActivatorMetrics(
-                self._limits,
-                self._own,
-                connections=lambda: self._limits.counters.connections,
-                peers=lambda: self._fleet_demand.peers,
-            ),
-            DESCRIPTIONS,
-        )
+        self._metrics.add(self._made_metrics(), DESCRIPTIONS)
         self._caches_are_filled = False  # before, changes are ignored: what isn't there yet would count as missing
         self._is_open = False
+
+    def _made_watching(self, client: KubeClient, metrics: WatchMetrics) -> Watching[WatchedKey]:
+        return Watching(
+            watches(self._service, self._ports_moved, self._settings.watch_namespaces),
+            client=client,
+            add=self._changed,
+            metrics=metrics,
+            index_by=FOUND_BY,
+        )
+
+    def _made_caller_check(self, clock: Callable[[], float]) -> CallerCheck:
+        return CallerCheck(
+            self._pod_lookup,
+            namespace=self._settings.namespace,
+            keda_namespace=self._settings.keda_namespace,
+            replicas=lambda: activator_pods(self._watching.store, self._service),
+            clock=clock,
+        )
+
+    def _made_metrics(self) -> ActivatorMetrics:
+        return ActivatorMetrics(
+            self._limits,
+            self._own,
+            connections=lambda: self._limits.counters.connections,
+            peers=lambda: self._fleet_demand.peers,
+        )
 
     def _namespaces_of_callers(self) -> tuple[str, ...]:
         """Of KEDA's pods, our other replicas, and pods that call models; empty: the entire cluster."""

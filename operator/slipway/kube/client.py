@@ -28,7 +28,7 @@ from slipway.kube.errors import (
     error_of,
 )
 from slipway.kube.metrics import WatchMetrics
-from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
+from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object
 
 PAGE = 200
 """Objects in one page of a list. A page of 500 takes 70 MB for a moment: their managed fields are read."""
@@ -209,16 +209,21 @@ class KubeClient:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    async def apply(self, thing: Object, *, manager: str | None = None, force: bool = True) -> Object:
+    # A manifest names its own kind too, but callers know it: so it never has to be recognised.
+
+    async def apply(self, kind: Kind, manifest: Object, *, manager: str | None = None, force: bool = True) -> Object:
         """Server-side apply. `force` takes fields from other managers; without it they are a ConflictError.
 
         `manager`: if it isn't ours.
         """
-        return await self._apply("apply", thing, manager or self._managers.objects, force=force, subresource=None)
+        query = {"fieldManager": manager or self._managers.objects, "force": str(force).lower()}
+        return await self._write("apply", kind, manifest, "PATCH", _path(kind, manifest), query=query, headers=APPLY)
 
-    async def apply_status(self, thing: Object) -> Object:
-        """`thing`: its apiVersion, kind, name, namespace and all fields of the status that are ours."""
-        return await self._apply("apply-status", thing, self._managers.status, force=True, subresource="status")
+    async def apply_status(self, kind: Kind, manifest: Object) -> Object:
+        """`manifest`: its apiVersion, kind, name, namespace and all fields of the status that are ours."""
+        query = {"fieldManager": self._managers.status, "force": "true"}
+        path = _path(kind, manifest, "status")
+        return await self._write("apply-status", kind, manifest, "PATCH", path, query=query, headers=APPLY)
 
     async def scale(self, kind: Kind, name: str, namespace: str, replicas: int) -> Object:
         """By the scale subresource, as autoscalers do it."""
@@ -227,16 +232,15 @@ class KubeClient:
         change: Object = {"spec": {"replicas": replicas}}
         return await self._call(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+    async def create(self, kind: Kind, manifest: Object, *, dry_run: bool = False) -> Object:
         """`dry_run`: admission judges it, and nothing is created."""
-        kind, _, namespace = _identity(thing)
         query = {"dryRun": "All"} if dry_run else {}
-        return await self._write("create", thing, "POST", kind.path(namespace), query=query)
+        path = kind.path(manifest["metadata"].get("namespace"))
+        return await self._write("create", kind, manifest, "POST", path, query=query)
 
-    async def replace(self, thing: Object) -> Object:
+    async def replace(self, kind: Kind, manifest: Object) -> Object:
         """With the resourceVersion in it: ConflictError if it has changed meanwhile."""
-        kind, name, namespace = _identity(thing)
-        return await self._write("replace", thing, "PUT", kind.path(namespace, name))
+        return await self._write("replace", kind, manifest, "PUT", _path(kind, manifest))
 
     async def delete(self, kind: Kind, name: str, namespace: str | None = None, *, only: Object | None = None) -> bool:
         """False if it doesn't exist. `only`: delete just this version. Objects that it owns are collected later."""
@@ -249,25 +253,20 @@ class KubeClient:
             return False
         return True
 
-    async def _apply(self, verb: str, thing: Object, manager: str, *, force: bool, subresource: str | None) -> Object:
-        kind, name, namespace = _identity(thing)
-        query = {"fieldManager": manager, "force": str(force).lower()}
-        path = kind.path(namespace, name, subresource)
-        return await self._write(verb, thing, "PATCH", path, query=query, headers=APPLY)
-
     async def _write(
         self,
         verb: str,
-        thing: Object,
+        kind: Kind,
+        manifest: Object,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] = JSON,
     ) -> Object:
-        kind, name, namespace = _identity(thing)
-        call = Call(verb, kind.name, _full_name(namespace, name))
-        return await self._call(call, method, path, query=query, headers=headers, body=thing, is_write=True)
+        metadata = manifest["metadata"]
+        call = Call(verb, kind.name, _full_name(metadata.get("namespace"), metadata["name"]))
+        return await self._call(call, method, path, query=query, headers=headers, body=manifest, is_write=True)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -337,9 +336,9 @@ def _which(item: Object) -> Object:
     return {"metadata": {name: item["metadata"].get(name) for name in WHICH}}
 
 
-def _identity(thing: Object) -> tuple[Kind, str, str | None]:
-    metadata: Mapping[str, Any] = thing["metadata"]
-    return kind_of(thing), metadata["name"], metadata.get("namespace")
+def _path(kind: Kind, manifest: Object, subresource: str | None = None) -> str:
+    metadata: Mapping[str, Any] = manifest["metadata"]
+    return kind.path(metadata.get("namespace"), metadata["name"], subresource)
 
 
 def _full_name(namespace: str | None, name: str) -> str:

@@ -48,7 +48,7 @@ class EventRecorder:
             return False
         event = self._event(regarding, reason, note, action, "Warning" if warning else "Normal")
         try:
-            await self._client.create(event)
+            await self._client.create(EVENT, event)
         except ConflictError:
             pass  # an earlier try has landed
         except NamespaceGoesError:

@@ -144,7 +144,7 @@ class LeaderElection:
     async def _empty_holder(self) -> None:
         await self._read()  # a renewal that was cancelled may have landed
         if self._seen and self._seen.holder == self._identity:
-            await self._client.replace(self._changed(self._seen, holder=""))
+            await self._client.replace(LEASE, self._changed(self._seen, holder=""))
 
     # --- one round --------------------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class LeaderElection:
         if self._seen is None or self._seen.holder != self._identity:
             await self._read()
         if self._seen is None:
-            self._won(await self._client.create(self._first_lease()), began)
+            self._won(await self._client.create(LEASE, self._first_lease()), began)
         elif self._seen.holder == self._identity or self._seen.is_free(self._clock()):
             await self._hold(self._seen)
 
@@ -168,7 +168,7 @@ class LeaderElection:
     async def _hold(self, seen: SeenLease) -> None:
         began = self._clock()  # standbys count from when they see it, which is later
         try:
-            lease = await self._client.replace(self._changed(seen, holder=self._identity))
+            lease = await self._client.replace(LEASE, self._changed(seen, holder=self._identity))
         except ConflictError:
             await self._read()  # a replica was faster, or a person edited it, or an earlier try has landed
             return

@@ -98,7 +98,7 @@ WELL_KNOWN: Mapping[tuple[str, str], Kind] = {
 
 
 def kind_of(manifest: Object) -> Kind:
-    """The kind that the object names in apiVersion and kind, for objects from outside of Slipway."""
+    """The kind that the object names in apiVersion and kind, for recorded objects; elsewhere the code knows it."""
     named = (manifest.get("apiVersion", ""), manifest.get("kind", ""))
     if named not in WELL_KNOWN:
         raise UnknownKindError(

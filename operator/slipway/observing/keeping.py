@@ -1,4 +1,4 @@
-"""How much of an object is stored: the fields that a program reads, bounded in size, whoever wrote them. Pure.
+"""How much of an object is stored: the fields that a program reads, bounded in size. Pure.
 
 Any tenant that may create pods, Services or EndpointSlices in its namespace may make them as large as the API server
 accepts (1.5 MB), and label them as ours.

@@ -26,7 +26,6 @@ from slipway.objects.kinds import (
     SCALED_OBJECT,
     Kind,
     Object,
-    kind_of,
 )
 from slipway.observing import platform
 from slipway.observing.snapshot import PlatformPart
@@ -55,7 +54,7 @@ class Cluster(Protocol):
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object: ...
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object: ...
+    async def create(self, kind: Kind, manifest: Object, *, dry_run: bool = False) -> Object: ...
 
     async def delete(self, kind: Kind, name: str, namespace: str | None = None) -> bool: ...
 
@@ -154,17 +153,21 @@ class Checks:
         """Gives KEDA a ScaledObject: KEDA then queries the activator for its metrics, and notes them in the status."""
         name = name_of(number)
         address = f"{service}.{self._settings.namespace}:{ACTIVATOR_GRPC_PORT}"
-        objects = target(name, self._settings), scaled_object(name, address, self._settings)
+        objects = {
+            DEPLOYMENT: target(name, self._settings),
+            SCALED_OBJECT: scaled_object(name, address, self._settings),
+        }
         try:
-            for each in objects:
-                await self._create(each)
+            for kind, manifest in objects.items():
+                await self._create(kind, manifest)
             return await self._keda_problem(name, address)
         finally:
-            await self._delete(*reversed(objects))
+            for kind in reversed(objects):
+                await self._delete(kind, name)
 
     async def kserve(self) -> str | None:
         try:
-            await self._cluster.create(model(self._settings), dry_run=True)
+            await self._cluster.create(INFERENCE_SERVICE, model(self._settings), dry_run=True)
         except UnavailableError as error:
             return (
                 f"{error.words}: KServe's webhook must answer, so see whether its controller, Deployment "
@@ -176,25 +179,24 @@ class Checks:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _create(self, thing: Object) -> None:
+    async def _create(self, kind: Kind, manifest: Object) -> None:
         """A self-test that was killed may have left such an object, which is deleted first."""
         end = self._clock() + DELETED_WITHIN
         while True:
             try:
-                await self._cluster.create(thing)
+                await self._cluster.create(kind, manifest)
             except ConflictError:
                 if self._clock() > end:
                     raise
-                await self._delete(thing)
+                await self._delete(kind, manifest["metadata"]["name"])
                 await self._sleep(POLL_INTERVAL)
             else:
                 return
 
-    async def _delete(self, *objects: Object) -> None:
+    async def _delete(self, kind: Kind, name: str) -> None:
         """What can't be deleted now is deleted with our pod, its owner."""
-        for each in objects:
-            with suppress(KubeError):
-                await self._cluster.delete(kind_of(each), each["metadata"]["name"], self._settings.namespace)
+        with suppress(KubeError):
+            await self._cluster.delete(kind, name, self._settings.namespace)
 
     async def _keda_problem(self, name: str, address: str) -> str | None:
         end, found = self._clock() + KEDA_REACTS_WITHIN, Object()

@@ -283,7 +283,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Resumes reading when it is told to, unless enough was read already."""
+    """Resumes reading when uvicorn calls for it, unless enough was read already."""
 
     def __init__(
         self, transport: asyncio.Transport, *, may_read: Callable[[], bool], reads_on: Callable[[], None]

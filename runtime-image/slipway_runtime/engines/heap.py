@@ -25,7 +25,7 @@ class Heap:
         self._coming: asyncio.TimerHandle | None = None
 
     def used(self, size: int) -> None:
-        """A request that took so many bytes has ended."""
+        """A request that took `size` bytes has ended."""
         if size >= MUCH and self._trim and self._coming is None:
             self._coming = asyncio.get_running_loop().call_later(AFTER, self._give_back, self._trim)
 

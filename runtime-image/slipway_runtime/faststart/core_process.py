@@ -1,8 +1,8 @@
 """The engine core as a separate process: it knows its addresses in advance, so it doesn't wait for the server's
 handshake.
 
-vLLM starts a core the same way under Ray, where addresses are known in advance, too. The server is told that its engine
-is managed elsewhere, as vLLM tells several servers that share one.
+vLLM starts a core the same way under Ray, where addresses are known in advance, too. The server is started with an
+engine that is managed elsewhere, as vLLM starts several servers that share one.
 """
 
 from __future__ import annotations

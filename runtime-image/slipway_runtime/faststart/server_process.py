@@ -1,4 +1,4 @@
-"""The API server, next to the engine core: it is told the addresses of an engine that it did not start."""
+"""The API server, next to the engine core: it gets the addresses of an engine that it did not start."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ has beyond the smallest event with text so far.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from slipway_runtime.guard import engine_errors
+from slipway_runtime.guard.api_shapes import AUDIO, MESSAGES, RESPONSES, api_of
 from slipway_runtime.guard.events import LARGEST, NAME, ByteRange, Events
-from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, Tree, number_of, text_of
+from slipway_runtime.guard.scanner import SLICE, Scanner, Tree, number_of, text_of
 
 BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # of most tokens, and of a longer one
 TOKENS_PER_SECOND = 25
@@ -30,74 +30,6 @@ DONE = 32
 _REASON, _GOES_ON = b'"finish_reason"', b'"finish_reason":null'
 _USAGE, _NO_USAGE = b'"usage"', b'"usage":null'
 
-_OPENAI: Tree = {b"prompt_tokens": "prompt", b"completion_tokens": "completion", b"total_tokens": "total"}
-_OTHERS: Tree = {b"input_tokens": "prompt", b"output_tokens": "completion"}
-_ANTHROPIC: Tree = {**_OTHERS, b"cache_read_input_tokens": "cached", b"cache_creation_input_tokens": "created"}
-_TIMINGS: Tree = {name.encode(): name for name in ("cache_n", "prompt_n", "prompt_ms", "predicted_n", "predicted_ms")}
-_DELTA: Tree = {
-    **dict.fromkeys((b"content", b"reasoning", b"reasoning_content", b"text", b"partial_json", b"thinking"), "text"),
-    b"tool_calls": {None: {b"function": {b"arguments": "text"}}},
-}
-_CHOICE: Tree = {b"index": "index", b"finish_reason": "finish", b"text": "text", b"delta": _DELTA, b"message": _DELTA}
-_ERROR: Tree = {THERE: "error"}
-
-
-def _texts(*names: str) -> re.Pattern[bytes]:
-    return re.compile(rb'(?s)"(?:%b)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"' % "|".join(names).encode())
-
-
-@dataclass(frozen=True)
-class Api:
-    """Where an API's responses have the values, and the bytes by which an event that has any of them is recognised."""
-
-    whole: Tree
-    event: Tree
-    signs: tuple[bytes, ...]
-    texts: re.Pattern[bytes]
-    """Finds the text in an event that has none of them."""
-
-
-_CHAT = Api(
-    whole={b"choices": {None: {THERE: "choice", **_CHOICE}}, b"usage": _OPENAI, b"timings": {THERE: "one", **_TIMINGS}},
-    event={b"choices": {None: _CHOICE}, b"usage": _OPENAI, b"timings": _TIMINGS, b"error": _ERROR},
-    signs=(b'"abort"', b'"timings"', b'"error"'),
-    texts=_texts("content", "reasoning", "reasoning_content", "text", "arguments"),
-)
-_AUDIO = Api(
-    whole={b"usage": {**_OPENAI, b"seconds": "seconds"}, b"duration": "seconds", b"text": "text"},
-    event=_CHAT.event,
-    signs=_CHAT.signs,
-    texts=_CHAT.texts,
-)
-_MESSAGES = Api(
-    whole={b"type": "type", b"stop_reason": "stop", b"usage": _ANTHROPIC},
-    event={
-        b"type": "type",
-        b"message": {b"usage": _ANTHROPIC},
-        b"delta": {**_DELTA, b"stop_reason": "stop"},
-        b"usage": _ANTHROPIC,
-        b"error": _ERROR,
-    },
-    signs=(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
-    texts=_texts("text", "partial_json", "thinking"),
-)
-_RESPONSES = Api(
-    whole={b"id": "id", b"status": "status", b"usage": _OTHERS},
-    event={
-        b"type": "type",
-        b"delta": "text",
-        b"response": {b"id": "id", b"status": "status", b"usage": _OTHERS},
-        b"error": _ERROR,
-    },
-    signs=(b'"response"', b'"error"'),
-    texts=_texts("delta"),
-)
-_APIS = {
-    "/v1/messages": _MESSAGES,
-    "/v1/responses": _RESPONSES,
-    "/v1/audio/transcriptions": _AUDIO,
-    "/v1/audio/translations": _AUDIO,
-}
 _BEFORE_ALL = frozenset(f"response.{how}" for how in ("created", "queued", "in_progress"))
 """Events that vLLM's web server sends on its own, before its engine has done anything."""
 _LAST = frozenset(f"response.{how}" for how in ("completed", "failed", "incomplete", "cancelled"))
@@ -119,7 +51,7 @@ class Reading:
     streams = False
 
     def __init__(self, path: str) -> None:
-        self._api = _APIS.get(path, _CHAT)
+        self._api = api_of(path)
         self._words: dict[str, bytes] = {}
         self._numbers: dict[str, float] = {}
         self._completions: dict[int, int] = {}
@@ -193,13 +125,13 @@ class Reading:
     def _judge(self) -> None:
         """Judges what was found in a complete response, or in one event."""
         words, kind = self._words, text_of(self._words.get("type", b""))
-        if self._api is _MESSAGES:
+        if self._api is MESSAGES:
             # vLLM gives no reason for the end of an aborted message: null in a stream, and none at all in a complete
             # response.
             reason = words.get("stop", b"" if self.streams else b"null")
             self._gave_up = reason == b"null" and kind == ("message_delta" if self.streams else "message")
             self.complete = self.complete or kind == "message_stop"
-        elif self._api is _RESPONSES:
+        elif self._api is RESPONSES:
             ends = not self.streams or kind in _LAST
             self._gave_up = ends and words.get("status") == b'"cancelled"'
             self.complete = self.complete or (self.streams and ends)
@@ -220,7 +152,7 @@ class Reading:
         completion = max(self._completions.get(-1, 0), self._of_choices)
         if "one" in self._words and self._choices > 1:  # llama.cpp reports the usage of the first choice only
             completion += (self._text - self._text_before) // BYTES_PER_TOKEN
-        elif self._api is _AUDIO and not self.streams:
+        elif self._api is AUDIO and not self.streams:
             completion = max(completion, self._text // BYTES_PER_TOKEN)
         prompt = max(told.prompt, before.prompt)
         if prompt or completion:

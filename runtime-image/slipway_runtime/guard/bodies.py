@@ -62,7 +62,7 @@ _ONE_ANSWER = ("/v1/messages", "/v1/responses")
 _MANY_PROMPTS = "/v1/completions"
 
 MOST_ITEMS = 2048
-"""Messages, their parts, tools and texts in a request. Engines need far more memory and time for one than its bytes
+"""Messages, their parts, tools and strings in a request. Engines need far more memory and time for one than its bytes
 suggest, most of all for one of the wrong type: for 32,768 numbers as the input of a response, 64 KiB, vLLM needs 17
 GiB."""
 _TOKENS = ("/v1/embeddings", "/pooling", "/classify")
@@ -88,7 +88,7 @@ _WANTED: Tree = {
 }
 _WANTED_OF_LLAMACPP: Tree = {**_WANTED, **members.TREE, b"tools": {EACH: "item", **members.TOOLS}}
 LONGEST_MARK = 4
-"""Bytes by which the encodings of JSON can be told apart."""
+"""Bytes by which the encodings of JSON can be distinguished."""
 
 
 class Body:
@@ -167,7 +167,7 @@ class Body:
             self.refusal = judges(what, word)
 
     def _item(self, *, is_token: bool) -> None:
-        """Counts an item. Tokens are many, and valid only among themselves: next to texts, each of them is an item,
+        """Counts an item. Tokens are many, and valid only among themselves: next to strings, each of them is an item,
         too."""
         self._items, self._input_tokens = self._items + (not is_token), self._input_tokens + is_token
         if self._items and self._items + self._input_tokens > MOST_ITEMS:

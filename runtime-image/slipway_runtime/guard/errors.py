@@ -137,7 +137,7 @@ def takes_too_much(limit: int) -> ErrorResponse:
 
 
 def too_many_items(most: int) -> ErrorResponse:
-    told = f"The request has more than {most} messages, parts, tools and texts; send fewer in one request."
+    told = f"The request has more than {most} messages, parts, tools and strings; send fewer in one request."
     return ErrorResponse(413, "request_too_large", told)
 
 

@@ -257,7 +257,7 @@ class Exchange:
         await self._answer(200, {"content-type": "application/json", "content-length": str(len(said))}, said)
 
     async def refuse(self, refusal: ErrorResponse, *, before: bytes = b"") -> None:
-        """Tells the client in whatever way its response still allows; `before` precedes the error in a stream."""
+        """Sends the error in whatever way the response still allows; `before` precedes the error in a stream."""
         self._tail = b""
         match self._state:
             case ResponseState.NONE | ResponseState.HEAD_HELD | ResponseState.ERROR_HELD:

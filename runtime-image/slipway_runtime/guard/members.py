@@ -55,10 +55,10 @@ HARMLESS = (
 REFUSED = (
     # With these, grammars and patterns are tried on every token, by other pattern engines, and without bounds.
     *("grammar_triggers", "grammar_lazy", "grammar_type", "preserved_tokens"),
-    # How llama.cpp tells itself how to parse the output of a chat template.
+    # How llama.cpp itself stores how to parse the output of a chat template.
     *("chat_format", "chat_parser", "generation_prompt", "reasoning_control"),
     *(f"reasoning_budget_{name}" for name in ("start_tag", "end_tag", "end_tags", "message")),
-    # Whoever deploys the model decides how it is served, and with which adapters.
+    # The author of the deployment decides how it is served, and with which adapters.
     *("lora", "backend_sampling", "sse_ping_interval"),
     *(f"speculative.{name}" for name in ("type", "types", "n_max", "n_min", "p_min", "p_split")),
     *(f"speculative.ngram_{name}" for name in ("size_n", "size_m", "min_hits", "m_hits")),

@@ -32,7 +32,7 @@ class Wrong(Exception):  # noqa: N818 - it is what was found
 
 
 def size_of(written: bytes) -> int:
-    """Returns about how many values it has; commas in texts count, too."""
+    """Returns about how many values it has; commas in strings count, too."""
     return written.count(b",") + written.count(b"{") + written.count(b"[")
 
 

@@ -63,7 +63,7 @@ class Visit:
     is_awaited: bool = False
     """Its body is incomplete, and nothing else happens to it."""
     cut: ErrorResponse | None = None
-    """What its client will be told, once the guard has cancelled it."""
+    """The error that its client gets, once the guard has cancelled it."""
     reading: Reading | None = None
     """Reads its response; None if nothing is to be learned from that."""
     work: bool = field(init=False)

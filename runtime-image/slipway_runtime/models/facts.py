@@ -10,7 +10,7 @@ KV_VALUE_BYTES = 2  # 16 bits, unless another type is chosen for the cache
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The model's dimensions, as far as its config or header tells them."""
+    """The model's dimensions, as far as its config or header has them."""
 
     layers: int | None = None
     hidden_size: int | None = None

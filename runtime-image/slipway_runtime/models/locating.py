@@ -28,7 +28,7 @@ NAME_IT = "Name the one to serve with --model."
 
 @dataclass(frozen=True)
 class Found:
-    """A model: what the engine is told to load, and what belongs to it."""
+    """A model: what the engine is to load, and what belongs to it."""
 
     path: Path  # a GGUF file, of several the first; or the folder of a checkpoint
     shards: tuple[Path, ...] = ()  # all files of a GGUF model

@@ -15,7 +15,7 @@ _PARTS = re.compile(r"_(?:bucket|sum|count|total|created|info)$")
 
 
 def merge(*texts: str) -> str:
-    """Returns one text with the families of all; of a sample that two texts have, the first one counts."""
+    """Returns one exposition with the families of all; of a sample that two of them have, the first one counts."""
     families: dict[str, list[str]] = {}
     told: set[str] = set()
     for text in texts:

@@ -18,7 +18,7 @@ from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import KubeError, NotLeaderError
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import LeaderMetrics, WatchMetrics
-from slipway.objects.kinds import LEASE
+from slipway.objects.kinds import CONFIG_MAP, LEASE
 from slipway.process.metrics import MetricsRegistry
 
 TESTS = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ async def _write(client: KubeClient, namespace: str, identity: str) -> None:
     while True:
         number += 1
         try:
-            await client.apply({**thing, "data": {"writer": identity, "number": str(number)}})
+            await client.apply(CONFIG_MAP, {**thing, "data": {"writer": identity, "number": str(number)}})
         except (NotLeaderError, KubeError):
             await asyncio.sleep(0.02)
 

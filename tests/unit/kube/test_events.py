@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from slipway.kube.client import KubeClient
 from slipway.kube.events import NOTE_LIMIT, EventRecorder
+from slipway.objects.kinds import Kind
 
 MODEL: dict[str, Any] = {
     "apiVersion": "slipway.dev/v1alpha1",
@@ -21,7 +22,7 @@ MODEL: dict[str, Any] = {
 class Client:
     created: list[dict[str, Any]] = field(default_factory=list)
 
-    async def create(self, obj: dict[str, Any]) -> None:
+    async def create(self, kind: Kind, obj: dict[str, Any]) -> None:
         self.created.append(obj)
 
 

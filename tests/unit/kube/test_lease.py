@@ -47,13 +47,13 @@ class Client:
         await self._travel()
         return deepcopy(self.server.lease)
 
-    async def create(self, lease: Object) -> Object:
+    async def create(self, kind: Kind, lease: Object) -> Object:
         await self._travel()
         if self.server.lease is not None:
             raise ConflictError(CALL, "it exists", code=409)
         return self.server.write(lease)
 
-    async def replace(self, lease: Object) -> Object:
+    async def replace(self, kind: Kind, lease: Object) -> Object:
         await self._travel()
         if self.server.lease is None:
             raise NotFoundError(CALL, "it is gone", code=404)

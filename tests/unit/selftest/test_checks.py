@@ -70,7 +70,7 @@ class Installation:
         finding_of = [{"type": "Ready", "status": "False", "message": self.says}] if self.says else []
         return {"status": {"conditions": finding_of}}
 
-    async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
         if dry_run:
             self.tried.append(obj)
             if self.kserve:

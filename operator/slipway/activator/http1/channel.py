@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from slipway.activator.http1.framing import MOST_SEGMENTS, HttpEvent
 from slipway.activator.http1.loop_budget import LoopBudget, of_this_loop
-from slipway.activator.http1.parsing import MOST_SEGMENTS, HttpEvent, RequestParser, ResponseParser
+from slipway.activator.http1.parsing import RequestParser, ResponseParser
 from slipway.activator.http1.peer_state import (
     ENDED,
     GONE,
@@ -64,6 +65,7 @@ class ChannelParser(Protocol):
     def unparsed(self) -> int: ...
     def take(self, data: bytes) -> None: ...
     def events(self) -> list[HttpEvent]: ...
+    def eof(self) -> list[HttpEvent]: ...
     def release(self) -> None: ...
 
 
@@ -181,7 +183,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         return self.is_gone or self._transport.is_closing()
 
     async def event(self, *, within: float = math.inf) -> HttpEvent:
-        """The next event; ConnectionGoneError if there won't be one, TimeoutError if there is none `within` so many
+        """The next event; ConnectionGoneError if there won't be one, TimeoutError if there is none `within` this many
         seconds."""
         until = self._loop.time() + within
         while not self._events:
@@ -190,7 +192,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                     await self._budget.turn(min(unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
                 self._parse()
             elif self._state in SENDS_NO_MORE:
-                self._events.extend(self._last_events())
+                raise ConnectionGoneError("the peer has closed the connection")
             elif self._loop.time() + TICK > until:
                 raise TimeoutError
             else:
@@ -209,7 +211,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         if self._state is PAUSED:
             self._read_on()
         if self.is_gone:
-            self._release_parser()
+            self._end_parsing()
 
     def write(self, data: bytes) -> None:
         if self.is_ending:
@@ -330,14 +332,6 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._move(PeerEvent.DRAINED)
             self._transport.resume_reading()
 
-    def _last_events(self) -> list[HttpEvent]:
-        """The events that follow from the end of the connection."""
-        has_ended = self._state in (HALF_CLOSED, ENDED)
-        last = list(self.parser.eof()) if isinstance(self.parser, ResponseParser) and has_ended else []
-        if not last:
-            raise ConnectionGoneError("the peer has closed the connection")
-        return last
-
     def _end(self) -> None:
         if self.is_gone:
             return
@@ -350,16 +344,19 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         if self.on_gone:
             self.on_gone()
         self.on_gone = self.on_half_closed = None  # they refer to objects that refer to this one
-        self._release_parser()
+        self._end_parsing()
 
     def _move(self, event: PeerEvent) -> None:
         self._state = next_state(self._state, event)
         self.is_gone = self._state in GONE
 
-    def _release_parser(self) -> None:
-        """Once it has parsed all that there is."""
-        if self.is_gone and not self.parser.unparsed:
-            self.parser.release()
+    def _end_parsing(self) -> None:
+        """After the end of the connection, once all that was received is parsed."""
+        if self.parser.unparsed:
+            return
+        if self._state is ENDED:
+            self._events.extend(self.parser.eof())
+        self.parser.release()
 
     def _wake_reader(self) -> None:
         if self._reader and not self._reader.done():

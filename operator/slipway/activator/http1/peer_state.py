@@ -8,7 +8,7 @@ from enum import IntEnum, auto  # an IntEnum is hashed in C, which matters for e
 
 class PeerState(IntEnum):
     READING = auto()  # what it sends is read
-    PAUSED = auto()  # it isn't, because enough is unparsed; so nothing tells us if the peer goes
+    PAUSED = auto()  # it isn't, because enough is unparsed; so we aren't notified if the peer goes
     HALF_CLOSED = auto()  # it has ended its side of the connection, and may still be owed a response
     ENDED = auto()  # the connection is over, after the peer had ended its side
     LOST = auto()  # the connection is over, and the peer hadn't

@@ -32,6 +32,9 @@ from slipway.process.guarded_port import GuardedPort
 
 logger = logging.getLogger(__name__)
 
+PUSHED = "KEDA gets a push: replicas are needed"
+"""Logged once for each wake; `benchmarks/wake.py` reads its time."""
+
 SERVICE: str = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
 METRIC = "requests"
 ANY_TARGET = 1.0  # for a model that isn't known yet: KEDA needs a target at first, and gets no value to compare with it
@@ -96,7 +99,7 @@ class ExternalScaler(rpc.ExternalScalerServicer):
         with self._stream("active", key) as ended:
             async for active in self._readings(key, _active, ended, repeat=lambda active: active):
                 if active and not was_active:
-                    logger.info("Telling KEDA that replicas are needed", extra={"key": str(key)})
+                    logger.info(PUSHED, extra={"key": str(key)})
                 was_active = active
                 self._report_answered(key, context)
                 yield pb.IsActiveResponse(result=active)

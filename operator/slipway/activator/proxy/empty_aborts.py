@@ -1,6 +1,6 @@
 """Recognises an engine's empty abort, which is no response. Pure.
 
-vLLM, when it is told to stop, still accepts requests for a while and responds to them with 200, `finish_reason:
+vLLM, after the signal to stop, still accepts requests for a while and responds to them with 200, `finish_reason:
 "abort"` and no text. A client must never get this. So the start of a response is kept back until it is known to be a
 response.
 """
@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any
 
 LONGEST = 64 * 1024
-"""Bytes. An empty abort is never this long, and a longer response needn't be examined."""
+"""Bytes. An empty abort is never this long, and a longer response isn't examined."""
 
 MOST_VALUES, MOST_EVENTS = 4 * 1024, 512
 """A response with more of them is no abort, and would take too long to examine while others wait."""

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from itertools import chain
 
 from slipway.activator.http1.channel import ClientChannel, ConnectionGoneError, PeerStalledError
+from slipway.activator.http1.framing import MessageEnd
 from slipway.activator.http1.heads import MalformedMessageError, RequestHead
 from slipway.activator.http1.loop_budget import in_steps
-from slipway.activator.http1.parsing import MessageEnd
 from slipway.activator.proxy import access_errors, error_responses, routes
 from slipway.activator.proxy.access.authorization import Authorization, Authorizer
 from slipway.activator.proxy.client_identity import Client

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from slipway.activator.http1.channel import ClientChannel, ConnectionGoneError
+from slipway.activator.http1.framing import HttpEvent, MessageEnd
 from slipway.activator.http1.heads import Headers, MalformedMessageError, RequestHead, ResponseHead
-from slipway.activator.http1.parsing import HttpEvent, MessageEnd
 from slipway.activator.proxy import error_responses
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.error_responses import RefusedRequestError
@@ -85,7 +85,7 @@ class RequestBody:
             raise RefusedRequestError(error_responses.too_large(self._config.largest_body))
 
     def may_store(self, size: int) -> None:
-        """So many bytes in memory, or as many as the configuration allows."""
+        """At most `size` bytes are stored in memory, or as many as the configuration allows."""
         self._limit = min(size, self._config.stored_body)
 
     async def read(self, reserve: ReserveBytes, *, until: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-SHORTLY = 1  # seconds, where what stands in the way passes without a wake
+SHORTLY = 1  # seconds, where the obstacle passes without a wake
 LATER = 10  # seconds, where a person has to act first
 UNKNOWN_WAKE = 60.0  # seconds for a wake, if nothing is known of how long it takes
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from slipway.activator.http1.channel import ConnectionGoneError, ReplicaChannel
+from slipway.activator.http1.framing import HttpEvent, MessageEnd
 from slipway.activator.http1.heads import (
     VIA,
     MalformedMessageError,
@@ -21,7 +22,6 @@ from slipway.activator.http1.heads import (
     written,
 )
 from slipway.activator.http1.loop_budget import in_steps
-from slipway.activator.http1.parsing import HttpEvent, MessageEnd
 from slipway.activator.proxy.empty_aborts import AbortDetector
 from slipway.activator.proxy.request_body import BLOCK, RequestBody, write_piece
 from slipway.activator.proxy.retry_policy import UpstreamFailure

@@ -17,11 +17,11 @@ MOST_KEPT = 256  # for each replica
 MOST_AT_ONCE = 8 * 1024  # bytes of a response that are taken from the kernel before they are passed on
 KERNEL_BUFFER = 256 * 1024  # bytes that were sent and not received yet, on each connection
 
-OfOneReplica = OrderedDict[ReplicaChannel, None]  # in the order in which they were given back
+OfOneReplica = OrderedDict[ReplicaChannel, None]  # in the order in which they were returned
 
 
 class IdleConnections:
-    """The idle connections to the replicas of all models, in the order in which they were given back. The first is
+    """The idle connections to the replicas of all models, in the order in which they were returned. The first is
     closed when its time is over, or when there are too many."""
 
     def __init__(self, most: int = MOST_IDLE) -> None:

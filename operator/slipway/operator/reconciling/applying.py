@@ -178,7 +178,7 @@ class _Run:
     async def _apply(self, child: Child, live: Object | None, what: str) -> Applied:
         """An object that seems to be missing may exist by now, and be foreign: then none of its fields are taken."""
         try:
-            answer = await self.client.apply(child.manifest, force=live is not None)
+            answer = await self.client.apply(child.kind, child.manifest, force=live is not None)
         except ConflictError as error:
             raise RetryLaterError(f"{child} was created meanwhile: {error.words}") from None
         applied = Applied.of(child.manifest, answer, self.memory.applied.get(child.kind))
@@ -190,7 +190,7 @@ class _Run:
     async def _rivals(self, child: Child) -> list[str]:
         """Without force, the API server names the other managers and their fields, and changes nothing."""
         try:
-            await self.client.apply(child.manifest, force=False)
+            await self.client.apply(child.kind, child.manifest, force=False)
         except ConflictError as error:
             return [error.words]
         return []

@@ -71,14 +71,7 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
         self._settings = settings
-        self._installation = Installation(
-            settings.namespace,
-            settings.activators,
-            settings.prometheus_namespaces,
-            version=version("slipway"),
-            runtimes=settings.runtimes,
-            watched=settings.watch_namespaces,
-        )
+        self._installation = _installation(settings)
         self._connection = Connection(configuration)
         self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
         self._term: object = None  # the term of leadership in which the memories were made
@@ -86,45 +79,20 @@ class Operator:
         client = KubeClient(self._connection, self._metrics.watches, managers=managers)
         self._election = self._elected(client)
         self._queue: WorkQueue[ModelKey] = WorkQueue(
-            self._reconcile,
-            self._metrics.queue,
-            workers=settings.workers,
-            resync_every=settings.resync,
+            self._reconcile, self._metrics.queue, workers=settings.workers, resync_every=settings.resync
         )
         self._queue.pause()
         self._watching = self._made_watching(client)
         writer = client.with_(guard=self._election.guard)
-        self._ports = PortBook(
-            writer,
-            self._watching.store,
-            namespace=settings.namespace,
-            activators=settings.activators,
-            per_namespace=settings.ports_per_namespace,
-            look_again=self._queue.add_after,
-        )
-        self._own_runtimes = OwnRuntimes(
-            writer,
-            self._watching.store,
-            ours=settings.runtimes,
-            keep_unused=None if settings.watch_namespaces else settings.keep_old_runtimes,
-            leads=lambda: self._election.is_leader,
-        )
+        self._ports = self._made_ports(writer)
+        self._own_runtimes = self._made_runtimes(writer)
         self._overlay = Overlay(self._watching.store)
         self._memories = Memories(self._overlay)
         self._platform = [
             PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
-        kserve, keda = (each.part for each in self._platform)
-        self._reader = SnapshotReader(
-            self._watching.store,
-            self._overlay,
-            port_of=self._ports.port_of,
-            now=now,
-            installation=self._installation,
-            kserve=kserve,
-            keda=keda,
-        )
+        self._reader = self._made_reader(now)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
@@ -198,6 +166,38 @@ class Operator:
             on_news=self._own_write_reported,
         )
 
+    def _made_ports(self, client: KubeClient) -> PortBook:
+        return PortBook(
+            client,
+            self._watching.store,
+            namespace=self._settings.namespace,
+            activators=self._settings.activators,
+            per_namespace=self._settings.ports_per_namespace,
+            look_again=self._queue.add_after,
+        )
+
+    def _made_runtimes(self, client: KubeClient) -> OwnRuntimes:
+        settings = self._settings
+        return OwnRuntimes(
+            client,
+            self._watching.store,
+            ours=settings.runtimes,
+            keep_unused=None if settings.watch_namespaces else settings.keep_old_runtimes,
+            leads=lambda: self._election.is_leader,
+        )
+
+    def _made_reader(self, now: Now) -> SnapshotReader:
+        kserve, keda = (each.part for each in self._platform)
+        return SnapshotReader(
+            self._watching.store,
+            self._overlay,
+            port_of=self._ports.port_of,
+            now=now,
+            installation=self._installation,
+            kserve=kserve,
+            keda=keda,
+        )
+
     def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:
         store = self._watching.store
         events = EventRecorder(client, controller=CONTROLLER, instance=self._settings.identity, now=now)
@@ -263,3 +263,14 @@ class Operator:
         if not self._election.is_leader:
             return {}
         return dict(self._memories.by_state())
+
+
+def _installation(settings: OperatorSettings) -> Installation:
+    return Installation(
+        settings.namespace,
+        settings.activators,
+        settings.prometheus_namespaces,
+        version=version("slipway"),
+        runtimes=settings.runtimes,
+        watched=settings.watch_namespaces,
+    )

@@ -81,7 +81,7 @@ class OwnRuntimes:
             return
         for name, runtime in self._ours.items():
             if self._store.get(kind, name) is None:
-                await self._client.apply(runtime)
+                await self._client.apply(kind, runtime)
                 logger.info("ClusterServingRuntime %s created", name)
 
     # --- those of older ones -----------------------------------------------------------------------------------------

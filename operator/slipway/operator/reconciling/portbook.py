@@ -210,9 +210,11 @@ class PortBook:
         name = map_name(activator, number)
         wanted = self._wanted(activator, number)
         known = self._written.get(name)
-        write = self._client.replace(_with_version(wanted, known)) if known else self._client.create(wanted)
         try:
-            answer = await write
+            if known:
+                answer = await self._client.replace(CONFIG_MAP, _with_version(wanted, known))
+            else:
+                answer = await self._client.create(CONFIG_MAP, wanted)
         except NotFoundError:
             self._take(name, None)
             raise RetryLaterError(f"The ConfigMap {name} has been deleted", after=CHANGE_IS_TOLD) from None

@@ -74,7 +74,7 @@ class Reporter:
             "metadata": {"name": key.name, "namespace": key.namespace, "resourceVersion": seen["resourceVersion"]},
             "status": status,
         }
-        self._overlay.wrote(LLM_DEPLOYMENT, await self._client.apply_status(manifest))
+        self._overlay.wrote(LLM_DEPLOYMENT, await self._client.apply_status(LLM_DEPLOYMENT, manifest))
         memory.status_written_at = self._clock()
 
     async def _record(self, key: ModelKey, snapshot: Snapshot, before: Object | None, status: Object) -> None:

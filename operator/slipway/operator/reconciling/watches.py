@@ -78,17 +78,10 @@ def watches(
     exists; `ports`: those that a change of the port table concerns; `on_claim`: those that name the
     PersistentVolumeClaim.
     """
-    health = NodeHealth(on_node, node)
     in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
     of_models = partial(in_watched, packed=True)
     return [
-        of_models(LLM_DEPLOYMENT, lambda raw: [key_of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC),
-        *(
-            of_models(kind, owners_of, OWNER_LABEL, keep=stored_of_child, largest=largest)
-            for kind, largest in CHILDREN.items()
-        ),
-        of_models(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler),
-        of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
+        *_of_models(of_models),
         Watch(
             ENDPOINT_SLICE,
             lambda raw: concerned_by_slice(raw, everyone, installation),
@@ -98,11 +91,10 @@ def watches(
             packed=True,
         ),
         Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
-        *(of_models(kind, owner_of, OWNER_LABEL, keep=stored_of_controller) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
         of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
-        Watch(NODE, health.concerns, keep=stored_of_node),
+        Watch(NODE, NodeHealth(on_node, node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
             owner_of,
@@ -112,6 +104,17 @@ def watches(
             is_hint=True,
         ),
     ]
+
+
+def _of_models(watch: Callable[..., Watch[ModelKey]]) -> Iterable[Watch[ModelKey]]:
+    """Of LLMDeployments, and of all that is made for them and has their label."""
+    yield watch(LLM_DEPLOYMENT, lambda raw: [key_of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC)
+    for kind, largest in CHILDREN.items():
+        yield watch(kind, owners_of, OWNER_LABEL, keep=stored_of_child, largest=largest)
+    yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
+    yield watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    for kind in (DEPLOYMENT, REPLICA_SET):
+        yield watch(kind, owner_of, OWNER_LABEL, keep=stored_of_controller)
 
 
 def key_of(deployment: Object) -> ModelKey:

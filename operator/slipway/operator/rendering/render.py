@@ -46,8 +46,7 @@ def render(
 
 
 def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installation: Installation) -> Desired:
-    pods_runtime = _pods_runtime(snapshot)
-    serving_runtime = snapshot.runtimes.get(plan.runtime)
+    pods_runtime, serving_runtime = _pods_runtime(snapshot), snapshot.runtimes.get(plan.runtime)
     runtime = serving_runtime or pods_runtime or _no_runtime(plan)
     plan = replace(plan, runtime=name_of(runtime))
     engine = engine_of(plan, runtime, deployment.spec)
@@ -78,13 +77,9 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         delete=tuple(each for each in objects if isinstance(each, ObjectKey)),
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
         remarks=(
-            *_remarks_on_schedule(kept),
-            *asked.remarks_on_annotations(deployment, kept, snapshot.now),
-            *remarks_on_rollout(deployment.spec, snapshot),
+            *_remarks_on_scaling(deployment, kept, snapshot),
             *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
-            *_not_yet(deployment.spec, snapshot),
-            *_open_at_zero(deployment.spec, snapshot),
-            *engine.ignored(deployment.spec),
+            *_remarks_on_spec(deployment.spec, engine, snapshot),
         ),
         look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, snapshot.now))), default=None),
         plan=plan,
@@ -142,10 +137,18 @@ def _remarks_on_runtimes(
         yield f"This release has no ServingRuntime for {plan.engine}; its pods keep {named}."
 
 
-def _remarks_on_schedule(kept: Kept) -> Iterator[str]:
+def _remarks_on_scaling(deployment: LLMDeployment, kept: Kept, snapshot: Snapshot) -> Iterator[str]:
     if kept.entry:
         count = "1 replica is" if kept.replicas == 1 else f"{kept.replicas} replicas are"
         yield f"scaling.schedule: {count} kept by '{kept.entry.cron}' for {kept.entry.duration}."
+    yield from asked.remarks_on_annotations(deployment, kept, snapshot.now)
+    yield from remarks_on_rollout(deployment.spec, snapshot)
+
+
+def _remarks_on_spec(spec: LLMDeploymentSpec, engine: Engine, snapshot: Snapshot) -> Iterator[str]:
+    yield from _not_yet(spec, snapshot)
+    yield from _open_at_zero(spec, snapshot)
+    yield from engine.ignored(spec)
 
 
 def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:

@@ -143,13 +143,7 @@ def launch(
     return Launch(
         engine=VLLM.name,
         distributions=VLLM.distributions,
-        command=(
-            *module(vllm.module),
-            *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
-            *([] if "served-model-name" in given else [f"--served-model-name={name}"]),
-            *(each.setting for each in chosen),
-            *wish.flags,
-        ),
+        command=(*module(vllm.module), *_fixed(wish, given, name), *(each.setting for each in chosen), *wish.flags),
         environment={**wish.environment, **{each.name: each.value for each in variables}},
         host=reachable(wish.host),
         port=wish.port,
@@ -162,6 +156,13 @@ def launch(
         facts=FACTS,
         computes_on_cpus=device == "cpu",
     )
+
+
+def _fixed(wish: Wish, given: set[str], name: str) -> Iterator[str]:
+    """The flags that aren't a choice."""
+    yield from (f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}")
+    if "served-model-name" not in given:
+        yield f"--served-model-name={name}"
 
 
 def names_of(flags: Sequence[str]) -> set[str]:
@@ -189,7 +190,7 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
     yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
     yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
-    yield Choice("--shutdown-timeout=0", "draining is over when vLLM is told to stop")
+    yield Choice("--shutdown-timeout=0", "draining is over when vLLM gets the signal to stop")
     if device != "cpu":
         buckets = json.dumps(BUCKETS, separators=(",", ":"))
         yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")

@@ -7,8 +7,9 @@ import socket
 
 import pytest
 from slipway.activator.http1.channel import MOST_UNREAD, MOST_UNSENT
+from slipway.activator.proxy.client_connection import ClientConnection
 from slipway.activator.proxy.config import ProxyConfig
-from slipway.activator.proxy.listener import ClientConnection, Listener
+from slipway.activator.proxy.listener import Listener
 from slipway.activator.shared.request_rules import RequestRules
 from slipway.process.connection_limits import ConnectionState
 from support.fakes.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine, when

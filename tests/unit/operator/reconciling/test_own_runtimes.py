@@ -24,7 +24,7 @@ class Client:
         self.has_applied = asyncio.Event()
         self._refuses = refuses
 
-    async def apply(self, obj: Object) -> None:
+    async def apply(self, kind: Any, obj: Object) -> None:
         self._refuses -= 1
         if self._refuses >= 0:
             raise ForbiddenError(Call("apply", "ClusterServingRuntime", CURRENT), "no such right", code=403)

@@ -3,8 +3,8 @@
 Slipway has no right to read Secrets. A tenant may grant the activator the right to read just this one (docs/access.md);
 without it, nothing is known of the keys, and only the guard in the pod checks them. A Secret is read again when what is
 known of it is older than `FRESH`, and for an unknown key, older than `SURE`: so a new key counts within seconds, an old
-one no longer, and without requests nothing is read. The reads of all Secrets are limited to so many a second, in turns
-from namespace to namespace; a large Secret isn't read, and digests are computed in steps.
+one no longer, and without requests nothing is read. The reads of all Secrets are limited to a number per second,
+round-robin over the namespaces; a large Secret isn't read, and digests are computed in steps.
 
 An address that sends many invalid keys gets responses only at a steady rate. Keys that it has sent before and that were
 valid are still checked: behind a gateway, other clients have the same address.

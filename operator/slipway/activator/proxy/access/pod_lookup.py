@@ -1,7 +1,7 @@
 """Which pods have an address: read from the API server when access depends on it, and remembered for a moment.
 
-However many addresses send requests, the API server gets a bounded number of queries a second, in turns: about the pods
-of one namespace, and about unknown addresses that call the models of one namespace, each as often as about the others.
+However many addresses send requests, the API server gets a bounded number of queries per second, round-robin: about the
+pods of one namespace, and about unknown addresses that call the models of one namespace, each as often as the others.
 While a query waits for its turn, the last answer that found pods stays valid.
 """
 
