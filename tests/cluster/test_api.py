@@ -159,7 +159,7 @@ def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     path = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
     answer = server.would_create(path, scaled_by(trigger))
     assert not answer.accepted
-    assert "KEDA asks no external scalers for this namespace but Slipway's" in answer.sentences
+    assert "in this namespace KEDA may call only Slipway's external scaler" in answer.sentences
     assert server.would_create(PATHS["ScaledObject"], scaled_by(trigger)).accepted
     assert server.would_create(path, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
@@ -238,8 +238,8 @@ SMALLER = (
     "which removes the volume"
 )
 INITIAL = (
-    "spec.scaling.initialReplicas: Forbidden: initialReplicas only counts when the object is created, which is over: "
-    "leave it as it is or out, and change minReplicas"
+    "spec.scaling.initialReplicas: Forbidden: initialReplicas only has an effect when the object is created: "
+    "leave it unchanged or remove it, and change minReplicas"
 )
 REFUSED_CHANGES = [
     pytest.param(PVC, {"model": {"cache": {"storageClassName": "slow"}}}, TO_ANOTHER_CLASS, id="another storage class"),

@@ -33,7 +33,7 @@ from support.programs import operator
 
 async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(on_own_engine())
-    words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: make one, or choose vllm or llamacpp"
+    words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: create one, or choose vllm or llamacpp"
     await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing", words))
     assert await children(kube) == {}
     await kube.apply(own_runtime())
@@ -174,7 +174,7 @@ async def test_an_unreadable_object_is_reported_and_the_others_continue(
 ) -> None:
     await until_it_takes(lenient, at_zero("unreadable", scaling={"minReplicas": "many"}))
     await lenient.apply(at_zero("next"))
-    words = "The object can't be read: spec.scaling.minReplicas: "
+    words = "The object is invalid: spec.scaling.minReplicas: "
     await lenient.wait_for("llmdeployment", "unreadable", is_stalled("InvalidSpec", words))
     await lenient.wait_for("inferenceservice", "next", lambda _: True)
     assert await children(lenient, "unreadable") == {}

@@ -104,7 +104,7 @@ def model() -> Object:
 
 
 def names_what_is_missing(obj: Object) -> bool:
-    return "PriorityClass missing, which isn't there" in obj.get("status", {}).get("message", "")
+    return "PriorityClass missing, which doesn't exist" in obj.get("status", {}).get("message", "")
 
 
 async def create(kube: Kube) -> None:

@@ -131,7 +131,7 @@ MODEL_FAILURES = [
     engine(
         "out-of-memory",
         "HostOutOfMemory",
-        "its limit of 48Mi",
+        "its memory limit of 48Mi",
         EATS_MEMORY,
         resources=pod_failures.SMALL,
     ),

@@ -201,7 +201,8 @@ async def install(kube: Kube, build: Build) -> None:
     for part in ("crds", "base/config"):
         manifests = (build.source / "manifests" / part).glob("*.yaml")
         await inside.apply(*(each.read_text() for each in sorted(manifests) if each.name != "kustomization.yaml"))
-    await kube.run("wait", "--for=condition=Established", "crd/applications.argoproj.io", "crd/appprojects.argoproj.io")
+    for kind in ("applications", "appprojects"):
+        await kube.wait_for_condition("customresourcedefinition", f"{kind}.argoproj.io", "Established")
     secret: Object = {"metadata": {"name": "argocd-secret", "labels": {"app.kubernetes.io/part-of": "argocd"}}}
     await inside.apply(
         {"apiVersion": "v1", "kind": "Secret", **secret, "stringData": {"server.secretkey": "of-a-test"}},
