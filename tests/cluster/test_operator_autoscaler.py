@@ -51,7 +51,7 @@ async def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks(kube
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
     deployment = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)
     assert "slipway_requests_in_flight" in message(deployment, "Scaled")
-    assert "An adapter of Prometheus's metrics" in message(deployment, "Scaled")
+    assert "An adapter for Prometheus metrics" in message(deployment, "Scaled")
     assert deployment["status"]["state"] == "Degraded"
 
 
