@@ -81,6 +81,9 @@ bench-wake: $(VENV) ## Measure how long a request to a sleeping model waits, and
 bench-activator: $(VENV) ## Measure what the activator costs while it is in the data path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
+bench-data-path: $(VENV) ## Compare the activator's data path with one on aiohttp: costs, memory, attacks
+	PYTHONPATH=tests $(BIN)/python benchmarks/data_path.py $(ARGS)
+
 bench-activator-memory: $(VENV) ## Measure the activator's memory, compared with what it accounts for
 	PYTHONPATH=tests $(BIN)/python benchmarks/activator_memory.py $(ARGS)
 
@@ -119,6 +122,7 @@ types: $(VENV) ## Types, by mypy in strict mode
 
 layers: $(VENV) ## Who may import whom, by import-linter
 	$(BIN)/lint-imports
+	cd tests && ../$(BIN)/lint-imports --no-cache
 
 census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
 	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)
@@ -195,4 +199,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import click
 import uvloop
-from support import house_process
-from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Pause, at_once, clients, serving
-from support.house_process import HouseProcess
+from support.load.filling import KIB, LARGE_HEADERS, MIB, Filling, Pause, at_once, clients, serving
+from support.programs import activator_process
+from support.programs.activator_process import ActivatorProcess
 
 SETTLES_AFTER = 2.0  # seconds without a change of what is accounted
 WAKE_WITHIN = 30.0  # seconds that are watched of a wake
@@ -80,7 +80,7 @@ def main(max_mib: int, only: str) -> None:
 async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> HeldMemory:
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
         replica = await stack.enter_async_context(serving(filling, pause=replica_pauses))
-        house = await stack.enter_async_context(house_process.started(max_bytes))
+        house = await stack.enter_async_context(activator_process.started(max_bytes))
         idle = house.memory
         await stack.enter_async_context(clients(house.ports, filling, pause=client_pauses))
         accounted, held = await settled(house)
@@ -94,7 +94,7 @@ async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause,
         return HeldMemory(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
 
 
-async def settled(house: HouseProcess) -> tuple[int, int]:
+async def settled(house: ActivatorProcess) -> tuple[int, int]:
     """The most that was accounted, and how many are held, once neither has changed for a while."""
     last, most, quiet = (-1, -1), 0, 0.0
     while quiet < SETTLES_AFTER:
@@ -105,7 +105,7 @@ async def settled(house: HouseProcess) -> tuple[int, int]:
     return most, last[1]
 
 
-async def emptied(house: HouseProcess) -> None:
+async def emptied(house: ActivatorProcess) -> None:
     """All are answered, or enough has been seen of how slowly it goes."""
     with suppress(TimeoutError):
         async with asyncio.timeout(WAKE_WITHIN):

@@ -1,7 +1,7 @@
 """What the guard costs: requests to one engine, alternately through the guard and around it; and the guard alone.
 
     make bench-guard
-    make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/vllm_venv.py)"
+    make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/programs/vllm_environment.py)"
 
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream, one right
 after the other and with other memory used in between, as a busy server does from one token of a stream to the next.
@@ -47,7 +47,7 @@ from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import GuardSettings
-from support.model_files import write_checkpoint, write_gguf
+from support.builders.model_files import write_checkpoint, write_gguf
 
 TOKENS = 128  # of an answer: of 32, one step of the engine that a request misses is 3 % already
 MEMORY = 2_000_000  # bytes; more than the caches that a processor has to itself

@@ -17,7 +17,7 @@ from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.api.model_key import ModelKey
-from support.told import lines
+from support.programs.stdin import lines
 
 BENCH = ModelKey("bench", "llama")
 LIMITS = HoldLimits(max_requests=1024, timeout=600.0)

@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
-from support.told import lines
+from support.programs.stdin import lines
 from yarl import URL
 
 HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -27,7 +27,7 @@ from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
 from slipway.api.model_key import ModelKey
-from support.told import lines
+from support.programs.stdin import lines
 
 from path.activator import BENCH
 from path.stalls import Loop

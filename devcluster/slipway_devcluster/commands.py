@@ -19,8 +19,9 @@ from slipway_devcluster.errors import StepFailed
 # The signals by which a command is ended, and how many seconds it has after each. Go cleans up after an interrupt only.
 WAYS_TO_END = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
 
-ENDS_WITH_US = ("setpriv", "--pdeathsig", "INT", "--")
-"""Put before a command: when this process is killed, the kernel interrupts the command, which would go on otherwise."""
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Put before a command: when this process is killed, the kernel ends the command, which would go on otherwise. SIGINT
+would do nothing in a background job, where shells ignore it."""
 
 
 class Ended(NamedTuple):

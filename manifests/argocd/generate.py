@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from support.health_scenes import AFTER_ACTIONS, PROFILE, SCENES
+from support.builders.health_cases import AFTER_ACTIONS, HEALTH_CASES, PROFILE
 
 HERE = Path(__file__).parent
 CRDS = HERE.parents[1] / "crds"
@@ -98,11 +98,11 @@ def write(folder: Path, things: dict[str, Any]) -> None:
     for left_behind in {each.stem for each in folder.glob("*.yaml")} - things.keys():
         (folder / f"{left_behind}.yaml").unlink()
     for name, thing in things.items():
-        (folder / f"{name}.yaml").write_text(HEAD.format("tests/support/health_scenes.py") + dumped(thing))
+        (folder / f"{name}.yaml").write_text(HEAD.format("tests/support/builders/health_cases.py") + dumped(thing))
 
 
 def main() -> None:
-    write(MODELS / "testdata", {name: scene.object() for name, scene in SCENES.items()})
+    write(MODELS / "testdata", {name: scene.object() for name, scene in HEALTH_CASES.items()})
     write(MODELS / "actions/testdata", dict(AFTER_ACTIONS))
     write(PROFILES / "testdata", {"healthy": PROFILE, "terminating": terminating(PROFILE)})
     (HERE / "argocd-cm.yaml").write_text(config_map())

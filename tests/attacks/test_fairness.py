@@ -1,6 +1,6 @@
-"""One client, one deployment or one namespace that takes all it can get of the activator: what is left to the others.
+"""One client, deployment or namespace takes all it can get of the activator: what remains for the others.
 
-A client is an address: attackers are 127.0.0.1, and whoever is honest asks from 127.0.0.2.
+A client is an address: attackers have 127.0.0.1, and the honest client has 127.0.0.2.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.api.model_key import ModelKey
-from support.activator import Client
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -32,8 +31,9 @@ from support.scripted_engine import (
     scripted_engine,
     token,
 )
+from support.programs.activator import Client
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
 LLAMA = ModelKey("chat", "llama")
@@ -42,7 +42,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass
 class Scene:
-    """Deployments at zero, and attackers that stay connected until the end."""
+    """Deployments at zero, and attackers that stay connected until the end of the test."""
 
     listeners: listeners.Listeners
     deployments: ModelStates
@@ -58,7 +58,7 @@ class Scene:
         return self.demand.of(deployment)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """The attack has come as far as that. What comes over sockets tells nobody when it has been refused."""
+        """Waits until the attack has had this effect. There is no event when a request over a socket is refused."""
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -71,20 +71,20 @@ class Scene:
 
     async def attack(self, raw: bytes, *, deployment: ModelKey = LLAMA, source: str = ATTACKER) -> None:
         client = await self.connect(deployment, source)
-        client.say(raw)
+        client.send(raw)
         self.attackers.append(client)
 
     async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
-        """Whether an honest client is held, and answered when there is a replica."""
+        """Whether the honest client is held, and gets a response when there is a replica."""
         before = self.wanted(deployment).waiting
         client = await self.connect(deployment, HONEST)
         client.post(b"an honest prompt")
         await self.until(lambda: self.wanted(deployment).waiting == before + 1)
-        known = self.deployments.of(deployment)
-        assert known
+        state = self.deployments.of(deployment)
+        assert state
         engine.script = echoing()
         ready = (Replica("127.0.0.1", engine.port, 1000),)
-        self.deployments.update(ModelState(key=deployment, port=known.port, limits=known.limits, replicas=ready))
+        self.deployments.update(ModelState(key=deployment, port=state.port, limits=state.limits, replicas=ready))
         return (await client.answer()).body == b"an honest prompt"
 
 
@@ -117,7 +117,7 @@ def head(headers: str = "", *, length: int | None = None) -> bytes:
     return f"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n{headers}{framing}\r\n\r\n".encode()
 
 
-async def heads_that_announce_much(scene: Scene) -> int:
+async def heads_with_a_large_content_length(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=8 * MIB))
     await scene.until(lambda: scene.global_limits.arriving.taken == 8)
@@ -138,7 +138,7 @@ async def heads_without_a_length(scene: Scene) -> int:
     return 0
 
 
-async def heads_that_expect_to_be_asked(scene: Scene) -> int:
+async def heads_with_expect_continue(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head("Expect: 100-continue\r\n", length=8 * MIB))
     await scene.until(lambda: scene.global_limits.arriving.taken == 100)
@@ -153,7 +153,7 @@ async def bodies_that_lack_a_byte(scene: Scene) -> int:
 
 
 async def invented_names(scene: Scene) -> int:
-    """A thousand requests, each of which says another key and other addresses."""
+    """A thousand requests, each with a different key and different addresses."""
     refused = scene.global_limits.counters.refused
     for number in range(200):
         await scene.attack(invented(number))
@@ -172,15 +172,15 @@ def invented(number: int) -> bytes:
 
 async def refused_one(scene: Scene, number: int) -> None:
     client = await scene.connect(LLAMA, ATTACKER)
-    client.say(invented(number))
+    client.send(invented(number))
     refused = await client.answer()
     assert (refused.status, refused.error["code"]) == (429, "HoldFull")
-    assert int(refused.headers["retry-after"]) > 1  # when the wake should be over
-    client.leave()
+    assert int(refused.headers["retry-after"]) > 1  # the expected end of the wake
+    client.close()
 
 
 async def large_bodies(scene: Scene) -> int:
-    """As many as fit into what one client may have of the bytes."""
+    """As many as fit into the bytes that one client may use."""
     for _ in range(10):
         await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
     await scene.until(lambda: scene.wanted().waiting == 6 and scene.global_limits.counters.refused.total() == 4)
@@ -195,10 +195,10 @@ async def many_small_requests(scene: Scene) -> int:
 
 
 AT_ONE_DEPLOYMENT = [
-    heads_that_announce_much,
+    heads_with_a_large_content_length,
     heads_without_a_body,
     heads_without_a_length,
-    heads_that_expect_to_be_asked,
+    heads_with_expect_continue,
     bodies_that_lack_a_byte,
     invented_names,
     large_bodies,
@@ -207,7 +207,7 @@ AT_ONE_DEPLOYMENT = [
 
 
 @pytest.mark.parametrize("attack", AT_ONE_DEPLOYMENT)
-async def test_whatever_one_client_does_another_is_held_and_only_what_is_complete_is_wanted(
+async def test_no_attack_of_one_client_blocks_another_and_only_complete_requests_are_demand(
     engine: ScriptedEngine, attack: Callable[[Scene], Awaitable[int]]
 ) -> None:
     async with scene() as attacked:
@@ -216,43 +216,43 @@ async def test_whatever_one_client_does_another_is_held_and_only_what_is_complet
         assert await attacked.is_served(engine)
 
 
-async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
+async def test_a_client_with_all_the_slots_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
     async with scene() as attacked:
         await many_small_requests(attacked)
         client = await attacked.connect(LLAMA, HONEST)
         client.post(b"an honest prompt")
         await attacked.until(lambda: attacked.wanted().waiting == 193)
-        known = attacked.deployments.of(LLAMA)
-        assert known
+        state = attacked.deployments.of(LLAMA)
+        assert state
         engine.script = echoing()
-        attacked.deployments.update(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
+        attacked.deployments.update(replace(state, replicas=(Replica("127.0.0.1", engine.port, 1),)))
         assert (await client.answer()).body == b"an honest prompt"
-        assert [asked.body for asked in engine.asked[:2]] == [b"{}", b"an honest prompt"]
+        assert [request.body for request in engine.requests[:2]] == [b"{}", b"an honest prompt"]
 
 
-async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
+async def test_the_bytes_of_one_clients_unfinished_bodies_are_bounded_and_retry_after_is_short(
     engine: ScriptedEngine,
 ) -> None:
     async with scene(global_limits=GlobalLimits(max_arriving=20)) as attacked:
         for _ in range(10):
             await attacked.attack(head(length=2))
         await attacked.until(lambda: attacked.global_limits.arriving.taken == 10)
-        one_more = await attacked.connect(LLAMA, ATTACKER)
-        one_more.say(head(length=2))
-        refused = await one_more.answer()
+        another = await attacked.connect(LLAMA, ATTACKER)
+        another.send(head(length=2))
+        refused = await another.answer()
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert await attacked.is_served(engine)
 
 
-async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
+async def test_a_body_that_arrives_too_slowly_is_refused_even_if_it_never_pauses() -> None:
     config = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
     async with scene(config=config) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
-        slow.say(head(length=1000))
+        slow.send(head(length=1000))
 
         async def drip() -> None:
             while True:
-                slow.say(b"x")
+                slow.send(b"x")
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(drip())
@@ -261,7 +261,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_c
         dripping.cancel()
 
 
-async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
+async def test_a_held_client_does_not_time_out_for_a_body_that_is_not_being_read(engine: ScriptedEngine) -> None:
     config = ProxyConfig(body_timeout=0.1, stored_body=1000, linger=0.05)
     async with scene(config=config) as held:
         client = await held.connect(LLAMA, HONEST)
@@ -277,18 +277,18 @@ async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine:
 SMALL = HoldLimits(timeout=60)
 
 
-async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
+async def test_one_client_of_many_deployments_leaves_slots_at_each_of_them(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
-        everywhere = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
-        for deployment in everywhere:
+        deployments = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
+        for deployment in deployments:
             attacked.deploy(deployment, SMALL)
             for _ in range(12):
                 await attacked.attack(head(length=2) + b"{}", deployment=deployment)
-        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in everywhere) == 100)
-        assert await attacked.is_served(engine, everywhere[3])
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in deployments) == 100)
+        assert await attacked.is_served(engine, deployments[3])
 
 
-async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
+async def test_one_namespace_with_fifty_deployments_leaves_slots_for_another(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
         greedy = [ModelKey("greedy", f"model-{each}") for each in range(50)]
         for number, deployment in enumerate(greedy):
@@ -300,7 +300,7 @@ async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(eng
         assert await attacked.is_served(engine)
 
 
-async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
+async def test_the_bytes_of_one_namespace_leave_some_for_another(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_bytes=16 * MIB)) as attacked:
         greedy = [ModelKey("greedy", f"model-{each}") for each in range(10)]
         for number, deployment in enumerate(greedy):
@@ -317,7 +317,7 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
+async def test_a_namespace_whose_pods_never_respond_leaves_connections_for_another(engine: ScriptedEngine) -> None:
     config = ProxyConfig(connections=64, connections_per_port=16, linger=0.05)
     async with scene(config=config) as attacked, scripted_engine(saying(b"")) as silent:
         ready = (Replica("127.0.0.1", silent.port, 4096),)
@@ -329,16 +329,16 @@ async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another
                     source = f"127.0.1.{address}"
                     await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
         refused = attacked.global_limits.counters.refused
-        await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
-        assert len(silent.asked) == 48
+        await attacked.until(lambda: len(silent.requests) + refused.total() == 6 * 6 * 6)
+        assert len(silent.requests) == 48
         assert await attacked.is_served(engine)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, number: int) -> None:
-    """Of a replica of the attacker's own."""
+    """Requests to a replica of the attacker's own."""
     ready = (Replica("127.0.0.1", engine.port, 4096),)
     scene.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
     for _ in range(number):
@@ -348,7 +348,7 @@ async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, n
 GREEDY = ModelKey("greedy", "llama")
 
 
-async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
+async def test_stalled_responses_take_no_more_than_their_requests_did(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
         await ask_many(attacked, GREEDY, silent, 60)
@@ -359,13 +359,13 @@ async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_reques
         assert await attacked.is_served(engine)
 
 
-async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
+async def test_buffered_responses_of_slow_clients_are_bounded_and_leave_room_for_others(
     engine: ScriptedEngine,
 ) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
-    async with scene(global_limits=global_limits) as attacked, scripted_engine() as generous:
-        generous.script = answering(bytes(16 * MIB))
-        await ask_many(attacked, GREEDY, generous, 30)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as large:
+        large.script = answering(bytes(16 * MIB))
+        await ask_many(attacked, GREEDY, large, 30)
         await attacked.until(
             lambda: (30 - global_limits.counters.refused["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
         )
@@ -376,28 +376,30 @@ async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_
         await attacked.until(lambda: global_limits.bytes.taken == 0)
 
 
-async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
+async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_or_passed_on(
+    engine: ScriptedEngine,
+) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
     async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
         silent.script = saying(
             STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
-        )  # one more, and all are passed on
+        )  # with one more, all of them are passed on
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)
-        kept = 30 - sum(each.done() for each in seen)
-        assert kept > 0
-        assert kept * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
+        buffered = 30 - sum(each.done() for each in seen)
+        assert buffered > 0
+        assert buffered * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in seen:
             each.cancel()
         await asyncio.gather(*seen, return_exceptions=True)
 
 
-# --- what wakes ------------------------------------------------------------------------------------------------------
+# --- wakes -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:
+async def test_a_complete_request_starts_a_wake_and_heads_alone_do_not() -> None:
     async with scene() as attacked:
         await heads_without_a_body(attacked)
         assert attacked.global_limits.counters.wakes == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.charts import helm, kubeconform
+from support.charts.helm import helm, kubeconform
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -1,4 +1,4 @@
-"""What the documentation points to exists, and what it shows is what it says."""
+"""The targets in the documentation exist, and the files that it shows are unchanged copies."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 
 @each_page
-def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+def test_links_within_the_repository_have_targets(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     here = [link for link in links if "://" not in link and not link.startswith("mailto:")]
     assert not [link for link in here if not (page.parent / link).exists()]
 
 
 @each_page
-def test_tests_that_a_page_names_are_there(page: Path) -> None:
+def test_tests_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(r"\b(test_\w+)(\.py)?", page.read_text())
     assert not [name for name, is_file in named if name not in (MODULES if is_file else TESTS | MODULES)]
 
 
-def test_tests_that_the_promises_name_are_there() -> None:
+def test_tests_that_the_promises_name_exist() -> None:
     promises = README.split("## What it promises")[1].split("\n## ")[0]
     for row in promises.splitlines():
         for name, file in re.findall(r"`…?(\w+)` in \[\w+\.py\]\(([^)]+)\)", row):
             assert name in (REPOSITORY / file).read_text(), name
 
 
-def test_the_readme_shows_a_sample_as_it_is() -> None:
+def test_the_readme_shows_a_sample_unchanged() -> None:
     [shown] = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README, re.DOTALL)
     path, text = shown
     sample = (REPOSITORY / path).read_text()

@@ -1,4 +1,4 @@
-"""A test that hangs though its time is over ends, and tells where."""
+"""A test that hangs beyond its time limit is ended, and its stack is reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_hangs() -> None:
 @pytest.mark.parametrize("number", range(5))
 def test_others(number: int) -> None: ...
 """
-SLOW_TO_BEGIN = """
+SLOW_FIXTURE = """
 import time
 import pytest
 
@@ -41,15 +41,15 @@ pytest_plugins = ["support.watchdog"]
 """
 
 
-def test_a_test_that_hangs_is_named_with_where_it_does_and_others_go_on(tmp_path: Path) -> None:
+def test_a_test_that_hangs_is_reported_with_its_stack_and_others_go_on(tmp_path: Path) -> None:
     done = _run(tmp_path, HANGING)
     assert "test_of_tests.py::test_hangs goes on though its time is over" in done.stderr
     assert "in goes_on" in done.stderr
     assert "1 failed, 5 passed" in done.stdout
 
 
-def test_a_fixture_that_builds_for_long_is_let_alone_where_the_limit_is_for_the_test(tmp_path: Path) -> None:
-    done = _run(tmp_path, SLOW_TO_BEGIN)
+def test_a_fixture_that_builds_for_long_is_not_ended_if_the_limit_is_for_the_test(tmp_path: Path) -> None:
+    done = _run(tmp_path, SLOW_FIXTURE)
     assert "1 passed" in done.stdout
 
 

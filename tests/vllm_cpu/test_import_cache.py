@@ -1,4 +1,4 @@
-"""What is kept of transformers' and Python's surveys is what they would find themselves."""
+"""The cached surveys of transformers and Python equal what they would compute themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.faststart import import_cache
-from support import vllm_venv
+from support.programs import vllm_environment
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,15 +32,15 @@ print(transformers.LlamaForCausalLM.__name__, transformers.AutoTokenizer.__name_
 
 
 @pytest.mark.slow
-def test_a_later_start_knows_what_one_without_a_cache_finds_out(python: Path, tmp_path: Path) -> None:
-    alone = found(python, "")
-    first, later = (found(python, str(tmp_path / "survey")) for _ in range(2))
+def test_a_later_start_finds_in_the_cache_what_one_without_a_cache_computes(python: Path, tmp_path: Path) -> None:
+    uncached = survey(python, "")
+    first, later = (survey(python, str(tmp_path / "survey")) for _ in range(2))
     assert len(list(tmp_path.iterdir())) == 2
-    assert "llama" in alone
-    assert alone == first
-    assert alone == later
+    assert "llama" in uncached
+    assert uncached == first
+    assert uncached == later
 
 
-def found(python: Path, kept: str) -> str:
-    environment = {**vllm_venv.environment(python), import_cache.ENVIRONMENT: kept}
+def survey(python: Path, cache: str) -> str:
+    environment = {**vllm_environment.environment(python), import_cache.ENVIRONMENT: cache}
     return subprocess.check_output([python, "-P", "-c", FOUND], env=environment, text=True)

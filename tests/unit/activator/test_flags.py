@@ -1,23 +1,23 @@
-"""What the activator may be told of its gateways."""
+"""What can be configured of the activator's gateways."""
 
 from ipaddress import ip_network
 
 import pytest
 from slipway.activator.main import main
-from support.settings import activator_settings
+from support.programs.settings import activator_settings
 
 
-def test_nobody_is_trusted_unless_named() -> None:
+def test_no_address_is_trusted_unless_named() -> None:
     assert activator_settings().trusted_proxies == ()
 
 
 def test_gateways_are_named_by_their_networks() -> None:
-    given = activator_settings(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"]).trusted_proxies
-    assert given == (ip_network("10.0.3.0/24"), ip_network("fd00:3::/64"), ip_network("192.0.2.1/32"))
+    proxies = activator_settings(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"]).trusted_proxies
+    assert proxies == (ip_network("10.0.3.0/24"), ip_network("fd00:3::/64"), ip_network("192.0.2.1/32"))
 
 
 @pytest.mark.parametrize(
-    ("networks", "told"),
+    ("networks", "message"),
     [
         ("gateway", "name networks, such as"),
         ("10.0.3.7/24", "name networks, such as"),
@@ -25,9 +25,9 @@ def test_gateways_are_named_by_their_networks() -> None:
         ("10.0.3.0/24,::/0", "names every address"),
     ],
 )
-def test_what_can_not_be_meant_is_refused_with_the_remedy(
-    capsys: pytest.CaptureFixture[str], networks: str, told: str
+def test_an_invalid_value_is_refused_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], networks: str, message: str
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--trusted-proxies", networks])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

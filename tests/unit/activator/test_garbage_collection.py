@@ -1,4 +1,4 @@
-"""Nobody waits for a search for garbage: what comes and goes leaves none, and all is searched at quiet times."""
+"""No request waits for garbage collection: requests leave no cycles, and full collections run at quiet times."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from slipway.activator.garbage_collection import EVERY, FEW, LATEST, collect_when_quiet
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.shared.hold_limits import HoldLimits
-from support import virtual_time
-from support.activator import Activator, activated, ask, connected
-from support.scripted_engine import ScriptedEngine, cutting, echoing, scripted_engine
+from support.fakes import virtual_time
+from support.fakes.scripted_engine import ScriptedEngine, cutting, echoing, scripted_engine
+from support.programs.activator import Activator, activated, ask, connected
 
-Story = Callable[[Activator, ScriptedEngine], Awaitable[None]]
+Scenario = Callable[[Activator, ScriptedEngine], Awaitable[None]]
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ async def a_request(activator: Activator, engine: ScriptedEngine) -> None:
 
 async def a_request_that_is_held(activator: Activator, engine: ScriptedEngine) -> None:
     activator.ready()
-    asked = asyncio.create_task(ask(activator, b"prompt"))
+    request_task = asyncio.create_task(ask(activator, b"prompt"))
     await activator.until_waiting(1)
     activator.ready(engine)
-    assert (await asked).status == 200
+    assert (await request_task).status == 200
 
 
 async def a_stream_that_is_held(activator: Activator, engine: ScriptedEngine) -> None:
@@ -61,7 +61,7 @@ async def silence(activator: Activator, engine: ScriptedEngine) -> None:
 
 async def nonsense(activator: Activator, engine: ScriptedEngine) -> None:
     async with connected(activator) as client:
-        client.say(b"hello\r\n\r\n")
+        client.send(b"hello\r\n\r\n")
         assert (await client.answer()).status == 400
 
 
@@ -72,7 +72,7 @@ async def a_replica_that_fails(activator: Activator, engine: ScriptedEngine) -> 
     engine.script = echoing()
 
 
-STORIES = [
+SCENARIOS = [
     a_request,
     a_request_that_is_held,
     a_stream_that_is_held,
@@ -83,17 +83,17 @@ STORIES = [
 ]
 
 
-@pytest.mark.parametrize("story", STORIES)
-async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_no_garbage_is_left_for_a_collection(engine: ScriptedEngine, scenario: Scenario) -> None:
     config = ProxyConfig(head_timeout=0.1, linger=0.05)
     async with activated(limits=HoldLimits(timeout=20, heartbeat=0.02), config=config) as activator:
-        await story(activator, engine)
+        await scenario(activator, engine)
         await _all_have_left(activator)
         gc.collect()
         gc.disable()
         try:
             for _ in range(3):
-                await story(activator, engine)
+                await scenario(activator, engine)
             await _all_have_left(activator)
             assert _garbage_of_ours() == []
         finally:
@@ -103,7 +103,7 @@ async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story
 async def _all_have_left(activator: Activator) -> None:
     [port] = activator.listeners._listeners.values()
     async with asyncio.timeout(10):
-        while port.connections:  # noqa: ASYNC110 - nobody tells of it
+        while port.connections:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
     for _ in range(5):
         await asyncio.sleep(0.01)
@@ -119,8 +119,10 @@ def _garbage_of_ours() -> list[str]:
         gc.garbage.clear()
 
 
-@pytest.mark.parametrize(("connections", "every"), [(FEW - 1, EVERY), (FEW, LATEST)])
-def test_all_is_searched_when_few_are_there_or_else_once_in_an_hour(connections: int, every: float) -> None:
+@pytest.mark.parametrize(("connections", "interval"), [(FEW - 1, EVERY), (FEW, LATEST)])
+def test_a_full_collection_runs_when_few_connections_are_open_or_else_once_an_hour(
+    connections: int, interval: float
+) -> None:
     searched: list[float] = []
 
     async def hours() -> None:
@@ -131,4 +133,4 @@ def test_all_is_searched_when_few_are_there_or_else_once_in_an_hour(connections:
         looking.cancel()
 
     virtual_time.run(hours())
-    assert len(searched) == 2 * LATEST // every
+    assert len(searched) == 2 * LATEST // interval

@@ -1,4 +1,4 @@
-"""What Prometheus is told: every meter that the documentation names, and no other."""
+"""The metrics for Prometheus: every meter that the documentation names, and no other."""
 
 import asyncio
 import re
@@ -12,14 +12,14 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.model_key import ModelKey
-from support.activator import LLAMA, activated, ask
-from support.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
-from support.settings import activator_settings
+from support.fakes.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
+from support.programs.activator import LLAMA, activated, ask
+from support.programs.settings import activator_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/activator.md"
 
 
-def told(global_limits: GlobalLimits, own: Demand) -> dict[str, float]:
+def meter_values(global_limits: GlobalLimits, own: Demand) -> dict[str, float]:
     registry = CollectorRegistry()
     registry.register(
         ActivatorMetrics(global_limits, own, connections=lambda: global_limits.counters.connections, peers=lambda: 1)
@@ -32,11 +32,11 @@ def told(global_limits: GlobalLimits, own: Demand) -> dict[str, float]:
 async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> None:
     global_limits, held = GlobalLimits(), 'held{name="llama",namespace="chat"}'
     async with activated(limits=HoldLimits(max_requests=1, timeout=20), global_limits=global_limits) as activator:
-        assert held not in told(global_limits, activator.demand)
-        asked = asyncio.create_task(ask(activator, b"prompt"))
+        assert held not in meter_values(global_limits, activator.demand)
+        request_task = asyncio.create_task(ask(activator, b"prompt"))
         await activator.until_waiting(1)
         assert (await ask(activator, source="127.0.0.2")).status == 429
-        before = told(global_limits, activator.demand)
+        before = meter_values(global_limits, activator.demand)
         assert (before[held], before["connections"] >= 1, before["held_bytes"] > 6, before["coming"]) == (
             1,
             True,
@@ -46,30 +46,32 @@ async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> N
         assert (before["wakes_total"], before['refused_total{reason="HoldFull"}']) == (1, 1)
         engine.script = in_turn(cutting(), answering(b"", status="503 Busy"), echoing())
         activator.ready(engine)
-        assert (await asked).body == b"prompt"
-        after = told(global_limits, activator.demand)
+        assert (await request_task).body == b"prompt"
+        after = meter_values(global_limits, activator.demand)
         assert held not in after
         assert (after["forwarded_total"], after["retries_total"], after["wakes_total"]) == (1, 2, 1)
-    left = told(global_limits, activator.demand)
-    assert (left["held_bytes"], left["connections"]) == (0, 0)
+    final = meter_values(global_limits, activator.demand)
+    assert (final["held_bytes"], final["connections"]) == (0, 0)
 
 
-async def test_a_deployment_that_goes_takes_its_series_with_it() -> None:
+async def test_a_deleted_deployment_takes_its_series_with_it() -> None:
     global_limits = GlobalLimits()
     async with activated(limits=HoldLimits(timeout=20), global_limits=global_limits) as activator:
-        asked = asyncio.create_task(ask(activator, b"prompt"))
+        request_task = asyncio.create_task(ask(activator, b"prompt"))
         await activator.until_waiting(1)
-        assert any("llama" in name for name in told(global_limits, activator.demand))
+        assert any("llama" in name for name in meter_values(global_limits, activator.demand))
         activator.deployments.forget(LLAMA)
-        await asked
-        assert not any("llama" in name for name in told(global_limits, activator.demand))
+        await request_task
+        assert not any("llama" in name for name in meter_values(global_limits, activator.demand))
 
 
-def test_deployments_for_which_nothing_waits_have_no_series() -> None:
+def test_deployments_without_waiting_requests_have_no_series() -> None:
     own = Demand()
     for each in range(1_000):
         own.report(ModelKey("team", f"llama-{each}"), ModelDemand(active=True, waiting=each == 7, target_per_replica=1))
-    assert [name for name in told(GlobalLimits(), own) if "llama" in name] == ['held{name="llama-7",namespace="team"}']
+    assert [name for name in meter_values(GlobalLimits(), own) if "llama" in name] == [
+        'held{name="llama-7",namespace="team"}'
+    ]
 
 
 async def test_the_documentation_names_each_meter_of_the_program_and_no_other() -> None:

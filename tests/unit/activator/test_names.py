@@ -9,11 +9,11 @@ from slipway import activator
 ROOT = Path(activator.__path__[0])
 
 
-def test_no_two_classes_have_one_name() -> None:
-    places: defaultdict[str, list[str]] = defaultdict(list)
+def test_no_two_classes_share_a_name() -> None:
+    modules: defaultdict[str, list[str]] = defaultdict(list)
     for path in ROOT.rglob("*.py"):
         if "_generated" not in path.parts:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.ClassDef):
-                    places[node.name].append(str(path.relative_to(ROOT)))
-    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+                    modules[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in modules.items() if len(where) > 1} == {}

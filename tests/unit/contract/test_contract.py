@@ -1,4 +1,4 @@
-"""The contract is the same on both sides of the pod, and what it says about the pod holds."""
+"""The operator and the runtime have the same contract, and its statements about the pod are true."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from slipway.operator.rendering.engines import CODE
 from slipway_runtime.contract import sentences
 from slipway_runtime.contract.reasons import Reason as RuntimesReason
 from slipway_runtime.failure import Failure, termination_message
-from support.kube import Object
-from support.rendered import RUNTIMES, documents
+from support.builders.objects import Object
+from support.repository import RUNTIMES, documents
 
 OPERATORS, RUNTIMES_OWN = Path(slipway.contract.__file__).parent, Path(slipway_runtime.contract.__file__).parent
 SHARED = sorted(file.name for file in OPERATORS.glob("*.py") if file.name != "__init__.py")
@@ -33,11 +33,11 @@ def container_of(runtime: str) -> Object:
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_both_sides_carry_the_same_file(name: str) -> None:
+def test_the_operator_and_the_runtime_contain_the_same_contract_file(name: str) -> None:
     assert (OPERATORS / name).read_bytes() == (RUNTIMES_OWN / name).read_bytes()
 
 
-def test_the_runtime_has_one_file_of_its_own_for_its_part_of_the_reasons() -> None:
+def test_the_reasons_of_the_runtime_are_in_one_file_of_the_runtime() -> None:
     assert {file.name for file in RUNTIMES_OWN.glob("*.py")} - {*SHARED, "__init__.py"} == {"reasons.py"}
 
 
@@ -49,7 +49,7 @@ def test_a_reason_means_the_same_on_both_sides(reason: RuntimesReason) -> None:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def test_no_sentence_stands_twice() -> None:
+def test_no_sentence_occurs_twice() -> None:
     """Not even as a part of another row."""
     parts = [part for pattern, *_ in sentences.ROWS for part in re.split(r"\|(?![^(]*\))", pattern)]
     assert sorted(part for part in parts if parts.count(part) > 1) == []
@@ -68,7 +68,7 @@ def test_the_termination_message_starts_as_the_contract_says() -> None:
 
 
 @each_built_in
-def test_the_runtimes_of_a_built_in_engine_have_the_ports_and_probes_of_the_contract(engine: Engine) -> None:
+def test_a_runtime_of_a_built_in_engine_has_the_ports_and_probes_of_the_contract(engine: Engine) -> None:
     for name in engine.runtimes.values():
         container = container_of(name)
         assert [each["containerPort"] for each in container["ports"]] == [pod.ENGINE_PORT, pod.RUNTIME_PORT]
@@ -79,13 +79,13 @@ def test_the_runtimes_of_a_built_in_engine_have_the_ports_and_probes_of_the_cont
         assert f"--model={pod.MODEL_FOLDER}" in container["args"]
 
 
-def test_every_runtime_of_the_chart_is_that_of_an_engine() -> None:
+def test_every_runtime_of_the_chart_belongs_to_an_engine() -> None:
     ours = {name for each in BUILT_IN for name in each.runtimes.values()}
     assert {*BY_NAME} == ours | {*OTHERS}
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_runtime_of_another_engine_is_probed_where_the_engine_answers(name: str) -> None:
+def test_the_runtime_of_a_third_party_engine_is_probed_at_the_port_and_path_of_the_engine(name: str) -> None:
     container, engine = container_of(name), OTHERS[name]
     assert container["readinessProbe"]["httpGet"]["path"] == engine.ready_path
     assert container["livenessProbe"]["httpGet"]["path"] == engine.live_path
@@ -100,14 +100,14 @@ def test_the_activator_reads_the_metrics_of_all_built_in_engines() -> None:
 
 
 @each_built_in
-def test_a_built_in_engine_has_its_folder_with_all_of_its_files(engine: Engine) -> None:
+def test_a_built_in_engine_has_a_folder_with_all_of_its_files(engine: Engine) -> None:
     folder = RUNTIMES_OWN.parent / "engines" / engine.name
     assert {"__init__.py", "engine.yaml", "sentences.yaml", "flags.yaml"} <= {file.name for file in folder.iterdir()}
     assert import_module(f"slipway_runtime.engines.{engine.name}").launch
 
 
 @each_built_in
-def test_each_option_that_needs_code_has_it(engine: Engine) -> None:
+def test_each_option_that_needs_code_has_code(engine: Engine) -> None:
     assert {option.code for option in engine.options.values()} - {""} == {*CODE.get(engine.name, {})}
 
 

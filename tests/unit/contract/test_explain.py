@@ -1,4 +1,4 @@
-"""One text, one reason: what the operator and the runtime in the pod read from an engine's log is the same."""
+"""The operator and the runtime in the pod derive the same reason from the log of an engine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from slipway.api.reasons import Reason as OperatorsReason
 from slipway.observing.containers import Container, crashed
 from slipway.observing.words import ENGINE, explain
 from slipway_runtime.diagnosis import diagnose
-from support import worlds
-from support.failing_starts import FIXTURES as STARTS
-from support.provocations import PROVOCATIONS
+from support.builders import recorded_snapshots
+from support.faults.failing_starts import FIXTURES as STARTS
+from support.faults.pod_failures import POD_FAILURES
 
 RECORDED_PODS = Path(__file__).parents[1] / "observing/fixtures"
 ENDED = {"exitCode": 1, "reason": "Error"}
 
 
 def by_the_operator(text: str, code: int) -> tuple[str, str]:
-    """The reason and the message, from a container that ended with this text and has no message of the runtime."""
+    """Returns reason and message of a container that ended with this text and has no message of the runtime."""
     status = {"restartCount": 0, "state": {"terminated": {**ENDED, "exitCode": code, "message": text}}}
     container = Container({"name": "kserve-container"}, status, (), is_init=False, since=None, has_been_ready=False)
     cause = crashed(container, datetime.now(UTC))
@@ -47,18 +47,18 @@ def test_a_recorded_start_that_failed_has_one_reason_and_one_remedy(file: Path) 
 
 
 @pytest.mark.parametrize("file", sorted(STARTS.glob("*.txt")), ids=lambda file: file.stem)
-def test_the_end_of_a_log_leads_to_no_other_reason(file: Path) -> None:
-    """If the runtime had no time to report, the kubelet keeps the last 2,048 bytes or 80 lines of the log."""
+def test_the_tail_of_a_log_leads_to_the_same_reason(file: Path) -> None:
+    """If the runtime had no time to report, the kubelet stores the last 2,048 bytes or 80 lines of the log."""
     code, text = recorded_start(file)
     end = "\n".join(text[-2048:].splitlines()[-80:])
     assert by_the_operator(end, code)[0] in (by_the_runtime(text, code)[0], OperatorsReason.ENGINE_CRASHED)
 
 
 def messages_of_engines() -> dict[str, str]:
-    """What the containers of models said last in recorded pods, by the recording."""
+    """Returns the termination messages of model containers in recorded pods, by the recording."""
     found = {}
     for file in sorted(RECORDED_PODS.glob("*.json")):
-        for pod in worlds.load(file).pods:
+        for pod in recorded_snapshots.load(file).pods:
             for each in pod["status"].get("containerStatuses", []):
                 states = (each.get("state", {}), each.get("lastState", {}))
                 ends = [state["terminated"] for state in states if "terminated" in state]
@@ -76,11 +76,13 @@ def test_a_recorded_pod_that_failed_has_one_reason(name: str, text: str) -> None
     assert by_the_operator(text, 1)[0] == by_the_runtime(text, 1)[0]
 
 
-@pytest.mark.parametrize("provocation", [each for each in PROVOCATIONS if each.name in messages_of_engines()])
-def test_what_a_recorded_pod_says_is_what_was_provoked(provocation: object) -> None:
+@pytest.mark.parametrize("provocation", [each for each in POD_FAILURES if each.name in messages_of_engines()])
+def test_the_reason_of_a_recorded_pod_is_the_one_that_was_provoked(provocation: object) -> None:
     name, reason = getattr(provocation, "name", ""), getattr(provocation, "reason", "")
     found = by_the_runtime(messages_of_engines()[name], 1)[0]
-    assert found == ("EngineCrashed" if reason == "CrashLoop" else reason)  # only the operator counts the restarts
+    assert found == (
+        "EngineCrashed" if reason == "CrashLoop" else reason
+    )  # The reason depends on the number of restarts, which only the operator counts.
 
 
 FREE_MEMORY = (
@@ -90,7 +92,7 @@ OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2
 NO_WEIGHTS = "RuntimeError: Cannot find any model weights with `/mnt/models`"
 BAD_FLAG = "api_server.py: error: unrecognized arguments: --nope"
 MIXED = [
-    ([FREE_MEMORY, OUT_OF_MEMORY], "GpuBusy"),  # another process has the memory: that is why there is too little
+    ([FREE_MEMORY, OUT_OF_MEMORY], "GpuBusy"),  # Another process uses the memory, which is why there is too little.
     ([NO_WEIGHTS, BAD_FLAG], "ModelNotFound"),
     (["ggml_gallocr_reserve_n_impl: failed to allocate CUDA0 buffer of size 4296165408"], "GpuOutOfMemory"),
     (["ggml_gallocr_reserve_n_impl: failed to allocate CPU buffer of size 4296165408"], "HostOutOfMemory"),
@@ -103,7 +105,7 @@ def test_a_text_with_several_known_lines_has_one_reason_in_any_order(lines: list
         assert by_the_operator(text, 1)[0] == by_the_runtime(text, 1)[0] == reason
 
 
-def test_a_client_s_words_in_the_log_are_no_cause_on_either_side() -> None:
+def test_text_from_a_client_in_the_log_is_not_a_cause_on_either_side() -> None:
     quoted = '(APIServer pid=7) INFO: 10.0.0.1:5 - "GET /v1/models?torch.OutOfMemoryError HTTP/1.1" 200 OK'
     assert explain(quoted, ENGINE) is None
     assert by_the_operator(quoted, 1)[0] == by_the_runtime(quoted, 1)[0] == OperatorsReason.ENGINE_CRASHED

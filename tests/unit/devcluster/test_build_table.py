@@ -1,4 +1,4 @@
-"""`devcluster builds` lists every program, with what its build took or is expected to take, and builds nothing."""
+"""`devcluster builds` lists every program with the measured or expected duration of its build, and builds nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GO = Go(Path("go"), "go1.26.8", "amd64")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty one, on a machine with a Go."""
+    """An empty cache, on a machine with Go."""
     monkeypatch.setattr(builds, "find_go", lambda _: GO)
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path))
     return Cache(tmp_path)
@@ -42,7 +42,7 @@ def test_every_program_has_an_estimate(name: str) -> None:
     assert BUILD_CPU_SECONDS[name] > 0
 
 
-def test_a_finished_build_shows_what_it_took(cache: Cache) -> None:
+def test_a_finished_build_shows_how_long_it_took(cache: Cache) -> None:
     finish("etcd", cache, cost='{"elapsed_seconds": 40.0, "cpu_seconds": 61.5}')
     assert row("etcd", cache) == Row(
         "etcd", UPSTREAMS["etcd"].version, "every cluster", True, 40.0, 61.5, size=2_000_000

@@ -25,12 +25,12 @@ def test_the_cpu_time_of_children_counts(tmp_path: Path) -> None:
     assert cpu_seconds >= 0.2
 
 
-def test_waiting_is_no_cpu_time(tmp_path: Path) -> None:
+def test_waiting_does_not_count_as_cpu_time(tmp_path: Path) -> None:
     _, cpu_seconds = run(tmp_path, "sleep", "0.3")
     assert cpu_seconds < 0.2
 
 
-def test_input_that_is_not_read_is_no_failure(tmp_path: Path) -> None:
+def test_a_command_that_does_not_read_its_input_is_not_a_failure(tmp_path: Path) -> None:
     code, _ = run(tmp_path, "true", given=b"x" * 1_000_000)
     assert code == 0
 
@@ -47,10 +47,10 @@ with (folder / "output").open("wb") as output:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a process whose parent has died")
 def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
-    """Otherwise a build goes on in a folder that the next run removes, and takes the CPU from it."""
+    """Otherwise a build would continue in a folder that the next run removes, and slow that run down."""
     os.mkfifo(tmp_path / "started")
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)]) as running:
-        (tmp_path / "started").read_bytes()  # blocks until the command runs
+        (tmp_path / "started").read_bytes()  # Opening it blocks until the command runs.
         running.send_signal(signal.SIGKILL)
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 20

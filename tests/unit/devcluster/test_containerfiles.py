@@ -9,7 +9,7 @@ import pytest
 from slipway_devcluster import containerfiles
 from slipway_devcluster.images import CA_BUNDLE
 
-# --- what of a build context counts ----------------------------------------------------------------------------------
+# --- what counts in a build context ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from slipway_devcluster.images import CA_BUNDLE
         ("aab", ["a+b"], False),
     ],
 )
-def test_ignore_patterns_mean_what_they_mean_to_buildah(path: str, patterns: list[str], ignored: bool) -> None:
+def test_ignore_patterns_have_the_same_meaning_as_in_buildah(path: str, patterns: list[str], ignored: bool) -> None:
     assert containerfiles.is_ignored(Path(path), patterns) is ignored
 
 
@@ -65,9 +65,7 @@ def change_steps(context: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [change_code, add_file, make_executable, change_steps])
-def test_what_goes_into_an_image_decides_whether_it_is_built_again(
-    containerfile: Path, change: Callable[[Path], None]
-) -> None:
+def test_a_change_of_what_an_image_contains_causes_a_build(containerfile: Path, change: Callable[[Path], None]) -> None:
     before = hash_of(containerfile)
 
     change(containerfile.parent)
@@ -76,7 +74,7 @@ def test_what_goes_into_an_image_decides_whether_it_is_built_again(
 
 
 @pytest.mark.parametrize("name", ["notes.md", "package/__pycache__/code.pyc"])
-def test_what_is_ignored_causes_no_build(containerfile: Path, name: str) -> None:
+def test_a_change_of_an_ignored_file_causes_no_build(containerfile: Path, name: str) -> None:
     before = hash_of(containerfile)
 
     (containerfile.parent / name).write_text("something")
@@ -104,7 +102,7 @@ def test_pip_inside_a_build_uses_the_index_of_the_host() -> None:
     }
 
 
-def test_pip_inside_a_build_hears_of_no_folder_of_the_host() -> None:
+def test_pip_inside_a_build_gets_no_setting_with_a_folder_of_the_host() -> None:
     file = "[global]\nfind-links = /srv/wheels\ncert = /srv/ca.pem\n"
 
     assert "/srv" not in containerfiles.pip_configuration(
@@ -112,10 +110,10 @@ def test_pip_inside_a_build_hears_of_no_folder_of_the_host() -> None:
     )
 
 
-# --- what a Containerfile says ---------------------------------------------------------------------------------------
+# --- the content of a Containerfile ----------------------------------------------------------------------------------
 
 
-def test_the_stages_of_a_containerfile_are_known_by_name() -> None:
+def test_the_named_stages_of_a_containerfile_are_found() -> None:
     assert containerfiles.stages(
         "ARG BASE\nFROM ${BASE} AS packages\nRUN a\nFROM ${BASE}\nCOPY --from=packages /a /a\n"
     ) == ["packages"]

@@ -19,7 +19,7 @@ GO = Go(Path("go"), "go1.26.8", "amd64")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty one, on a machine with a Go and two cores."""
+    """An empty cache, on a machine with Go and two cores."""
     monkeypatch.setattr(builds, "find_go", lambda _: GO)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     return Cache(tmp_path)
@@ -49,7 +49,7 @@ def test_with_an_empty_cache_every_part_is_named(cache: Cache, dev: Cluster) -> 
     ]
 
 
-def test_what_is_cached_is_not_counted(cache: Cache, dev: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_parts_are_not_counted(cache: Cache, dev: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     build_everything(cache)
     (cache.models / model.gguf_name()).mkdir(parents=True)
     monkeypatch.setattr(images, "existing_base_image", lambda _: [Path("base")])
@@ -64,7 +64,7 @@ def test_a_cluster_that_is_up_is_not_started(cache: Cache, dev: Cluster, monkeyp
     assert forecast.of_up(dev, cache, OF_EVERY_CLUSTER) == []
 
 
-def test_a_build_is_expected_to_take_as_long_as_the_last_time(cache: Cache) -> None:
+def test_a_build_is_expected_to_take_as_long_as_last_time(cache: Cache) -> None:
     assert forecast.build_seconds("etcd", cache) == forecast.BUILD_CPU_SECONDS["etcd"] / 2
     cache.root.mkdir(exist_ok=True)
     Durations(cache).remember(f"building etcd {UPSTREAMS['etcd'].version}", 99)

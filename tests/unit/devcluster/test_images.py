@@ -81,14 +81,14 @@ def configuration(archive: Path) -> dict[str, object]:
 # --- archives --------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_image_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_inputs_make_an_identical_archive(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_archive(tmp_path / name, "localhost/it:1", [a_layer(tmp_path, greeting=b"hello")], {"User": "1"})
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_an_archive_tells_its_name_and_digest(tmp_path: Path) -> None:
+def test_an_archive_has_the_name_and_the_digest_of_its_image(tmp_path: Path) -> None:
     write_archive(tmp_path / "archive", "localhost/it:1", [a_layer(tmp_path, greeting=b"hello")], {})
 
     image = read_image(tmp_path / "archive")
@@ -97,7 +97,7 @@ def test_an_archive_tells_its_name_and_digest(tmp_path: Path) -> None:
     assert f"blobs/sha256/{image.digest.removeprefix('sha256:')}" in unpacked(tmp_path / "archive")
 
 
-def test_every_blob_lies_under_its_own_digest(tmp_path: Path) -> None:
+def test_every_blob_is_stored_under_its_digest(tmp_path: Path) -> None:
     layers = [a_layer(tmp_path, greeting=b"hello"), a_layer(tmp_path, farewell=b"bye")]
     write_archive(tmp_path / "archive", "localhost/it:1", layers, {})
     blobs = {name: content for name, content in unpacked(tmp_path / "archive").items() if name.startswith("blobs/")}
@@ -108,7 +108,7 @@ def test_every_blob_lies_under_its_own_digest(tmp_path: Path) -> None:
         assert file_digest(tmp_path / "blob") == name.removeprefix("blobs/").replace("/", ":")
 
 
-def test_an_image_that_buildah_wrote_can_be_dated_anew(tmp_path: Path) -> None:
+def test_an_image_that_buildah_wrote_can_get_another_date(tmp_path: Path) -> None:
     def written(name: str, created: str | None) -> Path:
         pack_folder(tmp_path / name, "localhost/it:1", as_folder(tmp_path / "written"), created=created)
         return tmp_path / name
@@ -118,7 +118,7 @@ def test_an_image_that_buildah_wrote_can_be_dated_anew(tmp_path: Path) -> None:
 
 
 def as_folder(folder: Path) -> Path:
-    """An image as buildah's transport `dir:` writes it."""
+    """Writes an image like buildah's transport `dir:`."""
     folder.mkdir(exist_ok=True)
     write_archive(folder / "archive", "localhost/it:1", [a_layer(folder, greeting=b"hello")], {"User": "1"})
     digest = read_image(folder / "archive").digest.removeprefix("sha256:")
@@ -128,7 +128,7 @@ def as_folder(folder: Path) -> Path:
     return folder
 
 
-def test_a_file_of_an_image_is_the_one_of_its_last_layer(tmp_path: Path) -> None:
+def test_a_file_of_an_image_comes_from_its_last_layer(tmp_path: Path) -> None:
     layers = [a_layer(tmp_path, greeting=b"hello"), a_layer(tmp_path, greeting=b"good day", other=b"")]
     write_archive(tmp_path / "archive", "localhost/it:1", layers, {"Labels": {"it": "is"}})
 
@@ -153,7 +153,7 @@ def test_a_platform_image_is_tagged_with_the_version_that_is_built(image: Platfo
 
 
 @pytest.mark.parametrize("image", PLATFORM_IMAGES, ids=lambda image: image.name)
-def test_a_platform_image_carries_the_full_name_that_the_kubelet_asks_for(image: PlatformImage) -> None:
+def test_a_platform_image_has_the_full_name_that_the_kubelet_uses(image: PlatformImage) -> None:
     registry = image.name.split("/")[0]
 
     assert "." in registry or registry == "localhost"
@@ -189,7 +189,7 @@ def test_unchanged_programs_make_no_image_again(tmp_path: Path, cache: Cache, st
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_changed_program_replaces_its_own_image_only(tmp_path: Path, cache: Cache, steps: Steps) -> None:
+def test_a_changed_program_replaces_only_its_own_image(tmp_path: Path, cache: Cache, steps: Steps) -> None:
     binaries = programs(tmp_path)
     first = images.ensure_platform_images(binaries, cache, steps)
     binaries["coredns"].write_text("a newer program")
@@ -200,7 +200,7 @@ def test_a_changed_program_replaces_its_own_image_only(tmp_path: Path, cache: Ca
     assert sorted(cache.images.glob("*.tar")) == sorted(second)
 
 
-def test_another_set_of_authorities_makes_other_images(
+def test_other_certificate_authorities_make_other_images(
     tmp_path: Path, cache: Cache, steps: Steps, machine: Path
 ) -> None:
     binaries = programs(tmp_path)
@@ -248,7 +248,7 @@ def test_the_base_comes_from_the_mirror_that_apt_uses(source: str, mirror: str) 
 # --- archives in the cache -------------------------------------------------------------------------------------------
 
 
-def test_an_archive_that_could_not_be_finished_leaves_nothing(cache: Cache) -> None:
+def test_an_archive_that_could_not_be_completed_leaves_nothing(cache: Cache) -> None:
     def fail(partial: Path, scratch: Path) -> None:
         partial.write_text("half of it")
         (scratch / "more").write_text("something else")
@@ -260,7 +260,7 @@ def test_an_archive_that_could_not_be_finished_leaves_nothing(cache: Cache) -> N
     assert list(cache.images.iterdir()) == []
 
 
-def test_a_new_archive_replaces_that_of_the_same_name_only(cache: Cache) -> None:
+def test_a_new_archive_replaces_only_the_one_with_the_same_name(cache: Cache) -> None:
     def make(partial: Path, _: Path) -> None:
         partial.touch()
 
@@ -269,11 +269,11 @@ def test_a_new_archive_replaces_that_of_the_same_name_only(cache: Cache) -> None
     new = images.ensure_archive(cache, "localhost/it:1", "new", make)
 
     assert sorted(cache.images.glob("*.tar")) == sorted([other, new])
-    assert len(list(cache.images.iterdir())) == 4  # and what is noted of each
+    assert len(list(cache.images.iterdir())) == 4  # and the record of each
 
 
 @pytest.mark.parametrize("damage", ["truncated", "removed", "note removed", "note broken"])
-def test_a_broken_archive_is_made_again(cache: Cache, damage: str) -> None:
+def test_a_damaged_archive_is_made_again(cache: Cache, damage: str) -> None:
     def make(partial: Path, _: Path) -> None:
         partial.write_text("the whole of it")
 
@@ -290,7 +290,7 @@ def test_a_broken_archive_is_made_again(cache: Cache, damage: str) -> None:
     assert images.ensure_archive(cache, "localhost/it:1", "key", make).read_text() == "the whole of it"
 
 
-def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> None:
+def test_an_unchanged_archive_is_not_made_again(cache: Cache) -> None:
     made: list[Path] = []
 
     def make(partial: Path, _: Path) -> None:

@@ -1,4 +1,4 @@
-"""Comparing the cache with the API server: what is found, and when watches are called stale."""
+"""The audit of the cache against the API server: what it finds, and when it reports watches as stale."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,8 +10,8 @@ from slipway.kube.errors import Call, KindMissingError, UnavailableError
 from slipway.kube.health import caches_are_filled, watches_are_fresh
 from slipway.kube.store import Store
 from slipway.objects.kinds import POD, Kind, Object
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 CALL = Call("list", "Pod", "")
@@ -22,7 +22,7 @@ def pod(name: str, version: int) -> Object:
 
 
 class World:
-    """An API server with pods, and all that the auditor tells of it."""
+    """An API server with pods, and everything that the auditor reports."""
 
     def __init__(self) -> None:
         self.pods: list[Object] = []
@@ -41,11 +41,11 @@ class World:
             clock=now,
         )
 
-    def _gone(self, _: Kind, things: Sequence[Object]) -> None:
-        self.gone += things
+    def _gone(self, _: Kind, objects: Sequence[Object]) -> None:
+        self.gone += objects
 
-    def watched(self, type_: str | None, thing: Object) -> None:
-        self.store.take(POD, type_, thing, now=now())
+    def watched(self, type_: str | None, obj: Object) -> None:
+        self.store.take(POD, type_, obj, now=now())
 
     async def list_metadata(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
@@ -61,7 +61,7 @@ class World:
         return self.has_kind
 
     async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
-        raise AssertionError("nobody asks for one namespace where all are watched")
+        raise AssertionError("the auditor should not query one namespace if all are watched")
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ def test_the_cache_is_filled_when_all_that_exists_has_been_watched() -> None:
     virtual_time.run(test())
 
 
-def test_an_object_that_ended_unseen_is_found_and_told() -> None:
+def test_a_missed_deletion_is_found_and_reported() -> None:
     async def test() -> list[Object]:
         world = World()
         world.pods = [pod("a", 1)]
@@ -100,7 +100,7 @@ def test_an_object_that_ended_unseen_is_found_and_told() -> None:
     assert virtual_time.run(test()) == [pod("a", 1)]
 
 
-def test_what_ended_before_a_watch_listed_anew_is_found_at_once() -> None:
+def test_a_deletion_before_a_watch_listed_again_is_found_immediately() -> None:
     async def test() -> list[Object]:
         world = World()
         world.pods = [pod("a", 1), pod("b", 2)]
@@ -117,7 +117,7 @@ def test_what_ended_before_a_watch_listed_anew_is_found_at_once() -> None:
     assert virtual_time.run(test()) == [pod("a", 1)]
 
 
-def test_a_long_new_list_is_checked_once_when_it_has_come_in() -> None:
+def test_a_long_new_list_is_checked_once_when_it_is_complete() -> None:
     async def test() -> int:
         world = World()
         async with audited(world):
@@ -132,7 +132,7 @@ def test_a_long_new_list_is_checked_once_when_it_has_come_in() -> None:
     assert virtual_time.run(test()) == 1
 
 
-def test_a_first_list_that_takes_minutes_to_come_in_is_not_begun_anew() -> None:
+def test_a_first_list_that_takes_minutes_is_not_restarted() -> None:
     async def test() -> tuple[list[tuple[float, str]], str | None]:
         world = World()
         world.pods = [pod(f"pod-{number}", number) for number in range(1, 200)]
@@ -147,7 +147,7 @@ def test_a_first_list_that_takes_minutes_to_come_in_is_not_begun_anew() -> None:
     assert virtual_time.run(test()) == ([], None)
 
 
-def test_a_list_that_stops_half_way_is_begun_anew() -> None:
+def test_a_list_that_stops_halfway_is_restarted() -> None:
     async def test() -> list[tuple[float, str]]:
         world = World()
         world.pods = [pod("a", 1), pod("b", 2)]
@@ -163,7 +163,7 @@ def test_a_list_that_stops_half_way_is_begun_anew() -> None:
     assert [why for _, why in virtual_time.run(test())] == ["is behind"]
 
 
-def test_a_watch_that_goes_on_missing_a_change_is_stale_and_begins_anew_now_and_then() -> None:
+def test_a_watch_that_keeps_missing_a_change_is_stale_and_is_restarted_from_time_to_time() -> None:
     async def test() -> tuple[list[tuple[float, str]], str | None]:
         world = World()
         world.watched(None, pod("a", 1))
@@ -181,7 +181,7 @@ def test_a_watch_that_goes_on_missing_a_change_is_stale_and_begins_anew_now_and_
     assert complaint.startswith("watches have missed changes: Pod for")
 
 
-def test_to_begin_anew_in_vain_makes_no_watch_fresh() -> None:
+def test_a_restart_that_does_not_help_makes_no_watch_fresh() -> None:
     async def test() -> str | None:
         world = World()
         world.watched(None, pod("a", 1))
@@ -234,7 +234,7 @@ def test_a_kind_that_is_never_watched_is_found_stale_too() -> None:
     assert virtual_time.run(test())[0][1] == "is behind"
 
 
-def test_while_the_api_server_does_not_answer_nothing_is_concluded() -> None:
+def test_while_the_api_server_does_not_respond_nothing_is_concluded() -> None:
     async def test() -> tuple[list[tuple[float, str]], list[Object]]:
         world = World()
         world.pods = [pod("a", 1)]
@@ -247,7 +247,7 @@ def test_while_the_api_server_does_not_answer_nothing_is_concluded() -> None:
     assert virtual_time.run(test()) == ([], [])
 
 
-def test_a_kind_that_goes_takes_its_objects_along() -> None:
+def test_the_objects_of_a_removed_kind_are_removed_from_the_cache() -> None:
     async def test() -> list[Object]:
         world = World()
         world.pods = [pod("a", 1)]
@@ -276,7 +276,7 @@ def test_a_kind_that_appears_is_noticed_within_seconds_and_watched() -> None:
     assert 500 <= at <= 505.1
 
 
-def test_a_quiet_cluster_is_asked_once_in_a_while() -> None:
+def test_a_quiet_cluster_is_listed_rarely() -> None:
     async def test() -> int:
         world = World()
         async with audited(world):

@@ -1,4 +1,4 @@
-"""What another thread tells comes into the event loop in its order, and never so much at once that others wait."""
+"""Calls from another thread run in the event loop in their order, in portions so small that other tasks don't wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANY = 300
 
 
 class Clock:
-    """Goes on by a quarter of a portion whenever it is looked at, which is once for each call."""
+    """Advances by a quarter of a portion at each reading, which is once per call."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -24,39 +24,39 @@ class Clock:
         return self.now
 
 
-async def taken_in_each_turn(arrivals: Handover, taken: list[int]) -> list[int]:
-    """By whom else the loop serves."""
-    turns = [0]
+async def taken_per_iteration(arrivals: Handover, taken: list[int]) -> list[int]:
+    """Returns how many calls ran in each iteration of the loop."""
+    totals = [0]
     async with asyncio.timeout(10):
         while len(taken) < MANY:
             await asyncio.sleep(0)
-            turns.append(len(taken))
-    return [after - before for before, after in itertools.pairwise(turns)]
+            totals.append(len(taken))
+    return [after - before for before, after in itertools.pairwise(totals)]
 
 
-async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -> None:
+async def test_a_backlog_is_processed_in_small_portions_between_which_other_tasks_run() -> None:
     arrivals, taken = Handover(Clock()), list[int]()
 
-    def tell() -> None:
+    def put_all() -> None:
         for each in range(MANY):
             arrivals.put(taken.append, each)
 
-    thread = threading.Thread(target=tell)
+    thread = threading.Thread(target=put_all)
     thread.start()
-    thread.join()  # the loop is at something else for as long
-    assert max(await taken_in_each_turn(arrivals, taken)) == 4
+    thread.join()  # this blocks the loop meanwhile
+    assert max(await taken_per_iteration(arrivals, taken)) == 4
     assert taken == [*range(MANY)]
 
 
-async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
+async def test_calls_that_arrive_during_a_portion_run_after_it() -> None:
     arrivals, taken = Handover(), list[int]()
     for each in range(MANY):
         arrivals.put(lambda number: arrivals.put(taken.append, number), each)
-    await taken_in_each_turn(arrivals, taken)
+    await taken_per_iteration(arrivals, taken)
     assert taken == [*range(MANY)]
 
 
-async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_that_fails_is_logged_and_the_next_ones_run(caplog: pytest.LogCaptureFixture) -> None:
     arrivals, taken = Handover(), list[int]()
     arrivals.put(int, "odd")
     arrivals.put(taken.append, 1)
@@ -65,21 +65,21 @@ async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytes
     assert [each.levelno for each in caplog.records] == [logging.ERROR]
 
 
-async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> None:
+async def test_waiting_for_all_calls_does_not_wait_for_later_ones() -> None:
     arrivals, taken = Handover(Clock()), list[int]()
 
-    def come_again() -> None:
+    def put_again() -> None:
         taken.append(1)
-        arrivals.put(come_again)
+        arrivals.put(put_again)
 
-    arrivals.put(come_again)
+    arrivals.put(put_again)
     async with asyncio.timeout(10):
         await arrivals.all_taken()
     assert taken
 
 
-def test_what_comes_after_the_end_of_the_loop_is_nobodys() -> None:
-    async def made() -> Handover:
+def test_calls_after_the_end_of_the_loop_are_dropped() -> None:
+    async def new_handover() -> Handover:
         return Handover()
 
-    asyncio.run(made()).put(print, "late")
+    asyncio.run(new_handover()).put(print, "late")

@@ -1,4 +1,4 @@
-"""slipway.kube speaks of Kubernetes alone: the words of our product arrive as arguments from the programs."""
+"""slipway.kube is about Kubernetes alone: the programs pass the words of our product as arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import slipway.kube
 
 FOLDER = Path(slipway.kube.__file__).parent
-VOCABULARY = {"kinds.py"}  # the kinds of objects, ours among them, as a table
+VOCABULARY = {"kinds.py"}  # the table of kinds, which includes ours
 FILES = sorted(file for file in FOLDER.glob("*.py") if file.name not in VOCABULARY)
 WORDS = re.compile(
     r"slipway\.dev|llm_?deployment|inference_?service|activator|kserve|keda|vllm|llama|slipway-\w|owner_label"
@@ -19,6 +19,6 @@ WORDS = re.compile(
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_word_of_the_product_is_in_it(file: Path) -> None:
+def test_the_package_kube_has_no_word_of_the_product(file: Path) -> None:
     found = [line for line in file.read_text().splitlines() if WORDS.search(line)]
     assert found == []

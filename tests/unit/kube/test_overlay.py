@@ -1,4 +1,4 @@
-"""Our own writes are seen immediately, however far the cache lags behind; and they go once it is as new."""
+"""Our own writes are visible immediately, even if the cache lags behind, and are forgotten once it is as new."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def service(version: int, port: int = 80, *, uid: str = "1", name: str = "llama"
 
 
 class Cluster:
-    """What watches report, through the store to the overlay."""
+    """Passes what watches report through the store to the overlay."""
 
     def __init__(self) -> None:
         self.store = Store([SERVICE], index_by=(OWNER,))
@@ -40,7 +40,7 @@ def cluster() -> Cluster:
 # --- writes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_write_is_seen_until_the_cache_is_as_new(cluster: Cluster) -> None:
+def test_a_write_is_visible_until_the_cache_is_as_new(cluster: Cluster) -> None:
     cluster.reports(service(9))
     cluster.overlay.wrote(SERVICE, service(10, 81))
     assert cluster.seen == service(10, 81)
@@ -49,7 +49,7 @@ def test_a_write_is_seen_until_the_cache_is_as_new(cluster: Cluster) -> None:
     assert len(cluster.overlay) == 0
 
 
-def test_an_object_that_was_just_created_is_seen(cluster: Cluster) -> None:
+def test_an_object_that_was_just_created_is_visible(cluster: Cluster) -> None:
     cluster.overlay.wrote(SERVICE, service(10))
     assert cluster.seen == service(10)
 
@@ -60,7 +60,7 @@ def test_a_newer_state_in_the_cache_wins(cluster: Cluster) -> None:
     assert cluster.seen == service(11, 82)
 
 
-def test_an_answer_that_the_cache_has_already_is_not_stored(cluster: Cluster) -> None:
+def test_a_response_that_the_cache_already_has_is_not_stored(cluster: Cluster) -> None:
     cluster.reports(service(10))
     cluster.overlay.wrote(SERVICE, service(10, 81))
     assert len(cluster.overlay) == 0
@@ -69,7 +69,7 @@ def test_an_answer_that_the_cache_has_already_is_not_stored(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("found", [service(10), service(11)], ids=["ours", "newer"])
-def test_it_goes_as_soon_as_a_watch_reports_it_or_something_newer_though_no_one_reads_it(
+def test_a_write_is_forgotten_when_a_watch_reports_it_or_a_newer_state_even_without_a_read(
     cluster: Cluster, found: Object
 ) -> None:
     cluster.overlay.wrote(SERVICE, service(10))
@@ -80,7 +80,7 @@ def test_it_goes_as_soon_as_a_watch_reports_it_or_something_newer_though_no_one_
 @pytest.mark.parametrize(
     "found", [service(9), service(11, uid="2"), service(11, name="other")], ids=["older", "another uid", "another name"]
 )
-def test_it_stays_until_then(cluster: Cluster, found: Object) -> None:
+def test_a_write_is_kept_until_a_watch_reports_it(cluster: Cluster, found: Object) -> None:
     cluster.overlay.wrote(SERVICE, service(10))
     cluster.reports(found)
     assert len(cluster.overlay) == 1
@@ -93,7 +93,7 @@ def test_an_object_that_others_deleted_after_our_write_is_gone(cluster: Cluster)
     assert cluster.seen is None
 
 
-def test_of_an_answer_no_managed_fields_are_stored(cluster: Cluster) -> None:
+def test_managed_fields_of_a_response_are_not_stored(cluster: Cluster) -> None:
     cluster.overlay.wrote(SERVICE, service(10, managedFields=[{"manager": "slipway"}]))
     assert cluster.seen == service(10)
 
@@ -101,7 +101,7 @@ def test_of_an_answer_no_managed_fields_are_stored(cluster: Cluster) -> None:
 # --- deletes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_deleted_object_is_gone_at_once(cluster: Cluster) -> None:
+def test_a_deleted_object_is_gone_immediately(cluster: Cluster) -> None:
     cluster.reports(service(10))
     cluster.overlay.deleted(SERVICE, service(10))
     assert cluster.seen is None
@@ -116,14 +116,14 @@ def test_an_older_state_that_is_reported_late_does_not_bring_it_back(cluster: Cl
     assert cluster.seen is None
 
 
-def test_the_tombstone_goes_when_the_watch_reports_the_end(cluster: Cluster) -> None:
+def test_the_tombstone_is_removed_when_the_watch_reports_the_deletion(cluster: Cluster) -> None:
     cluster.reports(service(10))
     cluster.overlay.deleted(SERVICE, service(10))
     cluster.reports(service(11), "DELETED")
     assert (cluster.seen, len(cluster.overlay)) == (None, 0)
 
 
-def test_a_successor_is_seen(cluster: Cluster) -> None:
+def test_a_successor_is_visible(cluster: Cluster) -> None:
     cluster.reports(service(10))
     cluster.overlay.deleted(SERVICE, service(10))
     cluster.reports(service(12, uid="2"))
@@ -138,7 +138,7 @@ def test_a_successor_of_ours_replaces_the_tombstone(cluster: Cluster) -> None:
     assert cluster.seen == service(12, uid="2")
 
 
-def test_with_a_finalizer_it_is_shown_as_being_deleted_until_the_cache_has_it(cluster: Cluster) -> None:
+def test_an_object_with_a_finalizer_is_shown_as_terminating_until_the_cache_has_that(cluster: Cluster) -> None:
     kept = service(10, finalizers=["keda"])
     cluster.reports(kept)
     cluster.overlay.deleted(SERVICE, kept)
@@ -155,14 +155,14 @@ def test_with_a_finalizer_it_is_shown_as_being_deleted_until_the_cache_has_it(cl
 # --- lists and forgetting --------------------------------------------------------------------------------------------
 
 
-def test_a_list_has_the_newest_state_of_each_object_too(cluster: Cluster) -> None:
+def test_lists_have_the_newest_state_of_each_object_too(cluster: Cluster) -> None:
     cluster.reports(service(8, name="a"))
     cluster.reports(service(9))
     cluster.overlay.wrote(SERVICE, service(10, 81))
     assert cluster.overlay.labelled(SERVICE, "llama", "chat") == [service(8, name="a"), service(10, 81)]
 
 
-def test_what_is_forgotten_is_as_the_cache_has_it(cluster: Cluster) -> None:
+def test_a_forgotten_object_is_as_in_the_cache(cluster: Cluster) -> None:
     cluster.reports(service(9))
     cluster.overlay.wrote(SERVICE, service(10))
     cluster.overlay.forget(ObjectKey(SERVICE, "chat", "llama"))

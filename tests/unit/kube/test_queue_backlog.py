@@ -1,4 +1,4 @@
-"""The rules of the work queue: what is worked on, by whom and when."""
+"""The rules of the work queue: which key is handled when, and by how many workers."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def test_a_key_due_while_it_is_worked_on_is_worked_on_again_afterwards(backlog: 
     assert backlog.take(5) == "a"
 
 
-def test_a_failed_key_is_held_back_twice_as_long_each_time_up_to_a_limit(backlog: Backlog[str]) -> None:
+def test_a_failed_key_has_a_backoff_that_doubles_up_to_a_limit(backlog: Backlog[str]) -> None:
     waits, now = [], 0.0
     backlog.add("a", now)
     for _ in range(6):
@@ -63,7 +63,7 @@ def test_a_failed_key_is_held_back_twice_as_long_each_time_up_to_a_limit(backlog
     assert waits == [1, 2, 4, 8, 10, 10]
 
 
-def test_a_success_forgets_earlier_failures(backlog: Backlog[str]) -> None:
+def test_a_success_resets_the_backoff(backlog: Backlog[str]) -> None:
     backlog.add("a", 0)
     backlog.take(0)
     backlog.failed("a", 0, jitter=1.0)
@@ -74,7 +74,7 @@ def test_a_success_forgets_earlier_failures(backlog: Backlog[str]) -> None:
     assert backlog.failed("a", 2, jitter=1.0) == 1
 
 
-def test_a_change_is_worked_on_at_once_however_often_the_key_has_failed(backlog: Backlog[str]) -> None:
+def test_a_changed_key_is_worked_on_immediately_however_often_it_has_failed(backlog: Backlog[str]) -> None:
     backlog.add("a", 0)
     backlog.take(0)
     backlog.failed("a", 0, jitter=1.0)
@@ -92,14 +92,14 @@ def test_of_two_times_the_earlier_one_counts(backlog: Backlog[str]) -> None:
     assert backlog.take(100) is None
 
 
-def test_a_forgotten_key_does_not_come_back_by_itself(backlog: Backlog[str]) -> None:
+def test_a_forgotten_key_does_not_come_back_on_its_own(backlog: Backlog[str]) -> None:
     backlog.add_at("a", 5)
     backlog.forget("a")
     assert backlog.next_due() is None
     assert backlog.take(9) is None
 
 
-def test_depth_and_age_are_those_of_the_keys_that_wait(backlog: Backlog[str]) -> None:
+def test_depth_and_age_count_the_waiting_keys(backlog: Backlog[str]) -> None:
     assert (backlog.depth(), backlog.age(9)) == (0, 0)
     backlog.add("a", 1)
     backlog.add("b", 4)
@@ -116,7 +116,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_in_any_order_of_calls_no_change_is_lost_and_nobody_works_twice_at_once(
+def test_in_any_order_of_calls_no_change_is_lost_and_no_key_has_two_workers(
     steps: list[tuple[str, str, int]],
 ) -> None:
     backlog: Backlog[str] = Backlog(QueueBackoff(first=1.0, longest=4.0))
@@ -153,7 +153,7 @@ def test_in_any_order_of_calls_no_change_is_lost_and_nobody_works_twice_at_once(
     assert backlog.next_due() is None
 
 
-def test_a_key_that_is_looked_at_often_leaves_no_heap_of_timers_behind() -> None:
+def test_a_key_that_is_reconciled_often_does_not_pile_up_timers() -> None:
     backlog: Backlog[str] = Backlog()
     for moment in range(10_000):
         backlog.add("a", moment)

@@ -1,4 +1,4 @@
-"""Namespaces that are watched by name: one that is closed to us keeps nobody from the others."""
+"""Namespaces that are watched by name: a forbidden one does not affect the others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from slipway.kube.health import caches_are_filled
 from slipway.kube.store import Store
 from slipway.kube.watched_namespaces import WatchedNamespaces
 from slipway.objects.kinds import NAMESPACE, POD, SERVICE, Kind, Object
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 WHERE = ("chat", "code")
@@ -24,13 +24,13 @@ def pod(name: str, namespace: str) -> Object:
 
 
 class World:
-    """An API server that lets us into `chat` and `code`, and all that the auditor tells of it."""
+    """An API server that admits us to `chat` and `code`, and everything that the auditor reports."""
 
     def __init__(self) -> None:
         self.pods = [pod("a", "chat"), pod("b", "code"), pod("c", "elsewhere")]
-        self.refused: dict[str, int] = {}  # the code, by namespace
+        self.refused: dict[str, int] = {}  # status codes by namespace
         self.gone_namespaces: set[str] = set()
-        self.asked: list[tuple[Kind, str | None]] = []
+        self.requests: list[tuple[Kind, str | None]] = []
         self.store = Store([POD, SERVICE])
         self.gone: list[Object] = []
         self.stale: list[str] = []
@@ -45,17 +45,17 @@ class World:
             clock=now,
         )
 
-    def _gone(self, _: Kind, things: Sequence[Object]) -> None:
-        self.gone += things
+    def _gone(self, _: Kind, objects: Sequence[Object]) -> None:
+        self.gone += objects
 
-    def all_told(self) -> None:
+    def watch_all(self) -> None:
         for each in self.pods[:2]:
             self.store.take(POD, None, each, now=now())
 
     async def list_metadata(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
     ) -> list[Object]:
-        self.asked.append((kind, namespace))
+        self.requests.append((kind, namespace))
         if code := self.refused.get(namespace or ""):
             raise ForbiddenError(Call("list", kind.name, ""), "it may not", code=code)
         return [each for each in self.pods if kind == POD and each["metadata"]["namespace"] == namespace]
@@ -72,7 +72,7 @@ def audited(test: Callable[[World], Awaitable[None]]) -> World:
     world = World()
 
     async def run() -> None:
-        world.all_told()
+        world.watch_all()
         task = asyncio.create_task(world.auditor.run())
         try:
             await test(world)
@@ -83,17 +83,17 @@ def audited(test: Callable[[World], Awaitable[None]]) -> World:
     return world
 
 
-def test_the_namespaces_that_are_named_are_asked_for_and_no_other() -> None:
+def test_only_the_named_namespaces_are_queried() -> None:
     async def test(world: World) -> None:
         await asyncio.sleep(3)
         assert caches_are_filled(world.store)() is None
 
     world = audited(test)
-    assert {namespace for _, namespace in world.asked} == set(WHERE)
+    assert {namespace for _, namespace in world.requests} == set(WHERE)
     assert world.gone == []
 
 
-def test_what_is_known_of_a_closed_namespace_stays_known_and_the_others_are_judged() -> None:
+def test_objects_of_a_forbidden_namespace_stay_cached_and_the_others_are_audited() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         world.pods = world.pods[1:]
@@ -106,7 +106,7 @@ def test_what_is_known_of_a_closed_namespace_stays_known_and_the_others_are_judg
     assert world.stale == []
 
 
-def test_a_namespace_that_is_gone_takes_its_objects_along() -> None:
+def test_the_objects_of_a_deleted_namespace_are_removed_from_the_cache() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         world.gone_namespaces.add("code")
@@ -115,7 +115,7 @@ def test_a_namespace_that_is_gone_takes_its_objects_along() -> None:
     assert audited(test).gone == [pod("b", "code")]
 
 
-def test_where_all_are_closed_nothing_is_known_and_nothing_concluded() -> None:
+def test_if_all_namespaces_are_forbidden_nothing_is_known_and_nothing_concluded() -> None:
     async def test(world: World) -> None:
         world.refused = dict.fromkeys(WHERE, 403)
         await asyncio.sleep(300)
@@ -124,7 +124,7 @@ def test_where_all_are_closed_nothing_is_known_and_nothing_concluded() -> None:
     assert audited(test).gone == []
 
 
-def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
+def test_when_a_namespace_becomes_allowed_the_watches_restart() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         await asyncio.sleep(20)
@@ -135,18 +135,18 @@ def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
     assert audited(test).stale == ["may be watched"]
 
 
-def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_from_being_watched() -> None:
+def test_a_namespace_that_is_forbidden_and_allowed_all_the_time_does_not_stop_the_other_watches() -> None:
     async def test(world: World) -> None:
         for _ in range(360):
             world.refused["code"] = 403
-            await world.auditor.prepare()  # as when watches end that are refused
+            await world.auditor.prepare()  # as if the forbidden watches had ended
             world.refused.clear()
             await asyncio.sleep(10)
 
     assert 3 <= len(audited(test).stale) <= 12
 
 
-def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_was() -> None:
+def test_a_long_forbidden_namespace_is_watched_as_soon_as_one_that_never_was_forbidden() -> None:
     async def test(world: World) -> None:
         for _ in range(3):
             world.refused["code"] = 403
@@ -157,8 +157,8 @@ def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_wa
     assert len(audited(test).stale) == 3
 
 
-def test_the_kind_that_was_refused_says_when_it_opens() -> None:
-    """Others may be allowed there all the time."""
+def test_the_kind_that_was_forbidden_decides_when_the_namespace_is_allowed() -> None:
+    """Other kinds may be allowed there all the time."""
 
     async def test() -> None:
         world = World()
@@ -166,14 +166,14 @@ def test_the_kind_that_was_refused_says_when_it_opens() -> None:
         world.refused["code"] = 403
         await namespaces.list_all(SERVICE, "")
         world.refused.clear()
-        world.asked.clear()
+        world.requests.clear()
         assert await namespaces.try_to_open("code", [POD, SERVICE]) == SERVICE
-        assert world.asked == [(SERVICE, "code")]
+        assert world.requests == [(SERVICE, "code")]
 
     asyncio.run(test())
 
 
-def test_a_token_that_is_not_taken_says_nothing_of_a_namespace() -> None:
+def test_a_rejected_token_says_nothing_about_a_namespace() -> None:
     async def test() -> WatchedNamespaces:
         world = World()
         world.refused["code"] = 401

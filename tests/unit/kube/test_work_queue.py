@@ -10,8 +10,8 @@ from slipway.kube.errors import NotLeaderError
 from slipway.kube.metrics import QueueMetrics
 from slipway.kube.work_queue import NEVER, RetryLaterError, WorkQueue
 from slipway.process.metrics import MetricsRegistry
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 Handle = Callable[[str], Awaitable[float | None]]
 
@@ -33,7 +33,7 @@ async def running(
     task.cancel()
 
 
-def test_each_key_is_worked_on_by_one_at_a_time_and_no_more_than_so_many_at_once() -> None:
+def test_each_key_has_one_worker_at_a_time_and_the_number_of_workers_is_limited() -> None:
     in_flight: list[str] = []
     most = 0
 
@@ -59,13 +59,13 @@ def test_each_key_is_worked_on_by_one_at_a_time_and_no_more_than_so_many_at_once
     assert in_flight == []
 
 
-def test_while_all_workers_are_busy_the_queue_rests_though_keys_are_due() -> None:
-    asked = 0
+def test_while_all_workers_are_busy_the_queue_does_not_spin_though_keys_are_due() -> None:
+    reads = 0
 
     def counting() -> float:
-        nonlocal asked
-        asked += 1
-        assert asked < 1000, "the queue turns in circles"
+        nonlocal reads
+        reads += 1
+        assert reads < 1000, "the queue spins"
         return now()
 
     async def handle(key: str) -> float | None:
@@ -84,7 +84,7 @@ def test_while_all_workers_are_busy_the_queue_rests_though_keys_are_due() -> Non
     virtual_time.run(test())
 
 
-def test_what_was_worked_on_is_looked_at_again_after_the_resync_time() -> None:
+def test_a_key_is_handled_again_after_the_resync_time() -> None:
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
@@ -100,7 +100,7 @@ def test_what_was_worked_on_is_looked_at_again_after_the_resync_time() -> None:
     assert times == [1000, 1600, 2200]
 
 
-def test_the_handler_says_when_to_look_again_or_never() -> None:
+def test_the_handler_says_when_to_handle_a_key_again_or_never() -> None:
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
@@ -138,7 +138,7 @@ def test_a_key_that_always_fails_does_not_hold_up_the_others(caplog: pytest.LogC
     assert metrics.collectors.get_sample_value("slipway_queue_retries_total") == 1
 
 
-def test_a_handler_that_knows_when_to_retry_is_obeyed() -> None:
+def test_a_retry_time_from_the_handler_is_respected() -> None:
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
@@ -156,8 +156,8 @@ def test_a_handler_that_knows_when_to_retry_is_obeyed() -> None:
     assert times == [1000, 1030]
 
 
-def test_what_a_replica_may_not_write_is_kept_until_it_may(caplog: pytest.LogCaptureFixture) -> None:
-    """A leader that was held up for a while may lead again before anybody has told it that it doesn't."""
+def test_a_key_that_a_replica_may_not_write_is_kept_until_it_may(caplog: pytest.LogCaptureFixture) -> None:
+    """A leader that was delayed may lead again before it was notified that it no longer leads."""
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
@@ -177,13 +177,13 @@ def test_what_a_replica_may_not_write_is_kept_until_it_may(caplog: pytest.LogCap
     assert caplog.text == ""
 
 
-def test_a_standby_does_not_try_what_it_may_not_write() -> None:
+def test_a_standby_does_not_retry_keys_that_it_may_not_write() -> None:
     times: list[float] = []
 
     async def test() -> None:
         async def handle(_: str) -> float | None:
             times.append(now())
-            queue.pause()  # the election has told
+            queue.pause()  # as the election does when leadership is lost
             raise NotLeaderError("b leads")
 
         async with running(handle) as queue:
@@ -215,7 +215,7 @@ def test_a_paused_queue_collects_and_goes_on_when_it_is_resumed() -> None:
     assert worked == ["a", "b"]
 
 
-def test_at_the_end_what_is_in_flight_is_finished_and_nothing_is_begun() -> None:
+def test_at_the_end_keys_in_flight_are_finished_and_no_others_are_started() -> None:
     finished: list[str] = []
 
     async def handle(key: str) -> float | None:
@@ -235,7 +235,7 @@ def test_at_the_end_what_is_in_flight_is_finished_and_nothing_is_begun() -> None
     assert finished == ["a"]
 
 
-def test_what_does_not_end_in_time_is_cancelled() -> None:
+def test_a_handler_that_does_not_end_in_time_is_cancelled() -> None:
     async def handle(_: str) -> float | None:
         await asyncio.sleep(1000)
         return None
@@ -244,9 +244,9 @@ def test_what_does_not_end_in_time_is_cancelled() -> None:
         async with running(handle) as queue:
             queue.add("a")
             await asyncio.sleep(1)
-            began = now()
+            started = now()
             assert not await queue.finish(within=10)
-            return now() - began
+            return now() - started
 
     assert virtual_time.run(test()) == 10
 

@@ -1,4 +1,4 @@
-"""Who may have a connection, and who has to make room."""
+"""Which clients get a connection, and whose connections are closed to make room."""
 
 from __future__ import annotations
 
@@ -9,130 +9,130 @@ from slipway.process.addresses import client_of
 from slipway.process.connection_limits import ConnectionLimits, ConnectionState, Counted, Limit
 
 
-class Hall:
-    """One port, and all others."""
+class PortLimits:
+    """One port with its limits, and the ports next to it."""
 
     def __init__(self, *, port: int = 8, in_all: int = 100) -> None:
-        self.crowd = ConnectionLimits(in_all)
+        self.shared = ConnectionLimits(in_all)
         self.port = self.another_port(most=port)
         self.closed: list[str] = []
 
     def another_port(self, namespace: str = "chat", *, most: int = 1000) -> Sequence[Limit]:
-        return self.crowd.places(namespace, most)
+        return self.shared.places(namespace, most)
 
     def enter(self, address: str, *, port: Sequence[Limit] | None = None) -> Counted | None:
-        return self.crowd.enter(port or self.port, address, close=lambda: self.closed.append(address))
+        return self.shared.enter(port or self.port, address, close=lambda: self.closed.append(address))
 
     def fill(
         self, address: str, number: int, state: ConnectionState, *, port: Sequence[Limit] | None = None
     ) -> list[Counted]:
-        guests: list[Counted] = []
+        connections: list[Counted] = []
         for _ in range(number):
-            if guest := self.enter(address, port=port):
-                guest.turn(state)
-                guests.append(guest)
-        return guests
+            if connection := self.enter(address, port=port):
+                connection.turn(state)
+                connections.append(connection)
+        return connections
 
 
-def test_one_address_gets_three_quarters_if_it_is_alone() -> None:
-    assert len(Hall().fill("10.0.0.1", 8, ConnectionState.BUSY)) == 6
+def test_one_address_gets_three_quarters_of_a_port_if_it_is_alone() -> None:
+    assert len(PortLimits().fill("10.0.0.1", 8, ConnectionState.BUSY)) == 6
 
 
-def test_of_one_address_those_that_say_nothing_make_room_for_its_next() -> None:
-    hall = Hall()
-    first, *_ = hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
-    assert hall.enter("10.0.0.1")
-    assert hall.closed == ["10.0.0.1"]
+def test_a_silent_connection_makes_room_for_the_next_one_of_its_address() -> None:
+    limits = PortLimits()
+    first, *_ = limits.fill("10.0.0.1", 6, ConnectionState.SILENT)
+    assert limits.enter("10.0.0.1")
+    assert limits.closed == ["10.0.0.1"]
     assert first.places == ()
 
 
-def test_at_the_limit_the_address_with_most_that_say_nothing_makes_room() -> None:
-    hall = Hall()
-    hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
-    hall.fill("10.0.0.2", 1, ConnectionState.SILENT)
-    hall.fill("10.0.0.3", 1, ConnectionState.SILENT)
-    assert hall.enter("10.0.0.4")
-    assert hall.closed == ["10.0.0.1"]
+def test_at_the_limit_the_address_with_the_most_silent_connections_makes_room() -> None:
+    limits = PortLimits()
+    limits.fill("10.0.0.1", 6, ConnectionState.SILENT)
+    limits.fill("10.0.0.2", 1, ConnectionState.SILENT)
+    limits.fill("10.0.0.3", 1, ConnectionState.SILENT)
+    assert limits.enter("10.0.0.4")
+    assert limits.closed == ["10.0.0.1"]
 
 
-def test_who_is_served_makes_room_for_nobody() -> None:
-    hall = Hall(port=2)
-    hall.fill("10.0.0.1", 1, ConnectionState.BUSY)
-    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
-    assert hall.enter("10.0.0.3") is None
-    assert not hall.closed
+def test_a_busy_connection_makes_room_for_no_other() -> None:
+    limits = PortLimits(port=2)
+    limits.fill("10.0.0.1", 1, ConnectionState.BUSY)
+    limits.fill("10.0.0.2", 1, ConnectionState.BUSY)
+    assert limits.enter("10.0.0.3") is None
+    assert not limits.closed
 
 
-def test_who_has_several_that_are_idle_makes_room_for_another_but_not_for_more_of_its_own() -> None:
-    hall = Hall(port=4)
-    hall.fill("10.0.0.1", 3, ConnectionState.IDLE)
-    assert hall.enter("10.0.0.1") is None
-    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
-    assert hall.enter("10.0.0.3")
-    assert hall.closed == ["10.0.0.1"]
+def test_several_idle_connections_make_room_for_another_address_but_not_for_their_own() -> None:
+    limits = PortLimits(port=4)
+    limits.fill("10.0.0.1", 3, ConnectionState.IDLE)
+    assert limits.enter("10.0.0.1") is None
+    limits.fill("10.0.0.2", 1, ConnectionState.BUSY)
+    assert limits.enter("10.0.0.3")
+    assert limits.closed == ["10.0.0.1"]
 
 
-def test_all_ports_have_a_limit_together() -> None:
-    hall = Hall(in_all=2)
-    hall.fill("10.0.0.1", 2, ConnectionState.SILENT)
-    assert hall.enter("10.0.0.2", port=hall.another_port())
-    assert hall.crowd.all.taken <= 2
+def test_all_ports_share_a_limit() -> None:
+    limits = PortLimits(in_all=2)
+    limits.fill("10.0.0.1", 2, ConnectionState.SILENT)
+    assert limits.enter("10.0.0.2", port=limits.another_port())
+    assert limits.shared.all.taken <= 2
 
 
-def test_one_address_gets_half_of_all_if_it_is_alone() -> None:
-    hall = Hall()
-    ports = [hall.another_port(f"space {each}") for each in range(10)]
-    assert sum(len(hall.fill("10.0.0.1", 10, ConnectionState.BUSY, port=port)) for port in ports) == 50
+def test_one_address_gets_half_of_all_connections_if_it_is_alone() -> None:
+    limits = PortLimits()
+    ports = [limits.another_port(f"space {each}") for each in range(10)]
+    assert sum(len(limits.fill("10.0.0.1", 10, ConnectionState.BUSY, port=port)) for port in ports) == 50
 
 
 @pytest.mark.parametrize("state", ConnectionState)
 def test_one_port_leaves_connections_to_the_others_of_its_namespace(state: ConnectionState) -> None:
-    hall = Hall(port=100)
-    assert sum(len(hall.fill(f"10.0.1.{each}", 1, state)) for each in range(100)) >= 66
-    assert hall.port[0].taken == 66
-    assert hall.enter("10.0.0.2", port=hall.another_port())
+    limits = PortLimits(port=100)
+    assert sum(len(limits.fill(f"10.0.1.{each}", 1, state)) for each in range(100)) >= 66
+    assert limits.port[0].taken == 66
+    assert limits.enter("10.0.0.2", port=limits.another_port())
 
 
 @pytest.mark.parametrize("state", ConnectionState)
-def test_one_namespace_leaves_connections_to_another_however_many_ports_and_addresses_it_has(
+def test_one_namespace_leaves_connections_to_others_whatever_its_number_of_ports_and_addresses(
     state: ConnectionState,
 ) -> None:
-    hall = Hall()
-    ports = [hall.another_port("greedy") for _ in range(6)]
+    limits = PortLimits()
+    ports = [limits.another_port("greedy") for _ in range(6)]
     for each in range(200):
-        hall.fill(f"10.0.1.{each}", 1, state, port=ports[each % 6])
-    assert hall.crowd.all.taken == 75
-    assert len(hall.fill("10.0.0.2", 10, ConnectionState.BUSY)) == 6  # three quarters of what its port takes
-    assert hall.crowd.all.taken == 81
+        limits.fill(f"10.0.1.{each}", 1, state, port=ports[each % 6])
+    assert limits.shared.all.taken == 75
+    assert len(limits.fill("10.0.0.2", 10, ConnectionState.BUSY)) == 6  # three quarters of the limit of its port
+    assert limits.shared.all.taken == 81
 
 
-def test_who_is_served_is_not_kept_from_another_connection_by_silent_ones_of_others() -> None:
-    hall = Hall(port=100)
-    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
+def test_a_busy_client_gets_further_connections_despite_silent_ones_of_others() -> None:
+    limits = PortLimits(port=100)
+    limits.fill("10.0.0.2", 1, ConnectionState.BUSY)
     for each in range(200):
-        hall.fill(f"10.0.1.{each}", 1, ConnectionState.SILENT, port=hall.another_port(f"space {each}"))
-    assert hall.crowd.all.is_full()
-    assert len(hall.fill("10.0.0.2", 20, ConnectionState.BUSY)) == 20
+        limits.fill(f"10.0.1.{each}", 1, ConnectionState.SILENT, port=limits.another_port(f"space {each}"))
+    assert limits.shared.all.is_full()
+    assert len(limits.fill("10.0.0.2", 20, ConnectionState.BUSY)) == 20
 
 
-def test_no_namespace_is_remembered_that_has_no_port() -> None:
-    hall = Hall()
-    hall.another_port("gone")
-    assert list(hall.crowd._namespaces) == ["chat"]
+def test_namespaces_without_a_port_are_forgotten() -> None:
+    limits = PortLimits()
+    limits.another_port("gone")
+    assert list(limits.shared._namespaces) == ["chat"]
 
 
-def test_who_has_left_counts_no_more() -> None:
-    hall = Hall()
-    for guest in hall.fill("10.0.0.1", 6, ConnectionState.BUSY):
-        guest.leave()
-        guest.leave()
-        guest.turn(ConnectionState.IDLE)
-    assert [place.taken for place in hall.port] == [0, 0, 0]
-    assert hall.crowd.all.silent == 0
+def test_closed_connections_do_not_count() -> None:
+    limits = PortLimits()
+    for connection in limits.fill("10.0.0.1", 6, ConnectionState.BUSY):
+        connection.leave()
+        connection.leave()
+        connection.turn(ConnectionState.IDLE)
+    assert [place.taken for place in limits.port] == [0, 0, 0]
+    assert limits.shared.all.silent == 0
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "alike"),
+    ("one", "other", "same"),
     [
         ("10.0.0.1", "10.0.0.2", False),
         ("2001:db8::1", "2001:db8::2:3", True),
@@ -142,5 +142,5 @@ def test_who_has_left_counts_no_more() -> None:
         ("", "somewhere", False),
     ],
 )
-def test_an_ipv6_network_is_one_address(one: str, other: str, alike: bool) -> None:
-    assert (client_of(one) == client_of(other)) == alike
+def test_an_ipv6_network_is_one_address(one: str, other: str, same: bool) -> None:
+    assert (client_of(one) == client_of(other)) == same

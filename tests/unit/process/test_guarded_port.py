@@ -1,4 +1,4 @@
-"""How a connection through the entrance ends. Who may have one, is in tests/attacks/test_own_ports.py."""
+"""How a connection through the guarded port ends. tests/attacks/test_own_ports.py tests which clients get one."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from slipway.process.guarded_port import GuardedPort
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def everybody(_: str) -> bool:
+async def every_address(_: str) -> bool:
     return True
 
 
 @asynccontextmanager
 async def opened(behind: Callable[[Ends], Awaitable[None]]) -> AsyncIterator[Ends]:
-    """To what is behind an entrance, as one who is known there."""
-    way = GuardedPort(everybody)
+    """Opens a connection of a known client to the program behind a guarded port."""
+    guarded = GuardedPort(every_address)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await behind((reader, writer))
         writer.close()
 
-    server = await asyncio.start_unix_server(answer, f"\0{way.behind}")
-    reader, writer = await asyncio.open_connection("127.0.0.1", await way.open("127.0.0.1", 0))
+    server = await asyncio.start_unix_server(answer, f"\0{guarded.behind}")
+    reader, writer = await asyncio.open_connection("127.0.0.1", await guarded.open("127.0.0.1", 0))
     try:
         writer.write(b"?")
         yield reader, writer
     finally:
         writer.transport.abort()
-        await way.close()
+        await guarded.close()
         server.close()
 
 
-async def test_what_is_behind_is_told_that_one_who_is_known_has_said_all() -> None:
-    async def hear_all_first(ends: Ends) -> None:
+async def test_the_end_of_a_known_client_s_input_is_passed_on_to_the_program() -> None:
+    async def read_all_first(ends: Ends) -> None:
         ends[1].write(await ends[0].read())
 
-    async with opened(hear_all_first) as (reader, writer), asyncio.timeout(5):
+    async with opened(read_all_first) as (reader, writer), asyncio.timeout(5):
         writer.write_eof()
         assert await reader.read() == b"?"
 
 
-class Deaf(asyncio.StreamWriter):
-    """To somebody who takes nothing, so that it never has closed."""
+class UnreadWriter(asyncio.StreamWriter):
+    """Writes to a client that reads nothing, so that the connection never closes."""
 
     def __init__(self) -> None:
         pass
@@ -69,30 +69,32 @@ class Deaf(asyncio.StreamWriter):
         pass
 
 
-async def test_one_that_takes_nothing_of_the_last_words_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_the_end_of_a_response_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(guarded_port, "PATIENCE", 0.1)
-    visitor, behind = asyncio.StreamReader(), asyncio.StreamReader()
+    client, behind = asyncio.StreamReader(), asyncio.StreamReader()
     behind.feed_data(b"!")
     behind.feed_eof()
-    conversing = asyncio.create_task(guarded_port._converse(b"?", (visitor, Deaf()), (behind, Deaf()), None))
-    await asyncio.wait([conversing], timeout=5)
-    assert conversing.done()
-    assert isinstance(conversing.exception(), TimeoutError)
+    relay = asyncio.create_task(guarded_port._converse(b"?", (client, UnreadWriter()), (behind, UnreadWriter()), None))
+    await asyncio.wait([relay], timeout=5)
+    assert relay.done()
+    assert isinstance(relay.exception(), TimeoutError)
 
 
-async def test_one_that_is_gone_with_its_node_is_asked_after() -> None:
-    async def say_little(ends: Ends) -> None:
+async def test_a_connection_has_a_keepalive_timer_in_case_its_node_is_gone() -> None:
+    async def respond_early(ends: Ends) -> None:
         ends[1].write(b"!")
         await ends[0].read()
 
-    async with opened(say_little) as (reader, writer), asyncio.timeout(5):
+    async with opened(respond_early) as (reader, writer), asyncio.timeout(5):
         await reader.read(1)
         ours, theirs = writer.get_extra_info("sockname")[1], writer.get_extra_info("peername")[1]
         assert has_timer(local=theirs, remote=ours)
 
 
 def has_timer(*, local: int, remote: int) -> bool:
-    """Of TCP's keepalive: what the kernel says of that socket."""
+    """Returns whether the kernel has a TCP keepalive timer for the socket."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, here, there, _, _, timer, *_ = line.split()
         if int(here.split(":")[1], 16) == local and int(there.split(":")[1], 16) == remote:

@@ -1,4 +1,4 @@
-"""Who keeps a connection, of those who belong there."""
+"""Which connections of known clients are kept when there are too many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEDA = "10.0.0.1"
 
 
 class Port:
-    """Notes who had to make room."""
+    """A port that records which connections it closed."""
 
     def __init__(self) -> None:
         self.regulars = KnownConnections(MOST)
@@ -26,13 +26,13 @@ class Port:
             self.open(str(each), *namespaces)
 
 
-def test_as_long_as_there_is_room_all_stay() -> None:
+def test_while_there_is_room_all_connections_stay() -> None:
     port = Port()
     port.open_many(MOST, "evil")
     assert port.gone == []
 
 
-def test_where_there_is_none_the_oldest_goes_of_whoever_has_most() -> None:
+def test_without_room_the_oldest_connection_of_the_namespace_with_most_is_closed() -> None:
     port = Port()
     port.open("before", "chat")
     port.open_many(MOST + 1, "evil")
@@ -40,7 +40,7 @@ def test_where_there_is_none_the_oldest_goes_of_whoever_has_most() -> None:
     assert port.gone == ["0", "1", "2"]
 
 
-def test_what_was_asked_for_nothing_that_is_served_is_one_of_its_address() -> None:
+def test_a_connection_that_has_asked_for_no_namespace_counts_for_its_address() -> None:
     port = Port()
     port.open("replica", address="10.0.0.2")
     port.open("served", "chat")
@@ -48,7 +48,7 @@ def test_what_was_asked_for_nothing_that_is_served_is_one_of_its_address() -> No
     assert port.gone == [str(each) for each in range(MOST + 2)]
 
 
-def test_one_that_has_just_come_is_not_the_first_to_go() -> None:
+def test_a_new_connection_is_not_the_first_to_be_closed() -> None:
     port = Port()
     port.open_many(MOST, "evil")
     port.open("anew")
@@ -56,14 +56,14 @@ def test_one_that_has_just_come_is_not_the_first_to_go() -> None:
     assert port.gone == ["0", "1", "2", "3"]
 
 
-def test_what_several_share_stays_for_the_one_who_has_no_other() -> None:
+def test_a_shared_connection_stays_for_the_namespace_that_has_no_other() -> None:
     port = Port()
     port.open("shared", "evil", "chat", "evil")
     port.open_many(3 * MOST, "evil")
     assert "shared" not in port.gone
 
 
-def test_who_has_left_counts_no_more_and_has_left_once() -> None:
+def test_closed_connections_no_longer_count_and_can_be_closed_twice() -> None:
     port = Port()
     for left in [port.open(str(each), "evil") for each in range(MOST)]:
         port.regulars.leave(left)

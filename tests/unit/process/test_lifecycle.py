@@ -1,4 +1,4 @@
-"""How a program starts and ends: its exit code says how it went, and its parts end in order."""
+"""How a program starts and ends: its exit codes, and the order in which its parts end."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
 
-async def until_asked(asked: asyncio.Event) -> None:
+async def until_stopped(stop: asyncio.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
-        await asked.wait()
+        await stop.wait()
 
 
-async def without_a_way(_: asyncio.Event) -> None:
+async def without_an_api_server(_: asyncio.Event) -> None:
     raise CannotStartError("No way to an API server (no kubeconfig): run in a pod, or name a --kubeconfig")
 
 
-async def says_no(_: asyncio.Event) -> int:
+async def returns_1(_: asyncio.Event) -> int:
     return 1
 
 
-def test_asked_to_end_it_ends_well() -> None:
-    assert run(until_asked, log_level="info", log_format="json") == 0
+def test_a_program_that_is_asked_to_end_exits_with_0() -> None:
+    assert run(until_stopped, log_level="info", log_format="json") == 0
 
 
-def test_without_a_way_to_an_api_server_it_was_started_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(without_a_way, log_level="info", log_format="json") == 2
+def test_without_access_to_an_api_server_the_exit_code_means_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(without_an_api_server, log_level="info", log_format="json") == 2
     assert "run in a pod, or name a --kubeconfig" in capsys.readouterr().err
 
 
 def test_a_program_may_have_an_exit_code_of_its_own() -> None:
-    assert run(says_no, log_level="info", log_format="json") == 1
+    assert run(returns_1, log_level="info", log_format="json") == 1
 
 
 # --- its parts -------------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Program:
-    """Notes in which order its parts end."""
+    """Records the order in which its parts end."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []
@@ -85,7 +85,7 @@ async def test_a_stage_ends_when_all_stages_above_it_have(program: Program) -> N
     assert program.ended == ["garbage", "requests", "watches"]
 
 
-async def test_a_part_that_ends_alone_is_not_waited_for_by_those_below_it(program: Program) -> None:
+async def test_stages_below_do_not_wait_for_a_part_that_ends_alone(program: Program) -> None:
     program.asked_to_end.set()
     slow = program.part("watches", takes=0.1, ends_alone=True)
     await program.serve([[program.part("election")], [slow, program.part("queue")]])
@@ -98,7 +98,7 @@ async def test_a_failure_of_a_part_is_raised_after_an_orderly_end(program: Progr
     assert program.ended == ["watches"]
 
 
-async def test_a_failure_while_it_ends_is_logged_and_keeps_no_part_from_ending(
+async def test_a_failure_during_the_end_is_logged_and_the_other_parts_still_end(
     program: Program, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail_at_the_end() -> None:

@@ -1,4 +1,4 @@
-"""What probes and Prometheus are answered."""
+"""The responses to probes and to Prometheus."""
 
 import asyncio
 
@@ -25,19 +25,19 @@ async def answer(path: str, *, complaint: str | None = None, metrics: MetricsReg
         return response.status, await response.text()
 
 
-async def test_all_is_well_while_no_check_complains() -> None:
+async def test_a_probe_succeeds_while_no_check_complains() -> None:
     assert await answer("/livez") == (200, "watches: ok\n")
 
 
-async def test_a_check_that_complains_is_an_error_that_says_why() -> None:
+async def test_a_probe_fails_with_the_complaint_of_a_check() -> None:
     assert await answer("/livez", complaint="Pod was missed") == (503, "watches: Pod was missed\n")
 
 
-async def test_a_complaint_about_life_says_nothing_about_readiness() -> None:
+async def test_a_failed_check_of_liveness_does_not_affect_readiness() -> None:
     assert await answer("/readyz", complaint="Pod was missed") == (200, "ok\n")
 
 
-async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
+async def test_metrics_have_labels_that_appear_and_disappear() -> None:
     metrics = MetricsRegistry("slipway")
     objects: dict[tuple[str, ...], float] = {("Serving", ""): 2.0}
     metrics.read_gauge("llmdeployments", "by state", LABELS, lambda: objects)
@@ -49,10 +49,10 @@ async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
     assert "Serving" not in (await answer("/metrics", metrics=metrics))[1]
 
 
-MANY = 50 * LINES_PER_STEP  # objects: each has a line
+MANY = 50 * LINES_PER_STEP  # each object has a line
 
 
-def many() -> MetricsRegistry:
+def many_metrics() -> MetricsRegistry:
     metrics = MetricsRegistry("slipway")
     metrics.read_gauge(
         "llmdeployments", "by state", LABELS, lambda: {("Serving", str(each)): 1.0 for each in range(MANY)}
@@ -60,46 +60,46 @@ def many() -> MetricsRegistry:
     return metrics
 
 
-def test_metrics_are_written_in_steps_and_are_what_the_client_writes_at_once() -> None:
-    metrics = many()
+def test_metrics_written_in_steps_equal_those_that_prometheus_client_writes() -> None:
+    metrics = many_metrics()
     metrics.counter("api_calls", "each try", "verb").labels("get").inc()
     pieces = list(metrics.page_in_steps())
     assert max(piece.count(b"slipway_llmdeployments{") for piece in pieces) == LINES_PER_STEP
     assert b"".join(pieces) == generate_latest(metrics.collectors)
 
 
-async def test_others_have_their_turns_while_metrics_are_written() -> None:
-    telling, turns = MetricsPage(many()), 0
-    asking = asyncio.create_task(told(telling))
-    while not asking.done():
+async def test_other_tasks_run_while_metrics_are_written() -> None:
+    page, turns = MetricsPage(many_metrics()), 0
+    scraping = asyncio.create_task(scrape(page))
+    while not scraping.done():
         await asyncio.sleep(0)
         turns += 1
     assert turns >= MANY // LINES_PER_STEP
-    await telling.close()
+    await page.close()
 
 
-async def test_who_asks_for_metrics_within_a_moment_gets_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scrapes_within_a_moment_get_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     metrics = MetricsRegistry()
     metrics.read_gauge("llmdeployments", "", LABELS, lambda: read.append(1) or {})  # type: ignore[func-returns-value]
-    telling = MetricsPage(metrics)
-    await asyncio.gather(*(told(telling) for _ in range(20)))
-    await told(telling)
+    page = MetricsPage(metrics)
+    await asyncio.gather(*(scrape(page) for _ in range(20)))
+    await scrape(page)
     assert len(read) == 1
     monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 0.0)
-    await told(telling)
+    await scrape(page)
     assert len(read) == 2
 
 
-async def test_one_who_asks_and_goes_takes_the_text_from_nobody() -> None:
-    telling = MetricsPage(many())
-    gone, stays = asyncio.create_task(told(telling)), asyncio.create_task(told(telling))
+async def test_a_cancelled_scrape_does_not_affect_another() -> None:
+    page = MetricsPage(many_metrics())
+    gone, stays = asyncio.create_task(scrape(page)), asyncio.create_task(scrape(page))
     await asyncio.sleep(0)
     gone.cancel()
     assert b"slipway_llmdeployments{" in await stays
 
 
-async def told(telling: MetricsPage) -> bytes:
-    response = await telling.answer(make_mocked_request("GET", "/metrics"))
+async def scrape(page: MetricsPage) -> bytes:
+    response = await page.answer(make_mocked_request("GET", "/metrics"))
     assert isinstance(response.body, bytes)
     return response.body

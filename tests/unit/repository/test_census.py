@@ -1,4 +1,4 @@
-"""The census counts what it says, on small sources made here and on the repository as it is."""
+"""The census counts correctly, in small sources of the tests and in the repository."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_file_is_counted_with_its_package(path: str, package: str, is_product:
     assert (source("", Path(path)).package, source("", Path(path)).is_product) == (package, is_product)
 
 
-def test_a_function_is_as_long_as_it_is_written_with_its_decorators() -> None:
+def test_the_length_of_a_function_includes_its_decorators() -> None:
     found = list(
         census.functions(source("@cache\ndef one(\n    x,\n):\n    return x\n\nclass A:\n    async def b(self): ...\n"))
     )
@@ -49,7 +49,7 @@ MODULES = ("p", "p.a", "p.b", "p.b.deep", "p.c", "p.d", "q.x")
     ],
     ids=["none", "a chain", "into a folder", "a circle", "out of the package"],
 )
-def test_floors_are_those_of_the_longest_chain(
+def test_the_floor_of_a_package_is_its_longest_chain_of_imports(
     pairs: tuple[tuple[str, str], ...], edges: int, floors: int, circles: int
 ) -> None:
     assert census.floors("p", frozenset(pairs), MODULES) == census.Floors(4, edges, floors, circles)

@@ -1,4 +1,4 @@
-"""The English lint: what it reads of a file, what it reports, and what it lets be."""
+"""The English lint: what it reads in a file, what it reports, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_names_in_python_are_not_read(code: str) -> None:
     assert found("a.py", code + "\n") == []
 
 
-def test_a_phrase_goes_on_in_the_next_line() -> None:
+def test_a_phrase_may_continue_in_the_next_line() -> None:
     code = '''\
         # This is an
         # erst, and
@@ -101,12 +101,12 @@ def test_other_files_are_read_with_all_that_is_in_them() -> None:
 
 
 @pytest.mark.parametrize("before", ["  # english: a field of vLLM", "\n# english: a field of vLLM\n"])
-def test_a_line_with_a_reason_is_let_be(before: str) -> None:
+def test_a_line_with_a_reason_is_not_reported(before: str) -> None:
     own, _, above = before.partition("\n")
     assert found("a.py", f"{above}x = 'start yore'{own}\n") == []
 
 
-def test_an_escape_without_a_reason_is_none() -> None:
+def test_an_escape_needs_a_reason() -> None:
     assert len(found("a.py", "x = 'start yore'  # english:\n")) == 1
 
 

@@ -14,7 +14,7 @@ from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
 from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Object, ObjectKey
-from slipway.objects.metadata import is_being_deleted, uid_of
+from slipway.objects.metadata import controller_of, is_being_deleted, uid_of
 from slipway.operator.reconciling.memory import Applied, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.ownership import is_foreign, is_kserves, is_predecessors
@@ -145,10 +145,13 @@ class _Run:
             await self._apply_if_due(child, live)
 
     async def _check_that_it_lives(self) -> None:
-        """The children's watches may report a deletion before the LLMDeployment's own does; garbage collection would
-        delete a child that is made now."""
+        """The children's watches may report a deletion before the LLMDeployment's own does.
+
+        Garbage collection would delete a child that is created now, or that gets its owner back: children lose it when
+        the LLMDeployment is deleted without them (`--cascade=orphan`).
+        """
         found = await self.client.find(LLM_DEPLOYMENT, self.key.name, self.key.namespace)
-        if found is None or uid_of(found) != self.memory.uid:
+        if found is None or uid_of(found) != self.memory.uid or is_being_deleted(found):
             raise RetryLaterError(
                 "The LLMDeployment was deleted, and no watch has reported it yet", after=DELETE_IS_REPORTED_WITHIN
             )
@@ -168,6 +171,8 @@ class _Run:
                 self.outcome.look_again_in(pause)
                 self.outcome.rivals += await self._rivals(child)
                 return
+            if controller_of(live) is None:
+                await self._check_that_it_lives()
             (await self._apply(child, live, "repaired")).note_repair(self.clock())
 
     async def _apply(self, child: Child, live: Object | None, what: str) -> Applied:

@@ -1,4 +1,4 @@
-"""Reading HTTP/1.1: what is acceptable, and that it is read alike in whatever pieces it comes."""
+"""Parsing HTTP/1.1: what is accepted, and that the result is the same in whatever pieces it arrives."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ REQUESTS = (
     b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
     b"\r\n" * 200,
 )
-ANSWERS = (
+RESPONSES = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 5\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n",
@@ -49,7 +49,7 @@ ANSWERS = (
 
 
 def joined(events: list[HttpEvent]) -> list[HttpEvent]:
-    """With neighbouring pieces of a body put together."""
+    """With adjacent pieces of a body joined."""
     whole: list[HttpEvent] = []
     for event in events:
         if isinstance(event, bytes) and whole and isinstance(whole[-1], bytes):
@@ -59,24 +59,26 @@ def joined(events: list[HttpEvent]) -> list[HttpEvent]:
     return whole
 
 
-def told(events: list[HttpEvent]) -> list[object]:
+def comparable(events: list[HttpEvent]) -> list[object]:
     return [event.status if isinstance(event, MalformedMessageError) else event for event in joined(events)]
 
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = sorted({cut % (len(data) + 1) for cut in cuts})
-    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if data[start:end]]
+    positions = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [
+        data[start:end] for start, end in zip([0, *positions], [*positions, len(data)], strict=True) if data[start:end]
+    ]
 
 
 def read_requests(pieces: list[bytes]) -> list[object]:
     parser = RequestParser()
-    return told([event for piece in pieces for event in parser.feed(piece)])
+    return comparable([event for piece in pieces for event in parser.feed(piece)])
 
 
-def read_answer(pieces: list[bytes]) -> list[object]:
+def read_response(pieces: list[bytes]) -> list[object]:
     parser = ResponseParser()
     parser.expect(b"POST")
-    return told([event for piece in pieces for event in parser.feed(piece)])
+    return comparable([event for piece in pieces for event in parser.feed(piece)])
 
 
 def head_of(size: int) -> bytes:
@@ -89,18 +91,18 @@ CHUNKS = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[bytes, list[object]]:
-    """A valid request and what is to be read of it."""
+    """A valid request, and what a parser has to read from it."""
     body = draw(CHUNKS)
     begin = b"\r\n" * draw(st.integers(0, 2)) + b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * draw(st.integers(0, 3000))
     whole = b"".join(body)
     pieces: list[object] = [whole] if whole else []
     if draw(st.booleans()):
         return begin + b"\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole, [len(whole), *pieces, MessageEnd([])]
-    said = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(st.sampled_from([b"", b";x=y"])), each) for each in body)
+    encoded = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(st.sampled_from([b"", b";x=y"])), each) for each in body)
     trailer = draw(st.booleans())
-    said += b"0\r\n" + (b"X-Sum: 5\r\n" if trailer else b"") + b"\r\n"
+    encoded += b"0\r\n" + (b"X-Sum: 5\r\n" if trailer else b"") + b"\r\n"
     return (
-        begin + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + said,
+        begin + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + encoded,
         [None, *pieces, MessageEnd([(b"x-sum", b"5")] if trailer else [])],
     )
 
@@ -109,33 +111,37 @@ CUTS = st.lists(st.integers(0, 100_000), max_size=12)
 
 
 @given(st.sampled_from(REQUESTS), CUTS)
-def test_requests_are_read_alike_in_whatever_pieces_they_come(data: bytes, cuts: list[int]) -> None:
+def test_requests_are_read_the_same_in_whatever_pieces_they_arrive(data: bytes, cuts: list[int]) -> None:
     assert read_requests(in_pieces(data, cuts)) == read_requests([data])
 
 
-@given(st.sampled_from(ANSWERS), CUTS)
-def test_answers_are_read_alike_in_whatever_pieces_they_come(data: bytes, cuts: list[int]) -> None:
-    assert read_answer(in_pieces(data, cuts)) == read_answer([data])
+@given(st.sampled_from(RESPONSES), CUTS)
+def test_responses_are_read_the_same_in_whatever_pieces_they_arrive(data: bytes, cuts: list[int]) -> None:
+    assert read_response(in_pieces(data, cuts)) == read_response([data])
 
 
 @given(st.binary(max_size=300), CUTS)
-def test_nonsense_is_refused_and_never_more_than_that(data: bytes, cuts: list[int]) -> None:
+def test_malformed_input_is_refused_and_raises_no_other_error(data: bytes, cuts: list[int]) -> None:
     events = read_requests(in_pieces(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + data, cuts))
     assert isinstance(events[0], RequestHead)
     assert events[1:3] == [b"abc", MessageEnd([])]
 
 
 @given(st.lists(requests(), min_size=1, max_size=6), CUTS)
-def test_a_stream_of_requests_is_read_as_it_was_meant(said: list[tuple[bytes, list[object]]], cuts: list[int]) -> None:
-    events = read_requests(in_pieces(b"".join(raw for raw, _ in said), cuts))
+def test_a_stream_of_requests_is_read_as_it_was_written(
+    messages: list[tuple[bytes, list[object]]], cuts: list[int]
+) -> None:
+    events = read_requests(in_pieces(b"".join(raw for raw, _ in messages), cuts))
     seen = [event.length if isinstance(event, RequestHead) else event for event in events]
-    assert seen == [event for _, meant in said for event in meant]
+    assert seen == [event for _, expected in messages for event in expected]
 
 
 @given(st.lists(requests(), min_size=2, max_size=4), CUTS)
-def test_nothing_is_parsed_beyond_the_end_of_a_message(said: list[tuple[bytes, list[object]]], cuts: list[int]) -> None:
+def test_nothing_is_parsed_beyond_the_end_of_a_message(
+    messages: list[tuple[bytes, list[object]]], cuts: list[int]
+) -> None:
     parser = RequestParser()
-    for piece in in_pieces(b"".join(raw for raw, _ in said), cuts):
+    for piece in in_pieces(b"".join(raw for raw, _ in messages), cuts):
         parser.take(piece)
         while parser.unparsed:
             events = parser.events()
@@ -144,20 +150,20 @@ def test_nothing_is_parsed_beyond_the_end_of_a_message(said: list[tuple[bytes, l
 
 @pytest.mark.parametrize("step", [1, 1000, 10 * LONGEST_HEAD])
 @pytest.mark.parametrize(("size", "is_taken"), [(LONGEST_HEAD, True), (LONGEST_HEAD + 1, False)])
-def test_a_head_is_as_long_as_it_is_however_it_comes(step: int, size: int, is_taken: bool) -> None:
+def test_the_length_of_a_head_does_not_depend_on_its_pieces(step: int, size: int, is_taken: bool) -> None:
     before = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000
     data = before + head_of(size)
     events = read_requests([data[at : at + step] for at in range(0, len(data), step)])
     assert isinstance(events[3], RequestHead) == is_taken
 
 
-def test_little_is_parsed_at_once() -> None:
+def test_little_is_parsed_in_one_step() -> None:
     parser = RequestParser()
     parser.take(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10_000)
     assert sum(len(event) for event in parser.events() if isinstance(event, bytes)) <= MOST_SEGMENTS
 
 
-def test_a_body_comes_as_it_was_sent() -> None:
+def test_a_body_arrives_as_it_was_sent() -> None:
     head, body, end, second, *_ = read_requests([REQUESTS[0]])
     assert isinstance(head, RequestHead)
     assert isinstance(second, RequestHead)
@@ -171,11 +177,11 @@ def test_a_body_comes_as_it_was_sent() -> None:
     assert (head.keep_alive, second.keep_alive) == (True, False)
 
 
-def test_trailers_come_with_the_end() -> None:
+def test_trailers_arrive_with_the_end() -> None:
     assert read_requests([REQUESTS[1]])[2] == MessageEnd([(b"x-sum", b"5")])
 
 
-def test_an_answer_until_the_end_of_the_connection_ends_with_it() -> None:
+def test_a_response_without_a_length_ends_with_the_connection() -> None:
     parser = ResponseParser()
     parser.expect(b"GET")
     head, body = parser.feed(b"HTTP/1.1 200 OK\r\n\r\nabc")
@@ -183,7 +189,7 @@ def test_an_answer_until_the_end_of_the_connection_ends_with_it() -> None:
     assert (head.keep_alive, body, parser.eof()) == (False, b"abc", [MessageEnd([])])
 
 
-def test_an_answer_of_known_length_does_not_end_with_the_connection() -> None:
+def test_a_response_of_known_length_does_not_end_with_the_connection() -> None:
     parser = ResponseParser()
     parser.expect(b"GET")
     parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -201,7 +207,7 @@ HEADERS: Headers = [
 ]
 
 
-def test_only_what_is_meant_for_the_other_end_goes_on() -> None:
+def test_only_end_to_end_headers_are_forwarded() -> None:
     assert end_to_end(HEADERS) == [(b"host", b"a"), (b"x-yours", b"2")]
 
 

@@ -1,4 +1,4 @@
-"""What is known of a peer follows from one table."""
+"""The state of a peer, from one table of transitions."""
 
 import pytest
 from slipway.activator.http1.peer_state import GONE, SENDS_NO_MORE, PeerEvent, PeerState, next_state
@@ -16,7 +16,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize(("events", "expected"), HISTORIES.values(), ids=HISTORIES.keys())
-def test_a_peer(events: list[PeerEvent], expected: PeerState) -> None:
+def test_state_of_a_peer(events: list[PeerEvent], expected: PeerState) -> None:
     state = PeerState.READING
     for event in events:
         state = next_state(state, event)
@@ -24,6 +24,6 @@ def test_a_peer(events: list[PeerEvent], expected: PeerState) -> None:
 
 
 @pytest.mark.parametrize("state", GONE)
-def test_one_that_is_gone_stays_gone_and_sends_no_more(state: PeerState) -> None:
+def test_a_lost_peer_stays_lost_and_sends_no_more(state: PeerState) -> None:
     assert state in SENDS_NO_MORE
     assert {next_state(state, event) for event in PeerEvent} == {state}

@@ -1,4 +1,4 @@
-"""Whose questions are answered on the port of KEDA and of the other replicas."""
+"""Which callers get a response on the port for KEDA and for the other replicas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pod(namespace: str, name: str) -> Object:
 
 @dataclass
 class Cluster:
-    """What the API server says, and whether it does."""
+    """The API server's view of pods, and whether it responds."""
 
     pods: dict[str, tuple[Object, ...]] = field(
         default_factory=lambda: {
@@ -60,10 +60,10 @@ class Cluster:
         )
 
 
-# --- who is who ------------------------------------------------------------------------------------------------------
+# --- identification --------------------------------------------------------------------------------------------------
 
 
-async def test_keda_is_whoever_runs_in_its_namespace_whatever_others_call_themselves() -> None:
+async def test_keda_is_any_pod_in_its_namespace_whatever_others_call_themselves() -> None:
     callers = Cluster().callers
     assert await callers.is_keda(KEDA) is True
     assert await callers.is_keda(STRANGER) is False
@@ -72,7 +72,7 @@ async def test_keda_is_whoever_runs_in_its_namespace_whatever_others_call_themse
     assert await callers.is_keda("") is False
 
 
-async def test_keda_stays_keda_while_the_api_server_is_away_and_nobody_becomes_it() -> None:
+async def test_keda_stays_identified_while_the_api_server_is_away_and_no_other_caller_passes_as_keda() -> None:
     cluster = Cluster()
     callers = cluster.callers
     await callers.is_keda(KEDA)
@@ -91,7 +91,7 @@ async def test_an_address_that_another_pod_has_now_is_not_kedas() -> None:
     assert await callers.is_keda(KEDA) is None
 
 
-async def test_an_address_that_a_pod_has_now_that_is_too_large_to_be_read_is_nobodys() -> None:
+async def test_an_address_whose_pod_is_too_large_to_be_read_identifies_no_caller() -> None:
     cluster = Cluster()
     callers = cluster.callers
     assert await callers.is_keda(KEDA) is True
@@ -101,7 +101,7 @@ async def test_an_address_that_a_pod_has_now_that_is_too_large_to_be_read_is_nob
     assert await callers.is_replica(US) is False
 
 
-async def test_kedas_many_questions_are_not_as_many_to_the_api_server() -> None:
+async def test_many_calls_of_keda_cause_few_requests_to_the_api_server() -> None:
     cluster = Cluster()
     callers = cluster.callers
     for _ in range(100):
@@ -109,51 +109,51 @@ async def test_kedas_many_questions_are_not_as_many_to_the_api_server() -> None:
     assert cluster.questions == 1
 
 
-async def test_a_replica_is_the_pod_that_the_own_service_names_at_that_address() -> None:
+async def test_a_replica_is_the_pod_that_our_own_service_lists_at_that_address() -> None:
     cluster = Cluster()
     callers = cluster.callers
     assert await callers.is_replica(US) is True
     assert await callers.is_replica(STRANGER) is False
     assert await callers.is_replica(KEDA) is False
     for other in (cluster.pods[STRANGER], (pod("slipway-system", "activator-2"),), (pod("evil", "activator-1"),), ()):
-        cluster.pods[US] = other  # the slice follows late
+        cluster.pods[US] = other  # the slice is updated late
         assert await callers.is_replica(US) is False
 
 
-async def test_while_the_api_server_is_away_the_slices_are_believed() -> None:
+async def test_while_the_api_server_is_away_the_slices_are_trusted() -> None:
     cluster = Cluster(answers=False)
     assert await cluster.callers.is_replica(US) is True
     assert await cluster.callers.is_replica(STRANGER) is False
 
 
-# --- what they are answered ------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def asked(keda: bool | None = False, replica: bool | None = False) -> AsyncIterator[grpc.aio.Channel]:
-    """Who asks is taken for that."""
+async def server_with(keda: bool | None = False, replica: bool | None = False) -> AsyncIterator[grpc.aio.Channel]:
+    """The caller is taken to be this one."""
     demand = Demand()
     demand.report(ModelKey("chat", "llama"), ModelDemand(active=False, waiting=0, target_per_replica=8))
-    judges = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
-    telling = DemandPublisher(demand, "one_1")
+    address_checks = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
+    publisher = DemandPublisher(demand, "one_1")
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges) as port,
+        scaler.serve(demand, "127.0.0.1", 0, add_services=publisher.add_to, checks=address_checks) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel
-        telling.end_streams()
+        publisher.end_streams()
 
 
 def always(answer: bool | None) -> AddressCheck:
-    async def judge(address: str) -> bool | None:
+    async def check(address: str) -> bool | None:
         assert address == "127.0.0.1"
         return answer
 
-    return judge
+    return check
 
 
 async def outcome(channel: grpc.aio.Channel, method: str) -> object:
-    """The answer of a method, or the error's code."""
+    """The response of a method, or the error's code."""
     try:
         return await answer(channel, method)
     except grpc.aio.AioRpcError as error:
@@ -183,39 +183,39 @@ OF_KEDA = {
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_stranger_is_told_nothing_and_never_that_nothing_is_wanted() -> None:
-    async with asked() as channel:
+async def test_a_stranger_gets_an_error_and_never_that_nothing_is_wanted() -> None:
+    async with server_with() as channel:
         assert [await outcome(channel, method) for method in (*OF_KEDA, "Follow")] == [DENIED] * 6
 
 
-async def test_whom_nobody_can_tell_is_to_ask_again() -> None:
-    async with asked(None, None) as channel:
+async def test_a_caller_that_cannot_be_identified_has_to_retry() -> None:
+    async with server_with(None, None) as channel:
         assert [await outcome(channel, method) for method in (*OF_KEDA, "Follow")] == [UNAVAILABLE] * 6
 
 
-async def test_keda_is_answered_and_does_not_hear_what_the_replicas_say() -> None:
-    async with asked(keda=True) as channel:
+async def test_keda_gets_a_response_but_not_the_counts_of_the_replicas() -> None:
+    async with server_with(keda=True) as channel:
         assert {method: await outcome(channel, method) for method in OF_KEDA} == OF_KEDA
         assert await outcome(channel, "Follow") == DENIED
 
 
-async def test_a_replica_is_answered_as_one() -> None:
-    async with asked(replica=True) as channel:
+async def test_a_replica_gets_the_response_for_replicas() -> None:
+    async with server_with(replica=True) as channel:
         assert await outcome(channel, "Follow") == peers_pb2.Counts
         assert await outcome(channel, "IsActive") == DENIED
 
 
-async def test_what_is_not_known_here_is_nobodys_to_ask() -> None:
-    async with asked(True, True) as channel:
-        ask: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+async def test_an_unknown_deployment_is_refused_to_every_caller() -> None:
+    async with server_with(True, True) as channel:
+        method: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await ask(b"")
+            await method(b"")
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_strangers_that_ask_for_many_streams_leave_nothing_open() -> None:
-    async with asked() as channel:
+async def test_strangers_that_open_many_streams_leave_nothing_open() -> None:
+    async with server_with() as channel:
         keda = rpc.ExternalScalerStub(channel)
         streams = [keda.StreamIsActive(pb.ScaledObjectRef(namespace="x", name=str(number))) for number in range(200)]
         codes = await asyncio.gather(*(stream.code() for stream in streams))
-        assert set(codes) <= {DENIED, UNAVAILABLE}  # the last ones are cut off unheard
+        assert set(codes) <= {DENIED, UNAVAILABLE}  # the last ones are cut off without a response

@@ -1,4 +1,4 @@
-"""The demand of all replicas of the activator: counted together, exchanged, and forgotten with who counted."""
+"""The demand of all replicas of the activator: summed, exchanged, and forgotten when a replica is gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway.activator.keda.fleet_demand import EXPIRES_AFTER, MOST_COUNTED, MOS
 from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
 from slipway.api.model_key import ModelKey
-from support.everybody import EVERYBODY
+from support.fakes.callers import ALLOW_EVERY_CALLER
 from support.ports import free_port
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
@@ -32,91 +32,93 @@ def own() -> Demand:
 
 
 @pytest.fixture
-def everyone(own: Demand) -> FleetDemand:
+def fleet(own: Demand) -> FleetDemand:
     return FleetDemand(own)
 
 
-def test_alone_what_is_wanted_here_is_all(everyone: FleetDemand, own: Demand) -> None:
-    assert everyone.all.of(LLAMA) == IDLE
+def test_a_single_replica_reports_its_own_demand(fleet: FleetDemand, own: Demand) -> None:
+    assert fleet.all.of(LLAMA) == IDLE
     own.report(LLAMA, IDLE._replace(active=True, waiting=2))
-    assert everyone.all.of(LLAMA).waiting == 2
+    assert fleet.all.of(LLAMA).waiting == 2
 
 
-def test_what_waits_elsewhere_is_added(everyone: FleetDemand, own: Demand) -> None:
+def test_requests_that_wait_at_other_replicas_are_added(fleet: FleetDemand, own: Demand) -> None:
     own.report(LLAMA, IDLE._replace(active=True, waiting=2, running=1.0))
-    everyone.record("a", [BUSY], now=0)
-    everyone.record("b", [BUSY], now=0)
-    assert everyone.all.of(LLAMA) == ModelDemand(active=True, waiting=8, target_per_replica=8, running=1.0)
+    fleet.record("a", [BUSY], now=0)
+    fleet.record("b", [BUSY], now=0)
+    assert fleet.all.of(LLAMA) == ModelDemand(active=True, waiting=8, target_per_replica=8, running=1.0)
 
 
-@pytest.mark.parametrize(("odd", "taken_for"), [(-1, 0), (-(2**63), 0), (2**63 - 1, MOST_WAITING)])
-def test_odd_counts_of_a_peer_disturb_nobody(everyone: FleetDemand, own: Demand, odd: int, taken_for: int) -> None:
-    everyone.record("a", [BUSY], now=0)
-    everyone.record("b", [PeerCount(LLAMA, active=False, waiting=odd)], now=0)
-    assert everyone.all.of(LLAMA).waiting == 3 + taken_for
+@pytest.mark.parametrize(("count", "taken_for"), [(-1, 0), (-(2**63), 0), (2**63 - 1, MOST_WAITING)])
+def test_odd_counts_of_a_peer_have_no_effect_on_others(
+    fleet: FleetDemand, own: Demand, count: int, taken_for: int
+) -> None:
+    fleet.record("a", [BUSY], now=0)
+    fleet.record("b", [PeerCount(LLAMA, active=False, waiting=count)], now=0)
+    assert fleet.all.of(LLAMA).waiting == 3 + taken_for
     own.report(LLAMA, IDLE._replace(active=True, waiting=2))
-    assert everyone.all.of(LLAMA).waiting == 5 + taken_for
+    assert fleet.all.of(LLAMA).waiting == 5 + taken_for
 
 
-def test_one_replica_that_wants_it_is_enough(everyone: FleetDemand) -> None:
-    everyone.record("a", [PeerCount(LLAMA, active=True, waiting=0)], now=0)
-    assert everyone.all.of(LLAMA).active
-    everyone.record("a", [PeerCount(LLAMA, active=False, waiting=0)], now=1)
-    assert not everyone.all.of(LLAMA).active
+def test_one_replica_that_wants_a_model_is_enough(fleet: FleetDemand) -> None:
+    fleet.record("a", [PeerCount(LLAMA, active=True, waiting=0)], now=0)
+    assert fleet.all.of(LLAMA).active
+    fleet.record("a", [PeerCount(LLAMA, active=False, waiting=0)], now=1)
+    assert not fleet.all.of(LLAMA).active
 
 
-def test_a_peer_that_begins_anew_has_forgotten_what_it_counted(everyone: FleetDemand) -> None:
-    everyone.record("a", [BUSY], now=0)
-    everyone.record("a", [], now=1)
-    assert everyone.all.of(LLAMA).waiting == 3
-    everyone.record("a", [], now=2, complete=True)
-    assert everyone.all.of(LLAMA) == IDLE
+def test_a_restarted_peer_starts_its_counts_from_scratch(fleet: FleetDemand) -> None:
+    fleet.record("a", [BUSY], now=0)
+    fleet.record("a", [], now=1)
+    assert fleet.all.of(LLAMA).waiting == 3
+    fleet.record("a", [], now=2, complete=True)
+    assert fleet.all.of(LLAMA) == IDLE
 
 
-def test_a_silent_peer_is_believed_for_a_while(everyone: FleetDemand) -> None:
-    everyone.record("a", [BUSY], now=0)
-    everyone.expire(EXPIRES_AFTER)
-    assert everyone.all.of(LLAMA).active
-    everyone.expire(EXPIRES_AFTER + 1)
-    assert everyone.all.of(LLAMA) == IDLE
+def test_the_last_counts_of_a_silent_peer_are_used_for_a_while(fleet: FleetDemand) -> None:
+    fleet.record("a", [BUSY], now=0)
+    fleet.expire(EXPIRES_AFTER)
+    assert fleet.all.of(LLAMA).active
+    fleet.expire(EXPIRES_AFTER + 1)
+    assert fleet.all.of(LLAMA) == IDLE
 
 
-def test_what_is_not_known_here_is_unknown_whatever_others_say(everyone: FleetDemand, own: Demand) -> None:
-    everyone.record("a", [PeerCount(GEMMA, active=True, waiting=1)], now=0)
+def test_a_deployment_unknown_here_is_unknown_whatever_peers_report(fleet: FleetDemand, own: Demand) -> None:
+    fleet.record("a", [PeerCount(GEMMA, active=True, waiting=1)], now=0)
     with pytest.raises(UnknownModelError):
-        everyone.all.of(GEMMA)
+        fleet.all.of(GEMMA)
     own.report(GEMMA, IDLE)
-    assert everyone.all.of(GEMMA).active
+    assert fleet.all.of(GEMMA).active
     own.forget(GEMMA)
     with pytest.raises(UnknownModelError):
-        everyone.all.of(GEMMA)
+        fleet.all.of(GEMMA)
 
 
 # --- over the network ------------------------------------------------------------------------------------------------
 
 
-PORT = free_port()  # the same for all, each at an address of its own
+PORT = free_port()  # the same for all, each at its own address
 HOSTS = {"one": "127.0.0.2", "two": "127.0.0.3"}
 
 
 @dataclass
 class Api:
-    """What it says of those that are followed."""
+    """The API server's list of the replicas that are followed."""
 
     answer: bool | None = True
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def vouch(self, _: str) -> bool | None:
-        self.asked.set()
+    async def check_address(self, _: str) -> bool | None:
+        self.called.set()
         return self.answer
 
 
 @dataclass
 class Replica:
-    """One replica of the activator, as far as the others are concerned."""
+    """One replica of the activator, as the others see it."""
 
     own: Demand
-    everyone: FleetDemand
+    fleet: FleetDemand
     following: PeerSubscriptions
     pod: str
     api: Api
@@ -126,134 +128,136 @@ class Replica:
 
     async def until_waiting(self, number: int) -> None:
         async with asyncio.timeout(10):
-            await self.everyone.all.until(LLAMA, lambda wanted: wanted.waiting == number)
+            await self.fleet.all.until(LLAMA, lambda wanted: wanted.waiting == number)
 
 
 @asynccontextmanager
 async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     own = Demand()
     own.report(LLAMA, IDLE)
-    everyone = FleetDemand(own)
+    fleet = FleetDemand(own)
     identity = identity or f"{pod}_0123"
-    telling = DemandPublisher(own, identity)
+    publisher = DemandPublisher(own, identity)
     clock = asyncio.get_running_loop().time
     api = Api()
-    following = PeerSubscriptions(everyone, identity, port=PORT, is_replica=api.vouch, clock=clock)
-    made = Replica(own, everyone, following, pod, api)
+    following = PeerSubscriptions(fleet, identity, port=PORT, is_replica=api.check_address, clock=clock)
+    created = Replica(own, fleet, following, pod, api)
     async with AsyncExitStack() as stack:
-        serving = scaler.serve(everyone.all, HOSTS[pod], PORT, add_services=telling.add_to, checks=EVERYBODY, grace=1)
+        serving = scaler.serve(
+            fleet.all, HOSTS[pod], PORT, add_services=publisher.add_to, checks=ALLOW_EVERY_CALLER, grace=1
+        )
         await stack.enter_async_context(serving)
-        stack.callback(telling.end_streams)
+        stack.callback(publisher.end_streams)
         stack.push_async_callback(following.close)
-        yield made
+        yield created
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "TRY_AGAIN_AFTER", 0.02)
     monkeypatch.setattr(peers, "KEEPALIVE", 0.05)
 
 
-def wants(waiting: int) -> ModelDemand:
+def demand_of(waiting: int) -> ModelDemand:
     return IDLE._replace(active=waiting > 0, waiting=waiting)
 
 
-async def test_each_hears_of_what_waits_at_the_other() -> None:
+async def test_each_replica_receives_what_waits_at_the_other() -> None:
     async with replica("one") as one, replica("two") as two:
-        one.own.report(LLAMA, wants(2))
+        one.own.report(LLAMA, demand_of(2))
         one.follow(two)
         two.follow(one)
         await two.until_waiting(2)
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         await one.until_waiting(7)
-        one.own.report(LLAMA, wants(0))
+        one.own.report(LLAMA, demand_of(0))
         await two.until_waiting(5)
 
 
-async def test_nobody_counts_its_own_requests_twice() -> None:
+async def test_no_replica_counts_its_own_requests_twice() -> None:
     async with replica("one") as one, replica("two") as two:
-        one.own.report(LLAMA, wants(2))
-        two.own.report(LLAMA, wants(1))
+        one.own.report(LLAMA, demand_of(2))
+        two.own.report(LLAMA, demand_of(1))
         one.follow(one, two)
         await one.until_waiting(3)
 
 
-async def test_a_replica_that_has_two_addresses_counts_once() -> None:
+async def test_a_replica_with_two_addresses_counts_once() -> None:
     async with replica("one") as one, replica("two") as two:
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         one.following.follow({HOSTS["two"]: "two", "127.0.0.9": "two"})
         await one.until_waiting(5)
 
 
-async def test_a_replica_that_is_gone_for_good_counts_no_more() -> None:
+async def test_a_replica_that_is_gone_permanently_counts_no_more() -> None:
     async with replica("one") as one:
         async with replica("two") as two:
-            two.own.report(LLAMA, wants(5))
+            two.own.report(LLAMA, demand_of(5))
             one.follow(two)
             await one.until_waiting(5)
-        assert one.everyone.all.of(LLAMA).waiting == 5  # it may still hold them, as far as one knows here
+        assert one.fleet.all.of(LLAMA).waiting == 5  # as far as this replica knows, it may still hold them
         one.follow()
         await one.until_waiting(0)
 
 
-async def test_a_replica_that_is_silent_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_replica_is_connected_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SILENT_AFTER", 0.2)
     monkeypatch.setattr(peers, "KEEPALIVE", 60.0)
     async with replica("one") as one, replica("two") as two:
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         one.follow(two)
         await one.until_waiting(5)
-        one.everyone.lose("two")
+        one.fleet.lose("two")
         await one.until_waiting(5)
 
 
-# --- whom it doesn't believe -----------------------------------------------------------------------------------------
+# --- peers that are not trusted --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("identity", ["evil_0123", "two", "twofold_0123", "_0123"])
-async def test_a_stranger_at_a_replicas_address_is_not_heard(identity: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stranger_at_a_replicas_address_is_not_read(identity: str, caplog: pytest.LogCaptureFixture) -> None:
     async with replica("one") as one, replica("two", identity=identity) as two:
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         one.follow(two)
         await until(lambda: "answers instead of two" in caplog.text)
-        assert one.everyone.all.of(LLAMA).waiting == 0
+        assert one.fleet.all.of(LLAMA).waiting == 0
 
 
-async def test_whoever_has_a_replicas_address_and_is_none_is_not_even_asked() -> None:
+async def test_a_pod_that_has_a_replicas_address_and_is_not_one_is_not_even_connected_to() -> None:
     async with replica("one") as one, replica("two") as two:
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         one.api.answer = False
         one.follow(two)
         for _ in range(3):
-            one.api.asked.clear()
-            await asyncio.wait_for(one.api.asked.wait(), 10)
-        assert one.everyone.all.of(LLAMA).waiting == 0
-        assert one.everyone.peers == 0
+            one.api.called.clear()
+            await asyncio.wait_for(one.api.called.wait(), 10)
+        assert one.fleet.all.of(LLAMA).waiting == 0
+        assert one.fleet.peers == 0
 
 
-async def test_while_the_api_server_is_away_the_replicas_hear_each_other() -> None:
+async def test_while_the_api_server_is_away_the_replicas_still_exchange_counts() -> None:
     async with replica("one") as one, replica("two") as two:
-        two.own.report(LLAMA, wants(5))
+        two.own.report(LLAMA, demand_of(5))
         one.api.answer = None
         one.follow(two)
         await one.until_waiting(5)
 
 
-async def test_counts_that_can_not_be_are_not_counted_and_the_others_are() -> None:
+async def test_impossible_counts_are_ignored_and_the_others_are_used() -> None:
     impossible = [("chat", "llama", -1), ("chat", "llama", 10**12), ("", "llama", 1), ("chat", "x" * 999, 1)]
-    told = [pb.Count(namespace=namespace, name=name, waiting=waiting) for namespace, name, waiting in impossible]
-    fine = pb.Count(namespace="chat", name="llama", active=True, waiting=4)
-    assert list(peers._plausible([*told, fine])) == [PeerCount(LLAMA, active=True, waiting=4)]
+    counts = [pb.Count(namespace=namespace, name=name, waiting=waiting) for namespace, name, waiting in impossible]
+    valid = pb.Count(namespace="chat", name="llama", active=True, waiting=4)
+    assert list(peers._plausible([*counts, valid])) == [PeerCount(LLAMA, active=True, waiting=4)]
 
 
-def test_one_replica_can_not_fill_the_memory_of_another(everyone: FleetDemand) -> None:
+def test_one_replica_cannot_fill_the_memory_of_another(fleet: FleetDemand) -> None:
     for begin in range(0, 2 * MOST_COUNTED, 1000):
         many = [PeerCount(ModelKey("chat", f"m{begin + number}"), True, 1) for number in range(1000)]
-        everyone.record("a", many, now=0)
-    assert len(everyone._of_peers["a"]) == MOST_COUNTED
+        fleet.record("a", many, now=0)
+    assert len(fleet._of_peers["a"]) == MOST_COUNTED
 
 
-async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_too_many_followers_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SUBSCRIBERS", 1)
     async with replica("one"), grpc.aio.insecure_channel(f"{HOSTS['one']}:{PORT}") as channel:
         stub = peers_rpc.PeersStub(channel)
@@ -267,7 +271,7 @@ async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.M
         assert await second.read() is not grpc.aio.EOF
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nobody tells
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)

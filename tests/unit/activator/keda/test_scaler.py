@@ -1,4 +1,4 @@
-"""The external scaler, asked over a real gRPC connection as KEDA asks it."""
+"""The external scaler, called over a real gRPC connection as KEDA calls it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,7 @@ from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.scaler import METRIC, STREAMS_EACH, serve
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
-from support.everybody import EVERYBODY
+from support.fakes.callers import ALLOW_EVERY_CALLER
 
 LLAMA = ModelKey("chat", "llama")
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -38,8 +38,11 @@ async def connected(port: int) -> AsyncIterator[rpc.ExternalScalerStub]:
 
 @pytest.fixture
 async def keda(demand: Demand) -> AsyncIterator[rpc.ExternalScalerStub]:
-    """A client of a scaler that repeats nothing, so that what arrives can only be news."""
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER) as port, connected(port) as stub:
+    """A client of a scaler that repeats nothing, so that every message is a change."""
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER) as port,
+        connected(port) as stub,
+    ):
         yield stub
 
 
@@ -50,13 +53,13 @@ def not_found(name: str) -> Iterator[None]:
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-async def test_is_active_says_what_is_wanted(demand: Demand, keda: rpc.ExternalScalerStub) -> None:
+async def test_is_active_reports_whether_a_model_is_wanted(demand: Demand, keda: rpc.ExternalScalerStub) -> None:
     assert (await keda.IsActive(REF)).result is False
     demand.report(LLAMA, BUSY)
     assert (await keda.IsActive(REF)).result is True
 
 
-async def test_the_metric_is_the_number_of_requests_that_wait_or_run(
+async def test_the_metric_is_the_number_of_waiting_and_running_requests(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
     demand.report(LLAMA, BUSY._replace(running=2.0))
@@ -69,22 +72,22 @@ async def test_the_metric_spec_is_the_target_per_replica(keda: rpc.ExternalScale
     assert [(spec.metricName, spec.targetSizeFloat) for spec in answer.metricSpecs] == [(METRIC, 8)]
 
 
-async def test_the_metric_spec_is_answered_before_the_deployment_is_known(keda: rpc.ExternalScalerStub) -> None:
+async def test_the_metric_spec_is_returned_before_the_deployment_is_known(keda: rpc.ExternalScalerStub) -> None:
     answer = await keda.GetMetricSpec(UNKNOWN)
     assert answer.metricSpecs[0].targetSizeFloat > 0
 
 
-async def test_what_is_not_known_is_an_error_and_never_inactive(keda: rpc.ExternalScalerStub) -> None:
+async def test_an_unknown_deployment_is_an_error_and_never_inactive(keda: rpc.ExternalScalerStub) -> None:
     with not_found("chat/nobody"):
         await keda.IsActive(UNKNOWN)
     with not_found("chat/nobody"):
         await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=UNKNOWN, metricName=METRIC))
 
 
-async def test_a_stream_says_nothing_until_its_deployment_is_known(
+async def test_a_stream_sends_nothing_until_its_deployment_is_known(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
-    """An error would keep KEDA from opening the next for up to a minute."""
+    """An error would keep KEDA from opening the next stream for up to a minute."""
     states = asyncio.ensure_future(anext(aiter(keda.StreamIsActive(UNKNOWN))))
     specs = asyncio.ensure_future(anext(aiter(keda.StreamMetricSpec(UNKNOWN))))
     await keda.IsActive(REF)
@@ -94,7 +97,7 @@ async def test_a_stream_says_nothing_until_its_deployment_is_known(
     assert (await specs).metricSpecs[0].targetSizeFloat == 8
 
 
-async def test_a_stream_says_the_current_state_at_once_and_then_every_change(
+async def test_a_stream_sends_the_current_state_immediately_and_then_every_change(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
     states = aiter(keda.StreamIsActive(REF))
@@ -105,27 +108,33 @@ async def test_a_stream_says_the_current_state_at_once_and_then_every_change(
     assert (await anext(states)).result is False
 
 
-async def test_more_waiting_requests_are_no_news_for_an_active_stream(
+async def test_more_waiting_requests_send_no_message_on_an_active_stream(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
     demand.report(LLAMA, BUSY)
     states = aiter(keda.StreamIsActive(REF))
     assert (await anext(states)).result is True
     demand.report(LLAMA, BUSY._replace(waiting=4))
-    await keda.IsActive(REF)  # the stream had its turn by the time this is answered
+    await keda.IsActive(REF)  # the stream has had its turn by the time this is answered
     demand.report(LLAMA, IDLE)
     assert (await anext(states)).result is False
 
 
-async def test_true_is_said_again_and_again(demand: Demand) -> None:
+async def test_true_is_sent_repeatedly(demand: Demand) -> None:
     demand.report(LLAMA, BUSY)
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         states = aiter(keda.StreamIsActive(REF))
         assert [(await anext(states)).result for _ in range(5)] == [True] * 5
 
 
 async def test_false_is_not_repeated(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         states = aiter(keda.StreamIsActive(REF))
         assert (await anext(states)).result is False
         for _ in range(20):  # far longer than repeat_after
@@ -134,9 +143,7 @@ async def test_false_is_not_repeated(demand: Demand) -> None:
         assert (await anext(states)).result is True
 
 
-async def test_each_deployments_stream_hears_of_its_own_demand_only(
-    demand: Demand, keda: rpc.ExternalScalerStub
-) -> None:
+async def test_each_deployments_stream_gets_only_its_own_demand(demand: Demand, keda: rpc.ExternalScalerStub) -> None:
     demand.report(ModelKey("chat", "gemma"), IDLE)
     llama = aiter(keda.StreamIsActive(REF))
     gemma = aiter(keda.StreamIsActive(pb.ScaledObjectRef(namespace="chat", name="gemma")))
@@ -155,8 +162,11 @@ async def test_a_new_target_is_pushed_and_polled_alike(demand: Demand, keda: rpc
     assert (await keda.GetMetricSpec(REF)).metricSpecs[0].targetSizeFloat == 2.5
 
 
-async def test_a_stream_falls_silent_when_its_deployment_goes_and_speaks_when_it_comes_again(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+async def test_a_stream_is_silent_when_its_deployment_is_deleted_and_resumes_when_it_returns(demand: Demand) -> None:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         demand.report(LLAMA, BUSY)
         states = aiter(keda.StreamIsActive(REF))
         assert (await anext(states)).result is True
@@ -165,13 +175,13 @@ async def test_a_stream_falls_silent_when_its_deployment_goes_and_speaks_when_it
             await keda.GetMetricSpec(REF)
         demand.report(LLAMA, IDLE)
         while (await anext(states)).result:
-            pass  # said before it went, and still on its way
+            pass  # sent before the deletion, and still on its way
 
 
 async def test_streams_end_cleanly_when_the_server_stops(demand: Demand) -> None:
     async with AsyncExitStack() as server:
         port = await server.enter_async_context(
-            serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER, grace=NEVER)
+            serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER, grace=NEVER)
         )
         async with connected(port) as keda:
             states, specs = keda.StreamIsActive(REF), keda.StreamMetricSpec(REF)
@@ -182,19 +192,20 @@ async def test_streams_end_cleanly_when_the_server_stops(demand: Demand) -> None
             assert await specs.read() is grpc.aio.EOF
 
 
-async def test_a_client_that_goes_away_leaves_nobody_waiting(demand: Demand) -> None:
+async def test_a_client_that_goes_away_leaves_no_task_waiting(demand: Demand) -> None:
     tasks_before = asyncio.all_tasks()
     async with (
-        serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER, grace=NEVER) as port,
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER, grace=NEVER) as port,
         connected(port) as keda,
     ):
         await anext(aiter(keda.StreamIsActive(REF)))
-    if left := asyncio.all_tasks() - tasks_before:
-        _, pending = await asyncio.wait(left, timeout=10)  # told to end, they take some turns of the loop to do so
+    if remaining := asyncio.all_tasks() - tasks_before:
+        # cancelled, they take a few iterations of the loop to end
+        _, pending = await asyncio.wait(remaining, timeout=10)
         assert not pending
 
 
-async def test_a_stream_of_one_that_stays_unknown_ends_cleanly_after_a_while(
+async def test_a_stream_whose_deployment_stays_unknown_ends_cleanly_after_a_while(
     demand: Demand, keda: rpc.ExternalScalerStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scaler, "UNKNOWN_ENDS_AFTER", 0.01)
@@ -202,8 +213,8 @@ async def test_a_stream_of_one_that_stays_unknown_ends_cleanly_after_a_while(
     assert await keda.StreamMetricSpec(UNKNOWN).read() is grpc.aio.EOF
 
 
-async def said(stream: Any) -> bool:
-    """What comes next of a stream that is read one by one."""
+async def next_state(stream: Any) -> bool:
+    """The next message of a stream that is read one by one."""
     answer: pb.IsActiveResponse = await stream.read()
     return answer.result
 
@@ -214,16 +225,19 @@ async def test_of_too_many_streams_for_one_deployment_the_oldest_ends_cleanly(
     streams = []
     for _ in range(STREAMS_EACH + 1):
         streams.append(keda.StreamIsActive(REF))
-        assert await said(streams[-1]) is False
+        assert await next_state(streams[-1]) is False
     assert await streams[0].read() is grpc.aio.EOF
     specs = keda.StreamMetricSpec(REF)  # of another kind
     await specs.read()
     demand.report(LLAMA, BUSY)
-    assert [await said(each) for each in streams[1:]] == [True] * STREAMS_EACH
+    assert [await next_state(each) for each in streams[1:]] == [True] * STREAMS_EACH
 
 
-async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER) as port, connected(port) as keda:
+async def test_a_cancelled_stream_makes_room_on_its_own(demand: Demand) -> None:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER) as port,
+        connected(port) as keda,
+    ):
         first = keda.StreamIsActive(REF)
         await first.read()
         for _ in range(3 * STREAMS_EACH):
@@ -234,11 +248,11 @@ async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> No
                 await stream.read()
             await keda.IsActive(REF)  # by the time this is answered, the server knows
         demand.report(LLAMA, BUSY)
-        assert await said(first) is True
+        assert await next_state(first) is True
 
 
-async def test_a_port_that_is_taken_is_refused(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as port:
+async def test_a_port_in_use_is_refused(demand: Demand) -> None:
+    async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as port:
         with pytest.raises(OSError, match=str(port)):
-            async with serve(demand, "127.0.0.1", port, checks=EVERYBODY):
+            async with serve(demand, "127.0.0.1", port, checks=ALLOW_EVERY_CALLER):
                 pytest.fail("two servers share one port")

@@ -1,4 +1,4 @@
-"""What the activator doesn't let be done to it, or through it."""
+"""Attacks on the activator, and on others through it, that it prevents."""
 
 import asyncio
 import logging
@@ -13,10 +13,8 @@ from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.api.model_key import ModelKey
-from support import virtual_time
-from support.activator import LLAMA, Activator, activated, ask, connected
-from support.ports import free_port
-from support.scripted_engine import (
+from support.fakes import virtual_time
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -25,6 +23,8 @@ from support.scripted_engine import (
     scripted_engine,
     token,
 )
+from support.ports import free_port
+from support.programs.activator import LLAMA, Activator, activated, ask, connected
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 GET = b"GET / HTTP/1.1\r\n"
@@ -32,8 +32,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 REFUSED = {
     "both lengths": POST + b"Content-Length: 5\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
-    "both lengths, the other way round": POST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
-    "two lengths alike": POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
+    "both lengths, in reverse order": POST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
+    "two equal lengths": POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
     "two lengths": POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     "a list of lengths": POST + b"Content-Length: 1, 1\r\n\r\na",
     "a length with a sign": POST + b"Content-Length: +1\r\n\r\na",
@@ -60,7 +60,7 @@ REFUSED = {
     "a header before the first": GET + b" X: a\r\nHost: a\r\n\r\n",
     "two hosts": GET + b"Host: a\r\nHost: b\r\n\r\n",
     "no host": GET + b"\r\n",
-    "a host that is none": GET + b"Host: a/b\r\n\r\n",
+    "an invalid host": GET + b"Host: a/b\r\n\r\n",
     "HTTP/2.0": b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
     "HTTP/0.9": b"GET /\r\n\r\n",
     "HTTP/2 with prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -72,7 +72,7 @@ REFUSED = {
     "an odd expectation": POST + b"Expect: 200-maybe\r\nContent-Length: 0\r\n\r\n",
     "a URL without end": b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "headers without end": GET + b"Host: a\r\nX: " + b"x" * 40_000,
-    "headers without number": GET + b"Host: a\r\n" + b"X: y\r\n" * 101 + b"\r\n",
+    "too many headers": GET + b"Host: a\r\n" + b"X: y\r\n" * 101 + b"\r\n",
 }
 
 
@@ -90,43 +90,43 @@ async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
 
 
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
-async def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_with_it(
+async def test_an_ambiguous_request_is_refused_and_its_connection_closed(
     activator: Activator, engine: ScriptedEngine, raw: bytes
 ) -> None:
     async with connected(activator) as client:
-        client.say(raw + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.send(raw + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
         refused = await client.answer()
         assert 400 <= refused.status < 600
         assert refused.error["code"] == "RequestInvalid"
         assert await client.is_closed()
-    assert not any("smuggled" in asked.first_line for asked in engine.asked)
+    assert not any("smuggled" in request.first_line for request in engine.requests)
 
 
 async def test_a_body_that_looks_like_a_request_is_a_body(activator: Activator, engine: ScriptedEngine) -> None:
     inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     assert (await ask(activator, inner)).body == inner
-    assert [asked.first_line for asked in engine.asked] == ["POST /v1/completions HTTP/1.1"]
+    assert [request.first_line for request in engine.requests] == ["POST /v1/completions HTTP/1.1"]
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", GET + b"Host: a\r\nX: "])
-async def test_who_does_not_say_what_it_wants_is_not_waited_for(engine: ScriptedEngine, beginning: bytes) -> None:
+async def test_a_client_that_sends_no_request_is_not_waited_for(engine: ScriptedEngine, beginning: bytes) -> None:
     async with activated(config=ProxyConfig(head_timeout=0.1)) as activator, connected(activator) as client:
-        client.say(beginning)
+        client.send(beginning)
         assert await client.is_closed()
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngine) -> None:
+async def test_a_body_that_does_not_arrive_is_not_waited_for(engine: ScriptedEngine) -> None:
     config = ProxyConfig(body_timeout=0.1, linger=0.1)
     async with activated(config=config) as activator, connected(activator) as client:
-        client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         assert await client.is_closed()
 
 
-async def test_a_body_for_which_the_time_is_over_is_listened_to_until_its_client_has_seen_why() -> None:
+async def test_a_body_that_timed_out_is_read_until_its_client_has_seen_the_reason() -> None:
     config = ProxyConfig(linger=5.0)
     async with activated(limits=HoldLimits(timeout=0.2), config=config) as activator, connected(activator) as client:
-        client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.is_closed(), 0.3)
@@ -136,11 +136,11 @@ async def test_a_body_that_stops_on_its_way_to_a_replica_is_not_the_replicas_fau
     config = ProxyConfig(body_timeout=0.2, linger=0.1, stored_body=4)
     async with activated(config=config) as activator, connected(activator) as client:
         activator.ready(engine)
-        client.say(POST + b"Content-Length: 10\r\n\r\nabcdefg")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabcdefg")
         assert (await client.answer()).status == 408
 
 
-async def test_a_connection_that_is_not_used_is_closed(engine: ScriptedEngine) -> None:
+async def test_an_unused_connection_is_closed(engine: ScriptedEngine) -> None:
     async with activated(config=ProxyConfig(idle_timeout=0.1)) as activator:
         activator.ready(engine)
         async with connected(activator) as client:
@@ -162,19 +162,21 @@ async def test_too_many_connections_are_refused(engine: ScriptedEngine) -> None:
             assert (await first.answer()).status == 200
 
 
-async def test_no_way_leads_to_any_other_than_the_replicas(activator: Activator, engine: ScriptedEngine) -> None:
+async def test_no_request_reaches_any_host_other_than_the_replicas(
+    activator: Activator, engine: ScriptedEngine
+) -> None:
     async with scripted_engine() as outsider:
         target = f"http://127.0.0.1:{outsider.port}/"
         async with connected(activator) as client:
-            client.say(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{outsider.port}\r\n\r\n".encode())
+            client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{outsider.port}\r\n\r\n".encode())
             assert (await client.answer()).status == 200
-        assert (len(engine.asked), len(outsider.asked)) == (1, 0)
+        assert (len(engine.requests), len(outsider.requests)) == (1, 0)
 
 
 # --- ports -----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_port_of_a_deployment_that_is_gone_is_closed_at_once(activator: Activator) -> None:
+async def test_the_port_of_a_deleted_deployment_is_closed_immediately(activator: Activator) -> None:
     port = await activator.port()
     async with connected(activator) as idle:
         idle.post()
@@ -185,12 +187,12 @@ async def test_the_port_of_a_deployment_that_is_gone_is_closed_at_once(activator
         assert await idle.is_closed()
 
 
-async def test_an_answer_under_way_is_finished_though_its_deployment_is_gone(
+async def test_a_response_under_way_is_finished_though_its_deployment_is_deleted(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     released = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + in_chunk(token("a")))
         await released.wait()
         writer.write(in_chunk(token("b")) + b"0\r\n\r\n")
@@ -212,21 +214,21 @@ async def test_each_deployment_has_its_own_port_and_its_own_replicas(engine: Scr
         activator.deployments.update(ModelState(key=gemma, port=0))
         assert await activator.listeners.port(gemma) != before
         await ask(activator)
-        assert (len(engine.asked), len(other.asked)) == (1, 0)
+        assert (len(engine.requests), len(other.requests)) == (1, 0)
 
 
 async def test_a_deployment_can_move_to_another_port(activator: Activator) -> None:
     before = await activator.port()
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    activator.tell(port=number)
+    activator.update(port=number)
     assert await activator.port() == number
     assert (await ask(activator)).status == 200
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", before)
 
 
-async def test_a_port_that_is_taken_is_opened_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_port_in_use_is_opened_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.activator.proxy.listeners.TRY_AGAIN_AFTER", 0.02)
     deployments = ModelStates()
     async with serve(deployments, Demand(), host="127.0.0.1", grace=0) as listeners:
@@ -237,14 +239,14 @@ async def test_a_port_that_is_taken_is_opened_when_it_is_free(monkeypatch: pytes
         assert await asyncio.wait_for(listeners.port(LLAMA), 10) == number
 
 
-def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
+def test_a_port_that_stays_in_use_is_logged_once_a_minute_and_tried_each_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries = 0
+    attempts = 0
 
     async def is_taken(*_: object) -> int:
-        nonlocal tries
-        tries += 1
+        nonlocal attempts
+        attempts += 1
         raise OSError("address already in use")
 
     async def two_minutes_and_a_half() -> None:
@@ -255,29 +257,29 @@ def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
 
     monkeypatch.setattr(Listener, "open", is_taken)
     virtual_time.run(two_minutes_and_a_half())
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len(told) == 3  # at once, and after each minute
-    assert "Port 20000 can't be opened" in told[0]
-    assert tries == 151
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 3  # immediately, and after each minute
+    assert "Port 20000 can't be opened" in errors[0]
+    assert attempts == 151
 
 
-async def test_at_the_end_requests_that_are_held_go_to_a_replica_that_becomes_ready() -> None:
+async def test_during_the_shutdown_held_requests_go_to_a_replica_that_becomes_ready() -> None:
     async with scripted_engine(answering(b"ok")) as engine:
         async with activated(grace=10) as activator:
-            asked = asyncio.create_task(ask(activator))
+            request_task = asyncio.create_task(ask(activator))
             await activator.until_waiting(1)
             asyncio.get_running_loop().call_later(0.05, activator.ready, engine)
-        assert (await asked).body == b"ok"
+        assert (await request_task).body == b"ok"
 
 
-async def test_at_the_end_nobody_comes_in_any_more() -> None:
+async def test_during_the_shutdown_no_new_connection_is_accepted() -> None:
     async with activated(grace=10) as activator:
         port = await activator.port()
         held = asyncio.create_task(ask(activator))
         await activator.until_waiting(1)
         closing = asyncio.create_task(activator.listeners.close(grace=10))
         await asyncio.sleep(0)
-        activator.tell(port=free_port())
+        activator.update(port=free_port())
         activator.deployments.update(ModelState(key=ModelKey("chat", "another"), port=free_port()))
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
@@ -287,17 +289,17 @@ async def test_at_the_end_nobody_comes_in_any_more() -> None:
         await closing
 
 
-async def test_at_the_end_requests_under_way_get_time_to_be_answered() -> None:
+async def test_during_the_shutdown_requests_under_way_get_time_to_finish() -> None:
     released = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         await released.wait()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     async with scripted_engine(script) as engine:
         async with activated(grace=10) as activator:
             activator.ready(engine)
-            asked = asyncio.create_task(ask(activator))
-            await engine.until_asked()
+            request_task = asyncio.create_task(ask(activator))
+            await engine.until_requests()
             asyncio.get_running_loop().call_later(0.05, released.set)
-        assert (await asked).body == b"ok"
+        assert (await request_task).body == b"ok"

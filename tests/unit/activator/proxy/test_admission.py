@@ -1,4 +1,4 @@
-"""The waiting room: who gets a place, who is next, and that no place is ever lost."""
+"""Admission to the queue: which request gets a place, which is next, and that no place is ever lost."""
 
 from collections import Counter
 
@@ -23,8 +23,8 @@ from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.scaling import HoldSpec
 
 ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
-ONE_TOO = Client("192.0.2.1", "owner")
-ANY = st.sampled_from([ONE, ONE_TOO, TWO])
+OWNER_AT_ONE = Client("192.0.2.1", "owner")
+ANY = st.sampled_from([ONE, OWNER_AT_ONE, TWO])
 
 
 def room(**limits: float) -> WaitingRoom[HeldRequest]:
@@ -39,8 +39,8 @@ def entered(
     return request
 
 
-def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
-    """A request that is there as a whole; if there is no place for it, it leaves again."""
+def arrive(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
+    """A request whose body is complete; if there is no place for it, it leaves again."""
     ticket = entered(room, client, 0.0)
     try:
         room.grow(ticket, size)
@@ -52,11 +52,11 @@ def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) ->
 
 
 def fill(room: WaitingRoom[HeldRequest], client: Client) -> int:
-    """How many requests it lets this client have."""
+    """How many requests of this client are admitted."""
     number = 0
     while True:
         try:
-            come(room, client)
+            arrive(room, client)
         except NoPlaceError:
             return number
         number += 1
@@ -70,7 +70,7 @@ def test_limits_are_those_of_the_spec() -> None:
     assert HoldLimits.of(spec) == HoldLimits(max_requests=7, max_bytes=2 << 20, timeout=90.0, heartbeat=3.0)
 
 
-def test_auto_waits_longer_than_the_slowest_start_of_late() -> None:
+def test_auto_waits_longer_than_the_slowest_recent_start() -> None:
     assert HoldLimits.of(HoldSpec(), last_starts=[20.0, 100.0]).timeout > 100.0
 
 
@@ -82,28 +82,28 @@ def test_auto_waits_longer_for_a_larger_model_before_any_start_was_seen() -> Non
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_finds_no_place_is_told_so() -> None:
+def test_a_request_without_a_place_is_refused() -> None:
     full = room(max_requests=1)
-    come(full)
+    arrive(full)
     with pytest.raises(NoPlaceError):
         entered(full, TWO, 0.0)
 
 
 def test_bytes_are_bounded_as_well() -> None:
     full = room(max_bytes=100)
-    come(full, ONE, 60)
+    arrive(full, ONE, 60)
     with pytest.raises(NoPlaceError):
-        come(full, TWO, 60)
+        arrive(full, TWO, 60)
 
 
-def test_a_request_that_finds_no_place_takes_none() -> None:
+def test_a_refused_request_takes_no_place() -> None:
     refusing = room(max_requests=2, max_bytes=100)
     with pytest.raises(NoPlaceError):
-        come(refusing, ONE, 101)
+        arrive(refusing, ONE, 101)
     assert (refusing.waiting, refusing._bytes.taken) == (0, 0)
 
 
-def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_no_place() -> None:
+def test_an_announced_body_takes_nothing_but_is_refused_immediately_where_there_is_no_place() -> None:
     global_limits = GlobalLimits()
     announcing: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=100), global_limits)
     entered(announcing, ONE, 0.0, announced=90)
@@ -113,7 +113,7 @@ def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_n
         entered(announcing, TWO, 0.0, announced=101)
 
 
-def test_requests_on_their_way_are_bounded_and_one_client_leaves_half_to_others() -> None:
+def test_incomplete_requests_are_bounded_and_one_client_leaves_half_to_others() -> None:
     crowded: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), GlobalLimits(max_arriving=8))
     for _ in range(4):
         entered(crowded, ONE, 0.0)
@@ -128,18 +128,18 @@ def test_one_client_alone_gets_three_quarters(total: int, alone: int) -> None:
     assert fill(room(max_requests=total), ONE) == alone
 
 
-def test_what_one_body_may_have_is_what_its_client_gets() -> None:
+def test_the_bound_of_one_body_is_that_of_its_client() -> None:
     alone: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=1000), GlobalLimits())
     assert alone.largest_body(ONE) == 750
-    come(alone, ONE, alone.largest_body(ONE) // 2)
-    come(alone, ONE, alone.largest_body(ONE) // 2)
+    arrive(alone, ONE, alone.largest_body(ONE) // 2)
+    arrive(alone, ONE, alone.largest_body(ONE) // 2)
     with pytest.raises(NoPlaceError):
-        come(alone, ONE, 1)
+        arrive(alone, ONE, 1)
 
 
 @given(total=st.integers(2, 60), claims=st.lists(st.sampled_from("abcdef"), max_size=200))
-def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: list[str]) -> None:
-    """With two clients and more, nobody has more than three times what is left for all others."""
+def test_a_new_client_finds_a_place_unless_many_share_them(total: int, claims: list[str]) -> None:
+    """With two clients or more, none has more than three times what is left for all others."""
     places, held = FairLimit(total), dict.fromkeys("abcdef", 0)
     for client in claims:
         share = ((client, 3.0),)
@@ -151,7 +151,7 @@ def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: lis
     assert places.taken == sum(held.values()) <= total
 
 
-def test_owners_behind_one_address_share_what_the_address_gets() -> None:
+def test_owners_behind_one_address_share_the_share_of_the_address() -> None:
     shared = room(max_requests=256)
     greedy, modest = Client("192.0.2.1", "greedy"), Client("192.0.2.1", "modest")
     fill(shared, greedy)
@@ -184,23 +184,25 @@ LEVELS = {
 }
 
 
-@pytest.mark.parametrize("of", ["requests", "bytes", "coming"])
+@pytest.mark.parametrize("bound", ["requests", "bytes", "coming"])
 @pytest.mark.parametrize(("greedy", "modest"), LEVELS.values(), ids=LEVELS.keys())
-def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]) -> None:
-    """Whatever the greedy take of it, a tenth of what there is at least is left to another one."""
+def test_a_share_of_the_activators_places_is_left_to_another_client(
+    bound: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]
+) -> None:
+    """Whatever greedy clients take of it, at least a tenth of it is left to another one."""
     global_limits, rooms = (
         GlobalLimits(max_requests=1000, max_bytes=100_000, max_arriving=1000),
         dict[tuple[str, str], WaitingRoom[HeldRequest]](),
     )
 
     def take(namespace: str, name: str, client: Client) -> bool:
-        place = rooms.setdefault(
+        waiting_room = rooms.setdefault(
             (namespace, name), WaitingRoom(HoldLimits(max_requests=100_000), global_limits, (namespace, name))
         )
         try:
-            ticket = entered(place, client, 0.0, overhead=100 if of == "bytes" else 0)
-            if of == "requests":
-                place.queue(ticket)
+            ticket = entered(waiting_room, client, 0.0, overhead=100 if bound == "bytes" else 0)
+            if bound == "requests":
+                waiting_room.queue(ticket)
         except NoPlaceError:
             return False
         return True
@@ -213,9 +215,9 @@ def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tu
     assert taken >= 30
 
 
-def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
+def test_waiting_requests_may_stay_when_the_limits_shrink() -> None:
     shrinking = room(max_requests=10)
-    tickets = [come(shrinking, Client(str(each))) for each in range(5)]
+    tickets = [arrive(shrinking, Client(str(each))) for each in range(5)]
     shrinking.set_limits(HoldLimits(max_requests=2))
     with pytest.raises(NoPlaceError):
         entered(shrinking, Client("new"), 0.0)
@@ -225,7 +227,7 @@ def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_would_come() -> None:
+def test_the_first_complete_request_is_called_first_whichever_was_announced_first() -> None:
     fair = room()
     slow, quick = entered(fair, ONE, 0.0), entered(fair, TWO, 1.0)
     fair.queue(quick)
@@ -233,44 +235,44 @@ def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_woul
     assert [fair.call(), fair.call()] == [quick, slow]
 
 
-def test_turns_go_from_client_to_client_however_many_requests_each_of_them_has() -> None:
+def test_turns_alternate_between_clients_however_many_requests_each_has() -> None:
     fair = room()
-    many = [come(fair, ONE) for _ in range(4)]
-    few = [come(fair, TWO) for _ in range(2)]
-    last = come(fair, Client("192.0.2.3"))
-    turns = [many[0], few[0], last, many[1], few[1], many[2], many[3]]
-    assert [fair.call() for _ in turns] == turns
+    many = [arrive(fair, ONE) for _ in range(4)]
+    few = [arrive(fair, TWO) for _ in range(2)]
+    last = arrive(fair, Client("192.0.2.3"))
+    order = [many[0], few[0], last, many[1], few[1], many[2], many[3]]
+    assert [fair.call() for _ in order] == order
 
 
-def test_behind_one_address_turns_go_from_owner_to_owner_and_owners_give_their_address_no_more_of_them() -> None:
+def test_behind_one_address_turns_alternate_between_owners_and_owners_give_it_no_more_turns() -> None:
     fair = room()
-    greedy = [come(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
-    modest = come(fair, Client("192.0.2.1", "modest"))
-    other = [come(fair, TWO) for _ in range(3)]
-    turns = [greedy[0], other[0], modest, other[1], greedy[1], other[2], greedy[2]]
-    assert [fair.call() for _ in turns] == turns
+    greedy = [arrive(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
+    modest = arrive(fair, Client("192.0.2.1", "modest"))
+    other = [arrive(fair, TWO) for _ in range(3)]
+    order = [greedy[0], other[0], modest, other[1], greedy[1], other[2], greedy[2]]
+    assert [fair.call() for _ in order] == order
 
 
-def test_who_is_served_again_and_again_comes_after_those_who_wait() -> None:
+def test_a_client_that_is_served_repeatedly_comes_after_those_that_wait() -> None:
     fair = room()
-    come(fair, ONE)
-    waits = come(fair, TWO)
+    arrive(fair, ONE)
+    waits = arrive(fair, TWO)
     fair.call()
-    come(fair, ONE)
+    arrive(fair, ONE)
     assert fair.call() is waits
 
 
-def test_a_request_that_comes_back_is_the_next_one_of_its_client() -> None:
+def test_a_request_that_returns_is_the_next_one_of_its_client() -> None:
     fair = room()
-    first, second, other = come(fair), come(fair), come(fair, TWO)
+    first, second, other = arrive(fair), arrive(fair), arrive(fair, TWO)
     assert fair.call() is first
     fair.queue(first)
     assert [fair.call() for _ in range(3)] == [other, first, second]
 
 
-def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() -> None:
+def test_a_returned_turn_goes_to_the_next_request_of_the_same_client() -> None:
     fair = room()
-    first, second, other = come(fair), come(fair), come(fair, TWO)
+    first, second, other = arrive(fair), arrive(fair), arrive(fair, TWO)
     assert fair.call() is first
     fair.return_turn(first)
     fair.queue(first)
@@ -281,33 +283,33 @@ def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() 
     assert not fair.has_next()
 
 
-def test_who_has_left_is_not_called() -> None:
+def test_a_request_that_has_left_is_not_called() -> None:
     leaving = room()
-    first, second = come(leaving), come(leaving, TWO)
+    first, second = arrive(leaving), arrive(leaving, TWO)
     leaving.leave(first)
     assert leaving.call() is second
     assert not leaving.has_next()
 
 
-def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
+def test_requests_that_have_left_are_not_remembered_behind_one_that_waits() -> None:
     leaving = room()
-    come(leaving)
+    arrive(leaving)
     for _ in range(10 * FEW):
-        leaving.leave(come(leaving, TWO))
+        leaving.leave(arrive(leaving, TWO))
     assert len(leaving._rotation) <= 2 * FEW
 
 
-def test_clients_who_have_left_are_not_remembered_either() -> None:
+def test_clients_that_have_left_are_not_remembered_either() -> None:
     leaving = room()
-    come(leaving)
+    arrive(leaving)
     for each in range(10 * FEW):
-        leaving.leave(come(leaving, Client(f"address {each}")))
+        leaving.leave(arrive(leaving, Client(f"address {each}")))
     assert len(leaving._rotation._of) <= 2 * FEW
 
 
 def test_leaving_twice_is_leaving_once() -> None:
     leaving = room()
-    ticket = come(leaving, size=10)
+    ticket = arrive(leaving, size=10)
     leaving.leave(ticket)
     leaving.leave(ticket)
     assert (leaving.waiting, leaving._bytes.taken) == (0, 0)
@@ -315,12 +317,12 @@ def test_leaving_twice_is_leaving_once() -> None:
 
 def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     calling = room()
-    come(calling, size=10)
+    arrive(calling, size=10)
     calling.call()
     assert (calling.waiting, calling._bytes.taken) == (0, 10)
 
 
-def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
+def test_a_completed_request_frees_the_bytes_of_its_body() -> None:
     global_limits = GlobalLimits()
     answering: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
     ticket = entered(answering, ONE, 0.0, overhead=7)
@@ -332,7 +334,7 @@ def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
     assert global_limits.bytes.taken == 0
 
 
-def test_answers_that_nobody_reads_find_places_in_their_shares_alone() -> None:
+def test_responses_that_are_not_read_find_places_in_their_shares_alone() -> None:
     global_limits = GlobalLimits(max_bytes=1000)
     slow: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
     for _ in range(5):
@@ -352,11 +354,11 @@ def test_the_deadline_counts_from_the_arrival() -> None:
     assert entered(room(timeout=20), ONE, 100.0).deadline == 120.0
 
 
-# --- whatever happens, in whatever order -----------------------------------------------------------------------------
+# --- any actions in any order ----------------------------------------------------------------------------------------
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Rooms of two deployments against the plainest bookkeeping there is."""
+    """Queues of two deployments compared with the simplest possible bookkeeping."""
 
     entered = Bundle("entered")
     called = Bundle("called")
@@ -370,75 +372,75 @@ class AnyOrder(RuleBasedStateMachine):
         self.waiting: list[list[HeldRequest]] = [[], []]
         self.sizes: list[dict[HeldRequest, int]] = [{}, {}]
         self.arriving: set[HeldRequest] = set()
-        self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: who had a turn while it waited for one
+        self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: clients with a turn while it waited
 
-    @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
-    def enter(self, which: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
+    @rule(target=entered, index=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
+    def enter(self, index: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
         try:
-            ticket = entered(self.rooms[which], client, 0.0, announced=size)
+            ticket = entered(self.rooms[index], client, 0.0, announced=size)
         except NoPlaceError:
             return None
-        self.sizes[which][ticket] = 0
+        self.sizes[index][ticket] = 0
         self.arriving.add(ticket)
-        return which, ticket
+        return index, ticket
 
-    @rule(one=entered)
-    def queue(self, one: tuple[int, HeldRequest] | None) -> None:
-        if one and one[1] in self.arriving:
+    @rule(entry=entered)
+    def queue(self, entry: tuple[int, HeldRequest] | None) -> None:
+        if entry and entry[1] in self.arriving:
             try:
-                self.rooms[one[0]].queue(one[1])
+                self.rooms[entry[0]].queue(entry[1])
             except NoPlaceError:
                 return
-            self.arriving.remove(one[1])
-            self.waiting[one[0]].append(one[1])
+            self.arriving.remove(entry[1])
+            self.waiting[entry[0]].append(entry[1])
 
-    @rule(one=entered, size=st.integers(1, 100))
-    def grow(self, one: tuple[int, HeldRequest] | None, size: int) -> None:
-        if one and one[1] in self.arriving:
+    @rule(entry=entered, size=st.integers(1, 100))
+    def grow(self, entry: tuple[int, HeldRequest] | None, size: int) -> None:
+        if entry and entry[1] in self.arriving:
             try:
-                self.rooms[one[0]].grow(one[1], size)
+                self.rooms[entry[0]].grow(entry[1], size)
             except NoPlaceError:
                 return
-            self.sizes[one[0]][one[1]] += size
+            self.sizes[entry[0]][entry[1]] += size
 
-    @rule(one=consumes(entered))
-    def leave(self, one: tuple[int, HeldRequest] | None) -> None:
-        if one:
-            which, ticket = one
-            self.rooms[which].leave(ticket)
-            self.sizes[which].pop(ticket, None)
+    @rule(entry=consumes(entered))
+    def leave(self, entry: tuple[int, HeldRequest] | None) -> None:
+        if entry:
+            index, ticket = entry
+            self.rooms[index].leave(ticket)
+            self.sizes[index].pop(ticket, None)
             self.arriving.discard(ticket)
-            if ticket in self.waiting[which]:
-                self.waiting[which].remove(ticket)
+            if ticket in self.waiting[index]:
+                self.waiting[index].remove(ticket)
 
     @precondition(lambda self: any(self.waiting))
-    @rule(target=called, come_back=st.booleans())
-    def call(self, come_back: bool) -> None:
-        which = 0 if self.waiting[0] else 1
-        ticket = self.rooms[which].call()
-        assert ticket is next(each for each in self.waiting[which] if each.client == ticket.client)
-        self._has_turn(which, ticket.client.address)
-        if come_back:
-            self.rooms[which].queue(ticket)
+    @rule(target=called, returns=st.booleans())
+    def call(self, returns: bool) -> None:
+        index = 0 if self.waiting[0] else 1
+        ticket = self.rooms[index].call()
+        assert ticket is next(each for each in self.waiting[index] if each.client == ticket.client)
+        self._has_turn(index, ticket.client.address)
+        if returns:
+            self.rooms[index].queue(ticket)
         else:
-            self.waiting[which].remove(ticket)
+            self.waiting[index].remove(ticket)
 
-    def _has_turn(self, which: int, address: str) -> None:
-        """Nobody else has two turns while an address waits for one."""
-        overtaken = self.overtaken[which]
+    def _has_turn(self, index: int, address: str) -> None:
+        """No other address has two turns while an address waits for one."""
+        overtaken = self.overtaken[index]
         overtaken.pop(address, None)
-        for other in {ticket.client.address for ticket in self.waiting[which]} - {address}:
+        for other in {ticket.client.address for ticket in self.waiting[index]} - {address}:
             overtaken.setdefault(other, Counter())[address] += 1
             assert overtaken[other][address] == 1
 
     @invariant()
-    def who_waits_for_nothing_is_overtaken_by_nobody(self) -> None:
+    def addresses_that_do_not_wait_are_not_overtaken(self) -> None:
         for waiting, overtaken in zip(self.waiting, self.overtaken, strict=True):
             for address in overtaken.keys() - {ticket.client.address for ticket in waiting}:
                 del overtaken[address]
 
     @invariant()
-    def the_books_agree(self) -> None:
+    def bookkeeping_agrees(self) -> None:
         for each, waiting, sizes in zip(self.rooms, self.waiting, self.sizes, strict=True):
             assert each.waiting == len(waiting)
             assert each._bytes.taken == sum(sizes.values())
@@ -458,11 +460,11 @@ TestAnyOrder = AnyOrder.TestCase
 # --- the states of one request ---------------------------------------------------------------------------------------
 
 
-def test_a_request_leaves_from_any_state_and_comes_back_from_none() -> None:
+def test_a_request_leaves_from_any_state_and_returns_from_none() -> None:
     assert {TABLE[state, HoldEvent.LEAVE] for state in HoldState} == {HoldState.LEFT}
     assert [event for state, event in TABLE if state is HoldState.LEFT] == [HoldEvent.LEAVE]
 
 
 @pytest.mark.parametrize("state", [HoldState.NEW, HoldState.QUEUED, HoldState.SET_ASIDE, HoldState.LEFT])
-def test_only_a_request_that_was_called_is_set_aside(state: HoldState) -> None:
+def test_only_a_called_request_is_set_aside(state: HoldState) -> None:
     assert (state, HoldEvent.SET_ASIDE) not in TABLE

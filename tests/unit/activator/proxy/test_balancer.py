@@ -1,4 +1,4 @@
-"""Which replica gets a request, and when a failed try may be followed by another."""
+"""Which replica gets a request, and when a failed attempt may be followed by another."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from slipway.activator.shared.replica import Replica
 ONE, TWO = Replica("10.0.0.1", 8080, 2), Replica("10.0.0.2", 8080, 2)
 
 
-def of(*ready: Replica) -> Balancer:
+def balancer_of(*ready: Replica) -> Balancer:
     replicas = Balancer()
     replicas.set(ready)
     return replicas
@@ -23,18 +23,18 @@ def picked(replicas: Balancer, now: float = 0.0) -> Replica | None:
     return replica
 
 
-def test_none_is_picked_where_none_is_ready() -> None:
-    assert of().pick(0.0) is None
+def test_no_replica_is_picked_where_none_is_ready() -> None:
+    assert balancer_of().pick(0.0) is None
 
 
-def test_the_one_with_the_fewest_is_picked() -> None:
-    replicas = of(ONE, TWO)
+def test_the_replica_with_the_fewest_requests_is_picked() -> None:
+    replicas = balancer_of(ONE, TWO)
     replicas.take(ONE)
     assert replicas.pick(0.0) == TWO
 
 
-def test_of_several_alike_they_take_turns() -> None:
-    replicas = of(ONE, TWO)
+def test_of_equal_replicas_each_is_picked_in_turn() -> None:
+    replicas = balancer_of(ONE, TWO)
     order = []
     for _ in range(4):
         replica = picked(replicas)
@@ -44,26 +44,26 @@ def test_of_several_alike_they_take_turns() -> None:
     assert order == [ONE, TWO, ONE, TWO]
 
 
-def test_no_replica_gets_more_than_it_takes() -> None:
-    replicas = of(ONE)
+def test_no_replica_gets_more_than_its_limit() -> None:
+    replicas = balancer_of(ONE)
     assert [picked(replicas) for _ in range(3)] == [ONE, ONE, None]
 
 
-def test_one_that_is_to_be_avoided_is_not_picked() -> None:
-    replicas = of(ONE, TWO)
+def test_a_replica_to_be_avoided_is_not_picked() -> None:
+    replicas = balancer_of(ONE, TWO)
     assert replicas.pick(0.0, {ONE.address}) == TWO
     assert replicas.pick(0.0, {ONE.address, TWO.address}) is None
 
 
 def test_a_replica_at_which_one_client_fails_is_picked_as_before() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for _ in range(10):
         replicas.failed(ONE, "client", 0.0)
     assert replicas.pick(0.0) == ONE
 
 
 def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for client in range(DIFFERENT - 1):
         replicas.failed(ONE, client, 0.0)
     replicas.succeeded(ONE)
@@ -74,22 +74,22 @@ def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
     assert replicas.pick(0.0) is None
 
 
-def test_a_replica_that_turns_away_rests_and_each_time_longer() -> None:
-    replicas = of(ONE)
-    rests, now = [], 0.0
+def test_a_replica_that_refuses_requests_rests_longer_each_time() -> None:
+    replicas = balancer_of(ONE)
+    rest_times, now = [], 0.0
     for _ in range(7):
         replicas.turned_away(ONE, now)
         rested = replicas.next_available(now)
         assert rested
         assert replicas.pick(now) is None
-        rests.append(round(rested - now, 3))
+        rest_times.append(round(rested - now, 3))
         now = rested
         assert replicas.pick(now) == ONE
-    assert rests == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert rest_times == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
 
 
 def test_a_success_ends_the_rests() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for _ in range(5):
         replicas.turned_away(ONE, 0.0)
     replicas.succeeded(ONE)
@@ -97,8 +97,8 @@ def test_a_success_ends_the_rests() -> None:
     assert replicas.next_available(100.0) == pytest.approx(100.1)
 
 
-def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_has_answered() -> None:
-    replicas = of(ONE)
+def test_a_replica_that_is_no_longer_ready_is_not_picked_but_counted_until_its_requests_end() -> None:
+    replicas = balancer_of(ONE)
     replicas.take(ONE)
     replicas.set([TWO])
     assert (replicas.pick(0.0), replicas.in_flight) == (TWO, 1)
@@ -106,8 +106,8 @@ def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_ha
     assert replicas.in_flight == 0
 
 
-def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
-    replicas = of(ONE)
+def test_a_replica_that_returns_still_has_its_requests() -> None:
+    replicas = balancer_of(ONE)
     replicas.take(ONE)
     replicas.take(ONE)
     replicas.set([])
@@ -119,7 +119,7 @@ def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
 @pytest.mark.parametrize("sent", [False, True])
 @pytest.mark.parametrize("replayable", [False, True])
 @pytest.mark.parametrize("tries", [1, MOST_TRIES - 1, MOST_TRIES, 100])
-def test_a_try_may_be_followed_by_another_only_while_nothing_was_sent_and_replicas_did_not_work_in_vain_too_often(
+def test_another_attempt_follows_only_while_nothing_was_sent_and_few_replicas_worked_in_vain(
     failure: UpstreamFailure, sent: bool, replayable: bool, tries: int
 ) -> None:
     ever = (
@@ -141,7 +141,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_happens_no_replica_is_overrun_and_nothing_is_miscounted(steps: list[object]) -> None:
+def test_whatever_happens_no_replica_is_overloaded_and_nothing_is_miscounted(steps: list[object]) -> None:
     replicas, in_flight, ready = Balancer(), list[Replica](), set[Replica]()
     for now, step in enumerate(steps):
         if isinstance(step, set):

@@ -1,4 +1,4 @@
-"""Who one client is: nothing that a client can write makes it another one."""
+"""Which requests count as one client: nothing that a client writes makes it a different one."""
 
 from ipaddress import ip_network
 
@@ -15,17 +15,17 @@ def client_of(peer: str, *forwarded: str, clients: ClientIdentifier = TRUSTING) 
     return clients.of(peer, [(b"x-forwarded-for", value.encode()) for value in forwarded]).address
 
 
-def test_a_client_is_its_address_whatever_it_says() -> None:
+def test_a_client_is_its_address_whatever_its_headers_say() -> None:
     headers = [(b"authorization", b"Bearer a"), (b"x-forwarded-for", b"1.2.3.4"), (b"x-real-ip", b"1.2.3.4")]
     assert ClientIdentifier().of(CLIENT, headers) == ClientIdentifier().of(CLIENT, []) == Client(CLIENT)
 
 
-def test_one_network_of_ipv6_is_one_client() -> None:
+def test_one_ipv6_network_is_one_client() -> None:
     assert client_of("2001:db8:1:2:3::4") == client_of("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert client_of("2001:db8:1:3::4") != client_of("2001:db8:1:2::4")
 
 
-def test_an_address_of_ipv4_is_the_same_in_both_its_forms() -> None:
+def test_an_ipv4_address_is_the_same_in_both_its_forms() -> None:
     assert client_of("::ffff:192.0.2.7") == client_of(CLIENT) == CLIENT
 
 
@@ -48,11 +48,11 @@ def test_an_address_of_ipv4_is_the_same_in_both_its_forms() -> None:
     ],
     ids=str,
 )
-def test_a_trusted_proxy_says_for_whom_it_asks(forwarded: tuple[str, ...], expected: str) -> None:
+def test_a_trusted_proxy_names_its_client(forwarded: tuple[str, ...], expected: str) -> None:
     assert client_of(GATEWAY, *forwarded) == expected
 
 
-def test_nobody_else_says_for_whom_it_asks() -> None:
+def test_no_other_client_names_another() -> None:
     assert client_of("10.0.0.4", CLIENT) == "10.0.0.4"
     assert client_of(GATEWAY, CLIENT, clients=ClientIdentifier()) == GATEWAY
 
@@ -61,7 +61,7 @@ def test_an_endless_list_of_proxies_is_not_followed() -> None:
     assert client_of(GATEWAY, ", ".join([CLIENT] + [OTHER_GATEWAY] * 2000)) == OTHER_GATEWAY
 
 
-def test_ten_thousand_invented_names_are_one_client_with_its_share_of_the_room() -> None:
+def test_ten_thousand_invented_names_are_one_client_with_its_share_of_the_queue() -> None:
     room: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_requests=256), GlobalLimits())
     refused = 0
     for number in range(10_000):

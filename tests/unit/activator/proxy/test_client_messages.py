@@ -1,4 +1,4 @@
-"""What clients are told: while they wait, and when they can't be served."""
+"""What clients receive while they wait, and when they can't be served."""
 
 import json
 from http import HTTPStatus
@@ -15,7 +15,7 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("comment", "text"),
     [
         (
             heartbeat(elapsed=34.2, expected=80, step=Reason.PULLING_IMAGE, cause=None),
@@ -28,10 +28,10 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
             b": waking, No GPU., 9 s\n\n",
         ),
     ],
-    ids=["all is known", "it takes longer", "little is known", "a cause, on one line"],
+    ids=["everything is known", "it takes longer", "little is known", "a cause, on one line"],
 )
-def test_a_heartbeat_says_what_is_waited_for(said: bytes, text: bytes) -> None:
-    assert said == text
+def test_a_heartbeat_says_what_is_waited_for(comment: bytes, text: bytes) -> None:
+    assert comment == text
 
 
 def test_no_text_can_end_a_comment_early() -> None:
@@ -43,7 +43,7 @@ def test_an_event_of_several_lines_stays_one_event() -> None:
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"bc", b""]), max_size=12))
-def test_an_answer_is_the_same_event_in_whatever_pieces_it_comes(pieces: list[bytes]) -> None:
+def test_a_response_is_the_same_event_in_whatever_pieces_it_arrives(pieces: list[bytes]) -> None:
     answer = SingleEvent()
     assert b"".join(map(answer.more, pieces)) + answer.end() == event(b"".join(pieces))
 
@@ -62,7 +62,7 @@ def test_an_answer_is_the_same_event_in_whatever_pieces_it_comes(pieces: list[by
         (error_responses.too_many_connections(), 503, "service_unavailable_error", "TooManyConnections"),
     ],
 )
-def test_a_refusal_is_an_error_as_openais_clients_know_it(
+def test_a_refusal_is_an_error_in_openais_format(
     refusal: error_responses.ErrorResponse, status: int, type_: str, code: str
 ) -> None:
     error = json.loads(refusal.body())["error"]
@@ -70,10 +70,10 @@ def test_a_refusal_is_an_error_as_openais_clients_know_it(
     assert error["message"].endswith(".")
 
 
-def test_a_cause_leads_to_its_runbook() -> None:
+def test_a_cause_links_to_its_runbook() -> None:
     refusal = error_responses.failed(GONE, "https://docs.example/runbooks/")
     assert refusal.message == "There is no model acme/gone. See https://docs.example/runbooks/ModelNotFound."
 
 
-def test_a_cause_without_words_is_told_in_those_of_its_reason() -> None:
+def test_a_cause_without_a_message_is_described_by_its_reason() -> None:
     assert error_responses.failed(Cause(Reason.ENGINE_CRASHED, ""), "").message == Reason.ENGINE_CRASHED.meaning

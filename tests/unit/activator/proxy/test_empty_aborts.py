@@ -1,4 +1,4 @@
-"""The beginning of an answer tells whether it is one; an engine's empty abort is none."""
+"""The start of a response shows whether it is one: an engine's empty abort is not."""
 
 import json
 from typing import Any
@@ -17,8 +17,8 @@ def chat(content: str | None, finish: str | None, **more: Any) -> dict[str, Any]
     }
 
 
-def events(*said: Any) -> bytes:
-    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in said)
+def events(*payloads: Any) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in payloads)
 
 
 def add(beginning: AbortDetector, data: bytes) -> None:
@@ -27,7 +27,7 @@ def add(beginning: AbortDetector, data: bytes) -> None:
             pass
 
 
-def judged(content_type: bytes, data: bytes) -> bool:
+def is_empty_abort(content_type: bytes, data: bytes) -> bool:
     beginning = AbortDetector(content_type)
     add(beginning, data)
     beginning.end()
@@ -47,7 +47,7 @@ ABORTS = {
     ),
     "two choices": (WHOLE, json.dumps({"choices": [{"text": "", "finish_reason": "abort"}] * 2}).encode()),
 }
-ANSWERS = {
+NOT_ABORTS = {
     "a word": (STREAM, events(chat("a", None))),
     "a word and then an abort": (STREAM, events(chat("a", None), chat("", "abort"))),
     "a word with the abort": (STREAM, events(chat("a", "abort"))),
@@ -56,7 +56,7 @@ ANSWERS = {
     "a tool's name": (STREAM, events(chat(None, None, tool_calls=[{"id": "1"}]), chat("", "abort"))),
     "an error": (STREAM, events({"error": {"message": "no"}})),
     "no choices": (STREAM, events({"choices": []})),
-    "an end alone": (STREAM, b"data: [DONE]\n\n"),
+    "only the end event": (STREAM, b"data: [DONE]\n\n"),
     "nothing": (STREAM, b""),
     "another stream": (STREAM, b"event: ping\n\n"),
     "a text": (WHOLE, json.dumps({"choices": [{"text": "a", "finish_reason": "abort"}]}).encode()),
@@ -67,7 +67,7 @@ ANSWERS = {
         ).encode(),
     ),
     "embeddings": (WHOLE, b'{"data": [{"embedding": [0.1]}]}'),
-    "no JSON": (WHOLE, b"{"),
+    "not JSON": (WHOLE, b"{"),
     "a list": (WHOLE, b"[]"),
     "JSON without end": (WHOLE, b"[" * 50_000),
     "plain text": (b"text/plain", b"abort"),
@@ -75,16 +75,16 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("content_type", "data"), ABORTS.values(), ids=ABORTS.keys())
-def test_an_abort_without_a_word_is_no_answer(content_type: bytes, data: bytes) -> None:
-    assert judged(content_type, data)
+def test_an_abort_without_text_is_not_a_response(content_type: bytes, data: bytes) -> None:
+    assert is_empty_abort(content_type, data)
 
 
-@pytest.mark.parametrize(("content_type", "data"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_anything_else_is(content_type: bytes, data: bytes) -> None:
-    assert not judged(content_type, data)
+@pytest.mark.parametrize(("content_type", "data"), NOT_ABORTS.values(), ids=NOT_ABORTS.keys())
+def test_any_other_response_is_one(content_type: bytes, data: bytes) -> None:
+    assert not is_empty_abort(content_type, data)
 
 
-def test_a_stream_is_let_go_with_its_first_word() -> None:
+def test_a_stream_is_released_with_its_first_text() -> None:
     beginning = AbortDetector(STREAM)
     add(beginning, events(chat("", None)))
     assert not beginning.is_decided
@@ -92,39 +92,39 @@ def test_a_stream_is_let_go_with_its_first_word() -> None:
     assert beginning.is_decided
 
 
-def test_what_is_neither_stream_nor_json_is_not_kept_back() -> None:
+def test_a_response_that_is_neither_stream_nor_json_is_not_held_back() -> None:
     assert AbortDetector(b"audio/wav").is_decided
 
 
-def test_what_is_long_is_not_kept_back() -> None:
+def test_a_long_response_is_not_held_back() -> None:
     beginning = AbortDetector(WHOLE)
     add(beginning, b" " * (LONGEST + 1))
     assert beginning.is_decided
 
 
-def test_what_has_very_many_things_in_it_is_not_kept_back() -> None:
-    assert not judged(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
+def test_a_response_with_very_many_values_is_not_held_back() -> None:
+    assert not is_empty_abort(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
     beginning = AbortDetector(STREAM)
     add(beginning, b": \n\n" * (MOST_EVENTS + 1))
     assert beginning.is_decided
 
 
-@given(st.sampled_from([*ABORTS.values(), *ANSWERS.values()]), st.lists(st.integers(1, 40), min_size=1))
-def test_the_pieces_in_which_it_comes_change_nothing(said: tuple[bytes, bytes], sizes: list[int]) -> None:
-    content_type, data = said
-    beginning, place, turn = AbortDetector(content_type), 0, 0
-    while place < len(data) and not beginning.is_decided and turn < 2000:
-        size = sizes[turn % len(sizes)] if turn < 1999 else len(data)
-        add(beginning, data[place : place + size])
-        place, turn = place + size, turn + 1
+@given(st.sampled_from([*ABORTS.values(), *NOT_ABORTS.values()]), st.lists(st.integers(1, 40), min_size=1))
+def test_the_pieces_in_which_it_arrives_make_no_difference(response: tuple[bytes, bytes], sizes: list[int]) -> None:
+    content_type, data = response
+    beginning, offset, index = AbortDetector(content_type), 0, 0
+    while offset < len(data) and not beginning.is_decided and index < 2000:
+        size = sizes[index % len(sizes)] if index < 1999 else len(data)
+        add(beginning, data[offset : offset + size])
+        offset, index = offset + size, index + 1
     beginning.end()
-    assert beginning.is_abort == judged(content_type, data)
+    assert beginning.is_abort == is_empty_abort(content_type, data)
 
 
 @pytest.mark.parametrize(
     ("event", "number"), [(b": \n\n", MOST_EVENTS), (b'data: {"choices":[%b{}]}\n\n' % (b"{}," * 400), 40)]
 )
-def test_others_are_served_while_many_events_are_looked_at(event: bytes, number: int) -> None:
+def test_other_requests_are_served_while_many_events_are_parsed(event: bytes, number: int) -> None:
     beginning = AbortDetector(STREAM)
     assert beginning.add(event * number)
     assert sum(1 for _ in beginning.rest()) >= 10

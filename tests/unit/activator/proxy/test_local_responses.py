@@ -1,4 +1,4 @@
-"""What a model that sleeps is said to be, by the activator itself."""
+"""What the activator itself responds for a sleeping model."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def head(line: str, headers: Headers | None = None, *, length: int | None = 0) -
     return RequestHead(method, target, headers or [], length)
 
 
-def told(
+def response_to(
     line: str, rules: RequestRules = VLLM, *, headers: Headers | None = None, at: State = State.IDLE
 ) -> LocalResponse:
-    found = respond(rules, head(line, headers), at)
-    assert found
-    return found
+    response = respond(rules, head(line, headers), at)
+    assert response
+    return response
 
 
-def said(line: str, rules: RequestRules = VLLM, *, at: State = State.IDLE) -> Any:
-    return json.loads(told(line, rules, at=at).body)
+def json_of(line: str, rules: RequestRules = VLLM, *, at: State = State.IDLE) -> Any:
+    return json.loads(response_to(line, rules, at=at).body)
 
 
 def refused(
@@ -58,8 +58,8 @@ ADAPTER = {**LLAMA, "id": "llama-sql", "parent": "llama"}
 
 
 @pytest.mark.parametrize("at", [State.IDLE, State.WAKING, State.FAILED])
-def test_the_models_are_listed_as_openais_clients_know_them_with_what_they_do(at: State) -> None:
-    assert said("GET /v1/models", at=at) == {
+def test_the_models_are_listed_in_openais_format_with_their_state(at: State) -> None:
+    assert json_of("GET /v1/models", at=at) == {
         "object": "list",
         "data": [LLAMA, ADAPTER],
         "slipway": {"state": at.value},
@@ -67,18 +67,18 @@ def test_the_models_are_listed_as_openais_clients_know_them_with_what_they_do(at
 
 
 @pytest.mark.parametrize(("name", "model"), [("llama", LLAMA), ("llama-sql", ADAPTER)])
-def test_each_model_is_told(name: str, model: dict[str, Any]) -> None:
-    assert said(f"GET /v1/models/{name}") == {**model, "slipway": {"state": "Idle"}}
+def test_each_model_is_described(name: str, model: dict[str, Any]) -> None:
+    assert json_of(f"GET /v1/models/{name}") == {**model, "slipway": {"state": "Idle"}}
 
 
-def test_another_model_is_not_there() -> None:
+def test_another_model_is_not_found() -> None:
     assert refused("GET /v1/models/gpt-4") == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(("at", "status"), [(State.IDLE, 200), (State.WAKING, 200), (State.FAILED, 503)], ids=str)
 def test_it_is_healthy_asleep_and_not_when_it_cannot_start(at: State, status: int) -> None:
-    found = told("GET /health", at=at)
-    assert (found.status, json.loads(found.body)) == (status, {"slipway": {"state": at.value}})
+    response = response_to("GET /health", at=at)
+    assert (response.status, json.loads(response.body)) == (status, {"slipway": {"state": at.value}})
 
 
 STATES = [
@@ -99,10 +99,12 @@ def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_co
 
 
 def allowed(line: str, rules: RequestRules) -> dict[bytes, bytes]:
-    return {name: value for name, value in told(line, rules, headers=PAGE).headers if name.startswith(b"access-")}
+    return {
+        name: value for name, value in response_to(line, rules, headers=PAGE).headers if name.startswith(b"access-")
+    }
 
 
-def test_a_browser_may_ask_whether_its_page_may_ask_as_vllm_allows_it() -> None:
+def test_a_preflight_request_is_answered_as_vllm_does() -> None:
     assert allowed("OPTIONS /v1/chat/completions", VLLM) == {
         b"access-control-allow-origin": b"*",
         b"access-control-allow-headers": b"authorization",
@@ -116,11 +118,11 @@ def rules_with(*flags: str, name: str = "vllm") -> RequestRules:
     return rules_of({"metadata": {"name": "llama"}, "spec": {"model": {}, "engine": engine}})
 
 
-def test_a_page_may_ask_whose_origin_is_named() -> None:
+def test_a_page_whose_origin_is_allowed_may_send_requests() -> None:
     named = rules_with('--allowed-origins=["https://a.example","https://chat.example.com"]')
     assert allowed("OPTIONS /v1/completions", named)[b"access-control-allow-origin"] == b"https://chat.example.com"
     assert allowed("GET /v1/models", named) == {b"access-control-allow-origin": b"https://chat.example.com"}
-    assert dict(told("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
+    assert dict(response_to("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
 
 
 OTHER_PAGES = [
@@ -134,13 +136,13 @@ OTHER_PAGES = [
 
 
 @pytest.mark.parametrize("flags", OTHER_PAGES, ids=str)
-def test_a_page_that_vllm_does_not_know_may_not_ask(flags: tuple[str, ...]) -> None:
+def test_a_page_that_vllm_does_not_allow_may_not_send_requests(flags: tuple[str, ...]) -> None:
     rules = rules_with(*flags)
     assert refused("OPTIONS /v1/completions", rules, headers=PAGE) == (405, "method_not_allowed")
     assert allowed("GET /v1/models", rules) == {}
 
 
-def test_pages_have_no_answer_where_llamacpp_has_none() -> None:
+def test_pages_have_no_response_where_llamacpp_has_none() -> None:
     llamacpp = rules_with(name="llamacpp")
     assert allowed("GET /v1/models", llamacpp) == {}
     assert refused("OPTIONS /v1/completions", llamacpp, headers=PAGE) == (405, "method_not_allowed")
@@ -149,49 +151,49 @@ def test_pages_have_no_answer_where_llamacpp_has_none() -> None:
 @pytest.mark.parametrize(
     "headers",
     [[], PAGE[:1], PAGE[1:], [PAGE[0], (b"access-control-request-method", b"BREW")]],
-    ids=["bare", "no method", "no page", "a method that there is not"],
+    ids=["bare", "no method", "no origin", "an unknown method"],
 )
-def test_what_no_browser_asks_so_is_answered_as_by_a_replica(headers: Headers) -> None:
+def test_an_invalid_preflight_request_is_answered_as_by_a_replica(headers: Headers) -> None:
     assert refused("OPTIONS /v1/completions", headers=headers) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("length", [1, None], ids=["told", "in chunks"])
+@pytest.mark.parametrize("length", [1, None], ids=["with a length", "in chunks"])
 @pytest.mark.parametrize(
     "line", ["GET /v1/models", "HEAD /health", "GET /v1/models/gpt-4", "GET /v1/responses/a", "OPTIONS /v1/completions"]
 )
-def test_a_body_where_none_belongs_is_refused_as_by_a_replica(line: str, length: int | None) -> None:
+def test_an_unexpected_body_is_refused_as_by_a_replica(line: str, length: int | None) -> None:
     assert refused(line, headers=PAGE, length=length) == (413, "request_too_large")
 
 
-def test_what_is_not_served_is_so_with_a_body_too() -> None:
+def test_an_unserved_path_is_not_found_with_a_body_too() -> None:
     assert refused("GET /metrics", length=1) == (404, "unknown_url")
 
 
-# --- what wakes nobody -----------------------------------------------------------------------------------------------
+# --- requests that don't wake a model --------------------------------------------------------------------------------
 
 
 def test_a_request_that_wakes_is_not_answered_here() -> None:
     assert respond(VLLM, head("POST /v1/chat/completions"), State.IDLE) is None
 
 
-def test_a_spec_can_say_what_wakes_and_the_rest_is_told_so() -> None:
+def test_a_spec_can_list_what_wakes_and_other_requests_are_refused_with_the_reason() -> None:
     chat_alone = replace(VLLM, wake_on=("POST /v1/chat/completions", "GET /v1/models"))
     assert respond(chat_alone, head("GET /v1/models"), State.IDLE) is None
     assert refused("POST /v1/embeddings", chat_alone) == (503, "model_asleep")
     assert refused("POST /nothing", chat_alone) == (404, "unknown_url")
 
 
-SOMEBODY_ELSES = RequestRules(engine="sglang", names=("llama",))
+OTHER_ENGINE = RequestRules(engine="sglang", names=("llama",))
 
 
-def test_what_an_engine_of_somebody_else_serves_is_not_known_so_it_is_not_denied() -> None:
-    assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
-    assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
-    assert refused("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE) == (503, "model_asleep")
-    assert respond(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
+def test_the_paths_of_another_engine_are_unknown_so_none_is_denied() -> None:
+    assert refused("GET /get_model_info", OTHER_ENGINE) == (503, "model_asleep")
+    assert refused("GET /favicon.ico", OTHER_ENGINE) == (404, "unknown_url")
+    assert refused("OPTIONS /generate", OTHER_ENGINE, headers=PAGE) == (503, "model_asleep")
+    assert respond(OTHER_ENGINE, head("GET /health", length=1), State.IDLE)
 
 
-# --- the words of the guard ------------------------------------------------------------------------------------------
+# --- the guard's messages --------------------------------------------------------------------------------------------
 
 SAME = [
     (access_errors.NO_KEY, guards.NO_KEY),
@@ -203,11 +205,11 @@ SAME = [
 
 
 @pytest.mark.parametrize(("ours", "theirs"), SAME)
-def test_what_the_guard_says_too_is_said_in_its_words(ours: Any, theirs: Any) -> None:
+def test_responses_that_the_guard_has_too_use_its_messages(ours: Any, theirs: Any) -> None:
     assert (ours.status, json.loads(ours.body())) == (theirs.status, json.loads(theirs.body()))
 
 
-def test_a_stored_response_that_is_not_there_has_one_code() -> None:
+def test_a_missing_stored_response_has_one_code() -> None:
     theirs = guards.no_such_response("resp_1")
     assert refused("GET /v1/responses/resp_1") == (theirs.status, theirs.code)
     assert refused("POST /v1/responses/resp_1/cancel") == (theirs.status, theirs.code)

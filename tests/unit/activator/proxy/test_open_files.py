@@ -17,14 +17,14 @@ from slipway.activator.proxy import open_files
 def test_there_are_no_more_connections_than_files_can_be_open(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, fitting: int, raised: int | None
 ) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     monkeypatch.setattr("resource.getrlimit", lambda which: (soft, hard))
-    monkeypatch.setattr("resource.setrlimit", lambda which, limits: told.append(limits))
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: calls.append(limits))
     assert open_files.connections(8192) == fitting
-    assert told == ([(raised, hard)] if raised else [])
+    assert calls == ([(raised, hard)] if raised else [])
 
 
-def test_where_the_limit_can_not_be_raised_it_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_cannot_be_raised_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(which: int, limits: tuple[int, int]) -> None:
         raise ValueError("not allowed to raise maximum limit")
 

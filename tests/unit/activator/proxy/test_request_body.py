@@ -1,4 +1,4 @@
-"""The blocks that a body is kept in: what is kept is what is accounted, however it came, and when it is sent."""
+"""The blocks in which a body is stored: they take the memory that is accounted, and are freed when they are sent."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from slipway.activator.proxy.request_body import BLOCK, BodyBlocks, write_piece
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000, BLOCK // 2, BLOCK, 3 * BLOCK])
-def test_pieces_of_any_size_take_hardly_more_than_what_is_in_them(size: int) -> None:
+def test_pieces_of_any_size_take_little_more_memory_than_their_content(size: int) -> None:
     blocks = BodyBlocks()
     for _ in range(4 * BLOCK // size + 1):
         blocks.add(b"x" * size)
@@ -17,7 +17,7 @@ def test_pieces_of_any_size_take_hardly_more_than_what_is_in_them(size: int) -> 
 
 
 class Sink:
-    """Takes what is written when it is told to."""
+    """Accepts writes when the test lets it."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -31,7 +31,9 @@ class Sink:
 
 
 @pytest.mark.parametrize(("chunked", "at_a_time"), [(False, 1), (True, 3)])
-async def test_a_block_is_sent_when_the_last_one_is_taken_and_is_not_copied(chunked: bool, at_a_time: int) -> None:
+async def test_a_block_is_sent_when_the_previous_one_is_written_and_is_not_copied(
+    chunked: bool, at_a_time: int
+) -> None:
     blocks, sink = BodyBlocks(), Sink()
     blocks.add(bytes(BLOCK))
     blocks.add(bytes(BLOCK))

@@ -1,4 +1,4 @@
-"""The request queue of one model in virtual time: who waits, who is called, and what is wanted meanwhile."""
+"""The request queue of one model in virtual time: which requests wait, which is next, and what is wanted meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -20,11 +20,11 @@ from slipway.activator.shared.replica import Replica
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
-from support import virtual_time
+from support.fakes import virtual_time
 
 LLAMA = ModelKey("chat", "llama")
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
-FULL = Cause(Reason.UNSCHEDULABLE, "No node has room.")
+NO_NODE = Cause(Reason.UNSCHEDULABLE, "No node has room.")
 ONE, TWO = Replica("10.0.0.1", 8080, 1), Replica("10.0.0.2", 8080, 1)
 
 
@@ -33,7 +33,7 @@ def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[
     def run() -> None:
         virtual_time.run(test())
 
-    del run.__wrapped__  # or pytest would take it for asynchronous
+    del run.__wrapped__  # or pytest would treat it as asynchronous
     return run
 
 
@@ -44,13 +44,13 @@ def replace_concurrency(replica: Replica, at_a_time: int) -> Replica:
 class Scene:
     """One queue, and requests in it that last until they leave."""
 
-    def __init__(self, **known: Any) -> None:
-        self.known = ModelState(key=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **known})
+    def __init__(self, **fields: Any) -> None:
+        self.known = ModelState(key=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **fields})
         self.demand = Demand()
         self.queue = RequestQueue(self.known, GlobalLimits(), self.demand)
         self._open: list[QueuedRequest] = []
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
         self.queue.update(self.known)
 
@@ -77,19 +77,19 @@ class Scene:
 
 
 @in_virtual_time
-async def test_who_finds_a_free_replica_does_not_wait() -> None:
+async def test_a_request_that_finds_a_free_replica_does_not_wait() -> None:
     scene = Scene(replicas=(ONE,))
     request, turn = scene.ask()
     assert (turn.result(), request.was_held, request.held) == (ONE, False, 0.0)
 
 
 @in_virtual_time
-async def test_who_finds_none_waits_for_one() -> None:
+async def test_a_request_that_finds_no_free_replica_waits_for_one() -> None:
     scene = Scene()
     request, turn = scene.ask()
     assert not turn.done()
     await asyncio.sleep(30)
-    scene.tell(replicas=(ONE,))
+    scene.update(replicas=(ONE,))
     assert (turn.result(), request.was_held, request.held) == (ONE, True, 30.0)
 
 
@@ -99,13 +99,13 @@ async def test_the_next_is_called_when_one_is_done() -> None:
     first, _ = scene.ask()
     _, turn = scene.ask("two")
     scene.queue.responded(first)
-    assert not turn.done()  # the replica is still at it
+    assert not turn.done()  # the replica still works on it
     scene.leave(first)
     assert turn.result() == ONE
 
 
 @in_virtual_time
-async def test_a_failed_try_is_followed_by_one_at_another_replica_in_the_old_turn() -> None:
+async def test_a_failed_attempt_is_followed_by_one_at_another_replica_in_the_old_turn() -> None:
     scene = Scene(replicas=(ONE, TWO))
     first, turn = scene.ask()
     second, _ = scene.ask("two")
@@ -121,7 +121,7 @@ async def test_a_failed_try_is_followed_by_one_at_another_replica_in_the_old_tur
     "failure",
     [UpstreamFailure.NO_CONNECTION, UpstreamFailure.TURNED_AWAY, UpstreamFailure.UNAVAILABLE, UpstreamFailure.BROKEN],
 )
-def test_a_request_that_failed_comes_again_after_a_while(failure: UpstreamFailure) -> None:
+def test_a_request_that_failed_is_tried_again_after_a_while(failure: UpstreamFailure) -> None:
     virtual_time.run(_fail_and_come_again(failure))
 
 
@@ -131,13 +131,13 @@ async def _fail_and_come_again(failure: UpstreamFailure) -> None:
     scene.queue.failed(request, failure)
     turn = scene.queue.queue(request)
     assert not turn.done()
-    began = virtual_time.now()
+    started = virtual_time.now()
     assert await turn == ONE
-    assert virtual_time.now() - began == pytest.approx(0.1)
+    assert virtual_time.now() - started == pytest.approx(0.1)
 
 
 @in_virtual_time
-async def test_a_replica_that_turns_one_away_is_left_alone_by_all() -> None:
+async def test_a_replica_that_refuses_one_request_is_avoided_by_all() -> None:
     scene = Scene(replicas=(ONE,))
     request, _ = scene.ask()
     scene.queue.failed(request, UpstreamFailure.TURNED_AWAY)
@@ -148,7 +148,7 @@ async def test_a_replica_that_turns_one_away_is_left_alone_by_all() -> None:
 
 
 @in_virtual_time
-async def test_a_request_that_fails_holds_up_no_other_even_if_it_is_older() -> None:
+async def test_a_request_that_fails_delays_no_other_even_if_it_is_older() -> None:
     scene = Scene(replicas=(ONE,))
     poisoned, _ = scene.ask()
     waiting, turn = scene.ask("two")
@@ -162,7 +162,7 @@ async def test_a_request_that_fails_holds_up_no_other_even_if_it_is_older() -> N
 
 
 @in_virtual_time
-async def test_many_that_one_client_sends_to_fail_hold_up_no_other() -> None:
+async def test_many_failing_requests_of_one_client_delay_no_other() -> None:
     scene = Scene(replicas=(replace_concurrency(ONE, 100),))
     for _ in range(20):
         request, _ = scene.ask("greedy")
@@ -182,14 +182,14 @@ async def test_requests_that_fail_take_the_turns_of_their_own_client_alone() -> 
     scene.queue.queue(under_way)
     await asyncio.sleep(0)
     called = next(request for request in scene.requests if request.replica)
-    assert called.client == Client("greedy")  # the first to wait had come before the modest one
+    assert called.client == Client("greedy")  # the first to wait had arrived before the modest one
     scene.queue.failed(called, UpstreamFailure.UNAVAILABLE)
     scene.queue.queue(called)
     assert turn.done()
 
 
 @in_virtual_time
-async def test_a_request_that_stays_away_from_a_replica_leaves_its_turn_to_the_next_one_of_its_client() -> None:
+async def test_a_request_that_avoids_a_replica_leaves_its_turn_to_the_next_one_of_its_client() -> None:
     scene = Scene(replicas=(ONE,))
     failing, _ = scene.ask("one")
     _, next_turn = scene.ask("one")
@@ -199,7 +199,7 @@ async def test_a_request_that_stays_away_from_a_replica_leaves_its_turn_to_the_n
     assert (again.done(), next_turn.done(), other_turn.done()) == (False, True, False)
 
 
-def test_requests_that_fail_are_looked_at_again_when_they_may_be_called_and_not_before(
+def test_failing_requests_are_checked_again_only_when_they_may_be_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[HeldRequest] = []
@@ -222,11 +222,11 @@ async def _fail_often(calls: list[HeldRequest]) -> None:
     assert scene.demand.of(LLAMA).waiting == 300
     await asyncio.sleep(0.2)
     assert all(request.replica for request in scene.requests)
-    assert len(calls) == 3 * 300 - 1  # the first one found nobody waiting, and took its replica at once
+    assert len(calls) == 3 * 300 - 1  # the first one found no request waiting, and took its replica immediately
 
 
 @in_virtual_time
-async def test_who_leaves_while_it_stays_away_from_a_replica_is_not_called() -> None:
+async def test_a_request_that_leaves_while_it_avoids_a_replica_is_not_called() -> None:
     scene = Scene(replicas=(ONE,))
     request, _ = scene.ask()
     scene.queue.failed(request, UpstreamFailure.UNAVAILABLE)
@@ -240,13 +240,13 @@ async def test_who_leaves_while_it_stays_away_from_a_replica_is_not_called() -> 
 async def test_only_some_get_their_turns_before_others_are_served() -> None:
     scene = Scene(limits=HoldLimits(max_requests=10_000, timeout=100))
     turns = [scene.ask()[1] for _ in range(3 * MOST_CALLS)]
-    scene.tell(replicas=(replace_concurrency(ONE, 10_000),))
-    given, began = set(), virtual_time.now()
+    scene.update(replicas=(replace_concurrency(ONE, 10_000),))
+    counts, started = set(), virtual_time.now()
     while not all(turn.done() for turn in turns):
-        given.add(sum(turn.done() for turn in turns))
+        counts.add(sum(turn.done() for turn in turns))
         await asyncio.sleep(0)
-    assert given == {MOST_CALLS, 2 * MOST_CALLS}
-    assert virtual_time.now() == began
+    assert counts == {MOST_CALLS, 2 * MOST_CALLS}
+    assert virtual_time.now() == started
 
 
 @in_virtual_time
@@ -260,7 +260,7 @@ async def test_a_replica_at_which_all_clients_fail_is_left_alone() -> None:
 
 
 @in_virtual_time
-async def test_what_has_not_come_is_not_wanted() -> None:
+async def test_an_incomplete_request_creates_no_demand() -> None:
     scene = Scene()
     request = scene.enter()
     assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (False, 0)
@@ -269,11 +269,11 @@ async def test_what_has_not_come_is_not_wanted() -> None:
 
 
 @in_virtual_time
-async def test_a_final_cause_refuses_all_who_wait_and_all_who_come() -> None:
+async def test_a_final_cause_refuses_all_waiting_and_all_new_requests() -> None:
     scene = Scene()
     _, turn = scene.ask()
     reading = scene.enter("two")
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     for late in (turn, scene.queue.queue(reading)):
         with pytest.raises(RefusedRequestError, match="acme/gone"):
             late.result()
@@ -282,22 +282,22 @@ async def test_a_final_cause_refuses_all_who_wait_and_all_who_come() -> None:
 
 
 @in_virtual_time
-async def test_when_the_cause_is_gone_the_next_may_wait_again() -> None:
+async def test_when_the_cause_is_gone_the_next_request_may_wait_again() -> None:
     scene = Scene(cause=GONE)
-    scene.tell(cause=None)
+    scene.update(cause=None)
     _, turn = scene.ask()
     assert not turn.done()
     assert scene.is_active
 
 
 @in_virtual_time
-async def test_a_wake_lasts_until_a_replica_is_ready_though_its_client_has_gone() -> None:
+async def test_a_wake_lasts_until_a_replica_is_ready_though_its_client_has_left() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
     await asyncio.sleep(60)
     assert (scene.is_active, scene.queue.waking_for) == (True, 60.0)
-    scene.tell(replicas=(ONE,))
+    scene.update(replicas=(ONE,))
     assert (scene.is_active, scene.queue.waking_for) == (False, 0.0)
 
 
@@ -306,17 +306,17 @@ async def test_a_wake_ends_when_it_has_finally_failed() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
-    scene.tell(cause=FULL)
+    scene.update(cause=NO_NODE)
     assert scene.is_active
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     assert not scene.is_active
 
 
 @in_virtual_time
-async def test_what_the_rest_keeps_in_use_stays_wanted() -> None:
+async def test_a_deployment_in_use_elsewhere_stays_wanted() -> None:
     scene = Scene(in_use=True, replicas=(ONE,))
     assert scene.is_active
-    scene.tell(in_use=False)
+    scene.update(in_use=False)
     assert not scene.is_active
 
 
@@ -331,7 +331,7 @@ async def test_a_request_under_way_keeps_its_deployment_wanted_until_its_end() -
 
 
 @in_virtual_time
-async def test_a_refused_newcomer_learns_when_the_wake_should_be_over() -> None:
+async def test_a_refused_client_learns_when_the_wake_should_be_over() -> None:
     scene = Scene(limits=HoldLimits(max_requests=1, timeout=100), expected_wake=80.0)
     scene.ask()
     await asyncio.sleep(30)
@@ -341,7 +341,7 @@ async def test_a_refused_newcomer_learns_when_the_wake_should_be_over() -> None:
 
 
 @in_virtual_time
-async def test_a_refused_newcomer_of_a_busy_deployment_may_come_again_soon() -> None:
+async def test_a_refused_client_of_a_busy_deployment_may_retry_soon() -> None:
     scene = Scene(limits=HoldLimits(max_requests=1, timeout=100), expected_wake=80.0, replicas=(ONE,))
     scene.ask()
     scene.ask("two")
@@ -351,7 +351,7 @@ async def test_a_refused_newcomer_of_a_busy_deployment_may_come_again_soon() -> 
 
 
 @in_virtual_time
-async def test_a_deployment_that_goes_is_wanted_no_more() -> None:
+async def test_a_deleted_deployment_is_no_longer_wanted() -> None:
     scene = Scene()
     request, turn = scene.ask()
     scene.queue.close()
@@ -363,19 +363,19 @@ async def test_a_deployment_that_goes_is_wanted_no_more() -> None:
 
 
 @in_virtual_time
-async def test_a_refusal_that_nobody_waits_for_any_more_troubles_nobody() -> None:
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+async def test_a_refusal_of_a_request_that_has_left_has_no_effect() -> None:
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     scene = Scene()
     request, turn = scene.ask()
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     scene.leave(request)
     del request, turn, scene
-    assert complaints == []
+    assert errors == []
 
 
 @in_virtual_time
-async def test_who_went_at_once_and_failed_waits_among_the_others() -> None:
+async def test_a_request_that_was_sent_immediately_and_failed_waits_among_the_others() -> None:
     scene = Scene(replicas=(replace_concurrency(ONE, 2),))
     first, _ = scene.ask()
     second, _ = scene.ask()
@@ -384,13 +384,13 @@ async def test_who_went_at_once_and_failed_waits_among_the_others() -> None:
         scene.queue.failed(request, UpstreamFailure.TURNED_AWAY)
         scene.queue.queue(request)
     await asyncio.sleep(1)
-    assert (bool(first.replica), bool(second.replica), third.done()) == (True, True, False)  # as they came
+    assert (bool(first.replica), bool(second.replica), third.done()) == (True, True, False)  # in order of arrival
 
 
 @in_virtual_time
-async def test_who_finds_a_free_replica_takes_no_turn_of_those_who_wait_for_others() -> None:
+async def test_a_request_that_finds_a_free_replica_takes_no_turn_of_those_that_wait_for_others() -> None:
     scene = Scene(replicas=(ONE,))
     _, waits = scene.ask("one")[0], scene.ask("two")[1]
     _, late = scene.ask("three")
-    scene.tell(replicas=(ONE, TWO))
+    scene.update(replicas=(ONE, TWO))
     assert (waits.done(), late.done()) == (True, False)

@@ -14,8 +14,8 @@ from slipway.activator.proxy.response_state import (
     ResponseState,
     next_state,
 )
-from support.activator import Activator, connected
-from support.scripted_engine import ScriptedEngine
+from support.fakes.scripted_engine import ScriptedEngine
+from support.programs.activator import Activator, connected
 
 OVER = (ResponseState.COMPLETE, ResponseState.BROKEN_OFF)
 

@@ -18,16 +18,16 @@ from slipway_runtime.guard import routes
 OURS, THEIRS = RequestRules(engine="llamacpp"), RequestRules(engine="sglang")
 
 
-def test_the_guards_table_is_ours() -> None:
+def test_the_guards_table_equals_ours() -> None:
     assert {f"{route.method} {route.path}" for route in routes.SERVED} == SERVED
 
 
-def test_a_body_belongs_where_the_guard_takes_one() -> None:
-    none = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.BodyKind.NOTHING}
-    assert {each for each in SERVED if takes_no_body(line(*each.replace("*", "a").split(" ")))} == none
+def test_a_body_is_allowed_where_the_guard_allows_one() -> None:
+    without_body = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.BodyKind.NOTHING}
+    assert {each for each in SERVED if takes_no_body(line(*each.replace("*", "a").split(" ")))} == without_body
 
 
-def test_what_the_guard_lets_everybody_ask_takes_no_key() -> None:
+def test_paths_that_the_guard_serves_without_a_key_need_none_here() -> None:
     open_ones = {f"{route.method} {route.path}" for route in routes.SERVED if route.kind is routes.RouteKind.OPEN}
     assert open_ones == {HEALTH}
 
@@ -54,12 +54,12 @@ PATHS = (
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS", "get"])
 def test_a_path_is_found_where_the_guard_finds_it(method: str, path: str) -> None:
     guard = routes.Routes()
-    theirs = guard.find(method, path)
-    assert find(line(method, path)) == (f"{theirs.method} {theirs.path}" if theirs else None)
+    guard_route = guard.find(method, path)
+    assert find(line(method, path)) == (f"{guard_route.method} {guard_route.path}" if guard_route else None)
     assert exists(line(method, path)) == guard.exists(path)
 
 
-def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_served() -> None:
+def test_every_request_that_the_engine_computes_wakes_it_and_each_such_route_is_served() -> None:
     assert (
         {f"{each.method} {each.path}" for each in routes.SERVED if each.kind is routes.RouteKind.WORK}
         <= WAKE
@@ -68,12 +68,12 @@ def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_serve
 
 
 def test_a_path_is_decoded_once_and_has_no_query() -> None:
-    assert asked(b"/v1/%63hat?a=/b").path == "/v1/chat"
-    assert asked(b"/v1/%2563hat").path == "/v1/%63hat"
-    assert asked(b"*").path == "*"
+    assert request_line(b"/v1/%63hat?a=/b").path == "/v1/chat"
+    assert request_line(b"/v1/%2563hat").path == "/v1/%63hat"
+    assert request_line(b"*").path == "*"
 
 
-def asked(target: bytes) -> RequestLine:
+def request_line(target: bytes) -> RequestLine:
     return of(RequestHead(b"GET", target, [], 0))
 
 
@@ -82,11 +82,11 @@ def test_a_path_is_decoded_as_urllib_decodes_it(path: str) -> None:
     assert decoded(path.encode()) == unquote(path)
 
 
-def test_a_path_that_is_asked_for_again_is_not_read_again() -> None:
-    assert asked(b"/v1/models/a?b").parts is asked(b"/v1/models/a?c").parts
+def test_a_repeated_path_is_not_parsed_again() -> None:
+    assert request_line(b"/v1/models/a?b").parts is request_line(b"/v1/models/a?c").parts
 
 
-def test_a_path_may_have_more_parts_than_are_told_apart() -> None:
+def test_a_path_may_have_more_segments_than_are_distinguished() -> None:
     long = line("GET", "/a" * 1000)
     assert len(long.parts) == MOST_PARTS
     assert pattern("GET /*", may_be_open=True).fits(long)
@@ -94,16 +94,16 @@ def test_a_path_may_have_more_parts_than_are_told_apart() -> None:
     assert pattern("GET " + "/a" * (MOST_PARTS - 1)).fits(line("GET", "/a" * (MOST_PARTS - 1)))
 
 
-def test_no_pattern_of_a_spec_has_more_parts_than_are_told_apart() -> None:
+def test_no_pattern_of_a_spec_has_more_segments_than_are_distinguished() -> None:
     longest = "PUT " + "/*" * 126
     assert len(longest) == 256
     assert re.match(WAKING_REQUEST, longest)
     assert len(pattern(longest).parts) < MOST_PARTS
 
 
-@pytest.mark.parametrize(("method", "woken"), [("POST", True), ("GET", False), ("PUT", False), ("OPTIONS", False)])
-def test_of_an_engine_that_is_not_ours_every_post_wakes(method: str, woken: bool) -> None:
-    assert wakes(THEIRS, line(method, "/v2/models/any/infer")) is woken
+@pytest.mark.parametrize(("method", "expected"), [("POST", True), ("GET", False), ("PUT", False), ("OPTIONS", False)])
+def test_of_an_engine_that_is_not_ours_every_post_wakes(method: str, expected: bool) -> None:
+    assert wakes(THEIRS, line(method, "/v2/models/any/infer")) is expected
 
 
 WAKE_ON = [
@@ -125,12 +125,12 @@ WAKE_ON = [
 ]
 
 
-@pytest.mark.parametrize(("wake_on", "method", "path", "woken"), WAKE_ON)
+@pytest.mark.parametrize(("wake_on", "method", "path", "expected"), WAKE_ON)
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
-def test_a_list_in_the_spec_says_alone_what_wakes(
-    wake_on: tuple[str, ...], method: str, path: str, woken: bool, engine: str
+def test_a_list_in_the_spec_alone_determines_what_wakes(
+    wake_on: tuple[str, ...], method: str, path: str, expected: bool, engine: str
 ) -> None:
-    assert wakes(RequestRules(engine=engine, wake_on=wake_on), line(method, path)) is woken
+    assert wakes(RequestRules(engine=engine, wake_on=wake_on), line(method, path)) is expected
 
 
 KEYED = [
@@ -151,7 +151,7 @@ KEYED = [
 
 
 @pytest.mark.parametrize(("rules", "method", "path", "needed"), KEYED)
-def test_a_key_is_asked_for_where_there_is_something_to_protect(
+def test_a_key_is_required_where_there_is_something_to_protect(
     rules: RequestRules, method: str, path: str, needed: bool
 ) -> None:
     assert needs_key(rules, line(method, path)) is needed

@@ -1,4 +1,4 @@
-"""Whether a body wants a stream is found as JSON means it, and in small steps."""
+"""Whether a body requests a stream is determined as JSON defines it, and in small steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGE = 2 << 20
 
 
 @pytest.mark.parametrize(
-    ("body", "wants"),
+    ("body", "expected"),
     [
         (b'{"stream": true}', True),
         (b'{"stream":\n true, "prompt": "a"}', True),
@@ -40,8 +40,8 @@ LARGE = 2 << 20
         (b"", False),
     ],
 )
-def test_only_who_says_so_wants_a_stream(body: bytes, wants: bool) -> None:
-    assert wants_stream(body) == wants
+def test_only_a_body_that_says_so_requests_a_stream(body: bytes, expected: bool) -> None:
+    assert wants_stream(body) == expected
 
 
 KEYS = st.sampled_from(["stream", "a", '"stream": true', "\\", ""])
@@ -53,25 +53,29 @@ VALUES = st.recursive(
 
 
 @given(st.lists(st.tuples(KEYS, VALUES), max_size=4), st.booleans(), st.sampled_from([None, 1]))
-def test_what_json_means_by_it_is_meant(members: list[tuple[str, Any]], ascii_alone: bool, indent: int | None) -> None:
-    said = ",".join(
+def test_the_result_is_that_of_a_json_parser(
+    members: list[tuple[str, Any]], ascii_alone: bool, indent: int | None
+) -> None:
+    encoded = ",".join(
         f"{json.dumps(key)}:{json.dumps(value, ensure_ascii=ascii_alone, indent=indent)}" for key, value in members
     )
-    body = f"{{{said}}}".encode()
+    body = f"{{{encoded}}}".encode()
     assert wants_stream(body) == (json.loads(body).get("stream") is True)
 
 
 @given(st.sampled_from([1, 7, 1000, 64 * 1024]), st.integers(0, 5), st.integers(0, 65535), st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_it_is_the_same_in_whatever_pieces_a_body_has_come(size: int, texts: int, space: int, wants: bool) -> None:
-    before = b"".join(b'"a":"%b",' % (b"x" * (70_000 if size > 100 else 100)) for _ in range(texts))
-    white = b" " * space
-    body = b'{%b"stream"%b:%btrue}%b%b' % (before, white, white, white, b"" if wants else b"]")
+def test_the_result_is_the_same_in_whatever_pieces_a_body_arrives(
+    size: int, count: int, space: int, expected: bool
+) -> None:
+    before = b"".join(b'"a":"%b",' % (b"x" * (70_000 if size > 100 else 100)) for _ in range(count))
+    whitespace = b" " * space
+    body = b'{%b"stream"%b:%btrue}%b%b' % (before, whitespace, whitespace, whitespace, b"" if expected else b"]")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    assert outcome(detect_stream(pieces)) == wants_stream(body) == wants
+    assert outcome(detect_stream(pieces)) == wants_stream(body) == expected
 
 
-def test_a_body_is_not_put_together_as_a_whole() -> None:
+def test_a_body_is_not_joined_in_memory() -> None:
     taken = 0
 
     def pieces() -> Iterator[bytes]:
@@ -100,13 +104,13 @@ def test_a_long_text_before_it_hides_nothing(piece: bytes) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"1,", b" ", b'"a",', b'{"a":"b"},'])
-def test_nor_do_many_things(piece: bytes) -> None:
+def test_many_values_before_it_hide_nothing(piece: bytes) -> None:
     number = min(LARGE // len(piece), MOST_TOKENS // 5)
     assert wants_stream(b'{"a":[' + piece * number + b'1],"stream":true}')
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b'"",', b'{"stream":true},'])
-def test_but_a_body_of_nothing_but_them_is_not_read_to_its_end(piece: bytes) -> None:
+def test_a_body_of_nothing_but_values_is_not_read_to_its_end(piece: bytes) -> None:
     assert not wants_stream(b'{"a":[' + piece * MOST_TOKENS + b'1],"stream":true}')
 
 

@@ -1,4 +1,4 @@
-"""Demand: what is known of each deployment, and who hears of a change."""
+"""Demand: what is known of each deployment, and which waiters are notified of a change."""
 
 import asyncio
 
@@ -19,9 +19,9 @@ def demand() -> Demand:
     return demand
 
 
-async def waiting_for(demand: Demand, wanted: ModelDemand) -> asyncio.Task[ModelDemand]:
+async def waiting_for(demand: Demand, expected: ModelDemand) -> asyncio.Task[ModelDemand]:
     """A task that already waits for LLAMA to be as wanted."""
-    task = asyncio.create_task(demand.until(LLAMA, lambda state: state == wanted))
+    task = asyncio.create_task(demand.until(LLAMA, lambda state: state == expected))
     await asyncio.sleep(0)
     assert not task.done()
     return task
@@ -43,7 +43,7 @@ def test_a_forgotten_deployment_is_unknown(demand: Demand) -> None:
         demand.of(LLAMA)
 
 
-def test_forgetting_what_was_never_known_is_no_error(demand: Demand) -> None:
+def test_forgetting_an_unknown_deployment_is_not_an_error(demand: Demand) -> None:
     demand.forget(GEMMA)
     assert demand.of(LLAMA) == IDLE
 
@@ -53,17 +53,17 @@ def test_deployments_of_the_same_name_in_two_namespaces_are_two(demand: Demand) 
     assert demand.of(LLAMA) == IDLE
 
 
-async def test_until_returns_at_once_when_the_condition_holds_already(demand: Demand) -> None:
+async def test_until_returns_immediately_when_the_condition_holds_already(demand: Demand) -> None:
     assert await demand.until(LLAMA, lambda state: not state.active) == IDLE
 
 
-async def test_a_change_wakes_everyone_who_waits_for_it(demand: Demand) -> None:
+async def test_a_change_wakes_all_waiters_for_it(demand: Demand) -> None:
     waiters = [await waiting_for(demand, BUSY) for _ in range(3)]
     demand.report(LLAMA, BUSY)
     assert await asyncio.gather(*waiters) == [BUSY] * 3
 
 
-async def test_a_change_that_does_not_meet_the_condition_wakes_nobody(demand: Demand) -> None:
+async def test_a_change_that_does_not_meet_the_condition_wakes_no_waiter(demand: Demand) -> None:
     waiter = await waiting_for(demand, BUSY)
     demand.report(LLAMA, IDLE._replace(target_per_replica=4))
     await asyncio.sleep(0)
@@ -72,7 +72,7 @@ async def test_a_change_that_does_not_meet_the_condition_wakes_nobody(demand: De
     assert await waiter == BUSY
 
 
-async def test_another_deployments_change_wakes_nobody(demand: Demand) -> None:
+async def test_another_deployments_change_wakes_no_waiter(demand: Demand) -> None:
     waiter = await waiting_for(demand, BUSY)
     demand.report(GEMMA, BUSY)
     await asyncio.sleep(0)

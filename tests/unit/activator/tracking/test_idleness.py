@@ -1,4 +1,4 @@
-"""What engines' metrics tell of their use."""
+"""What engines' metrics show of their use."""
 
 import pytest
 from hypothesis import given
@@ -36,22 +36,22 @@ QUIET, BUSY = MetricsReading(0, 10), MetricsReading(1, 10)
     ],
     ids=["vLLM", "llama.cpp", "another program", "nothing", "no metrics"],
 )
-def test_engines_are_read_in_their_own_words(metrics: str, reading: MetricsReading | None) -> None:
+def test_each_engines_metrics_are_read_by_their_own_names(metrics: str, reading: MetricsReading | None) -> None:
     assert read(metrics) == reading
 
 
 @pytest.mark.parametrize(("is_silent", "reading"), [(False, None), (True, MetricsReading(0, 0))])
-def test_who_tells_none_of_its_metrics_is_idle_only_if_that_is_said_of_it(
+def test_an_engine_without_metrics_is_idle_only_if_that_is_declared(
     is_silent: bool, reading: MetricsReading | None
 ) -> None:
-    words = Words((Series("running"),), silent_until_used=is_silent)
-    assert read("", words) == read("python_info 1\n", words) == reading
-    assert read("running 1\n", words) == MetricsReading(1, 0)
+    names = Words((Series("running"),), silent_until_used=is_silent)
+    assert read("", names) == read("python_info 1\n", names) == reading
+    assert read("running 1\n", names) == MetricsReading(1, 0)
 
 
 def test_a_metric_counts_where_it_has_all_of_the_labels() -> None:
-    words = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
-    told = """r{a="x"} 1
+    names = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
+    exposition = """r{a="x"} 1
 r{b="z",a="y"} 10
 r{ a="y", b="z", } 100
 r{a="y"} 1000
@@ -60,27 +60,27 @@ r{aa="x"} 1000
 r{c="a=\\"x\\"",b=",a=x"} 1000
 r 1000
 """
-    assert read(told, words) == MetricsReading(111, 0)
+    assert read(exposition, names) == MetricsReading(111, 0)
 
 
 @pytest.mark.parametrize(
     "value", ["+Inf", "-Inf", "NaN", "+", "-", "-1", "1e7", "1e999", "1_0", "infinity", "x", "0x1", "9" * 40, "٣"]
 )
 @pytest.mark.parametrize("name", ["vllm:num_requests_running", "llamacpp:requests_processing"])
-def test_a_reading_that_makes_no_sense_is_none(name: str, value: str) -> None:
+def test_an_invalid_reading_is_ignored(name: str, value: str) -> None:
     assert read(f"vllm:num_requests_waiting 1\n{name} {value}\n") is None
 
 
 @pytest.mark.parametrize("value", ["+Inf", "NaN", "-1", "1e16"])
-def test_tokens_have_to_make_sense_too(value: str) -> None:
+def test_tokens_have_to_be_valid_too(value: str) -> None:
     assert read(f"vllm:num_requests_running 1\nvllm:generation_tokens_total {value}\n") is None
 
 
-def test_nor_does_one_whose_numbers_do_so_only_alone() -> None:
+def test_a_reading_whose_numbers_are_valid_only_individually_is_ignored() -> None:
     assert read("vllm:num_requests_running 900000\n" * 2) is None
 
 
-def test_a_line_without_end_is_not_kept() -> None:
+def test_a_line_without_end_is_not_stored() -> None:
     metrics = EngineMetrics()
     for _ in range(100):
         metrics.add(b"a" * 10_000)
@@ -89,13 +89,13 @@ def test_a_line_without_end_is_not_kept() -> None:
 
 
 @given(st.sampled_from([VLLM, LLAMACPP]), st.lists(st.integers(1, 60), min_size=1))
-def test_the_pieces_in_which_metrics_come_change_nothing(said: str, sizes: list[int]) -> None:
-    metrics, rest = EngineMetrics(), said.encode()
+def test_the_pieces_in_which_metrics_arrive_make_no_difference(text: str, sizes: list[int]) -> None:
+    metrics, rest = EngineMetrics(), text.encode()
     for size in sizes:
         metrics.add(rest[:size])
         rest = rest[size:]
     metrics.add(rest)
-    assert metrics.reading() == read(said)
+    assert metrics.reading() == read(text)
 
 
 def test_a_replica_is_idle_since_it_was_first_seen() -> None:
@@ -108,7 +108,7 @@ def test_a_replica_is_idle_since_it_was_first_seen() -> None:
 @pytest.mark.parametrize(
     "use", [BUSY, MetricsReading(0, 11), MetricsReading(0, 0)], ids=["a request", "tokens", "a restart"]
 )
-def test_any_use_begins_the_time_anew(use: MetricsReading) -> None:
+def test_any_use_restarts_the_idle_time(use: MetricsReading) -> None:
     activity = ModelActivity()
     activity.record("a", QUIET, now=100)
     activity.record("a", use, now=110)
@@ -125,7 +125,7 @@ def test_one_replica_in_use_keeps_all() -> None:
     assert activity.in_flight == 1
 
 
-def test_a_replica_that_says_nothing_is_not_idle() -> None:
+def test_a_replica_without_metrics_is_not_idle() -> None:
     activity = ModelActivity()
     activity.record("a", QUIET, now=100)
     assert activity.use_of({"a", "b"}, now=105) == ModelUse(idle_for=0, is_over=False)
@@ -141,24 +141,26 @@ def test_a_replica_that_is_gone_counts_no_more() -> None:
 
 
 USE: dict[str, tuple[list[tuple[str, MetricsReading]], ModelUse]] = {
-    "nobody came": ([("a", QUIET), ("a", QUIET)], ModelUse(1, is_over=True)),
-    "somebody comes": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, started=0)),
-    "somebody was quicker than we look": (
+    "no request came": ([("a", QUIET), ("a", QUIET)], ModelUse(1, is_over=True)),
+    "a request arrives": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, started=0)),
+    "a request was shorter than our interval": (
         [("a", QUIET), ("a", MetricsReading(0, 11))],
         ModelUse(0, is_over=False, started=0),
     ),
-    "somebody came and went": ([("a", QUIET), ("a", BUSY), ("a", QUIET)], ModelUse(1, is_over=True, started=1)),
-    "one came before the other went": (
+    "a request came and went": ([("a", QUIET), ("a", BUSY), ("a", QUIET)], ModelUse(1, is_over=True, started=1)),
+    "one request came before the other went": (
         [("a", QUIET), ("b", QUIET), ("a", BUSY), ("b", BUSY), ("a", QUIET)],
         ModelUse(1, is_over=False, started=2),
     ),
-    "somebody was there before we looked": ([("a", BUSY), ("a", BUSY)], ModelUse(0, is_over=False)),
+    "a request was there before the first poll": ([("a", BUSY), ("a", BUSY)], ModelUse(0, is_over=False)),
 }
 
 
-@pytest.mark.parametrize(("heard", "use"), USE.values(), ids=USE.keys())
-def test_when_a_use_began_is_known_if_it_was_seen_to(heard: list[tuple[str, MetricsReading]], use: ModelUse) -> None:
+@pytest.mark.parametrize(("readings", "use"), USE.values(), ids=USE.keys())
+def test_the_start_of_a_use_is_known_if_it_was_observed(
+    readings: list[tuple[str, MetricsReading]], use: ModelUse
+) -> None:
     activity = ModelActivity()
-    for second, (uid, reading) in enumerate(heard):
+    for second, (uid, reading) in enumerate(readings):
         activity.record(uid, reading, now=second)
-    assert activity.use_of({uid for uid, _ in heard}, now=len(heard) - 1) == use
+    assert activity.use_of({uid for uid, _ in readings}, now=len(readings) - 1) == use

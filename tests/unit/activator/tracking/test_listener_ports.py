@@ -1,4 +1,4 @@
-"""The activator's view of the table, and what its listeners make of it."""
+"""The activator's view of the port table, and what its listeners derive from it."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ class Tables:
         self._now: dict[str, Object] = {}
         self.ports = ListenerPorts("activator", self._now.get)
 
-    def say(self, data: Mapping[str, str] | None, *, name: str = "activator-ports-00") -> list[ModelKey]:
+    def apply(self, data: Mapping[str, str] | None, *, name: str = "activator-ports-00") -> list[ModelKey]:
         before = self._now.pop(name, None)
         if data is not None:
             self._now[name] = {"metadata": {"name": name}, "data": dict(data)}
         return list(self.ports.concerns(self._now.get(name) or before or {}))
 
 
-def test_a_port_is_the_one_of_this_very_object() -> None:
+def test_a_port_belongs_to_this_very_object() -> None:
     tables = Tables()
-    assert tables.say({"20001": str(LLAMA)}) == [ModelKey("chat", "llama")]
+    assert tables.apply({"20001": str(LLAMA)}) == [ModelKey("chat", "llama")]
     assert tables.ports.port_of(LLAMA) == 20001
-    assert tables.ports.port_of(LLAMA._replace(uid="made anew")) is None
+    assert tables.ports.port_of(LLAMA._replace(uid="created again")) is None
 
 
-def test_the_table_of_another_activator_says_nothing() -> None:
+def test_the_table_of_another_activator_is_ignored() -> None:
     tables = Tables()
-    assert tables.say({"20001": str(LLAMA)}, name="other-ports-00") == []
+    assert tables.apply({"20001": str(LLAMA)}, name="other-ports-00") == []
     assert tables.ports.port_of(LLAMA) is None
 
 
-def test_whoever_loses_a_port_is_looked_at_before_who_gets_it() -> None:
+def test_a_deployment_that_loses_a_port_is_refreshed_before_the_one_that_gets_it() -> None:
     tables = Tables()
-    tables.say({"20001": str(GEMMA)})
-    assert tables.say({"20001": str(LLAMA)}) == [ModelKey("chat", "gemma"), ModelKey("chat", "llama")]
+    tables.apply({"20001": str(GEMMA)})
+    assert tables.apply({"20001": str(LLAMA)}) == [ModelKey("chat", "gemma"), ModelKey("chat", "llama")]
 
 
-def test_without_the_table_nobody_has_a_port() -> None:
+def test_without_the_table_no_deployment_has_a_port() -> None:
     tables = Tables()
-    tables.say({"20001": str(LLAMA)})
-    assert tables.say(None) == [ModelKey("chat", "llama")]
+    tables.apply({"20001": str(LLAMA)})
+    assert tables.apply(None) == [ModelKey("chat", "llama")]
     assert tables.ports.port_of(LLAMA) is None
 
 
-def test_of_two_ports_one_is_opened_and_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_two_ports_one_is_opened_and_that_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     tables = Tables()
-    tables.say({"20001": str(LLAMA), "20002": str(LLAMA)})
+    tables.apply({"20001": str(LLAMA), "20002": str(LLAMA)})
     assert tables.ports.port_of(LLAMA) == 20001
     assert "only 20001 is opened" in caplog.text

@@ -1,4 +1,4 @@
-"""Of however many pods, those that count are known, and few are read."""
+"""Of however many pods, the relevant ones are known, and few are parsed."""
 
 from __future__ import annotations
 
@@ -41,68 +41,68 @@ def pods(like: PodSummary, number: int) -> list[PodSummary]:
     ]
 
 
-def test_a_replica_that_is_ready_counts_however_many_pods_are_newer() -> None:
+def test_a_ready_replica_counts_however_many_pods_are_newer() -> None:
     oldest = replace(READY, name="ready", created="2026-11-20T09:00:00Z")
     counted = those_that_count([*pods(COMING, 500), oldest], most=100)
     assert len(counted) == 100
     assert oldest in counted
 
 
-def test_of_those_that_are_alike_the_newest_count() -> None:
+def test_of_similar_pods_the_newest_count() -> None:
     for like in (COMING, READY):
         counted = those_that_count(pods(like, 500), most=100)
         assert sorted(each.name for each in counted) == [f"{each:04}" for each in range(400, 500)]
 
 
-def test_of_a_few_pods_all_count_and_all_are_read() -> None:
+def test_of_a_few_pods_all_count_and_all_are_parsed() -> None:
     few = [*pods(COMING, 2 * MOST_SHOWN), replace(READY, name="ready")]
     assert those_that_count(few) == few
     assert {*those_worth_reading(few)} == {each.name for each in few}
 
 
-def test_of_very_many_in_one_state_the_oldest_and_the_newest_are_read() -> None:
-    told = those_worth_reading(pods(COMING, 500))
-    assert len(told) == 2 * MOST_SHOWN
-    assert {"0000", "0499"} <= {*told}
+def test_of_very_many_in_one_state_the_oldest_and_the_newest_are_parsed() -> None:
+    chosen = those_worth_reading(pods(COMING, 500))
+    assert len(chosen) == 2 * MOST_SHOWN
+    assert {"0000", "0499"} <= {*chosen}
 
 
-def test_many_that_are_in_one_state_hide_none_in_another() -> None:
+def test_many_in_one_state_hide_none_in_another() -> None:
     ready = replace(READY, name="ready")
     leaving, over = replace(POD, name="leaving", is_leaving=True), replace(POD, name="over")
     assert {"ready", "leaving", "over"} <= {*those_worth_reading([*pods(COMING, 500), ready, leaving, over])}
 
 
-def test_an_older_version_is_not_read() -> None:
+def test_an_older_version_is_not_parsed() -> None:
     newer = replace(COMING, name="new", version="v2", created="2026-11-22T09:00:00Z")
     assert those_worth_reading([*pods(COMING, 5), newer]) == ["new"]
 
 
-# --- what one is asked -----------------------------------------------------------------------------------------------
+# --- how a pod is probed ---------------------------------------------------------------------------------------------
 
 OUR_PROBE = {"httpGet": {"path": "/readyz", "port": "management"}}
 PORTS = [{"name": "http", "containerPort": 9000}, {"name": "management", "containerPort": 8081}]
 
 
 def brief(probe: dict[str, Any] | None = None, **annotations: str) -> PodSummary:
-    """Of what is kept of a pod with such an engine, behind a container that helps it."""
+    """What is stored of a pod with such an engine, behind a helper container."""
     engine: dict[str, Any] = {"name": "kserve-container", "ports": PORTS}
     helper = {"name": "a-helper", "readinessProbe": {"tcpSocket": {"port": 1}}}
-    notes = {f"slipway.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    rendered = {f"slipway.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
     pod = {
-        "metadata": {"name": "a", "uid": "a", "annotations": {"of": "others", **notes}},
+        "metadata": {"name": "a", "uid": "a", "annotations": {"of": "others", **rendered}},
         "spec": {"containers": [helper, engine | ({"readinessProbe": probe} if probe else {})]},
         "status": {},
     }
     return summary_of(pod_shown(pod))
 
 
-def test_our_own_runtime_is_asked_so_that_it_keeps_its_answer_until_it_is_ready() -> None:
+def test_our_own_runtime_is_probed_with_a_wait_for_readiness() -> None:
     assert brief(OUR_PROBE).probe == RUNTIME_PROBE
     assert brief().probe == RUNTIME_PROBE
 
 
 @pytest.mark.parametrize("port", ["http", 9000])
-def test_an_engine_of_others_is_asked_what_the_kubelet_asks(port: str | int) -> None:
+def test_another_engine_is_probed_as_the_kubelet_does(port: str | int) -> None:
     assert brief({"httpGet": {"path": "/health?deep=1", "port": port}}).probe == ReadinessProbe(9000, "/health?deep=1")
 
 
@@ -120,20 +120,20 @@ def test_an_engine_of_others_is_asked_what_the_kubelet_asks(port: str | int) -> 
     ],
     ids=["socket", "command", "no such port", "TLS", "host", "headers", "line break", "long"],
 )
-def test_what_only_the_kubelet_can_ask_is_left_to_it(probe: dict[str, Any]) -> None:
+def test_a_probe_that_only_the_kubelet_can_make_is_left_to_it(probe: dict[str, Any]) -> None:
     assert brief(probe).probe is None
 
 
-def test_of_a_pod_that_says_nothing_of_its_metrics_the_usual_is_known() -> None:
+def test_a_pod_without_metrics_annotations_gets_the_defaults() -> None:
     assert brief().metrics is USUAL
 
 
-def test_what_a_pod_says_of_its_metrics_is_known() -> None:
+def test_metrics_annotations_of_a_pod_are_read() -> None:
     metrics = brief(in_flight="running", progress="done_total").metrics
     assert metrics
     assert [series.name for series in (*metrics.words.in_flight, *metrics.words.progress)] == ["running", "done_total"]
 
 
-def test_a_pod_whose_notes_cannot_be_read_is_not_asked_for_metrics() -> None:
+def test_a_pod_with_invalid_annotations_is_not_polled_for_metrics() -> None:
     assert brief(in_flight="sum(running)").metrics is None
     assert brief(progress="x " * 5000).metrics is None

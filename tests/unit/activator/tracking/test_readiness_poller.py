@@ -1,4 +1,4 @@
-"""Pods that start say themselves when they are ready."""
+"""Pods that start report themselves when they are ready."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ LLAMA = ModelKey("chat", "llama")
 
 
 @asynccontextmanager
-async def pod(port: int, answers: list[int], ready: asyncio.Event | None = None) -> AsyncIterator[asyncio.Queue[str]]:
-    """Answers so, one after the other, the last again and again, and not before it is `ready`; what it was asked."""
-    asked: asyncio.Queue[str] = asyncio.Queue()
+async def pod(port: int, statuses: list[int], ready: asyncio.Event | None = None) -> AsyncIterator[asyncio.Queue[str]]:
+    """Sends these responses one after the other, the last one repeatedly, not before `ready`; records the requests."""
+    requests: asyncio.Queue[str] = asyncio.Queue()
 
-    async def answer(request: web.Request) -> web.Response:
-        asked.put_nowait(request.path_qs)
+    async def respond(request: web.Request) -> web.Response:
+        requests.put_nowait(request.path_qs)
         if ready:
             await ready.wait()
-        return web.Response(status=answers[0] if len(answers) == 1 else answers.pop(0))
+        return web.Response(status=statuses[0] if len(statuses) == 1 else statuses.pop(0))
 
     app = web.Application()
-    app.router.add_get("/readyz", answer)
+    app.router.add_get("/readyz", respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        yield asked
+        yield requests
     finally:
         await runner.cleanup()
 
 
-class Greeted:
+class Reported:
     def __init__(self) -> None:
         self.all: list[PollTarget] = []
         self.came = asyncio.Event()
 
-    def hear(self, target: PollTarget) -> None:
+    def record(self, target: PollTarget) -> None:
         self.all.append(target)
         self.came.set()
 
 
 @pytest.fixture
-def greeted() -> Greeted:
-    return Greeted()
+def reported() -> Reported:
+    return Reported()
 
 
 @pytest.fixture
-async def greeting(greeted: Greeted) -> AsyncIterator[ReadinessPoller]:
-    greeting = ReadinessPoller(greeted.hear)
-    yield greeting
-    await greeting.close()
+async def poller(reported: Reported) -> AsyncIterator[ReadinessPoller]:
+    poller = ReadinessPoller(reported.record)
+    yield poller
+    await poller.close()
 
 
 @pytest.fixture
@@ -65,58 +65,56 @@ def target() -> PollTarget:
     return PollTarget(LLAMA, "uid", "127.0.0.1", free_port(), "container")
 
 
-async def test_it_waits_with_a_pod_for_the_moment_at_which_that_is_ready(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
+async def test_a_request_to_a_pod_stays_open_until_that_is_ready(
+    poller: ReadinessPoller, reported: Reported, target: PollTarget
 ) -> None:
     ready = asyncio.Event()
-    async with pod(target.port, [200], ready) as asked:
-        greeting.follow(LLAMA, [target])
-        assert await asked.get() == "/readyz?wait=10"
-        assert greeted.all == []
+    async with pod(target.port, [200], ready) as requests:
+        poller.follow(LLAMA, [target])
+        assert await requests.get() == "/readyz?wait=10"
+        assert reported.all == []
         ready.set()
-        await greeted.came.wait()
-    assert asked.empty()
-    assert greeted.all == [target]
+        await reported.came.wait()
+    assert requests.empty()
+    assert reported.all == [target]
 
 
-async def test_it_asks_again_until_a_pod_listens(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
-) -> None:
-    greeting.follow(LLAMA, [target])
+async def test_it_retries_until_a_pod_listens(poller: ReadinessPoller, reported: Reported, target: PollTarget) -> None:
+    poller.follow(LLAMA, [target])
     await asyncio.sleep(0.1)
     async with pod(target.port, [200]):
-        await greeted.came.wait()
-    assert greeted.all == [target]
+        await reported.came.wait()
+    assert reported.all == [target]
 
 
-async def test_a_pod_that_says_no_is_asked_again(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
+async def test_a_pod_that_is_not_ready_is_polled_again(
+    poller: ReadinessPoller, reported: Reported, target: PollTarget
 ) -> None:
-    async with pod(target.port, [503, 404, 200]) as asked:
-        greeting.follow(LLAMA, [target])
-        await greeted.came.wait()
-    assert asked.qsize() == 3
+    async with pod(target.port, [503, 404, 200]) as requests:
+        poller.follow(LLAMA, [target])
+        await reported.came.wait()
+    assert requests.qsize() == 3
 
 
-async def test_a_pod_that_is_gone_is_asked_no_more(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
+async def test_a_pod_that_is_gone_is_no_longer_polled(
+    poller: ReadinessPoller, reported: Reported, target: PollTarget
 ) -> None:
-    async with pod(target.port, [503]) as asked:
-        greeting.follow(LLAMA, [target])
-        await asked.get()
-        greeting.follow(LLAMA, ())
+    async with pod(target.port, [503]) as requests:
+        poller.follow(LLAMA, [target])
+        await requests.get()
+        poller.follow(LLAMA, ())
         await asyncio.sleep(0.2)
-        assert asked.empty()
-    assert greeted.all == []
+        assert requests.empty()
+    assert reported.all == []
 
 
-async def test_another_start_of_its_container_is_greeted_anew(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
+async def test_a_restarted_container_is_polled_again(
+    poller: ReadinessPoller, reported: Reported, target: PollTarget
 ) -> None:
-    again = PollTarget(target.key, target.uid, target.host, target.port, "another container")
+    restarted = PollTarget(target.key, target.uid, target.host, target.port, "another container")
     async with pod(target.port, [200]):
-        for each in (target, again):
-            greeted.came.clear()
-            greeting.follow(LLAMA, [each])
-            await greeted.came.wait()
-    assert greeted.all == [target, again]
+        for each in (target, restarted):
+            reported.came.clear()
+            poller.follow(LLAMA, [each])
+            await reported.came.wait()
+    assert reported.all == [target, restarted]

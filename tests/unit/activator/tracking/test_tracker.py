@@ -1,4 +1,4 @@
-"""A pod's own word that it is ready counts until something else is known of it."""
+"""A pod's own report that it is ready counts until something else is known of it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.observing.keeping import FOUND_BY
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
 
 
-class Asking:
+class FakePoller:
     def __init__(self) -> None:
         self.targets: list[PollTarget] = []
 
@@ -26,8 +26,8 @@ class Asking:
         self.targets = list(targets)
 
 
-class Sight:
-    """Of a deployment with one pod."""
+class Scene:
+    """The view of a deployment with one pod."""
 
     def __init__(self) -> None:
         self._store, self._deployments = (
@@ -39,11 +39,11 @@ class Sight:
         self.knowledge = Tracker(
             self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.readiness_poller = Asking()
+        self.readiness_poller = FakePoller()
         self.knowledge.readiness_poller = self.readiness_poller  # type: ignore[assignment]
-        self.knowledge.metrics_poller = Asking()  # type: ignore[assignment]
-        for kind, thing in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
-            self._store.take(kind, "ADDED", thing, now=0)
+        self.knowledge.metrics_poller = FakePoller()  # type: ignore[assignment]
+        for kind, obj in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
+            self._store.take(kind, "ADDED", obj, now=0)
 
     def pod(self, *, container: str = "first", ready: bool = False) -> None:
         state = {"name": "engine", "containerID": container, "state": {"running": {}}}
@@ -60,7 +60,7 @@ class Sight:
         self.knowledge.record_ready(target)
         before = self._deployments.of(LLAMA)
         async with asyncio.timeout(10):
-            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is looked at in a moment
+            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is refreshed in a moment
                 await asyncio.sleep(0)
 
     @property
@@ -71,33 +71,33 @@ class Sight:
 
 
 @pytest.fixture
-async def sight() -> AsyncIterator[Sight]:
-    sight = Sight()
-    looking = asyncio.create_task(sight.knowledge.keep_refreshing())
-    yield sight
-    looking.cancel()
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    refreshing = asyncio.create_task(scene.knowledge.keep_refreshing())
+    yield scene
+    refreshing.cancel()
 
 
-async def test_a_pod_that_starts_is_asked_and_is_a_replica_as_soon_as_it_says_so(sight: Sight) -> None:
-    sight.pod()
-    assert sight.replicas == 0
-    await sight.greet()
-    assert sight.replicas == 1
+async def test_a_pod_that_starts_is_polled_and_is_a_replica_as_soon_as_it_is_ready(scene: Scene) -> None:
+    scene.pod()
+    assert scene.replicas == 0
+    await scene.greet()
+    assert scene.replicas == 1
 
 
-async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sight) -> None:
-    sight.pod()
-    await sight.greet()
-    sight.pod(container="second")
-    assert sight.replicas == 0
-    await sight.greet()
-    assert sight.replicas == 1
+async def test_its_report_does_not_count_for_the_container_that_follows(scene: Scene) -> None:
+    scene.pod()
+    await scene.greet()
+    scene.pod(container="second")
+    assert scene.replicas == 0
+    await scene.greet()
+    assert scene.replicas == 1
 
 
-async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sight: Sight) -> None:
-    sight.pod()
-    await sight.greet()
-    sight.pod(ready=True)
-    assert sight.readiness_poller.targets == []
-    sight.pod()
-    assert sight.replicas == 0
+async def test_once_the_api_server_has_reported_it_ready_only_the_api_server_counts(scene: Scene) -> None:
+    scene.pod()
+    await scene.greet()
+    scene.pod(ready=True)
+    assert scene.readiness_poller.targets == []
+    scene.pod()
+    assert scene.replicas == 0

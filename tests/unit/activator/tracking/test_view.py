@@ -52,33 +52,37 @@ def pod(
     }
 
 
-def leaving(name: str, **given: Any) -> Object:
-    return pod(name, metadata={"deletionTimestamp": at(-30)}, **given)
+def leaving(name: str, **options: Any) -> Object:
+    return pod(name, metadata={"deletionTimestamp": at(-30)}, **options)
 
 
-def crashing(name: str = "a", **given: Any) -> Object:
-    told = {"exitCode": 2, "reason": "Error", "message": "error: argument --x: invalid", "finishedAt": at(1)}
+def crashing(name: str = "a", **options: Any) -> Object:
+    terminated = {"exitCode": 2, "reason": "Error", "message": "error: argument --x: invalid", "finishedAt": at(1)}
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
-    crashed = {"name": "engine", "restartCount": 3, "state": state, "lastState": {"terminated": told}}
-    return pod(name, containerStatuses=[crashed], **given)
+    crashed = {"name": "engine", "restartCount": 3, "state": state, "lastState": {"terminated": terminated}}
+    return pod(name, containerStatuses=[crashed], **options)
 
 
-def unschedulable(**given: Any) -> Object:
-    said = {"status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu."}
-    placed = {"type": "PodScheduled", "lastTransitionTime": at(5), **said}
-    return pod(phase="Pending", conditions=[placed], **given)
+def unschedulable(**options: Any) -> Object:
+    condition = {
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    placed = {"type": "PodScheduled", "lastTransitionTime": at(5), **condition}
+    return pod(phase="Pending", conditions=[placed], **options)
 
 
 def failed(reason: Reason, *, generation: int = 2) -> Object:
     """The status of a deployment for which the operator knows a cause."""
-    told = {"reason": str(reason), "message": "So it is.", "lastTransitionTime": at(60)}
-    return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **told}]}
+    condition = {"reason": str(reason), "message": "So it is.", "lastTransitionTime": at(60)}
+    return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **condition}]}
 
 
 SIGHT = ModelView(deployment=llm(), port=20123, service=service(), pods=(), read_pods=(), extra_slice=None, now=NOW)
 
 
-def seen(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
+def state_of(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
     briefs = [summary_of(each) for each in pods]
     shown = [each for each in pods if each["metadata"]["name"] in those_worth_reading(briefs)]
     found = model_state(replace(SIGHT, pods=briefs, read_pods=shown, **changes))
@@ -89,50 +93,52 @@ def seen(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
 # --- the port, and the replicas --------------------------------------------------------------------------------------
 
 
-def test_without_a_port_of_its_own_nobody_can_ask_for_it() -> None:
+def test_a_deployment_without_a_port_of_its_own_is_not_served() -> None:
     assert model_state(replace(SIGHT, port=None)) is None
 
 
-def test_its_port_is_the_one_that_the_table_says() -> None:
-    assert seen().port == 20123
+def test_its_port_is_the_one_in_the_table() -> None:
+    assert state_of().port == 20123
 
 
-def test_requests_go_to_pods_that_are_ready_and_to_no_others() -> None:
+def test_requests_go_to_ready_pods_and_to_no_others() -> None:
     pods = (pod("a", ready=5), pod("b"), leaving("c", ready=5), pod("d", ready=5, podIP=""))
-    assert seen(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
+    assert state_of(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
-def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_knows() -> None:
-    runs = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
-    pods = (pod("a", containerStatuses=runs), pod("b", containerStatuses=runs))
-    assert seen(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
+def test_a_pod_that_reports_itself_ready_is_used_before_the_api_server_knows() -> None:
+    statuses = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
+    pods = (pod("a", containerStatuses=statuses), pod("b", containerStatuses=statuses))
+    assert state_of(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
 @pytest.mark.parametrize(
-    "gone",
+    "unusable",
     [leaving("a"), crashing("a"), pod("a"), pod("a", podIP="")],
     ids=["it is deleted", "it has crashed", "no container runs", "it has no address"],
 )
-def test_what_a_pod_said_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
-    assert seen(pods=(gone,), answered_ready=frozenset("a")).replicas == ()
+def test_a_pods_own_report_counts_no_more_once_it_cannot_serve(unusable: Object) -> None:
+    assert state_of(pods=(unusable,), answered_ready=frozenset("a")).replicas == ()
 
 
 @pytest.mark.parametrize(
     ("engine", "plan", "concurrency"),
     [({"maxConcurrency": 4}, {"maxConcurrency": 9}, 4), ({}, {"maxConcurrency": 9}, 9)],
 )
-def test_a_replica_takes_what_the_spec_says_or_else_the_plan(engine: Object, plan: Object, concurrency: int) -> None:
-    found = seen(deployment=llm(engine=engine, status={"plan": plan}), pods=(pod(ready=5),))
+def test_a_replica_takes_the_concurrency_of_the_spec_or_else_of_the_plan(
+    engine: Object, plan: Object, concurrency: int
+) -> None:
+    found = state_of(deployment=llm(engine=engine, status={"plan": plan}), pods=(pod(ready=5),))
     assert found.replicas[0].max_concurrency == concurrency
     assert found.target_per_replica == concurrency
 
 
-def test_the_target_of_the_spec_counts_more_than_what_a_replica_takes() -> None:
-    assert seen(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
+def test_the_target_of_the_spec_has_precedence_over_what_a_replica_takes() -> None:
+    assert state_of(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
 
 
 def test_limits_are_those_of_the_spec() -> None:
-    limits = seen(deployment=llm(scaling={"hold": {"maxRequests": 7, "timeout": "90s"}})).limits
+    limits = state_of(deployment=llm(scaling={"hold": {"maxRequests": 7, "timeout": "90s"}})).limits
     assert (limits.max_requests, limits.timeout) == (7, 90)
 
 
@@ -149,40 +155,42 @@ def test_limits_are_those_of_the_spec() -> None:
 def test_before_the_first_start_a_request_waits_as_long_as_the_models_size_suggests(
     facts: Object, wake: float | None, timeout: float
 ) -> None:
-    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": facts}))
+    found = state_of(deployment=llm(model={"uri": "pvc://m/", "facts": facts}))
     assert (found.expected_wake, found.limits.timeout) == (wake, timeout)
 
 
-def test_once_a_start_was_seen_the_size_says_nothing_more() -> None:
-    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,))
+def test_once_a_start_was_seen_the_size_is_ignored() -> None:
+    found = state_of(
+        deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,)
+    )
     assert (found.expected_wake, found.limits.timeout) == (200, 430)
 
 
-def test_a_spec_that_cannot_be_read_is_served_by_the_defaults() -> None:
-    assert seen(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
+def test_an_invalid_spec_is_served_with_the_defaults() -> None:
+    assert state_of(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
 
 
 # --- causes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pod_tells_its_cause_before_anybody_writes_it_down() -> None:
-    cause = seen(pods=(crashing(),)).cause
+def test_a_pods_cause_is_reported_before_it_is_in_the_status() -> None:
+    cause = state_of(pods=(crashing(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.BAD_ENGINE_ARGUMENTS, True)
 
 
-def test_what_may_pass_is_not_final() -> None:
-    cause = seen(pods=(unschedulable(),)).cause
+def test_a_temporary_cause_is_not_final() -> None:
+    cause = state_of(pods=(unschedulable(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.UNSCHEDULABLE, False)
 
 
 def test_once_the_pods_are_gone_the_next_request_tries_again() -> None:
-    assert seen(deployment=llm(status=failed(Reason.BAD_ENGINE_ARGUMENTS))).cause is None
+    assert state_of(deployment=llm(status=failed(Reason.BAD_ENGINE_ARGUMENTS))).cause is None
 
 
-def test_a_version_that_failed_does_not_speak_for_the_one_that_replaces_it() -> None:
-    found = seen(pods=(crashing("a", age=600), pod("b", age=5, version="v2")))
+def test_a_failed_version_does_not_count_for_the_one_that_replaces_it() -> None:
+    found = state_of(pods=(crashing("a", age=600), pod("b", age=5, version="v2")))
     assert found.cause is None
     assert found.step is not None
 
@@ -207,19 +215,19 @@ def test_a_version_that_failed_does_not_speak_for_the_one_that_replaces_it() -> 
         "spec",
         "platform",
         "paused",
-        "names what is missing",
+        "pod configuration",
         "KServe",
         "KEDA",
-        "whom KEDA asks",
+        "scaler",
         "may pass",
         "of an older spec",
-        "tells nothing",
-        "is not so",
+        "says nothing",
+        "is false",
         "no status",
     ],
 )
 def test_where_no_pod_shows_a_cause_the_status_does(status: Object, final: bool | None) -> None:
-    cause = seen(deployment=llm(status=status)).cause
+    cause = state_of(deployment=llm(status=status)).cause
     assert (cause.final if cause else None) == final
 
 
@@ -231,37 +239,39 @@ USE: dict[str, tuple[Object, bool]] = {
     "serving, used a while ago": ({"pods": (pod(ready=5),), "use": ModelUse(599, is_over=True)}, True),
     "serving, idle": ({"pods": (pod(ready=5),), "use": ModelUse(600, is_over=True)}, False),
     "starting": ({"pods": (pod(age=119),)}, True),
-    "starting, for longer than anybody would wait": ({"pods": (pod(age=121),)}, False),
+    "starting, for longer than a request waits": ({"pods": (pod(age=121),)}, False),
     "one is starting, one is idle": (
         {"pods": (pod("a", ready=700), pod("b", age=5)), "use": ModelUse(600, is_over=True)},
         False,
     ),
-    "on its way out": ({"pods": (leaving("a", ready=5),)}, False),
-    "failed for good": ({"pods": (crashing(),)}, False),
+    "terminating": ({"pods": (leaving("a", ready=5),)}, False),
+    "failed permanently": ({"pods": (crashing(),)}, False),
     "waits for a node": ({"pods": (unschedulable(age=60),)}, True),
     "over": ({"pods": (pod(phase="Failed"),)}, False),
 }
 
 
-@pytest.mark.parametrize(("world", "in_use"), USE.values(), ids=USE.keys())
-def test_replicas_are_kept_while_they_are_used_or_on_their_way(world: Object, in_use: bool) -> None:
-    assert seen(deployment=IDLE_AFTER, **world).in_use == in_use
+@pytest.mark.parametrize(("cluster", "in_use"), USE.values(), ids=USE.keys())
+def test_replicas_are_kept_while_they_are_used_or_starting(cluster: Object, in_use: bool) -> None:
+    assert state_of(deployment=IDLE_AFTER, **cluster).in_use == in_use
 
 
 @pytest.mark.parametrize(
     ("conditions", "is_direct"),
     [({"ready": True}, False), ({"ready": False, "serving": True, "terminating": True}, True), ({}, False)],
 )
-def test_while_the_slice_only_stands_by_clients_are_sent_the_direct_way(conditions: Object, is_direct: bool) -> None:
+def test_while_the_slice_is_only_a_fallback_clients_are_sent_the_direct_way(
+    conditions: Object, is_direct: bool
+) -> None:
     extra = {"endpoints": [{"addresses": ["10.0.0.9"], "conditions": conditions}]}
-    assert seen(extra_slice=extra).is_direct == is_direct
-    assert seen(extra_slice=None).is_direct is False
+    assert state_of(extra_slice=extra).is_direct == is_direct
+    assert state_of(extra_slice=None).is_direct is False
 
 
 # --- starts ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_start_is_counted_from_the_pods_creation_to_its_first_readiness() -> None:
+def test_a_start_is_measured_from_the_pods_creation_to_its_first_readiness() -> None:
     assert start_of(pod(age=60, ready=20)) == 40
     assert start_of(pod(age=60)) is None
     assert start_of(pod(age=60, ready=20, containerStatuses=[{"restartCount": 1}])) is None
@@ -272,34 +282,34 @@ def test_the_status_remembers_the_last_one() -> None:
     assert last_cold_start(llm()) is None
 
 
-def test_earlier_starts_tell_how_long_the_next_one_takes() -> None:
-    assert seen(starts=(20.0, 22.0, 90.0)).expected_wake == 22
+def test_earlier_starts_determine_how_long_the_next_one_should_take() -> None:
+    assert state_of(starts=(20.0, 22.0, 90.0)).expected_wake == 22
 
 
-def test_before_the_first_start_nobody_is_told_how_long_it_takes() -> None:
-    assert seen().expected_wake is None
+def test_before_the_first_start_no_duration_is_reported() -> None:
+    assert state_of().expected_wake is None
 
 
-# --- who may ask, and what wakes -------------------------------------------------------------------------------------
+# --- access, and what wakes ------------------------------------------------------------------------------------------
 
 
-def test_without_a_word_in_the_spec_everybody_may_ask() -> None:
-    rules = seen().rules
+def test_without_access_rules_in_the_spec_every_client_is_admitted() -> None:
+    rules = state_of().rules
     assert (rules.allow_from, rules.keys_secret, rules.wake_on, rules.names) == (None, None, None, ("llama",))
     assert rules.is_readable
 
 
-def test_what_the_spec_says_of_requests_is_known() -> None:
+def test_the_specs_rules_for_requests_are_read() -> None:
     access = {"allowFrom": [{"namespaceSelector": {}}], "apiKeysSecret": "keys"}
     engine = {"adapters": [{"name": "llama-sql", "uri": "pvc://models/sql"}]}
     hold = {"wakeOn": ["POST /v1/*"]}
-    rules = seen(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
+    rules = state_of(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
     assert rules.allow_from == allow_from([Peer.model_validate({"namespaceSelector": {}})])
     assert (rules.keys_secret, rules.wake_on, rules.names) == ("keys", ("POST /v1/*",), ("llama", "llama-sql"))
 
 
-def test_an_empty_list_is_nobody_and_not_everybody() -> None:
-    assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
+def test_an_empty_list_admits_no_client_instead_of_every_client() -> None:
+    assert state_of(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
 
 
 UNREADABLE: list[dict[str, Any]] = [
@@ -311,5 +321,5 @@ UNREADABLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("spec", UNREADABLE)
-def test_a_restriction_that_is_not_understood_is_not_taken_for_none(spec: dict[str, Any]) -> None:
-    assert not seen(deployment=llm(**spec)).rules.is_readable
+def test_an_invalid_restriction_is_not_treated_as_none(spec: dict[str, Any]) -> None:
+    assert not state_of(deployment=llm(**spec)).rules.is_readable

@@ -1,4 +1,4 @@
-"""Somebody asks a model by an annotation to wake, or to sleep: what follows for the replicas that it has, or hasn't."""
+"""An annotation requests that a model wakes or sleeps: what follows for the replicas that it has, or hasn't."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 
 from ..proxy.test_request_queue import Scene, in_virtual_time
-from .test_view import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, seen
+from .test_view import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, state_of
 
 IDLE_AFTER, TIMEOUT = 600, 60
 QUIET = ModelUse(idle_for=30, is_over=True)
@@ -23,15 +23,15 @@ LATE = NOTICED_WITHIN.total_seconds()
 
 
 def model(*, wake: float | None = None, sleep: float | None = None, status: Object | None = None) -> Object:
-    """`wake`, `sleep`: asked so many seconds ago."""
-    thing = llm(status=status, scaling={"idleAfter": f"{IDLE_AFTER}s", "hold": {"timeout": f"{TIMEOUT}s"}})
-    asked = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
-    thing["metadata"]["annotations"] = {name: at(ago) for name, ago in asked.items() if ago is not None}
-    return thing
+    """`wake`, `sleep`: requested this many seconds ago."""
+    obj = llm(status=status, scaling={"idleAfter": f"{IDLE_AFTER}s", "hold": {"timeout": f"{TIMEOUT}s"}})
+    times = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
+    obj["metadata"]["annotations"] = {name: at(ago) for name, ago in times.items() if ago is not None}
+    return obj
 
 
 def stopped(reason: Reason, *, ago: float) -> Object:
-    """The status of a deployment that has failed so many seconds ago."""
+    """The status of a deployment that failed this many seconds ago."""
     status = failed(reason)
     status["conditions"][0]["lastTransitionTime"] = at(ago)
     return status
@@ -39,7 +39,7 @@ def stopped(reason: Reason, *, ago: float) -> Object:
 
 @dataclass(frozen=True)
 class Row:
-    why: str
+    case: str
     in_use: bool
     wake: float | None = None
     sleep: float | None = None
@@ -47,9 +47,9 @@ class Row:
     use: ModelUse = field(default_factory=ModelUse)
     status: Object | None = None
 
-    def known(self) -> Any:
+    def state(self) -> Any:
         deployment = model(wake=self.wake, sleep=self.sleep, status=self.status)
-        return seen(deployment=deployment, pods=self.pods, use=self.use)
+        return state_of(deployment=deployment, pods=self.pods, use=self.use)
 
 
 WOKEN = [
@@ -57,13 +57,15 @@ WOKEN = [
     Row("at zero, for as long as a request would wait", True, wake=TIMEOUT - 1),
     Row("at zero, for longer", False, wake=TIMEOUT),
     Row("for later", False, wake=-5),
-    Row("and it serves, idle for long", True, wake=IDLE_AFTER - 1, pods=(pod(ready=5),), use=ModelUse(9999, True)),
+    Row(
+        "and it serves, idle for a long time", True, wake=IDLE_AFTER - 1, pods=(pod(ready=5),), use=ModelUse(9999, True)
+    ),
     Row(
         "and it was idle for long enough since", False, wake=IDLE_AFTER, pods=(pod(ready=5),), use=ModelUse(9999, True)
     ),
     Row("and then sent to sleep", False, wake=20, sleep=10),
     Row("after it was sent to sleep", True, wake=10, sleep=20),
-    Row("at the moment at which it was sent to sleep", True, wake=10, sleep=10),
+    Row("at the same moment as it was sent to sleep", True, wake=10, sleep=10),
     Row("before it is to be sent to sleep", True, wake=10, sleep=-10),
     Row("where no pod could start", False, wake=5, status=failed(Reason.POD_CONFIG_ERROR)),
     Row("while it is paused", False, wake=5, status=failed(Reason.PAUSED)),
@@ -72,60 +74,70 @@ WOKEN = [
     Row("and it failed, and the pod is gone", False, wake=30, status=stopped(Reason.MODEL_NOT_FOUND, ago=10)),
     Row("after it had failed", True, wake=30, status=stopped(Reason.MODEL_NOT_FOUND, ago=31)),
 ]
-SENT = [
-    Row("while it serves, and nobody asks", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
+SENT_TO_SLEEP = [
+    Row("while it serves without requests", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
     Row("for later", True, sleep=-5, pods=(pod(ready=20),), use=QUIET),
-    Row("while it serves somebody", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
-    Row("and who was served then has gone", False, sleep=9, pods=(pod(ready=20),), use=ModelUse(2, True, started=10)),
+    Row("while it serves a request", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
     Row(
-        "and somebody came at the same moment, and was seen a little later",
+        "and the request it served then has ended",
+        False,
+        sleep=9,
+        pods=(pod(ready=20),),
+        use=ModelUse(2, True, started=10),
+    ),
+    Row(
+        "and a request arrived at the same moment, and was seen a little later",
         False,
         sleep=30,
         pods=(pod(ready=20),),
         use=ModelUse(2, True, started=30 - LATE),
     ),
     Row(
-        "and somebody came after that", True, sleep=30, pods=(pod(ready=20),), use=ModelUse(2, True, started=29 - LATE)
+        "and a request arrived after that",
+        True,
+        sleep=30,
+        pods=(pod(ready=20),),
+        use=ModelUse(2, True, started=29 - LATE),
     ),
-    Row("and woke again for somebody", True, sleep=30, pods=(pod(age=29, ready=20),), use=QUIET),
+    Row("and woke again for a request", True, sleep=30, pods=(pod(age=29, ready=20),), use=QUIET),
     Row("where nothing is known of the replica", True, sleep=5, pods=(pod(ready=20),)),
     Row("so long ago that it is over", True, sleep=IDLE_AFTER, pods=(pod(age=9999, ready=9998),), use=QUIET),
-    Row("while a replica starts that nobody waits for", False, sleep=5, pods=(pod(age=10),)),
-    Row("before a replica began to start", True, sleep=10, pods=(pod(age=5),)),
-    Row("while one starts, and another has come since", True, sleep=10, pods=(pod("a", age=20), pod("b", age=5))),
+    Row("while a replica starts for which no request waits", False, sleep=5, pods=(pod(age=10),)),
+    Row("before a replica started", True, sleep=10, pods=(pod(age=5),)),
+    Row("while one starts, and another was added since", True, sleep=10, pods=(pod("a", age=20), pod("b", age=5))),
     Row("while it sleeps", False, sleep=5),
-    Row("while it is on its way out", False, sleep=5, pods=(leaving("a", ready=20),)),
+    Row("while it terminates", False, sleep=5, pods=(leaving("a", ready=20),)),
 ]
 
 
-@pytest.mark.parametrize("row", WOKEN, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", WOKEN, ids=lambda row: row.case)
 def test_woken(row: Row) -> None:
-    assert row.known().in_use == row.in_use
+    assert row.state().in_use == row.in_use
 
 
-@pytest.mark.parametrize("row", SENT, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", SENT_TO_SLEEP, ids=lambda row: row.case)
 def test_sent_to_sleep(row: Row) -> None:
-    assert row.known().in_use == row.in_use
+    assert row.state().in_use == row.in_use
 
 
 @pytest.mark.parametrize("text", ["", "now", "true", "2026-11-21", "2026-11-21T10:00:00", "2026-13-21T10:00:00Z"])
 @pytest.mark.parametrize("name", [WAKE_ANNOTATION, SLEEP_ANNOTATION])
-def test_what_is_no_time_changes_nothing(name: str, text: str) -> None:
+def test_an_invalid_time_changes_nothing(name: str, text: str) -> None:
     for pods in ((), (pod(ready=5),)):
         deployment = model()
-        before = seen(deployment=deployment, pods=pods)
+        before = state_of(deployment=deployment, pods=pods)
         deployment["metadata"]["annotations"] = {name: text}
-        assert seen(deployment=deployment, pods=pods) == before
+        assert state_of(deployment=deployment, pods=pods) == before
 
 
-def test_only_while_it_counts_is_it_told_that_it_was_sent_to_sleep() -> None:
-    assert seen(deployment=model(sleep=IDLE_AFTER - 1)).sent_to_sleep
-    assert seen(deployment=model(sleep=IDLE_AFTER)).sent_to_sleep is None
-    assert seen(deployment=model(sleep=10, wake=5)).sent_to_sleep is None
+def test_a_sleep_request_is_reported_only_while_it_counts() -> None:
+    assert state_of(deployment=model(sleep=IDLE_AFTER - 1)).sent_to_sleep
+    assert state_of(deployment=model(sleep=IDLE_AFTER)).sent_to_sleep is None
+    assert state_of(deployment=model(sleep=10, wake=5)).sent_to_sleep is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"),
+    ("requested", "seconds"),
     [
         ({}, None),
         ({"wake": -5}, 5),
@@ -136,44 +148,44 @@ def test_only_while_it_counts_is_it_told_that_it_was_sent_to_sleep() -> None:
         ({"wake": 5, "sleep": -20}, 20),
     ],
 )
-def test_it_is_looked_at_again_when_time_alone_changes_something(asked: Any, seconds: float | None) -> None:
-    due = next_moment(replace(SIGHT, deployment=model(**asked)))
+def test_it_is_refreshed_when_time_alone_changes_something(requested: Any, seconds: float | None) -> None:
+    due = next_moment(replace(SIGHT, deployment=model(**requested)))
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
 
 
-def test_of_the_annotations_only_these_are_kept() -> None:
-    thing = model(wake=5)
-    thing["metadata"] |= {"uid": "1", "resourceVersion": "7"}
-    asked = dict(thing["metadata"]["annotations"])
-    thing["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 100_000
-    assert needed_of_deployment(thing)["metadata"]["annotations"] == asked
-    del thing["metadata"]["annotations"]
-    assert "annotations" not in needed_of_deployment(thing)["metadata"]
+def test_of_the_annotations_only_these_are_stored() -> None:
+    obj = model(wake=5)
+    obj["metadata"] |= {"uid": "1", "resourceVersion": "7"}
+    times = dict(obj["metadata"]["annotations"])
+    obj["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 100_000
+    assert needed_of_deployment(obj)["metadata"]["annotations"] == times
+    del obj["metadata"]["annotations"]
+    assert "annotations" not in needed_of_deployment(obj)["metadata"]
 
 
-# --- who has asked before, and waits, or has gone away ---------------------------------------------------------------
+# --- earlier clients that wait, or have left -------------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
+async def test_sent_to_sleep_it_does_not_wake_for_a_client_that_has_left() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
-    scene.tell(sent_to_sleep=NOW)
+    scene.update(sent_to_sleep=NOW)
     assert not scene.is_active
 
 
 @in_virtual_time
-async def test_sent_to_sleep_it_wakes_for_who_waits_and_for_who_comes_later() -> None:
+async def test_sent_to_sleep_it_wakes_for_waiting_and_for_later_requests() -> None:
     scene = Scene()
     first, _ = scene.ask()
-    scene.tell(sent_to_sleep=NOW)
+    scene.update(sent_to_sleep=NOW)
     scene.leave(first)
     assert scene.is_active
-    scene.tell(sent_to_sleep=NOW + timedelta(seconds=1))
+    scene.update(sent_to_sleep=NOW + timedelta(seconds=1))
     assert not scene.is_active
     second, _ = scene.ask()
     scene.leave(second)
-    scene.tell(step=Reason.PULLING_IMAGE)
-    scene.tell(sent_to_sleep=None)
+    scene.update(step=Reason.PULLING_IMAGE)
+    scene.update(sent_to_sleep=None)
     assert scene.is_active

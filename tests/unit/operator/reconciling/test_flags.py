@@ -1,4 +1,4 @@
-"""What the operator can be told: by a flag, by its variable, and what is refused."""
+"""The settings of the operator: by flag, by variable, and which values are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.main import main
-from support.settings import operator_settings, variables
+from support.programs.settings import operator_settings, variables
 
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",
@@ -30,7 +30,7 @@ FLAGS = {
 }
 
 
-def test_without_anything_there_are_sensible_defaults() -> None:
+def test_without_flags_and_variables_the_defaults_apply() -> None:
     options = operator_settings([], {})
     assert options == OperatorSettings(
         kubeconfig=None,
@@ -53,11 +53,11 @@ def test_without_anything_there_are_sensible_defaults() -> None:
     )
 
 
-def test_two_replicas_on_one_host_call_themselves_differently() -> None:
+def test_two_replicas_on_one_host_have_different_identities() -> None:
     assert operator_settings([], {}).identity != operator_settings([], {}).identity
 
 
-def test_a_variable_sets_what_its_flag_sets_and_the_flag_wins() -> None:
+def test_a_variable_sets_the_same_as_its_flag_and_the_flag_wins() -> None:
     environment = {"SLIPWAY_WORKERS": "4", "SLIPWAY_LOG_FORMAT": "json", "SLIPWAY_RESYNC": "90s"}
     options = operator_settings(["--workers=8"], environment)
     assert (options.workers, options.log_format, options.resync) == (8, "json", 90.0)
@@ -75,11 +75,11 @@ def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespac
     assert operator_settings([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
 
 
-def test_models_may_be_served_in_some_namespaces_alone() -> None:
+def test_models_may_be_limited_to_some_namespaces() -> None:
     assert operator_settings(["--watch-namespaces=chat, code"], {}).watch_namespaces == ("chat", "code")
 
 
-def test_several_activators_are_named_with_commas_in_between() -> None:
+def test_several_activators_are_separated_by_commas() -> None:
     assert operator_settings(["--activators=one,two"], {}).activators == ("one", "two")
 
 
@@ -87,7 +87,7 @@ def test_an_empty_variable_counts_as_none() -> None:
     assert operator_settings([], {"SLIPWAY_KUBECONFIG": "", "SLIPWAY_WORKERS": ""}).workers == 16
 
 
-def test_a_kubeconfig_that_is_there_is_taken(tmp_path: Path) -> None:
+def test_an_existing_kubeconfig_is_used(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.touch()
     assert operator_settings([], {"SLIPWAY_KUBECONFIG": str(file)}).kubeconfig == file
@@ -119,19 +119,19 @@ def run(arguments: list[str], environment: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("flag", "value", "sentence"), REFUSED)
 @pytest.mark.parametrize("by_variable", [False, True], ids=["flag", "variable"])
-def test_a_value_that_can_not_be_right_is_refused_with_its_name_and_the_remedy(
+def test_an_invalid_value_is_refused_with_the_name_of_its_flag_and_the_remedy(
     flag: str, value: str, sentence: str, by_variable: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments, environment = ([], {FLAGS[flag]: value}) if by_variable else ([f"{flag}={value}"], {})
     with pytest.raises(SystemExit) as ended:
         run(arguments, environment)
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert ended.value.code == 2
-    assert sentence in said
-    assert flag in said or FLAGS[flag] in said
+    assert sentence in message
+    assert flag in message or FLAGS[flag] in message
 
 
-def test_an_unknown_flag_is_refused_and_none_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_flag_is_refused_and_abbreviations_are_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--work=4"], {})
     assert "--work" in capsys.readouterr().err
@@ -140,9 +140,9 @@ def test_an_unknown_flag_is_refused_and_none_is_guessed(capsys: pytest.CaptureFi
 def test_help_names_every_flag_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--help"], {})
-    told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert all(flag in told and f"[env var: {variable}" in told for flag, variable in FLAGS.items())
-    assert "default: slipway-system]" in told
+    help_text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert all(flag in help_text and f"[env var: {variable}" in help_text for flag, variable in FLAGS.items())
+    assert "default: slipway-system]" in help_text
 
 
 # --- the runtimes of this release ------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ RUNTIME = {
 }
 
 
-def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(tmp_path: Path) -> None:
+def test_runtimes_are_read_from_a_folder_by_the_names_that_plans_use(tmp_path: Path) -> None:
     (tmp_path / "vllm-cuda.json").write_text(json.dumps(RUNTIME))
     (tmp_path / "README").write_text("of no interest")
     assert operator_settings([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
@@ -169,7 +169,7 @@ OTHERS: tuple[object, ...] = (
 
 
 @pytest.mark.parametrize("text", ["", "{", *map(json.dumps, OTHERS)])
-def test_a_file_that_holds_no_runtime_of_a_release_is_named(
+def test_a_file_without_a_runtime_of_a_release_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     (tmp_path / "odd.json").write_text(text)

@@ -1,4 +1,4 @@
-"""Turns of the loop where the activator is installed: who leads to whom, and on which port."""
+"""Reconciles with an installed activator: where requests go, and on which port."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.observing.porttable import PORTS, ActivatorPort
-from support.small_cluster import NOW, Loop
-from support.turns import cause, condition, made_by_kserve, pod, status, thing
+from support.builders.stored import kube_object, made_by_kserve, pod
+from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
 EXTRA = activator_slice("llama")
 
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:
-    """The slice of the activator's own Service, as Kubernetes keeps it."""
+    """The EndpointSlice of the activator's own Service, as Kubernetes writes it."""
     labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-    return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
+    return kube_object(
+        ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
+    )
 
 
 def leads_to_port(loop: Loop) -> int:
@@ -38,12 +40,12 @@ def leads_to_port(loop: Loop) -> int:
 
 
 def table(loop: Loop) -> dict[int, str]:
-    tables = [thing for (kind, *_), thing in loop.api.objects.items() if kind == CONFIG_MAP]
+    tables = [obj for (kind, *_), obj in loop.api.objects.items() if kind == CONFIG_MAP]
     return {int(port): line for each in tables for port, line in each["data"].items()}
 
 
 def leads(loop: Loop) -> list[bool]:
-    """Of each endpoint of the extra slice: whether requests go there, or it stands by."""
+    """Returns for each endpoint of the extra slice whether requests go there."""
     return [each["conditions"]["ready"] for each in loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]]
 
 
@@ -55,19 +57,19 @@ def with_activator(loop: Loop) -> Loop:
 
 async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_keda(with_activator: Loop) -> None:
     loop = with_activator
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes()[:3] == ["create ConfigMap", "apply Service", "apply EndpointSlice"]
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
     assert loop.api.get(SCALED_OBJECT)
     assert leads(loop) == [True, True]
-    assert cause(loop) == ("Idle", "ScaledToZero")
+    assert state_and_reason(loop) == ("Idle", "ScaledToZero")
     assert condition(loop, "Reachable")["status"] == "True"
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
-async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_ready_replicas(with_activator: Loop) -> None:
     loop = with_activator
     for is_ready in (False, True, False, True):
         loop.api.put(pod(is_ready=is_ready))
@@ -75,11 +77,11 @@ async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loo
         assert leads(loop) == [not is_ready] * 2
 
 
-async def test_the_slice_follows_the_activators_replicas(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_replicas_of_the_activator(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(activator("10.0.0.7"))
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply EndpointSlice"]
     assert [each["addresses"] for each in loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]] == [["10.0.0.7"]]
     loop.api.put(activator())
@@ -91,37 +93,37 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     port = leads_to_port(loop)
-    loop.take_over()  # as another leader
+    loop.take_over()  # another leader takes over
     await loop.settle()
     assert leads_to_port(loop) == port
 
 
-async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_activator: Loop) -> None:
+async def test_no_slice_leads_to_a_port_before_the_table_assigns_it(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.faults["create ConfigMap"] = 503, "etcd is away"
-    assert "ConfigMap" in await loop.failing_turn()
+    assert "ConfigMap" in await loop.failing_reconcile()
     assert (ENDPOINT_SLICE, "chat", EXTRA) not in loop.api.objects
     loop.api.faults.clear()
     await loop.settle()
     assert table(loop)[leads_to_port(loop)].startswith("chat/llama uid-")
 
 
-async def test_without_an_activator_nobody_gets_a_port(loop: Loop) -> None:
+async def test_without_an_activator_no_deployment_gets_a_port(loop: Loop) -> None:
     await loop.settle()
     assert table(loop) == {}
 
 
-async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_activator: Loop) -> None:
+async def test_if_no_port_is_left_the_status_says_so_and_nothing_else_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.ports._per_namespace = 0
     loop.ports.start_over()
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
-    assert cause(loop) == ("Failed", "PortsExhausted")
+    assert state_and_reason(loop) == ("Failed", "PortsExhausted")
     assert "delete one, or ask for a higher limit" in status(loop)["message"]
 
 
-async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(with_activator: Loop) -> None:
+async def test_the_second_activator_gets_requests_and_polls_for_a_port_of_its_own(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
@@ -137,29 +139,29 @@ async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(
     assert trigger["metadata"]["scalerAddress"] == "slipway-activator-2.slipway-system:9090"
 
 
-async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> None:
+async def test_only_keda_scales_if_it_is_the_chosen_autoscaler(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.put(made_by_kserve(replicas=7))
     await loop.settle()
     loop.api.change(DEPLOYMENT, {"spec": {"replicas": 9}}, name="llama-predictor")
-    await loop.turn()
+    await loop.reconcile()
     assert "scale Deployment" not in loop.api.writes()
 
 
-async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -> None:
+async def test_the_old_autoscaler_is_deleted_before_the_new_one_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 3}}})
     loop.api.put(made_by_kserve(replicas=2))
     await loop.settle()
     for before, after in ((SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER), (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)):
-        who = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
-        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": who}}})
-        await loop.turn()
+        autoscaler = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
+        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": autoscaler}}})
+        await loop.reconcile()
         assert of_scaling(loop) == [f"delete {before}"]
-        await loop.turn()
+        await loop.reconcile()
         assert of_scaling(loop) == [f"apply {after}"]
     await loop.settle()
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
@@ -172,7 +174,7 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.allows = False
-    await loop.turn()
+    await loop.reconcile()
     [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
     assert "apply manifests/samples/keys-at-zero.yaml" in remark
     loop.api.allows = True
@@ -180,25 +182,27 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
 
 
-async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_keys(with_activator: Loop) -> None:
-    """Already when the port is given: before, the first one was asked about."""
+async def test_the_activator_with_the_port_is_the_one_that_must_be_allowed_to_read_the_keys(
+    with_activator: Loop,
+) -> None:
+    """Already when the port is given: the review used to be about the first activator."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
     for port in range(PORTS[0], PORTS[-1] + 1):
         loop.ports._allocation._used_once.add(ActivatorPort("slipway-activator", port))
     loop.api.allows = False
-    await loop.turn()
+    await loop.reconcile()
     assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
-    asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
-    assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
+    accounts = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
+    assert accounts[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
 
 
-# --- whom KEDA can't ask ---------------------------------------------------------------------------------------------
+# --- scalers that KEDA can't query -----------------------------------------------------------------------------------
 
 
 async def asleep(loop: Loop, *, ready: str) -> None:
-    """At zero since long ago, with what KEDA says of its ScaledObject."""
+    """Puts the model at zero since long ago, with KEDA's condition Ready of its ScaledObject."""
     for kind in (LLM_DEPLOYMENT, SERVICE):
         await loop.settle(turns=2)
         loop.api.change(kind, {"metadata": {"creationTimestamp": "2026-11-20T10:00:00Z"}})
@@ -209,75 +213,80 @@ async def asleep(loop: Loop, *, ready: str) -> None:
 
 
 def keda_says(loop: Loop, ready: str) -> None:
-    said = {"type": "Ready", "status": ready, "reason": "TriggerError", "message": "Triggers are not working correctly"}
-    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [said]}})
+    condition_ready = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "TriggerError",
+        "message": "Triggers are not working correctly",
+    }
+    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [condition_ready]}})
 
 
 def pass_time(loop: Loop, seconds: float) -> None:
-    """Of the day."""
+    """Moves the wall clock."""
     loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
 
 
-async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again(with_activator: Loop) -> None:
+async def test_a_scaler_that_keda_cannot_query_is_reported_once_and_its_recovery_too(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     assert status(loop)["state"] == "Idle"
-    assert await loop.turn() == 10
+    assert await loop.reconcile() == 10
     pass_time(loop, 10)
-    await loop.turn()
-    assert cause(loop) == ("Failed", "ScalerUnavailable")
+    await loop.reconcile()
+    assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
     assert "the activator at slipway-activator.slipway-system:9090, which" in status(loop)["message"]
     await loop.settle()
     pass_time(loop, 55)
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == []
     keda_says(loop, "True")
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
-async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loop) -> None:
+async def test_polls_that_fail_now_and_then_are_not_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="True")
     for seconds in range(0, 100, 5):
         pass_time(loop, seconds)
         keda_says(loop, "True" if seconds % 10 else "False")
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == []
 
 
-async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
+async def test_another_leader_keeps_reporting_it(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     pass_time(loop, 10)
     await loop.settle()
     loop.take_over()
     await loop.settle()
-    assert cause(loop) == ("Failed", "ScalerUnavailable")
+    assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
 
 
-async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activator: Loop) -> None:
+async def test_an_activator_without_a_replica_is_reported_as_the_cause(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     loop.api.put(activator())
     pass_time(loop, 10)
-    await loop.turn()
+    await loop.reconcile()
     assert "slipway-activator.slipway-system:9090, which has no ready replica" in status(loop)["message"]
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
 
-async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> None:
+async def test_while_the_condition_of_keda_is_unknown_nothing_is_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="Unknown")
     pass_time(loop, 1000)
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
-async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_written_again(
+async def test_a_wake_that_was_over_when_it_was_written_is_reported_once(
     with_activator: Loop,
 ) -> None:
-    """As by a clock on the wall in New York."""
+    """For example local time in New York, written as UTC."""
     loop = with_activator
     entry: Object = {
         "manager": "kubectl-annotate",
@@ -289,18 +298,20 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
     await loop.settle()
     [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
     assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is in the past, so it wakes nothing: to act now")
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == []
 
 
 @pytest.mark.parametrize("text", ["soon", f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"])
-async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(with_activator: Loop, text: str) -> None:
-    """What is told is written, what is written is seen, and what is seen is looked at again."""
+async def test_an_annotation_without_effect_is_reported_once_and_not_every_second(
+    with_activator: Loop, text: str
+) -> None:
+    """A remark is written to the status, the watch reports the write, and that causes a reconcile."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})
     await loop.settle()
     assert [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
     for seconds in (1, 2, 3):
         loop.time = NOW + timedelta(seconds=seconds)
-        await loop.turn()
+        await loop.reconcile()
         assert loop.api.writes() == []

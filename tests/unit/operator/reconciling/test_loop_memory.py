@@ -1,4 +1,4 @@
-"""What a reconcile remembers, how it sees its own writes, and how few times it crosses into the module that applies."""
+"""What a reconcile remembers, how it sees its own writes, and how rarely it enters the module that applies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from slipway.objects.kinds import (
     SERVICE,
 )
 from slipway.operator.reconciling import applying
-from support.small_cluster import KEY, Loop
-from support.turns import CREATED, made_by_kserve
+from support.builders.stored import CREATED, made_by_kserve
+from support.fakes.api_server import KEY
+from support.programs.operator_loop import Loop
 
 MOST_ENTRIES = 4
 
 
 async def entries(module: Any, reconcile: Awaitable[Any]) -> int:
-    """How often control comes into the module from another module of Slipway while this runs."""
+    """Counts how often another module of Slipway calls into the module while the block runs."""
     counted = 0
 
     def count(frame: FrameType, event: str, _: Any) -> None:
@@ -43,7 +44,7 @@ async def entries(module: Any, reconcile: Awaitable[Any]) -> int:
 
 
 def _caller(frame: FrameType) -> str:
-    """The nearest file of Slipway below the frame, whatever library is in between."""
+    """Returns the nearest file of Slipway below the frame; a library may be in between."""
     below = frame.f_back
     while below and "/slipway/" not in below.f_code.co_filename:
         below = below.f_back
@@ -53,7 +54,7 @@ def _caller(frame: FrameType) -> str:
 @pytest.mark.parametrize("case", ["new", "made", "steady", "changed", "child deleted", "wrong claim", "going", "gone"])
 async def test_a_reconcile_enters_the_module_that_applies_at_most_four_times(loop: Loop, case: str) -> None:
     if case != "new":
-        await loop.turn()
+        await loop.reconcile()
         loop.api.put(made_by_kserve())
     if case not in ("new", "made"):
         await loop.settle()
@@ -86,20 +87,20 @@ async def test_the_next_reconcile_sees_a_delete_of_the_last_though_the_watch_lag
     await with_autoscaler(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": "None"}}, "metadata": {"generation": 2}})
     loop.silent.add(HORIZONTAL_POD_AUTOSCALER)
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes().count("delete HorizontalPodAutoscaler") == 1
     assert loop.overlay.get(HORIZONTAL_POD_AUTOSCALER, "llama", "chat") is None
-    await loop.turn()
+    await loop.reconcile()
     assert "delete HorizontalPodAutoscaler" not in loop.api.writes()
 
 
-async def test_an_object_that_was_deleted_and_is_wanted_again_is_made_though_the_watch_lags(loop: Loop) -> None:
+async def test_an_object_that_was_deleted_and_is_wanted_again_is_created_though_the_watch_lags(loop: Loop) -> None:
     await with_autoscaler(loop)
     loop.silent.add(HORIZONTAL_POD_AUTOSCALER)
     for generation, autoscaler in ((2, "None"), (3, "HPA")):
         spec = {"scaling": {"autoscaler": autoscaler}}
         loop.api.change(LLM_DEPLOYMENT, {"spec": spec, "metadata": {"generation": generation}})
-        await loop.turn()
+        await loop.reconcile()
     assert [each for each in loop.api.writes() if each.endswith("Autoscaler")] == [
         "delete HorizontalPodAutoscaler",
         "apply HorizontalPodAutoscaler",
@@ -114,13 +115,13 @@ async def with_autoscaler(loop: Loop) -> None:
     assert loop.store.get(HORIZONTAL_POD_AUTOSCALER, "llama", "chat")
 
 
-async def test_when_the_model_is_gone_nothing_of_it_is_remembered(loop: Loop) -> None:
+async def test_nothing_is_remembered_of_a_deleted_model(loop: Loop) -> None:
     loop.catch_up()
-    loop.silent.add(SERVICE)  # no watch reports what is written
+    loop.silent.add(SERVICE)  # no watch reports the writes
     for _ in range(2):
         await loop.reconciler.reconcile(KEY)
     assert len(loop.overlay) > 0
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     await loop.reconciler.reconcile(KEY)
     assert (len(loop.memories), len(loop.overlay)) == (0, 0)
     assert loop.memories.by_state() == {}
@@ -130,7 +131,7 @@ async def test_a_new_leader_starts_without_any_memory(loop: Loop) -> None:
     await loop.settle()
     loop.take_over()
     assert (len(loop.memories), len(loop.overlay)) == (0, 0)
-    await loop.turn()
-    assert loop.api.writes()[:3] == CREATED  # applied once more, which changes nothing
-    await loop.turn()
+    await loop.reconcile()
+    assert loop.api.writes()[:3] == CREATED  # it is applied once more, which changes nothing
+    await loop.reconcile()
     assert loop.api.writes() == []

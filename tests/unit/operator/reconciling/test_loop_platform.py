@@ -1,4 +1,4 @@
-"""Turns of the loop around which something is missing, or down: it is told before anybody asks, and when it is back."""
+"""Reconciles while an object is missing or the platform is down: reported even at zero, like the recovery."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.snapshot import PlatformPart
 from slipway.operator.reconciling.platform import KSERVE, PartReader
-from support.small_cluster import Loop
-from support.turns import cause, condition, made_by_kserve, pod, status, thing
+from support.builders.stored import kube_object, made_by_kserve, pod
+from support.programs.operator_loop import Loop, condition, state_and_reason, status
 
-SECONDS_OF_OLD = {"creationTimestamp": "2026-11-20T10:00:00Z"}
+CREATED_LONG_AGO = {"creationTimestamp": "2026-11-20T10:00:00Z"}
 
 
 async def asleep(loop: Loop) -> None:
-    """At zero, and made long ago."""
+    """Puts the model at zero, created long ago."""
     for kind in (LLM_DEPLOYMENT, SERVICE):
         await loop.settle(turns=2)
-        loop.api.change(kind, {"metadata": SECONDS_OF_OLD})
+        loop.api.change(kind, {"metadata": CREATED_LONG_AGO})
     loop.api.put(made_by_kserve(0, owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
 
@@ -43,32 +43,32 @@ def gets(loop: Loop, kind: Kind) -> int:
     return sum(str(each) == f"get {kind.name}" for each in loop.api.requests)
 
 
-# --- what the spec names ---------------------------------------------------------------------------------------------
+# --- objects that the spec names -------------------------------------------------------------------------------------
 
 
-async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_when_it_comes(loop: Loop) -> None:
+async def test_a_missing_claim_is_reported_at_zero_until_the_claim_exists(loop: Loop) -> None:
     await asleep(loop)
     assert status(loop)["state"] == "Idle"
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
-    await loop.turn()
-    assert cause(loop) == ("Failed", "PodConfigError")
+    await loop.reconcile()
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert "spec.model.uri names PersistentVolumeClaim models, which doesn't exist" in status(loop)["message"]
     assert condition(loop, "Stalled")["status"] == "True"
-    loop.api.put(thing(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
-    await loop.turn()
+    loop.api.put(kube_object(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
-async def test_a_claim_concerns_those_that_name_it_and_nobody_else(loop: Loop) -> None:
-    await loop.turn()
+async def test_a_change_of_a_claim_concerns_only_the_models_that_name_it(loop: Loop) -> None:
+    await loop.reconcile()
     claim, other = ("chat", "models"), ("chat", "others")
     assert [*loop.memories.named_by(claim)] == [("chat", "llama")]
     assert [*loop.memories.named_by(other)] == []
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://others/llama"}}})
-    await loop.turn()
+    await loop.reconcile()
     assert [*loop.memories.named_by(claim)] == []
     assert [*loop.memories.named_by(other)] == [("chat", "llama")]
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     await loop.reconciler.reconcile(next(iter(loop.memories.named_by(other))))
     assert [*loop.memories.named_by(other)] == []
 
@@ -82,53 +82,53 @@ NAMES: list[tuple[Kind, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "names"), NAMES, ids=[kind.name for kind, _ in NAMES])
-async def test_what_is_missing_is_looked_for_ever_less_often_until_it_is_there(
+async def test_a_missing_object_is_checked_with_growing_pauses_until_it_exists(
     loop: Loop, kind: Kind, names: dict[str, Any]
 ) -> None:
     await asleep(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": names}})
     pauses = []
     for _ in range(6):
-        pauses.append(await loop.turn())
+        pauses.append(await loop.reconcile())
         loop.pass_time(pauses[-1] or 0)
     assert pauses == [2, 4, 8, 16, 30, 30]
-    assert cause(loop) == ("Failed", "PodConfigError")
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert f"names {kind.name} named, which doesn't exist" in status(loop)["message"]
-    loop.api.put(thing(kind, "named"))
-    assert await loop.turn() is None
+    loop.api.put(kube_object(kind, "named"))
+    assert await loop.reconcile() is None
     assert "PodConfigError" not in str(status(loop))
 
 
-async def test_what_is_there_is_not_asked_for_again_at_each_look(loop: Loop) -> None:
-    loop.api.put(thing(CONFIG_MAP, "named"))
+async def test_an_existing_object_is_not_queried_at_each_reconcile(loop: Loop) -> None:
+    loop.api.put(kube_object(CONFIG_MAP, "named"))
     await asleep(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert gets(loop, CONFIG_MAP) == 1
     loop.pass_time(301)
-    await loop.turn()
+    await loop.reconcile()
     assert gets(loop, CONFIG_MAP) == 2
 
 
-async def test_what_can_not_be_asked_for_is_no_trouble(loop: Loop) -> None:
+async def test_an_object_that_cannot_be_queried_is_not_reported_as_missing(loop: Loop) -> None:
     await asleep(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
     for answer in ((403, "cannot get resource"), (503, "not now"), None):
         loop.api.faults["get ConfigMap"] = answer
-        await loop.turn()
+        await loop.reconcile()
         assert condition(loop, "Stalled")["status"] == "False"
         loop.pass_time(301)
 
 
-@pytest.mark.parametrize(("allowed", "told"), [(True, "PodConfigError"), (False, "ScaledToZero")])
-async def test_a_secret_is_looked_for_only_where_that_is_allowed(loop: Loop, allowed: bool, told: str) -> None:
+@pytest.mark.parametrize(("allowed", "expected"), [(True, "PodConfigError"), (False, "ScaledToZero")])
+async def test_a_secret_is_checked_only_if_that_is_allowed(loop: Loop, allowed: bool, expected: str) -> None:
     await asleep(loop)
     loop.api.may_get_secrets = allowed
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put({**loop.api.get(LLM_DEPLOYMENT), "spec": {**loop.api.get(LLM_DEPLOYMENT)["spec"]}})
-    await loop.turn()
-    assert condition(loop, "Ready")["reason"] in (told, "Updating")
+    await loop.reconcile()
+    assert condition(loop, "Ready")["reason"] in (expected, "Updating")
     assert ("PodConfigError" in str(status(loop))) is allowed
     assert bool(gets(loop, SECRET)) is allowed
 
@@ -137,127 +137,127 @@ def with_key(name: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "named", "key": key}}}
 
 
-async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop) -> None:
+async def test_a_key_missing_from_a_config_map_is_reported_until_it_exists(loop: Loop) -> None:
     await asleep(loop)
-    loop.api.put(thing(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
+    loop.api.put(kube_object(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
-    assert await loop.turn() == 2
-    assert cause(loop) == ("Failed", "PodConfigError")
+    assert await loop.reconcile() == 2
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert (
         "spec.pod.env[APP_B] names the key b of ConfigMap named, which doesn't exist in it" in status(loop)["message"]
     )
     assert gets(loop, CONFIG_MAP) == 1
     loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
     loop.pass_time(2)
-    assert await loop.turn() is None
+    assert await loop.reconcile() is None
     assert "PodConfigError" not in str(status(loop))
 
 
-async def test_a_registry_s_secret_that_is_missing_is_a_remark_where_it_may_be_looked_for(loop: Loop) -> None:
+async def test_a_missing_secret_of_a_registry_is_a_remark_if_it_may_be_checked(loop: Loop) -> None:
     await asleep(loop)
     loop.api.may_get_secrets = True
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"imagePullSecrets": [{"name": "r"}]}}})
-    assert await loop.turn() == 300
+    assert await loop.reconcile() == 300
     assert any(each.startswith("SecretMissing: spec.pod.imagePullSecrets[r]") for each in status(loop)["plan"]["why"])
     assert condition(loop, "Stalled")["status"] == "False"
-    loop.api.put(thing(SECRET, "r"))
+    loop.api.put(kube_object(SECRET, "r"))
     loop.pass_time(300)
-    assert await loop.turn() is None
+    assert await loop.reconcile() is None
     assert "SecretMissing" not in str(status(loop))
 
 
-async def test_what_is_applied_together_with_a_new_deployment_is_waited_for(loop: Loop) -> None:
+async def test_objects_applied_together_with_a_new_deployment_get_time_to_appear(loop: Loop) -> None:
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"creationTimestamp": "2026-11-21T09:59:59Z"}})
-    assert await loop.turn() == 2
+    assert await loop.reconcile() == 2
     assert "PodConfigError" not in str(status(loop))
 
 
-async def test_a_replica_that_serves_goes_on_without_what_the_next_would_need(loop: Loop) -> None:
+async def test_a_serving_replica_goes_on_though_the_next_one_would_lack_an_object(loop: Loop) -> None:
     await asleep(loop)
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Degraded"
     assert condition(loop, "Ready")["status"] == "True"
 
 
 # --- the platform ----------------------------------------------------------------------------------------------------
 
-DOWN = thing(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas": 0})
+DOWN = kube_object(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas": 0})
 
 
-async def test_kserve_that_is_down_is_told_at_zero_and_that_it_is_back(loop: Loop) -> None:
+async def test_an_outage_of_kserve_is_reported_at_zero_and_its_end_too(loop: Loop) -> None:
     await asleep(loop)
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
-    await loop.turn()
-    assert cause(loop) == ("Failed", "KServeDown")
+    await loop.reconcile()
+    assert state_and_reason(loop) == ("Failed", "KServeDown")
     assert condition(loop, "Reconciling")["status"] == "True"
     loop.kserve = PlatformPart(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
     loop.api.writes()
     loop.kserve = None
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
-async def test_an_outage_that_goes_on_writes_nothing(loop: Loop) -> None:
+async def test_an_outage_that_continues_writes_nothing(loop: Loop) -> None:
     await asleep(loop)
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
-    await loop.turn()
+    await loop.reconcile()
     loop.api.writes()
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == []
 
 
-async def test_who_serves_writes_once_that_it_could_not_scale_and_tells_nobody(loop: Loop) -> None:
+async def test_a_serving_model_writes_once_that_it_could_not_scale_and_sends_no_event(loop: Loop) -> None:
     await asleep(loop)
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
     await loop.settle()
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == ["apply-status LLMDeployment"]
     assert (status(loop)["state"], condition(loop, "Scaled")["reason"]) == ("Serving", "KServeDown")
 
 
-async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -> None:
+async def test_a_keda_with_a_vulnerability_is_a_remark_of_the_plan(loop: Loop) -> None:
     template = {"spec": {"containers": [{"image": "keda:2.20.0"}]}}
     spec = {"replicas": 1, "template": template}
-    old = thing(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
+    old = kube_object(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
     loop.keda = PlatformPart(namespace="keda", controller=old)
-    await loop.turn()
+    await loop.reconcile()
     assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
 
 
-# --- what is read of it ----------------------------------------------------------------------------------------------
+# --- reading the state of the platform -------------------------------------------------------------------------------
 
 
-def known(kind: Kind, name: str, **fields: Any) -> Object:
+def stored(kind: Kind, name: str, **fields: Any) -> Object:
     metadata = {"uid": name, "resourceVersion": "1", **fields.pop("metadata", {})}
-    return thing(kind, name, "kserve", metadata=metadata, **fields)
+    return kube_object(kind, name, "kserve", metadata=metadata, **fields)
 
 
-def test_of_a_namespace_the_controller_its_pods_and_the_slices_of_its_webhook_are_read() -> None:
+def test_the_controller_its_pods_and_the_slices_of_its_webhook_are_read_from_a_namespace() -> None:
     store = Store([DEPLOYMENT, POD, ENDPOINT_SLICE])
     reader = PartReader(KSERVE, "kserve", store)
     assert reader.part() is None
     labels = {"kubernetes.io/service-name": "kserve-webhook-server-service"}
-    things = {
-        DEPLOYMENT: [known(DEPLOYMENT, "kserve-controller-manager"), known(DEPLOYMENT, "other")],
-        POD: [known(POD, "one")],
-        ENDPOINT_SLICE: [known(ENDPOINT_SLICE, "w", metadata={"labels": labels}), known(ENDPOINT_SLICE, "x")],
+    listed_by_kind = {
+        DEPLOYMENT: [stored(DEPLOYMENT, "kserve-controller-manager"), stored(DEPLOYMENT, "other")],
+        POD: [stored(POD, "one")],
+        ENDPOINT_SLICE: [stored(ENDPOINT_SLICE, "w", metadata={"labels": labels}), stored(ENDPOINT_SLICE, "x")],
     }
-    for kind, listed in things.items():
+    for kind, listed in listed_by_kind.items():
         for each in listed:
             store.take(kind, None, each, now=0)
         store.compare(kind, listed, since=store.mark, now=0)
     part = reader.part()
     assert part
-    assert part.controller == things[DEPLOYMENT][0]
+    assert part.controller == listed_by_kind[DEPLOYMENT][0]
     assert [each["metadata"]["name"] for each in (*part.pods, *part.webhook)] == ["one", "w"]
     assert reader.part() is part
-    store.take(POD, "DELETED", known(POD, "one"), now=0)
+    store.take(POD, "DELETED", stored(POD, "one"), now=0)
     assert reader.part() is not part

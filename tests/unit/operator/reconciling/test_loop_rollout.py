@@ -1,19 +1,19 @@
-"""Turns of the loop while a new version is rolled out: what is learnt of the room for it, and that it is forgotten."""
+"""Reconciles during a rollout: a lack of room is learnt, and forgotten after it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
-from support.small_cluster import Loop
-from support.turns import llm, made_by_kserve, pod, status
+from support.builders.stored import llm, made_by_kserve, pod
+from support.programs.operator_loop import Loop, status
 
 PREDICTOR = "llama-predictor"
 FULL = {"reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}
 
 
 def unplaced() -> Object:
-    """A pod of the new version."""
+    """A pod of the new version that the scheduler can't place."""
     waiting = pod(is_ready=False)
     placed = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-21T09:59:00Z", **FULL}
     return {
@@ -24,7 +24,7 @@ def unplaced() -> Object:
 
 
 def placed() -> Object:
-    """A replica that answers, on a node."""
+    """A ready replica on a node."""
     replica = pod(is_ready=True)
     return {**replica, "spec": {**replica["spec"], "nodeName": "node-1"}}
 
@@ -34,7 +34,7 @@ def strategy(loop: Loop) -> str:
     return str(found["type"])
 
 
-async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_ready(loop: Loop) -> None:
+async def test_without_room_the_old_replica_is_removed_first_until_the_new_one_is_ready(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(placed())
@@ -43,14 +43,14 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
 
     loop.api.change(DEPLOYMENT, {"status": {"replicas": 2, "updatedReplicas": 1}}, name=PREDICTOR)
     loop.api.put(unplaced())
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply InferenceService", "apply-status LLMDeployment", "create Event"]
     assert strategy(loop) == "Recreate"
     assert status(loop)["state"] == "Updating"
 
     loop.api.remove(POD, name="llama-predictor-1")
     loop.api.change(DEPLOYMENT, {"status": {"replicas": 1, "updatedReplicas": 1}}, name=PREDICTOR)
-    await loop.turn()
+    await loop.reconcile()
     assert strategy(loop) == "Recreate"
     assert "Unschedulable" not in str(status(loop)["conditions"])
 
@@ -59,17 +59,17 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
     await loop.settle()
     assert strategy(loop) == "RollingUpdate"
     assert status(loop)["state"] == "Serving"
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
-async def test_what_somebody_else_chose_in_between_is_put_right(loop: Loop) -> None:
+async def test_a_strategy_that_another_client_set_in_between_is_corrected(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
     await loop.settle()
     theirs = {"deploymentStrategy": {"type": "Recreate", "rollingUpdate": None}}
     loop.api.change(INFERENCE_SERVICE, {"spec": {"predictor": theirs}})
-    await loop.turn()
+    await loop.reconcile()
     assert strategy(loop) == "RollingUpdate"
     assert loop.api.get(LLM_DEPLOYMENT)["status"]["state"] == "Serving"

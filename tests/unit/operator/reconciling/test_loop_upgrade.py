@@ -1,4 +1,4 @@
-"""What a newer Slipway does with the models that an older one has made: turns of the loop, before and after."""
+"""What a newer Slipway does with models of an older one: reconciles before and after the upgrade."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from slipway.objects.kinds import (
     SERVICE,
     Object,
 )
-from support.small_cluster import INSTALLATION, Loop
-from support.turns import made_by_kserve, status, thing
+from support.builders.stored import kube_object, made_by_kserve
+from support.programs.operator_loop import INSTALLATION, Loop, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
 OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
 
 
 def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
-    ours = thing(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
+    ours = kube_object(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
     installation = replace(INSTALLATION, version=version, runtimes={"slipway-llamacpp": ours})
     return Loop(installation=installation, api=before.api)
 
 
 @pytest.fixture
 async def older(loop: Loop) -> Loop:
-    """Slipway 1 has made a model; both versions of the runtime are there."""
+    """Slipway 1 has created a model; both versions of the runtime exist."""
     spec = loop.api.get(CLUSTER_SERVING_RUNTIME, namespace="", name="slipway-llamacpp")["spec"]
     for name in (OLD, NEW):
-        loop.api.put(thing(CLUSTER_SERVING_RUNTIME, name, spec=spec))
+        loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, name, spec=spec))
     older = upgraded(loop, "1", OLD)
-    await older.turn()
+    await older.reconcile()
     older.api.put(made_by_kserve(owner=older.api.get(INFERENCE_SERVICE)))
     await older.settle()
     return older
@@ -61,17 +61,17 @@ async def test_a_newer_version_leaves_the_inference_service_as_it_is(older: Loop
     assert older.api.get(INFERENCE_SERVICE) == before
 
 
-async def test_it_tells_once_that_there_is_an_update_and_what_it_would_change(older: Loop) -> None:
+async def test_an_available_update_is_reported_once_with_what_it_would_change(older: Loop) -> None:
     newer = upgraded(older)
-    await newer.turn()
+    await newer.reconcile()
     assert events(newer) == ["UpdateAvailable"]
     assert status(newer)["update"] == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
     newer.api.requests.clear()
-    await newer.turn()
+    await newer.reconcile()
     assert newer.api.requests == []
 
 
-async def test_the_annotation_rolls_the_update_out_and_the_status_forgets_it(older: Loop) -> None:
+async def test_the_annotation_rolls_out_the_update_and_the_status_no_longer_mentions_it(older: Loop) -> None:
     newer = upgraded(older)
     await newer.settle()
     newer.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {"slipway.dev/sync": "now"}}})
@@ -80,14 +80,14 @@ async def test_the_annotation_rolls_the_update_out_and_the_status_forgets_it(old
     assert status(newer)["made"]["version"] == "2"
 
 
-async def test_a_change_that_is_refused_takes_no_update_along_when_it_is_taken_back(older: Loop) -> None:
+async def test_a_refused_change_that_is_reverted_rolls_out_no_update(older: Loop) -> None:
     newer = upgraded(older)
     await newer.settle()
     before = newer.api.get(LLM_DEPLOYMENT)
     newer.api.faults["apply InferenceService"] = (403, "exceeded quota")
     newer.api.put(changed(before, generation=2, pod={"labels": {"team": "b"}}))
     with pytest.raises(RetryLaterError):
-        await newer.turn()
+        await newer.reconcile()
     assert status(newer)["made"]["version"] == "1"
     newer.api.faults.clear()
     newer.api.put(changed(before, generation=3))
@@ -96,21 +96,21 @@ async def test_a_change_that_is_refused_takes_no_update_along_when_it_is_taken_b
     assert status(newer)["update"]["version"] == "2"
 
 
-async def test_a_profile_that_is_away_for_a_while_takes_nothing_of_the_plan_along(older: Loop) -> None:
+async def test_a_profile_that_is_missing_for_a_while_changes_nothing_of_the_plan(older: Loop) -> None:
     plan = {name: status(older)["plan"][name] for name in ("accelerator", "maxConcurrency")}
     profile = older.api.get(ACCELERATOR_PROFILE, namespace="", name="cpu")
     newer = upgraded(older)
-    newer.end(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    newer.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
     await newer.settle()
     newer.api.put(profile)
     await newer.settle()
     assert {name: status(newer)["plan"][name] for name in plan} == plan
 
 
-async def test_an_inference_service_that_somebody_deletes_is_made_by_the_version_that_is_there(older: Loop) -> None:
+async def test_a_deleted_inference_service_is_created_again_by_the_current_version(older: Loop) -> None:
     newer = upgraded(older)
     await newer.settle()
-    newer.end(INFERENCE_SERVICE)
+    newer.delete(INFERENCE_SERVICE)
     await newer.settle()
     assert runtime_of(newer) == NEW
 
@@ -124,16 +124,16 @@ async def test_going_back_to_the_older_version_changes_nothing_either(older: Loo
     assert not status(back).get("update")
 
 
-async def test_all_else_follows_the_newer_version_at_once(older: Loop) -> None:
+async def test_all_other_objects_follow_the_newer_version_immediately(older: Loop) -> None:
     newer = upgraded(older)
     newer.api.change(SERVICE, {"spec": {"ports": []}})
-    await newer.turn()
+    await newer.reconcile()
     assert newer.api.get(SERVICE)["spec"]["ports"]
 
 
-async def test_a_runtime_that_is_gone_is_told_and_the_model_goes_on(older: Loop) -> None:
+async def test_a_missing_runtime_is_reported_and_the_model_goes_on(older: Loop) -> None:
     newer = upgraded(older)
-    newer.end(CLUSTER_SERVING_RUNTIME, namespace="", name=NEW)
+    newer.delete(CLUSTER_SERVING_RUNTIME, namespace="", name=NEW)
     before = newer.api.get(INFERENCE_SERVICE)
     await newer.settle()
     assert newer.api.get(INFERENCE_SERVICE) == before

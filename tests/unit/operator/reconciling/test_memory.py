@@ -1,4 +1,4 @@
-"""What was written is remembered: nothing is written twice, and what others change is seen."""
+"""Writes are remembered: nothing is written twice, and changes of other clients are seen."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def applied() -> Applied:
 # --- one object ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_applied_is_not_new_and_another_wish_is(applied: Applied) -> None:
+def test_an_applied_manifest_is_not_new_and_a_changed_one_is(applied: Applied) -> None:
     assert applied.is_of(live(10), WANTED)
     assert not applied.is_of(live(10), {"spec": {"port": 81}})
 
 
-def test_what_was_applied_to_another_object_is_new(applied: Applied) -> None:
+def test_a_manifest_applied_to_a_predecessor_is_new(applied: Applied) -> None:
     assert not applied.is_of(live(11, uid="2"), WANTED)
 
 
@@ -40,14 +40,14 @@ def test_what_was_applied_to_another_object_is_new(applied: Applied) -> None:
         (live(11, 81), True),
         (live(11), False),
         (live(11, other="field"), False),
-        (live(9, 81), False),  # the cache lags behind our own write
+        (live(9, 81), False),  # because the cache lags behind our own write
     ],
 )
-def test_a_field_of_ours_that_somebody_changed_is_seen(applied: Applied, there: Object, drifted: bool) -> None:
+def test_a_changed_field_of_ours_is_seen(applied: Applied, there: Object, drifted: bool) -> None:
     assert applied.has_drifted(there, WANTED) is drifted
 
 
-def test_what_the_api_server_made_of_our_wish_is_no_drift() -> None:
+def test_values_normalized_by_the_api_server_are_not_drift() -> None:
     wanted = {"spec": {"cpu": "1000m"}}
     assert not Applied.of(wanted, live(10, cpu="1")).has_drifted(live(11, cpu="1"), wanted)
 
@@ -61,7 +61,7 @@ def test_an_object_that_is_repaired_too_often_is_left_alone_for_a_while(applied:
     assert applied.pause(now=WITHIN) == 0
 
 
-def test_only_what_is_wanted_is_compared_and_lists_are_taken_whole() -> None:
+def test_only_our_fields_are_compared_and_lists_as_a_unit() -> None:
     found = {"a": {"b": 1, "c": 2}, "ports": [{"port": 80, "nodePort": 30000}], "d": 3}
     wanted = {"a": {"b": 0}, "ports": [{"port": 80}], "missing": True}
     assert projected(found, wanted) == {
@@ -101,18 +101,20 @@ def written(kind: Kind, name: str, namespace: str = "chat") -> Object:
     return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
 
 
-def test_it_is_remembered_from_one_reconcile_to_the_next(memories: Memories) -> None:
+def test_memory_lasts_from_one_reconcile_to_the_next(memories: Memories) -> None:
     assert SERVICE in memories.of(KEY, "1").applied
     assert memories.by_state() == {("Idle", "ScaledToZero"): 1}
 
 
-def test_of_a_predecessor_nothing_is_remembered(memories: Memories, overlay: Overlay) -> None:
+def test_nothing_is_remembered_of_a_predecessor(memories: Memories, overlay: Overlay) -> None:
     assert memories.of(KEY, "2").applied == {}
     assert [*memories.named_by(("chat", "models"))] == []
     assert len(overlay) == 0
 
 
-def test_one_call_drops_everything_about_it_and_nothing_of_others(memories: Memories, overlay: Overlay) -> None:
+def test_one_call_forgets_everything_about_a_model_and_nothing_about_others(
+    memories: Memories, overlay: Overlay
+) -> None:
     memories.of(ModelKey("chat", "other"), "3")
     memories.name_claims(ModelKey("chat", "other"), ("models",))
     overlay.wrote(SERVICE, written(SERVICE, "other"))

@@ -1,4 +1,4 @@
-"""When a ClusterServingRuntime of this release is made, and when one of an older release goes."""
+"""When a ClusterServingRuntime of this release is created, and when one of an older release is deleted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Ob
 from slipway.operator.reconciling import own_runtimes
 from slipway.operator.reconciling.operator import Operator
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes, runtimes_of
-from support.settings import operator_settings
-from support.turns import thing
+from support.builders.stored import kube_object
+from support.programs.settings import operator_settings
 
 CURRENT = "slipway-vllm-cuda-2.0.0-bbbbbbbb"
 
@@ -24,11 +24,11 @@ class Client:
         self.has_applied = asyncio.Event()
         self._refuses = refuses
 
-    async def apply(self, kind: Any, thing: Object) -> None:
+    async def apply(self, kind: Any, obj: Object) -> None:
         self._refuses -= 1
         if self._refuses >= 0:
             raise ForbiddenError(Call("apply", "ClusterServingRuntime", CURRENT), "no such right", code=403)
-        self.applied.append(thing["metadata"]["name"])
+        self.applied.append(obj["metadata"]["name"])
         self.has_applied.set()
 
     async def list(self, kind: Any, *, keep: Any) -> list[Object]:
@@ -60,29 +60,29 @@ class Store:
 
 def runtime(name: str, *, is_ours: bool = True, **metadata: Any) -> Object:
     labels = {"slipway.dev/runtime": "slipway-vllm-cuda"} if is_ours else {}
-    return thing(CLUSTER_SERVING_RUNTIME, name, metadata={"labels": labels, **metadata})
+    return kube_object(CLUSTER_SERVING_RUNTIME, name, metadata={"labels": labels, **metadata})
 
 
 def used(name: str) -> Object:
-    return thing(INFERENCE_SERVICE, spec={"predictor": {"model": {"runtime": name}}})
+    return kube_object(INFERENCE_SERVICE, spec={"predictor": {"model": {"runtime": name}}})
 
 
 def old_runtimes(client: Client, *there: Object, leads: bool = True, keep_unused: float | None = 1.0) -> OwnRuntimes:
     store: Any = Store(*there)
-    asked: Any = client
+    kube_client: Any = client
     ours = {"slipway-vllm-cuda": runtime(CURRENT)}
-    return OwnRuntimes(asked, store, ours=ours, keep_unused=keep_unused, leads=lambda: leads)
+    return OwnRuntimes(kube_client, store, ours=ours, keep_unused=keep_unused, leads=lambda: leads)
 
 
 # --- those of this release -------------------------------------------------------------------------------------------
 
 
-async def test_models_wait_for_one_that_is_about_to_be_made() -> None:
+async def test_models_wait_for_a_runtime_that_is_about_to_be_created() -> None:
     assert old_runtimes(Client()).are_coming
     assert not old_runtimes(Client(), runtime(CURRENT)).are_coming
 
 
-async def test_models_do_not_wait_for_one_that_can_not_be_made() -> None:
+async def test_models_do_not_wait_for_a_runtime_that_cannot_be_created() -> None:
     runtimes = old_runtimes(Client(refuses=10))
     making = asyncio.create_task(runtimes.run())
     await asyncio.sleep(0.01)
@@ -90,7 +90,7 @@ async def test_models_do_not_wait_for_one_that_can_not_be_made() -> None:
     making.cancel()
 
 
-async def test_one_that_is_missing_is_made_and_one_that_is_there_is_left_as_it_is() -> None:
+async def test_a_missing_runtime_is_created_and_an_existing_one_is_left_unchanged() -> None:
     client = Client()
     await old_runtimes(client).make()
     assert client.applied == [CURRENT]
@@ -98,17 +98,17 @@ async def test_one_that_is_missing_is_made_and_one_that_is_there_is_left_as_it_i
     assert client.applied == [CURRENT]
 
 
-@pytest.mark.parametrize("hindrance", ["another leads", "not known yet", "no KServe"])
-async def test_nothing_is_made_where_it_is_not_to_be_told_what_is_there(hindrance: str) -> None:
+@pytest.mark.parametrize("obstacle", ["another leads", "not known yet", "no KServe"])
+async def test_no_runtime_is_created_while_the_existing_ones_are_unknown(obstacle: str) -> None:
     client = Client()
-    ours = old_runtimes(client, leads=hindrance != "another leads")
+    ours = old_runtimes(client, leads=obstacle != "another leads")
     store: Any = ours._store
-    store.synced, store.missing = hindrance != "not known yet", hindrance == "no KServe"
+    store.synced, store.missing = obstacle != "not known yet", obstacle == "no KServe"
     await ours.make()
     assert client.applied == []
 
 
-async def test_what_the_api_server_refuses_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_runtime_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_runtimes, "TRY_AGAIN_AFTER", 0.01)
     client = Client(refuses=2)
     making = asyncio.create_task(old_runtimes(client).run())
@@ -118,15 +118,15 @@ async def test_what_the_api_server_refuses_is_tried_again(monkeypatch: pytest.Mo
     assert client.applied == [CURRENT]
 
 
-# --- those of older ones ---------------------------------------------------------------------------------------------
+# --- those of older releases -----------------------------------------------------------------------------------------
 
 
-async def test_where_some_namespaces_are_watched_alone_all_stay_since_who_else_uses_one_cannot_be_told() -> None:
+async def test_if_only_some_namespaces_are_watched_no_runtime_is_deleted() -> None:
     operator = Operator(operator_settings(["--watch-namespaces=chat"]), Configuration())
     assert operator._own_runtimes._keep_unused is None
 
 
-async def test_one_that_nobody_uses_twice_in_a_row_goes() -> None:
+async def test_a_runtime_that_is_unused_at_two_checks_in_a_row_is_deleted() -> None:
     client = Client()
     old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), runtime(CURRENT))
     await old.look()
@@ -135,7 +135,7 @@ async def test_one_that_nobody_uses_twice_in_a_row_goes() -> None:
     assert client.deleted == ["slipway-vllm-cuda-1.0.0-aaaaaaaa"]
 
 
-async def test_one_that_somebody_uses_stays() -> None:
+async def test_a_runtime_in_use_stays() -> None:
     client = Client(used("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
     old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
     for _ in range(3):
@@ -143,7 +143,7 @@ async def test_one_that_somebody_uses_stays() -> None:
     assert client.deleted == []
 
 
-async def test_one_that_was_used_in_between_is_given_as_long_again() -> None:
+async def test_a_runtime_used_in_between_gets_the_full_time_again() -> None:
     client = Client()
     old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
     await old.look()
@@ -154,7 +154,7 @@ async def test_one_that_was_used_in_between_is_given_as_long_again() -> None:
     assert client.deleted == []
 
 
-STAYS = [
+KEPT = [
     runtime(CURRENT),
     runtime("somebody-elses", is_ours=False),
     runtime("team-a-vllm-cuda-13"),
@@ -162,16 +162,16 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of somebody else", "a copy of one", "on its way out"])
-async def test_what_is_not_an_older_releases_is_left_alone(it: Object) -> None:
+@pytest.mark.parametrize("existing", KEPT, ids=["of this release", "of another owner", "a copy of one", "terminating"])
+async def test_only_runtimes_of_older_releases_are_deleted(existing: Object) -> None:
     client = Client()
-    old = old_runtimes(client, it)
+    old = old_runtimes(client, existing)
     for _ in range(3):
         await old.look()
     assert client.deleted == []
 
 
-async def test_nothing_goes_where_somebody_else_leads() -> None:
+async def test_a_standby_deletes_no_runtime() -> None:
     client = Client()
     old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), leads=False)
     for _ in range(3):
@@ -179,7 +179,7 @@ async def test_nothing_goes_where_somebody_else_leads() -> None:
     assert client.deleted == []
 
 
-def test_a_runtime_is_used_by_any_part_and_where_kserve_has_chosen_it() -> None:
+def test_a_runtime_counts_as_used_by_any_component_and_if_kserve_has_chosen_it() -> None:
     spec = {"predictor": {"model": {"runtime": "a"}}, "transformer": {"model": {"runtime": "b"}}, "explainer": None}
     found = runtimes_of({"spec": spec, "status": {"clusterServingRuntimeName": "c"}})
     assert found == {"runtimes": ["a", "b", "c"]}

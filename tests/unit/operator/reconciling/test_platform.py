@@ -1,4 +1,4 @@
-"""When all deployments are looked at because of what runs KServe."""
+"""When the state of KServe's controller causes a reconcile of all models."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Kind, Object
 from slipway.observing import platform
 from slipway.operator.reconciling.platform import KSERVE, PlatformWatch
-from support.turns import thing
+from support.builders.stored import kube_object
 
 NAME, LABELS = KSERVE.controller, {"app": "kserve"}
-KNOWN = {"uid": "1", "resourceVersion": "1"}
+IDENTITY = {"uid": "1", "resourceVersion": "1"}
 OF_CONTROLLER = {"replicas": 1, "selector": {"matchLabels": LABELS}}
-CONTROLLER = thing(DEPLOYMENT, NAME, "kserve", metadata=KNOWN, spec=OF_CONTROLLER)
+CONTROLLER = kube_object(DEPLOYMENT, NAME, "kserve", metadata=IDENTITY, spec=OF_CONTROLLER)
 
 
 class World:
-    """KServe's namespace as a cache has it, and how often somebody was concerned."""
+    """KServe's namespace in the cache, and how often all models were queued."""
 
     def __init__(self) -> None:
         self.concerned = 0
@@ -27,18 +27,18 @@ class World:
         self.following = PlatformWatch(
             KSERVE,
             "kserve",
-            client=cast(Any, None),  # nobody watches: what would be told is put into the cache here
+            client=cast(Any, None),  # there is no watch: the test puts the objects into the cache
             concern=self._concern,
             now=lambda: datetime.now(UTC),
         )
         self._store = self.following.store
         for kind, listed in ((DEPLOYMENT, [CONTROLLER]), (POD, [manager()]), (ENDPOINT_SLICE, [])):
-            self.tell(kind, *listed)
+            self.put(kind, *listed)
             self._store.compare(kind, listed, since=self._store.mark, now=0)
         self.following.check()
 
-    def tell(self, kind: Kind, *things: Object) -> None:
-        for each in things:
+    def put(self, kind: Kind, *objects: Object) -> None:
+        for each in objects:
             self._store.take(kind, None, each, now=0)
         self.following.check()
 
@@ -48,7 +48,7 @@ class World:
 
 
 def manager(*, runs: bool = False) -> Object:
-    """It has ended three times, each time soon after its begin."""
+    """A controller that has crashed three times, each time soon after its start."""
     now = datetime.now(UTC)
     lived = {name: (now - timedelta(seconds=ago)).isoformat() for name, ago in (("startedAt", 20), ("finishedAt", 10))}
     state = {"running": {"startedAt": now.isoformat()}} if runs else {"waiting": {"reason": "CrashLoopBackOff"}}
@@ -61,17 +61,19 @@ def manager(*, runs: bool = False) -> Object:
     }
     status = {"conditions": [{"type": "Ready", "status": str(runs)}], "containerStatuses": [container]}
     metadata = {"uid": "one", "resourceVersion": "2" if runs else "1", "labels": LABELS}
-    return thing(POD, "one", "kserve", metadata=metadata, spec={"containers": [{"name": "manager"}]}, status=status)
+    return kube_object(
+        POD, "one", "kserve", metadata=metadata, spec={"containers": [{"name": "manager"}]}, status=status
+    )
 
 
-async def test_one_that_kept_ending_and_runs_on_concerns_all_though_nothing_tells_of_it(
+async def test_a_controller_that_recovers_from_crashes_concerns_all_models_though_no_event_arrives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(platform, "STEADY_AFTER", timedelta(seconds=0.3))
     world = World()
     assert world.concerned == 1
-    world.tell(POD, manager(runs=True))
-    assert world.concerned == 1  # it may end again
+    world.put(POD, manager(runs=True))
+    assert world.concerned == 1  # it may crash again
     world.is_concerned.clear()
     async with asyncio.timeout(5):
         await world.is_concerned.wait()

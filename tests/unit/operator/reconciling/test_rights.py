@@ -1,4 +1,4 @@
-"""Whether the activator may read a Secret is asked of the API server, seldom, and never guessed."""
+"""Whether the activator may read a Secret is a rare query to the API server, and never guessed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from slipway.kube.metrics import WatchMetrics
 from slipway.objects.kinds import Object
 from slipway.operator.reconciling.rights import FRESH, Rights
 from slipway.process.metrics import MetricsRegistry
-from support.neighbours import Clock
-from support.turns import llm
+from support.builders.stored import llm
+from support.fakes.virtual_time import Clock
 
 KEYED = llm(access={"apiKeysSecret": "keys"})
 ACTIVATOR = "slipway-activator"
@@ -25,17 +25,17 @@ IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 
 @dataclass
 class Reviewer:
-    """The API server, as far as it answers SubjectAccessReviews. None: it fails."""
+    """The part of the API server that answers SubjectAccessReviews. None: it fails."""
 
     allowed: bool | None = True
-    asked: list[Object] = field(default_factory=list)
+    reviews: list[Object] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
     ) -> Answer:
         assert (method, path) == ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
-        self.asked.append(body["spec"])
+        self.reviews.append(body["spec"])
         if self.allowed is None:
             return Answer(500, {}, b"{}")
         return Answer(201, {}, json.dumps({**body, "status": {"allowed": self.allowed}}).encode())
@@ -47,29 +47,29 @@ class Reviewer:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_it_is_asked_of_the_activators_account_for_just_that_secret(allowed: bool) -> None:
+async def test_the_review_is_for_the_account_of_the_activator_and_that_secret(allowed: bool) -> None:
     reviewer = Reviewer(allowed)
     assert await reviewer.rights.activator_reads_keys(KEYED, ACTIVATOR) is allowed
-    [asked] = reviewer.asked
-    assert asked["user"] == "system:serviceaccount:slipway-system:slipway-activator"
-    assert "system:serviceaccounts:slipway-system" in asked["groups"]
+    [review] = reviewer.reviews
+    assert review["user"] == "system:serviceaccount:slipway-system:slipway-activator"
+    assert "system:serviceaccounts:slipway-system" in review["groups"]
     secret = {"group": "", "resource": "secrets", "name": "keys", "namespace": "chat"}
-    assert asked["resourceAttributes"] == {"verb": "get", **secret}
+    assert review["resourceAttributes"] == {"verb": "get", **secret}
 
 
-async def test_each_activator_is_asked_for_by_the_account_that_has_its_name() -> None:
+async def test_the_review_is_for_the_account_with_the_name_of_the_activator() -> None:
     reviewer = Reviewer()
     rights = reviewer.rights
     for name in (ACTIVATOR, "slipway-activator-2", ACTIVATOR, "slipway-activator-2"):
         await rights.activator_reads_keys(KEYED, name)
-    accounts = [each["user"].rpartition(":")[2] for each in reviewer.asked]
+    accounts = [each["user"].rpartition(":")[2] for each in reviewer.reviews]
     assert accounts == ["slipway-activator", "slipway-activator-2"]
 
 
-async def test_without_keys_nobody_is_asked() -> None:
+async def test_without_keys_there_is_no_review() -> None:
     reviewer = Reviewer()
     assert await reviewer.rights.activator_reads_keys(llm(), ACTIVATOR) is None
-    assert reviewer.asked == []
+    assert reviewer.reviews == []
 
 
 async def test_an_answer_holds_for_a_while() -> None:
@@ -77,13 +77,13 @@ async def test_an_answer_holds_for_a_while() -> None:
     rights = reviewer.rights
     for _ in range(3):
         await rights.activator_reads_keys(KEYED, ACTIVATOR)
-    assert len(reviewer.asked) == 1
+    assert len(reviewer.reviews) == 1
     reviewer.allowed = True
     reviewer.clock.now += FRESH
     assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is True
 
 
-async def test_where_it_cannot_be_told_the_last_answer_holds_or_none() -> None:
+async def test_if_a_review_fails_the_last_answer_holds_or_none() -> None:
     reviewer = Reviewer(None)
     rights = reviewer.rights
     assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is None

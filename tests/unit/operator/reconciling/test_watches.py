@@ -1,4 +1,4 @@
-"""What is watched: whom a change concerns, and how much of an object is kept."""
+"""The watches: which models a change concerns, and how much of an object is stored."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from slipway.operator.reconciling.watches import stored_of_model, watches
 
 OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
-EVERYONE: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
+ALL_KEYS: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 
 
-def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
+def all_watches(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
     return watches(
-        everyone=lambda: EVERYONE,
+        everyone=lambda: ALL_KEYS,
         on_node=lambda node: [ModelKey("on", node)],
         node=({} if nodes is None else nodes).get,
         ports=lambda _: (),
@@ -45,30 +45,30 @@ def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) 
 
 
 def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[ModelKey]:
-    return next(watch for watch in made(nodes) if watch.kind == kind)
+    return next(watch for watch in all_watches(nodes) if watch.kind == kind)
 
 
-def thing(name: str = "a", **fields: Any) -> Object:
+def obj(name: str = "a", **fields: Any) -> Object:
     metadata = {"name": name, "namespace": "chat", "uid": "1", "resourceVersion": "7", **fields.pop("metadata", {})}
     return {"metadata": metadata, **fields}
 
 
 def node(ready: str) -> Object:
-    return thing("n1", status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
+    return obj("n1", status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
 
 
 def event(about: str) -> Object:
-    return thing(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
+    return obj(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
 
 
 def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
-    where = {watch.kind: watch.namespaces for watch in made()}
+    where = {watch.kind: watch.namespaces for watch in all_watches()}
     assert where == {kind: ("slipway-system",) if kind == CONFIG_MAP else () for kind in where}
 
 
-def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_the_clusters_or_ours() -> None:
+def test_with_named_namespaces_only_those_our_own_and_cluster_scoped_objects_are_watched() -> None:
     home, watched = "slipway-system", ("chat", "code")
-    where = {watch.kind: watch.namespaces for watch in made(watched=watched)}
+    where = {watch.kind: watch.namespaces for watch in all_watches(watched=watched)}
     of_models = where.keys() - OF_THE_CLUSTER - {CONFIG_MAP, ENDPOINT_SLICE}
     assert all(kind.namespaced for kind in of_models)
     expected = dict.fromkeys(of_models, watched) | dict.fromkeys(OF_THE_CLUSTER, ())
@@ -76,50 +76,50 @@ def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_the
 
 
 def test_a_child_concerns_the_deployment_of_its_label() -> None:
-    pod = thing("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
+    pod = obj("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
     assert list(watch_of(POD).keys(pod)) == [("chat", "llama")]
 
 
-def test_a_child_whose_label_was_changed_concerns_its_owner_all_the_same() -> None:
+def test_a_child_whose_label_was_changed_still_concerns_its_owner() -> None:
     owner = {"kind": "LLMDeployment", "name": "llama"}
     labels = {"slipway.dev/llmdeployment": "qwen"}
-    service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
+    service = obj("llama", metadata={"labels": labels, "ownerReferences": [owner]})
     assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
 
 
-def test_of_autoscalers_only_our_own_concerns_anybody_and_is_kept_whole() -> None:
+def test_only_our_own_autoscalers_concern_a_model_and_are_stored_entirely() -> None:
     labels, spec = {"slipway.dev/llmdeployment": "llama"}, {"maxReplicas": 3}
     watch = watch_of(HORIZONTAL_POD_AUTOSCALER)
-    ours, kedas = (thing(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
+    ours, kedas = (obj(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
     assert (list(watch.keys(ours)), watch.keep(ours)) == ([("chat", "llama")], ours)
     assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {"metadata": kedas["metadata"]})
 
 
-def test_a_runtime_concerns_those_of_its_namespace() -> None:
-    assert list(watch_of(SERVING_RUNTIME).keys(thing())) == [("chat", "llama"), ("chat", LONG_NAME)]
+def test_a_runtime_concerns_the_models_of_its_namespace() -> None:
+    assert list(watch_of(SERVING_RUNTIME).keys(obj())) == [("chat", "llama"), ("chat", LONG_NAME)]
 
 
-def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_report() -> None:
+def test_a_node_concerns_its_models_if_its_readiness_changes_and_not_at_each_heartbeat() -> None:
     nodes: dict[str, Object] = {}
     keys = watch_of(NODE, nodes).keys
 
-    def concerned_by(told: Object) -> list[ModelKey]:
-        nodes["n1"] = told
-        return list(keys(told))
+    def concerned_by(deleted: Object) -> list[ModelKey]:
+        nodes["n1"] = deleted
+        return list(keys(deleted))
 
     assert concerned_by(node("True")) == [("on", "n1")]
     assert concerned_by(node("True")) == []
     assert concerned_by(node("Unknown")) == [("on", "n1")]
 
 
-def test_a_node_that_is_gone_concerns_those_on_it_though_it_was_told_as_it_was_before() -> None:
+def test_a_deleted_node_concerns_its_models_though_its_last_state_is_unchanged() -> None:
     nodes = {"n1": node("True")}
     keys = watch_of(NODE, nodes).keys
     list(keys(nodes["n1"]))
     assert list(keys(nodes.pop("n1"))) == [("on", "n1")]
 
 
-def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_loses_what_nobody_reads() -> None:
+def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_is_stored_without_unused_fields() -> None:
     kept = watch_of(CORE_EVENT).kept(event("my-predictor-llama-predictor-5d9c-x7"))
     assert kept is not None
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", "my-predictor-llama")]
@@ -132,7 +132,7 @@ def test_a_long_name_is_found_in_the_name_of_a_pod_that_kubernetes_has_cut() -> 
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", LONG_NAME)]
 
 
-def test_an_event_of_any_other_pod_is_not_kept() -> None:
+def test_an_event_of_any_other_pod_is_not_stored() -> None:
     assert watch_of(CORE_EVENT).kept(event("coredns-5d9c-x7")) is None
 
 
@@ -142,39 +142,39 @@ def without(labels: dict[str, str], name: str) -> dict[str, str]:
 
 def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
     labels = {"kubernetes.io/service-name": service, "slipway.dev/activator": service}
-    return thing("slice", metadata={"namespace": namespace, "labels": labels})
+    return obj("slice", metadata={"namespace": namespace, "labels": labels})
 
 
-def test_where_the_activator_is_concerns_all() -> None:
-    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == EVERYONE
+def test_the_endpoints_of_the_activator_concern_all_models() -> None:
+    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == ALL_KEYS
 
 
-def test_a_service_that_is_called_like_the_activator_elsewhere_concerns_nobody() -> None:
+def test_a_service_with_the_name_of_the_activator_in_another_namespace_concerns_no_model() -> None:
     assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("evil"))) == []
     assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system", "other"))) == []
 
 
-def test_the_table_of_ports_is_watched_in_slipways_own_namespace() -> None:
+def test_the_port_table_is_watched_in_the_namespace_of_slipway() -> None:
     watch = watch_of(CONFIG_MAP)
     assert (watch.namespaces, watch.label_selector) == (("slipway-system",), "slipway.dev/port-table")
 
 
-def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
-    kept = watch_of(DEPLOYMENT).keep(thing(spec={"replicas": 1, "template": {"large": "x"}}))
+def test_the_pod_template_of_a_deployment_is_not_stored() -> None:
+    kept = watch_of(DEPLOYMENT).keep(obj(spec={"replicas": 1, "template": {"large": "x"}}))
     assert kept is not None
     assert kept["spec"] == {"replicas": 1}
 
 
-# --- how much is kept ------------------------------------------------------------------------------------------------
+# --- how much is stored ----------------------------------------------------------------------------------------------
 
 LABELS = {"slipway.dev/llmdeployment": "llama", "app.kubernetes.io/managed-by": "slipway"}
 
 
-def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read() -> None:
+def test_of_our_objects_the_fields_that_we_set_and_the_read_part_of_the_status_are_stored() -> None:
     status = {"conditions": [{"type": "Ready"}], "modelStatus": {"states": {}}, "components": {"large": "x"}}
     metadata = {"labels": LABELS, "annotations": {"a": "b"}, "ownerReferences": [{"kind": "LLMDeployment"}]}
     service = {
-        **thing("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
+        **obj("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
         "kind": "InferenceService",
     }
     fields = {"manager": "slipway", "operation": "Apply", "fieldsV1": {"f:spec": {}}}
@@ -185,22 +185,22 @@ def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read(
     assert kept == {**service, "status": {name: status[name] for name in ("conditions", "modelStatus")}}
 
 
-def test_of_a_pod_what_it_shows_is_kept_and_not_what_its_containers_run() -> None:
+def test_the_status_of_a_pod_is_stored_and_not_the_commands_of_its_containers() -> None:
     container = {"name": "a", "resources": {"limits": {"memory": "1Gi"}}, "env": ["large"], "args": ["large"]}
     metadata = {"labels": {**LABELS, "pod-template-hash": "1", "app": "x"}, "annotations": {"large": "x"}}
     spec = {"nodeName": "n", "nodeSelector": {"a": "b"}, "volumes": ["large"], "containers": [container]}
     shown = {name: container[name] for name in ("name", "resources")}
-    kept = watch_of(POD).keep(thing(metadata=metadata, spec=spec, status={"phase": "Running"}))
+    kept = watch_of(POD).keep(obj(metadata=metadata, spec=spec, status={"phase": "Running"}))
     assert kept == {
-        "metadata": {**thing()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
+        "metadata": {**obj()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
         "spec": {"nodeName": "n", "nodeSelector": {"a": "b"}, "containers": [shown]},
         "status": {"phase": "Running"},
     }
 
 
-def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_their_names_alone() -> None:
+def test_our_own_slice_is_stored_entirely_and_of_other_slices_only_the_names() -> None:
     watch = watch_of(ENDPOINT_SLICE)
-    ours, its = (thing(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
+    ours, its = (obj(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
     home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
     assert [watch.keep(each) for each in (ours, home)] == [ours, home]
     assert [watch.keep(each) for each in (its, elsewhere)] == [
@@ -209,18 +209,18 @@ def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_the
     ]
 
 
-def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
+def test_of_objects_of_others_only_the_owner_is_stored() -> None:
     owner = {"kind": "Release", "name": "shop", "controller": True}
     metadata = {"labels": {"slipway.dev/llmdeployment": "llama"}, "ownerReferences": [owner]}
-    for name, whose in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
-        kept = watch_of(SERVICE).keep(thing(name, metadata=whose, spec={"large": "x"}))
-        assert kept == {"metadata": thing(name, metadata=whose)["metadata"]}
+    for name, owner_metadata in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
+        kept = watch_of(SERVICE).keep(obj(name, metadata=owner_metadata, spec={"large": "x"}))
+        assert kept == {"metadata": obj(name, metadata=owner_metadata)["metadata"]}
 
 
-def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:
-    claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
+def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it() -> None:
+    claim = obj(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
     all_of_them = watches(
-        everyone=lambda: EVERYONE,
+        everyone=lambda: ALL_KEYS,
         on_node=lambda _: (),
         node=lambda _: None,
         ports=lambda _: (),
@@ -228,34 +228,36 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
         on_claim=lambda it: [ModelKey("of", it["metadata"]["name"])],
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
-    assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
+    assert watch.keep(claim) == {"metadata": obj()["metadata"], "status": {"phase": "Bound"}}
     assert list(watch.keys(claim)) == [("of", "a")]
 
 
-def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
+def test_only_the_used_annotations_of_a_model_are_stored() -> None:
     read = dict.fromkeys((PAUSED_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION), "x")
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "large"}
     watch = watch_of(LLM_DEPLOYMENT)
-    assert watch.keep(thing(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
-    assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
+    assert watch.keep(obj(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
+    assert "annotations" not in watch.keep(obj(metadata={"annotations": last_applied}))["metadata"]
 
 
-def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
+def test_the_time_at_which_a_wake_or_sleep_annotation_was_written_is_stored() -> None:
     watch = watch_of(LLM_DEPLOYMENT)
     fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
     entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}
-    kept = watch.keep(thing(metadata={"managedFields": [entry]}))["metadata"]
+    kept = watch.keep(obj(metadata={"managedFields": [entry]}))["metadata"]
     assert str(written(WAKE_ANNOTATION, kept["managedFields"])) == "2026-11-21 10:00:00+00:00"
     assert "team" not in str(kept)
-    assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
+    assert "managedFields" not in watch.keep(obj(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
 
 
-def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
-    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
+def test_only_managed_fields_of_wake_and_sleep_annotations_are_stored() -> None:
+    wake_fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
     entries = [
-        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
+        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": wake_fields},
         {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
     ]
-    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert stored_of_model(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
-    assert stored_of_model(stored_of_model(thing)) == stored_of_model(thing)
+    obj = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
+    assert stored_of_model(obj)["metadata"]["managedFields"] == [
+        {"time": "2026-11-21T10:00:00Z", "fieldsV1": wake_fields}
+    ]
+    assert stored_of_model(stored_of_model(obj)) == stored_of_model(obj)

@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler: by what it scales, within which bounds, and that replicas never have two writers."""
+"""The HorizontalPodAutoscaler: its metric, its bounds, and that replicas never have two writers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.objects.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, ObjectKey
 from slipway.operator.rendering import Desired, ReplicaBounds
-from support.rendered_worlds import deployment, desired, manifests, of_kind, on_h100
+from support.builders.rendering import deployment, desired, manifests, of_kind, on_h100
 
 HPA = "HorizontalPodAutoscaler"
 OURS = ObjectKey(HORIZONTAL_POD_AUTOSCALER, "chat", "llama")
@@ -30,7 +30,7 @@ def llama(**scaling: Any) -> LLMDeployment:
     return deployment(engine={"name": "llamacpp"}, scaling=BY_HPA | scaling)
 
 
-def test_it_scales_what_kserve_made_between_the_specs_bounds() -> None:
+def test_it_scales_the_deployment_of_kserve_within_the_bounds_of_the_spec() -> None:
     spec = autoscaler(llama())
     assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-predictor"}
     assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 4)
@@ -53,9 +53,9 @@ def test_llamacpp_is_scaled_by_the_cpu_of_its_container() -> None:
         (on_h100(scaling=BY_HPA), "256"),
         (deployment(engine={"name": "sglang"}, scaling=BY_HPA), "16"),
     ],
-    ids=["the spec's number", "the plan's slots", "vllm's sequences", "an engine that nobody knows"],
+    ids=["the spec's number", "the plan's slots", "vllm's sequences", "an unknown engine"],
 )
-def test_others_are_scaled_by_the_requests_that_each_replica_has(wanted: LLMDeployment, each: str) -> None:
+def test_other_engines_are_scaled_by_the_requests_of_each_replica(wanted: LLMDeployment, each: str) -> None:
     [metric] = autoscaler(wanted)["metrics"]
     assert metric["pods"] == {
         "metric": {"name": "slipway_requests_in_flight"},
@@ -63,7 +63,7 @@ def test_others_are_scaled_by_the_requests_that_each_replica_has(wanted: LLMDepl
     }
 
 
-def test_the_schedule_raises_what_it_keeps() -> None:
+def test_the_schedule_raises_the_minimum() -> None:
     entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 3}
     at_noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     assert autoscaler(llama(schedule=[entry]), now=at_noon)["minReplicas"] == 3
@@ -73,23 +73,23 @@ def test_the_schedule_raises_what_it_keeps() -> None:
 
 
 def writers(answer: Desired) -> set[str]:
-    """Who would change the number of replicas."""
-    kinds = {thing["kind"] for thing in manifests(answer)} & {HPA, "ScaledObject"}
+    """Returns which programs would change the number of replicas."""
+    kinds = {obj["kind"] for obj in manifests(answer)} & {HPA, "ScaledObject"}
     return kinds | ({"Slipway"} if answer.replicas else set())
 
 
 WRITERS: dict[str, tuple[LLMDeployment, dict[str, Any], set[str]]] = {
     "HPA": (llama(), WITH_KEDA, {HPA}),
-    "HPA, at zero, where it does nothing": (
+    "HPA, at zero, from where it doesn't scale": (
         llama(),
         WITH_KEDA | {"deployment": {"spec": {"replicas": 0}}},
         {HPA, "Slipway"},
     ),
-    "HPA, before there is anything to scale": (llama(), {}, {"Slipway"}),
-    "HPA, KEDA's object still goes": (llama(), WITH_KEDA | {"scaled_object": {}}, {"Slipway"}),
-    "HPA, with nothing to choose": (llama(maxReplicas=1), SERVING, {"Slipway"}),
+    "HPA, without a Deployment": (llama(), {}, {"Slipway"}),
+    "HPA, the ScaledObject still exists": (llama(), WITH_KEDA | {"scaled_object": {}}, {"Slipway"}),
+    "HPA, with a fixed number of replicas": (llama(maxReplicas=1), SERVING, {"Slipway"}),
     "KEDA": (llama(autoscaler="KEDA"), WITH_KEDA, {"ScaledObject"}),
-    "KEDA, the HPA still goes": (llama(autoscaler="KEDA"), WITH_KEDA | {"autoscaler": {}}, {"Slipway"}),
+    "KEDA, the HPA still exists": (llama(autoscaler="KEDA"), WITH_KEDA | {"autoscaler": {}}, {"Slipway"}),
     "None": (llama(autoscaler="None"), WITH_KEDA, {"Slipway"}),
 }
 
@@ -100,7 +100,7 @@ def test_replicas_have_one_writer(wanted: LLMDeployment, world: dict[str, Any], 
 
 
 @pytest.mark.parametrize("replicas", [0, 1])
-def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> None:
+def test_a_deployment_below_its_minimum_is_scaled_up_immediately(replicas: int) -> None:
     world = WITH_KEDA | {"deployment": {"spec": {"replicas": replicas}}}
     assert desired(llama(minReplicas=2), **world).replicas == ReplicaBounds("llama-predictor", 2, 4)
 
@@ -109,7 +109,7 @@ def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> No
     ("autoscaler", "goes"),
     [("KEDA", {OURS}), ("HPA", {SCALED}), ("None", {OURS, SCALED})],
 )
-def test_what_scaled_before_goes(autoscaler: str, goes: set[ObjectKey]) -> None:
+def test_the_previous_autoscaler_is_deleted(autoscaler: str, goes: set[ObjectKey]) -> None:
     assert set(desired(llama(autoscaler=autoscaler), **WITH_KEDA).delete) == goes
 
 

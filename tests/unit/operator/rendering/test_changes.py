@@ -1,7 +1,7 @@
-"""Which change of the spec starts the pods anew, and which doesn't. Every field of the spec is in one of the tables.
+"""Which changes of the spec restart the pods, and which don't. Every field of the spec is in one of the tables.
 
-KServe makes the pods' template of the InferenceService's labels and annotations and of its predictor, except for the
-four fields that it puts elsewhere.
+KServe makes the pod template from the InferenceService's labels, its annotations and its predictor, except for the
+four fields of the predictor that it uses elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.operator.rendering import hash_of
-from support.rendered_worlds import desired, of_kind, on_h100
+from support.builders.rendering import desired, of_kind, on_h100
 
 OUTSIDE_THE_TEMPLATE = {"minReplicas", "maxReplicas", "timeout", "deploymentStrategy"}
 
@@ -56,8 +56,8 @@ RESTARTS: dict[str, Any] = {
 }
 
 LEAVES_PODS_ALONE: dict[str, Any] = {
-    "model.facts": {"parameters": 8_000_000_000},  # the planner's, and it doesn't look at them yet
-    "model.cache": {"kind": "Node"},  # not carried out yet
+    "model.facts": {"parameters": 8_000_000_000},  # for the planner, which doesn't use them yet
+    "model.cache": {"kind": "Node"},  # without an effect yet
     "accelerator.policy": "Fastest",
     "scaling.minReplicas": 1,
     "scaling.maxReplicas": 7,
@@ -92,7 +92,7 @@ def with_change(path: str, value: object) -> LLMDeployment:
 
 
 def template(deployment: LLMDeployment) -> str:
-    """All from which KServe makes the pods' template."""
+    """Returns everything from which KServe makes the pod template."""
     service = of_kind(desired(deployment, **SERVING), "InferenceService")
     predictor = service["spec"]["predictor"]
     inside = {name: value for name, value in predictor.items() if name not in OUTSIDE_THE_TEMPLATE}
@@ -129,10 +129,10 @@ def _model(annotation: object) -> type[BaseModel]:
     return annotation
 
 
-def test_what_others_write_on_the_deployment_reaches_nothing() -> None:
+def test_labels_and_annotations_of_other_clients_reach_no_object() -> None:
     plain = on_h100()
-    theirs = {"labels": {"team": "blue"}, "annotations": {"x": "y"}, "generation": 7, "resource_version": "9"}
-    touched = plain.model_copy(update={"metadata": plain.metadata.model_copy(update=theirs)})
+    other_metadata = {"labels": {"team": "blue"}, "annotations": {"x": "y"}, "generation": 7, "resource_version": "9"}
+    touched = plain.model_copy(update={"metadata": plain.metadata.model_copy(update=other_metadata)})
     assert desired(touched) == desired(plain)
 
 

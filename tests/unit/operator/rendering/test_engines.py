@@ -1,4 +1,4 @@
-"""Each wish for the engine becomes the engine's own flag."""
+"""Each field of the spec about the engine becomes a flag of the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.operator.planning.engines import RUNTIMES
 from slipway.operator.rendering import Unrenderable
 from slipway.operator.rendering.engines import ENGINES
 from slipway_runtime import cli
-from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
+from support.builders.rendering import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
 NO_MEDIA = ["--allowed-media-domains", "/"]
@@ -48,11 +48,11 @@ VLLM = [
 
 
 @pytest.mark.parametrize(("engine", "flags"), VLLM, ids=[str(row[0]) for row in VLLM])
-def test_vllm_is_told_in_its_own_flags(engine: dict[str, Any], flags: list[str]) -> None:
+def test_fields_of_the_spec_become_flags_of_vllm(engine: dict[str, Any], flags: list[str]) -> None:
     assert [each for each in arguments(on_h100(engine=engine)) if each not in ALWAYS] == flags
 
 
-def test_what_comes_before_vllms_own_flags_is_understood_by_our_runtime() -> None:
+def test_the_options_before_the_flags_of_vllm_are_understood_by_our_runtime() -> None:
     understood(["serve", "vllm", *arguments(on_h100(engine={"mode": "Latency", "contextLength": 8192}))])
 
 
@@ -62,7 +62,7 @@ def understood(command_line: list[str]) -> None:
     cli.parser().parse_args(ours)
 
 
-def test_vllm_is_always_told_its_name_how_long_to_drain_how_many_to_serve_its_prefix_cache_and_no_host() -> None:
+def test_vllm_always_gets_its_name_drain_timeout_concurrency_and_prefix_caching_and_no_host() -> None:
     assert arguments(on_h100()) == ALWAYS
 
 
@@ -82,7 +82,7 @@ TRACING = {"tracing": {"endpoint": "http://otel:4318", "sampleRatio": 0.5}}
 
 
 @pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
-def test_traces_are_sent_where_the_spec_says_in_the_deployments_name(engine: str) -> None:
+def test_traces_are_sent_to_the_endpoint_of_the_spec_under_the_name_of_the_deployment(engine: str) -> None:
     wanted = SERVED_BY[engine](observability=TRACING)
     given = arguments(wanted)
     assert {"--traces-endpoint=http://otel:4318", "--traces-sample-ratio=0.5"} <= set(given)
@@ -96,7 +96,7 @@ def test_traces_are_sent_where_the_spec_says_in_the_deployments_name(engine: str
 
 
 @pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
-def test_without_a_collector_nothing_is_said_of_traces(engine: str) -> None:
+def test_without_a_collector_there_is_no_setting_for_traces(engine: str) -> None:
     wanted = SERVED_BY[engine]()
     assert not [each for each in arguments(wanted) if "traces" in each]
     assert not [each for each in predictor(wanted)["model"].get("env", []) if "OTEL" in each["name"]]
@@ -116,13 +116,13 @@ def llamacpp(**engine: Any) -> Any:
         ({"extraArgs": ["--n_batch=512"]}, ["--parallel=4", "--", "--n_batch=512"]),
     ],
 )
-def test_our_llamacpp_understands_what_it_is_told(engine: dict[str, Any], flags: list[str]) -> None:
+def test_our_llamacpp_understands_its_flags(engine: dict[str, Any], flags: list[str]) -> None:
     given = arguments(llamacpp(**engine))
     assert [each for each in given if each not in OF_RUNTIME] == flags
     understood(["serve", "llamacpp", *given])
 
 
-def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:
+def test_a_field_that_llamacpp_does_not_support_is_refused() -> None:
     wanted = llamacpp(kvCacheDtype="Q8", adapters=[{"name": "sql", "uri": "pvc://a/b"}])
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-llamacpp"))
     assert answer == Unrenderable(
@@ -131,7 +131,7 @@ def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:
     )
 
 
-def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_port() -> None:
+def test_a_third_party_runtime_gets_extra_arguments_and_its_own_format_and_port() -> None:
     wanted = deployment(engine={"name": "sglang", "extraArgs": ["--x"], "contextLength": 4096})
     theirs = runtime("sglang", ports=[{"containerPort": 30000}])
     theirs["spec"]["supportedModelFormats"] = [{"name": "safetensors", "version": "1"}]
@@ -143,12 +143,12 @@ def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_
     assert any(sentence.startswith("engine.contextLength:") for sentence in answer.remarks)
 
 
-def test_how_a_runtime_of_somebody_else_sends_traces_is_left_to_it() -> None:
+def test_tracing_of_a_third_party_runtime_is_left_to_it() -> None:
     answer = desired(deployment(engine={"name": "sglang"}, observability=TRACING), serving_runtime=runtime("sglang"))
     assert any(sentence.startswith("observability.tracing: the ServingRuntime sglang") for sentence in answer.remarks)
 
 
-def test_a_runtime_that_is_missing_is_said_to_be() -> None:
+def test_a_missing_runtime_is_reported() -> None:
     wanted = deployment(engine={"name": "sglang"})
     answer = rendered(wanted, plan(wanted), serving_runtime=None)
     assert answer == Unrenderable(
@@ -158,7 +158,7 @@ def test_a_runtime_that_is_missing_is_said_to_be() -> None:
     )
 
 
-def test_every_engine_that_is_planned_for_can_be_rendered() -> None:
+def test_every_engine_that_can_be_planned_can_be_rendered() -> None:
     assert set(ENGINES) == set(RUNTIMES)
 
 
@@ -169,10 +169,10 @@ def test_vllm_fetches_nothing_that_a_request_names_unless_its_host_is_listed() -
     given = arguments(on_h100())
     place = given.index("--allowed-media-domains")
     hosts = given[place + 1 : place + 2]
-    assert hosts == ["/"], "an empty list would mean every host, and no host is called so"
+    assert hosts == ["/"], "an empty list would allow every host, and no host has this name"
 
 
-def test_vllm_is_told_the_hosts_that_media_may_come_from() -> None:
+def test_vllm_gets_the_hosts_that_media_may_come_from() -> None:
     given = arguments(on_h100(engine={"mediaDomains": ["images.example.com", "cdn.example.com"]}))
     assert given[-3:] == ["--allowed-media-domains", "images.example.com", "cdn.example.com"]
 

@@ -1,4 +1,4 @@
-"""KServe 0.21 knows each field that is written for it, by the models of its SDK and by those of Kubernetes' client."""
+"""KServe 0.21 knows each field that we write, according to the models of its SDK and of the Kubernetes client."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ import pytest
 import yaml
 from kubernetes.client import models
 from slipway.objects.kinds import Object
-from support.rendered import RUNTIMES, documents
-from support.rendered_worlds import desired as rendered
-from support.rendered_worlds import of_kind, on_h100
+from support.builders.rendering import desired as rendered
+from support.builders.rendering import of_kind, on_h100
+from support.repository import RUNTIMES, documents
 
-HERE = Path(__file__).parent
-KSERVE: dict[str, dict[str, str]] = yaml.safe_load((HERE / "kserve-0.21.0.yaml").read_text())
+FOLDER = Path(__file__).parent
+KSERVE: dict[str, dict[str, str]] = yaml.safe_load((FOLDER / "kserve-0.21.0.yaml").read_text())
 PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
 
 def fields_of(model: str) -> dict[str, str]:
-    """As they are written, with their types."""
+    """Returns the fields under their names in manifests, with their types."""
     if model in KSERVE:
         return KSERVE[model]
     of_kubernetes = getattr(models, {"V1beta1PodSpec": "V1PodSpec"}.get(model, model))
     return {written: of_kubernetes.openapi_types[name] for name, written in of_kubernetes.attribute_map.items()}
 
 
-def unknown(thing: Any, type_: str, path: str) -> list[str]:
-    """Paths of what has no place in the type."""
+def unknown(part: Any, type_: str, path: str) -> list[str]:
+    """Returns the paths of values that the type doesn't have."""
     if type_ in ("object", "datetime"):
         return []
     if inner := re.fullmatch(r"[lL]ist\[(.+)\]", type_):
-        assert isinstance(thing, list), path
-        return [each for index, item in enumerate(thing) for each in unknown(item, inner[1], f"{path}[{index}]")]
+        assert isinstance(part, list), path
+        return [each for index, item in enumerate(part) for each in unknown(item, inner[1], f"{path}[{index}]")]
     if inner := re.fullmatch(r"[dD]ict[(\[]str, (.+)[)\]]", type_):
-        assert isinstance(thing, dict), path
-        return [each for key, item in thing.items() for each in unknown(item, inner[1], f"{path}.{key}")]
+        assert isinstance(part, dict), path
+        return [each for key, item in part.items() for each in unknown(item, inner[1], f"{path}.{key}")]
     if type_ in PLAIN:
-        return [] if isinstance(thing, PLAIN[type_]) else [f"{path}: {thing!r} is no {type_}"]
+        return [] if isinstance(part, PLAIN[type_]) else [f"{path}: {part!r} is no {type_}"]
     fields = fields_of(type_)
     return [
         each
-        for name, value in thing.items()
+        for name, value in part.items()
         for each in (unknown(value, fields[name], f"{path}.{name}") if name in fields else [f"{path}.{name}"])
     ]
 
 
 GOLDEN: list[Object] = [
-    thing
-    for file in sorted((HERE / "golden").glob("*.out.yaml"))
-    for thing in yaml.safe_load_all(file.read_text())
-    if thing["kind"] == "InferenceService"
+    part
+    for file in sorted((FOLDER / "golden").glob("*.out.yaml"))
+    for part in yaml.safe_load_all(file.read_text())
+    if part["kind"] == "InferenceService"
 ]
 WITH_ALL = on_h100(
     model={"uri": "s3://b/m", "credentialsSecret": "s3"},
@@ -101,7 +101,7 @@ def test_kserve_knows_every_field_of_a_runtime(runtime: Object) -> None:
     assert unknown(runtime, "V1alpha1ClusterServingRuntime", "") == []
 
 
-def test_a_field_that_kserve_does_not_know_is_found() -> None:
+def test_an_unknown_field_is_found() -> None:
     predictor = {"model": {"args": [1], "arguments": []}, "terminationGracePeriodSeconds": "1"}
     assert unknown({"spec": {"predictor": predictor}}, "V1beta1InferenceService", "") == [
         ".spec.predictor.model.args[0]: 1 is no str",

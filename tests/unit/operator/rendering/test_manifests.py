@@ -1,4 +1,4 @@
-"""Slipway's own runtimes and the profiles that come with it, against each other and against the rules."""
+"""Slipway's own runtimes and profiles match each other, and follow the rules."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from slipway.operator.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
 from slipway_runtime import cli
 from slipway_runtime.supervisor.timeouts import Timeouts
-from support.other_runtimes import is_of_others
-from support.rendered import RUNTIMES as RUNTIME_FILES
-from support.rendered import documents, profiles
+from support.builders.rendering import shipped_profiles
+from support.charts.third_party_runtimes import is_of_others
+from support.repository import RUNTIMES as RUNTIME_FILES
+from support.repository import documents
 
 RUNTIME_OBJECTS = [each for each in documents(RUNTIME_FILES) if not is_of_others(each)]
-PROFILES = profiles()
+PROFILES = shipped_profiles()
 
 
 def container(runtime: Object) -> Object:
@@ -26,15 +27,15 @@ def container(runtime: Object) -> Object:
     return found
 
 
-def names(things: list[Object]) -> list[str]:
-    return [thing["metadata"]["name"] for thing in things]
+def names(objects: list[Object]) -> list[str]:
+    return [obj["metadata"]["name"] for obj in objects]
 
 
 each_runtime = pytest.mark.parametrize("runtime", RUNTIME_OBJECTS, ids=names(RUNTIME_OBJECTS))
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=[profile.metadata.name for profile in PROFILES])
 
 
-def test_there_is_a_runtime_for_all_that_can_be_planned_and_no_other() -> None:
+def test_there_is_a_runtime_for_every_possible_plan_and_no_other() -> None:
     assert sorted(names(RUNTIME_OBJECTS)) == sorted(name for each in RUNTIMES.values() for name in each.values())
 
 
@@ -47,12 +48,12 @@ def test_a_runtime_takes_the_format_that_its_engine_is_rendered_with(engine: str
 
 
 @each_runtime
-def test_a_runtime_serves_no_model_that_did_not_ask_for_it(runtime: Object) -> None:
+def test_a_runtime_is_never_selected_automatically(runtime: Object) -> None:
     assert not any(each["autoSelect"] for each in runtime["spec"]["supportedModelFormats"])
 
 
 @each_runtime
-def test_a_runtime_serves_on_the_engines_port_and_has_one_of_its_own(runtime: Object) -> None:
+def test_a_runtime_serves_on_the_engine_port_and_has_a_port_of_its_own(runtime: Object) -> None:
     assert [port["containerPort"] for port in container(runtime)["ports"]] == [8080, 8081]
     assert "--port=8080" in container(runtime)["args"]
 
@@ -61,17 +62,17 @@ def test_a_runtime_serves_on_the_engines_port_and_has_one_of_its_own(runtime: Ob
 def test_a_runtime_has_all_probes_and_half_an_hour_to_start(runtime: Object) -> None:
     startup = container(runtime)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
-    assert Timeouts().start < 1800, "so that the pod itself says why, before the kubelet ends it"
+    assert Timeouts().start < 1800, "the pod must report the reason before the kubelet ends it"
     paths = [container(runtime)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
     assert paths == [{"path": f"/{path}", "port": "management"} for path in ("startupz", "readyz", "livez")]
 
 
 @each_runtime
 def test_a_runtimes_command_line_is_understood_by_our_image(runtime: Object) -> None:
-    cli.parser().parse_args(container(runtime)["args"])  # exits on an option that it doesn't know
+    cli.parser().parse_args(container(runtime)["args"])  # it would exit on an unknown option
 
 
-def test_a_drain_fits_into_the_grace_period_whatever_its_limit() -> None:
+def test_a_drain_fits_into_the_grace_period_whatever_its_timeout() -> None:
     patience, stop = Timeouts(), 5
     longest = max(patience.endpoints, *(endpoints_delay(runtime) for runtime in RUNTIME_OBJECTS))
     assert longest + patience.cut + stop < UNTIL_GONE
@@ -83,7 +84,7 @@ def endpoints_delay(runtime: Object) -> float:
 
 
 @each_runtime
-def test_a_failure_is_read_from_the_file_that_the_runtime_writes_or_else_from_its_log(runtime: Object) -> None:
+def test_the_termination_message_is_the_file_of_the_runtime_or_else_the_log(runtime: Object) -> None:
     assert container(runtime)["terminationMessagePath"] == "/dev/termination-log"
     assert container(runtime)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
@@ -108,7 +109,7 @@ def test_shared_memory_is_limited(runtime: Object) -> None:
 
 
 @each_runtime
-def test_kserve_would_find_no_template_in_it(runtime: Object) -> None:
+def test_a_runtime_contains_nothing_that_kserve_takes_for_a_template(runtime: Object) -> None:
     assert "{{" not in str([container(runtime).get(part) for part in ("args", "env", "command")])
 
 
@@ -116,7 +117,7 @@ def test_kserve_would_find_no_template_in_it(runtime: Object) -> None:
 
 
 @each_profile
-def test_a_profile_has_what_decides_speed_and_price(profile: AcceleratorProfile) -> None:
+def test_a_profile_has_the_values_that_decide_speed_and_price(profile: AcceleratorProfile) -> None:
     assert profile.spec.cost_per_hour
     assert profile.spec.vendor == "CPU" or (
         profile.spec.bandwidth and profile.spec.compute and profile.spec.node_labels
@@ -124,7 +125,7 @@ def test_a_profile_has_what_decides_speed_and_price(profile: AcceleratorProfile)
 
 
 @each_profile
-def test_a_profile_lists_a_feature_for_each_type_of_number_that_speeds_it_up(profile: AcceleratorProfile) -> None:
+def test_a_profile_lists_a_feature_for_each_number_format_that_it_accelerates(profile: AcceleratorProfile) -> None:
     assert {dtype for dtype in ("bf16", "fp8", "fp4") if dtype in profile.spec.compute} <= set(profile.spec.features)
 
 
@@ -160,7 +161,7 @@ def test_a_profile_recognises_its_nodes_and_no_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in LOOK_ALIKES if name not in ("mi300x", "gaudi3")])
-def test_a_profiles_memory_is_what_the_node_says(name: str) -> None:
+def test_the_memory_of_a_profile_is_that_of_the_node_label(name: str) -> None:
     [profile] = [each for each in PROFILES if each.metadata.name == name]
     labels = MODELS[LOOK_ALIKES[name]].labels(1)
     slices = [

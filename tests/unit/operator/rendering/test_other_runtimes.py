@@ -1,4 +1,4 @@
-"""The runtimes of others' engines that come with Slipway, against each other and against the rules."""
+"""The runtimes of third-party engines in the chart match each other, and follow the rules."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import pytest
 from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.contract.pod import ENGINE_PORT
 from slipway.operator.planning.engines import ON_CPUS
-from support.other_engine import ENGINES
-from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.charts.third_party_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.fakes.third_party_engine import ENGINES
 
 each = pytest.mark.parametrize("name", BY_ENGINE)
 
 
-def test_there_is_one_for_each_that_can_be_named_and_a_scripted_engine_for_it() -> None:
+def test_there_is_a_runtime_and_a_scripted_engine_for_each_supported_engine() -> None:
     assert sorted(f"slipway-{name}" for name in BY_ENGINE) == sorted(OTHER_RUNTIMES)
     assert {*BY_ENGINE} == {*ENGINES}
     assert {*ON_CPUS} <= {*OTHER_RUNTIMES}
 
 
 @each
-def test_it_says_all_that_is_needed_to_sleep_scale_and_drain(name: str) -> None:
+def test_a_runtime_has_all_annotations_to_sleep_scale_and_drain(name: str) -> None:
     notes = NOTES[name]
     assert notes.metrics.words.in_flight
     assert notes.metrics.words.progress
@@ -28,26 +28,26 @@ def test_it_says_all_that_is_needed_to_sleep_scale_and_drain(name: str) -> None:
 
 
 @each
-def test_it_is_started_at_the_port_that_it_says(name: str) -> None:
+def test_the_engine_is_started_at_the_port_of_its_annotation(name: str) -> None:
     engine, container = ENGINES[name], container_of(BY_ENGINE[name])
     flags = dict(argument.partition("=")[::2] for argument in container.get("args", []))
-    told = {**environment_of(BY_ENGINE[name]), **flags}
+    settings = {**environment_of(BY_ENGINE[name]), **flags}
     ports = [port["containerPort"] for port in container["ports"]]
-    assert int(told[engine.port]) == ports[0] == ENGINE_PORT
-    assert int(told[engine.metrics_port or engine.port]) == NOTES[name].metrics.port
+    assert int(settings[engine.port]) == ports[0] == ENGINE_PORT
+    assert int(settings[engine.metrics_port or engine.port]) == NOTES[name].metrics.port
     assert NOTES[name].metrics.port in ports
-    assert not engine.switch or engine.switch in told
+    assert not engine.switch or engine.switch in settings
 
 
 @each
-def test_it_finds_the_model_where_kserve_puts_it(name: str) -> None:
+def test_the_engine_finds_the_model_where_kserve_puts_it(name: str) -> None:
     container = container_of(BY_ENGINE[name])
-    said = [*container.get("command", []), *container.get("args", []), *environment_of(BY_ENGINE[name]).values()]
-    assert any(word.endswith("/mnt/models") for word in said)
+    words = [*container.get("command", []), *container.get("args", []), *environment_of(BY_ENGINE[name]).values()]
+    assert any(word.endswith("/mnt/models") for word in words)
 
 
 @each
-def test_the_kubelet_and_prometheus_ask_where_the_engine_answers(name: str) -> None:
+def test_probes_and_metrics_have_the_port_and_path_of_the_engine(name: str) -> None:
     container = container_of(BY_ENGINE[name])
     for kind in ("startup", "readiness"):
         assert container[f"{kind}Probe"]["httpGet"] == {"path": ENGINES[name].health, "port": "http"}
@@ -55,13 +55,13 @@ def test_the_kubelet_and_prometheus_ask_where_the_engine_answers(name: str) -> N
 
 
 @each
-def test_it_has_half_an_hour_to_start(name: str) -> None:
+def test_an_engine_has_half_an_hour_to_start(name: str) -> None:
     startup = container_of(BY_ENGINE[name])["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
 
 
 @each
-def test_it_is_said_to_drain_for_no_longer_than_it_does(name: str) -> None:
+def test_the_drain_annotation_is_not_longer_than_the_engine_drains(name: str) -> None:
     assert (NOTES[name].drains_for or 0) <= ENGINES[name].drains_for
 
 
@@ -70,12 +70,12 @@ def test_triton_waits_for_its_requests_as_long_as_its_runtime_says() -> None:
 
 
 @each
-def test_it_serves_no_model_that_did_not_ask_for_it(name: str) -> None:
+def test_a_third_party_runtime_is_never_selected_automatically(name: str) -> None:
     assert not any(format_["autoSelect"] for format_ in BY_ENGINE[name]["spec"]["supportedModelFormats"])
 
 
 @each
-def test_it_runs_without_privileges(name: str) -> None:
+def test_a_third_party_runtime_runs_without_privileges(name: str) -> None:
     context = container_of(BY_ENGINE[name])["securityContext"]
     assert context["runAsNonRoot"]
     assert context["runAsUser"] != 0
@@ -85,5 +85,5 @@ def test_it_runs_without_privileges(name: str) -> None:
 
 
 @each
-def test_kserve_finds_no_template_in_it(name: str) -> None:
+def test_a_third_party_runtime_contains_nothing_that_kserve_takes_for_a_template(name: str) -> None:
     assert "{{" not in str(container_of(BY_ENGINE[name]))

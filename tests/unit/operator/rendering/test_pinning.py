@@ -1,4 +1,4 @@
-"""Which changes reach pods that an older Slipway has made, and which wait until they are asked for."""
+"""Which changes reach the pods of an older Slipway, and which wait for a request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import yaml
 from slipway.objects.kinds import Object
 from slipway.operator.rendering import Desired, plain
 from slipway.operator.rendering.pinning import changes, of_pods
-from support.rendered_worlds import deployment, desired, of_kind, plan, profile, rendered, runtime
-from support.slipway_api import CRDS
-from support.small_cluster import fields_of
+from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
+from support.fakes.api_server import fields_of
+from support.repository import CRDS
 
 OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
 GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"
 GOLDEN_SPEC = "593497cd360402ac7a5a0861418b8988"
-MUCH: Object = {
+FULL_SPEC: Object = {
     "accelerator": {"profiles": ["h100"]},
     "engine": {"contextLength": 2048, "extraArgs": ["--seed=1"]},
     "pod": {
@@ -30,11 +30,11 @@ MUCH: Object = {
 SPEC: Object = {"accelerator": {"profiles": ["h100"]}}
 
 
-def made(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
+def first_version(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
     return desired(deployment(annotations=annotations, **spec), version=version, serving_runtime=runtime(OLD))
 
 
-def as_there(answer: Desired) -> Object:
+def live_service(answer: Desired) -> Object:
     """The InferenceService as the API server has it."""
     applied = of_kind(answer, "InferenceService")
     entry = {"manager": "slipway", "operation": "Apply", "fieldsV1": fields_of(applied)}
@@ -51,12 +51,14 @@ def status_of(answer: Desired) -> Object:
     return {"observedGeneration": 0, "made": answer.made, "plan": plan}
 
 
-def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any) -> Desired:
-    """What the next version makes of it."""
+def next_version(
+    before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any
+) -> Desired:
+    """Renders with the next version."""
     given: Object = {
         "version": "2",
         "serving_runtime": runtime(NEW),
-        "inference_service": as_there(before),
+        "inference_service": live_service(before),
         "pods_runtime": runtime(OLD),
         "status": status_of(before),
     }
@@ -67,8 +69,8 @@ def pods(answer: Desired) -> Object:
     return of_pods(of_kind(answer, "InferenceService"))
 
 
-def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> None:
-    """Else each look would find another status than it had written, and write it again."""
+def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fill_in() -> None:
+    """Otherwise each reconcile would find a different status than it had written, and write it again."""
     [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
     status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     filled_in = {name for name, field in status["made"]["properties"].items() if "default" in field}
@@ -76,32 +78,32 @@ def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> Non
     assert filled_in <= (on_cpus.made or {}).keys()
 
 
-# --- what stays ------------------------------------------------------------------------------------------------------
+# --- unchanged pods --------------------------------------------------------------------------------------------------
 
 
-def test_another_version_with_another_runtime_changes_no_pod_and_says_what_it_would_change() -> None:
-    before = made()
-    after = then(before)
+def test_another_version_with_another_runtime_changes_no_pod_and_reports_what_it_would_change() -> None:
+    before = first_version()
+    after = next_version(before)
     assert pods(after) == pods(before)
     assert after.made == before.made
     assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
 
 
 def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
-    before = made()
-    assert pods(then(before, version="1")) == pods(before)
+    before = first_version()
+    assert pods(next_version(before, version="1")) == pods(before)
 
 
-def test_the_same_version_follows_what_the_spec_asks_for() -> None:
-    before = made()
+def test_the_same_version_follows_the_spec() -> None:
+    before = first_version()
     spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
-    after = then(before, spec=spec, version="1", serving_runtime=runtime(OLD))
+    after = next_version(before, spec=spec, version="1", serving_runtime=runtime(OLD))
     assert pods(after) != pods(before)
     assert after.update is None
 
 
 def with_another_profile(before: Desired, **world: Any) -> Desired:
-    """Of the same name, whose nodes have another label."""
+    """Profiles with one of the same name whose nodes have another label."""
     wanted = deployment(**SPEC)
     planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
     answer = rendered(
@@ -110,7 +112,7 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
         version="1",
         serving_runtime=runtime(OLD),
         pods_runtime=runtime(OLD),
-        inference_service=as_there(before),
+        inference_service=live_service(before),
         status=status_of(before),
         **world,
     )
@@ -118,66 +120,66 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
     return answer
 
 
-def test_a_changed_profile_changes_no_pod_that_is_on_a_node_and_is_told() -> None:
-    before = made()
+def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
+    before = first_version()
     after = with_another_profile(before, has_pods=True)
     assert pods(after) == pods(before)
     assert after.update is not None
     assert "predictor.nodeSelector.gpu: h100 → hopper" in after.update["changes"]
 
 
-def test_a_changed_profile_is_followed_where_no_pod_notices_it() -> None:
-    before = made()
+def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
+    before = first_version()
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
 
 
-WRITTEN_ANEW = [
+NORMALIZED = [
     pytest.param({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}, id="another unit"),
     pytest.param({"requests": {"cpu": 2}}, {"requests": {"cpu": "2"}}, id="a number"),
     pytest.param({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}, id="another suffix"),
 ]
 
 
-@pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
-def test_what_the_api_server_writes_in_another_way_is_the_same(written: Object, there: Object) -> None:
+@pytest.mark.parametrize(("written", "there"), NORMALIZED)
+def test_values_that_the_api_server_normalizes_are_the_same(written: Object, there: Object) -> None:
     spec = {**SPEC, "pod": {"resources": written}}
-    before = made(spec=spec)
-    service = as_there(before)
+    before = first_version(spec=spec)
+    service = live_service(before)
     [(kind, amounts)] = there.items()
     service["spec"]["predictor"]["model"]["resources"][kind] |= amounts
-    after = then(before, spec=spec, inference_service=service)
+    after = next_version(before, spec=spec, inference_service=service)
     assert pods(after)["predictor"]["model"]["runtime"] == OLD
     assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
 
 
 def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
     spec = {**SPEC, "pod": {"env": [{"name": "VLLM_LOGGING_PREFIX", "value": ""}]}}
-    before = made(spec=spec)
-    service = as_there(before)
+    before = first_version(spec=spec)
+    service = live_service(before)
     for variable in service["spec"]["predictor"]["model"]["env"]:
         if variable["name"] == "VLLM_LOGGING_PREFIX":
             variable.pop("value")
-    after = then(before, spec=spec, inference_service=service)
+    after = next_version(before, spec=spec, inference_service=service)
     assert pods(after)["predictor"]["model"]["runtime"] == OLD
 
 
-def test_digests_stay_what_they_are() -> None:
-    """Another way to make them would take every pod of an upgraded cluster for changed."""
+def test_digests_are_stable() -> None:
+    """With another way to compute them, every pod of an upgraded cluster would count as changed."""
     assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
-    assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
+    assert (first_version(spec=FULL_SPEC).made or {})["spec"] == GOLDEN_SPEC
 
 
-def test_what_a_newer_version_writes_alike_is_its_own_from_then_on() -> None:
-    after = then(made(), serving_runtime=runtime(OLD))
+def test_an_identical_manifest_of_a_newer_version_belongs_to_that_version() -> None:
+    after = next_version(first_version(), serving_runtime=runtime(OLD))
     assert after.made is not None
     assert after.made["version"] == "2"
     assert after.update is None
 
 
-def test_an_update_that_waits_waits_on_over_further_versions() -> None:
-    before = made()
-    second = then(before)
-    third = then(second, version="3", inference_service=as_there(second), status=status_of(second))
+def test_an_update_that_waits_keeps_waiting_over_further_versions() -> None:
+    before = first_version()
+    second = next_version(before)
+    third = next_version(second, version="3", inference_service=live_service(second), status=status_of(second))
     assert pods(third) == pods(before)
     assert third.update is not None
     assert third.update["version"] == "3"
@@ -192,25 +194,27 @@ NOT_OF_PODS: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
-def test_a_change_that_concerns_no_pod_takes_no_update_along(changed: Object, request: pytest.FixtureRequest) -> None:
+def test_a_change_that_concerns_no_pod_rolls_out_no_update(changed: Object, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
-    before = made()
-    assert pods(then(before, spec={**SPEC, name: changed})) == pods(before)
+    before = first_version()
+    assert pods(next_version(before, spec={**SPEC, name: changed})) == pods(before)
 
 
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
-def test_what_is_said_to_concern_no_pod_changes_none(changed: Object, request: pytest.FixtureRequest) -> None:
-    assert pods(made(spec={**SPEC, request.node.callspec.id: changed})) == pods(made())
+def test_fields_listed_as_not_concerning_pods_change_no_pod(changed: Object, request: pytest.FixtureRequest) -> None:
+    assert pods(first_version(spec={**SPEC, request.node.callspec.id: changed})) == pods(first_version())
 
 
-def test_replicas_strategy_and_autoscaler_follow_the_new_version_at_once() -> None:
-    after = then(made(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}})
+def test_replicas_strategy_and_autoscaler_follow_the_new_version_immediately() -> None:
+    after = next_version(
+        first_version(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}}
+    )
     service = of_kind(after, "InferenceService")
     assert service["spec"]["predictor"]["minReplicas"] == 2
     assert after.update is not None
 
 
-# --- what moves it ---------------------------------------------------------------------------------------------------
+# --- what rolls out an update ----------------------------------------------------------------------------------------
 
 OF_PODS: dict[str, Object] = {
     "engine": {"contextLength": 2048},
@@ -222,9 +226,9 @@ OF_PODS: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("name", OF_PODS)
-def test_a_change_that_concerns_the_pods_takes_the_update_along(name: str) -> None:
-    before = made()
-    after = then(before, spec={**SPEC, name: OF_PODS[name]})
+def test_a_change_that_concerns_the_pods_rolls_out_the_update(name: str) -> None:
+    before = first_version()
+    after = next_version(before, spec={**SPEC, name: OF_PODS[name]})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
     assert after.update is None
     assert after.made is not None
@@ -234,109 +238,109 @@ def test_a_change_that_concerns_the_pods_takes_the_update_along(name: str) -> No
 @pytest.mark.parametrize(
     ("first", "second"), [({}, {"slipway.dev/sync": "now"}), ({"slipway.dev/sync": "a"}, {"slipway.dev/sync": "b"})]
 )
-def test_the_annotation_asks_for_the_update(first: dict[str, str], second: dict[str, str]) -> None:
-    after = then(made(annotations=first), annotations=second)
+def test_the_annotation_requests_the_update(first: dict[str, str], second: dict[str, str]) -> None:
+    after = next_version(first_version(annotations=first), annotations=second)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
-def test_to_take_the_annotation_away_asks_for_nothing() -> None:
-    before = made(annotations={"slipway.dev/sync": "a"})
-    after = then(before)
+def test_removing_the_annotation_requests_nothing() -> None:
+    before = first_version(annotations={"slipway.dev/sync": "a"})
+    after = next_version(before)
     assert pods(after) == pods(before)
     assert after.made == before.made
 
 
-def test_an_annotation_that_was_followed_asks_for_nothing_more() -> None:
-    asked = {"slipway.dev/sync": "a"}
-    before = made(annotations=asked)
-    assert pods(then(before, annotations=asked)) == pods(before)
+def test_an_annotation_that_was_followed_requests_nothing_more() -> None:
+    sync = {"slipway.dev/sync": "a"}
+    before = first_version(annotations=sync)
+    assert pods(next_version(before, annotations=sync)) == pods(before)
 
 
-def test_what_somebody_has_changed_by_hand_is_written_anew() -> None:
-    there = as_there(made())
+def test_manual_changes_are_overwritten() -> None:
+    there = live_service(first_version())
     there["spec"]["predictor"]["model"]["args"] = ["--by-hand"]
     del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
-    after = then(made(), inference_service=there)
+    after = next_version(first_version(), inference_service=there)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
 # --- runtimes --------------------------------------------------------------------------------------------------------
 
 
-def test_a_runtime_that_made_the_pods_and_is_gone_is_told() -> None:
-    after = then(made(), pods_runtime=None)
-    [told] = [remark for remark in after.remarks if OLD in remark]
-    assert NEW in told
-    assert "slipway.dev/sync" in told
+def test_a_runtime_that_made_the_pods_and_is_gone_is_reported() -> None:
+    after = next_version(first_version(), pods_runtime=None)
+    [record] = [remark for remark in after.remarks if OLD in remark]
+    assert NEW in record
+    assert "slipway.dev/sync" in record
 
 
-def test_where_a_release_brings_no_runtime_for_the_engine_the_rest_still_follows() -> None:
-    before = made()
+def test_if_a_release_has_no_runtime_for_the_engine_the_rest_is_still_updated() -> None:
+    before = first_version()
     spec = {**SPEC, "access": {"allowFrom": []}}
-    after = then(before, spec=spec, serving_runtime=None)
+    after = next_version(before, spec=spec, serving_runtime=None)
     assert pods(after) == pods(before)
     assert of_kind(after, "NetworkPolicy") != of_kind(before, "NetworkPolicy")
     assert any(OLD in remark for remark in after.remarks)
 
 
-def test_service_policy_and_monitor_have_the_ports_of_the_pods_that_are_there() -> None:
+def test_service_policy_and_monitor_have_the_ports_of_the_existing_pods() -> None:
     spec = {**SPEC, "engine": {"name": "slipway-sglang"}}
     old, new = (
         runtime("slipway-sglang-1", ports=[{"containerPort": 8080}]),
         runtime("slipway-sglang-2", ports=[{"containerPort": 30000}]),
     )
     before = desired(deployment(**spec), version="1", serving_runtime=old)
-    after = then(before, spec=spec, serving_runtime=new, pods_runtime=old)
+    after = next_version(before, spec=spec, serving_runtime=new, pods_runtime=old)
     for kind in ("Service", "NetworkPolicy"):
         assert of_kind(after, kind) == of_kind(before, kind)
 
 
-def test_a_runtime_of_somebodys_own_is_followed_since_kserve_follows_it() -> None:
+def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
     spec = {**SPEC, "engine": {"name": "theirs"}}
     before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
     changed = runtime("theirs", image="another")
-    after = then(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
+    after = next_version(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
     assert after.update is None
     assert (after.made or {})["version"] == "2"
 
 
-# --- without anything written down -----------------------------------------------------------------------------------
+# --- without a record ------------------------------------------------------------------------------------------------
 
 
-def test_what_a_version_made_that_wrote_nothing_down_is_kept() -> None:
-    before = made()
+def test_objects_of_a_version_that_recorded_nothing_are_kept() -> None:
+    before = first_version()
     status = {**status_of(before), "made": None}
-    after = then(before, status=status)
+    after = next_version(before, status=status)
     assert pods(after) == pods(before)
     assert after.made == {**(before.made or {}), "version": "an older version"}
 
 
-def test_it_is_not_kept_for_a_spec_that_nobody_has_followed_yet() -> None:
-    before = made()
-    after = then(before, status={**status_of(before), "made": None, "observedGeneration": 7})
+def test_without_a_record_a_spec_that_was_not_applied_yet_is_followed() -> None:
+    before = first_version()
+    after = next_version(before, status={**status_of(before), "made": None, "observedGeneration": 7})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
-@pytest.mark.parametrize("told", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
-def test_whatever_stands_in_the_status_nothing_fails(told: Any) -> None:
-    before = made()
-    assert then(before, status={**status_of(before), "made": told}).apply
+@pytest.mark.parametrize("record", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
+def test_an_invalid_record_in_the_status_is_ignored(record: Any) -> None:
+    before = first_version()
+    assert next_version(before, status={**status_of(before), "made": record}).apply
 
 
-def test_one_whose_fields_nobody_knows_is_written_anew() -> None:
-    there = as_there(made())
+def test_an_object_without_managed_fields_is_written_again() -> None:
+    there = live_service(first_version())
     del there["metadata"]["managedFields"]
-    assert pods(then(made(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
+    assert pods(next_version(first_version(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def test_the_plan_that_is_told_is_the_one_by_which_the_pods_were_made() -> None:
-    before = made()
+def test_the_reported_plan_is_the_one_of_the_existing_pods() -> None:
+    before = first_version()
     status = status_of(before)
     status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
-    plan = then(before, status=status).plan
+    plan = next_version(before, status=status).plan
     assert plan is not None
     assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
     [why] = plan.why
@@ -359,14 +363,14 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after", "told"), CHANGES)
-def test_changes_are_told_by_place_and_without_the_values_of_variables(
-    before: Object, after: Object, told: list[str]
+@pytest.mark.parametrize(("before", "after", "record"), CHANGES)
+def test_changes_are_reported_by_path_and_without_the_values_of_variables(
+    before: Object, after: Object, record: list[str]
 ) -> None:
-    assert changes(before, after) == told
+    assert changes(before, after) == record
 
 
-def test_of_many_changes_the_first_are_told() -> None:
-    told = changes({}, {str(number): number for number in range(40)})
-    assert len(told) == 16
-    assert told[-1] == "and 25 more"
+def test_of_many_changes_the_first_are_reported() -> None:
+    record = changes({}, {str(number): number for number in range(40)})
+    assert len(record) == 16
+    assert record[-1] == "and 25 more"

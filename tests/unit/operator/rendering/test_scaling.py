@@ -1,4 +1,4 @@
-"""Replicas: none where none should begin, and within bounds until an autoscaler is rendered."""
+"""Replicas: none where none should start, and within bounds until an autoscaler is rendered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.operator.rendering import ReplicaBounds
-from support.rendered_worlds import desired, of_kind, on_h100
+from support.builders.rendering import desired, of_kind, on_h100
 
 CLASS = "serving.kserve.io/autoscalerClass"
 
@@ -16,7 +16,7 @@ def live(autoscaler: str) -> dict[str, Any]:
     return {"metadata": {"uid": "the live one", "annotations": {CLASS: autoscaler}}}
 
 
-def made(replicas: int, *, owner: str = "the live one") -> dict[str, Any]:
+def live_deployment(replicas: int, *, owner: str = "the live one") -> dict[str, Any]:
     return {"metadata": {"ownerReferences": [{"uid": owner}]}, "spec": {"replicas": replicas}}
 
 
@@ -25,18 +25,23 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("new, at zero by initialReplicas", {"minReplicas": 1, "initialReplicas": 0}, {}, "none"),
     ("new, with a replica", {"minReplicas": 1}, {}, "external"),
     ("new, with a replica by initialReplicas", {"minReplicas": 0, "initialReplicas": 1}, {}, "external"),
-    ("KServe has made nothing yet", {}, {"inference_service": live("none")}, "none"),
-    ("KServe has made it, at zero", {}, {"inference_service": live("none"), "deployment": made(0)}, "external"),
-    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": made(1)}, "none"),
-    ("a predecessor left one", {}, {"deployment": made(0)}, "none"),
+    ("KServe has created nothing yet", {}, {"inference_service": live("none")}, "none"),
     (
-        "a predecessor's is still there",
+        "KServe has created the Deployment, at zero",
         {},
-        {"inference_service": live("none"), "deployment": made(0, owner="a predecessor")},
+        {"inference_service": live("none"), "deployment": live_deployment(0)},
+        "external",
+    ),
+    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": live_deployment(1)}, "none"),
+    ("only a predecessor's Deployment exists", {}, {"deployment": live_deployment(0)}, "none"),
+    (
+        "a predecessor's Deployment still exists",
+        {},
+        {"inference_service": live("none"), "deployment": live_deployment(0, owner="a predecessor")},
         "none",
     ),
-    ("serving", {}, {"inference_service": live("external"), "deployment": made(3)}, "external"),
-    ("serving, the Deployment isn't seen", {}, {"inference_service": live("external")}, "external"),
+    ("serving", {}, {"inference_service": live("external"), "deployment": live_deployment(3)}, "external"),
+    ("serving, the Deployment isn't in the cache", {}, {"inference_service": live("external")}, "external"),
 ]
 
 
@@ -59,12 +64,12 @@ def test_replicas_stay_within_the_specs_bounds(scaling: dict[str, Any], bounds: 
     assert desired(on_h100(scaling=scaling)).replicas == ReplicaBounds("llama-predictor", *bounds)
 
 
-def test_while_a_deployment_begins_at_zero_kserve_is_told_to_keep_it_there() -> None:
+def test_while_a_deployment_starts_at_zero_kserve_keeps_it_there() -> None:
     answer = desired(on_h100(scaling={"minReplicas": 2, "maxReplicas": 2, "initialReplicas": 0}))
     assert of_kind(answer, "InferenceService")["spec"]["predictor"]["minReplicas"] == 0
 
 
-def test_without_keda_slipway_keeps_what_the_schedule_keeps() -> None:
+def test_without_keda_slipway_keeps_the_minimum_of_the_schedule() -> None:
     entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 3}
     wanted = on_h100(scaling={"minReplicas": 1, "maxReplicas": 4, "autoscaler": "None", "schedule": [entry]})
     at_noon, at_night = (datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in (12, 20))

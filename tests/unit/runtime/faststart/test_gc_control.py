@@ -21,7 +21,7 @@ def collector() -> Iterator[GcControl]:
 
 
 @pytest.mark.usefixtures("collector")
-def test_nobody_looks_for_garbage_during_a_start() -> None:
+def test_no_garbage_is_collected_during_a_start() -> None:
     assert not gc.isenabled()
     loop: list[object] = []
     loop.append(loop)
@@ -29,13 +29,13 @@ def test_nobody_looks_for_garbage_during_a_start() -> None:
     assert gc.collect() == 0
 
 
-def test_after_a_start_what_it_made_is_not_looked_at(collector: GcControl) -> None:
+def test_objects_made_during_a_start_are_not_scanned_after_it(collector: GcControl) -> None:
     collector.release()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
 
 
-def test_after_a_start_garbage_is_found_but_looked_for_seldom(collector: GcControl) -> None:
+def test_garbage_is_collected_after_a_start_but_seldom(collector: GcControl) -> None:
     collector.release()
     assert gc.get_threshold()[0] == BETWEEN_LOOKS
     loop: list[object] = []

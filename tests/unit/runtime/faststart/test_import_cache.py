@@ -14,43 +14,43 @@ from slipway_runtime.faststart.import_cache import ImportCache
 STRUCTURE = {"llama": {frozenset(["torch"]): {"modeling_llama": {"LlamaModel"}}}}
 
 
-def given(answer: object) -> Any:
-    return lambda: answer
+def returning(value: object) -> Any:
+    return lambda: value
 
 
-def unwanted() -> object:
-    pytest.fail("it is looked for anew")
+def unexpected() -> object:
+    pytest.fail("it is computed again")
 
 
-def test_what_one_start_has_found_out_the_next_need_not(tmp_path: Path) -> None:
-    assert ImportCache(f"{tmp_path}/survey").get("transformers", given(STRUCTURE)) == STRUCTURE
-    assert ImportCache(f"{tmp_path}/survey").get("transformers", unwanted) == STRUCTURE
+def test_what_one_start_has_found_is_not_searched_for_by_the_next(tmp_path: Path) -> None:
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", returning(STRUCTURE)) == STRUCTURE
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", unexpected) == STRUCTURE
 
 
 @pytest.mark.parametrize("damage", [b"", b"{\x03", b"no marshal at all"], ids=["empty", "cut off", "something else"])
-def test_what_is_damaged_is_looked_for_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_entry_is_computed_again(tmp_path: Path, damage: bytes) -> None:
     kept = ImportCache(f"{tmp_path}/survey")
-    kept.get("transformers", given(STRUCTURE))
+    kept.get("transformers", returning(STRUCTURE))
     (tmp_path / "survey-transformers").write_bytes(damage)
-    assert kept.get("transformers", given({"new": 1})) == {"new": 1}
-    assert kept.get("transformers", unwanted) == {"new": 1}
+    assert kept.get("transformers", returning({"new": 1})) == {"new": 1}
+    assert kept.get("transformers", unexpected) == {"new": 1}
 
 
-def test_where_nothing_can_be_kept_it_is_found_out_each_time(tmp_path: Path) -> None:
-    nowhere = ImportCache(f"{tmp_path}/missing/survey")
-    assert [nowhere.get("transformers", given(answer)) for answer in "ab"] == ["a", "b"]
+def test_where_nothing_can_be_stored_it_is_computed_each_time(tmp_path: Path) -> None:
+    unwritable = ImportCache(f"{tmp_path}/missing/survey")
+    assert [unwritable.get("transformers", returning(value)) for value in "ab"] == ["a", "b"]
 
 
-def test_other_packages_are_another_matter(tmp_path: Path) -> None:
+def test_other_packages_have_another_cache(tmp_path: Path) -> None:
     (tmp_path / "torch-2.13.0.dist-info").mkdir()
     path = [str(tmp_path), "", f"{tmp_path}/python311.zip"]
-    before = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("before"))
+    before = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", returning("before"))
     (tmp_path / "torch-2.13.0.dist-info").rename(tmp_path / "torch-2.13.1.dist-info")
-    after = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("after"))
+    after = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", returning("after"))
     assert (before, after) == ("before", "after")
 
 
-def test_without_a_cache_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cache_nothing_is_patched(monkeypatch: pytest.MonkeyPatch) -> None:
     finders, distributions = [*sys.meta_path], metadata.packages_distributions
     import_cache.install({})
     assert sys.meta_path == finders
@@ -82,7 +82,7 @@ print("pytest" in metadata.packages_distributions()["pytest"])
 
 
 def start(folder: Path, code: str = START) -> str:
-    """In a process of its own, as each start is one."""
+    """In a process of its own, as every start is."""
     environment = {**os.environ, import_cache.ENVIRONMENT: str(folder / "survey"), "PYTHONPATH": str(folder)}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -91,7 +91,7 @@ def start(folder: Path, code: str = START) -> str:
 
 @pytest.fixture
 def transformers(tmp_path: Path) -> Path:
-    """What of it makes the survey."""
+    """The part of transformers that makes the survey."""
     package = tmp_path / "transformers"
     for name in ("__init__.py", "utils/__init__.py", "models/__init__.py", "models/llama.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def transformers(tmp_path: Path) -> Path:
     return package
 
 
-def test_transformers_looks_through_its_models_once_for_all_starts(tmp_path: Path, transformers: Path) -> None:
+def test_transformers_surveys_its_models_once_for_all_starts(tmp_path: Path, transformers: Path) -> None:
     first, later = start(tmp_path), start(tmp_path)
     assert first.count("opens __init__.py llama.py") == 1
     assert "opens" not in later
@@ -108,13 +108,13 @@ def test_transformers_looks_through_its_models_once_for_all_starts(tmp_path: Pat
     assert later in first
 
 
-def test_other_folders_are_looked_through_as_ever(tmp_path: Path, transformers: Path) -> None:
+def test_other_folders_are_surveyed_as_before(tmp_path: Path, transformers: Path) -> None:
     code = START + "print(survey(models.parent))"
     start(tmp_path, code)
     assert "opens __init__.py models utils" in start(tmp_path, code)
 
 
-def test_a_transformers_that_asks_in_another_way_is_left_alone(tmp_path: Path, transformers: Path) -> None:
+def test_a_transformers_version_with_other_code_is_left_alone(tmp_path: Path, transformers: Path) -> None:
     import_utils = transformers / "utils/import_utils.py"
     import_utils.write_text(IMPORT_UTILS.replace("(module_path):", "(module_path, deep=True):"))
     start(tmp_path)

@@ -1,4 +1,4 @@
-"""How an error reaches a client, by how far its response had come: each row is a state of the response."""
+"""How an error reaches a client, depending on how far its response has come: each row is a state of the response."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.guard.asgi import EngineGone, Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, ResponseState, Scope, Send
-from support.guarding import Answer, Made, ask, chunk, scope_of, several
+from support.programs.guard import Answer, MakeGuard, ask, chunk, scope_of, several
 
 STREAM, JSON, TEXT = "text/event-stream", "application/json", "text/plain"
 
@@ -33,13 +33,13 @@ TEXT_COMPLETE = (start(200, TEXT), piece(b"all", more=False))
 
 
 class EngineFailedError(Exception):
-    """What the app raises."""
+    """The exception that the app raises."""
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
 def failing_after(messages: Sequence[Message], error: Exception) -> App:
@@ -62,25 +62,25 @@ def failing_after(messages: Sequence[Message], error: Exception) -> App:
         pytest.param(ERROR_HELD, id="an error of the engine is held"),
     ],
 )
-async def test_a_response_that_has_not_started_becomes_an_error(
-    made: Made, sent: Sequence[Message], error: Exception
+async def test_an_error_before_the_response_starts_becomes_an_error_response(
+    make_guard: MakeGuard, sent: Sequence[Message], error: Exception
 ) -> None:
-    answer = await ask(Guard(failing_after(sent, error), made().gate))
+    answer = await ask(Guard(failing_after(sent, error), make_guard().gate))
     codes = {EngineFailedError: (500, "engine_error"), EngineGone: (502, "engine_failed")}
     assert (answer.status, answer.error) == codes[type(error)]
     assert answer.whole
 
 
-async def test_a_stream_that_has_started_ends_with_an_error_event(made: Made) -> None:
-    answer = await ask(Guard(failing_after(STREAM_STARTED, EngineFailedError()), made().gate))
+async def test_a_stream_that_has_started_ends_with_an_error_event(make_guard: MakeGuard) -> None:
+    answer = await ask(Guard(failing_after(STREAM_STARTED, EngineFailedError()), make_guard().gate))
     assert answer.status == 200
     assert answer.messages[1]["body"] == chunk(text="a")
     assert b'"code":"engine_error"' in answer.messages[-1]["body"]
     assert answer.whole
 
 
-async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Made) -> None:
-    answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), made().gate))
+async def test_a_complete_stream_gets_no_error_after_its_end(make_guard: MakeGuard) -> None:
+    answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), make_guard().gate))
     assert answer.body == chunk(text="a") + b"data: [DONE]\n\n"
     assert answer.whole
 
@@ -93,8 +93,8 @@ async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Made
         pytest.param(TEXT_COMPLETE, EngineFailedError(), EngineFailedError, id="all of it was sent, the app raises"),
     ],
 )
-async def test_a_response_that_is_no_stream_ends_with_its_connection(
-    made: Made, sent: Sequence[Message], error: Exception, raised: type[Exception]
+async def test_a_response_that_is_not_a_stream_ends_with_its_connection(
+    make_guard: MakeGuard, sent: Sequence[Message], error: Exception, raised: type[Exception]
 ) -> None:
     """The server closes the connection at an exception, so that half a response never looks complete."""
     answer = Answer()
@@ -107,10 +107,10 @@ async def test_a_response_that_is_no_stream_ends_with_its_connection(
 
     scope = {**scope_of("/v1/chat/completions"), "client": ("10.0.0.7", 50_000)}
     with pytest.raises(raised):
-        await Guard(failing_after(sent, error), made().gate)(scope, receive, send)
+        await Guard(failing_after(sent, error), make_guard().gate)(scope, receive, send)
     assert answer.body == sent[1]["body"]
 
 
 def test_from_forwarded_on_nothing_more_is_sent() -> None:
-    over = {ResponseState.FORWARDED, ResponseState.BROKEN_OFF, ResponseState.REPLACED}
-    assert {state for state in ResponseState if state >= ResponseState.FORWARDED} == over
+    final_states = {ResponseState.FORWARDED, ResponseState.BROKEN_OFF, ResponseState.REPLACED}
+    assert {state for state in ResponseState if state >= ResponseState.FORWARDED} == final_states

@@ -1,26 +1,26 @@
-"""What the guard is told."""
+"""The guard's settings and how they are validated."""
 
 import pytest
 from slipway_runtime.guard.settings import GuardSettings, SettingsError
 
 
-def test_without_a_word_there_are_no_keys_and_no_limits_but_that_of_the_body() -> None:
+def test_by_default_there_are_no_keys_and_no_limit_except_on_the_body() -> None:
     settings = GuardSettings.from_environment({})
     assert (settings.keys, settings.max_in_flight, settings.max_body_bytes) == ("", 0, 32 * 1024 * 1024)
 
 
-def test_an_empty_variable_is_like_none() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     assert GuardSettings.from_environment({"SLIPWAY_GUARD": ""}) == GuardSettings()
 
 
-def test_every_word_is_taken_in_its_type() -> None:
+def test_every_setting_is_read_as_its_type() -> None:
     text = '{"model": "m", "keys": "/keys", "max_in_flight": 3, "allow": ["POST /x/*"], "access_log": false}'
     settings = GuardSettings.from_json(text)
     assert settings == GuardSettings(model="m", keys="/keys", max_in_flight=3, allow=("POST /x/*",), access_log=False)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "not an object"),
@@ -36,6 +36,6 @@ def test_every_word_is_taken_in_its_type() -> None:
         ('{"allow": ["/x"]}', "not like 'POST /path'"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_an_invalid_setting_is_refused_with_the_reason(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         GuardSettings.from_json(text)

@@ -1,4 +1,4 @@
-"""What each check before a start finds: a table of worlds that are wrong in one thing, and of those that are right."""
+"""What each check before a start reports: a table of setups with one fault each, and of setups without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
 from slipway_runtime.preflight import Device, EngineSettings, Finding, Host, Support, examine, run
 from slipway_runtime.preflight.checks import CHECKS
-from support.model_files import write_adapter, write_checkpoint
+from support.builders.model_files import write_adapter, write_checkpoint
 
 GIB = 1 << 30
 
@@ -62,8 +62,8 @@ ON_GPU = EngineSettings(engine="vllm", device="cuda", cache=Path("/var/cache/sli
 ON_CPU = EngineSettings(engine="llamacpp", context_length=4096, parallel=4)
 
 
-def a(thing: Any, **changes: Any) -> Any:
-    return replace(thing, **changes)
+def a(value: Any, **changes: Any) -> Any:
+    return replace(value, **changes)
 
 
 def shaped(**changes: Any) -> Facts:
@@ -76,7 +76,9 @@ RIGHT = [
     pytest.param(
         a(ON_GPU, context_length=8192), LLAMA_8B, a(HOST, devices=(L4,)), id="an 8B with a short context on an L4"
     ),
-    pytest.param(a(ON_GPU, context_length=-1), LLAMA_8B, a(HOST, devices=(L4,)), id="a context that vLLM makes fit"),
+    pytest.param(
+        a(ON_GPU, context_length=-1), LLAMA_8B, a(HOST, devices=(L4,)), id="a context that vLLM reduces to fit"
+    ),
     pytest.param(a(ON_GPU, tensor_parallel=2), LLAMA_8B, a(HOST, devices=(H100, H100)), id="on two devices"),
     pytest.param(ON_GPU, LLAMA_8B, a(HOST, driver_cuda=(13, 2)), id="a driver that is newer than the engine"),
     pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=a(VLLM, cuda=(13, 2))), id="a driver of the same major version"),
@@ -85,10 +87,13 @@ RIGHT = [
         a(ON_GPU, quantization="fp8", context_length=8192), LLAMA_8B, a(HOST, devices=(T4,)), id="halved on a T4"
     ),
     pytest.param(
-        a(ON_GPU, quantization="awq_marlin"), a(LLAMA_8B, quantization="awq"), HOST, id="another name for the same"
+        a(ON_GPU, quantization="awq_marlin"),
+        a(LLAMA_8B, quantization="awq"),
+        HOST,
+        id="another name for the same method",
     ),
-    pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=Support()), id="an engine of which nothing is known"),
-    pytest.param(ON_GPU, a(LLAMA_8B, shape=Shape()), HOST, id="a model of which nothing is known"),
+    pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=Support()), id="an engine without known facts"),
+    pytest.param(ON_GPU, a(LLAMA_8B, shape=Shape()), HOST, id="a model without known facts"),
     pytest.param(a(ON_GPU, needs_tokenizer=False), a(LLAMA_8B, tokenizer=None), HOST, id="a tokenizer from elsewhere"),
     pytest.param(
         a(ON_GPU, long_context=True, context_length=200_000), LLAMA_8B, HOST, id="a longer context, on purpose"
@@ -97,7 +102,7 @@ RIGHT = [
         a(ON_GPU, remote_code=True),
         a(LLAMA_8B, architecture="Own", needs_remote_code=True),
         HOST,
-        id="code that is trusted",
+        id="trusted code",
     ),
     pytest.param(
         ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, warnings=("a row waits",)),)), id="a warning of the device"
@@ -106,7 +111,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("settings", "facts", "host"), RIGHT)
-def test_what_can_run_passes(settings: EngineSettings, facts: Facts, host: Host) -> None:
+def test_a_setup_that_can_run_passes(settings: EngineSettings, facts: Facts, host: Host) -> None:
     assert run(settings, facts, host) is None
 
 
@@ -283,14 +288,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("check", "world", "told"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
-def test_what_cannot_run_is_told_with_a_remedy(
-    check: str, world: tuple[EngineSettings, Facts, Host], told: tuple[Reason, str, str]
+@pytest.mark.parametrize(("check", "setup", "expected"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
+def test_a_setup_that_cannot_run_is_reported_with_a_remedy(
+    check: str, setup: tuple[EngineSettings, Facts, Host], expected: tuple[Reason, str, str]
 ) -> None:
-    *passed, last = examine(*world)
+    *passed, last = examine(*setup)
     assert not any(finding.failure or finding.trouble for finding in passed)
     assert last.failure
-    reason, message, remedy = told
+    reason, message, remedy = expected
     assert (last.check, last.failure.reason, last.failure.phase) == (check, reason, "preflight")
     assert message in last.failure.message
     assert remedy in last.failure.remedy
@@ -308,16 +313,16 @@ def test_message_and_remedy_are_sentences_of_one_line(failure: Failure) -> None:
         assert len(text) < 240
 
 
-def test_a_mistake_in_a_check_stops_nothing_and_is_told() -> None:
-    def mistaken(*_: object) -> None:
+def test_an_exception_in_a_check_is_logged_and_does_not_stop_the_start() -> None:
+    def failing_check(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[mistaken])
+    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[failing_check])
     assert finding.failure is None
     assert finding.trouble == "ZeroDivisionError: division by zero"
 
 
-def test_adapters_of_a_higher_rank_than_allowed_are_found(tmp_path: Path) -> None:
+def test_adapters_of_a_higher_rank_than_allowed_are_reported(tmp_path: Path) -> None:
     folder = write_adapter(tmp_path, rank=64)
     found = run(a(ON_GPU, adapters={"sql": folder}), LLAMA_8B, HOST)
     assert found
@@ -327,8 +332,8 @@ def test_adapters_of_a_higher_rank_than_allowed_are_found(tmp_path: Path) -> Non
 
 def test_a_model_of_many_files_is_read_and_checked_within_a_second(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, parts=20)
-    began = time.monotonic()
+    started = time.monotonic()
     facts = read_model(find_model(tmp_path, "vllm"))
     findings: list[Finding] = [*examine(ON_GPU, facts, HOST)]
     assert len(findings) == len(CHECKS)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1

@@ -1,4 +1,4 @@
-"""What is kept of the Secrets of keys: no more than a bound, whoever shows which keys for which of them."""
+"""The cache of Secrets with API keys: it is bounded, whichever clients send which keys for which Secrets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from slipway.activator.proxy.access.api_key_cache import (
 SECRET = SecretRef("chat", "keys")
 
 
-def fill(ring: ApiKeyCache, place: SecretRef, *, keys: int = 2000) -> SecretKeys:
-    known = ring.of(place)
-    known.owners = {b"%d" % number: "owner" for number in range(keys)}
-    ring.weigh(place, known)
-    return known
+def fill(ring: ApiKeyCache, ref: SecretRef, *, keys: int = 2000) -> SecretKeys:
+    cached = ring.of(ref)
+    cached.owners = {b"%d" % number: "owner" for number in range(keys)}
+    ring.weigh(ref, cached)
+    return cached
 
 
-def test_what_is_known_is_known_the_next_time() -> None:
+def test_a_cached_secret_is_found_the_next_time() -> None:
     ring = ApiKeyCache()
     assert fill(ring, SECRET) is ring.of(SECRET)
 
 
-def test_however_many_secrets_a_tenant_has_there_is_a_bound_and_those_of_others_stay() -> None:
+def test_however_many_secrets_a_tenant_has_the_cache_is_bounded_and_others_stay() -> None:
     ring = ApiKeyCache()
     honest = [fill(ring, SecretRef(f"team-{number}", "keys"), keys=100) for number in range(50)]
     for number in range(200):
@@ -39,7 +39,7 @@ def test_however_many_secrets_a_tenant_has_there_is_a_bound_and_those_of_others_
     assert [ring.of(SecretRef(f"team-{number}", "keys")) for number in range(50)] == honest
 
 
-def test_a_tenant_pushes_out_what_it_used_longest_ago() -> None:
+def test_a_tenant_evicts_its_own_least_recently_used_secret() -> None:
     ring = ApiKeyCache()
     first, second = fill(ring, SecretRef("evil", "first")), fill(ring, SecretRef("evil", "second"))
     for number in range(MOST // 2000 - 1):
@@ -49,34 +49,34 @@ def test_a_tenant_pushes_out_what_it_used_longest_ago() -> None:
     assert ring.of(SecretRef("evil", "second")) is not second
 
 
-def test_what_was_given_up_while_it_was_read_is_not_counted() -> None:
+def test_a_secret_evicted_while_it_was_read_is_not_counted() -> None:
     ring = ApiKeyCache()
-    gone = ring.of(SecretRef("evil", "gone"))
+    evicted = ring.of(SecretRef("evil", "gone"))
     for number in range(2 * MOST // 2000):
         fill(ring, SecretRef("evil", f"keys-{number}"))
     before = ring.weight
-    gone.owners = {b"%d" % number: "owner" for number in range(2000)}
-    ring.weigh(SecretRef("evil", "gone"), gone)
+    evicted.owners = {b"%d" % number: "owner" for number in range(2000)}
+    ring.weigh(SecretRef("evil", "gone"), evicted)
     assert ring.weight == before
 
 
-def test_of_one_secret_so_many_clients_and_keys_are_known() -> None:
+def test_clients_and_keys_remembered_per_secret_are_bounded() -> None:
     ring = ApiKeyCache()
-    known = ring.of(SECRET)
+    cached = ring.of(SECRET)
     for number in range(3 * PROVEN):
-        known.was_wrong(f"client-{number}", b"wrong", 0.0)
-        known.was_valid(f"client-{number}", b"valid")
-    ring.weigh(SECRET, known)
+        cached.was_wrong(f"client-{number}", b"wrong", 0.0)
+        cached.was_valid(f"client-{number}", b"valid")
+    ring.weigh(SECRET, cached)
     assert ring.weight == 16 + CLIENTS + PROVEN
 
 
-def test_who_was_wrong_too_often_waits_except_with_a_key_that_was_valid() -> None:
-    known = SecretKeys()
-    known.was_valid("client", b"valid")
+def test_a_client_that_failed_too_often_waits_except_with_a_key_that_was_valid() -> None:
+    cached = SecretKeys()
+    cached.was_valid("client", b"valid")
     for _ in range(WRONG_BURST):
-        assert known.wait("client", b"other", 0.0) == 0
-        known.was_wrong("client", b"wrong", 0.0)
-    assert known.wait("client", b"other", 0.0) > 0
-    assert known.wait("client", b"valid", 0.0) == 0
-    known.was_wrong("client", b"valid", 0.0)
-    assert known.wait("client", b"valid", 0.0) > 0
+        assert cached.wait("client", b"other", 0.0) == 0
+        cached.was_wrong("client", b"wrong", 0.0)
+    assert cached.wait("client", b"other", 0.0) > 0
+    assert cached.wait("client", b"valid", 0.0) == 0
+    cached.was_wrong("client", b"valid", 0.0)
+    assert cached.wait("client", b"valid", 0.0) > 0

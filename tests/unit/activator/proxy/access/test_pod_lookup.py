@@ -1,4 +1,4 @@
-"""Who has an address: asked seldom, remembered for a moment, and never guessed."""
+"""Which pod has an address: looked up seldom, cached for a moment, and never guessed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from slipway.activator.proxy.access.pod_lookup import (
 )
 from slipway.activator.proxy.access.query_limiter import WAITING
 from slipway.activator.proxy.access.token_bucket import TokenBucket
-from support import virtual_time
-from support.neighbours import Neighbours
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.access_api import AccessApi
+from support.fakes.virtual_time import now
 
 
 @pytest.fixture
-def neighbours() -> Neighbours:
-    neighbours = Neighbours()
-    neighbours.pod("10.0.0.1", namespace="shop", labels={"app": "web"})
-    return neighbours
+def api() -> AccessApi:
+    api = AccessApi()
+    api.pod("10.0.0.1", namespace="shop", labels={"app": "web"})
+    return api
 
 
-def lookups(neighbours: Neighbours) -> PodLookup:
-    return PodLookup(neighbours.client, clock=neighbours.clock, again_after=())
+def lookups(api: AccessApi) -> PodLookup:
+    return PodLookup(api.client, clock=api.clock, again_after=())
 
 
 async def names(lookups: PodLookup, address: str) -> list[str] | None:
@@ -42,186 +42,188 @@ async def names(lookups: PodLookup, address: str) -> list[str] | None:
     return None if found is None else [pod["metadata"]["name"] for pod in found]
 
 
-async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(neighbours: Neighbours) -> None:
-    found = lookups(neighbours)
+async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(api: AccessApi) -> None:
+    found = lookups(api)
     [pod] = await found.pods_at("10.0.0.1") or ()
     assert pod["metadata"]["labels"] == {"app": "web"}
     assert await found.labels_of("shop") == {"kubernetes.io/metadata.name": "shop"}
 
 
-async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: Neighbours) -> None:
-    neighbours.pods[0]["metadata"]["annotations"] = {"large": "x" * 200_000}
-    neighbours.pods[0]["spec"]["containers"] = [{"env": ["x"] * 10_000}]
-    [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
+async def test_of_a_pod_only_the_labels_that_are_needed_are_stored(api: AccessApi) -> None:
+    api.pods[0]["metadata"]["annotations"] = {"large": "x" * 200_000}
+    api.pods[0]["spec"]["containers"] = [{"env": ["x"] * 10_000}]
+    [pod] = await lookups(api).pods_at("10.0.0.1") or ()
     metadata = {"name": "pod-0", "namespace": "shop", "labels": {"app": "web"}}
     assert pod == {"metadata": metadata, "spec": {"hostNetwork": False}}
 
 
-async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without_a_label(
-    neighbours: Neighbours,
+async def test_a_pod_with_more_labels_than_are_stored_is_not_mistaken_for_one_without_a_label(
+    api: AccessApi,
 ) -> None:
-    neighbours.pods[0]["metadata"]["labels"] = {f"l{each}": "" for each in range(MOST_LABELS + 1)}
-    [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
-    assert pod["spec"]["hostNetwork"]  # whose address is shared, so that it is let in nowhere
+    api.pods[0]["metadata"]["labels"] = {f"l{each}": "" for each in range(MOST_LABELS + 1)}
+    [pod] = await lookups(api).pods_at("10.0.0.1") or ()
+    assert pod["spec"]["hostNetwork"]  # its address is shared, so that it is admitted nowhere
     assert pod["metadata"]["labels"] == {}
 
 
-async def test_one_of_whom_too_much_would_have_to_be_read_is_let_in_nowhere_whoever_had_the_address_before(
-    neighbours: Neighbours,
+async def test_a_pod_that_is_too_large_to_be_read_is_admitted_nowhere_whatever_pod_had_the_address_before(
+    api: AccessApi,
 ) -> None:
-    found = lookups(neighbours)
+    found = lookups(api)
     assert await names(found, "10.0.0.1") == ["pod-0"]
-    neighbours.pods[0]["spec"]["containers"] = [{"env": ["x" * LARGEST]}]
-    neighbours.clock.now += FRESH
+    api.pods[0]["spec"]["containers"] = [{"env": ["x" * LARGEST]}]
+    api.clock.now += FRESH
     assert await found.pods_at("10.0.0.1") == (UNKNOWN_POD,)
 
 
-async def test_pods_that_have_ended_have_no_address_any_more(neighbours: Neighbours) -> None:
-    neighbours.pods[0]["status"]["phase"] = "Failed"
-    assert await names(lookups(neighbours), "10.0.0.1") == []
+async def test_pods_that_have_ended_have_no_address_any_more(api: AccessApi) -> None:
+    api.pods[0]["status"]["phase"] = "Failed"
+    assert await names(lookups(api), "10.0.0.1") == []
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.2"])
-async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: Neighbours, address: str) -> None:
-    found = lookups(neighbours)
+async def test_a_result_holds_for_a_moment_and_a_failure_too(api: AccessApi, address: str) -> None:
+    found = lookups(api)
     for _ in range(3):
         await found.pods_at(address)
-    assert len(neighbours.asked) == 1
-    neighbours.clock.now += FRESH
+    assert len(api.requests) == 1
+    api.clock.now += FRESH
     await found.pods_at(address)
-    assert len(neighbours.asked) == 2
+    assert len(api.requests) == 2
 
 
-async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: Neighbours) -> None:
-    found = lookups(neighbours)
+async def test_a_changed_pod_is_seen_after_that_moment(api: AccessApi) -> None:
+    found = lookups(api)
     assert await names(found, "10.0.0.1") == ["pod-0"]
-    neighbours.pods.clear()
-    neighbours.clock.now += FRESH
+    api.pods.clear()
+    api.clock.now += FRESH
     assert await names(found, "10.0.0.1") == []
 
 
-async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: Neighbours) -> None:
-    patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
-    neighbours.then = lambda: neighbours.pod("10.0.0.7")
-    assert await names(patient, "10.0.0.7") == ["pod-1"]
-    assert len(neighbours.asked) == 2
+async def test_a_pod_that_has_just_started_is_looked_up_again_before_it_counts_as_unknown(
+    api: AccessApi,
+) -> None:
+    lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
+    api.after_pods = lambda: api.pod("10.0.0.7")
+    assert await names(lookup, "10.0.0.7") == ["pod-1"]
+    assert len(api.requests) == 2
 
 
-async def test_and_not_for_ever(neighbours: Neighbours) -> None:
-    patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
-    assert await names(patient, "10.0.0.7") == []
-    assert len(neighbours.asked) == 3
+async def test_an_unknown_address_is_not_looked_up_for_ever(api: AccessApi) -> None:
+    lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
+    assert await names(lookup, "10.0.0.7") == []
+    assert len(api.requests) == 3
 
 
-async def test_many_who_ask_at_once_ask_once(neighbours: Neighbours) -> None:
-    neighbours.answers.clear()
-    found = lookups(neighbours)
+async def test_concurrent_lookups_of_an_address_share_one_request(api: AccessApi) -> None:
+    api.answers.clear()
+    found = lookups(api)
     waiting = [asyncio.create_task(names(found, "10.0.0.1")) for _ in range(50)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    neighbours.answers.set()
+    api.answers.set()
     assert await asyncio.gather(*waiting[1:]) == [["pod-0"]] * 49
-    assert len(neighbours.asked) == 1
+    assert len(api.requests) == 1
 
 
-async def test_without_an_answer_it_cannot_be_told(neighbours: Neighbours) -> None:
-    neighbours.is_away = True
-    found = lookups(neighbours)
+async def test_without_a_response_the_lookup_is_undecided(api: AccessApi) -> None:
+    api.is_away = True
+    found = lookups(api)
     assert await names(found, "10.0.0.1") is None
     assert await found.labels_of("shop") is None
 
 
-async def test_a_namespace_that_is_gone_has_no_labels(neighbours: Neighbours) -> None:
-    assert await lookups(neighbours).labels_of("gone") == {}
+async def test_a_deleted_namespace_has_no_labels(api: AccessApi) -> None:
+    assert await lookups(api).labels_of("gone") == {}
 
 
-async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(neighbours: Neighbours) -> None:
-    found = lookups(neighbours)
+async def test_while_the_api_server_is_away_a_seen_pod_is_known_for_a_while(api: AccessApi) -> None:
+    found = lookups(api)
     await names(found, "10.0.0.1")
     await names(found, "10.0.0.2")
-    neighbours.is_away = True
-    neighbours.clock.now += FRESH
+    api.is_away = True
+    api.clock.now += FRESH
     assert await names(found, "10.0.0.1") == ["pod-0"]
     assert await names(found, "10.0.0.2") is None
-    neighbours.clock.now += HOLDS - FRESH
+    api.clock.now += HOLDS - FRESH
     assert await names(found, "10.0.0.1") is None
 
 
-async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> None:
-    found = lookups(neighbours)
+async def test_an_outage_does_not_cause_more_lookups(api: AccessApi) -> None:
+    found = lookups(api)
     await names(found, "10.0.0.1")
-    neighbours.is_away = True
-    neighbours.clock.now += FRESH
+    api.is_away = True
+    api.clock.now += FRESH
     await names(found, "10.0.0.1")
-    asked = len(neighbours.asked)
+    queries = len(api.requests)
     for _ in range(5):
         await names(found, "10.0.0.1")
-    assert len(neighbours.asked) == asked
+    assert len(api.requests) == queries
 
 
 # --- in some namespaces alone ----------------------------------------------------------------------------------------
 
 
-def in_chat_and_shop(neighbours: Neighbours) -> PodLookup:
-    return PodLookup(neighbours.client, clock=neighbours.clock, again_after=(), namespaces=("chat", "shop"))
+def in_chat_and_shop(api: AccessApi) -> PodLookup:
+    return PodLookup(api.client, clock=api.clock, again_after=(), namespaces=("chat", "shop"))
 
 
-async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: Neighbours) -> None:
-    neighbours.pod("10.0.0.2", namespace="elsewhere")
-    found = in_chat_and_shop(neighbours)
+async def test_where_namespaces_are_named_pods_are_looked_up_only_there(api: AccessApi) -> None:
+    api.pod("10.0.0.2", namespace="elsewhere")
+    found = in_chat_and_shop(api)
     assert await names(found, "10.0.0.1") == ["pod-0"]
     assert await names(found, "10.0.0.2") == []
-    assert {path.partition("?")[0] for path in neighbours.asked} == {
+    assert {path.partition("?")[0] for path in api.requests} == {
         "/api/v1/namespaces/chat/pods",
         "/api/v1/namespaces/shop/pods",
     }
 
 
-async def test_a_namespace_that_is_closed_to_us_keeps_nobody_from_telling_of_the_others(
-    neighbours: Neighbours,
+async def test_a_namespace_without_permission_does_not_prevent_lookups_in_the_others(
+    api: AccessApi,
 ) -> None:
-    neighbours.closed.add("chat")
-    assert await names(in_chat_and_shop(neighbours), "10.0.0.1") == ["pod-0"]
+    api.closed.add("chat")
+    assert await names(in_chat_and_shop(api), "10.0.0.1") == ["pod-0"]
 
 
-async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neighbours: Neighbours) -> None:
-    neighbours.is_away = True
-    assert await names(in_chat_and_shop(neighbours), "10.0.0.1") is None
+async def test_while_the_api_server_is_away_lookups_by_namespace_are_undecided_too(api: AccessApi) -> None:
+    api.is_away = True
+    assert await names(in_chat_and_shop(api), "10.0.0.1") is None
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many concurrent lookups -----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Crowd:
-    """Pods that ask, once or steadily; the API server takes 20 ms for an answer."""
+    """Pods that send requests, once or steadily; the API server takes 20 ms for a response."""
 
-    neighbours: Neighbours = field(default_factory=lambda: Neighbours(takes=0.02))
-    counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were known, by their namespace
-    waited: list[float] = field(default_factory=lambda: [0.0])
+    api: AccessApi = field(default_factory=lambda: AccessApi(seconds_per_answer=0.02))
+    counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were identified, by their namespace
+    waits: list[float] = field(default_factory=lambda: [0.0])
 
     def __post_init__(self) -> None:
-        self.lookups = PodLookup(self.neighbours.client, clock=now, again_after=())
+        self.lookups = PodLookup(self.api.client, clock=now, again_after=())
 
     def pods(self, namespace: str, count: int) -> list[str]:
-        second = 1 + len(self.neighbours.namespaces)
+        second = 1 + len(self.api.namespaces)
         addresses = [f"10.{second}.{number // 256}.{number % 256}" for number in range(count)]
         for address in addresses:
-            self.neighbours.pod(address, namespace=namespace)
+            self.api.pod(address, namespace=namespace)
         return addresses
 
-    async def ask(self, address: str, *, whose: str, asked: str = "chat") -> None:
-        began = now()
-        pods = await self.lookups.pods_at(address, for_namespace=asked)
-        self.counted.setdefault(whose, Counter())[bool(pods)] += 1
-        self.waited.append(now() - began)
+    async def ask(self, address: str, *, client_namespace: str, model_namespace: str = "chat") -> None:
+        started = now()
+        pods = await self.lookups.pods_at(address, for_namespace=model_namespace)
+        self.counted.setdefault(client_namespace, Counter())[bool(pods)] += 1
+        self.waits.append(now() - started)
 
-    async def ask_steadily(self, address: str, *, whose: str, every: float, seconds: float) -> None:
+    async def ask_steadily(self, address: str, *, client_namespace: str, interval: float, seconds: float) -> None:
         until = now() + seconds
-        await asyncio.sleep(int(address.rpartition(".")[2]) % 100 / 100 * every)
+        await asyncio.sleep(int(address.rpartition(".")[2]) % 100 / 100 * interval)
         while now() < until:
-            await self.ask(address, whose=whose)
-            await asyncio.sleep(every)
+            await self.ask(address, client_namespace=client_namespace)
+            await asyncio.sleep(interval)
 
 
 def crowd(test: Callable[[Crowd], Awaitable[None]]) -> None:
@@ -231,48 +233,50 @@ def crowd(test: Callable[[Crowd], Awaitable[None]]) -> None:
     virtual_time.run(run())
 
 
-def test_a_hundred_pods_that_ask_at_once_are_all_known_within_a_second() -> None:
+def test_a_hundred_pods_that_connect_together_are_all_identified_within_a_second() -> None:
     async def test(crowd: Crowd) -> None:
-        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in crowd.pods("shop", 100)))
+        await asyncio.gather(*(crowd.ask(each, client_namespace="shop") for each in crowd.pods("shop", 100)))
         assert crowd.counted == {"shop": Counter({True: 100})}
-        assert max(crowd.waited) < 1
+        assert max(crowd.waits) < 1
 
     crowd(test)
 
 
-def test_two_hundred_pods_that_ask_all_the_time_are_always_known_and_do_not_wait() -> None:
+def test_two_hundred_pods_that_send_continuously_stay_identified_and_do_not_wait() -> None:
     async def test(crowd: Crowd) -> None:
         pods = crowd.pods("shop", 200)
-        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in pods))
-        crowd.waited.clear()
-        crowd.neighbours.asked.clear()
-        await asyncio.gather(*(crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in pods))
-        assert crowd.counted["shop"][False] == 0
-        assert max(crowd.waited) < 0.5
-        assert len(crowd.neighbours.asked) <= PER_SECOND * 31
-
-    crowd(test)
-
-
-def test_a_tenant_with_two_hundred_pods_leaves_turns_to_those_of_others() -> None:
-    async def test(crowd: Crowd) -> None:
-        evil, honest = crowd.pods("evil", 200), crowd.pods("shop", 20)
+        await asyncio.gather(*(crowd.ask(each, client_namespace="shop") for each in pods))
+        crowd.waits.clear()
+        crowd.api.requests.clear()
         await asyncio.gather(
-            *(crowd.ask_steadily(each, whose="evil", every=0.1, seconds=30) for each in evil),
-            *(crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in honest),
+            *(crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in pods)
         )
         assert crowd.counted["shop"][False] == 0
-        assert max(crowd.waited) < WAIT
+        assert max(crowd.waits) < 0.5
+        assert len(crowd.api.requests) <= PER_SECOND * 31
 
     crowd(test)
 
 
-def test_however_many_pods_a_tenant_has_those_of_others_that_were_seen_are_known() -> None:
+def test_a_tenant_with_two_hundred_pods_leaves_lookups_to_those_of_others() -> None:
     async def test(crowd: Crowd) -> None:
-        evil, honest = crowd.pods("evil", 800), crowd.pods("shop", 50)
-        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in honest))
-        asking = [crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in honest]
-        asking += [crowd.ask_steadily(each, whose="evil", every=0.5, seconds=30) for each in evil]
+        attackers, others = crowd.pods("evil", 200), crowd.pods("shop", 20)
+        await asyncio.gather(
+            *(crowd.ask_steadily(each, client_namespace="evil", interval=0.1, seconds=30) for each in attackers),
+            *(crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in others),
+        )
+        assert crowd.counted["shop"][False] == 0
+        assert max(crowd.waits) < WAIT
+
+    crowd(test)
+
+
+def test_however_many_pods_a_tenant_has_the_seen_pods_of_others_stay_identified() -> None:
+    async def test(crowd: Crowd) -> None:
+        attackers, others = crowd.pods("evil", 800), crowd.pods("shop", 50)
+        await asyncio.gather(*(crowd.ask(each, client_namespace="shop") for each in others))
+        asking = [crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in others]
+        asking += [crowd.ask_steadily(each, client_namespace="evil", interval=0.5, seconds=30) for each in attackers]
         await asyncio.gather(*asking)
         assert crowd.counted["evil"][False] > 0
         assert crowd.counted["shop"][False] == 0
@@ -280,53 +284,57 @@ def test_however_many_pods_a_tenant_has_those_of_others_that_were_seen_are_known
     crowd(test)
 
 
-def test_strangers_at_one_tenants_models_take_no_turns_of_strangers_at_anothers() -> None:
+def test_strangers_at_one_tenants_models_take_no_lookups_from_strangers_at_anothers() -> None:
     async def test(crowd: Crowd) -> None:
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(4 * WAITING)]
-        flooding = [asyncio.create_task(crowd.ask(each, whose="evil", asked="evil")) for each in flood]
+        flooding = [
+            asyncio.create_task(crowd.ask(each, client_namespace="evil", model_namespace="evil")) for each in flood
+        ]
         await asyncio.sleep(0.1)
-        crowd.waited.clear()
-        await asyncio.gather(*(crowd.ask(each, whose="shop", asked="chat") for each in crowd.pods("shop", 10)))
+        crowd.waits.clear()
+        await asyncio.gather(
+            *(crowd.ask(each, client_namespace="shop", model_namespace="chat") for each in crowd.pods("shop", 10))
+        )
         assert crowd.counted["shop"] == Counter({True: 10})
-        assert max(crowd.waited) < 1
+        assert max(crowd.waits) < 1
         await asyncio.gather(*flooding)
 
     crowd(test)
 
 
-def test_a_flood_of_addresses_asks_a_bounded_number_of_times_and_does_not_wait_for_ever() -> None:
+def test_a_flood_of_addresses_causes_a_bounded_number_of_lookups_and_does_not_wait_for_ever() -> None:
     async def test(crowd: Crowd) -> None:
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(2000)]
-        await asyncio.gather(*(crowd.ask(each, whose="evil") for each in flood))
-        assert max(crowd.waited) <= WAIT + 0.1
-        assert len(crowd.neighbours.asked) <= BURST + PER_SECOND * WAIT
+        await asyncio.gather(*(crowd.ask(each, client_namespace="evil") for each in flood))
+        assert max(crowd.waits) <= WAIT + 0.1
+        assert len(crowd.api.requests) <= BURST + PER_SECOND * WAIT
 
     crowd(test)
 
 
-def test_who_was_seen_is_known_while_a_question_waits_for_its_turn() -> None:
-    """And is asked after again meanwhile, so that a pod that is gone is no longer known soon."""
+def test_a_seen_pod_is_known_while_a_new_lookup_waits_for_its_turn() -> None:
+    """The lookup is still made meanwhile, so that a deleted pod is soon unknown."""
 
     async def test(crowd: Crowd) -> None:
         [seen] = crowd.pods("shop", 1)
-        await crowd.ask(seen, whose="shop")
+        await crowd.ask(seen, client_namespace="shop")
         await asyncio.sleep(FRESH)
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(BURST + 100)]
-        flooding = [asyncio.create_task(crowd.ask(each, whose="evil")) for each in flood]
+        flooding = [asyncio.create_task(crowd.ask(each, client_namespace="evil")) for each in flood]
         await asyncio.sleep(0.01)
-        crowd.neighbours.pods.clear()
-        crowd.waited.clear()
-        await crowd.ask(seen, whose="shop")
-        assert (crowd.counted["shop"], crowd.waited) == (Counter({True: 2}), [0.0])
+        crowd.api.pods.clear()
+        crowd.waits.clear()
+        await crowd.ask(seen, client_namespace="shop")
+        assert (crowd.counted["shop"], crowd.waits) == (Counter({True: 2}), [0.0])
         await asyncio.sleep(0.5)
-        await crowd.ask(seen, whose="shop")
+        await crowd.ask(seen, client_namespace="shop")
         assert crowd.counted["shop"][False] == 1
         await asyncio.gather(*flooding)
 
     crowd(test)
 
 
-def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:
+def test_a_token_bucket_allows_a_burst_and_then_its_rate() -> None:
     bucket = TokenBucket(2.0, 3)
     assert [bucket.take(0.0) for _ in range(4)] == [True, True, True, False]
     assert bucket.wait(0.25) == 0.25
@@ -334,7 +342,7 @@ def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:
     assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_clock_that_goes_back_gives_nothing() -> None:
+def test_a_clock_that_goes_back_adds_no_tokens() -> None:
     bucket = TokenBucket(1.0, 1)
     assert bucket.take(100.0)
     assert not bucket.take(50.0)
