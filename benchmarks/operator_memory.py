@@ -25,7 +25,7 @@ from typing import Any
 import click
 from memory import objects
 from slipway.api.model_key import ModelKey
-from slipway.kube.connection import Answer
+from slipway.kube.connection import ApiResponse
 from slipway.kube.store import Store
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
@@ -69,13 +69,13 @@ class IdleOperator:
         if kept := self.watches[kind].kept(told):
             self.store.take(kind, None, kept, now=0.0, epoch=1)
 
-    async def answer(self, method: str, path: str, *, body: Any = None, **_: Any) -> Answer:
+    async def answer(self, method: str, path: str, *, body: Any = None, **_: Any) -> ApiResponse:
         if method == "GET":
             name = path.rpartition("/")[2]
             if "/llmdeployments/" in path:
-                return Answer(200, {}, json.dumps(self.store.get(LLM_DEPLOYMENT, name, NAMESPACE)).encode())
+                return ApiResponse(200, {}, json.dumps(self.store.get(LLM_DEPLOYMENT, name, NAMESPACE)).encode())
             missing = {"kind": "Status", "code": 404, "details": {"name": name}}
-            return Answer(404, {}, json.dumps(missing).encode())
+            return ApiResponse(404, {}, json.dumps(missing).encode())
         self.writes += 1
         there = self.there.get((body["kind"], body["metadata"].get("name", "")))
         self.applied.append(body)
@@ -86,7 +86,7 @@ class IdleOperator:
         if path.partition("?")[0].endswith("/status"):  # what is applied is there already, but a status is new
             merged["metadata"]["resourceVersion"] = str(next(objects.versions))
             self.unreported.append(merged)
-        return Answer(200, {}, json.dumps(merged).encode())
+        return ApiResponse(200, {}, json.dumps(merged).encode())
 
     async def turn(self, name: str) -> None:
         await self.operator._reconciler.reconcile(ModelKey(NAMESPACE, name))

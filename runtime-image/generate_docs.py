@@ -20,8 +20,8 @@ from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
 from slipway_runtime.supervisor.management import PATHS
 from slipway_runtime.supervisor.metrics import own_metrics
-from slipway_runtime.supervisor.phases import Phases
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.phases import PhaseRecorder
+from slipway_runtime.supervisor.state import PodState
 
 PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
 
@@ -58,7 +58,7 @@ def page() -> Iterator[str]:
     yield "They run one after the other before the engine starts; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
-    yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in State))
+    yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in PodState))
     yield "## Management port"
     yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
     yield "## Paths that are served"
@@ -97,8 +97,8 @@ def options(engine: str) -> Rows:
 def metrics() -> Rows:
     text = own_metrics(
         labels={"engine": "", "engine_version": ""},
-        state=State.READY,
-        moments=Phases().moments,
+        state=PodState.READY,
+        moments=PhaseRecorder().moments,
         counts=Counts(),
         silence=0.0,
         scraped=True,

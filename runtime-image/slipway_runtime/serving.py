@@ -12,7 +12,7 @@ from pathlib import Path
 from slipway_runtime import preflight
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
@@ -50,7 +50,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Prints what each check finds; returns the exit code that serving would end with."""
     try:
         facts, _, settings = _planned(arguments)
-    except (ModelError, Refusal) as refusal:
+    except (ModelError, StartRefusedError) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
         return refusal.failure.reason.exit_code
     code = 0
@@ -65,7 +65,7 @@ def check(arguments: argparse.Namespace) -> int:
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     facts, launch, settings = _planned(arguments)
     if failure := preflight.run(settings, facts, preflight.read_host(settings)):
-        raise Refusal.because(failure)
+        raise StartRefusedError.because(failure)
     return launch, _options(arguments, facts)
 
 
@@ -111,7 +111,7 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
         }
         guards.GuardSettings.from_json(json.dumps(settings))
     except (ValueError, TypeError, guards.SettingsError) as error:
-        raise Refusal(
+        raise StartRefusedError(
             f"The guard's settings are not valid: {error}", f"Correct the variable {guards.ENVIRONMENT}."
         ) from None
     return settings

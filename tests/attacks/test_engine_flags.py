@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.contract.flags import HARMLESS
 from slipway_runtime.engines import llamacpp
-from slipway_runtime.engines.engine import Refusal, Wish
+from slipway_runtime.engines.engine import StartRefusedError, Wish
 from slipway_runtime.engines.flags import WHY_REFUSED, WRITTEN_FLAGS, objections
 from slipway_runtime.engines.vllm import refuse
 
@@ -84,9 +84,11 @@ def test_a_dangerous_feature_may_be_turned_off() -> None:
 
 
 def test_process_1_refuses_with_one_sentence_that_names_the_remedy() -> None:
-    with pytest.raises(Refusal, match="--middlewar may be short for --middleware, which is refused because it loads"):
+    with pytest.raises(
+        StartRefusedError, match="--middlewar may be short for --middleware, which is refused because it loads"
+    ):
         refuse(wish("--middlewar=evil.Mw"), set())
-    with pytest.raises(Refusal, match="--trust-remote-code is refused because it runs code") as refusal:
+    with pytest.raises(StartRefusedError, match="--trust-remote-code is refused because it runs code") as refusal:
         refuse(wish("--trust-remote-code"), set())
     assert refusal.value.failure.remedy == "Leave it out, or allow it with --allow=trust-remote-code."
     refuse(wish("--trust-remote-code"), {"trust-remote-code"})
@@ -110,11 +112,11 @@ def wish(*flags: str, **environment: str) -> Wish:
     ],
 )
 def test_a_parameter_of_llama_cpp_that_does_not_tune_it_is_refused(word: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(StartRefusedError):
         llamacpp.parameters_of([word])
 
 
 @pytest.mark.parametrize("name", ["LLAMA_ARG_MODELS_DIR", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD"])
 def test_a_variable_that_changes_llama_cpp_is_refused(name: str) -> None:
-    with pytest.raises(Refusal, match=name):
+    with pytest.raises(StartRefusedError, match=name):
         llamacpp.launch(wish(**{name: "x"}))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
-from slipway.api.names import activator_slice
+from slipway.api.names import activator_slice_name
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import sleeping_model
 from support.cluster import Kube, KubectlError, Object, is_ready
@@ -137,7 +137,7 @@ async def test_no_request_is_lost_and_nothing_leaks_under_random_faults(
         assert after.megabytes - before.megabytes < MORE_MEGABYTES
         assert after.files - before.files < MORE_FILES
         slices = await gemma.select("endpointslices", "endpointslice.kubernetes.io/managed-by=slipway")
-        assert [each["metadata"]["name"] for each in slices] == [activator_slice(each.name) for each in sleeping]
+        assert [each["metadata"]["name"] for each in slices] == [activator_slice_name(each.name) for each in sleeping]
 
 
 async def all_asleep(kube: Kube, models: list[SleepingModel]) -> None:

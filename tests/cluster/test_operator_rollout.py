@@ -44,7 +44,9 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
     await kube.apply(own_runtime())
     await settled(kube, on("a100-80gb"), "Serving")
     logged = len(slipway.log.lines)
-    async with kube.passing("llmdeployment", NAME, has_reason("an old one is stopped first; requests are held meanwhile")):
+    async with kube.passing(
+        "llmdeployment", NAME, has_reason("an old one is stopped first; requests are held meanwhile")
+    ):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
@@ -57,7 +59,9 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
 async def test_without_a_spare_gpu_several_replicas_are_replaced_one_at_a_time(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
-    async with kube.passing("llmdeployment", NAME, has_reason("an old one is stopped first; the others continue to serve")):
+    async with kube.passing(
+        "llmdeployment", NAME, has_reason("an old one is stopped first; the others continue to serve")
+    ):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 2, "ready": 2, "warmingUp": 0}

@@ -56,6 +56,6 @@ OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
 KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject to name its HorizontalPodAutoscaler
 
 
-def activator_slice(name: str) -> str:
+def activator_slice_name(name: str) -> str:
     """The EndpointSlice that leads requests for a deployment to the activator."""
     return f"{name}-activator"

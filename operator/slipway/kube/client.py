@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from slipway.kube.call_retries import Patience, is_retried, retry_after
-from slipway.kube.connection import Answer, Connection, NoAnswerError, TooLongError
+from slipway.kube.connection import ApiResponse, Connection, NoResponseError, TooLongError
 from slipway.kube.errors import (
     Call,
     KindMissingError,
@@ -305,7 +305,7 @@ class KubeClient:
         began, answer = time.monotonic(), None
         try:
             answer = await self._connection.send(method, path, headers=headers, body=body, **bounds)
-        except NoAnswerError as error:
+        except NoResponseError as error:
             return _NotNow(UnavailableError(call, str(error)))
         except TooLongError as error:
             raise TooLargeError(call, str(error)) from None
@@ -322,7 +322,7 @@ class _NotNow:
         self.error, self.retry_after = error, retry_after
 
 
-def _read(call: Call, answer: Answer) -> Object | _NotNow:
+def _read(call: Call, answer: ApiResponse) -> Object | _NotNow:
     if answer.code < 300:
         thing: Object = json.loads(answer.data)
         return thing

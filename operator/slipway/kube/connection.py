@@ -37,7 +37,7 @@ async def load_configuration(kubeconfig: Path | None = None) -> Any:
     return configuration
 
 
-class NoAnswerError(Exception):
+class NoResponseError(Exception):
     """The API server couldn't be reached, or the connection ended before the response."""
 
 
@@ -45,7 +45,7 @@ class TooLongError(Exception):
     """The response is larger than the caller allows; the rest of it wasn't read."""
 
 
-class Answer:
+class ApiResponse:
     """One response of the API server, with any status code."""
 
     def __init__(self, code: int, headers: Mapping[str, str], data: bytes) -> None:
@@ -82,7 +82,7 @@ class Connection:
         body: Any = None,
         timeout: float,
         at_most: int | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Raises TooLongError if the response has more than `at_most` bytes."""
         signed = {**self._api.default_headers, **headers}
         # The client raises a dozen classes of three libraries for an error of the network.
@@ -96,11 +96,11 @@ class Connection:
                 _request_timeout=aiohttp.ClientTimeout(total=timeout),
             )
             data = await response.read() if at_most is None else await _first_of(response.response, at_most)
-            return Answer(response.status, response.headers, data)
+            return ApiResponse(response.status, response.headers, data)
         except TimeoutError:
-            raise NoAnswerError(f"no answer within {timeout:.1f} s") from None
+            raise NoResponseError(f"no answer within {timeout:.1f} s") from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise NoAnswerError(str(error) or type(error).__name__) from error
+            raise NoResponseError(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         await self._api.close()

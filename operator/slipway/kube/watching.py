@@ -29,7 +29,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a restart
 STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
 
 
-class Client(Lister, Protocol):
+class WatchingClient(Lister, Protocol):
     """What a `KubeClient` has and watching needs."""
 
     @property
@@ -48,7 +48,7 @@ class Watching(Generic[Key]):
         self,
         watches: Sequence[Watch[Key]],
         *,
-        client: Client,
+        client: WatchingClient,
         add: Callable[[Key], None],
         metrics: WatchMetrics,
         index_by: Sequence[str] = (),

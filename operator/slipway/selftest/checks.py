@@ -47,7 +47,7 @@ SOURCES = {
 NAME = "slipway-selftest"
 
 
-class Cluster(Protocol):
+class ApiServer(Protocol):
     """The calls to the API server that the checks need."""
 
     async def serves(self, kind: Kind) -> bool: ...
@@ -75,7 +75,7 @@ class Checks:
     def __init__(
         self,
         settings: SelftestSettings,
-        cluster: Cluster,
+        cluster: ApiServer,
         get: Get,
         *,
         clock: Callable[[], float] = time.monotonic,

@@ -24,7 +24,7 @@ def module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-s", "-m", name)
 
 
-class Refusal(Exception):  # noqa: N818 - nothing failed; what was requested is wrong
+class StartRefusedError(Exception):
     """The engine isn't started, because its arguments, its environment or its model are wrong."""
 
     def __init__(self, message: str, remedy: str = "", reason: Reason = Reason.BAD_ENGINE_ARGUMENTS) -> None:

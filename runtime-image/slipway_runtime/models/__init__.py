@@ -2,14 +2,14 @@
 
 from slipway_runtime.models.facts import AdapterFacts, Facts
 from slipway_runtime.models.inspecting import inspect_command
-from slipway_runtime.models.locating import Found, find_adapter, find_model
+from slipway_runtime.models.locating import LocatedModel, find_adapter, find_model
 from slipway_runtime.models.problem import ModelError
 from slipway_runtime.models.reading import read_adapter, read_model
 
 __all__ = [
     "AdapterFacts",
     "Facts",
-    "Found",
+    "LocatedModel",
     "ModelError",
     "find_adapter",
     "find_model",

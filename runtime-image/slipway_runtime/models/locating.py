@@ -27,7 +27,7 @@ NAME_IT = "Name the one to serve with --model."
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedModel:
     """A model: what the engine is to load, and what belongs to it."""
 
     path: Path  # a GGUF file, of several the first; or the folder of a checkpoint
@@ -40,7 +40,7 @@ class Found:
         return bool(self.shards)
 
 
-def find_model(path: Path, engine: str = "") -> Found:
+def find_model(path: Path, engine: str = "") -> LocatedModel:
     """Returns the only model under the path that the engine can read; without an engine, all formats count."""
     with reading(path):
         return _find_model(path, engine)
@@ -63,7 +63,7 @@ def _find_adapter(path: Path) -> Path:
     return found[0]
 
 
-def _find_model(path: Path, engine: str) -> Found:
+def _find_model(path: Path, engine: str) -> LocatedModel:
     if not path.exists():
         raise not_found(f"{path} doesn't exist.", "Mount the model there, or name another path with --model.")
     files = _files(path)
@@ -83,7 +83,7 @@ def _find_model(path: Path, engine: str) -> Found:
     raise _nothing(path, files, engine)
 
 
-def _single_file(file: Path, engine: str) -> Found:
+def _single_file(file: Path, engine: str) -> LocatedModel:
     """Recognises a file by its first bytes, whatever its name."""
     with file.open("rb") as stream:
         if stream.read(len(gguf.MAGIC)) != gguf.MAGIC and engine not in GGUF_ENGINES:
@@ -91,13 +91,13 @@ def _single_file(file: Path, engine: str) -> Found:
                 f"{file} is a single file, but not a GGUF file.",
                 "Name the folder that has the checkpoint's config.json.",
             )
-    return Found(file, shards=(file,))
+    return LocatedModel(file, shards=(file,))
 
 
 # --- GGUF ------------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path, files: list[Path]) -> Found:
+def _gguf(path: Path, files: list[Path]) -> LocatedModel:
     """Returns the one model; its parts count as one file, and files that are not models don't count."""
     models = _models_by_first_file(files)
     projector = None
@@ -111,7 +111,7 @@ def _gguf(path: Path, files: list[Path]) -> Found:
         raise not_found(f"There are {len(models)} GGUF models in {path}: {_names(path, models)}.", NAME_IT)
     [(first, parts)] = models.items()
     _all_parts_there(first, parts)
-    return Found(first, shards=tuple(parts), projector=projector)
+    return LocatedModel(first, shards=tuple(parts), projector=projector)
 
 
 def _models_by_first_file(files: Iterable[Path]) -> dict[Path, list[Path]]:
@@ -158,12 +158,12 @@ def _has_weights(folder: Path) -> bool:
     return any(file.suffix in (".safetensors", ".bin", ".pt") for file in folder.iterdir())
 
 
-def _checkpoint(path: Path, folders: list[Path], files: list[Path]) -> Found:
+def _checkpoint(path: Path, folders: list[Path], files: list[Path]) -> LocatedModel:
     if len(folders) > 1:
         raise not_found(f"There are {len(folders)} models in {path}: {_names(path, folders)}.", NAME_IT)
     [folder] = folders
     adapters = {file.parent.name: file.parent for file in files if file.name == ADAPTER_CONFIG}
-    return Found(folder, adapters={name: place for name, place in adapters.items() if place != folder})
+    return LocatedModel(folder, adapters={name: place for name, place in adapters.items() if place != folder})
 
 
 # --- what is said when there is none ---------------------------------------------------------------------------------

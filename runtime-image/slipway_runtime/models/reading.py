@@ -13,7 +13,7 @@ from slipway_runtime.models import gguf, safetensors, tokenizer
 from slipway_runtime.models.facts import AdapterFacts, Facts, Shape
 from slipway_runtime.models.files import read_json, reading, refuse_pointer
 from slipway_runtime.models.gguf_types import FILE_TYPES
-from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, Found
+from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, LocatedModel
 from slipway_runtime.models.problem import corrupt, not_found, unsupported
 from slipway_runtime.models.values import JsonObject, Unfit, is_whole, length, text, whole
 
@@ -24,7 +24,7 @@ LONGEST_PATH = 4096
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
-def read_model(found: Found) -> Facts:
+def read_model(found: LocatedModel) -> Facts:
     """Returns the facts of a model that is complete, as far as headers and sizes show it; else raises ModelError."""
     with reading(found.path):
         return _gguf(found) if found.is_gguf else _checkpoint(found)
@@ -51,7 +51,7 @@ def _adapter(folder: Path) -> AdapterFacts:
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _checkpoint(found: Found) -> Facts:
+def _checkpoint(found: LocatedModel) -> Facts:
     folder = found.path
     told = _told(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
     files = _without_second_copy(safetensors.weight_files(folder))
@@ -169,7 +169,7 @@ def _told_dtype(config: JsonObject) -> str | None:
 # --- GGUF ------------------------------------------------------------------------------------------------------------
 
 
-def _gguf(found: Found) -> Facts:
+def _gguf(found: LocatedModel) -> Facts:
     first, tensors = _headers(found.shards)
     if first.kind != "model":
         raise not_found(
@@ -269,7 +269,7 @@ def _file_type(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor]) -> 
     return named or (by_type.most_common(1)[0][0] if by_type else "unknown")
 
 
-def _gguf_bytes(found: Found, tensors: dict[str, gguf.GgufTensor]) -> int:
+def _gguf_bytes(found: LocatedModel, tensors: dict[str, gguf.GgufTensor]) -> int:
     sizes = [tensor.bytes for tensor in tensors.values()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else sum(file.stat().st_size for file in found.shards)

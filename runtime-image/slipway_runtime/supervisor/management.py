@@ -14,7 +14,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.state import PodState
 
 LONGEST_WAIT = 60.0
 MOST_CONNECTIONS = 128
@@ -27,7 +27,7 @@ class Supervised(Protocol):
     """What the port reports on."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> PodState: ...
     @property
     def has_started(self) -> bool: ...
     @property

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from slipway_runtime.control import Counts
 from slipway_runtime.supervisor.phases import Moment
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.state import PodState
 
 
 class _Once(Collector):
@@ -24,7 +24,7 @@ class _Once(Collector):
 def own_metrics(
     *,
     labels: dict[str, str],
-    state: State,
+    state: PodState,
     moments: Iterable[Moment],
     counts: Counts,
     silence: float,
@@ -35,7 +35,7 @@ def own_metrics(
     info = GaugeMetricFamily(prefix + "info", "The runtime and its engine.", labels=list(labels))
     info.add_metric(list(labels.values()), 1)
     states = GaugeMetricFamily(prefix + "state", "1 for the state that the pod is in.", labels=["state"])
-    for each in State:
+    for each in PodState:
         states.add_metric([each], float(each is state))
     reached = GaugeMetricFamily(
         prefix + "phase_seconds", "When a phase was reached, in seconds since the process started.", labels=["phase"]

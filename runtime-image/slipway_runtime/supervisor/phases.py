@@ -29,7 +29,9 @@ def age_of_process(pid: int | str = "self") -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began
 
 
-class Phases:
+class PhaseRecorder:
+    """The moments of one start, for the life of the process."""
+
     def __init__(
         self,
         *,

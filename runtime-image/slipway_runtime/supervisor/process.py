@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from slipway_runtime.supervisor.processes import Demand, children, cpu_demand
+from slipway_runtime.supervisor.processes import CpuDemand, children, cpu_demand
 
 PIPE_SIZE = 1 << 20  # bytes of output that the engine can print while the supervisor doesn't read
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -37,7 +37,7 @@ class EngineProcess:
         """As in subprocess: negative for a signal."""
 
     @property
-    def cpu_demand(self) -> Demand:
+    def cpu_demand(self) -> CpuDemand:
         return cpu_demand(self.pid)
 
     def terminate(self) -> None:

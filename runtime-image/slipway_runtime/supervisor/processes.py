@@ -34,7 +34,7 @@ def processes() -> Iterator[Process]:
             yield Process(int(entry.name), int(fields[1]), int(fields[3]), cpu, fields[0] == "Z")
 
 
-class Demand(NamedTuple):
+class CpuDemand(NamedTuple):
     """CPU time so far, in seconds."""
 
     spent: float
@@ -43,11 +43,11 @@ class Demand(NamedTuple):
     """Runnable, without a CPU."""
 
 
-def cpu_demand(session: int) -> Demand:
+def cpu_demand(session: int) -> CpuDemand:
     """Returns the CPU time of all processes of a session."""
     of_session = [process for process in processes() if process.session == session]
     tasks = (task for process in of_session for task in _tasks(process.pid))
-    return Demand(sum(process.cpu_seconds for process in of_session), sum(map(_waited, tasks)))
+    return CpuDemand(sum(process.cpu_seconds for process in of_session), sum(map(_waited, tasks)))
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -10,14 +10,14 @@ from typing import NoReturn
 
 from slipway_runtime import control, stopping
 from slipway_runtime.contract.reasons import Reason
-from slipway_runtime.engines.engine import ISOLATED, Launch, Refusal
+from slipway_runtime.engines.engine import ISOLATED, Launch, StartRefusedError
 from slipway_runtime.failure import Failure, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
 from slipway_runtime.scratch import scratch_folder
 from slipway_runtime.supervisor import shared_memory
 from slipway_runtime.supervisor.log import Log
 from slipway_runtime.supervisor.options import Options
-from slipway_runtime.supervisor.phases import Phases, age_of_process
+from slipway_runtime.supervisor.phases import PhaseRecorder, age_of_process
 from slipway_runtime.supervisor.process import EngineProcess
 from slipway_runtime.supervisor.start_trace import StartTrace
 
@@ -30,13 +30,13 @@ def run(
 ) -> int:
     """Runs the pod; returns the exit code: 0 after a stop signal, else that of the failure's reason."""
     stopping.install()
-    log, phases, trace = Log(), Phases(age=age_of_process()), trace or StartTrace()
+    log, phases, trace = Log(), PhaseRecorder(age=age_of_process()), trace or StartTrace()
     stopping.on_stop(lambda _: _exit_before_start(log))
     try:
         launch, options = prepare()
         phases.reach("checked")
         failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
-    except (Refusal, ModelError) as refusal:
+    except (StartRefusedError, ModelError) as refusal:
         failure = refusal.failure
     except Exception as error:  # an unforeseen cause is reported in the same form as all others
         failure = _bug(error, log)
@@ -54,7 +54,9 @@ def _exit_before_start(log: Log) -> NoReturn:
     os._exit(0)
 
 
-def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, trace: StartTrace) -> Failure | None:
+def _supervise(
+    launch: Launch, options: Options, *, log: Log, phases: PhaseRecorder, trace: StartTrace
+) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
     stop_signals: list[int] = []

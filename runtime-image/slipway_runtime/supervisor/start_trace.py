@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slipway_runtime.failure import Failure
-from slipway_runtime.supervisor.phases import Moment, Phases
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.phases import Moment, PhaseRecorder
+from slipway_runtime.supervisor.state import PodState
 from slipway_runtime.tracing.context import Trace, trace_of
 from slipway_runtime.tracing.spans import Attributes, Span
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PARENT = "TRACEPARENT"
 """The variable that gives a process its parent span: for process 1, and through it for the engine."""
-END = {State.STOPPING.lower(), State.ENDED.lower()}
+END = {PodState.STOPPING.lower(), PodState.ENDED.lower()}
 """Phases that follow a failure."""
 
 
@@ -47,10 +47,10 @@ class StartTrace:
     def environment(self) -> dict[str, str]:
         return {PARENT: self.traceparent} if self.traceparent else {}
 
-    def ready(self, phases: Phases, attributes: Attributes) -> None:
+    def ready(self, phases: PhaseRecorder, attributes: Attributes) -> None:
         self._tell(phases, attributes)
 
-    def failed(self, phases: Phases, failure: Failure) -> None:
+    def failed(self, phases: PhaseRecorder, failure: Failure) -> None:
         """Does nothing if the pod was ready before: then it was not the start that failed."""
         self._tell(phases, {}, failure)
 
@@ -58,7 +58,7 @@ class StartTrace:
         if self._exporter:
             self._exporter.close()
 
-    def _tell(self, phases: Phases, attributes: Attributes, failure: Failure | None = None) -> None:
+    def _tell(self, phases: PhaseRecorder, attributes: Attributes, failure: Failure | None = None) -> None:
         if self._exporter and not self._is_told:
             self._is_told = True
             told = {**self._attributes, **attributes}

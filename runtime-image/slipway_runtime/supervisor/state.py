@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 
-class State(StrEnum):
+class PodState(StrEnum):
     """Where a pod is in its life, and what that means for its requests."""
 
     meaning: str
@@ -56,43 +56,43 @@ class Action(StrEnum):
     )
 
 
-Step = tuple[State, tuple[Action, ...]]
+Step = tuple[PodState, tuple[Action, ...]]
 
-TABLE: Mapping[tuple[State, Event], Step] = {
-    (State.STARTING, Event.ANSWERS): (State.READY, ()),
+TABLE: Mapping[tuple[PodState, Event], Step] = {
+    (PodState.STARTING, Event.ANSWERS): (PodState.READY, ()),
     # While it loads, nothing is in flight, and vLLM would ignore SIGTERM: so it is killed.
-    (State.STARTING, Event.STOP): (State.STOPPING, (Action.KILL,)),
-    (State.STARTING, Event.TIME_UP): (State.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
-    (State.STARTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.STARTING, Event.UNLIMITED): (State.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
-    (State.STARTING, Event.FUTILE): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.READY, Event.STOP): (State.LEAVING, ()),
-    (State.READY, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.READY, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.LEAVING, Event.TIME_UP): (State.DRAINING, (Action.REFUSE,)),
-    (State.LEAVING, Event.STOP): (State.CUTTING, (Action.REFUSE, Action.CUT)),
-    (State.LEAVING, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.LEAVING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.DRAINING, Event.IDLE): (State.STOPPING, (Action.TERMINATE,)),
-    (State.DRAINING, Event.TIME_UP): (State.CUTTING, (Action.CUT,)),
-    (State.DRAINING, Event.STOP): (State.CUTTING, (Action.CUT,)),
-    (State.DRAINING, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.DRAINING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.CUTTING, Event.IDLE): (State.STOPPING, (Action.TERMINATE,)),
-    (State.CUTTING, Event.TIME_UP): (State.STOPPING, (Action.TERMINATE,)),
-    (State.CUTTING, Event.STOP): (State.STOPPING, (Action.KILL,)),
-    (State.CUTTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.STOPPING, Event.TIME_UP): (State.STOPPING, (Action.KILL,)),
-    (State.STOPPING, Event.STOP): (State.STOPPING, (Action.KILL,)),
-    (State.STOPPING, Event.ENGINE_ENDED): (State.ENDED, ()),
+    (PodState.STARTING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STARTING, Event.TIME_UP): (PodState.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
+    (PodState.STARTING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.STARTING, Event.UNLIMITED): (PodState.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
+    (PodState.STARTING, Event.FUTILE): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.READY, Event.STOP): (PodState.LEAVING, ()),
+    (PodState.READY, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.READY, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.LEAVING, Event.TIME_UP): (PodState.DRAINING, (Action.REFUSE,)),
+    (PodState.LEAVING, Event.STOP): (PodState.CUTTING, (Action.REFUSE, Action.CUT)),
+    (PodState.LEAVING, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.LEAVING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.DRAINING, Event.IDLE): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.DRAINING, Event.TIME_UP): (PodState.CUTTING, (Action.CUT,)),
+    (PodState.DRAINING, Event.STOP): (PodState.CUTTING, (Action.CUT,)),
+    (PodState.DRAINING, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.DRAINING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.CUTTING, Event.IDLE): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.CUTTING, Event.TIME_UP): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.CUTTING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.CUTTING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.STOPPING, Event.TIME_UP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STOPPING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STOPPING, Event.ENGINE_ENDED): (PodState.ENDED, ()),
 }
 
 
-def step(state: State, event: Event) -> Step:
+def step(state: PodState, event: Event) -> Step:
     """Returns the next state and the actions; an event without a row in the table changes nothing."""
     return TABLE.get((state, event), (state, ()))
 
 
-def waits_for(state: State, event: Event) -> bool:
+def waits_for(state: PodState, event: Event) -> bool:
     """Returns whether the event changes anything in that state."""
     return (state, event) in TABLE

@@ -19,10 +19,10 @@ from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
 from slipway_runtime.supervisor.log import Log
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.output import Output
-from slipway_runtime.supervisor.phases import Phases
+from slipway_runtime.supervisor.phases import PhaseRecorder
 from slipway_runtime.supervisor.process import EngineProcess
 from slipway_runtime.supervisor.start_trace import StartTrace
-from slipway_runtime.supervisor.state import Action, Event, State, step, waits_for
+from slipway_runtime.supervisor.state import Action, Event, PodState, step, waits_for
 from slipway_runtime.versions import version_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Supervisor:
         engine: EngineProcess,
         guards: control.Control,
         log: Log,
-        phases: Phases,
+        phases: PhaseRecorder,
         trace: StartTrace,
     ) -> None:
         self._launch, self._options = launch, options
@@ -70,7 +70,7 @@ class Supervisor:
         """The engine's metrics as of the last liveness check that needed them."""
         self._engine_version = ""
         self._kills = kills_for_memory()
-        self.state = State.STARTING
+        self.state = PodState.STARTING
         self.trouble: str | None = None
         self.failure: Failure | None = None
 
@@ -139,7 +139,7 @@ class Supervisor:
         self._phases.reach(self.state.lower())
         self._set_timer()
         match self.state:
-            case State.READY:
+            case PodState.READY:
                 self._has_started.set()
                 found = {"engine.version": self._engine_version, **self._facts}
                 self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
@@ -147,13 +147,13 @@ class Supervisor:
                     self.handle(Event.STOP)
             case state if waits_for(state, Event.IDLE):
                 asyncio.get_running_loop().call_later(CHECK_IDLE_EVERY, self._check_idle)
-            case State.ENDED:
+            case PodState.ENDED:
                 self._has_ended.set()
 
     def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        seconds = self._launch.stop if self.state is State.STOPPING else self._options.timeouts.of(self.state)
+        seconds = self._launch.stop if self.state is PodState.STOPPING else self._options.timeouts.of(self.state)
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.handle, Event.TIME_UP)
 
@@ -161,12 +161,12 @@ class Supervisor:
         in_flight = self._guards.counts().in_flight
         timeouts, trace = self._options.timeouts, f", trace {self._trace.id}" if self._trace.id else ""
         return {
-            State.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){trace}.",
-            State.LEAVING: f"Stop signal received; serving for {timeouts.endpoints:g} s, while Services route here.",
-            State.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {timeouts.drain:g} s.",
-            State.CUTTING: f"Ending {in_flight} requests with an error.",
-            State.STOPPING: "Stopping the engine.",
-            State.ENDED: f"The engine has ended after {self._phases.seconds:.1f} s.",
+            PodState.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){trace}.",
+            PodState.LEAVING: f"Stop signal received; serving for {timeouts.endpoints:g} s, while Services route here.",
+            PodState.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {timeouts.drain:g} s.",
+            PodState.CUTTING: f"Ending {in_flight} requests with an error.",
+            PodState.STOPPING: "Stopping the engine.",
+            PodState.ENDED: f"The engine has ended after {self._phases.seconds:.1f} s.",
         }[self.state]
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class Supervisor:
     # --- what happens outside ----------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        if self._engine.reap() and self.state is not State.ENDED:
+        if self._engine.reap() and self.state is not PodState.ENDED:
             self.handle(Event.ENGINE_ENDED)
 
     def _take_output(self) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
             asyncio.get_running_loop().remove_reader(self._output.fileno())
 
     def _read(self, line: str) -> None:
-        if self.state is State.STARTING:
+        if self.state is PodState.STARTING:
             self._facts |= self._launch.facts_in(line)
             if moment := self._launch.moment_in(line):
                 self._phases.reach(moment)
@@ -263,7 +263,7 @@ class Supervisor:
         if self._launch.warm_up:
             timeout = self._options.timeouts.start
             status = await client.warm_up(self._launch.warm_up, timeout=timeout, trace=self._trace.traceparent)
-            if status != 200 and self.state is State.STARTING:
+            if status != 200 and self.state is PodState.STARTING:
                 got = f"got status {status}" if status else "got no response"
                 self._log.say(f"The warm-up request {got}; the pod becomes ready without a warm-up.")
         self.handle(Event.ANSWERS)
@@ -303,7 +303,7 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        return self.state is State.READY and self._health == 200
+        return self.state is PodState.READY and self._health == 200
 
     async def until_ready(self, within: float) -> None:
         """Waits until the pod has been ready once, or until the time is over."""

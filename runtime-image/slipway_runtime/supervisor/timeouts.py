@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.state import PodState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +16,11 @@ class Timeouts:
     drain: float = 120  # after that, for requests in flight
     cut: float = 2  # for the errors that end the remaining requests to reach their clients
 
-    def of(self, state: State) -> float | None:
+    def of(self, state: PodState) -> float | None:
         """Returns None for a state without a limit."""
         return {
-            State.STARTING: self.start,
-            State.LEAVING: self.endpoints,
-            State.DRAINING: self.drain,
-            State.CUTTING: self.cut,
+            PodState.STARTING: self.start,
+            PodState.LEAVING: self.endpoints,
+            PodState.DRAINING: self.drain,
+            PodState.CUTTING: self.cut,
         }.get(state)

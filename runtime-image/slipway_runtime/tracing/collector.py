@@ -21,7 +21,7 @@ Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExportOutcome:
     trouble: str = ""
     again: bool = False
     """A retry may succeed."""
@@ -38,14 +38,18 @@ class Collector:
     def of(cls, url: str, environment: Environment = os.environ) -> Self:
         return cls(url, _pairs(_named(environment, "HEADERS")), _named(environment, "CERTIFICATE"))
 
-    def take(self, body: bytes) -> Outcome:
+    def take(self, body: bytes) -> ExportOutcome:
         from http.client import HTTPException  # noqa: PLC0415 - see above
 
         try:
             status = self._post(body)
         except (OSError, HTTPException, ValueError) as error:
-            return Outcome(f"{type(error).__name__}: {error}", again=True)
-        return Outcome() if 200 <= status < 300 else Outcome(f"it answered with {status}", again=status in LATER)
+            return ExportOutcome(f"{type(error).__name__}: {error}", again=True)
+        return (
+            ExportOutcome()
+            if 200 <= status < 300
+            else ExportOutcome(f"it answered with {status}", again=status in LATER)
+        )
 
     def _post(self, body: bytes) -> int:
         from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above

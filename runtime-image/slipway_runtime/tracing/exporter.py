@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 from slipway_runtime.tracing import collector as collectors
-from slipway_runtime.tracing.collector import Outcome
+from slipway_runtime.tracing.collector import ExportOutcome
 from slipway_runtime.tracing.spans import Attributes, Span, encoded
 
 BATCH = 512  # spans in one POST
@@ -21,7 +21,7 @@ AT_THE_END = 1.0  # seconds for what is left
 
 
 class SpanReceiver(Protocol):
-    def take(self, body: bytes) -> Outcome: ...
+    def take(self, body: bytes) -> ExportOutcome: ...
 
 
 Count = Callable[[str, int], None]
@@ -90,7 +90,7 @@ class Exporter:
             outcome = self._take(body)
         self._count("dropped" if outcome.trouble else "sent", len(batch))
 
-    def _take(self, body: bytes) -> Outcome:
+    def _take(self, body: bytes) -> ExportOutcome:
         outcome = self._collector.take(body)
         if bool(outcome.trouble) != self._troubled:
             self._troubled = bool(outcome.trouble)

@@ -14,7 +14,7 @@ from slipway.activator.proxy.access.api_keys import ApiKeys
 from slipway.activator.proxy.access.authorization import Authorizer
 from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.kube.client import KubeClient
-from slipway.kube.connection import Answer, NoAnswerError, TooLongError
+from slipway.kube.connection import ApiResponse, NoResponseError, TooLongError
 from slipway.kube.metrics import WatchMetrics
 from slipway.objects.kinds import Object
 from slipway.process.metrics import MetricsRegistry
@@ -68,18 +68,18 @@ class AccessApi:
 
     # --- requests of the client -------------------------------------------------------------------------------------
 
-    async def send(self, method: str, path: str, *, at_most: int | None = None, **_: Any) -> Answer:
+    async def send(self, method: str, path: str, *, at_most: int | None = None, **_: Any) -> ApiResponse:
         answer = await self._answer(path)
         if at_most is not None and len(answer.data) > at_most:
             raise TooLongError(f"more than {at_most} bytes are too many here")
         return answer
 
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, path: str) -> ApiResponse:
         self.requests.append(path)
         await self.answers.wait()
         await asyncio.sleep(self.seconds_per_answer)
         if self.is_away:
-            raise NoAnswerError("connection refused")
+            raise NoResponseError("connection refused")
         where, _, query = path.partition("?")
         match where.strip("/").split("/"):
             case ["api", "v1", "pods"]:
@@ -102,7 +102,7 @@ class AccessApi:
         wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")
         return [pod for pod in self.pods if pod["status"]["podIP"] == wanted]
 
-    def _secret(self, place: str) -> Answer:
+    def _secret(self, place: str) -> ApiResponse:
         if place in self.hidden:
             return _answer(403, {"message": f"secrets {place} is forbidden", "details": {"name": place}})
         if place not in self.secrets:
@@ -111,9 +111,9 @@ class AccessApi:
         return _answer(200, {"metadata": {}, "data": data})
 
 
-def _missing(name: str) -> Answer:
+def _missing(name: str) -> ApiResponse:
     return _answer(404, {"message": f"{name} not found", "details": {"name": name}})
 
 
-def _answer(code: int, thing: Object) -> Answer:
-    return Answer(code, {}, json.dumps(thing).encode())
+def _answer(code: int, thing: Object) -> ApiResponse:
+    return ApiResponse(code, {}, json.dumps(thing).encode())

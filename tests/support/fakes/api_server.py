@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER
-from slipway.kube.connection import Answer, NoAnswerError
+from slipway.kube.connection import ApiResponse, NoResponseError
 from slipway.kube.store import place_of
 from slipway.objects.kinds import (
     ACCESS_REVIEW,
@@ -95,23 +95,25 @@ class FakeApiServer:
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
-    ) -> Answer:
+    ) -> ApiResponse:
         request, namespace = _read(method, path, body)
         self.requests.append(request)
         if str(request) in self.faults:
             fault = self.faults[str(request)]
             if fault is None:
-                raise NoAnswerError("connection reset")
+                raise NoResponseError("connection reset")
             return _status(*fault, name=request.name)
         if request.kind in self.missing:
             return _status(404, "the server could not find the requested resource")
         code, thing = self._answer(request, namespace)
         self.then.pop(str(request), lambda: None)()
         if str(request) in self.unanswered:
-            raise NoAnswerError("connection reset")
+            raise NoResponseError("connection reset")
         if code == 409:
             return _status(code, "the object has been modified", name=request.name)
-        return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
+        if not thing:
+            return _status(404, "not found", name=request.name)
+        return ApiResponse(code, {}, json.dumps(thing).encode())
 
     def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:  # noqa: PLR0911 - one a verb
         place = (request.kind, namespace, request.name)
@@ -181,11 +183,13 @@ def _is_refused(request: Request, there: Object) -> bool:
     return _is_outdated(request.body, there) or (contradicts and not request.forced)
 
 
-def _status(code: int, words: str, *, name: str = "") -> Answer:
+def _status(code: int, words: str, *, name: str = "") -> ApiResponse:
     details: Object = {"name": name} if name else {}
     if "is being terminated" in words:
         details["causes"] = [{"reason": "NamespaceTerminating"}]
-    return Answer(code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode())
+    return ApiResponse(
+        code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode()
+    )
 
 
 def _merged(there: Any, change: Any) -> Any:

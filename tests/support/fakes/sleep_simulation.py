@@ -30,7 +30,7 @@ from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.tracker import Tracker
 from slipway.api.model_key import ModelKey
-from slipway.api.names import OWNER_LABEL, activator_slice
+from slipway.api.names import OWNER_LABEL, activator_slice_name
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.keeping import FOUND_BY
@@ -402,4 +402,4 @@ def service() -> Object:
 
 def extra_slice(*, leads: bool) -> Object:
     endpoints = [{"addresses": [f"10.0.1.{each}"], "conditions": conditions(leads=leads)} for each in range(2)]
-    return {"metadata": metadata(activator_slice(LLAMA.name), labels=LABELS), "endpoints": endpoints}
+    return {"metadata": metadata(activator_slice_name(LLAMA.name), labels=LABELS), "endpoints": endpoints}

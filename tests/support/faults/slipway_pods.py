@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from slipway.api.names import activator_slice
+from slipway.api.names import activator_slice_name
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 
@@ -87,7 +87,7 @@ class PodFaults:
 
     async def delete_slice(self, sleeper: SleepingModel) -> None:
         """Deletes the activator's EndpointSlice; until the operator has made it again, connections may be refused."""
-        name = activator_slice(sleeper.name)
+        name = activator_slice_name(sleeper.name)
         await self.kube.delete("endpointslice", name)
         await self.kube.wait_for("endpointslice", name, lambda _: True)
 
@@ -103,6 +103,6 @@ class PodFaults:
 
 async def own_url(sleeper: SleepingModel, activator: Object) -> str:
     """Returns the URL of a model at this one activator."""
-    extra = await sleeper.kube.get("endpointslice", activator_slice(sleeper.name))
+    extra = await sleeper.kube.get("endpointslice", activator_slice_name(sleeper.name))
     port = extra["ports"][0]["port"]
     return f"http://{activator['status']['podIP']}:{port}"

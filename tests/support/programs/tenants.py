@@ -19,7 +19,7 @@ from slipway.activator.tracking.listener_ports import ListenerPorts
 from slipway.activator.tracking.tracker import Tracker
 from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice
+from slipway.api.names import activator_slice_name
 from slipway.kube.store import Store
 from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import (
@@ -119,7 +119,7 @@ class Tenants:
             "endpointslice.kubernetes.io/managed-by": "slipway",
         }
         metadata = {"labels": {**labels(key.name), **extra}, "ownerReferences": [{**owner, "controller": True}]}
-        slice_ = kube_object(ENDPOINT_SLICE, activator_slice(key.name), key.namespace, metadata=metadata)
+        slice_ = kube_object(ENDPOINT_SLICE, activator_slice_name(key.name), key.namespace, metadata=metadata)
         ports = [{"name": "http", "port": port, "protocol": "TCP"}]
         self.loop.api.put({**slice_, "addressType": "IPv4", "ports": ports, "endpoints": [{"addresses": ["10.0.0.8"]}]})
 
@@ -141,7 +141,7 @@ class Tenants:
 
     def port_of(self, key: ModelKey) -> int:
         """Returns the port to which its Service leads."""
-        extra = self.loop.api.get(ENDPOINT_SLICE, namespace=key.namespace, name=activator_slice(key.name))
+        extra = self.loop.api.get(ENDPOINT_SLICE, namespace=key.namespace, name=activator_slice_name(key.name))
         return int(extra["ports"][0]["port"])
 
     @asynccontextmanager

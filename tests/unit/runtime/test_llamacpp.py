@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.engines import llamacpp
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.llamacpp import Settings, fill, parameters_of
 
 
@@ -71,11 +71,11 @@ def test_a_parameter_is_set_by_name_and_converted_to_its_type() -> None:
 
 @pytest.mark.parametrize(("flag", "message"), [("--n_batch=many", "wrong type"), ("--n_keep=1", "has no parameter")])
 def test_an_unknown_parameter_is_refused(flag: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(StartRefusedError, match=message):
         filled(launched(flag), n_batch=2048)
 
 
 @pytest.mark.parametrize("flag", ["n_batch=1", "--n_batch", "--port=1", "--n_ctx=1"])
 def test_an_invalid_or_reserved_parameter_is_refused(flag: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(StartRefusedError):
         parameters_of([flag])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
-from slipway_runtime.engines.llamacpp.app import Engine
+from slipway_runtime.engines.llamacpp.app import LlamaCppApp
 from slipway_runtime.engines.llamacpp.calls import Broken, Request, call
 from slipway_runtime.engines.web import serving
 from slipway_runtime.guard.asgi import Guard
@@ -169,7 +169,7 @@ async def longest_step(folder: Path, *, request_bytes: int, response_bytes: int)
 
     guard, port, steps = guarding(folder), free_port(), Steps()
     async with llamacpp(folder, answers) as socket:
-        engine = Engine(guard.gate, Path(socket), CollectorRegistry(), parallel=1)
+        engine = LlamaCppApp(guard.gate, Path(socket), CollectorRegistry(), parallel=1)
         async with serving(Guard(engine, guard.gate), "127.0.0.1", port):
             watching = asyncio.ensure_future(steps.watch())
             received = await _ask(port, request_bytes)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
-from slipway_runtime.supervisor.phases import Moment, Phases
+from slipway_runtime.supervisor.phases import Moment, PhaseRecorder
 from slipway_runtime.supervisor.start_trace import StartTrace, spans_of
-from slipway_runtime.tracing.collector import Outcome
+from slipway_runtime.tracing.collector import ExportOutcome
 from slipway_runtime.tracing.context import Trace
 from slipway_runtime.tracing.exporter import Exporter
 from slipway_runtime.tracing.spans import Span
@@ -71,12 +71,12 @@ def test_an_engine_that_dies_after_it_was_ready_is_not_a_failed_start() -> None:
     bodies: list[bytes] = []
 
     class Collector:
-        def take(self, body: bytes) -> Outcome:
+        def take(self, body: bytes) -> ExportOutcome:
             bodies.append(body)
-            return Outcome()
+            return ExportOutcome()
 
     trace = StartTrace(Exporter(Collector(), {}, gather=0), attributes={"slipway.engine": "vllm"})
-    phases = Phases()
+    phases = PhaseRecorder()
     phases.reach("ready")
     trace.ready(phases, {"slipway.kvTokens": "1200"})
     trace.failed(phases, FAILURE)

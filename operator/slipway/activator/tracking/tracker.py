@@ -19,7 +19,6 @@ from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.view import (
     ModelView,
     engine_port,
-    key_of,
     last_cold_start,
     model_state,
     next_moment,
@@ -66,7 +65,7 @@ class Tracker:
 
     def refresh_all(self) -> None:
         for deployment in self._store.all(LLM_DEPLOYMENT):
-            self.refresh(key_of(deployment))
+            self.refresh(ModelKey.of(deployment))
 
     def refresh(self, key: ModelKey) -> None:
         """Computes the model's state from what the caches show.
@@ -163,7 +162,7 @@ class Tracker:
             service=self._store.get(SERVICE, name, namespace),
             pods=pods,
             read_pods=tuple(self._pods_worth_reading(namespace, pods)),
-            extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice(name), namespace),
+            extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice_name(name), namespace),
             answered_ready=frozenset(each.uid for each in self._answered_ready[key]),
             now=self._now(),
             starts=self._starts_of(key, deployment),

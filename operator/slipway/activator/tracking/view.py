@@ -68,11 +68,11 @@ def model_state(view: ModelView) -> ModelState | None:
     concurrency = _concurrency(view.deployment)
     target = scaling.target.in_flight if scaling.target else None
     return ModelState(
-        key=key_of(view.deployment),
+        key=ModelKey.of(view.deployment),
         port=view.port,
         rules=rules_of(view.deployment),
         limits=limits,
-        replicas=replicas(view, concurrency),
+        replicas=usable_replicas(view, concurrency),
         cause=cause,
         step=seen.step if seen.warming_up else None,
         expected_wake=expected_wake(view.starts, size) if view.starts or size else None,
@@ -87,10 +87,6 @@ def model_state(view: ModelView) -> ModelState | None:
 
 
 # --- parts of it, also for the tracker --------------------------------------------------------------------------------
-
-
-def key_of(deployment: Object) -> ModelKey:
-    return ModelKey(deployment["metadata"]["namespace"], deployment["metadata"]["name"])
 
 
 def engine_port(service: Object | None) -> int:
@@ -142,7 +138,7 @@ def leads_here(extra_slice: Object | None) -> bool:
     return any((each.get("conditions") or {}).get("ready", True) for each in endpoints)
 
 
-def replicas(view: ModelView, concurrency: int) -> tuple[Replica, ...]:
+def usable_replicas(view: ModelView, concurrency: int) -> tuple[Replica, ...]:
     port = engine_port(view.service)
     return tuple(
         Replica(pod.address, port, concurrency)

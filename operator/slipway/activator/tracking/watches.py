@@ -53,8 +53,10 @@ def watches(
             packed=True,
             largest=MOST_OF_A_SPEC,
         ),
-        Watch(SERVICE, owner_of, OWNER_LABEL, namespaces=watched, keep=needed_of_service),
-        Watch(POD, owner_of, OWNER_LABEL, namespaces=watched, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        Watch(SERVICE, models_by_label, OWNER_LABEL, namespaces=watched, keep=needed_of_service),
+        Watch(
+            POD, models_by_label, OWNER_LABEL, namespaces=watched, keep=pod_shown, packed=True, largest=MOST_OF_A_POD
+        ),
         # slices have the labels of their Services
         Watch(
             ENDPOINT_SLICE,
@@ -67,13 +69,13 @@ def watches(
     ]
 
 
-def owner_of(object_: Object) -> Iterable[ModelKey]:
+def models_by_label(object_: Object) -> Iterable[ModelKey]:
     owner = (object_["metadata"].get("labels") or {}).get(OWNER_LABEL)
     return [ModelKey(place_of(object_)[0], owner)] if owner else []
 
 
 def _of_slice(own: ActivatorService) -> Callable[[Object], Iterable[WatchedKey]]:
-    return lambda object_: [own] if own.owns(object_) else owner_of(object_)
+    return lambda object_: [own] if own.owns(object_) else models_by_label(object_)
 
 
 # --- what is stored of each object: what is needed, within bounds -----------------------------------------------------

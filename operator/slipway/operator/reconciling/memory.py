@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice
+from slipway.api.names import activator_slice_name
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
@@ -143,7 +143,7 @@ class Memories:
 
 def names_of_objects(name: str) -> frozenset[str]:
     """The names of the objects that are written for an LLMDeployment, its own included."""
-    return frozenset({name, activator_slice(name), predictor_deployment(name)})
+    return frozenset({name, activator_slice_name(name), predictor_deployment(name)})
 
 
 def projected(live: Any, wanted: Any) -> Any:

@@ -17,7 +17,7 @@ from slipway.api.names import SERVICE_LABEL
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Mark, Store, pruned
 from slipway.kube.watch import Watch
-from slipway.kube.watching import Client, Watching
+from slipway.kube.watching import Watching, WatchingClient
 from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.observing import platform
 from slipway.observing.snapshot import PlatformPart
@@ -81,7 +81,7 @@ class PlatformWatch:
         program: PlatformProgram,
         namespace: str,
         *,
-        client: Client,
+        client: WatchingClient,
         concern: Callable[[], None],
         now: Callable[[], datetime],
     ) -> None:

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, activator_slice
+from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, activator_slice_name
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, NotFoundError
 from slipway.kube.store import Store, place_of
@@ -184,7 +184,7 @@ class PortBook:
     def _is_of_living(self, extra_slice: Object, key: ModelKey) -> bool:
         metadata = extra_slice["metadata"]
         owners = [each for each in metadata.get("ownerReferences") or [] if each.get("controller")]
-        is_named_so = metadata["name"] == activator_slice(key.name)
+        is_named_so = metadata["name"] == activator_slice_name(key.name)
         return is_named_so and any(each["kind"] == KIND and self._lives(Claim(*key, each["uid"])) for each in owners)
 
     # --- writing -----------------------------------------------------------------------------------------------------

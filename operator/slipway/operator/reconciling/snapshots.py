@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.model_key import ModelKey
-from slipway.api.names import OWNER_LABEL, activator_slice
+from slipway.api.names import OWNER_LABEL, activator_slice_name
 from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
 from slipway.objects.conditions import is_true
@@ -42,7 +42,7 @@ from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
-from slipway.operator.reconciling.watches import owner_of
+from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering.pinning import runtime_name
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class SnapshotReader:
         """The LLMDeployments with a pod on the node."""
         for pod in self._store.all(POD):
             if (pod.get("spec") or {}).get("nodeName") == name:
-                yield from owner_of(pod)
+                yield from models_by_label(pod)
 
     def llm_deployment(self, key: ModelKey) -> Object | None:
         """None: it is gone."""
@@ -172,7 +172,7 @@ class SnapshotReader:
     def _activator_answers(self, key: ModelKey, activators: Mapping[str, tuple[str, ...]]) -> bool | None:
         if not activators:
             return None
-        extra = self._overlay.get(ENDPOINT_SLICE, activator_slice(key.name), key.namespace)
+        extra = self._overlay.get(ENDPOINT_SLICE, activator_slice_name(key.name), key.namespace)
         return bool(extra and extra.get("endpoints"))
 
     # --- runtimes and profiles ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from slipway.api.names import (
     SLEEP_ANNOTATION,
     SYNC_ANNOTATION,
     WAKE_ANNOTATION,
-    activator_slice,
+    activator_slice_name,
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watch import Watch, with_home
@@ -97,7 +97,7 @@ def watches(
         Watch(NODE, NodeHealth(on_node, node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
-            owner_of,
+            models_by_label,
             field_selector="involvedObject.kind=Pod",
             keep=stored_of_event,
             adopt=partial(event_about_a_model, everyone=everyone),
@@ -108,29 +108,28 @@ def watches(
 
 def _of_models(watch: Callable[..., Watch[ModelKey]]) -> Iterable[Watch[ModelKey]]:
     """Of LLMDeployments, and of all that is made for them and has their label."""
-    yield watch(LLM_DEPLOYMENT, lambda raw: [key_of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC)
+    yield watch(LLM_DEPLOYMENT, lambda raw: [ModelKey.of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC)
     for kind, largest in CHILDREN.items():
-        yield watch(kind, owners_of, OWNER_LABEL, keep=stored_of_child, largest=largest)
+        yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
     yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
-    yield watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    yield watch(POD, models_by_label, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
     for kind in (DEPLOYMENT, REPLICA_SET):
-        yield watch(kind, owner_of, OWNER_LABEL, keep=stored_of_controller)
+        yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
 
 
-def key_of(deployment: Object) -> ModelKey:
-    return ModelKey(*place_of(deployment))
-
-
-def owner_of(raw: Object) -> Iterable[ModelKey]:
+def models_by_label(raw: Object) -> Iterable[ModelKey]:
     namespace, _ = place_of(raw)
     return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
 
 
-def owners_of(child: Object) -> Iterable[ModelKey]:
+def models_by_label_or_owner(child: Object) -> Iterable[ModelKey]:
     """By its label and by its owner reference: others may have changed either."""
     namespace, _ = place_of(child)
     references = child["metadata"].get("ownerReferences") or []
-    return {*owner_of(child), *(ModelKey(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
+    return {
+        *models_by_label(child),
+        *(ModelKey(namespace, each["name"]) for each in references if each.get("kind") == KIND),
+    }
 
 
 def concerned_by_slice(
@@ -142,12 +141,12 @@ def concerned_by_slice(
     if OWNER_LABEL not in labels:
         is_at_home = place_of(raw)[0] == installation.namespace
         return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
-    is_extra = raw["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
-    return owners_of(raw) if is_extra else ()
+    is_extra = raw["metadata"]["name"] == activator_slice_name(labels[OWNER_LABEL])
+    return models_by_label_or_owner(raw) if is_extra else ()
 
 
 def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
-    return owners_of(autoscaler) if _is_ours(autoscaler) else ()
+    return models_by_label_or_owner(autoscaler) if _is_ours(autoscaler) else ()
 
 
 def _is_ours(autoscaler: Object) -> bool:
@@ -221,7 +220,7 @@ def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Objec
     """The activator's slices and ours; other endpoints of a model's Service are known from its pods."""
     namespace, name = place_of(endpoint_slice)
     owner = (endpoint_slice["metadata"].get("labels") or {}).get(OWNER_LABEL)
-    is_read = name == activator_slice(owner) if owner else namespace == installation.namespace
+    is_read = name == activator_slice_name(owner) if owner else namespace == installation.namespace
     return pruned(endpoint_slice) if is_read else named(endpoint_slice)
 
 

@@ -36,7 +36,7 @@ def activator_slice(deployment: LLMDeployment, activator: ChosenActivator, *, ha
     return child(
         ENDPOINT_SLICE,
         deployment,
-        name=names.activator_slice(name),
+        name=names.activator_slice_name(name),
         labels={
             names.SERVICE_LABEL: name,
             names.ACTIVATOR_LABEL: activator.service,

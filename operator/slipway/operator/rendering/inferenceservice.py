@@ -16,7 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.operator.planning import Plan
 from slipway.operator.rendering import access
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, our_labels
 from slipway.operator.rendering.scaling import CLASS_ANNOTATION, replicas
 from slipway.operator.rendering.storage import image_pull_secrets, secret_annotation, storage
@@ -33,7 +33,7 @@ WAIT = 5  # of those, the seconds before draining, where the engine itself doesn
 
 
 def inference_service(
-    deployment: LLMDeployment, plan: Plan, engine: Engine, *, strategy: Object, autoscaler: str
+    deployment: LLMDeployment, plan: Plan, engine: RenderedEngine, *, strategy: Object, autoscaler: str
 ) -> Child:
     spec = deployment.spec
     annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
@@ -82,7 +82,7 @@ def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:
     return {**pod.labels, **queue, **our_labels(name)}
 
 
-def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
+def _container(deployment: LLMDeployment, plan: Plan, engine: RenderedEngine) -> Object:
     spec, pod = deployment.spec, deployment.spec.pod
     return _given(
         modelFormat={"name": engine.model_format},
@@ -104,7 +104,7 @@ def _wait_before_sigterm(spec: LLMDeploymentSpec, drains_for: float | None) -> O
     return {"preStop": {"sleep": {"seconds": max(WAIT, missing)}}}
 
 
-def _environment(deployment: LLMDeployment, engine: Engine) -> list[Object]:
+def _environment(deployment: LLMDeployment, engine: RenderedEngine) -> list[Object]:
     """The engine's variables, overridden and extended by the spec's."""
     ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment).items()}
     theirs = {variable.name: _written(variable) for variable in deployment.spec.pod.env}

@@ -15,14 +15,16 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NAME_LABEL = "app.kubernetes.io/name"
 
 
-def network_policy(deployment: LLMDeployment, snapshot: Snapshot, installation: Installation, engine: Engine) -> Child:
+def network_policy(
+    deployment: LLMDeployment, snapshot: Snapshot, installation: Installation, engine: RenderedEngine
+) -> Child:
     activator = _activator(installation.namespace, activator_for(snapshot).service)
     return child(
         NETWORK_POLICY,
@@ -39,7 +41,7 @@ def network_policy(deployment: LLMDeployment, snapshot: Snapshot, installation: 
     )
 
 
-def _ports_of_activator(engine: Engine) -> list[int]:
+def _ports_of_activator(engine: RenderedEngine) -> list[int]:
     """The activator forwards requests, reads metrics, and polls whether a replica is ready."""
     return [*dict.fromkeys((engine.port, RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
 

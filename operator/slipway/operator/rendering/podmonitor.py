@@ -16,13 +16,13 @@ from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.objects.kinds import POD_MONITOR, Object, ObjectKey
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, key_of_child
 
 ENGINE_METRIC = "engine_metric"  # a label with the engine's own name of the metric
 
 
-def pod_monitor(deployment: LLMDeployment, snapshot: Snapshot, engine: Engine) -> Child | ObjectKey | None:
+def pod_monitor(deployment: LLMDeployment, snapshot: Snapshot, engine: RenderedEngine) -> Child | ObjectKey | None:
     """The object to apply, or the key of the one to delete, or None where the cluster doesn't serve the kind."""
     if POD_MONITOR not in snapshot.kinds:
         return None
@@ -39,7 +39,7 @@ def pod_monitor(deployment: LLMDeployment, snapshot: Snapshot, engine: Engine) -
     )
 
 
-def _under_our_name(engine: Engine) -> Object:
+def _under_our_name(engine: RenderedEngine) -> Object:
     """Keeps only these series, each with a label of its own so that no two collide."""
     return {
         "relabelings": [{"targetLabel": "endpoint", "replacement": "in-flight"}],

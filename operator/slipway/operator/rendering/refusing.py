@@ -16,12 +16,14 @@ from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
 from slipway.operator.rendering.desired import UnrenderableError
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 
 TEMPLATE = "{{"
 
 
-def refuse_what_would_be_unsafe(deployment: LLMDeployment, plan: Plan, engine: Engine, serving_runtime: Object) -> None:
+def refuse_what_would_be_unsafe(
+    deployment: LLMDeployment, plan: Plan, engine: RenderedEngine, serving_runtime: Object
+) -> None:
     _refuse_another_ones_name(deployment.metadata.name)
     _refuse_a_shadow(plan, serving_runtime)
     _refuse_missing_guard(deployment.spec, engine)
@@ -56,7 +58,7 @@ def _refuse_a_shadow(plan: Plan, serving_runtime: Object) -> None:
         )
 
 
-def _refuse_missing_guard(spec: LLMDeploymentSpec, engine: Engine) -> None:
+def _refuse_missing_guard(spec: LLMDeploymentSpec, engine: RenderedEngine) -> None:
     """A spec with API keys must not get a model that answers without them."""
     if spec.access.api_keys_secret and not engine.checks_keys:
         raise UnrenderableError(

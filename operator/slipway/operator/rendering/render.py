@@ -22,7 +22,7 @@ from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.inferenceservice import inference_service
 from slipway.operator.rendering.networkpolicy import network_policy
 from slipway.operator.rendering.pinning import Pinned, as_made, pinned, runtime_name
@@ -50,7 +50,6 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     runtime = serving_runtime or pods_runtime or _no_runtime(plan)
     plan = replace(plan, runtime=name_of(runtime))
     engine = engine_of(plan, runtime, deployment.spec)
-    refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
     chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)
     pods = _pods(deployment, plan, engine, runtime, snapshot, autoscaler=chosen_class, version=installation.version)
@@ -91,7 +90,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
 def _pods(
     deployment: LLMDeployment,
     plan: Plan,
-    engine: Engine,
+    engine: RenderedEngine,
     runtime: Object,
     snapshot: Snapshot,
     *,
@@ -99,6 +98,7 @@ def _pods(
     version: str,
 ) -> Pinned:
     """The InferenceService, with the pods' part of an earlier version where that must be kept."""
+    refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     strategy = deployment_strategy(deployment.spec, snapshot)
     wanted = inference_service(deployment, plan, engine, strategy=strategy, autoscaler=autoscaler)
     found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version)
@@ -145,7 +145,7 @@ def _remarks_on_scaling(deployment: LLMDeployment, kept: Kept, snapshot: Snapsho
     yield from remarks_on_rollout(deployment.spec, snapshot)
 
 
-def _remarks_on_spec(spec: LLMDeploymentSpec, engine: Engine, snapshot: Snapshot) -> Iterator[str]:
+def _remarks_on_spec(spec: LLMDeploymentSpec, engine: RenderedEngine, snapshot: Snapshot) -> Iterator[str]:
     yield from _not_yet(spec, snapshot)
     yield from _open_at_zero(spec, snapshot)
     yield from engine.ignored(spec)

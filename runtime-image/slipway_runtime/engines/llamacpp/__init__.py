@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from slipway_runtime.contract.engines import LLAMACPP
 from slipway_runtime.engines.cpus import threads
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
 from slipway_runtime.engines.flags import objections
 
 CONTEXT_LENGTH = 4096  # if none is given
@@ -55,7 +55,9 @@ class Settings:
 def launch(wish: Wish, *, context_length: int | None = None, parallel: int | None = None) -> Launch:
     for name in sorted(wish.environment):
         if name.startswith(FOREIGN):
-            raise Refusal(f"The variable {name} is refused: it changes llama.cpp without any check.", "Leave it out.")
+            raise StartRefusedError(
+                f"The variable {name} is refused: it changes llama.cpp without any check.", "Leave it out."
+            )
     settings = Settings(
         model=wish.model,
         name=wish.name or wish.model.stem,
@@ -87,21 +89,23 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
 
 def require() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
-        raise Refusal("The package xllamacpp is not installed.", "Install slipway-runtime with its extra llamacpp.")
+        raise StartRefusedError(
+            "The package xllamacpp is not installed.", "Install slipway-runtime with its extra llamacpp."
+        )
 
 
 def parameters_of(flags: Sequence[str]) -> dict[str, str]:
     """The parameters of xllamacpp's CommonParams, by their own names, from flags such as `--n_batch=512`."""
     found = {}
     for objection in objections("llamacpp", flags):
-        raise Refusal(f"{objection.flag} {objection.why}.", "Leave it out.")
+        raise StartRefusedError(f"{objection.flag} {objection.why}.", "Leave it out.")
     for flag in flags:
         name, equals, value = flag.removeprefix("--").partition("=")
         if not (flag.startswith("--") and equals):
-            raise Refusal(f"{flag!r} is not a parameter of llama.cpp.", "Write parameters as --NAME=VALUE.")
+            raise StartRefusedError(f"{flag!r} is not a parameter of llama.cpp.", "Write parameters as --NAME=VALUE.")
         name = name.replace("-", "_")
         if name in OURS:
-            raise Refusal(f"--{name} is set by options of slipway-runtime.", "Use those options; see --help.")
+            raise StartRefusedError(f"--{name} is set by options of slipway-runtime.", "Use those options; see --help.")
         found[name] = value
     return found
 
@@ -139,8 +143,10 @@ def _like(now: object, name: str, value: str) -> object:
             case str():
                 return value
     except (KeyError, ValueError):
-        raise Refusal(f"--{name}={value} has a value of the wrong type.", f"Its default is {now!r}.") from None
-    raise Refusal(f"llama.cpp has no parameter {name} that a flag can set.", "Leave it out.")
+        raise StartRefusedError(
+            f"--{name}={value} has a value of the wrong type.", f"Its default is {now!r}."
+        ) from None
+    raise StartRefusedError(f"llama.cpp has no parameter {name} that a flag can set.", "Leave it out.")
 
 
 def _choices(settings: Settings, *, mode: str, context_length: int | None, parallel: int | None) -> list[Choice]:

@@ -22,7 +22,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 
 from slipway_runtime import control
-from slipway_runtime.engines.engine import Refusal
+from slipway_runtime.engines.engine import StartRefusedError
 from slipway_runtime.engines.heap import Heap
 from slipway_runtime.engines.llamacpp import Settings, fill
 from slipway_runtime.engines.llamacpp.calls import Broken, Call, Request, call
@@ -43,7 +43,7 @@ def main() -> None:
     socket = (control.folder() or Path(tempfile.mkdtemp(prefix="slipway-"))) / "llamacpp.sock"
     try:
         parameters = fill(xllamacpp.CommonParams(), settings)
-    except Refusal as refusal:
+    except StartRefusedError as refusal:
         sys.exit(termination_message(refusal.failure))
     parameters.hostnames = [str(socket)]
     server = xllamacpp.Server(parameters)  # holds Python's lock until the model is loaded
@@ -55,7 +55,7 @@ def main() -> None:
 async def serve(settings: Settings, socket: Path) -> None:
     registry = CollectorRegistry()
     gate = Gate.from_environment(registry)
-    app = Guard(Engine(gate, socket, registry, parallel=settings.parallel), gate)
+    app = Guard(LlamaCppApp(gate, socket, registry, parallel=settings.parallel), gate)
     told_to_stop = asyncio.Event()
     async with serving(app, settings.host, settings.port):
         sys.stderr.write(f"Serving {settings.name} on port {settings.port}.\n")
@@ -65,7 +65,7 @@ async def serve(settings: Settings, socket: Path) -> None:
     os._exit(0)  # llama.cpp has nothing to save, and its threads would take a while to end
 
 
-class Engine:
+class LlamaCppApp:
     """The ASGI app in front of llama.cpp's own server."""
 
     def __init__(self, gate: Gate, socket: Path, registry: CollectorRegistry, *, parallel: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -96,7 +96,7 @@ class Installed:
         for path in ENTRY_POINTS:
             if (self.folder / path).is_file():
                 return "vllm." + path.removesuffix(".py").replace("/", ".")
-        raise Refusal(
+        raise StartRefusedError(
             "This version of vLLM has none of the entry points that slipway-runtime knows.",
             f"Use vLLM {VLLM.version}.",
         )
@@ -117,7 +117,7 @@ class Installed:
 def installed() -> Installed:
     found = importlib.util.find_spec("vllm")
     if found is None or not found.submodule_search_locations:
-        raise Refusal("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
+        raise StartRefusedError("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
     return Installed(Path(found.submodule_search_locations[0]))
 
 
@@ -175,15 +175,17 @@ def refuse(wish: Wish, allowed: set[str]) -> None:
     for word in wish.flags:
         if flags.name_of(word).removeprefix("--") in OURS:
             name = flags.name_of(word)
-            raise Refusal(f"{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help.")
+            raise StartRefusedError(
+                f"{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help."
+            )
     for objection in flags.objections("vllm", wish.flags, allowed):
         name = objection.flag.lstrip("-")
         remedy = f"Leave it out, or allow it with --allow={name}."
-        raise Refusal(f"{objection.flag} {objection.why}.", remedy)
+        raise StartRefusedError(f"{objection.flag} {objection.why}.", remedy)
     for danger in DANGEROUS_VARIABLES:
         if wish.environment.get(danger.name, "0") not in ("", "0") and danger.name not in allowed:
             remedy = f"Leave it out, or allow it with --allow={danger.name}."
-            raise Refusal(f"{danger.name} is refused: {danger.why}.", remedy)
+            raise StartRefusedError(f"{danger.name} is refused: {danger.why}.", remedy)
 
 
 def _flags(mode: str, device: str) -> Iterator[Choice]:

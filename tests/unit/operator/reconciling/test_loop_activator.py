@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from slipway.api.names import WAKE_ANNOTATION, activator_slice
+from slipway.api.names import WAKE_ANNOTATION, activator_slice_name
 from slipway.objects.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -22,7 +22,7 @@ from slipway.observing.porttable import PORTS, ActivatorPort
 from support.builders.stored import kube_object, made_by_kserve, pod
 from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
-EXTRA = activator_slice("llama")
+EXTRA = activator_slice_name("llama")
 
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:

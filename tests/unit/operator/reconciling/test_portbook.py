@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice
+from slipway.api.names import activator_slice_name
 from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of, map_name
@@ -229,7 +229,7 @@ async def test_a_table_that_was_lost_without_a_leader_is_restored_from_the_slice
         owner = {"kind": "LLMDeployment", "name": owner_claim.name, "uid": owner_claim.uid, "controller": True}
         labels = {"slipway.dev/llmdeployment": owner_claim.name, "slipway.dev/activator": "slipway-activator"}
         metadata = {"labels": labels, "ownerReferences": [owner]}
-        name = activator_slice(owner_claim.name)
+        name = activator_slice_name(owner_claim.name)
         loop.api.put(kube_object(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))
     assert [(await given_port(loop, each)).port for each in (claim, other)] == [20001, 20000]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
-from slipway.kube.connection import Answer
+from slipway.kube.connection import ApiResponse
 from slipway.kube.metrics import WatchMetrics
 from slipway.objects.kinds import Object
 from slipway.operator.reconciling.rights import FRESH, Rights
@@ -33,12 +33,12 @@ class Reviewer:
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
-    ) -> Answer:
+    ) -> ApiResponse:
         assert (method, path) == ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
         self.reviews.append(body["spec"])
         if self.allowed is None:
-            return Answer(500, {}, b"{}")
-        return Answer(201, {}, json.dumps({**body, "status": {"allowed": self.allowed}}).encode())
+            return ApiResponse(500, {}, b"{}")
+        return ApiResponse(201, {}, json.dumps({**body, "status": {"allowed": self.allowed}}).encode())
 
     @property
     def rights(self) -> Rights:

@@ -7,13 +7,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from slipway_runtime.tracing.collector import Outcome
+from slipway_runtime.tracing.collector import ExportOutcome
 from slipway_runtime.tracing.context import trace_of
 from slipway_runtime.tracing.exporter import ROOM, Exporter
 from slipway_runtime.tracing.spans import Span
 from support.fakes.otlp_collector import from_json, received
 
-WELL, BUSY, WRONG = Outcome(), Outcome("it answered with 503", again=True), Outcome("it answered with 400")
+WELL, BUSY, WRONG = (
+    ExportOutcome(),
+    ExportOutcome("it answered with 503", again=True),
+    ExportOutcome("it answered with 400"),
+)
 PATIENCE = 60.0
 
 
@@ -21,12 +25,12 @@ PATIENCE = 60.0
 class Scripted:
     """Returns the scripted outcomes, the last one repeatedly; holds each until it may continue."""
 
-    outcomes: list[Outcome]
+    outcomes: list[ExportOutcome]
     names: list[list[str]] = field(default_factory=list)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     may_answer: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, body: bytes) -> Outcome:
+    def take(self, body: bytes) -> ExportOutcome:
         self.names.append([span.name for span in received(from_json(body))])
         self.asked.release()
         assert self.may_answer.wait(PATIENCE)
@@ -43,7 +47,7 @@ class Sent:
     log: list[str]
 
 
-def exporting(*outcomes: Outcome, at_once: bool = True) -> Sent:
+def exporting(*outcomes: ExportOutcome, at_once: bool = True) -> Sent:
     collector, counted, log = Scripted(list(outcomes)), Counter[str](), list[str]()
     if at_once:
         collector.may_answer.set()
@@ -119,7 +123,7 @@ def test_spans_without_room_are_dropped_and_nothing_blocks() -> None:
 
 
 @pytest.mark.parametrize("outcome", [BUSY, WELL])
-def test_the_shutdown_waits_no_longer_than_its_limit(outcome: Outcome) -> None:
+def test_the_shutdown_waits_no_longer_than_its_limit(outcome: ExportOutcome) -> None:
     sent = exporting(outcome, at_once=False)
     sent.exporter.add(spans("one"))
     sent.exporter.close(0)  # which returns, though the collector has not responded

@@ -17,7 +17,7 @@ from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.desired import UnrenderableError
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 
 Code = Mapping[str, Callable[[EngineSpec], list[str]]]
 """By the name that engine.yaml gives as `code`: writes the options of one field."""
@@ -25,8 +25,8 @@ Code = Mapping[str, Callable[[EngineSpec], list[str]]]
 FIELDS = {f"engine.{info.alias}": field for field, info in EngineSpec.model_fields.items()}
 
 
-def engine(known: contract.Engine, code: Code) -> Engine:
-    return Engine(
+def engine(known: contract.Engine, code: Code) -> RenderedEngine:
+    return RenderedEngine(
         name=known.name,
         model_format=known.model_format,
         arguments=partial(_arguments, known, code),

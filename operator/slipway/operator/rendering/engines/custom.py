@@ -19,14 +19,14 @@ from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.resources import parallelism
 from slipway.operator.rendering.desired import UnrenderableError
-from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.runtimes import engine_container
 
 WRITTEN_OTHERWISE = {"name", "extra_args", "parallelism"}
 PAGE = "docs/engines.md"
 
 
-def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engine:
+def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> RenderedEngine:
     formats = serving_runtime["spec"].get("supportedModelFormats") or []
     if not formats:
         raise UnrenderableError(
@@ -37,7 +37,7 @@ def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engin
     ports = [each["containerPort"] for each in container.get("ports") or [] if "containerPort" in each]
     port = ports[0] if ports else ENGINE_PORT
     notes = _notes(name, serving_runtime, spec)
-    return Engine(
+    return RenderedEngine(
         name=name,
         model_format=formats[0]["name"],
         arguments=partial(_arguments, notes),

@@ -12,7 +12,7 @@ from slipway.operator.planning import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class RenderedEngine:
     """An engine as rendering uses it: a built-in one for the life of the program, another for one rendering."""
 
     name: str
