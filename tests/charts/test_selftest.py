@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from slipway.objects.kinds import DEPLOYMENT, SCALED_OBJECT
-from slipway.selftest.checks import name_of
+from slipway.selftest.checks import objects_name
 from support.builders.objects import Object
 from support.charts.helm import notes, rendered
 from support.cluster import audit
@@ -76,7 +76,7 @@ def test_the_pod_has_the_rights_that_it_needs_and_may_delete_only_what_it_create
             for each in only("Role", objects)["rules"]
             if each["resources"] == [kind.plural] and "delete" in each["verbs"]
         ]
-        assert rule["resourceNames"] == [name_of(0), name_of(1)]
+        assert rule["resourceNames"] == [objects_name(0), objects_name(1)]
 
 
 # --- notes -----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _with_missing_credentials(cause: Cause, snapshot: Snapshot) -> Cause:
 def _of_refusal(refusal: RefusedWrite) -> Cause:
     said = words.explain(refusal.message.replace("\n", " "), REFUSALS)
     reason = said.reason if said else Reason.API_ERROR
-    message = f"{refusal.kind} {refusal.name} was refused: {words.plain(refusal.message)}"
+    message = f"{refusal.kind} {refusal.name} was refused: {words.unwrapped(refusal.message)}"
     return Cause(reason, message, final=reason.is_final)
 
 
@@ -109,7 +109,7 @@ def _of_conditions(service: Object) -> Iterator[Cause]:
             said = words.explain(found["message"], REFUSALS)
             reason = said.reason if said else Reason.ADMISSION_DENIED
             since = parse_time(found.get("lastTransitionTime"))
-            yield Cause(reason, f"KServe: {words.plain(found['message'])}", since, reason.is_final)
+            yield Cause(reason, f"KServe: {words.unwrapped(found['message'])}", since, reason.is_final)
             return
 
 
@@ -122,7 +122,7 @@ def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
             reason = said.reason if said else Reason.API_ERROR
             since = parse_time(failure.get("lastTransitionTime"))
             yield Cause(
-                reason, f"A pod can't be created: {words.plain(failure.get('message', ''))}", since, reason.is_final
+                reason, f"A pod can't be created: {words.unwrapped(failure.get('message', ''))}", since, reason.is_final
             )
             return
 

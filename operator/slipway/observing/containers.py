@@ -95,14 +95,15 @@ def cause_of_container(container: Container, *, now: datetime) -> Cause | None:
 
 
 def bad_image(container: Container, _: datetime) -> Cause | None:
-    said = words.plain(container.waiting.get("message") or "")
+    said = words.unwrapped(container.waiting.get("message") or "")
     match container.waiting.get("reason"):
         case "InvalidImageName":
             return container.cause(Reason.IMAGE_NAME_INVALID, said)
         case "ErrImageNeverPull":
             return container.cause(Reason.IMAGE_PULL_FAILED, said, final=True)
         case "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable":
-            explanation = said if "fail" in said else words.plain(_newest(container, "Failed to pull image") or said)
+            event = _newest(container, "Failed to pull image") or said
+            explanation = said if "fail" in said else words.unwrapped(event)
             return container.cause(Reason.IMAGE_PULL_FAILED, explanation, final=words.pull_is_hopeless(explanation))
     return None
 
@@ -111,7 +112,7 @@ def bad_config(container: Container, _: datetime) -> Cause | None:
     waiting = container.waiting
     if waiting.get("reason") not in (NAMES_NOTHING_THERE, "CreateContainerError"):
         return None
-    return container.cause(Reason.POD_CONFIG_ERROR, words.plain(waiting.get("message") or waiting["reason"]))
+    return container.cause(Reason.POD_CONFIG_ERROR, words.unwrapped(waiting.get("message") or waiting["reason"]))
 
 
 def could_not_start(container: Container, _: datetime) -> Cause | None:

@@ -228,7 +228,7 @@ def _why(controller: Object, pods: list[Pod]) -> str:
     if pods:
         return "none of its pods is ready"
     failure = condition(controller, "ReplicaFailure") or {}
-    return words.plain(failure["message"]) if failure.get("status") == "True" else "it has no pod"
+    return words.unwrapped(failure["message"]) if failure.get("status") == "True" else "it has no pod"
 
 
 def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> datetime:

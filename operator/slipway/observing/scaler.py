@@ -49,7 +49,7 @@ def fails_since(
     return known or (now - LASTS_AFTER if _is_reported(status or {}) else now)
 
 
-def address_of(scaled_object: Object) -> str:
+def scaler_address(scaled_object: Object) -> str:
     """The address that KEDA queries."""
     triggers = scaled_object.get("spec", {}).get("triggers") or [{}]
     return str((triggers[0].get("metadata") or {}).get("scalerAddress", ""))
@@ -67,13 +67,15 @@ def _cause(snapshot: Snapshot) -> Cause:
     scaled = snapshot.scaled_object or {}
     found = condition(scaled, "Ready") or {}
     message = found.get("message") or found.get("reason", "")
-    said = words.plain(message).rstrip(".")
+    said = words.unwrapped(message).rstrip(".")
     if found.get("reason") != "TriggerError" and not UNANSWERED.search(message):
         explanation = f"KEDA can't scale with ScaledObject {scaled['metadata']['name']}: {said}"
     elif snapshot.scaler_is_there is False:
-        explanation = f"KEDA can't reach the activator at {address_of(scaled)}, which has no ready replica: {said}"
+        explanation = f"KEDA can't reach the activator at {scaler_address(scaled)}, which has no ready replica: {said}"
     else:
-        explanation = f"KEDA can't reach the activator at {address_of(scaled)}, which a NetworkPolicy may block: {said}"
+        explanation = (
+            f"KEDA can't reach the activator at {scaler_address(scaled)}, which a NetworkPolicy may block: {said}"
+        )
     return Cause(Reason.SCALER_UNAVAILABLE, f"{explanation}; see the log of KEDA's operator")
 
 

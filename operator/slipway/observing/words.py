@@ -112,7 +112,7 @@ def explain_scheduler(text: str) -> Said:
     return Said(Reason.UNSCHEDULABLE, shorten(told))
 
 
-def plain(text: str) -> str:
+def unwrapped(text: str) -> str:
     """The text without the prefix that wraps it, which differs from one try to the next."""
     while found := _WRAPPED_IN.match(text):
         text = text[found.end() :]

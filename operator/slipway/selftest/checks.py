@@ -151,7 +151,7 @@ class Checks:
 
     async def scaler(self, number: int, service: str) -> str | None:
         """Gives KEDA a ScaledObject: KEDA then queries the activator for its metrics, and notes them in the status."""
-        name = name_of(number)
+        name = objects_name(number)
         address = f"{service}.{self._settings.namespace}:{ACTIVATOR_GRPC_PORT}"
         objects = {
             DEPLOYMENT: target(name, self._settings),
@@ -225,7 +225,7 @@ def _version(thing: Object) -> str:
 # --- the objects that are created -------------------------------------------------------------------------------------
 
 
-def name_of(number: int) -> str:
+def objects_name(number: int) -> str:
     """Of the objects for one of the activators; the chart's Role has the same names."""
     return f"{NAME}-{number}"
 

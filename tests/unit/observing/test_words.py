@@ -184,7 +184,7 @@ def test_only_a_refusal_of_the_registry_is_final(answer: str, hopeless: bool) ->
     ],
 )
 def test_parts_that_change_at_every_try_are_left_out_so_that_they_cause_no_writes(message: str) -> None:
-    assert words.plain(message) == "it is not there"
+    assert words.unwrapped(message) == "it is not there"
 
 
 def test_long_text_is_cut_to_fit_a_message() -> None:

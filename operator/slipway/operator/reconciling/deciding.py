@@ -40,7 +40,7 @@ def decide(snapshot: Snapshot, installation: Installation, *, no_port: str = "")
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
         return _decide(snapshot, deployment, installation, no_port)
     except ValidationError as error:
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, in_words(error)))
+        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
     except Exception as error:
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
         return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, message), bug=error)
@@ -83,7 +83,7 @@ def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]
     return status, seen
 
 
-def in_words(error: ValidationError) -> str:
+def why_invalid(error: ValidationError) -> str:
     """Each field with its value and what is wrong with it."""
     wrong = [
         f"{'.'.join(map(str, each['loc']))}: {each['msg'][0].lower()}{each['msg'][1:]}, not {each['input']!r}"

@@ -166,7 +166,7 @@ class SnapshotReader:
         return tuple(sorted({address for each in ready for address in each["addresses"]})) if slices else None
 
     def _scaler_is_there(self, scaled_object: Object) -> bool:
-        service, _, _ = scaler.address_of(scaled_object).partition(".")
+        service, _, _ = scaler.scaler_address(scaled_object).partition(".")
         return bool(self._replicas(service))
 
     def _activator_answers(self, key: ModelKey, activators: Mapping[str, tuple[str, ...]]) -> bool | None:

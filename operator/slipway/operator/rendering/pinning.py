@@ -27,7 +27,7 @@ from slipway.observing.pods import has_pod_on_node
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.fields import set_by_us
-from slipway.operator.rendering.plain import digest, plain, text
+from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
 from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 
 OLDER = "an older version"
@@ -74,7 +74,7 @@ def pinned(
     is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
     if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
-    update = {"version": version, "changes": changes(plain(of_pods(ours)), plain(of_pods(wanted)))}
+    update = {"version": version, "changes": changes(normalized(of_pods(ours)), normalized(of_pods(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 
 
@@ -187,5 +187,5 @@ def _changes_of_list(path: str, before: list[Any], after: list[Any]) -> Iterator
 
 
 def _shown(value: Any) -> str:
-    shown = "nothing" if value is None else value if isinstance(value, str) else text(value)
+    shown = "nothing" if value is None else value if isinstance(value, str) else canonical_json(value)
     return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.objects.kinds import Object
-from slipway.operator.rendering import Desired, plain
+from slipway.operator.rendering import Desired, normal_form
 from slipway.operator.rendering.pinning import changes, of_pods
 from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
 from support.fakes.api_server import fields_of
@@ -165,7 +165,7 @@ def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
 
 def test_digests_are_stable() -> None:
     """With another way to compute them, every pod of an upgraded cluster would count as changed."""
-    assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
+    assert normal_form.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
     assert (first_version(spec=FULL_SPEC).made or {})["spec"] == GOLDEN_SPEC
 
 

@@ -19,21 +19,21 @@ DIGITS = 32
 
 
 def digest(value: Any) -> str:
-    return hash_of(plain(value))[:DIGITS]
+    return hash_of(normalized(value))[:DIGITS]
 
 
-def plain(value: Any, name: str = "") -> Any:
+def normalized(value: Any, name: str = "") -> Any:
     """`name`: the field that holds the value."""
     if isinstance(value, dict):
-        of_all = {key: _quantity(each) if name in QUANTITIES else plain(each, key) for key, each in value.items()}
+        of_all = {key: _quantity(each) if name in QUANTITIES else normalized(each, key) for key, each in value.items()}
         return {key: each for key, each in of_all.items() if each}
     if isinstance(value, list | tuple):
-        items = [plain(each) for each in value]
-        return sorted(items, key=text) if all(isinstance(each, dict) for each in items) else items
+        items = [normalized(each) for each in value]
+        return sorted(items, key=canonical_json) if all(isinstance(each, dict) for each in items) else items
     return _quantity(value) if name in QUANTITY else value
 
 
-def text(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
