@@ -44,7 +44,7 @@ async def test_a_request_has_no_more_prompts_and_completions_than_there_are_slot
     ):
         status, response = await response_to(tiny, path, **body)
         assert (status, response["error"]["code"], response["error"]["param"]) == (400, "invalid_request", name)
-        assert "in requests of their own" in response["error"]["message"]
+        assert "send more requests" in response["error"]["message"]
 
 
 async def test_requests_that_need_all_slots_alternate_with_others(tiny: LlamacppPod) -> None:
