@@ -1,5 +1,5 @@
 # The commands of this repo; `make` alone lists them.
-# Everything that they need in Python is installed into the checkout's .venv, nothing into the system.
+# All Python packages are installed into the checkout's .venv, nothing into the system.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,13 +7,15 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-# Written when .venv matches uv.lock, so that the next command starts at once.
+# Written when .venv matches uv.lock, so that the next command starts immediately.
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
-GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
-	charts manifests/argocd runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
+# Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
+TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
+GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
+	charts manifests/argocd operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -27,7 +29,7 @@ demo: $(VENV) ## A cluster, KServe, KEDA and a model that answers a prompt (need
 up: $(VENV) ## Start the devcluster and leave it running (needs root)
 	@$(BIN)/devcluster up $(ARGS)
 
-down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
+down: $(VENV) ## Stop the devcluster and remove everything of it (needs root)
 	@$(BIN)/devcluster down $(ARGS)
 
 ##@ Test
@@ -35,12 +37,12 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
 
-attacks: $(VENV) ## What an attacker may try, each with what must come of it: raw bytes, floods, forged objects; no cluster
+attacks: $(VENV) ## Attacks and their expected results: raw bytes, floods, forged objects; no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/attacks $(PYTEST_ARGS)
 
 charts: $(VENV) ## The charts as the real helm renders them, without a cluster; helm is built the first time
@@ -49,78 +51,86 @@ charts: $(VENV) ## The charts as the real helm renders them, without a cluster; 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
 
-vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once; the slow tests of it, too
+vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are downloaded once; includes its slow tests
 	$(PYTEST) tests/vllm_cpu $(PYTEST_ARGS)
 
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; the slow tests, too (needs root)
+gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; includes the slow tests (needs root)
 	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: more than an hour (needs root)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
 
-bench-guard: $(VENV) ## Measure what the guard costs, against the same engine without it
+bench-guard: $(VENV) ## Measure what the guard costs, compared with the same engine without it
 	PYTHONPATH=tests $(BIN)/python benchmarks/guard_cost.py $(ARGS)
 
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
 
-bench-memory: $(VENV) ## Measure what the operator keeps in memory of N LLMDeployments, by kind
+bench-memory: $(VENV) ## Measure the operator's memory for N LLMDeployments, by kind
 	$(BIN)/python benchmarks/operator_memory.py --number $(N) $(ARGS)
 
-bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping model, and why (needs root)
+bench-wake: $(VENV) ## Measure how long a request to a sleeping model waits, and why (needs root)
 	$(BIN)/python benchmarks/wake.py $(ARGS)
 
-bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
+bench-activator: $(VENV) ## Measure what the activator costs while it is in the data path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
-bench-activator-memory: $(VENV) ## Measure what the activator takes against what it accounts
+bench-data-path: $(VENV) ## Compare the activator's data path with one on aiohttp: costs, memory, attacks
+	PYTHONPATH=tests $(BIN)/python benchmarks/data_path.py $(ARGS)
+
+bench-activator-memory: $(VENV) ## Measure the activator's memory, compared with what it accounts for
 	PYTHONPATH=tests $(BIN)/python benchmarks/activator_memory.py $(ARGS)
 
-fuzz: $(VENV) ## What keeps the event loops of activator and guard from serving others; ten minutes each (ARGS="--seconds 60" for less)
+fuzz: $(VENV) ## Search for requests that block the event loops of activator and guard; ten minutes each (ARGS="--seconds 60" for less)
 	$(BIN)/python benchmarks/activator_fuzz.py --seconds 600 $(ARGS)
 	PYTHONPATH=tests $(BIN)/python benchmarks/guard_fuzz.py --seconds 600 $(ARGS)
 
 bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
-bench-peers: $(VENV) ## Measure wakes and warm requests beside KEDA's HTTP add-on, in one cluster (needs root)
+bench-peers: $(VENV) ## Measure wakes and warm requests, compared with KEDA's HTTP add-on in the same cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
 ##@ Release
 
-images: $(VENV) ## Build images by buildah, podman or docker, whichever answers: REGISTRY=registry.example.com/slipway, and PUSH=1 to push them
+images: $(VENV) ## Build images with buildah, podman or docker, the first that works: REGISTRY=registry.example.com/slipway, and PUSH=1 to push them
 	@$(BIN)/slipway-release images --registry="$(REGISTRY)" $(RELEASE_OPTIONS) $(if $(BUILDER),--builder=$(BUILDER)) \
 	  $(if $(TAG),--tag=$(TAG)) $(if $(PUSH),--push) $(IMAGES)
 
-release: $(VENV) ## Write all that is published into dist/, for REGISTRY; with PUSH=1 push it there, too (needs root)
+release: $(VENV) ## Build everything that is published into dist/, for REGISTRY; with PUSH=1 also push it (needs root)
 	@$(BIN)/slipway-release make --registry="$(REGISTRY)" --dist="$(DIST)" $(RELEASE_OPTIONS) $(IMAGES)
 	@$(if $(PUSH),$(BIN)/slipway-release publish --registry="$(REGISTRY)" --dist="$(DIST)")
 
-release-test: $(VENV) ## Make each image of a release twice and compare: half an hour (needs root)
+release-test: $(VENV) ## Build each image of a release twice and compare: half an hour (needs root)
 	$(PYTEST) tests/release $(PYTEST_ARGS)
 
 ##@ Check
 
-lint: $(VENV) ## Style and common mistakes, by ruff
+lint: $(VENV) ## Style and common mistakes, by ruff; the words of CONTRIBUTING.md, section English
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tests/repository/english.py
 
 types: $(VENV) ## Types, by mypy in strict mode
 	$(BIN)/mypy
 
 layers: $(VENV) ## Who may import whom, by import-linter
 	$(BIN)/lint-imports
+	cd tests && ../$(BIN)/lint-imports --no-cache
 
-check: $(VENV) ## Are the generated files up to date? Regenerates them and names those that differed
+census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
+	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)
+
+check: $(VENV) ## Check that generated files are up to date: regenerates them and lists those that differed
 	@before=$$($(fingerprint)); $(MAKE) generate; after=$$($(fingerprint)); \
 	stale=$$(printf '%s\n' "$$before" "$$after" | sort | uniq -u | awk '{ print $$2 }' | sort -u | xargs); \
-	[ -z "$$stale" ] || { echo "These generated files were out of date; they are right now, so commit them: $$stale" >&2; exit 1; }
+	[ -z "$$stale" ] || { echo "These generated files were out of date and have been regenerated; commit them: $$stale" >&2; exit 1; }
 
 ##@ Change
 
@@ -128,20 +138,20 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the version from VERSION, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, what Argo CD is told, the images' requirements, docs/reference
+generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
+	$(BIN)/python runtime-image/contract/generate.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
-	$(BIN)/python operator/generate_flags.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
-pin: $(VENV) ## Resolve anew what the images with vLLM hold, after a change of runtime-image/requirements/*.in
+pin: $(VENV) ## Resolve the packages of the images with vLLM again, after a change of runtime-image/requirements/*.in
 	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --override vllm-cuda.override --output-file vllm-cuda.txt
 	cd runtime-image/requirements && $(RESOLVE) vllm-cpu.in --override vllm-cpu.override --output-file vllm-cpu.txt
 
@@ -161,14 +171,14 @@ help: ## This list
 	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
 	  PYTEST_ARGS 'passed on to pytest, as in PYTEST_ARGS="-k dns -x"' \
 	  N 'how many LLMDeployments "make bench-scale" and "bench-memory" make (now $(N))' \
-	  PROMPT 'what "make demo" asks the model; without it, you are asked' \
+	  PROMPT 'the prompt of "make demo"; without it, the demo asks for one' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
-	  REGISTRY 'where images and charts are to be, as in REGISTRY=registry.example.com/slipway' \
+	  REGISTRY 'the registry of images and charts, as in REGISTRY=registry.example.com/slipway' \
 	  IMAGES 'which images, as in IMAGES="operator vllm-cuda" (now operator llamacpp vllm-cpu)' \
-	  BASE 'base image in place of the usual one; BASE=debian makes one of packages, where no registry can be reached' \
-	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
+	  BASE 'base image instead of the usual one; BASE=debian makes one from packages, if no registry can be reached' \
+	  SLIPWAY_CACHE 'folder for downloads and builds (now $(CACHE))'
 
-# Below here is what the targets above are made of.
+# Variables and rules that the targets above use.
 
 N ?= 1000
 DIST ?= dist
@@ -189,4 +199,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

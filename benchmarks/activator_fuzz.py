@@ -1,11 +1,11 @@
-"""How long the activator's event loop answers nobody while clients and a pod say whatever does most harm.
+"""How long hostile clients and a hostile pod block the activator's event loop.
 
 .venv/bin/python benchmarks/activator_fuzz.py --seconds 120
 
-Clients draw requests by chance, send them in pieces or at once, read the answers or don't, and leave when they like; a
-pod that comes and goes answers by chance, too. The activator's loop is watched from within, in a process of its own
-(`path/stalls.py` says how). The promise is about one step of the loop: nothing that a client sends may take more than
-10 ms of it.
+Clients draw requests at random, send them in pieces or in one go, read the responses or don't, and leave at random; a
+pod that appears and disappears responds at random, too. The activator's loop is watched from within, in a process of
+its own (`path/stalls.py` says how). The promise is about one step of the loop: nothing that a client sends may take
+more than 10 ms of it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import click
 import uvloop
+from machine import piped
 from path.hostile import ANSWERS, METRICS, REQUESTS, with_length
 from path.program import found_in
 
@@ -38,11 +39,11 @@ COLUMNS = {
 }
 
 
-class Watched:
+class FuzzedActivator:
+    """An activator in a process of its own, which reports what kept its event loop from serving others."""
+
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin
-        assert process.stdout
-        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stdin, self._stdout = piped(process.stdin), piped(process.stdout)
         self.port = 0
 
     async def ask(self, line: str) -> str:
@@ -51,7 +52,7 @@ class Watched:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls) -> AsyncIterator[Watched]:
+    async def started(cls) -> AsyncIterator[FuzzedActivator]:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -126,7 +127,9 @@ async def pod(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draw: 
     writer.close()
 
 
-async def attack(watched: Watched, draw: random.Random, names: list[str], *, seconds: float, at_once: int) -> int:
+async def attack(
+    watched: FuzzedActivator, draw: random.Random, names: list[str], *, seconds: float, at_once: int
+) -> int:
     """Returns how many connections there were."""
     number, end = 0, time.monotonic() + seconds
 
@@ -154,7 +157,7 @@ async def fuzz(*, seconds: float, at_once: int, seed: int, only: str | None) -> 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     port, connections, most = server.sockets[0].getsockname()[1], 0, 0.0
     names = [only] if only else [*REQUESTS, "a burst", "all"]
-    async with Watched.started() as watched:
+    async with FuzzedActivator.started() as watched:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for name in names:

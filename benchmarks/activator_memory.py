@@ -3,7 +3,7 @@
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py --max-mib 256 --only "8 MiB"
 
-The activator is a process of its own on loopback, a fresh one for each row, with 16 sleeping deployments. Clients of
+The activator is a separate process on loopback, a new one for each row, with 16 sleeping deployments. Clients of
 256 addresses fill it until all are held or refused; then a replica is ready for all of them. The peak is the kernel's
 own (VmHWM), so nothing between two looks is missed. What the kernel keeps in socket buffers is in none of the numbers.
 `tests/attacks/test_memory.py` does the same on a small scale, and says how much may be taken.
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 import click
 import uvloop
-from support import house_process
-from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Pause, at_once, clients, serving
-from support.house_process import HouseProcess
+from support.load.filling import KIB, LARGE_HEADERS, MIB, Filling, Pause, at_once, clients, serving
+from support.programs import activator_process
+from support.programs.activator_process import ActivatorProcess
 
 SETTLES_AFTER = 2.0  # seconds without a change of what is accounted
 WAKE_WITHIN = 30.0  # seconds that are watched of a wake
-UNREAD_FOR = 5.0  # seconds, of answers that nobody reads
+UNREAD_FOR = 5.0  # seconds, of responses that no client reads
 LONGEST = 120.0  # seconds for each row
 
 
@@ -43,12 +43,12 @@ FILLINGS: tuple[tuple[Filling, Pause, Pause], ...] = (
     (Filling("bodies of 8 MiB, a slow replica", 160, 8 * MIB - KIB), slowly, at_once),
     (Filling("bodies of 4 KiB", 4000, 4 * KIB), at_once, at_once),
     (Filling("heads of 13 KiB", 1000, headers=LARGE_HEADERS), at_once, at_once),
-    (Filling("answers of 1 MiB that nobody reads", 500, answer=MIB), at_once, for_ever),
+    (Filling("responses of 1 MiB that no client reads", 500, answer=MIB), at_once, for_ever),
 )
 
 
 @dataclass
-class Row:
+class HeldMemory:
     what: str
     held: int
     accounted: float
@@ -65,7 +65,7 @@ class Row:
 
 @click.command()
 @click.option("--max-mib", type=int, default=0, help="As --max-bytes of the activator; without it, its default.")
-@click.option("--only", default="", help="Rows whose name has this in it.")
+@click.option("--only", default="", help="Only rows whose name contains this.")
 def main(max_mib: int, only: str) -> None:
     """Fill the activator, and measure its memory."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -77,10 +77,10 @@ def main(max_mib: int, only: str) -> None:
             click.echo(uvloop.run(measure(filling, replica_pauses, client_pauses, max_mib * MIB)).line())
 
 
-async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> Row:
+async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> HeldMemory:
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
         replica = await stack.enter_async_context(serving(filling, pause=replica_pauses))
-        house = await stack.enter_async_context(house_process.started(max_bytes))
+        house = await stack.enter_async_context(activator_process.started(max_bytes))
         idle = house.memory
         await stack.enter_async_context(clients(house.ports, filling, pause=client_pauses))
         accounted, held = await settled(house)
@@ -91,10 +91,10 @@ async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause,
             accounted, _ = await house.accounted()
         else:
             await emptied(house)
-        return Row(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
+        return HeldMemory(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
 
 
-async def settled(house: HouseProcess) -> tuple[int, int]:
+async def settled(house: ActivatorProcess) -> tuple[int, int]:
     """The most that was accounted, and how many are held, once neither has changed for a while."""
     last, most, quiet = (-1, -1), 0, 0.0
     while quiet < SETTLES_AFTER:
@@ -105,11 +105,11 @@ async def settled(house: HouseProcess) -> tuple[int, int]:
     return most, last[1]
 
 
-async def emptied(house: HouseProcess) -> None:
+async def emptied(house: ActivatorProcess) -> None:
     """All are answered, or enough has been seen of how slowly it goes."""
     with suppress(TimeoutError):
         async with asyncio.timeout(WAKE_WITHIN):
-            while (await house.accounted())[0] > MIB:  # noqa: ASYNC110 - it can be asked, and tells nothing unasked
+            while (await house.accounted())[0] > MIB:  # noqa: ASYNC110 - it responds to queries only
                 await asyncio.sleep(0.25)
 
 

@@ -4,35 +4,35 @@ make bench-activator
 make bench-activator ARGS="--seconds 60"
 make bench-activator ARGS="--beside ../before"
 
-The same backend is asked directly and through the activator in the same run, in turn, so that whatever else the machine
-does falls on both. Backend, activator and clients are processes of their own on loopback. On a busy machine, processor
-time for each request says more than latency does.
+Requests go to the same backend directly and through the activator, in turn in one run, so that other load on the
+machine affects both alike. Backend, activator and clients are separate processes on loopback. On a busy machine, CPU
+time per request is more meaningful than latency.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+import results
 import uvloop
-from path.beside import compare
-from path.beside import table as compared
-from path.client import Line, at_a_steady_rate, held
+from path.load import LoadClient, at_steady_rate, held
 from path.program import KIB, Program
+from path.two_checkouts import compare
+from path.two_checkouts import table as compared
 from percentiles import percentile
 
 HERE = Path(__file__).parent
 CHECKOUT = click.Path(exists=True, file_okay=False, path_type=Path)
-RESULT = HERE / "results" / "activator-path.json"
+RESULT = results.named("activator-path")
 
 
 @dataclass(frozen=True)
-class Options:
+class PathOptions:
     seconds: float
     rate: float
     streams: int
@@ -41,8 +41,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One thing that was measured: directly, through the activator, and what the difference may be."""
+class Measurement:
+    """One measured quantity: directly, through the activator, and the budget for the difference."""
 
     what: str
     direct: float | None
@@ -56,86 +56,93 @@ class Row:
 
 
 @click.command()
-@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long each phase measures.")
-@click.option("--rate", type=float, default=200.0, show_default=True, help="Requests a second on each way.")
-@click.option("--streams", type=int, default=500, show_default=True, help="Streams that are open at a time.")
-@click.option("--held", type=int, default=256, show_default=True, help="Requests that are held at a time.")
-@click.option("--held-kib", type=int, default=64, show_default=True, help="Size of each of their bodies.")
-@click.option("--beside", type=CHECKOUT, help="Another checkout: compares the costs of a request alone.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Duration of each phase.")
+@click.option(
+    "--rate",
+    type=float,
+    default=200.0,
+    show_default=True,
+    help="Requests per second, directly and through the activator.",
+)
+@click.option("--streams", type=int, default=500, show_default=True, help="Number of simultaneous streams.")
+@click.option("--held", type=int, default=256, show_default=True, help="Number of simultaneously held requests.")
+@click.option("--held-kib", type=int, default=64, show_default=True, help="Size of the body of each held request.")
+@click.option("--beside", type=CHECKOUT, help="Another checkout, to compare only the costs of a request with.")
 def main(seconds: float, rate: float, streams: int, held: int, held_kib: int, beside: Path | None) -> None:
     """Measure the activator's data path."""
     if beside:
-        sides = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
-        click.echo("\n".join(compared(*sides)))
+        checkouts = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
+        click.echo("\n".join(compared(*checkouts)))
         return
-    options = Options(seconds, rate, streams, held, held_kib * KIB)
+    options = PathOptions(seconds, rate, streams, held, held_kib * KIB)
     rows = uvloop.run(measure(options))
     click.echo("\n".join(table(rows)))
-    RESULT.parent.mkdir(exist_ok=True)
     machine = {"machine": platform.machine(), "python": platform.python_version(), "system": platform.system()}
-    RESULT.write_text(
-        json.dumps({**machine, **asdict(options), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
-    )
+    results.write(RESULT, {**machine, **asdict(options), "rows": [asdict(row) for row in rows]})
 
 
-async def measure(options: Options) -> list[Row]:
+async def measure(options: PathOptions) -> list[Measurement]:
     async with Program.started("backend.py") as backend:
         async with Program.started("activator.py") as activator:
             await activator.tell(f"ready {backend.port}")
             rows = await _latency(options, backend.port, activator)
             rows += await _streams(options, backend.port, activator.port)
-        async with Program.started("activator.py") as activator:  # a fresh one, because memory that was used may stay
+        async with Program.started("activator.py") as activator:  # a new one, because used memory may not be returned
             return rows + await _memory(options, backend, activator)
 
 
-async def _latency(options: Options, direct: int, activator: Program) -> list[Row]:
-    lines = Line(direct), Line(activator.port)
-    await at_a_steady_rate(list(lines), rate=options.rate, seconds=2.0)
+async def _latency(options: PathOptions, direct: int, activator: Program) -> list[Measurement]:
+    lines = LoadClient(direct), LoadClient(activator.port)
+    await at_steady_rate(list(lines), rate=options.rate, seconds=2.0)
     for line in lines:
         line.latencies.clear()
     before = activator.processor_time()
-    await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds)
+    await at_steady_rate(list(lines), rate=options.rate, seconds=options.seconds)
     spent = (activator.processor_time() - before) / len(lines[1].latencies)
     return [
         *_rows(f"at {options.rate:.0f} requests/s", *lines),
-        Row("processor time of the activator for each of them, ms", None, spent * 1000),
+        Measurement("processor time of the activator for each of them, ms", None, spent * 1000),
     ]
 
 
-async def _streams(options: Options, direct: int, through: int) -> list[Row]:
-    """Beside them, a tenth as many that lead directly to the backend, to compare their events with."""
-    few, many = Line(direct), Line(through)
-    lines = Line(direct), Line(through)
+async def _streams(options: PathOptions, direct: int, through: int) -> list[Measurement]:
+    """Also open a tenth as many streams directly to the backend, to compare the delays of events."""
+    few, many = LoadClient(direct), LoadClient(through)
+    lines = LoadClient(direct), LoadClient(through)
     events = int(options.seconds)
     async with asyncio.TaskGroup() as group:
         for number in range(options.streams):
             group.create_task(many.listen(events))
             if number % 10 == 0:
                 group.create_task(few.listen(events))
-            await asyncio.sleep(2.0 / options.streams)  # so that they don't all speak at once
-        await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
+            await asyncio.sleep(2.0 / options.streams)  # so that their events are not simultaneous
+        await at_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
     name = f"{options.streams} streams"
     return [
-        Row(f"{name}, an event's way, p50, ms", in_milliseconds(few.delays, 50), in_milliseconds(many.delays, 50)),
-        Row(f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)),
-        Row(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
-        *_rows(f"at {options.rate:.0f} requests/s beside {name}", *lines),
+        Measurement(
+            f"{name}, an event's way, p50, ms", in_milliseconds(few.delays, 50), in_milliseconds(many.delays, 50)
+        ),
+        Measurement(
+            f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)
+        ),
+        Measurement(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
+        *_rows(f"at {options.rate:.0f} requests/s besides {name}", *lines),
     ]
 
 
-def _rows(name: str, direct: Line, through: Line) -> list[Row]:
+def _rows(name: str, direct: LoadClient, through: LoadClient) -> list[Measurement]:
     direct.close()
     through.close()
     halves = in_milliseconds(direct.latencies, 50), in_milliseconds(through.latencies, 50)
     highs = in_milliseconds(direct.latencies, 99), in_milliseconds(through.latencies, 99)
     return [
-        Row(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
-        Row(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
-        Row(f"{name}, failed", direct.errors, through.errors, budget=0),
+        Measurement(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
+        Measurement(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
+        Measurement(f"{name}, failed", direct.errors, through.errors, budget=0),
     ]
 
 
-async def _memory(options: Options, backend: Program, activator: Program) -> list[Row]:
+async def _memory(options: PathOptions, backend: Program, activator: Program) -> list[Measurement]:
     before = activator.memory("VmRSS")
     asked = asyncio.create_task(held(activator.port, options.held, b"x" * options.held_bytes))
     await asyncio.sleep(3.0)
@@ -144,10 +151,10 @@ async def _memory(options: Options, backend: Program, activator: Program) -> lis
     lost = options.held - await asked
     name = f"{options.held} held of {options.held_bytes // KIB} KiB"
     return [
-        Row("memory of the activator alone, MiB", None, before),
-        Row(f"memory with {name}, MiB", None, while_held),
-        Row("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
-        Row(f"lost of {name}", None, lost, budget=0),
+        Measurement("memory of the activator alone, MiB", None, before),
+        Measurement(f"memory with {name}, MiB", None, while_held),
+        Measurement("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
+        Measurement(f"lost of {name}", None, lost, budget=0),
     ]
 
 
@@ -155,7 +162,7 @@ def in_milliseconds(seconds: list[float], percent: int) -> float:
     return percentile(seconds, percent) * 1000
 
 
-def table(rows: list[Row]) -> Iterator[str]:
+def table(rows: list[Measurement]) -> Iterator[str]:
     yield f"{'':58} direct  through    added   budget     goal"
     for row in rows:
         numbers = (row.direct, row.through, row.added, row.budget, row.goal)

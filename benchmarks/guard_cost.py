@@ -1,12 +1,12 @@
-"""What the guard costs: an engine asked through it and around it, in turns, in one process; and the guard by itself.
+"""What the guard costs: requests to one engine, alternately through the guard and around it; and the guard alone.
 
     make bench-guard
-    make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/vllm_venv.py)"
+    make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/programs/vllm_environment.py)"
 
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream, one right
 after the other and with other memory used in between, as a busy server does from one token of a stream to the next.
 Then an engine, in the one web app that both ways lead to: two processes of the same engine differ by more than the
-guard costs. It is llama.cpp, and llama.cpp's own server beside it (alone), or vLLM.
+guard costs. It is llama.cpp, compared with llama.cpp's own server (alone), or vLLM.
 
 The time to the first token is taken with a tiny model with random weights, since what the guard adds is the same for
 any model, and would be lost among a real one's ups and downs; throughput with the demo model, several requests at once.
@@ -43,10 +43,11 @@ from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from slipway_runtime.control import Control, Slot
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings as GuardSettings
-from support.model_files import write_checkpoint, write_gguf
+from slipway_runtime.guard.settings import GuardSettings
+from support.builders.model_files import write_checkpoint, write_gguf
 
 TOKENS = 128  # of an answer: of 32, one step of the engine that a request misses is 3 % already
 MEMORY = 2_000_000  # bytes; more than the caches that a processor has to itself
@@ -63,9 +64,9 @@ PIECE = (
 
 IN_THE_APP = """
 import guard_switch
-from slipway_runtime.engines import llamacpp_app
-llamacpp_app.Guard = guard_switch.Switch
-llamacpp_app.main()
+from slipway_runtime.engines.llamacpp import app
+app.Guard = guard_switch.Switch
+app.main()
 """
 MODULE = "from slipway_runtime.engines.vllm import installed; print(installed().module)"
 """By which this vLLM is started."""
@@ -97,7 +98,7 @@ def main() -> None:
         asyncio.run(measure_throughput(demo, options.rounds, options.at_once, options.tokens))
 
 
-# --- the guard by itself ---------------------------------------------------------------------------------------------
+# --- the guard alone -------------------------------------------------------------------------------------------------
 
 
 async def measure_guard(requests: int = 300, pieces: int = 200) -> None:
@@ -218,14 +219,17 @@ def vllm(python: str, folder: Path, flags: Sequence[str]) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(commands: Commands) -> AsyncIterator[list[Way]]:
+async def serving(commands: Commands) -> AsyncIterator[list[EngineClient]]:
     async with AsyncExitStack() as stack:
         for port, command in commands.items():
             await stack.enter_async_context(engine(command, port))
         # llama.cpp's own server closes connections at will, so none is used twice.
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(force_close=True, limit=0)))
-        ways = [Way("through", IN_THE_APP_AT, http), Way("around", IN_THE_APP_AT, http, {guard_switch.AROUND: "1"})]
-        yield [*ways, *(Way("alone", port, http) for port in commands if port == ALONE_AT)]
+        ways = [
+            EngineClient("through", IN_THE_APP_AT, http),
+            EngineClient("around", IN_THE_APP_AT, http, {guard_switch.AROUND: "1"}),
+        ]
+        yield [*ways, *(EngineClient("alone", port, http) for port in commands if port == ALONE_AT)]
 
 
 @asynccontextmanager
@@ -237,7 +241,7 @@ async def engine(command: Sequence[str], port: int) -> AsyncIterator[None]:
         yield
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
+            os.killpg(process.pid, signal.SIGKILL)  # vLLM has started others
         await process.wait()
 
 
@@ -288,14 +292,14 @@ def told_of(found: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(other, cost) for other, cost in BUDGETS.items() if other in found]
 
 
-def shuffled(ways: Sequence[Way]) -> list[Way]:
-    """In another order each time, so that none is always asked just after the same other."""
+def shuffled(ways: Sequence[EngineClient]) -> list[EngineClient]:
+    """The clients in random order, so that none always follows the same other one."""
     return random.sample(ways, len(ways))
 
 
 @dataclass(frozen=True)
-class Way:
-    """To an engine."""
+class EngineClient:
+    """A client of an engine."""
 
     name: str
     port: int
@@ -313,7 +317,8 @@ class Way:
             connection.sendall(asked)
             while b"data: {" not in answer:
                 piece = connection.recv(65536)
-                assert piece, f"nothing came {self.name}: {answer!r}"
+                if not piece:
+                    raise ConnectionError(f"the connection {self.name} ended without a token: {answer!r}")
                 answer += piece
             first = time.monotonic() - began
             while connection.recv(65536):

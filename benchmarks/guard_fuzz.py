@@ -22,9 +22,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from slipway_runtime.control import Slot
-from slipway_runtime.guard.asgi import Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 MIB = 1 << 20
 KEY = b"a-key-of-alice"
@@ -71,7 +72,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/tokenize")
 
 
-class Watch:
+class LoopClock:
     """The processor time of this thread between what isn't the guard's."""
 
     def __init__(self) -> None:
@@ -88,7 +89,7 @@ class Watch:
         self._remember(self.doing, time.thread_time() - self._since - self._searching)
 
     def _search(self, phase: str, info: dict[str, int]) -> None:
-        """For garbage: it is told apart."""
+        """Exclude garbage collection, which is reported separately."""
         now = time.thread_time()
         if phase == "start":
             self._search_began = now
@@ -100,7 +101,7 @@ class Watch:
         self.worst[name] = max(self.worst.get(name, 0.0), seconds)
 
     def around(self, loop: asyncio.SelectorEventLoop) -> None:
-        """Each turn of the loop begins and ends a span."""
+        """Make each iteration of the event loop a span."""
         once = loop._run_once  # type: ignore[attr-defined]
 
         def turn() -> None:
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20))
     options = parser.parse_args()
-    watch, loop = Watch(), asyncio.SelectorEventLoop()
+    watch, loop = LoopClock(), asyncio.SelectorEventLoop()
     watch.around(loop)
     number = loop.run_until_complete(fuzz(watch, options.seconds, options.seed))
     loop.close()
@@ -125,7 +126,7 @@ def main() -> None:
         print(f"  {seconds * 1e3:6.2f} ms  {name}")
 
 
-async def fuzz(watch: Watch, seconds: float, seed: int) -> int:
+async def fuzz(watch: LoopClock, seconds: float, seed: int) -> int:
     number, until = 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "keys").mkdir()
@@ -140,7 +141,7 @@ async def fuzz(watch: Watch, seconds: float, seed: int) -> int:
 
 
 def gate_of(engine: str, folder: str) -> Gate:
-    settings = Settings(
+    settings = GuardSettings(
         engine=engine,
         keys=f"{folder}/keys",
         access_log=False,
@@ -150,7 +151,7 @@ def gate_of(engine: str, folder: str) -> Gate:
     return Gate(settings, Slot.alone(), CollectorRegistry())
 
 
-async def one(gates: dict[str, Gate], watch: Watch, chance: random.Random) -> None:
+async def one(gates: dict[str, Gate], watch: LoopClock, chance: random.Random) -> None:
     random.seed(chance.random())
     what, size = chance.choice(list(HOSTILE)), chance.choice((100, 5000, 100_000, MIB, MIB, 30 * MIB))
     data = HOSTILE[what](size)[: 32 * MIB - 1]
@@ -170,13 +171,13 @@ async def one(gates: dict[str, Gate], watch: Watch, chance: random.Random) -> No
 
 
 def cut(chance: random.Random, data: bytes) -> list[bytes]:
-    """As servers and engines do: what comes in one go, or by the socket's reads; small ones to the byte."""
+    """Split data as servers and engines do: all at once, or by reads of a socket; short data also byte by byte."""
     size = chance.choice((len(data), 65_536, 65_536, 1 if len(data) <= 5000 else 300_000))
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 async def ask(gate: Gate, chance: random.Random, where: str, pieces: list[bytes]) -> None:
-    """A piece comes in a turn of the loop of its own, as from a socket."""
+    """Deliver each piece in an iteration of the event loop of its own, as a socket does."""
     head = pieces[0][:60_000] if where == "head" else b"x"
     headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer " + KEY)]
     headers += [(chance.choice((b"traceparent", b"x-request-id", b"x-api-key", b"content-length", b"x")), head)]

@@ -1,10 +1,11 @@
-"""The guard as a middleware that lets by whoever asks for it, so that one process of an engine has both ways."""
+"""The guard as a middleware that a request can bypass by a header, so that one engine process serves both."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
-from slipway_runtime.guard.asgi import VISIT, App, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import VISIT, Guard
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
 AROUND = "x-around-the-guard"

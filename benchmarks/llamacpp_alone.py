@@ -1,4 +1,4 @@
-"""llama.cpp's own server and nothing else, in a process of its own: what Slipway's llama.cpp is compared with."""
+"""llama.cpp's own server alone, in a separate process: the baseline for Slipway's llama.cpp."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How long `slipway-runtime serve llamacpp` takes from its process's start to ready with the demo model, by phase, and
-how long it takes to end once it is told to, idle and while it loads. Then, in turns with llama.cpp's own server, how
-long each takes to the first token; as root with an empty page cache, too.
+how long it takes to end after the signal to stop, idle and while it loads. Then, alternately with llama.cpp's own
+server, how long each takes to the first token; as root with an empty page cache, too.
 
     .venv/bin/python benchmarks/llamacpp_start.py [--rounds N]
 """
@@ -23,14 +23,14 @@ from typing import Any
 from urllib.request import urlopen
 
 import llamacpp_alone
-from machine import empty_page_cache, tidy_up_when_told_to_end
+from machine import empty_page_cache, piped, tidy_up_when_told_to_end
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 
 PORT, MANAGEMENT_PORT = 18493, 18494
 CONTEXT = 2048
-DELAY = 0  # of SIGTERM for endpoints to follow: nobody leads here
+DELAY = 0  # between SIGTERM and draining, for endpoints to be removed: there are none here
 
 
 def main() -> None:
@@ -126,9 +126,8 @@ def command(file: Path) -> list[str]:
 
 
 def until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> None:
-    assert process.stderr
-    if not any(wanted(line) for line in process.stderr):
-        raise SystemExit("It ended before it was ready.")
+    if not any(wanted(line) for line in piped(process.stderr)):
+        raise SystemExit("The server ended before it was ready.")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""What many LLMDeployments cost: how soon they are applied and told of, in calls, memory and processor time.
+"""What many LLMDeployments cost: time until they are applied and reported, calls, memory and CPU time.
 
 make bench-scale N=1000
 make bench-scale N=1000 ARGS="--kserve paused"
 make bench-scale N=200 ARGS="--replicas 1"
 
-All of them are created at once, left alone, changed, looked at by an operator that has just started, looked at by
-resyncs, and deleted. Moments are those at which watches of the benchmark's own heard of them; calls are counted by the
-operator itself (`slipway_api_calls_total`); memory and processor time are read from /proc.
+All of them are created at the same time, left alone, changed, reconciled by an operator that has just started,
+reconciled by resyncs, and deleted. Moments are those at which the benchmark's own watches were notified; calls are
+counted by the operator itself (`slipway_api_calls_total`); memory and processor time are read from /proc.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import shlex
@@ -29,18 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+import results
+from observer import EVERYTHING, METADATA_ALONE, observing
 from scale import cluster as clusters
 from scale.figures import Phase, against_budgets, calls_told, phase_of, table
 from scale.process import OperatorProcess, Reading, operator
 from scale.story import CHILDREN, Stories, Story
+from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
-from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
-from watching import EVERYTHING, METADATA_ALONE, watching
+from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
+from slipway.process.metrics import MetricsRegistry
 
-RESULTS = Path(__file__).parent / "results"
 MANAGER = "benchmark"
 AT_ONCE = 32  # requests of the benchmark's own
 CONTEXT, CHANGED_CONTEXT = 4096, 8192
@@ -51,7 +51,7 @@ PHASES = ("create", "steady", "change", "restart", "resync", "delete")
 
 
 @dataclass(frozen=True)
-class Options:
+class ScaleOptions:
     number: int
     replicas: int
     kserve: bool
@@ -87,7 +87,7 @@ def main(
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
     found = machine()
-    options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, until)
+    options = ScaleOptions(number, replicas, kserve == "running", patience or 120 + number / 3, until)
     with (
         tempfile.TemporaryDirectory() as folder,
         clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve) as cluster,
@@ -100,7 +100,7 @@ def main(
         click.echo(f"written to {write(phases, options, found)}")
 
 
-def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Path:
+def write(phases: list[Phase], options: ScaleOptions, found: dict[str, object]) -> Path:
     now = datetime.now(UTC)
     kserve = "kserve" if options.kserve else "kserve-paused"
     result = {
@@ -114,10 +114,8 @@ def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Pa
         "budgets": [dict(zip(("name", "measured", "budget"), row, strict=True)) for row in against_budgets(phases)],
         "phases": [phase.as_json() for phase in phases],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"operator_scale-{options.number}-{kserve}-r{options.replicas}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path
+    name = f"operator_scale-{options.number}-{kserve}-r{options.replicas}"
+    return results.write(results.named(name), result)
 
 
 def machine() -> dict[str, object]:
@@ -136,15 +134,15 @@ def machine() -> dict[str, object]:
 # --- the phases ------------------------------------------------------------------------------------------------------
 
 
-async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
+async def measure(options: ScaleOptions, kubeconfig: Path, log: Path) -> list[Phase]:
     configuration = await load_configuration(kubeconfig)
     connection = Connection(configuration)
-    client = KubeClient(connection, Metrics(), patience=Patience(deadline=120.0, per_try=60.0))
+    client = KubeClient(connection, WatchMetrics(MetricsRegistry()), patience=Patience(deadline=120.0, per_try=60.0))
     names = [f"model-{number:05}" for number in range(options.number)]
     stories = Stories(names, truth="True" if options.kserve else "False")
     run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log, ports=options.number)
     try:
-        async with watching(configuration, _heard(stories), clusters.MODELS):
+        async with observing(configuration, _heard(stories), clusters.MODELS):
             return await _Run(options, client, stories).phases(run)
     finally:
         await connection.close()
@@ -157,11 +155,11 @@ def _heard(stories: Stories) -> dict[Any, Any]:
 
 
 class _EnoughError(Exception):
-    """The last phase that was asked for is over."""
+    """The last requested phase is over."""
 
 
 class _Run:
-    def __init__(self, options: Options, client: KubeClient, stories: Stories) -> None:
+    def __init__(self, options: ScaleOptions, client: KubeClient, stories: Stories) -> None:
         self._options, self._client, self._stories = options, client, stories
         self._phases: list[Phase] = []
 
@@ -197,7 +195,7 @@ class _Run:
     async def _phase(
         self, name: str, process: OperatorProcess, *, rest: bool = True, before: Reading | None = None
     ) -> AsyncIterator[None]:
-        """From its begin until the operator has come to rest; the waiting itself doesn't count into its seconds."""
+        """A phase, from its start until the operator is idle; the time of waiting for that is not counted."""
         for story in self._stories.by_name.values():
             story.ask(0.0)
         self._missing = 0
@@ -239,7 +237,7 @@ class _Run:
 
     async def _apply(self, name: str, *, context: int) -> None:
         thing = clusters.deployment(name, replicas=self._options.replicas, context_length=context)
-        await self._client.apply(thing, manager=MANAGER)
+        await self._client.apply(LLM_DEPLOYMENT, thing, manager=MANAGER)
 
     async def _delete(self, name: str) -> None:
         await self._client.delete(LLM_DEPLOYMENT, name, clusters.MODELS)

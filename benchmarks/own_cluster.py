@@ -1,4 +1,4 @@
-"""A devcluster that is there for one run of a benchmark: made anew, and removed however the run ends."""
+"""A devcluster for one run of a benchmark: newly made, and removed however the run ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway_devcluster.progress import Steps
 
 @contextmanager
 def own_cluster(name: str, cache: Cache, steps: Steps, *, gpu_nodes: str = "") -> Iterator[Cluster]:
-    """Whatever has that name goes first."""
+    """A new cluster of that name; an existing one is removed first."""
     tidy_up_when_told_to_end()
     with suppress(Refusal):  # there is none
         lifecycle.down(name, cache=cache, steps=steps)

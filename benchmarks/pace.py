@@ -1,8 +1,8 @@
-"""How fast the processors are that a program runs on while it does: a fixed loop beside it, again and again.
+"""Measures the speed of the processors on which a program runs, by repeating a fixed loop next to it.
 
-On a machine that is shared, a processor can take twice as long for the same from one moment to the next, and nothing in
-`/proc` tells. So the loop is run for an instant on whatever processor has one of the program's main threads just then.
-What counts is the loop's own time on it: that it had to wait for its turn doesn't matter.
+On a shared machine, a processor can take twice as long for the same work from one moment to the next, and `/proc` does
+not show that. So the loop runs briefly on whichever processor has one of the program's main threads at that moment.
+Only the loop's own CPU time counts, not the time that it waits for the processor.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from machine import family
 from slipway_runtime.supervisor.processes import stat_fields
 
 EVERY = 0.05  # seconds
-SEARCH_EVERY = 10  # looks, for processes that are new
+SEARCH_EVERY = 10  # observations between two searches for new processes
 TURNS = 15_000  # of the loop: some 0.2 ms
 
 
 class Pace:
-    """Of a process and all that it starts, from a process of its own."""
+    """Measures the pace for a process and its descendants, from a separate process."""
 
     def __init__(self, pid: int) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen([sys.executable, __file__, str(pid)], stdin=pipe, stdout=pipe)
 
     def end(self) -> float:
-        """The median, in µs; 0 if nothing was seen to run."""
+        """Stop, and return the median in µs; 0 if no thread was observed running."""
         told, _ = self._process.communicate()
         return float(told)
 
     def kill(self) -> None:
-        """If it goes on."""
+        """Stop without a result."""
         self._process.kill()
         self._process.wait()
 
@@ -66,9 +66,9 @@ def _loop_on(processor: int) -> float:
 
 
 def _processors_of(pids: Iterable[int]) -> Iterator[int]:
-    """Those that main threads run on."""
+    """The processors on which main threads are running."""
     for pid in pids:
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended
             fields = stat_fields(Path(f"/proc/{pid}/stat").read_text())
             if fields[0] == "R":
                 yield int(fields[36])

@@ -4,10 +4,10 @@ make bench-peers
 make bench-peers ARGS="--wakes 20 --requests 1000"
 
 A devcluster with KServe, KEDA, Slipway as pods, and the add-on as its own manifests say. First requests to one and the
-same warm replica in turns: by a Service that leads straight to it, by Slipway's, and through the add-on's interceptor.
-Then wakes in turns: Slipway's model, and a plain Deployment of the very same pod behind the add-on. Before each pair of
-wakes neither side has a pod. An answer that did not come by the way that is measured counts as lost, and so does one
-that is not whole.
+same warm replica, round-robin: by a Service directly to it, by Slipway's Service, and through the add-on's interceptor.
+Then wakes, alternately: Slipway's model, and a plain Deployment of the same pod behind the add-on. Before each pair of
+wakes, neither contender has a pod. A response that took another route than the measured one counts as lost, and so does
+one that is incomplete.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from typing import Any
 
 import aiohttp
 import click
-from asking import NotAnsweredError, address_of, ask, client
+import results
+from client import NoCompletionError, address_of, complete, node_session
+from comparison.endpoints import HELD_BY_ADD_ON, HELD_BY_SLIPWAY, STRAIGHT, THROUGH_ADD_ON, Endpoint
+from comparison.figures import Wakes, WarmRequests, different_texts, wakes_table, warm_table
+from comparison.objects import COOLDOWN, POLLING, Object, plain_deployment, route, scaled_object, service
+from observer import EVERYTHING, observing
 from operator_scale import machine
 from own_cluster import own_cluster
-from sides.figures import Line, Wakes, different_texts, wakes_table, warm_table
-from sides.objects import COOLDOWN, POLLING, Object, plain_deployment, route, scaled_object, service
-from sides.ways import HELD_BY_ADD_ON, HELD_BY_SLIPWAY, STRAIGHT, THROUGH_ADD_ON, Way
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD
+from slipway.objects.kinds import DEPLOYMENT, POD
 from slipway_devcluster import demo, http_add_on, model, slipway
-from slipway_devcluster.builds import UPSTREAMS
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
+from slipway_devcluster.programs import UPSTREAMS
 from slipway_devcluster.progress import Steps
 from wakes.moments import Moments
-from watching import EVERYTHING, watching
 
-RESULT = Path(__file__).parent / "results" / "peers.json"
+RESULT = results.named("peers")
 SLIPWAY, ADD_ON = "Slipway", "KEDA's HTTP add-on"
-PLAIN = "plain"  # the namespace of the side that Slipway has no part in
+PLAIN = "plain"  # the namespace of the add-on's model, without Slipway
 STRAIGHT_SERVICE, WARM_HOST = "straight", "warm.example.com"
 OF_THE_MODEL = {"slipway.dev/llmdeployment": demo.NAME}
 ENGINE_PORT, AT_ONCE = 8080, 4  # as in the sample
@@ -53,27 +54,31 @@ COMPLETION = {"model": demo.NAME, "temperature": 0, "stream": True}
 WAKING = {**COMPLETION, "prompt": demo.PROMPT, "max_tokens": 16}
 WARM = {**COMPLETION, "prompt": "Hi", "max_tokens": 1}
 PATIENCE = 120.0
-SETTLED = 2.0  # seconds, after which the next wake begins
-NOT_COUNTED = 10  # requests of each way, before those that count
-LOST = (aiohttp.ClientError, TimeoutError, NotAnsweredError)
+SETTLED = 2.0  # seconds before the next wake
+NOT_COUNTED = 10  # requests to each endpoint before the measured ones
+LOST = (aiohttp.ClientError, TimeoutError, NoCompletionError)
 
 
 @dataclass
-class Side:
+class Contender:
     name: str
-    way: Way
+    endpoint: Endpoint
     moments: Moments = field(default_factory=Moments)
     wakes: Wakes = field(default_factory=Wakes)
 
 
 @click.command()
-@click.option("--wakes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Wakes of each side.")
-@click.option("--requests", type=click.IntRange(1), default=300, show_default=True, help="Warm ones by each way.")
-@click.option("--rate", type=float, default=10.0, show_default=True, help="Of these a second, by each way.")
-@click.option("--cluster-name", default="peers", show_default=True, help="The devcluster to make, and to remove.")
+@click.option("--wakes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Wakes of each product.")
+@click.option(
+    "--requests", type=click.IntRange(1), default=300, show_default=True, help="Warm requests to each endpoint."
+)
+@click.option("--rate", type=float, default=10.0, show_default=True, help="Warm requests per second to each endpoint.")
+@click.option(
+    "--cluster-name", default="peers", show_default=True, help="Name of the devcluster, which is removed at the end."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results.")
 def main(*, wakes: int, requests: int, rate: float, cluster_name: str, save: bool) -> None:
-    """Measure Slipway beside KEDA's HTTP add-on. Needs root."""
+    """Compare Slipway with KEDA's HTTP add-on. Needs root."""
     found = machine()
     cache = default_cache()
     steps = Steps(cache)
@@ -85,18 +90,18 @@ def main(*, wakes: int, requests: int, rate: float, cluster_name: str, save: boo
         lines, sides = asyncio.run(measure(cluster, weights, wakes=wakes, requests=requests, rate=rate))
     click.echo("\n".join(["", *wakes_table(sides), "", *warm_table(lines), ""]))
     differ = different_texts(sides.values()), different_texts(lines.values())
-    click.echo(f"different texts among the answers of wakes: {differ[0]}, of warm requests: {differ[1]}")
+    click.echo(f"different responses to wakes: {differ[0]}, of warm requests: {differ[1]}")
     if save:
         write(sides, lines, found, rate)
 
 
 async def measure(
     cluster: Cluster, weights: Path, *, wakes: int, requests: int, rate: float
-) -> tuple[dict[str, Line], dict[str, Wakes]]:
+) -> tuple[dict[str, WarmRequests], dict[str, Wakes]]:
     pod = await one_pod(cluster)
     apply(cluster, for_warm_requests())
     lines = await warm(cluster, requests, rate)
-    apply(cluster, the_plain_side(pod, weights))
+    apply(cluster, the_plain_contender(pod, weights))
     let_slipways_sleep_soon(cluster)
     for kind in ("interceptorroute", "scaledobject"):
         cluster.run_kubectl(["wait", "-n", PLAIN, "--for=condition=Ready", "--timeout=60s", f"{kind}/{demo.NAME}"])
@@ -107,9 +112,9 @@ async def measure(
 
 
 async def one_pod(cluster: Cluster) -> Object:
-    """The model's, woken by a request."""
-    async with client(cluster, patience=PATIENCE) as session:
-        await until_it_leads_there(session, Way(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
+    """Wake the model by a request, and return its pod."""
+    async with node_session(cluster, patience=PATIENCE) as session:
+        await until_reachable(session, Endpoint(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
     label = ",".join(f"{name}={value}" for name, value in OF_THE_MODEL.items())
     found = json.loads(cluster.run_kubectl(["get", "pods", "-n", demo.NAMESPACE, "-l", label, "-o", "json"]))
     [pod] = found["items"]
@@ -117,14 +122,14 @@ async def one_pod(cluster: Cluster) -> Object:
 
 
 def for_warm_requests() -> list[Object]:
-    """Two more ways to the pod of the model: a Service that Slipway has no part in, and the add-on's."""
+    """Two more endpoints for the pod of the model: a Service without Slipway, and the add-on's route."""
     return [
         service(STRAIGHT_SERVICE, demo.NAMESPACE, OF_THE_MODEL, port=ENGINE_PORT),
         route(STRAIGHT_SERVICE, demo.NAMESPACE, host=WARM_HOST, at_once=AT_ONCE),
     ]
 
 
-def the_plain_side(pod: Object, weights: Path) -> list[Object]:
+def the_plain_contender(pod: Object, weights: Path) -> list[Object]:
     deployment = plain_deployment(demo.NAME, PLAIN, pod)
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLAIN}},
@@ -161,45 +166,47 @@ def interceptors_url(cluster: Cluster) -> str:
 # --- warm ------------------------------------------------------------------------------------------------------------
 
 
-async def warm(cluster: Cluster, requests: int, rate: float) -> dict[str, Line]:
-    """By each way in turn, one request at a time, over connections that stay open."""
+async def warm(cluster: Cluster, requests: int, rate: float) -> dict[str, WarmRequests]:
+    """Send requests to each endpoint in turn, one at a time, over persistent connections."""
     straight = f"http://{address_of(cluster, STRAIGHT_SERVICE, demo.NAMESPACE)}"
-    ways = [
-        Way("its own Service", straight, STRAIGHT),
-        Way(SLIPWAY, slipways_url(cluster), STRAIGHT),
-        Way(ADD_ON, interceptors_url(cluster), THROUGH_ADD_ON, host=WARM_HOST),
+    endpoints = [
+        Endpoint("its own Service", straight, STRAIGHT),
+        Endpoint(SLIPWAY, slipways_url(cluster), STRAIGHT),
+        Endpoint(ADD_ON, interceptors_url(cluster), THROUGH_ADD_ON, host=WARM_HOST),
     ]
-    async with client(cluster, patience=PATIENCE, keep_alive=True) as session:
-        for way in ways:
-            await until_it_leads_there(session, way)
-        await rounds(session, ways, NOT_COUNTED, rate)
-        return await rounds(session, ways, requests, rate)
+    async with node_session(cluster, patience=PATIENCE, keep_alive=True) as session:
+        for endpoint in endpoints:
+            await until_reachable(session, endpoint)
+        await rounds(session, endpoints, NOT_COUNTED, rate)
+        return await rounds(session, endpoints, requests, rate)
 
 
-async def until_it_leads_there(session: aiohttp.ClientSession, way: Way) -> None:
-    """kube-proxy hears of a Service and of its replicas a moment later than others."""
+async def until_reachable(session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+    """Wait until requests reach the replica: kube-proxy learns of a Service later than other programs."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(*LOST):
-                way.confirm(await ask(session, way.url, WARM, host=way.host))
+                endpoint.confirm(await complete(session, endpoint.url, WARM, host=endpoint.host))
                 return
             await asyncio.sleep(0.1)
 
 
-async def rounds(session: aiohttp.ClientSession, ways: Sequence[Way], number: int, rate: float) -> dict[str, Line]:
-    """Another way is the first in each round."""
-    lines = {way.name: Line() for way in ways}
+async def rounds(
+    session: aiohttp.ClientSession, endpoints: Sequence[Endpoint], number: int, rate: float
+) -> dict[str, WarmRequests]:
+    """Send requests to all endpoints in turn; another one is the first in each round."""
+    lines = {endpoint.name: WarmRequests() for endpoint in endpoints}
     due = time.monotonic()
     for each in range(number):
-        for place in range(len(ways)):
-            way = ways[(each + place) % len(ways)]
+        for place in range(len(endpoints)):
+            endpoint = endpoints[(each + place) % len(endpoints)]
             try:
-                answer = way.confirm(await ask(session, way.url, WARM, host=way.host))
-                lines[way.name].latencies.append(answer.first)
-                lines[way.name].note(answer.text)
+                answer = endpoint.confirm(await complete(session, endpoint.url, WARM, host=endpoint.host))
+                lines[endpoint.name].latencies.append(answer.first)
+                lines[endpoint.name].note(answer.text)
             except LOST as error:
-                lines[way.name].lost.append(repr(error))
-            due = max(due + 1 / rate / len(ways), time.monotonic())
+                lines[endpoint.name].lost.append(repr(error))
+            due = max(due + 1 / rate / len(endpoints), time.monotonic())
             await asyncio.sleep(due - time.monotonic())
     return lines
 
@@ -208,52 +215,52 @@ async def rounds(session: aiohttp.ClientSession, ways: Sequence[Way], number: in
 
 
 async def in_turns(cluster: Cluster, wakes: int) -> dict[str, Wakes]:
-    """The first wake of each side does not count: Slipway's gave the pod, the add-on's comes before the others."""
+    """Wake both contenders `wakes` times, alternately. Their first wakes do not count: Slipway's is over by now."""
     configuration = await load_configuration(cluster.kubeconfig)
-    ours = Side(SLIPWAY, Way(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
-    add_on = Side(ADD_ON, Way(ADD_ON, interceptors_url(cluster), HELD_BY_ADD_ON, host=host_of(PLAIN)))
+    ours = Contender(SLIPWAY, Endpoint(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
+    add_on = Contender(ADD_ON, Endpoint(ADD_ON, interceptors_url(cluster), HELD_BY_ADD_ON, host=host_of(PLAIN)))
     async with (
-        watching(configuration, heard_by(ours), demo.NAMESPACE),
-        watching(configuration, heard_by(add_on), PLAIN),
-        client(cluster, patience=PATIENCE) as session,
+        observing(configuration, observed_by(ours), demo.NAMESPACE),
+        observing(configuration, observed_by(add_on), PLAIN),
+        node_session(cluster, patience=PATIENCE) as session,
     ):
         await add_on.moments.until(add_on.moments.asleep, within=PATIENCE)
         await wake(add_on, session)
         add_on.wakes = Wakes()
         for number in range(wakes):
-            for side in (ours, add_on):
-                await side.moments.until(side.moments.asleep, within=PATIENCE)
-            for side in (ours, add_on) if number % 2 else (add_on, ours):
-                await wake(side, session)
-    return {side.name: side.wakes for side in (ours, add_on)}
+            for contender in (ours, add_on):
+                await contender.moments.until(contender.moments.asleep, within=PATIENCE)
+            for contender in (ours, add_on) if number % 2 else (add_on, ours):
+                await wake(contender, session)
+    return {contender.name: contender.wakes for contender in (ours, add_on)}
 
 
-def heard_by(side: Side) -> dict[Any, Any]:
-    return {DEPLOYMENT: (EVERYTHING, side.moments.hear_deployment), POD: (EVERYTHING, side.moments.hear_pod)}
+def observed_by(contender: Contender) -> dict[Any, Any]:
+    return {DEPLOYMENT: (EVERYTHING, contender.moments.hear_deployment), POD: (EVERYTHING, contender.moments.hear_pod)}
 
 
-async def wake(side: Side, session: aiohttp.ClientSession) -> None:
+async def wake(contender: Contender, session: aiohttp.ClientSession) -> None:
     await asyncio.sleep(SETTLED)
-    if not side.moments.asleep():
-        raise RuntimeError(f"{side.name} has woken by itself")
-    side.moments.at.clear()
-    asked = time.monotonic()
+    if not contender.moments.asleep():
+        raise RuntimeError(f"{contender.name} woke up without a request")
+    contender.moments.at.clear()
+    to, asked = contender.endpoint, time.monotonic()
     try:
-        answer = side.way.confirm(await ask(session, side.way.url, WAKING, host=side.way.host))
+        answer = to.confirm(await complete(session, to.url, WAKING, host=to.host))
     except LOST as error:
-        side.wakes.lost.append(repr(error))
-        click.echo(f"{side.name}: lost, {error!r}")
+        contender.wakes.lost.append(repr(error))
+        click.echo(f"{contender.name}: lost, {error!r}")
         return
-    await side.moments.ask_the_pod(session)
-    side.wakes.rows.append(side.moments.steps(asked, first=answer.first))
-    side.wakes.note(answer.text)
-    click.echo(f"{side.name}: {answer.first:.2f} s")
+    await contender.moments.ask_the_pod(session)
+    contender.wakes.rows.append(contender.moments.steps(asked, first=answer.first))
+    contender.wakes.note(answer.text)
+    click.echo(f"{contender.name}: {answer.first:.2f} s")
 
 
-# --- what came of it -------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
-def write(sides: dict[str, Wakes], lines: dict[str, Line], found: dict[str, object], rate: float) -> None:
+def write(sides: dict[str, Wakes], lines: dict[str, WarmRequests], found: dict[str, object], rate: float) -> None:
     versions = {name: UPSTREAMS[name].version for name in ("kubernetes", "kserve", "keda", "http-add-on")}
     result = {
         "benchmark": "peers",
@@ -269,8 +276,7 @@ def write(sides: dict[str, Wakes], lines: dict[str, Line], found: dict[str, obje
         "wakes": {name: asdict(side) for name, side in sides.items()},
         "warm": {name: asdict(line) for name, line in lines.items()},
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    results.write(RESULT, result)
     click.echo(f"written to {RESULT}")
 
 

@@ -1,38 +1,37 @@
-"""Requests at a high rate through the guard, and through the activator and the guard, beside the same app alone.
+"""Requests at a high rate through the guard, through activator and guard, and to the same app alone.
 
 make bench-load
 make bench-load ARGS="--rate 1000 --seconds 30"
 
-One way after the other, in turns, so that whatever else the machine does falls on all of them. App, activator and
-client are processes of their own on loopback. A rate that a way can't keep shows as latency that grows and as
-requests that come late; the figure that doesn't depend on the machine's other work is processor time per request.
+The setups are loaded round-robin, so that other load on the machine affects all of them alike. App, activator and
+client are separate processes on loopback. If a setup can't sustain the rate, its latency grows and requests are late.
+The figure that does not depend on other load is CPU time per request.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
+import results
 import uvloop
-from path.client import Line, at_a_steady_rate
+from path.load import LoadClient, at_steady_rate
 from path.program import Program
 from percentiles import percentile
 
-RESULT = Path(__file__).parent / "results" / "throughput.json"
+RESULT = results.named("throughput")
 WARM_UP = 2.0  # seconds
 
 
 @dataclass
-class Way:
-    """One way to the app, what it takes, and the processes on it."""
+class Setup:
+    """One way to the app: a client, the processes that its requests pass through, and what was measured."""
 
     name: str
-    line: Line
+    line: LoadClient
     programs: list[Program]
     spent: float = 0.0  # seconds of processor time
     latencies: list[float] = field(default_factory=list)
@@ -41,7 +40,7 @@ class Way:
     async def load(self, rate: float, seconds: float) -> None:
         self.line.latencies.clear()
         before = sum(each.processor_time() for each in self.programs)
-        self.took += await at_a_steady_rate([self.line], rate=rate, seconds=seconds)
+        self.took += await at_steady_rate([self.line], rate=rate, seconds=seconds)
         self.spent += sum(each.processor_time() for each in self.programs) - before
         self.latencies += self.line.latencies
 
@@ -59,30 +58,30 @@ class Way:
 
 
 @click.command()
-@click.option("--rate", type=float, default=1000.0, show_default=True, help="Requests a second on each way.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each way is loaded each time.")
-@click.option("--rounds", type=int, default=3, show_default=True, help="How often each way has its turn.")
+@click.option("--rate", type=float, default=1000.0, show_default=True, help="Requests per second to each setup.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Duration of each load.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="Number of loads of each setup.")
 def main(rate: float, seconds: float, rounds: int) -> None:
     """Measure guard and activator under load."""
     rows = uvloop.run(measure(rate, seconds, rounds))
     click.echo("  ".join(f"{name:>18}" for name in rows[0]))
     for row in rows:
         click.echo("  ".join(f"{each:>18.2f}" if isinstance(each, float) else f"{each:>18}" for each in row.values()))
-    RESULT.write_text(json.dumps({"rate": rate, "seconds": seconds, "rounds": rounds, "rows": rows}, indent=2) + "\n")
+    results.write(RESULT, {"rate": rate, "seconds": seconds, "rounds": rounds, "rows": rows})
 
 
 async def measure(rate: float, seconds: float, rounds: int) -> list[dict[str, float | str]]:
-    async with ways() as found:
-        for way in found:
-            await at_a_steady_rate([way.line], rate=rate / 4, seconds=WARM_UP)
+    async with setups() as found:
+        for setup in found:
+            await at_steady_rate([setup.line], rate=rate / 4, seconds=WARM_UP)
         for _ in range(rounds):
-            for way in found:
-                await way.load(rate, seconds)
-        return [way.row() for way in found]
+            for setup in found:
+                await setup.load(rate, seconds)
+        return [setup.row() for setup in found]
 
 
 @asynccontextmanager
-async def ways() -> AsyncIterator[list[Way]]:
+async def setups() -> AsyncIterator[list[Setup]]:
     async with (
         Program.started("guarded.py", str(free_port()), "bare") as app,
         Program.started("guarded.py", str(free_port())) as guarded,
@@ -90,9 +89,9 @@ async def ways() -> AsyncIterator[list[Way]]:
     ):
         await activator.tell(f"ready {guarded.port}")
         yield [
-            Way("app alone", Line(app.port), [app]),
-            Way("guard", Line(guarded.port), [guarded]),
-            Way("activator, guard", Line(activator.port), [activator, guarded]),
+            Setup("app alone", LoadClient(app.port), [app]),
+            Setup("guard", LoadClient(guarded.port), [guarded]),
+            Setup("activator, guard", LoadClient(activator.port), [activator, guarded]),
         ]
 
 

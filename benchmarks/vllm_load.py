@@ -1,6 +1,6 @@
-"""vLLM under load, by its own server and by slipway-runtime's: both run at once on one device, and are loaded in turns.
+"""vLLM under load, with its own server and with slipway-runtime's: both run on one device and are loaded alternately.
 
-python benchmarks/vllm_load.py --model FOLDER --at-once 64,256,512 --rounds 4 --output load.json -- FLAGS
+python benchmarks/vllm_load.py --model FOLDER --at-once 64,256,512 --rounds 4 --output load.json.gz -- FLAGS
 
 The flags are given to both; on a GPU they must leave room for two, as with `--gpu-memory-utilization=0.3
 --kv-cache-memory-bytes=40G`. One request at a time gives the time to the first token, many at once the tokens per
@@ -24,16 +24,17 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import results
 from effort import Effort, Server
 from machine import tidy_up_when_told_to_end
-from vllm_start import NAME, Bench, Kind, about, started
+from vllm_start import NAME, StartKind, StartOptions, about, started
 
 PORTS = {"stock": 8125, "fast": 8127}  # each with the one after it
 WORDS = 256  # different tokens that prompts are made of; every vocabulary has so many
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadResult:
     way: str
     at_once: int
     tokens_per_second: float
@@ -71,13 +72,13 @@ class Load:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     tidy_up_when_told_to_end()
-    results: list[Found] = []
+    measured: list[LoadResult] = []
     servers: dict[str, Server] = {}
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)
         for way, port in PORTS.items():
-            bench = Bench(options.model, tuple(options.flags), folder / way, port)
-            server = running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
+            bench = StartOptions(options.model, tuple(options.flags), folder / way, port)
+            server = running.enter_context(started(bench, StartKind(way), folder / f"{way}.log"))
             servers[way] = Server(server.pid, port if way == "stock" else bench.management)
             print(f"{way} answers", flush=True)
         if options.apart:
@@ -87,10 +88,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for way in random.sample(list(PORTS), len(PORTS)):
                     found = put(load, way, servers[way])
                     if number >= 0:  # what goes before warms up
-                        results.append(found)
+                        measured.append(found)
                         print(found, flush=True)
-                        _save(options, results)
-    print("\n".join(_table(results)))
+                        _save(options, measured)
+    print("\n".join(_table(measured)))
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,13 +99,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", type=Path, required=True)
     add("--at-once", default="64,256,512", help="requests (default: %(default)s); one at a time comes before")
-    add("--rounds", type=int, default=4, help="of each load, in turns (default: %(default)s)")
+    add("--rounds", type=int, default=4, help="of each load, alternately (default: %(default)s)")
     add("--each", type=int, default=3, help="requests that each of those at once makes (default: %(default)s)")
     add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
     add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")
     add("--apart", action="store_true", help="the servers' main threads have a processor that nothing else is on")
     add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
-    add("--output", type=Path, help="where all of it goes as JSON")
+    add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)
 
@@ -126,7 +127,7 @@ def _loads(options: argparse.Namespace) -> list[Load]:
 # --- the load --------------------------------------------------------------------------------------------------------
 
 
-def put(load: Load, way: str, server: Server) -> Found:
+def put(load: Load, way: str, server: Server) -> LoadResult:
     """On the server of that way."""
     before = server.so_far()
     context = multiprocessing.get_context("spawn")
@@ -134,13 +135,14 @@ def put(load: Load, way: str, server: Server) -> Found:
         parts = pool.starmap(_client, [(load.one(seed), PORTS[way], seed) for seed in range(load.clients)])
     took = max(part[1] for part in parts) - min(part[0] for part in parts)
     first = [seconds for part in parts for seconds in part[2]]
-    assert len(first) == load.requests, f"{len(first)} of {load.requests} were answered"
+    if len(first) != load.requests:
+        raise RuntimeError(f"only {len(first)} of {load.requests} requests were answered")
     effort = server.so_far().since(before, took, load.requests * load.tokens)
-    return Found(way, load.at_once, load.requests * load.tokens / took, statistics.median(first) * 1e3, effort)
+    return LoadResult(way, load.at_once, load.requests * load.tokens / took, statistics.median(first) * 1e3, effort)
 
 
 _gates: list[Barrier] = []
-"""Of a client's process: where it waits for all of them. While one still begins, the server has too little to do."""
+"""In a client's process: the barrier at which all clients wait, so that the server gets the full load at once."""
 
 
 def _meet_at(gate: Barrier) -> None:
@@ -183,26 +185,26 @@ async def _ask(port: int, body: bytes, tokens: int) -> float:
         if not first and b"data: {" in tail:
             first = time.monotonic() - began
     writer.close()
-    assert first, tail
-    assert tail.endswith(b"0\r\n\r\n"), f"an answer of {tokens} tokens broke off"
+    if not first or not tail.endswith(b"0\r\n\r\n"):
+        raise ConnectionError(f"a response broke off after {tokens} tokens: {tail!r}")
     return first
 
 
-# --- what is told ----------------------------------------------------------------------------------------------------
+# --- reporting -------------------------------------------------------------------------------------------------------
 
 
-def _save(options: argparse.Namespace, results: Sequence[Found]) -> None:
+def _save(options: argparse.Namespace, measured: Sequence[LoadResult]) -> None:
     if options.output:
-        loads = [asdict(found) for found in results]
-        options.output.write_text(json.dumps({**about(tuple(options.flags)), "loads": loads}, indent=1))
+        loads = [asdict(found) for found in measured]
+        results.write(options.output, {**about(tuple(options.flags)), "loads": loads})
 
 
-def _table(results: Sequence[Found]) -> Iterator[str]:
+def _table(measured: Sequence[LoadResult]) -> Iterator[str]:
     yield f"{'medians':34} {'at once':>7} {'stock':>9} {'fast':>9} {'of stock':>9} {'in pairs':>9}"
     for name, value in COLUMNS.items():
-        for at_once in dict.fromkeys(found.at_once for found in results):
+        for at_once in dict.fromkeys(found.at_once for found in measured):
             stocks, fasts = (
-                [value(found) for found in results if (found.way, found.at_once) == (way, at_once)]
+                [value(found) for found in measured if (found.way, found.at_once) == (way, at_once)]
                 for way in ("stock", "fast")
             )
             stock, fast = statistics.median(stocks), statistics.median(fasts)
@@ -210,7 +212,7 @@ def _table(results: Sequence[Found]) -> Iterator[str]:
             yield f"{name:34} {at_once:7} {stock:9.1f} {fast:9.1f} {fast / stock:9.3f} {pairs:9.3f}"
 
 
-COLUMNS: dict[str, Callable[[Found], float]] = {
+COLUMNS: dict[str, Callable[[LoadResult], float]] = {
     "tokens per second": lambda found: found.tokens_per_second,
     "tokens per second of the core": lambda found: found.while_the_core_works,
     "ms to the first token": lambda found: found.first_token,

@@ -1,6 +1,6 @@
 """How long vLLM takes from its process to the first token: as it is, and through slipway-runtime, in one run.
 
-python benchmarks/vllm_start.py --model FOLDER --starts 5 --kinds stock,fast,fast:cold --output starts.json -- FLAGS
+python benchmarks/vllm_start.py --model FOLDER --starts 5 --kinds stock,fast,fast:cold --output starts.json.gz -- FLAGS
 
 A kind is `stock` (vLLM's own server), `ordinary` or `fast` (slipway-runtime's two ways); `:cold` empties the kernel's
 page cache before each start (as root), and `:empty` the caches of what is compiled. Kinds take turns, so that a machine
@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import results
 from machine import empty_page_cache, tidy_up_when_told_to_end
 from pace import Pace
 from slipway_runtime.engines.vllm import installed
@@ -39,7 +40,7 @@ LONGER = {"model": NAME, "prompt": [11, 22, 33, 44, 55, 66, 77, 88], "max_tokens
 
 
 @dataclass(frozen=True)
-class Kind:
+class StartKind:
     """One way to start."""
 
     text: str
@@ -58,7 +59,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Bench:
+class StartOptions:
     model: Path
     flags: tuple[str, ...]
     folder: Path
@@ -69,7 +70,7 @@ class Bench:
     def management(self) -> int:
         return self.port + 1
 
-    def command(self, kind: Kind) -> list[str]:
+    def command(self, kind: StartKind) -> list[str]:
         if kind.way == "stock":
             own = [f"--model={self.model}", f"--served-model-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"]
             return [sys.executable, "-m", installed().module, *own, *self.flags]
@@ -81,13 +82,13 @@ class Bench:
             *(f"--termination-log={self.folder}/termination", "--", *self.flags),
         ]
 
-    def environment(self, kind: Kind) -> dict[str, str]:
+    def environment(self, kind: StartKind) -> dict[str, str]:
         cache = self.cache(kind)
         if kind.way == "fast":
             return dict(os.environ)
         return {**os.environ, "VLLM_CACHE_ROOT": f"{cache}/vllm", "TRITON_CACHE_DIR": f"{cache}/triton"}
 
-    def cache(self, kind: Kind) -> Path:
+    def cache(self, kind: StartKind) -> Path:
         return self.folder / f"cache-{'empty-' * kind.is_empty}{kind.way}"
 
 
@@ -97,7 +98,7 @@ class Result:
     answers: float = 0.0
     first_token: float = 0.0
     output: str = ""
-    pace: float = 0.0  # µs; 0 where it wasn't asked for
+    pace: float = 0.0  # µs; 0 if it was not measured
     phases: dict[str, float] = field(default_factory=dict)
     compiled: int = 0  # files that were added to the cache
     said: list[str] = field(default_factory=list)
@@ -108,22 +109,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     tidy_up_when_told_to_end()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
-    bench = Bench(options.model, tuple(options.flags), folder, options.port, options.pace)
-    kinds = [Kind(text) for text in options.kinds.split(",")]
-    results: list[Result] = []
+    bench = StartOptions(options.model, tuple(options.flags), folder, options.port, options.pace)
+    kinds = [StartKind(text) for text in options.kinds.split(",")]
+    measured: list[Result] = []
     try:
         for kind in _to_be_warmed(kinds) if options.warm else []:
             _report(_one(bench, kind, "warming"))
         for number in range(options.starts):
             for kind in kinds:
                 then = options.then if number == options.starts - 1 else ""
-                results.append(_one(bench, kind, f"{number + 1} of {options.starts}", then))
-                _report(results[-1])
-                _save(options.output, bench, results)
+                measured.append(_one(bench, kind, f"{number + 1} of {options.starts}", then))
+                _report(measured[-1])
+                _save(options.output, bench, measured)
     finally:
         if not options.folder:
             shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join(_table(results)))
+    print("\n".join(_table(measured)))
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -133,20 +134,25 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--starts", type=int, default=5)
     add("--kinds", default="stock,fast")
     add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
-    add("--port", type=int, default=Bench.port, help="and the one after it, for what is asked (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=StartOptions.port,
+        help="and the next one, for management (default: %(default)s)",
+    )
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
-    add("--pace", action="store_true", help="tell how fast the processors were meanwhile, by a loop beside each start")
-    add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
-    add("--output", type=Path, help="where all of it goes as JSON")
+    add("--pace", action="store_true", help="also measure the speed of the processors, by a loop next to each start")
+    add("--then", default="", help="a command to run next to the last start of each kind; {port} is its port")
+    add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)
 
 
-def _to_be_warmed(kinds: Sequence[Kind]) -> Iterator[Kind]:
-    yield from {kind.way: Kind(kind.way) for kind in kinds if not kind.is_empty}.values()
+def _to_be_warmed(kinds: Sequence[StartKind]) -> Iterator[StartKind]:
+    yield from {kind.way: StartKind(kind.way) for kind in kinds if not kind.is_empty}.values()
 
 
-def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
+def _one(bench: StartOptions, kind: StartKind, label: str, then: str = "") -> Result:
     result = Result(kind.text)
     if kind.is_empty:
         shutil.rmtree(bench.cache(kind), ignore_errors=True)
@@ -173,14 +179,14 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
 
 
 @dataclass(frozen=True)
-class Running:
+class StartedServer:
     pid: int
     began: float
     pace: Pace | None  # if the bench has that wish
 
 
 @contextlib.contextmanager
-def started(bench: Bench, kind: Kind, log: Path) -> Iterator[Running]:
+def started(bench: StartOptions, kind: StartKind, log: Path) -> Iterator[StartedServer]:
     """From when it answers on."""
     bench.folder.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -196,7 +202,7 @@ def started(bench: Bench, kind: Kind, log: Path) -> Iterator[Running]:
     pace = Pace(process.pid) if bench.pace else None
     try:
         _await_answer(process, bench.port, log)
-        yield Running(process.pid, began, pace)
+        yield StartedServer(process.pid, began, pace)
     finally:
         if pace:
             pace.kill()
@@ -284,9 +290,9 @@ def _report(result: Result) -> None:
     sys.stdout.flush()
 
 
-def _save(path: Path | None, bench: Bench, results: Sequence[Result]) -> None:
+def _save(path: Path | None, bench: StartOptions, measured: Sequence[Result]) -> None:
     if path:
-        path.write_text(json.dumps({**about(bench.flags), "starts": [vars(result) for result in results]}, indent=1))
+        results.write(path, {**about(bench.flags), "starts": [vars(each) for each in measured]})
 
 
 def about(flags: Sequence[str]) -> dict[str, object]:
@@ -305,20 +311,20 @@ def _machine() -> str:
     return f"{platform.processor() or platform.machine()}, {processors} processors, {devices or 'no GPU'}"
 
 
-def _table(results: Sequence[Result]) -> Iterator[str]:
-    kinds = list(dict.fromkeys(result.kind for result in results))
+def _table(measured: Sequence[Result]) -> Iterator[str]:
+    kinds = list(dict.fromkeys(result.kind for result in measured))
     yield f"{'first token, seconds':22}   n  median     min     max  outside 20 %  of stock"
-    stock = _median(results, "stock") if "stock" in kinds else None
+    stock = _median(measured, "stock") if "stock" in kinds else None
     for kind in kinds:
-        values = [result.first_token for result in results if result.kind == kind]
+        values = [result.first_token for result in measured if result.kind == kind]
         median = statistics.median(values)
         far = sum(abs(value - median) > 0.2 * median for value in values)
         ratio = f"{median / stock:9.2f}" if stock else ""
         yield f"{kind:22} {len(values):3} {median:7.2f} {min(values):7.2f} {max(values):7.2f} {far:13} {ratio}"
 
 
-def _median(results: Sequence[Result], kind: str) -> float:
-    return statistics.median(result.first_token for result in results if result.kind == kind)
+def _median(measured: Sequence[Result], kind: str) -> float:
+    return statistics.median(result.first_token for result in measured if result.kind == kind)
 
 
 if __name__ == "__main__":

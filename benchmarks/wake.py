@@ -1,11 +1,10 @@
-"""How long a request waits that comes to a sleeping model, and where that time goes.
+"""How long a request to a sleeping model waits, and what that time is spent on.
 
 make bench-wake
 make bench-wake ARGS="--wakes 30 --bursts 100"
 
 A devcluster with KServe, KEDA and Slipway as pods, and the demo's model on llama.cpp. Before each wake the model is at
-zero, without a pod. Steps are timed by watches of the benchmark's own and by the pod itself, the answer by the client
-that waits for it.
+zero, without a pod. Steps are timed by watches of the benchmark and by the pod itself, the response by the client.
 """
 
 from __future__ import annotations
@@ -24,27 +23,28 @@ from typing import Any
 
 import aiohttp
 import click
-from asking import Answer, address_of, ask, client
+import results
+from client import Completion, address_of, complete, node_session
+from observer import EVERYTHING, observing
 from operator_scale import machine
 from own_cluster import own_cluster
 from percentiles import percentile
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD
+from slipway.objects.kinds import DEPLOYMENT, POD
 from slipway_devcluster import components, demo, slipway
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from wakes.moments import STEPS, Moments
 from wakes.timeline import svg
-from watching import EVERYTHING, watching
 
-RESULTS = Path(__file__).parent / "results"
+RESULT = results.named("wake")
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "wake.svg"
 BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperature": 0, "stream": True}
 ACTIVATORS_LOG = ["logs", "--timestamps", "--tail=-1", "--namespace", components.SLIPWAY_NAMESPACE]
 ACTIVATORS_LOG += ["--selector", f"app.kubernetes.io/name={slipway.ACTIVATOR}"]
 PATIENCE = 600.0
-SETTLED = 2.0  # seconds at zero, after which the next wake begins
+SETTLED = 2.0  # seconds at zero before the next wake
 BUDGETS = {
     "asked → scaled, p95": 0.15,
     "ready → first token, p95": 0.15,
@@ -54,16 +54,18 @@ BUDGETS = {
 
 
 @click.command()
-@click.option("--wakes", type=click.IntRange(1, 1000), default=20, show_default=True, help="Wakes by one request.")
+@click.option("--wakes", type=click.IntRange(1, 1000), default=20, show_default=True, help="Wakes by a single request.")
 @click.option(
     "--bursts",
     type=click.IntRange(1, 1000),
     multiple=True,
     default=(100, 1000),
     show_default=True,
-    help="Wakes by so many requests at once.",
+    help="Wakes by this number of simultaneous requests.",
 )
-@click.option("--cluster-name", default="wake", show_default=True, help="The devcluster to make, and to remove.")
+@click.option(
+    "--cluster-name", default="wake", show_default=True, help="Name of the devcluster, which is removed at the end."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results and the picture.")
 def main(*, wakes: int, bursts: tuple[int, ...], cluster_name: str, save: bool) -> None:
     """Measure wakes. Needs root."""
@@ -91,7 +93,7 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
     def log() -> Sequence[str]:
         return cluster.run_kubectl(ACTIVATORS_LOG).splitlines()
 
-    async with watching(configuration, kinds, demo.NAMESPACE), client(cluster, patience=PATIENCE) as session:
+    async with observing(configuration, kinds, demo.NAMESPACE), node_session(cluster, patience=PATIENCE) as session:
         rows, texts = [], set[str]()
         for number in range(wakes):
             row, answers = await wake(moments, session, url, at_once=1, log=log)
@@ -110,19 +112,19 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
 
 async def wake(
     moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int, log: Callable[[], Sequence[str]]
-) -> tuple[dict[str, float], list[Answer]]:
-    """The seconds of each step, from the one before it."""
+) -> tuple[dict[str, float], list[Completion]]:
+    """Wake the model; return the seconds of each step since the one before it, and the completions."""
     await moments.until(moments.asleep, within=PATIENCE)
     await asyncio.sleep(SETTLED)
     moments.at.clear()
     asked = time.monotonic()
-    answers = await asyncio.gather(*(ask(session, url, BODY) for _ in range(at_once)))
+    answers = await asyncio.gather(*(complete(session, url, BODY) for _ in range(at_once)))
     await moments.ask_the_pod(session)
     moments.read_the_log(log(), asked)
     return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
 
 
-# --- what came of it -------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 def table(measured: dict[str, Any]) -> list[str]:
@@ -132,7 +134,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         values = [row[step] for row in rows]
         lines.append(f"{words:45} {percentile(values, 50):8.3f} {percentile(values, 95):8.3f}")
     lines += [f"{each['at once']} at once: {each['answered']} answered" for each in measured["bursts"]]
-    lines += [f"different texts: {len(measured['texts'])}", ""]
+    lines += [f"different responses: {len(measured['texts'])}", ""]
     lines += [
         f"{name:28} {value:6.3f}   budget {BUDGETS[name]:5.2f}   {'met' if value <= BUDGETS[name] else 'NOT MET'}"
         for name, value in against_budgets(rows).items()
@@ -160,12 +162,11 @@ def write(measured: dict[str, Any], found: dict[str, object]) -> None:
         "budgets": {name: [value, BUDGETS[name]] for name, value in against_budgets(rows).items()},
         **measured,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "wake.json").write_text(json.dumps(result, indent=2) + "\n")
+    results.write(RESULT, result)
     medians = [(words, statistics.median(row[step] for row in rows)) for step, words in STEPS.items()]
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(svg(f"A request wakes a sleeping model: the median of {len(rows)} wakes", medians))
-    click.echo(f"written to {RESULTS / 'wake.json'} and {PICTURE}")
+    click.echo(f"written to {RESULT} and {PICTURE}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Writes each chart's README.md and values.schema.json from the comments and the defaults in its values.yaml.
 
-The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, added to
-what the default tells: a map that lists keys has those and no others, an empty one may have any. A single word there is
-one of `shared_schemas`. What stands above the first empty line, if that is a comment, introduces the README.
+The comment above a key describes it. A line of the comment that starts with `+schema:` is JSON Schema in YAML, added to
+the schema of the default: a map with keys allows only those keys, an empty map allows any. A single word there is the
+name of one of `shared_schemas`. A comment above the first empty line is the introduction of the README.
 
-helm takes a value away that somebody sets to null. Templates go on where what is missing is empty by default, or an
-open map or a list; all else has to be there.
+helm removes a value that a user sets to null. Templates work without a value whose default is empty, or an open map or
+a list; all other values are required.
 
-helm checks the schema before it renders anything, so the schema itself has to say what an unknown name was meant to be
+helm checks the schema before it renders anything, so the schema itself must suggest the right name for an unknown one
 (`nearest_names`).
 """
 
@@ -30,10 +30,10 @@ KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.-]+):(?: |$)")
 SCHEMA = "+schema:"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 OF_PARENTS: dict[str, Any] = {
-    "global": {"type": "object", "description": "Whatever a chart above this one hands down to all of its own."},
-    "enabled": {"const": True, "description": "The condition of a chart above this one; it means nothing in this one."},
+    "global": {"type": "object", "description": "Values that a parent chart passes to all of its dependencies."},
+    "enabled": {"const": True, "description": "The condition of a parent chart; it has no effect in this one."},
 }
-"""A chart above this one may set these."""
+"""Values that a parent chart may set."""
 
 Path_ = tuple[str, ...]
 
@@ -45,7 +45,7 @@ class Comment:
 
 
 def comments(values: str) -> dict[Path_, Comment]:
-    """By the path of each key that stands on a line of its own."""
+    """The comments by the path of their key; each key is on its own line."""
     found: dict[Path_, Comment] = {}
     above: list[str] = []
     path: list[tuple[int, str]] = []

@@ -1,7 +1,7 @@
-"""What an unknown name of a value was meant to be, as JSON Schema: patterns that match a name's misspellings alone.
+"""Suggestions for misspelled names of values, as JSON Schema: patterns that match only the misspellings of one name.
 
-A schema can't compute a distance. But of strings that aren't names, some begin as one name alone does, and some are a
-name but for one slip: those are told that name. All others are told which names there are.
+A schema can't compute an edit distance. But some wrong names start like exactly one name, and some differ from a name
+by one typo: for those, the schema suggests that name. For all others, it lists the names.
 """
 
 from __future__ import annotations

@@ -6,34 +6,19 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from slipway.activator import settings as activator_flags
-from slipway.activator.meters import DESCRIPTIONS
+import click
+from slipway.activator.main import main as activator
+from slipway.activator.metrics import DESCRIPTIONS
 from slipway.api import mounts, variables
-from slipway.api.engine_flags import HARMLESS, REASONS
+from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State
-from slipway.kube.metrics import Description, Metrics, WatchMetrics
-from slipway.process.flags import Flag
-from slipway.reconciling.options import FLAGS
+from slipway.contract.flags import HARMLESS, REASONS
+from slipway.kube.metrics import WatchMetrics
+from slipway.operator.reconciling.main import main as operator
+from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.process.metrics import Description, MetricsRegistry
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
-
-STATES = {
-    State.IDLE: "At zero replicas, and healthy.",
-    State.WAKING: "A first replica is on its way.",
-    State.SERVING: "Requests are answered.",
-    State.UPDATING: "A new version is on its way.",
-    State.DEGRADED: "Requests are answered, but something is wrong.",
-    State.FAILED: "No request is answered, and none will be before the cause is put right.",
-}
-CONDITIONS = {
-    ConditionType.READY: "A request now would be answered, directly or after a wake that is expected to succeed.",
-    ConditionType.PLANNED: "An accelerator, an engine and resources are chosen.",
-    ConditionType.MODEL_LOADED: "A replica has the model in memory. False at zero, which is healthy.",
-    ConditionType.SCALED: "As many replicas are ready as are wanted, and their number can follow the demand.",
-    ConditionType.REACHABLE: "The Service leads to a ready replica, or to the activator.",
-    ConditionType.RECONCILING: "Something is still under way.",
-    ConditionType.STALLED: "It goes no further without a person.",
-}
 
 
 def main() -> None:
@@ -51,12 +36,12 @@ def _status() -> str:
         "What the status of an LLMDeployment says",
         "`kubectl get llm` shows the state, `kubectl describe llm NAME` all of it.",
         "## States",
-        _table(("state", "meaning"), ((f"`{state}`", meaning) for state, meaning in STATES.items())),
+        _table(("state", "meaning"), ((f"`{each}`", each.meaning) for each in State)),
         "## Conditions",
-        "All but the last two are good when `True`; those two are what Argo CD, Flux and `kubectl wait` look at.",
-        _table(("condition", "meaning"), ((f"`{each}`", meaning) for each, meaning in CONDITIONS.items())),
+        "All but the last two are good when `True`. Argo CD, Flux and `kubectl wait` read those two.",
+        _table(("condition", "meaning"), ((f"`{each}`", each.meaning) for each in ConditionType)),
         "## Reasons",
-        "The same words in conditions, events and metrics. Where it is final, waiting does not help, a person does.",
+        "Conditions, events and metrics use the same words. Final: waiting doesn't help, a person has to act.",
         _table(("reason", "meaning", "final"), reasons),
     )
 
@@ -67,9 +52,9 @@ def _extra_args() -> str:
     return _page(
         "What `engine.extraArgs` may hold",
         "Each item is one whole argument: `--seed=1`, or `--enforce-eager`. The flags are those of vLLM 0.32, and "
-        "for llama.cpp the parameters of xllamacpp. A beginning is not taken for the flag, and what is in neither "
+        "for llama.cpp the parameters of xllamacpp. Abbreviations are not accepted, and a flag that is in neither "
         "list is refused. A ServingRuntime of your own takes any argument but the dangerous ones.",
-        "## Let through",
+        "## Allowed",
         "Each `--x` that is a switch also as `--no-x`.",
         _table(("engine", "flags"), let_through),
         "## Refused",
@@ -114,9 +99,15 @@ def _names(flags: Iterable[str]) -> str:
     return " ".join(f"`{flag}`" for flag in sorted(flags))
 
 
-def _flags(flags: Iterable[Flag]) -> str:
-    told = ((f"`--{flag.name}`", f"`{flag.variable}`", flag.default or "", flag.help) for flag in flags)
-    return _table(("flag", "variable", "default", "meaning"), told)
+def _flags(program: click.Command) -> str:
+    """Of all its flags that have a variable: --help and --version have none."""
+    options = [each for each in program.params if isinstance(each, click.Option) and each.envvar]
+    rows = ((f"`{each.opts[0]}`", f"`{each.envvar}`", _default_of(each), each.help or "") for each in options)
+    return _table(("flag", "variable", "default", "meaning"), rows)
+
+
+def _default_of(option: click.Option) -> str:
+    return option.show_default if isinstance(option.show_default, str) else str(option.default or "")
 
 
 def _activator() -> str:
@@ -127,7 +118,7 @@ def _activator() -> str:
         "`slipway-activator-ports-NN` of Slipway's own namespace; what is written elsewhere counts for nothing.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
-        _flags(activator_flags.FLAGS),
+        _flags(activator),
         "## Headers of answers",
         _table(
             ("header", "meaning"),
@@ -151,9 +142,9 @@ def _activator() -> str:
 
 
 def _metrics_of_activator() -> Iterable[Description]:
-    metrics = WatchMetrics()
-    metrics.watch_ages(dict)
-    return [*DESCRIPTIONS, *metrics.descriptions]
+    registry = MetricsRegistry(METRICS_PREFIX)
+    WatchMetrics(registry).watch_ages(dict)
+    return [*DESCRIPTIONS, *registry.descriptions]
 
 
 def _operator() -> str:
@@ -162,7 +153,7 @@ def _operator() -> str:
         "`slipway-operator` runs as a Deployment of two replicas; a Lease decides which of them leads.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
-        _flags(FLAGS),
+        _flags(operator),
         "## Management port",
         _table(
             ("path", "meaning"),
@@ -178,11 +169,12 @@ def _operator() -> str:
 
 
 def _metrics_of_operator() -> Iterable[Description]:
-    metrics = Metrics()
-    metrics.watch_queue(depth=lambda: 0, oldest=lambda: 0)
-    metrics.watch_ages(dict)
-    metrics.watch_objects(dict)
-    return metrics.descriptions
+    registry = MetricsRegistry(METRICS_PREFIX)
+    metrics = OperatorMetrics(registry)
+    metrics.queue.watch_queue(depth=lambda: 0, oldest=lambda: 0)
+    metrics.watches.watch_ages(dict)
+    metrics.watch_models(dict)
+    return registry.descriptions
 
 
 def _described(descriptions: Iterable[Description]) -> Iterable[Sequence[str]]:

@@ -1,4 +1,4 @@
-"""Writes slipway/activator/_generated from KEDA's published definition and our own; run it again after a change."""
+"""Writes slipway/activator/keda/_generated from KEDA's definition and our own; run it after each change."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 HERE = Path(__file__).parent
-PACKAGE = "slipway/activator/_generated"
+PACKAGE = "slipway/activator/keda/_generated"
 PROTOS = ("externalscaler.proto", "peers.proto")
 
 
@@ -20,8 +20,8 @@ def main() -> int:
         [
             "protoc",
             # The definitions are shown to protoc at the place of their Python package: the generated imports then are
-            # `from slipway.activator._generated import …`, and need no editing afterwards.
-            f"--proto_path={PACKAGE}={HERE / 'slipway/activator'}",
+            # `from slipway.activator.keda._generated import …`, and need no editing afterwards.
+            f"--proto_path={PACKAGE}={HERE / 'slipway/activator/keda'}",
             plugin("protoc-gen-mypy"),
             plugin("protoc-gen-mypy_grpc"),
             *(f"--{output}_out={HERE}" for output in ("python", "grpc_python")),

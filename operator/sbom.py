@@ -1,4 +1,4 @@
-"""Writes the bill of materials of the image in which it runs, as CycloneDX: all Python packages and all of Debian's."""
+"""Writes the bill of materials of the image in which it runs, as CycloneDX: all Python and all Debian packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the version that stands in VERSION wherever else it is asked for: pyproject.toml, uv.lock, Chart.yaml."""
+"""Copies the version in VERSION to all other files that contain it: pyproject.toml, uv.lock, Chart.yaml."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 VERSION = re.compile(r"(\d+\.\d+\.\d+)(?:-rc\.(\d+))?")
-"""What Helm, Python and registries understand alike."""
+"""A version that Helm, Python and registries read in the same way."""
 
 IN_PROJECT = re.compile(r'(?m)(^version = ").+(?="$)')
 IN_LOCK = re.compile(r'(?m)(^name = "slipway[\w-]*"\nversion = ").+(?="\nsource = { (?:editable|virtual) = )')
 IN_CHART = re.compile(r"(?m)(^(?:version|appVersion): ).+$")
 
 
-class Misplaced(Exception):  # noqa: N818 - it is an answer
-    """One sentence with the file and the remedy."""
+class Misplaced(Exception):  # noqa: N818 - it is an answer, not a fault
+    """One sentence that names the file and the remedy."""
 
 
 def read(file: Path) -> str:
     text = file.read_text().strip()
     if not VERSION.fullmatch(text):
-        raise Misplaced(f"{file.name} holds {text!r}, which is no version: write it as 1.2.3 or 1.2.3-rc.1")
+        raise Misplaced(f"{file.name} has {text!r}, which is not a valid version: write it as 1.2.3 or 1.2.3-rc.1")
     return text
 
 
 def for_python(version: str) -> str:
-    """As Python's own tools write it: 1.2.3rc1 for 1.2.3-rc.1."""
+    """The version in the form of Python's tools: 1.2.3rc1 for 1.2.3-rc.1."""
     return version.replace("-rc.", "rc")
 
 

@@ -10,44 +10,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from slipway_runtime import cli
+from slipway_runtime.contract.flags import REASONS
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
-from slipway_runtime.engines import flags
 from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
-from slipway_runtime.failure import EXIT_CODES
-from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.routes import SERVED, Kind
+from slipway_runtime.guard.metrics import GuardMetrics
+from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
+from slipway_runtime.supervisor.management import PATHS
 from slipway_runtime.supervisor.metrics import own_metrics
-from slipway_runtime.supervisor.phases import Phases
-from slipway_runtime.supervisor.state import State
+from slipway_runtime.supervisor.phases import PhaseRecorder
+from slipway_runtime.supervisor.state import PodState
 
 PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
 
 Rows = Iterable[Sequence[str]]
-
-STATES = {
-    State.STARTING: "The engine loads.",
-    State.READY: "Requests are answered.",
-    State.LEAVING: "Told to stop. Requests are still answered, until no Service leads here any more.",
-    State.DRAINING: "New requests get 503; those in flight are finished.",
-    State.CUTTING: "What outlived the drain ends with an error.",
-    State.STOPPING: "The engine is told to end, or killed.",
-    State.ENDED: "The engine has ended.",
-}
-PATHS = {
-    "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't told to stop; `?wait=10` waits up to 10 s for it",
-    "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
-    "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
-    "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
-}
-WHO = {
-    Kind.OPEN: "everybody",
-    Kind.KEYED: "who has a key",
-    Kind.LIMITED: "who has a key, within the limits",
-    Kind.WORK: "who has a key, within the limits; counted and measured",
-}
 
 
 def main() -> None:
@@ -58,7 +36,7 @@ def main() -> None:
 def page() -> Iterator[str]:
     yield "# The runtime in a model's pod"
     yield "<!-- Written by `make generate`; change what it describes instead. -->"
-    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts the engine, watches it, and ends it."
+    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts, watches and stops the engine."
     yield "## Commands"
     yield table(("command", "meaning"), commands())
     for engine in ("llamacpp", "vllm"):
@@ -66,37 +44,37 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
-        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
-        "for those who run the image without the operator, which gives no such option."
+        "A flag is also refused if it is in no list of Slipway, is abbreviated, or has JSON that loads code by name.\n"
+        "Flags that the operator sets may be given once. `serve vllm` accepts what `--allow=NAME` names: that is for\n"
+        "people who run the image without the operator, which never passes that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
     yield table(
-        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp past all checks") for each in FOREIGN)
+        ("variable of llama.cpp", "why"),
+        ((f"`{each}…`", "it changes llama.cpp in ways that no check sees") for each in FOREIGN),
     )
     yield "## Checks before the start"
-    yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one after the other before the engine starts; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
-    yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
+    yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in PodState))
     yield "## Management port"
-    yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
+    yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
     yield "## Paths that are served"
-    yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
-    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
+    yield "All other paths get 404, whatever the engine would answer. Keys are required where `--api-keys` is set."
+    yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
-    yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))
+    yield "0 after a stop signal. With any other code, the termination message is a line of JSON that names the reason."
+    yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
-    yield "Those of the engine keep their own names and stand beside these."
+    yield "The engine's metrics keep their own names and are served next to these."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 
 def refused() -> Rows:
-    all_of = flags.lists().refused
-    for why in dict.fromkeys(all_of.values()):
-        yield " ".join(f"`{flag}`" for flag, because in all_of.items() if because == why), why
+    for why, flags in sorted(REASONS.items()):
+        yield " ".join(f"`{flag}`" for flag in sorted(flags)), why
 
 
 def commands() -> Rows:
@@ -119,8 +97,8 @@ def options(engine: str) -> Rows:
 def metrics() -> Rows:
     text = own_metrics(
         labels={"engine": "", "engine_version": ""},
-        state=State.READY,
-        moments=Phases().moments,
+        state=PodState.READY,
+        moments=PhaseRecorder().moments,
         counts=Counts(),
         silence=0.0,
         scraped=True,
@@ -134,7 +112,7 @@ def metrics() -> Rows:
 
 def of_the_guard() -> Iterator[Metric]:
     registry = CollectorRegistry()
-    counted = Metrics(registry, "")
+    counted = GuardMetrics(registry, "")
     counted.answered("", "", 200)
     counted.refused("", "")
     counted.of("")

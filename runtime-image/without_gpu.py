@@ -1,6 +1,6 @@
-"""Takes out of the environment in which it runs what is for GPUs alone: the torch of PyPI is the one for CUDA.
+"""Deletes what only GPUs need from the environment in which it runs: PyPI's torch is the one for CUDA.
 
-Of NVIDIA's libraries, those stay that torch has loaded here, where there is no GPU: it doesn't load without them.
+Of NVIDIA's libraries, those stay that torch has loaded here, without a GPU: it can't be imported without them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ALWAYS_NEEDLESS = ("**/*.a", "libomptarget*", "libsycl*", "**/torch/lib/libtorch_cuda_linalg.so")
-"""In `lib` of the environment: for linking, for Intel's GPUs, and what torch loads for a GPU's first linear algebra."""
+"""In `lib` of the environment: for linking, for Intel's GPUs, and what torch loads for the first linear algebra on a
+GPU."""
 
 
 def needless(libraries: Path, nvidia: Path, loaded: set[str]) -> Iterator[Path]:
@@ -20,12 +21,12 @@ def needless(libraries: Path, nvidia: Path, loaded: set[str]) -> Iterator[Path]:
 
 
 def loaded_files() -> set[str]:
-    """Those that this process has in its memory."""
+    """Returns the files that this process has mapped."""
     return {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
 
 
 def main() -> None:
-    import torch  # noqa: PLC0415 - only in the image is there one
+    import torch  # noqa: PLC0415 - only the image has it
 
     for file in set(needless(Path(sys.prefix) / "lib", Path(torch.__file__).parents[1] / "nvidia", loaded_files())):
         file.unlink()

@@ -1,7 +1,7 @@
-"""All that a cluster has of one LLMDeployment at zero, as the API server tells it: spelled out, status and all.
+"""All objects of one LLMDeployment at zero as the API server returns them, including their status.
 
 What Slipway applies is rendered by Slipway itself. The rest has the fields that KServe 0.20.0, KEDA 2.21.0 and
-Kubernetes 1.34 set, with texts of about their length.
+Kubernetes 1.34 set, with strings of about their length.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from slipway.kube.kinds import (
+from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
@@ -78,7 +78,7 @@ def thing(kind: Kind, name: str, namespace: str, *, meta: Object | None = None, 
 
 
 def condition(kind: str, status: str = "True", reason: str = "MinimumReplicasAvailable") -> Object:
-    message = "Deployment has minimum availability, as somebody says in a sentence."
+    message = "Deployment has minimum availability, as a controller says in a sentence."
     return {
         "type": kind,
         "status": status,
@@ -145,55 +145,22 @@ SCALED_STATUS: Object = {
 
 def made_by_others(name: str, namespace: str, inference_service: Object) -> Iterator[Object]:
     """By KServe, KEDA and Kubernetes."""
-    labels = {
-        **inference_service["metadata"]["labels"],
-        "app": f"isvc.{name}-predictor",
-        "component": "predictor",
-        "serving.kserve.io/inferenceservice": name,
-    }
-    annotations = {**inference_service["metadata"]["annotations"], "deployment.kubernetes.io/revision": "1"}
-    containers = [{"name": "kserve-container", **inference_service["spec"]["predictor"]["model"]}]
-    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": containers}}
-    owner = [
-        {
-            "apiVersion": inference_service["apiVersion"],
-            "kind": inference_service["kind"],
-            "name": name,
-            "uid": inference_service["metadata"]["uid"],
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
-    made = {"labels": labels, "annotations": annotations, "ownerReferences": owner}
-    deployed = {
-        "replicas": 0,
-        "selector": {"matchLabels": {"app": labels["app"]}},
-        "template": template,
-        "strategy": {"type": "Recreate"},
-        "revisionHistoryLimit": 10,
-        "progressDeadlineSeconds": 600,
-    }
-    state = {"observedGeneration": 2, "conditions": [condition("Available"), condition("Progressing")]}
-    yield thing(DEPLOYMENT, f"{name}-predictor", namespace, meta=made, spec=deployed, status=state)
-    hashed = {**made, "labels": {**labels, "pod-template-hash": "5d9c6bd9f4"}}
-    of_set = {"replicas": 0, "selector": {"matchLabels": hashed["labels"]}, "template": template}
-    counted = {"replicas": 0, "observedGeneration": 2}
-    yield thing(REPLICA_SET, f"{name}-predictor-5d9c6bd9f4", namespace, meta=hashed, spec=of_set, status=counted)
+    made = _metadata_of_kserve(name, inference_service)
+    yield from _deployment_and_replica_set(name, namespace, made, inference_service)
     slice_labels = {**inference_service["metadata"]["labels"], "kubernetes.io/service-name": name}
+    of_slice = {"labels": slice_labels, "ownerReferences": made["ownerReferences"]}
     yield {
-        **thing(ENDPOINT_SLICE, f"{name}-7k2qx", namespace, meta={"labels": slice_labels, "ownerReferences": owner}),
+        **thing(ENDPOINT_SLICE, f"{name}-7k2qx", namespace, meta=of_slice),
         "addressType": "IPv4",
         "endpoints": [],
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     }
-    hpa = {"minReplicas": 1, "maxReplicas": 3, "metrics": [{"type": "External", "external": {"a": {"b": "c"}}}]}
-    of_keda = {"labels": labels, "annotations": annotations, "ownerReferences": owner}
     yield thing(
         HORIZONTAL_POD_AUTOSCALER,
         f"keda-hpa-{name}",
         namespace,
-        meta=of_keda,
-        spec=hpa,
+        meta=made,
+        spec={"minReplicas": 1, "maxReplicas": 3, "metrics": [{"type": "External", "external": {"a": {"b": "c"}}}]},
         status={"conditions": [condition("AbleToScale"), condition("ScalingActive")]},
     )
     yield thing(
@@ -209,6 +176,51 @@ def made_by_others(name: str, namespace: str, inference_service: Object) -> Iter
     )
 
 
+def _metadata_of_kserve(name: str, inference_service: Object) -> Object:
+    """What KServe copies from an InferenceService to the objects that it makes."""
+    labels = {
+        **inference_service["metadata"]["labels"],
+        "app": f"isvc.{name}-predictor",
+        "component": "predictor",
+        "serving.kserve.io/inferenceservice": name,
+    }
+    annotations = {**inference_service["metadata"]["annotations"], "deployment.kubernetes.io/revision": "1"}
+    owner = [
+        {
+            "apiVersion": inference_service["apiVersion"],
+            "kind": inference_service["kind"],
+            "name": name,
+            "uid": inference_service["metadata"]["uid"],
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+    ]
+    return {"labels": labels, "annotations": annotations, "ownerReferences": owner}
+
+
+def _deployment_and_replica_set(name: str, namespace: str, made: Object, inference_service: Object) -> Iterator[Object]:
+    labels = made["labels"]
+    containers = [{"name": "kserve-container", **inference_service["spec"]["predictor"]["model"]}]
+    template = {
+        "metadata": {"labels": labels, "annotations": made["annotations"]},
+        "spec": {"containers": containers},
+    }
+    deployed = {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": labels["app"]}},
+        "template": template,
+        "strategy": {"type": "Recreate"},
+        "revisionHistoryLimit": 10,
+        "progressDeadlineSeconds": 600,
+    }
+    state = {"observedGeneration": 2, "conditions": [condition("Available"), condition("Progressing")]}
+    yield thing(DEPLOYMENT, f"{name}-predictor", namespace, meta=made, spec=deployed, status=state)
+    hashed = {**made, "labels": {**labels, "pod-template-hash": "5d9c6bd9f4"}}
+    of_set = {"replicas": 0, "selector": {"matchLabels": hashed["labels"]}, "template": template}
+    counted = {"replicas": 0, "observedGeneration": 2}
+    yield thing(REPLICA_SET, f"{name}-predictor-5d9c6bd9f4", namespace, meta=hashed, spec=of_set, status=counted)
+
+
 def pod(name: str, namespace: str, deployment: Object) -> Object:
     """A replica that is ready, with the files of its model fetched before."""
     template = deployment["spec"]["template"]
@@ -218,7 +230,24 @@ def pod(name: str, namespace: str, deployment: Object) -> Object:
     env = [{"name": f"SLIPWAY_{number}", "value": "something that is set"} for number in range(12)]
     probe = {"httpGet": {"path": "/readyz", "port": 8081, "scheme": "HTTP"}, "periodSeconds": 5, "timeoutSeconds": 1}
     engine = {**container, "env": env, "volumeMounts": mounts, "readinessProbe": probe, "livenessProbe": probe}
-    status = {
+    spec = {
+        "nodeName": "node-1",
+        "containers": [engine],
+        "volumes": [{"name": each, "emptyDir": {}} for each in ("models", "token", "shm")],
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}] * 2,
+    }
+    return thing(
+        POD,
+        f"{name}-predictor-5d9c6bd9f4-x7k2q",
+        namespace,
+        meta={"labels": labels, "generateName": "a"},
+        spec=spec,
+        status=_status_when_ready(mounts),
+    )
+
+
+def _status_when_ready(mounts: list[Object]) -> Object:
+    return {
         "phase": "Running",
         "podIP": "10.1.2.3",
         "podIPs": [{"ip": "10.1.2.3"}],
@@ -244,20 +273,6 @@ def pod(name: str, namespace: str, deployment: Object) -> Object:
             }
         ],
     }
-    spec = {
-        "nodeName": "node-1",
-        "containers": [engine],
-        "volumes": [{"name": each, "emptyDir": {}} for each in ("models", "token", "shm")],
-        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}] * 2,
-    }
-    return thing(
-        POD,
-        f"{name}-predictor-5d9c6bd9f4-x7k2q",
-        namespace,
-        meta={"labels": labels, "generateName": "a"},
-        spec=spec,
-        status=status,
-    )
 
 
 STATUSES: dict[str, Object] = {

@@ -1,4 +1,4 @@
-"""The activator's data path alone, with one deployment, as a program of its own.
+"""The activator's data path alone, with one deployment, as a separate program.
 
 It prints its port. A line `ready PORT` on its input makes a replica on that port ready; an empty line none.
 """
@@ -9,31 +9,33 @@ import gc
 from dataclasses import replace
 
 import uvloop
-from slipway.activator import garbage
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.doors import serve
-from slipway.activator.holding import House, Limits
-from slipway.activator.picking import Replica
-from support.told import lines
+from slipway.activator import garbage_collection
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.listeners import serve
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
+from support.programs.stdin import lines
 
-BENCH = Deployment("bench", "llama")
-LIMITS = Limits(max_requests=1024, timeout=600.0)
+BENCH = ModelKey("bench", "llama")
+LIMITS = HoldLimits(max_requests=1024, timeout=600.0)
 
 
 async def main() -> None:
-    deployments = Deployments()
-    known = Known(deployment=BENCH, port=0, limits=LIMITS)
-    deployments.tell(known)
-    async with serve(deployments, Demand(), house=House(), host="127.0.0.1", grace=0) as doors:
-        print(await doors.number(BENCH), flush=True)
+    deployments = ModelStates()
+    known = ModelState(key=BENCH, port=0, limits=LIMITS)
+    deployments.update(known)
+    async with serve(deployments, Demand(), limits=GlobalLimits(), host="127.0.0.1", grace=0) as listeners:
+        print(await listeners.port(BENCH), flush=True)
         async for words in lines():
             replicas = tuple(Replica("127.0.0.1", int(port), 4096) for port in words[1:])
-            deployments.tell(replace(known, replicas=replicas))
+            deployments.update(replace(known, replicas=replicas))
             print("told", flush=True)
 
 
 if __name__ == "__main__":
     gc.freeze()  # as the program itself does
-    garbage.look_among_the_young_alone()
+    garbage_collection.collect_young_objects_only()
     uvloop.run(main())

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import uvloop
 from slipway_runtime.engines.web import body_of, serving
-from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.settings import ENVIRONMENT
 
 from path.backend import ANSWER
-from path.client import KEY
+from path.load import KEY
 
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 

@@ -1,4 +1,4 @@
-"""What a client or a pod may say that means no good: requests, answers, metrics, each drawn by chance."""
+"""What a hostile client or pod may send: requests, responses, metrics, each drawn at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program of this folder as a process: its port, its processor time, its memory."""
+"""A program of this folder as a process: its port, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine import piped
+
 HERE = Path(__file__).parent
 TREE = HERE.parents[1]
 KIB = 1024
 
 
 def found_in(tree: Path = TREE) -> str:
-    """Where its programs find what they import, as PYTHONPATH has it."""
+    """The PYTHONPATH for the programs of a checkout."""
     return f"{tree / 'benchmarks'}{os.pathsep}{tree / 'tests'}"
 
 
 @dataclass
 class Program:
-    """One of this folder, as a process that prints its port and hears lines."""
+    """A program of this folder as a process, which prints its port and reads commands line by line."""
 
     process: asyncio.subprocess.Process
     port: int
@@ -30,7 +32,7 @@ class Program:
     @classmethod
     @asynccontextmanager
     async def started(cls, name: str, *arguments: str, tree: Path = TREE) -> AsyncIterator[Program]:
-        """`tree`: the checkout whose program it is, which has an environment of its own."""
+        """Start the program of a checkout, with that checkout's own environment."""
         pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": found_in(tree)}
         process = await asyncio.create_subprocess_exec(
             sys.executable if tree == TREE else tree / ".venv" / "bin" / "python",
@@ -41,24 +43,21 @@ class Program:
             env=environment,
         )
         try:
-            assert process.stdout
-            yield cls(process, int(await process.stdout.readline()))
+            yield cls(process, int(await piped(process.stdout).readline()))
         finally:
             process.kill()
             await process.wait()
 
     async def tell(self, line: str) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(line.encode() + b"\n")
-        await self.process.stdout.readline()
+        piped(self.process.stdin).write(line.encode() + b"\n")
+        await piped(self.process.stdout).readline()
 
     def processor_time(self) -> float:
-        """In seconds, since it began."""
+        """CPU seconds since its start."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self, what: str) -> float:
-        """In MiB."""
+        """A value of /proc/PID/status in MiB."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB

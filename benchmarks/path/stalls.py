@@ -1,10 +1,10 @@
-"""What keeps an event loop from serving others: its longest steps, each with its name, and the searches for garbage.
+"""What blocks an event loop: its longest steps, each with its name, and garbage collections.
 
-A step is one callback of the loop, such as a piece of a task's way from one `await` to the next, or a socket's bytes
-being taken. It is done for one client, and while it is, nobody else is served. Between two of the loop's looks at its
-sockets there are as many steps as there are clients that want something; what those take together is how long a client
-waits that has just begun to speak. Both are told in milliseconds of the thread's processor time, which nobody else on
-the machine can take. Of a long step it is told where it was, by a thread that looks every other millisecond.
+A step is one callback of the loop: for example a task's code from one `await` to the next, or the reading of a socket.
+It serves one client, and blocks all others meanwhile. Between two polls of its sockets, the loop runs one step for each
+client that has work; their total is how long a client waits that has just sent something. Both are reported in
+milliseconds of the thread's CPU time, which is independent of other load on the machine. The position of a long step is
+found by a thread that samples every other millisecond.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import uvloop
 
 TICK = 0.001
 LONG = 5.0
-"""From so many milliseconds on, a step is told by name."""
+"""Milliseconds from which a step is reported by name."""
 DEEP = 4  # functions
 
 Ts = TypeVarTuple("Ts")
@@ -34,10 +34,10 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass
 class Stalls:
-    """The longest of each since the last time they were asked for."""
+    """The longest of each kind since the last report."""
 
     clock: float = 0.0  # between two ticks, whatever else the machine did meanwhile
-    turn: float = 0.0  # between two ticks: all that was done for whomever
+    turn: float = 0.0  # between two ticks: all steps together
     step: float = 0.0  # without the garbage
     garbage: float = 0.0
     long: dict[str, float] = field(default_factory=dict)  # steps and searches
@@ -103,7 +103,7 @@ class Loop(uvloop.Loop):
                 self.stalls.remember((self._seen or _name(callback)) + where, took)
 
     def watch(self, kind: type, *names: str) -> None:
-        """Steps that the loop makes by itself: the methods of a protocol."""
+        """Also measure steps that the loop calls directly: the methods of a protocol."""
         for name in names:
             setattr(kind, name, self._timed(getattr(kind, name)))
 
@@ -114,7 +114,7 @@ class Loop(uvloop.Loop):
         return timed
 
     def _look(self, thread: int) -> None:
-        """By the clock, since a thread knows no other's processor time; those that only seem long are not told."""
+        """Sample by the clock, since a thread can't read another's CPU time; only steps that used CPU are reported."""
         while True:
             time.sleep(2 * TICK)
             began = self._step_began
@@ -134,7 +134,7 @@ class Loop(uvloop.Loop):
 
 
 def _in_kernel() -> float:
-    """Milliseconds of this thread, so far: memory that comes or goes, and whatever the machine below takes away."""
+    """Milliseconds of this thread in the kernel so far: page faults, and time that the host takes."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_stime * 1000
 
 

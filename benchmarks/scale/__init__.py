@@ -1,1 +1,1 @@
-"""What `operator_scale.py` is made of: the cluster, the operator's process, the watches, and the figures."""
+"""The parts of `operator_scale.py`: the cluster, the operator's process, the story of each object, and figures."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from own_cluster import own_cluster
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.gpu_nodes import FAKE_ANNOTATION
 from slipway_devcluster.paths import default_cache
@@ -90,7 +90,7 @@ def _activators_service() -> Object:
 
 
 def _activators_replica() -> Object:
-    """As far as the operator is concerned, somebody holds requests: it keeps the table of ports, and leads there."""
+    """Make the operator believe that an activator is there: it then maintains the table of ports, and routes to it."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -106,7 +106,7 @@ def _activators_replica() -> Object:
 
 
 def _pause_kserve(cluster: Cluster) -> None:
-    """Its types stay; nobody acts on them, and no webhook is asked, which nobody would answer."""
+    """Remove KServe's controller and webhooks; its CRDs stay, but nothing acts on their objects."""
     cluster.run_kubectl(["scale", "--replicas=0", *KSERVE])
     cluster.run_kubectl(["rollout", "status", "--timeout=60s", *KSERVE])
     for kind in WEBHOOKS:

@@ -1,4 +1,4 @@
-"""The operator as a process of its own: started as in a pod, measured from outside, ended as Kubernetes ends it."""
+"""The operator as a separate process: started as in a pod, measured from outside, ended as Kubernetes ends it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OperatorFailedError(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """All that the operator tells of itself at one moment, as sums since its start."""
+    """The operator's own metrics at one moment, as sums since its start."""
 
     at: float = 0.0
     calls: Calls = field(default_factory=Calls)  # by verb and kind
@@ -86,7 +86,7 @@ class OperatorProcess:
 async def operator(
     kubeconfig: Path, *, namespace: str, log: Path, resync: str, ports: int
 ) -> AsyncIterator[OperatorProcess]:
-    """Ready when the block begins. `ports`: of the activator, that the models of one namespace may have."""
+    """An operator that is ready when the block starts. `ports`: how many of the activator's one namespace may have."""
     port = _free_port()
     arguments = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", f"--management-port={port}"]
     with log.open("ab") as output:

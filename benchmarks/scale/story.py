@@ -1,11 +1,11 @@
 """What happened to each LLMDeployment and when, as the benchmark's watches saw it. Pure.
 
-A phase begins with `ask`: from then on, only what answers to it counts.
+A phase starts with `ask`: from then on, only changes that follow from it count.
 
 - applied: the last of its Service, NetworkPolicy and InferenceService is there; in a change, the InferenceService is
   of a newer generation.
-- true: the status speaks of this very generation and says what is so: Ready, or, where nobody makes Deployments, that
-  it waits for one.
+- true: the status is of this generation and correct: Ready, or, where no controller makes Deployments, that it waits
+  for one.
 - made: KServe has made its Deployment, or has changed it.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, NETWORK_POLICY, SERVICE, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, NETWORK_POLICY, SERVICE, Kind, Object
 
 CHILDREN = (SERVICE, NETWORK_POLICY, INFERENCE_SERVICE)
 
@@ -23,7 +23,7 @@ class Story:
     """Moments of one phase, and what the watches know of the objects."""
 
     asked: float = 0.0
-    generation: int = 0  # that the status should speak of; 0: not told yet
+    generation: int = 0  # that the status must have observed; 0: unknown
     applied: dict[Kind, float] = field(default_factory=dict)
     made: float | None = None
     true: float | None = None

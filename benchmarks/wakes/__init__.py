@@ -1,1 +1,1 @@
-"""What the benchmark of wakes is made of."""
+"""The parts of `wake.py`: the moments of a wake, and the picture of it."""

@@ -1,6 +1,6 @@
-"""When each step of a wake was heard of, by watches of the benchmark's own, or was, as the pod itself tells.
+"""When each step of a wake happened: observed by watches of the benchmark, or reported by the pod itself.
 
-Monotonic clock. What runs on this machine has its clock, so the pod's times of day can be counted back to it.
+All times are of the monotonic clock. The pod runs on this machine, so its times of day can be converted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import aiohttp
-from slipway.api.names import RUNTIME_PORT
-from slipway.kube.kinds import Object
+from slipway.activator.keda.scaler import PUSHED
+from slipway.contract.pod import RUNTIME_PORT
+from slipway.objects.kinds import Object
 
 STEPS: Mapping[str, str] = {
-    "told": "KEDA was told",
+    "told": "KEDA was notified",
     "scaled": "… and has scaled the Deployment",
     "created": "its pod was made",
     "scheduled": "… and bound to the node",
@@ -24,13 +25,12 @@ STEPS: Mapping[str, str] = {
     "ready": "… and it is ready: the model is loaded",
     "answered": "the first token came",
 }
-"""In order; each takes from the one before it."""
-TOLD = "KEDA is told"
+"""In order; the duration of each is counted from the one before it."""
 
 
 @dataclass
 class Moments:
-    """Of one wake at a time."""
+    """The moments of one wake; they are cleared before the next one."""
 
     at: dict[str, float] = field(default_factory=dict)
     replicas: int | None = None
@@ -55,13 +55,13 @@ class Moments:
         self._changed.set()
 
     def read_the_log(self, lines: Iterable[str], asked: float) -> None:
-        """Of the activators: when they told KEDA; each line begins with its time."""
-        told = [_moment(line.split()[0]) for line in lines if TOLD in line]
+        """Read from the activators' log when they notified KEDA; each line starts with its time."""
+        told = [_moment(line.split()[0]) for line in lines if PUSHED in line]
         if since := [moment for moment in told if moment >= asked]:
             self._reached("told", min(since))
 
     async def ask_the_pod(self, session: aiohttp.ClientSession) -> None:
-        """When its process began, and when it was ready, is told by nobody sooner or more exactly."""
+        """Ask the pod when its process started and when it was ready; no other source is earlier or more exact."""
         async with session.get(f"http://{self._address}:{RUNTIME_PORT}/info") as answer:
             answer.raise_for_status()
             phases = {each["name"]: each["at"] for each in (await answer.json())["phases"]}
@@ -72,11 +72,11 @@ class Moments:
         self.at.setdefault(step, arrived)
 
     def steps(self, asked: float, *, first: float) -> dict[str, float]:
-        """The seconds of each step from the one before it, and of the whole; the first token came after `first`."""
+        """The seconds of each step since the one before it, and in total; `first` is when the first token arrived."""
         at = {**self.at, "answered": asked + first}
         before, row = asked, {"whole": first}
         for step in STEPS:
-            moment = max(at.get(step, before), before)  # two watches may tell in any order
+            moment = max(at.get(step, before), before)  # events of two watches may arrive in any order
             row[step], before = moment - before, moment
         return row
 

@@ -1,4 +1,4 @@
-"""The control groups that hold a node's pods, on kernels with either version of them."""
+"""The control groups (v1 or v2) of a node's pods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from .errors import Refusal
+from slipway_devcluster.errors import Refusal
 
 
 def hierarchies(mountinfo: str) -> list[Path]:
@@ -21,18 +21,18 @@ def hierarchies(mountinfo: str) -> list[Path]:
 
 
 def create(name: str) -> None:
-    """The kubelet demands that its root group exists; it makes all below."""
+    """Create the root group that the kubelet requires; the kubelet creates the groups below it."""
     for hierarchy in _mounted():
         (hierarchy / name).mkdir(exist_ok=True)
 
 
 def remove(name: str, *, timeout: float = 10.0) -> None:
-    """Removes the group and all below it, once its processes have ended. Safe to repeat."""
+    """Remove the group and all groups below it, after its processes have ended. Safe to repeat."""
     deadline = time.monotonic() + timeout
     for hierarchy in _mounted():
         while (hierarchy / name).exists():
             for folder, _, _ in os.walk(hierarchy / name, topdown=False):
-                with contextlib.suppress(OSError):  # busy until the last process has gone
+                with contextlib.suppress(OSError):  # busy until the last process has ended
                     Path(folder).rmdir()
             if time.monotonic() > deadline:
                 raise Refusal(f"the control group {hierarchy / name} still has processes; try `down` again")

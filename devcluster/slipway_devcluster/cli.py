@@ -1,4 +1,4 @@
-"""`devcluster`: the command line. Every command is a few lines over the library."""
+"""`devcluster`: the command line. Each command is a few lines that call the library."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
-from . import cluster as clusters
-from . import demo as demonstration
-from . import images, lifecycle, requirements, status
-from .builds import OF_EVERY_CLUSTER, missing
-from .cluster import Cluster
-from .errors import Refusal
-from .paths import Cache, default_cache
-from .progress import Durations, Steps
+from slipway_devcluster import build_table, containerfiles, forecast, lifecycle, requirements, status
+from slipway_devcluster import cluster as clusters
+from slipway_devcluster import demo as demonstration
+from slipway_devcluster.builds import missing
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache, default_cache
+from slipway_devcluster.programs import OF_EVERY_CLUSTER
+from slipway_devcluster.progress import Durations, Steps
 
 DEFAULT_NAME = "dev"
+COMPLETERS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 class RefusingGroup(click.Group):
-    """A refusal is an answer: one sentence on stderr and exit status 1, without a traceback."""
+    """A group that prints a refusal as one sentence on stderr, without a traceback, and exits with 1."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -60,7 +62,7 @@ name_option = click.option(
     type=ClusterName(),
     default=DEFAULT_NAME,
     show_default=True,
-    help="Which cluster; several can be up at once.",
+    help="Name of the cluster; several can be up at the same time.",
 )
 
 
@@ -69,7 +71,7 @@ name_option = click.option(
 def main() -> None:
     """A real Kubernetes with KServe and KEDA on this machine, without Docker.
 
-    Needs Linux and root. Everything it keeps is in one folder: $SLIPWAY_CACHE, else ~/.cache/slipway.
+    Needs Linux and root. All of its files are in one folder: $SLIPWAY_CACHE, or ~/.cache/slipway by default.
     """
 
 
@@ -79,14 +81,14 @@ def main() -> None:
     "--gpu-nodes",
     default="",
     metavar="LIST",
-    help="Look-alike GPU nodes to add: h100:2,3xl4:4 is one node with 2 H100s and three with 4 L4s each.",
+    help="Simulated GPU nodes to add: h100:2,3xl4:4 is one node with 2 H100s and three with 4 L4s each.",
 )
 @click.option(
     "--node-gpus",
     type=click.IntRange(0, 64),
     default=0,
     metavar="N",
-    help="nvidia.com/gpu that the real node advertises; pods that ask for one really start.",
+    help="Number of nvidia.com/gpu that the real node advertises; pods that request one really start.",
 )
 @click.option(
     "--port",
@@ -96,9 +98,12 @@ def main() -> None:
 def up(name: str, gpu_nodes: str, node_gpus: int, port: int | None) -> None:
     """Start a cluster and wait until all of it is Ready.
 
-    The first time, its programs are built from source; that takes a while, and resumes when interrupted.
+    Missing programs are built from source first. An interrupted build resumes the next time.
     """
     cache, steps = _cache_and_steps()
+    programs = lifecycle.programs_of(gpu_nodes)
+    for line in forecast.lines(forecast.of_up(clusters.named(name, cache), cache, programs)):
+        steps.say(line)
     cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus, port=port)
     seconds = cluster.record.phases["ready"]
     click.echo(f"cluster {name} is Ready (its start took {seconds:.1f} s)")
@@ -111,7 +116,7 @@ def up(name: str, gpu_nodes: str, node_gpus: int, port: int | None) -> None:
 @name_option
 @click.option("--all", "every", is_flag=True, help="End every cluster.")
 def down(name: str, *, every: bool) -> None:
-    """End a cluster and remove all of it. Works in whatever state it is."""
+    """End a cluster and remove all of it, in whatever state it is."""
     cache, steps = _cache_and_steps()
     for each in [cluster.name for cluster in clusters.every(cache)] if every else [name]:
         lifecycle.down(each, cache=cache, steps=steps)
@@ -120,9 +125,9 @@ def down(name: str, *, every: bool) -> None:
 
 @main.command("status")
 @name_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def show_status(name: str, *, as_json: bool) -> None:
-    """Show how a cluster is, how long its start took, and what memory it uses."""
+    """Show a cluster's health, start time and memory."""
     cache = default_cache()
     seen = status.look(clusters.named(name, cache), Durations(cache))
     if as_json:
@@ -136,7 +141,10 @@ def show_status(name: str, *, as_json: bool) -> None:
 @main.command()
 @name_option
 def kubeconfig(name: str) -> None:
-    """Print the path of a cluster's kubeconfig: export KUBECONFIG=$(devcluster kubeconfig)."""
+    """Print the path of a cluster's kubeconfig.
+
+    Use it as in: export KUBECONFIG=$(devcluster kubeconfig)
+    """
     click.echo(clusters.find(name, default_cache()).kubeconfig)
 
 
@@ -149,30 +157,38 @@ def kubeconfig(name: str) -> None:
     "and for NAME/Containerfile]",
 )
 def load_image(name: str, source: Path, tag: str | None) -> None:
-    """Load an image into a cluster: an OCI archive (.tar), or a Containerfile, which is built first."""
+    """Load an image into a cluster.
+
+    SOURCE is an OCI archive (.tar), or a Containerfile, which is built first.
+    """
     cache, steps = _cache_and_steps()
     cluster = clusters.find(name, cache)
     archive = source
     if source.suffix != ".tar":
-        tag = tag or images.default_name(source)
-        archive = images.build_image(source, name=tag, cache=cache, steps=steps)
+        tag = tag or containerfiles.default_name(source)
+        archive = containerfiles.build_image(source, name=tag, cache=cache, steps=steps)
     loaded = cluster.load_image(archive)
-    click.echo(f"{tag or archive.name} {'is loaded' if loaded else 'was there already'}")
+    click.echo(f"{tag or archive.name} {'is loaded' if loaded else 'was loaded already'}")
 
 
 @main.command()
 @name_option
 @click.argument("component", type=ComponentName(), required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Also print new lines as they are written.")
 def logs(name: str, component: str | None, *, follow: bool) -> None:
-    """Show the log of a program of the node; without COMPONENT, name the programs. Pods' logs: kubectl logs."""
+    """Print the log of a program of the node.
+
+    Without COMPONENT, list the programs. For pods, use kubectl logs.
+    """
     cluster = clusters.named(name, default_cache())
     known = _log_names(cluster)
     if component is None:
         click.echo("\n".join(known) or f"there is no cluster {name!r}")
         return
     if component not in known:
-        raise Refusal(f"{component!r} has no log in cluster {name!r}; there are: {', '.join(known) or 'none'}")
+        raise Refusal(
+            f"{component!r} has no log in cluster {name!r}; the programs with a log are: {', '.join(known) or 'none'}"
+        )
     path = cluster.layout.logs / f"{component}.log"
     os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(path)])
 
@@ -181,7 +197,10 @@ def logs(name: str, component: str | None, *, follow: bool) -> None:
 @name_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(name: str, command: tuple[str, ...]) -> None:
-    """Open a shell on the node, or run COMMAND there. kubectl, helm and ctr find the cluster by themselves."""
+    """Open a shell on the node, or run COMMAND there.
+
+    kubectl, helm and ctr are set up for the cluster.
+    """
     cluster = clusters.find(name, default_cache())
     programs = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent)])
     environment = {
@@ -196,15 +215,36 @@ def shell(name: str, command: tuple[str, ...]) -> None:
     sys.exit(subprocess.run([*cluster.namespaces.enter_command(), *wanted], env=environment, check=False).returncode)
 
 
+@main.command("builds")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def show_builds(*, as_json: bool) -> None:
+    """List the programs that are built from source.
+
+    Shows for each what its build took in elapsed time and CPU time. Nothing is built; for programs that are not in the
+    cache, times are estimates.
+    """
+    table = build_table.rows(default_cache())
+    if as_json:
+        click.echo(json.dumps([row.as_json() for row in table], indent=2))
+    else:
+        click.echo("\n".join(build_table.lines(table)))
+
+
 @main.command()
 def doctor() -> None:
-    """Check whether this machine can run a cluster, and say what to do where it can't."""
+    """Check whether this machine can run a cluster.
+
+    For each requirement that is not met, prints what to do.
+    """
     cache = default_cache()
     absent = missing(OF_EVERY_CLUSTER, cache)
     findings = requirements.check(cache, everything_built=not absent)
     for finding in findings:
         click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.sentence}")
     click.echo(f"to be built at the next `up`: {', '.join(absent) or 'nothing'}; the cache is {cache.root}")
+    if absent:
+        seconds = sum(forecast.build_seconds(name, cache) for name in absent)
+        click.echo(f"that is expected to take {forecast.about(seconds)}; `devcluster builds` lists each program")
     if not all(finding.met for finding in findings):
         sys.exit(1)
 
@@ -214,7 +254,11 @@ def doctor() -> None:
 @click.argument("prompt", required=False)
 @click.option("--keep/--no-keep", default=True, show_default=True, help="Leave the cluster up afterwards.")
 def demo(name: str, prompt: str | None, *, keep: bool) -> None:
-    """Start a cluster with Slipway, serve a small model by an LLMDeployment, and stream an answer to PROMPT."""
+    """Start a cluster with Slipway and a model that answers PROMPT.
+
+    First prints how long that is expected to take. Missing programs are built from source, and an interrupted build
+    resumes the next time.
+    """
     cache, steps = _cache_and_steps()
     demonstration.run(name, prompt, cache=cache, steps=steps)
     if not keep:
@@ -222,11 +266,13 @@ def demo(name: str, prompt: str | None, *, keep: bool) -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("kind", type=click.Choice(list(COMPLETERS)))
 def completion(kind: str) -> None:
-    """Print the completion script of a shell: eval "$(devcluster completion bash)"."""
-    completer = get_completion_class(kind)
-    assert completer
+    """Print the completion script of a shell.
+
+    Use it as in: eval "$(devcluster completion bash)"
+    """
+    completer = COMPLETERS[kind]
     click.echo(completer(main, {}, "devcluster", "_DEVCLUSTER_COMPLETE").source())
 
 

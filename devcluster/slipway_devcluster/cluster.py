@@ -1,4 +1,4 @@
-"""A cluster that is up: how commands and tests talk to it, and stop, hold or restart its parts."""
+"""A cluster that is up: how commands and tests use it, and stop, pause or restart its programs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
-from . import record as records
-from .addresses import NODE_IP
-from .components import CONTAINERD_SOCKET, Component, Layout
-from .errors import Refusal
-from .image_store import import_archive
-from .namespaces import Namespaces
-from .paths import Cache
-from .record import Record, Running
+from slipway_devcluster import record as records
+from slipway_devcluster.addresses import NODE_IP
+from slipway_devcluster.components import CONTAINERD_SOCKET, Component, Layout
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.image_store import import_archive
+from slipway_devcluster.namespaces import Namespaces
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.record import Record, Running
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 STOP_TIMEOUT = 15.0
-HELM_KEEPS = ("CACHE", "CONFIG", "DATA")  # in folders that are this cluster's, so that none is left in somebody's home
+HELM_KEEPS = ("CACHE", "CONFIG", "DATA")  # in folders of this cluster, so that nothing is left in the user's home
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
-"""Before a command that only waits for something: when this process is killed, nobody waits any more."""
+"""Put before a command that only waits for something: it ends when this process is killed."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """One devcluster. Everything that can change is read from its record when it is asked for."""
+    """One devcluster. Everything that can change is read from its record each time it is used."""
 
     name: str
     layout: Layout
@@ -50,13 +50,13 @@ class Cluster:
         namespaces = self.record.namespaces
         if namespaces is None or not namespaces.alive():
             raise Refusal(
-                f"the node of cluster {self.name!r} has ended; `devcluster up --name {self.name}` makes it anew"
+                f"the node of cluster {self.name!r} has ended; `devcluster up --name {self.name}` makes it again"
             )
         return namespaces
 
     @property
     def kubeconfig(self) -> Path:
-        """For programs on the host; it holds all that they need."""
+        """For programs on the host; it has the address and all credentials."""
         return self.layout.state / "kubeconfig"
 
     @property
@@ -74,7 +74,7 @@ class Cluster:
 
     @property
     def kubectl_cache(self) -> Path:
-        """In place of ~/.kube/cache, so that nothing is left there."""
+        """Used instead of ~/.kube/cache, so that nothing is left there."""
         return self.layout.state / "kubectl-cache"
 
     def alive(self) -> bool:
@@ -82,7 +82,7 @@ class Cluster:
         return bool(found and found.ready and found.namespaces and found.namespaces.alive())
 
     def entered(self) -> AbstractContextManager[None]:
-        """Sockets that this thread makes meanwhile are in the node's network."""
+        """A context in which sockets that this thread creates are in the node's network."""
         return self.namespaces.entered()
 
     def kubectl_command(self, arguments: Sequence[str]) -> list[str]:
@@ -105,7 +105,7 @@ class Cluster:
         return done.stdout.decode()
 
     def load_image(self, archive: Path) -> bool:
-        """Loads an image archive into the node; False if exactly that image was there already."""
+        """Load an image archive into the node; False if exactly that image was there already."""
         return import_archive(archive, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
 
     # --- parts of the node ------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Cluster:
         return list(self.record.components)
 
     def add(self, component: Component) -> None:
-        """One more program on the node, to be stopped and started like the others. While it runs, nothing happens."""
+        """Start one more program on the node unless it is running. It can be stopped and started like the others."""
         record = self.record
         if component.name in record.components:
             self.start(component.name)
@@ -125,15 +125,15 @@ class Cluster:
         record.write(self.layout.state)
 
     def kill(self, component: str) -> None:
-        """As a crash would end it: at once, with nothing finished."""
+        """End a component as a crash would, immediately and with nothing finished."""
         self._end(component, SIGKILL)
 
     def stop(self, component: str) -> None:
-        """As a shutdown would end it; waits until it has ended."""
+        """End a component as a shutdown would, and wait until it has ended."""
         self._end(component, SIGTERM)
 
     def start(self, component: str) -> None:
-        """Starts a component again with its own command line; does nothing while it runs."""
+        """Start a component again with its own command line; do nothing if it is running."""
         record, running, namespaces = self._running(component)
         if running.process.alive(proc=namespaces.proc):
             return
@@ -142,7 +142,7 @@ class Cluster:
         record.write(self.layout.state)
 
     def pause(self, component: str) -> None:
-        """Holds a component as it is: connections stay open, nothing is answered."""
+        """Stop a component without ending it: its connections stay open, but it responds to nothing."""
         self._signal(component, SIGSTOP)
 
     def resume(self, component: str) -> None:
@@ -157,7 +157,7 @@ class Cluster:
         deadline = time.monotonic() + STOP_TIMEOUT
         while self.is_running(component):
             if time.monotonic() > deadline:
-                raise Refusal(f"{component} did not end within {STOP_TIMEOUT:.0f} s; kill it instead")
+                raise Refusal(f"{component} did not end within {STOP_TIMEOUT:.0f} s; use kill() instead")
             time.sleep(0.01)
 
     def _signal(self, component: str, number: Signals) -> None:
@@ -167,15 +167,15 @@ class Cluster:
     def _running(self, component: str) -> tuple[Record, Running, Namespaces]:
         record = self.record
         if component not in record.components:
-            raise Refusal(f"{component!r} is no component of this cluster; there are {', '.join(record.components)}")
+            raise Refusal(f"{component!r} is not a component of this cluster, which has {', '.join(record.components)}")
         return record, record.components[component], self.namespaces
 
 
 def named(name: str, cache: Cache) -> Cluster:
-    """The cluster of that name, whether it is there or not."""
+    """The cluster of that name, whether it exists or not."""
     if not NAME.fullmatch(name):
         raise Refusal(
-            f"{name!r} is no name for a cluster: it starts with a lower-case letter and holds at most 20 "
+            f"{name!r} is not a valid name for a cluster: a name starts with a lower-case letter and has at most 20 "
             "lower-case letters, digits and hyphens; choose another with --name"
         )
     return Cluster(name, Layout(cache.clusters / name))
@@ -195,5 +195,5 @@ def every(cache: Cache) -> list[Cluster]:
 
 
 def cgroup_name(layout: Layout) -> str:
-    """Clusters of one name in two caches are two clusters, so the folder is part of it."""
+    """A unique name: clusters of one name in two caches are two clusters, so it includes a hash of the folder."""
     return f"slipway-{layout.state.name}-{hashlib.sha256(str(layout.state).encode()).hexdigest()[:6]}"

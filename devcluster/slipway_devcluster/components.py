@@ -1,4 +1,4 @@
-"""The programs of a node and the command lines that make a cluster of them. Pure: nothing here starts anything."""
+"""The components of a node, with the command lines and configurations that form a cluster. Pure: starts nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .addresses import (
+from slipway_devcluster.addresses import (
     API_PORT,
     CLUSTER_DOMAIN,
     DNS_IP,
@@ -33,7 +33,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of one cluster lie; the same paths hold on the host and on the node."""
+    """Where the files of one cluster are; paths are the same on the host and on the node."""
 
     state: Path
 
@@ -83,9 +83,9 @@ def etcd(layout: Layout, program: Path) -> Component:
         "--listen-peer-urls=http://127.0.0.1:2380",
         "--initial-advertise-peer-urls=http://127.0.0.1:2380",
         "--initial-cluster=default=http://127.0.0.1:2380",
-        "--unsafe-no-fsync=true",  # nothing in it is meant to outlive the machine
+        "--unsafe-no-fsync=true",  # its data need not survive a crash of the machine
         "--log-level=warn",
-        # Kept alive from the first moment: without it, a follower of nobody waits a whole election time-out.
+        # A single member elects itself only after an election timeout, so this one is short.
         "--heartbeat-interval=50",
         "--election-timeout=250",
     ]
@@ -105,7 +105,7 @@ def api_server(layout: Layout, program: Path) -> Component:
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         f"--audit-policy-file={layout.config}/audit-policy.json",
         f"--audit-log-path={layout.audit_log}",
-        "--audit-log-maxsize=64",  # megabytes: leaders renew their leases all day
+        "--audit-log-maxsize=64",  # megabytes, which renewals of leases would fill in a day
         "--audit-log-maxbackup=3",
         "--allow-privileged=true",
         "--profiling=false",
@@ -118,7 +118,7 @@ def api_server(layout: Layout, program: Path) -> Component:
         f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
         f"--kubelet-client-key={pki}/apiserver-kubelet.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
-        "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks DNS for the node's name
+        "--kubelet-preferred-address-types=InternalIP",  # otherwise `kubectl logs` looks the node's name up in DNS
         # Aggregation: KEDA's external metrics are an API of their own behind this one.
         f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
         "--requestheader-allowed-names=front-proxy-client",
@@ -133,7 +133,7 @@ def api_server(layout: Layout, program: Path) -> Component:
 
 
 def audit_policy() -> str:
-    """What Slipway's own service accounts asked for, without what was in it; nothing of others, so it costs nothing."""
+    """Requests of Slipway's own service accounts, without their bodies; nothing of others, so it costs nothing."""
     policy = {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -158,9 +158,9 @@ def controller_manager(layout: Layout, program: Path) -> Component:
         "--use-service-account-credentials=true",  # the HPA's right to external metrics is bound to its own account
         "--leader-elect=false",
         "--allocate-node-cidrs=false",
-        "--kube-api-qps=200",  # the defaults make a namespace of 400 pods take minutes to go
+        "--kube-api-qps=200",  # with the defaults, deleting a namespace of 400 pods takes minutes
         "--kube-api-burst=400",
-        "--pvclaimbinder-sync-period=1s",  # a claim that is older than its volume is else bound after up to 15 s
+        "--pvclaimbinder-sync-period=1s",  # otherwise a claim that is older than its volume is bound after up to 15 s
     ]
     return Component("kube-controller-manager", argv)
 
@@ -184,7 +184,7 @@ def kube_proxy(layout: Layout, program: Path) -> Component:
         f"--hostname-override={NODE_NAME}",
         f"--cluster-cidr={POD_RANGE}",
         "--proxy-mode=iptables",
-        # These sysctls can't be written in a network namespace; kube-proxy ends if it may not try.
+        # These sysctls can't be written in a network namespace; kube-proxy exits if it fails to write them.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0",
         "--conntrack-tcp-timeout-close-wait=0",
@@ -198,7 +198,7 @@ def containerd(layout: Layout, program: Path) -> Component:
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
     snapshotters = ("aufs", "btrfs", "devmapper", "native", "zfs")
-    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt makes a folder in /opt
+    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt creates a folder in /opt
     unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
     return f"""version = 2
 root = "{layout.containerd}"
@@ -222,8 +222,8 @@ disabled_plugins = [{unused}]
 
 
 def cni_config() -> str:
-    """Every pod has a routed link of its own: what passes between pods passes through the node's packet filter,
-    so that a pod reaches itself and its neighbours through a Service without a bridge's special cases."""
+    """Every pod has a routed link of its own. So traffic between pods passes the node's iptables rules, and a pod
+    reaches itself and its neighbours through a Service without the special cases of a bridge."""
     link = {
         "type": "ptp",
         "ipMasq": False,
@@ -268,17 +268,17 @@ def kubelet_config(layout: Layout, *, cgroup: str) -> str:
         "tlsPrivateKeyFile": f"{layout.pki}/kubelet.key",
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
-        "resolvConf": "",  # pods that want the node's DNS get none: nothing outside can be reached
+        "resolvConf": "",  # pods with the node's DNS get none, because nothing outside is reachable
         "serializeImagePulls": False,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "imageGCHighThresholdPercent": 100,  # images come from the cache alone; none may be cleaned away
+        "imageGCHighThresholdPercent": 100,  # images come only from the cache; the kubelet must not remove any
         "nodeStatusUpdateFrequency": "5s",
     }
     return json.dumps(config, indent=2)
 
 
 def resolv_conf() -> str:
-    """DNS as the node's own processes see it."""
+    """The resolv.conf of the node's own processes."""
     return f"nameserver {DNS_IP}\nsearch svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\noptions ndots:5 timeout:2\n"
 
 

@@ -1,4 +1,4 @@
-"""The demo: from nothing to text. An LLMDeployment sleeps, is woken by a request, answers, and goes to sleep again."""
+"""The demo: on a new cluster, an LLMDeployment sleeps, is woken by a request, answers, and goes to sleep again."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from typing import Any
 
 import click
 
-from . import lifecycle, model, slipway
-from .cluster import Cluster
-from .errors import Refusal
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster import forecast, lifecycle, model, slipway
+from slipway_devcluster.cluster import Cluster, named
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps, in_words
 
 NAMESPACE = "demo"
 NAME = "gemma"
 PROMPT = "Kubernetes is"
 SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
 PATIENCE = 120.0
-PHASES = ("schedule", "pull", "start", "ready")  # in the order in which they come
-HELD = "Slipway-Held-Ms"  # a header of answers that came through the activator
+PHASES = ("schedule", "pull", "start", "ready")  # in the order in which they happen
+HELD = "Slipway-Held-Ms"  # a header of responses that went through the activator
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was measured while the answer was printed."""
+    """What was measured while an answer was printed. `first` and `total` are seconds since the request."""
 
     tokens: int
     first: float
@@ -46,33 +46,68 @@ class Answer:
 
 
 def run(name: str, prompt: str | None, *, cache: Cache, steps: Steps) -> None:
-    cluster = lifecycle.up(name, cache=cache, steps=steps)
-    slipway.install(cluster, cache=cache, steps=steps)
-    apply(cluster, cache, steps)
-    tell(cluster, prompt or _asked_for())
+    started = time.monotonic()
+    for line in forecast.lines(forecast.of_demo(named(name, cache), cache)):
+        steps.say(line)
+    cluster = lifecycle.up(
+        name,
+        cache=cache,
+        steps=steps,
+        next_to_builds=(lambda: _build_images(cache, steps), lambda: model.ensure_gguf(cache, steps)),
+        next_to_platform=lambda cluster: _prepare(cluster, cache, steps),
+    )
+    slipway.install_programs(cluster, cache=cache, steps=steps)
+    apply_sample(cluster)
+    ready_after = time.monotonic() - started  # a person may think about the prompt for any time
+    first = converse(cluster, prompt or _asked_for())
+    click.echo(f"\nThe first token came {in_words(ready_after + first.first)} after the start of this command.")
     for line in what_next(cluster):
         click.echo(line)
 
 
-def tell(cluster: Cluster, prompt: str) -> None:
-    """Asks until an answer comes straight from the replica, and waits until the model sleeps again."""
-    while ask(cluster, prompt).held:
+def _build_images(cache: Cache, steps: Steps) -> None:
+    """One after another, since all of them need the base image, and buildah's store has one user at a time."""
+    for image in slipway.INSTALLED_IMAGES:
+        image.built(cache, steps)
+
+
+def _prepare(cluster: Cluster, cache: Cache, steps: Steps) -> None:
+    slipway.prepare(cluster, cache=cache, steps=steps)
+    provide_model(cluster, cache, steps)
+
+
+def converse(cluster: Cluster, prompt: str) -> Answer:
+    """Ask until an answer comes directly from the replica; wait for the model to sleep; return the first answer."""
+    first = answer = ask(cluster, prompt)
+    while answer.held:
         click.echo(f"It was woken for that: {cold_start(cluster)}. Once more:")
         until_direct(cluster)
+        answer = ask(cluster, prompt)
     click.echo(f"\n$ kubectl get llm {NAME} -n {NAMESPACE} -w")
     for line in until_it_is(cluster, "Idle"):
         click.echo(line)
+    return first
 
 
 def apply(cluster: Cluster, cache: Cache, steps: Steps) -> None:
-    """The sample, until it may be asked. Safe to repeat: what is there already is left as it is."""
+    """Create the sample and its volume; returns when it accepts requests. Safe to repeat: existing objects stay."""
+    provide_model(cluster, cache, steps)
+    apply_sample(cluster)
+
+
+def provide_model(cluster: Cluster, cache: Cache, steps: Steps) -> None:
+    """Create the namespace, and in it a bound volume with the model's files."""
     weights = model.ensure_gguf(cache, steps)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     volume = model.persistent_volume(NAME, weights, NAMESPACE)
     listed = {"apiVersion": "v1", "kind": "List", "items": [namespace, *volume]}
     cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
-    bound = "--for=jsonpath={.status.phase}=Bound"  # else the story begins with a pod that waits for it
+    bound = "--for=jsonpath={.status.phase}=Bound"  # else the status first reports a pod that waits for its volume
     cluster.run_kubectl(["wait", "-n", NAMESPACE, bound, "--timeout=30s", f"pvc/{NAME}"])
+
+
+def apply_sample(cluster: Cluster) -> None:
+    """Apply the LLMDeployment, and print its states until it sleeps or serves."""
     click.echo(f"\n$ kubectl apply -n {NAMESPACE} -f {SAMPLE.relative_to(slipway.ROOT)}")
     click.echo(
         cluster.run_kubectl(["apply", "--server-side", "--force-conflicts", "-n", NAMESPACE, "-f", str(SAMPLE)]),
@@ -84,25 +119,25 @@ def apply(cluster: Cluster, cache: Cache, steps: Steps) -> None:
 
 
 def until_it_is(cluster: Cluster, *states: str) -> Iterator[str]:
-    """The lines of `kubectl get llm -w`, as they come, to the one that says so, and that it is ready."""
+    """The lines of `kubectl get llm -w`, up to the one that shows one of the states, and Ready as True."""
     with _watching(cluster, NAME, patience=PATIENCE) as lines:
         for line in lines:
             yield line.rstrip()
             if {"True", *states} & {*line.split()} > {"True"}:
                 return
     said = _read(cluster, "llm", "{.status.message}")
-    raise Refusal(f"{NAME} is not {' or '.join(states)}: {said or 'nobody says why'}")
+    raise Refusal(f"{NAME} is not {' or '.join(states)} after {PATIENCE:.0f} s: {said or 'its status has no message'}")
 
 
 def cold_start(cluster: Cluster) -> str:
-    """Its phases and what each took, as the status tells them."""
+    """The phases of the last cold start and their durations, from the status."""
     phases: dict[str, str] = json.loads(_read(cluster, "llm", "{.status.lastColdStart}") or "{}")
-    told = [f"{name} {phases[name]}" for name in PHASES if name in phases]
-    return ", ".join(told) or "nobody wrote down how long that took"
+    durations = [f"{name} {phases[name]}" for name in PHASES if name in phases]
+    return ", ".join(durations) or "its status does not say how long that took"
 
 
 def until_direct(cluster: Cluster) -> None:
-    """kube-proxy hears of a replica a moment later than the activator."""
+    """Wait until requests reach the replica directly: kube-proxy learns of it a moment later than the activator."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with _answered(cluster, {"prompt": PROMPT, "max_tokens": 1}) as response:
@@ -117,59 +152,58 @@ def _read(cluster: Cluster, kind: str, path: str) -> str:
 
 @contextmanager
 def _watching(cluster: Cluster, name: str, *, patience: float) -> Iterator[Iterator[str]]:
-    """What a watch by kubectl prints, which ends when the patience does."""
+    """The output of `kubectl get llm -w`, which is ended after `patience` seconds."""
     command = cluster.kubectl_command(["get", "llm", name, "-n", NAMESPACE, "-w"])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
-        assert watch.stdout
         end = threading.Timer(patience, watch.kill)
         end.start()
         try:
-            yield iter(watch.stdout)
+            yield iter(watch.stdout or ())
         finally:
             end.cancel()
             watch.kill()
 
 
 def ask(cluster: Cluster, prompt: str) -> Answer:
-    """Streams the answer to stdout as it comes, and before it what is told while nobody answers yet."""
+    """Stream the answer to stdout, and before it the activator's comments on what the held request is waiting for."""
     url = _read(cluster, "llm", "{.status.url}")
     json_body = f'--json \'{{"prompt": {json.dumps(prompt)}, "stream": true, …}}\''
     click.echo(f"\n$ curl -N {url}/v1/completions {json_body}")
-    started, first, tokens, told = time.monotonic(), 0.0, 0, list[str]()
+    started, first, tokens, comments = time.monotonic(), 0.0, 0, list[str]()
     with _answered(cluster, {"prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}) as response:
-        for piece in pieces(response, told.append):
+        for piece in pieces(response, comments.append):
             if not first:
                 first = time.monotonic() - started
                 click.echo(prompt, nl=False)
             tokens += 1
             click.echo(piece, nl=False)
-        held = bool(told or response.getheader(HELD))
+        held = bool(comments or response.getheader(HELD))
         answer = Answer(tokens, first, time.monotonic() - started, held)
     click.echo(f"\n\n{tokens} tokens: the first after {first:.2f} s, {answer.tokens_per_second:.0f} a second")
     return answer
 
 
-def pieces(response: http.client.HTTPResponse, told: Callable[[str], None]) -> Iterator[str]:
-    """Of a completion. Comments, which tell what happens meanwhile, are printed and told."""
-    for line in response:
-        said = line.decode().strip()
-        if said.startswith(":"):
-            click.echo(said)
-            told(said)
-        elif event := said.removeprefix("data:").strip().removesuffix("[DONE]"):
+def pieces(response: http.client.HTTPResponse, on_comment: Callable[[str], None]) -> Iterator[str]:
+    """The pieces of text of a streamed completion. Its comments are printed, and passed to `on_comment`."""
+    for raw in response:
+        line = raw.decode().strip()
+        if line.startswith(":"):
+            click.echo(line)
+            on_comment(line)
+        elif event := line.removeprefix("data:").strip().removesuffix("[DONE]"):
             yield from (choice["text"] for choice in _choices(json.loads(event)) if choice["text"])
 
 
 def _choices(event: dict[str, Any]) -> list[dict[str, Any]]:
     if error := event.get("error"):
-        raise Refusal(f"the model did not answer: {error['code']}: {error['message']}")
+        raise Refusal(f"the model answered with an error: {error['code']}: {error['message']}")
     found: list[dict[str, Any]] = event["choices"]
     return found
 
 
 @contextmanager
 def _answered(cluster: Cluster, body: Mapping[str, Any]) -> Iterator[http.client.HTTPResponse]:
-    """Asked of the Service as any pod of the cluster would ask."""
+    """The response to a request to the model's Service, sent from the node's network as a pod would send it."""
     address = _read(cluster, "service", "{.spec.clusterIP}")
     with closing(http.client.HTTPConnection(address, 80)) as connection:
         connection.sock = _connected(cluster, address)
@@ -182,7 +216,7 @@ def _answered(cluster: Cluster, body: Mapping[str, Any]) -> Iterator[http.client
 
 
 def _connected(cluster: Cluster, address: str, *, patience: float = 10.0) -> socket.socket:
-    """A pod is ready a moment before the node's packet filter knows it."""
+    """A connection to the Service. A pod is ready a moment before kube-proxy has its rules, so this tries again."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -198,8 +232,8 @@ def what_next(cluster: Cluster) -> list[str]:
     name = "" if cluster.name == "dev" else f" --name {cluster.name}"
     return [
         "",
-        "What just happened: the model slept; Slipway held your prompt and woke it through KEDA; the next one went",
-        "straight to its pod; and when nobody asked any more, it went to sleep.",
+        "What just happened: the model slept; Slipway held your prompt and woke the model through KEDA; the second",
+        "request went directly to its pod; and after a minute without requests, the model went to sleep.",
         f"  look around   .venv/bin/devcluster shell{name}     then: kubectl get llm,pods -n {NAMESPACE}",
         f"  how it does   .venv/bin/devcluster shell{name} -- kubectl describe llm {NAME} -n {NAMESPACE}",
         '  ask again     make demo PROMPT="The best thing about open source is"',
@@ -209,5 +243,5 @@ def what_next(cluster: Cluster) -> list[str]:
 
 
 def _asked_for() -> str:
-    """A person at a terminal is asked; elsewhere the example will do."""
+    """The prompt that a person enters at a terminal; elsewhere the example."""
     return click.prompt("Prompt", default=PROMPT) if sys.stdin.isatty() else PROMPT

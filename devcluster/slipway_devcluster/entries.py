@@ -1,6 +1,7 @@
-"""Folders and files of the cache: whole or not there, and checked when they are used.
+"""Folders and files of the cache: complete or absent, and checked when they are used.
 
-A folder with its final name is complete: it is made beside it and renamed. Its `manifest.json` says what belongs there.
+A folder with its final name is complete: it is made under another name, and renamed. Its files are listed in its
+`manifest.json`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TypedDict
 
 @contextlib.contextmanager
 def unfinished(final: Path) -> Iterator[Path]:
-    """A new folder beside `final` that takes its name when all went well. The caller holds a lock."""
+    """A new folder next to `final`, which is renamed to it if the block succeeds. The caller holds a lock."""
     final.parent.mkdir(parents=True, exist_ok=True)
     for left_by_a_killed_run in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
@@ -32,7 +33,7 @@ def unfinished(final: Path) -> Iterator[Path]:
 
 
 class Noted(TypedDict):
-    """What the manifest says about a file."""
+    """The entry of a file in the manifest."""
 
     size: int
     mtime_ns: int
@@ -40,13 +41,13 @@ class Noted(TypedDict):
 
 
 def write_manifest(folder: Path) -> None:
-    """Note each file's size, time and checksum, so that a broken entry of the cache is noticed when it is used."""
+    """Record each file's size, time and checksum, so that damage is noticed when the folder is used."""
     files = {str(path.relative_to(folder)): _describe(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / "manifest.json").write_text(json.dumps(files, indent=1))
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with a finished folder, if anything. A file is read only if its size or time is not as noted."""
+    """What is wrong with a finished folder, if anything. Only files with another size or time are read."""
     try:
         files: dict[str, Noted] = json.loads((folder / "manifest.json").read_text())
         wrong = next((name for name, noted in files.items() if not _is_as_noted(folder / name, noted)), None)
@@ -56,12 +57,12 @@ def find_damage(folder: Path) -> str | None:
 
 
 def note_file(path: Path) -> None:
-    """The same for a file that is an entry by itself: what is noted lies beside it."""
+    """Record size, time and checksum of a single file, in a second file next to it."""
     _note_of(path).write_text(json.dumps(_describe(path)))
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there, as it was when `note_file` was called."""
+    """Whether a file is there and unchanged since `note_file` was called."""
     try:
         noted: Noted = json.loads(_note_of(path).read_text())
         return _is_as_noted(path, noted)
@@ -86,7 +87,7 @@ def _is_as_noted(path: Path, noted: Noted) -> bool:
         return True
     if _sha256(path) != noted["sha256"]:
         return False
-    os.utime(path, ns=(now.st_atime_ns, noted["mtime_ns"]))  # a copied cache is read in full only once
+    os.utime(path, ns=(now.st_atime_ns, noted["mtime_ns"]))  # so that a copied cache is read completely only once
     return True
 
 

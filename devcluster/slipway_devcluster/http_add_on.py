@@ -1,30 +1,30 @@
-"""KEDA's HTTP add-on in a devcluster, for benchmarks that compare with it. No cluster has it unless asked for.
+"""KEDA's HTTP add-on in a devcluster, for benchmarks that compare with it. It is installed only on demand.
 
-It is installed as upstream's own manifests say, with the images that are built here.
+Upstream's own manifests are used, with images that are built here.
 """
 
 from __future__ import annotations
 
-from . import platform
-from .builds import ensure_on_demand
-from .cluster import Cluster
-from .images import KEDA, PlatformImage, ensure_platform_images
-from .paths import Cache
-from .platform import Object
-from .progress import Steps
+from slipway_devcluster import platform
+from slipway_devcluster.builds import ensure_on_demand
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.images import KEDA, PlatformImage, ensure_platform_images
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.platform import Object
+from slipway_devcluster.progress import Steps
 
 UPSTREAM = "http-add-on"
 NAMESPACE = "keda"
 INTERCEPTOR = "keda-add-ons-http-interceptor-proxy"
 """The Service that requests go to; its port is 8080."""
 SCALER = f"keda-add-ons-http-external-scaler.{NAMESPACE}:9090"
-"""What triggers of ScaledObjects name as their scaler."""
+"""The scaler's address, for the triggers of ScaledObjects."""
 SOURCE = "ko://github.com/kedacore/http-add-on/"
 READY_TIMEOUT = 90
 
 
 def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
-    """Back when all of its programs are available. The first time, they are built from source."""
+    """Install it, and return when all of its programs are available. The first time, they are built from source."""
     build = ensure_on_demand(UPSTREAM, cache, steps)
     images = tuple(PlatformImage(image_name(name, build.version), name, f"/{name}") for name in build.upstream.binaries)
     programs = {name: build.binary(name) for name in build.upstream.binaries}
@@ -40,7 +40,7 @@ def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
 
 
 def adapted(objects: list[Object], version: str) -> list[Object]:
-    """Upstream names its images by their source, for a program that builds and pushes them. Changes its argument."""
+    """Replace image names, which are source paths for a build tool, by names of our images. Changes its argument."""
     for thing in objects:
         if thing["kind"] == "Deployment":
             platform.adjust_deployment(thing)

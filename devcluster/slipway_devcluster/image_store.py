@@ -1,8 +1,8 @@
-"""What a new node finds in its containerd: every image of the platform, unpacked, within a second.
+"""The images of a new node's containerd: every image of the platform, unpacked, within a second.
 
-A *seed* is containerd's root folder, made once by a containerd of our own that imports the archives and stops. From it
-each node's root is planted: image content and unpacked files, which containerd never changes, are shared by hard links;
-all else is copied. So a node can't change the seed, and removing a node's root takes nothing from the others.
+A *seed* is a root folder of containerd, made once by a containerd of our own that imports the archives and stops. Each
+node's root is copied from it: image content and unpacked files, which containerd never changes, are shared by hard
+links; everything else is copied. So a node can't change the seed, and removing a node's root leaves the others intact.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import Refusal
-from .images import PRIVATELY
-from .locks import locked
-from .oci_archive import Image, read_image
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.images import PRIVATELY
+from slipway_devcluster.locks import locked
+from slipway_devcluster.oci_archive import Image, read_image
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 SOCKET = Path("/run/containerd/containerd.sock")
-"""Where containerd answers, as seen from inside the mount namespace of a node (or of the making of a seed)."""
+"""containerd's socket in the mount namespace of a node, and in the one in which a seed is made."""
 
 Run = Callable[[Sequence[str]], str]
-"""Runs a command where containerd can be reached, and returns what it printed."""
+"""Runs a command where containerd can be reached, and returns its output."""
 
 
 # --- loading into a node that runs -----------------------------------------------------------------------------------
 
 
 def import_archive(archive: Path, *, run: Run, ctr: str = "ctr", socket: Path = SOCKET) -> bool:
-    """Loads the archive's image, unless exactly that one is there under that name; says whether it had to."""
+    """Load the archive's image unless exactly that one is there under that name; return whether it was loaded."""
     images = [ctr, "--address", str(socket), "--namespace", "k8s.io", "images"]
     if is_listed(read_image(archive), run([*images, "list"])):
         return False
@@ -49,17 +49,17 @@ def is_listed(image: Image, listing: str) -> bool:
 # --- the seed --------------------------------------------------------------------------------------------------------
 
 FORMAT = "1"
-"""Raised when seeds are made differently, so that those in caches are made again."""
+"""Increase it when seeds are made differently, so that those in caches are made again."""
 
 KEPT = 2
-"""How many seeds stay: somebody may be about to plant from the one before."""
+"""How many seeds stay: another process may be about to use the previous one."""
 
 PATIENCE = 15
-"""Seconds after which a containerd that does not answer won't."""
+"""Seconds that containerd may take until it answers."""
 
 
 def ensure_seed(archives: Sequence[Path], cache: Cache, steps: Steps) -> Path:
-    """A containerd root that holds the images of these archives, made unless it is there."""
+    """A containerd root with the images of these archives; it is made if it is missing."""
     seed = cache.images / f"seed@{seed_key(archives)}"
     if not seed_is_whole(seed):
         with locked(cache.locks / "seed"):
@@ -70,7 +70,7 @@ def ensure_seed(archives: Sequence[Path], cache: Cache, steps: Steps) -> Path:
 
 
 def seed_is_whole(seed: Path) -> bool:
-    """Whether all content that was imported is there, in its size. Nodes that were planted have files of their own."""
+    """Whether all imported content is there, with its size. Files of nodes are not part of a seed."""
     try:
         return bool(json.loads(_sizes_file(seed).read_text()) == content_sizes(seed))
     except (OSError, ValueError):
@@ -87,14 +87,14 @@ def _sizes_file(seed: Path) -> Path:
 
 
 def seed_key(archives: Sequence[Path]) -> str:
-    """The names of archives tell what is in them."""
+    """A hash of the archives' names, each of which contains a hash of the content."""
     names = sorted(archive.name for archive in archives)
     return hashlib.sha256("\0".join([FORMAT, *names]).encode()).hexdigest()[:12]
 
 
 def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
     unfinished = seed.parent / "seed.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run left
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
     unfinished.mkdir(parents=True)
     config = unfinished / "config.toml"
     config.write_text(containerd_config(unfinished / "root"))
@@ -130,7 +130,7 @@ wait $!
 
 
 def containerd_config(root: Path) -> str:
-    """A containerd that keeps images and does nothing else: no CRI, and nothing that makes folders elsewhere."""
+    """The configuration of a containerd that only stores images: no CRI, and nothing that creates folders elsewhere."""
     unneeded = ["grpc.v1.cri", "internal.v1.opt", *(f"snapshotter.v1.{name}" for name in SNAPSHOTTERS_UNUSED)]
     disabled = ", ".join(f'"io.containerd.{name}"' for name in unneeded)
     return f'version = 2\nroot = "{root}"\nstate = "/run/containerd"\ndisabled_plugins = [{disabled}]\n'
@@ -145,11 +145,11 @@ IMMUTABLE = (
     "io.containerd.content.v1.content/blobs",
     "io.containerd.snapshotter.v1.overlayfs/snapshots",
 )
-"""Trees in which containerd adds files and removes files, but never writes to one that is there."""
+"""Folders in which containerd adds and removes files, but never changes one."""
 
 
 def plant(seed: Path, root: Path) -> None:
-    """Makes `root`, which must not exist, a containerd root of its own with the seed's images."""
+    """Create `root`, which must not exist, as a containerd root with the seed's images."""
     for folder in IMMUTABLE:
         (root / folder).parent.mkdir(parents=True)
         _copy(["--link", seed / folder, root / folder])
@@ -159,7 +159,7 @@ def plant(seed: Path, root: Path) -> None:
 
 
 def _mutable(seed: Path, folder: Path) -> list[Path]:
-    """The largest parts of the seed without an immutable tree in them."""
+    """The largest parts of the seed that contain none of the immutable folders."""
     parts: list[Path] = []
     for path in (entry.relative_to(seed) for entry in (seed / folder).iterdir()):
         if any(Path(tree).is_relative_to(path) for tree in IMMUTABLE):
@@ -174,4 +174,4 @@ def _copy(arguments: Sequence[str | Path]) -> None:
         ["cp", "--archive", "--no-target-directory", *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Refusal(f"the node's images could not be laid out: {done.stderr.strip() or 'cp failed'}")
+        raise Refusal(f"the node's images could not be copied: {done.stderr.strip() or 'cp failed'}")

@@ -1,4 +1,4 @@
-"""From nothing to a cluster that is Ready, and back to nothing."""
+"""Starts a cluster, from nothing until it is Ready, and ends it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, components, namespaces, pki, platform, requirements
-from . import gpu_nodes as look_alikes
-from . import record as records
-from .addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
-from .builds import OF_EVERY_CLUSTER, Build, discard_go_caches, ensure_all, missing
-from .cluster import Cluster, cgroup_name, every, named
-from .components import Component, Layout
-from .errors import Refusal
-from .image_store import ensure_seed, plant
-from .images import ensure_platform_images, existing_base_image
-from .locks import locked
-from .paths import Cache
-from .progress import Steps
-from .record import Record, Running
+from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements
+from slipway_devcluster import gpu_nodes as simulated
+from slipway_devcluster import record as records
+from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
+from slipway_devcluster.builds import Build, discard_go_caches, ensure_all, missing
+from slipway_devcluster.cluster import Cluster, cgroup_name, every, named
+from slipway_devcluster.components import Component, Layout
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.image_store import ensure_seed, plant
+from slipway_devcluster.images import ensure_platform_images, existing_base_image
+from slipway_devcluster.locks import locked
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES
+from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Record, Running
 
 PORTS = range(16443, 16543)
 READY_TIMEOUT = 90
@@ -34,7 +35,7 @@ READY_TIMEOUT = 90
 
 @dataclass(frozen=True)
 class Parts:
-    """All that is made once and used by every cluster."""
+    """What is made once and used by every cluster."""
 
     builds: dict[str, Build]
     seed: Path
@@ -43,13 +44,19 @@ class Parts:
         return self.builds[upstream].binary(name)
 
 
-def ensure_parts(cache: Cache, steps: Steps) -> Parts:
-    """Builds what isn't in the cache yet. Then Go's own caches go: they are ten times larger than what they made."""
-    absent = missing(OF_EVERY_CLUSTER, cache)
-    requirements.ensure_fit(cache, everything_built=not absent, steps=steps)
-    builds = ensure_all(OF_EVERY_CLUSTER, cache, steps)
-    if absent:
-        discard_go_caches(cache)
+def programs_of(gpu_nodes: str) -> tuple[str, ...]:
+    """The upstreams that a cluster with these simulated GPU nodes needs; kwok only where there are any."""
+    return (*OF_EVERY_CLUSTER, *(OF_GPU_NODES if gpu_nodes else ()))
+
+
+def ensure_parts(
+    cache: Cache, steps: Steps, *, gpu_nodes: str = "", alongside: Sequence[Callable[[], object]] = ()
+) -> Parts:
+    """Build what is not in the cache yet, and run `alongside` next to it."""
+    names = programs_of(gpu_nodes)
+    requirements.ensure_fit(cache, everything_built=not missing(names, cache), steps=steps)
+    builds: dict[str, Build] = {}
+    steps.parallel(lambda: builds.update(_ensure_built(names, cache, steps)), *alongside)
     programs = {
         "node": builds["node"].binary("node"),
         "coredns": builds["coredns"].binary("coredns"),
@@ -60,26 +67,52 @@ def ensure_parts(cache: Cache, steps: Steps) -> Parts:
     return Parts(builds, ensure_seed(archives, cache, steps))
 
 
+def _ensure_built(names: Sequence[str], cache: Cache, steps: Steps) -> dict[str, Build]:
+    """The builds. Go's own caches, ten times larger than the programs, are removed after the last one."""
+    absent = missing(names, cache)
+    builds = ensure_all(names, cache, steps)
+    if absent:
+        discard_go_caches(cache)
+    return builds
+
+
 # --- up --------------------------------------------------------------------------------------------------------------
 
 
 def up(
-    name: str, *, cache: Cache, steps: Steps, gpu_nodes: str = "", node_gpus: int = 0, port: int | None = None
+    name: str,
+    *,
+    cache: Cache,
+    steps: Steps,
+    gpu_nodes: str = "",
+    node_gpus: int = 0,
+    port: int | None = None,
+    next_to_builds: Sequence[Callable[[], object]] = (),
+    next_to_platform: Callable[[Cluster], object] = lambda _: None,
 ) -> Cluster:
-    """A cluster of that name, Ready. One that is up already is left as it is, if it was made with the same options."""
+    """Return the cluster of that name when it is Ready. A cluster that is up already must have the same options.
+
+    `next_to_builds` run while missing programs are built. `next_to_platform` is called with the cluster as soon as its
+    API server answers, and runs while KServe and KEDA start: it can load images, and create objects that need neither.
+    """
     cluster = named(name, cache)
     wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
-    look_alikes.gpu_nodes(gpu_nodes)  # a mistake in it is told before anything is built
-    parts = ensure_parts(cache, steps)
+    simulated.gpu_nodes(gpu_nodes)  # a mistake in it is reported before anything is built
+    parts = ensure_parts(cache, steps, gpu_nodes=gpu_nodes, alongside=next_to_builds)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
             refuse_other_options(cluster.record, wanted)
+            next_to_platform(cluster)
             return cluster
         _remove(cluster)
         started = time.monotonic()
-        with steps.step(f"starting cluster {name}"), _undone_on_failure(cluster, cache):
-            _Start(cluster, wanted, parts, cache, started).run(steps)
+        with steps.step(start_step(name)), _undone_on_failure(cluster, cache):
+            _Start(cluster, wanted, parts, cache, started).run(steps, lambda: next_to_platform(cluster))
     return cluster
+
+
+def start_step(cluster: str) -> str:
+    return f"starting cluster {cluster}"
 
 
 def refuse_other_options(found: Record, wanted: Record) -> None:
@@ -97,21 +130,24 @@ def refuse_other_options(found: Record, wanted: Record) -> None:
 
 
 class _Start:
-    """One start of one cluster, in the order of its methods."""
+    """One start of one cluster; its methods are called in the order in which they are written."""
 
     def __init__(self, cluster: Cluster, record: Record, parts: Parts, cache: Cache, started: float) -> None:
         self._cluster, self._record, self._parts, self._cache = cluster, record, parts, cache
         self._layout = cluster.layout
         self._started = started
 
-    def run(self, steps: Steps) -> None:
+    def run(self, steps: Steps, next_to_platform: Callable[[], object]) -> None:
         steps.parallel(self._prepare_files, self._plant_images)
         self._make_node()
         self._start_control_plane()
-        steps.parallel(self._start_node_programs, self._install_platform, self._add_gpus)
-        self._wait_until_ready(steps)
+        steps.parallel(lambda: self._start_platform(steps), next_to_platform)
         self._record.ready = True
         self._done("ready")
+
+    def _start_platform(self, steps: Steps) -> None:
+        steps.parallel(self._start_node_programs, self._install_platform, self._add_gpus)
+        self._wait_until_ready()
 
     def _prepare_files(self) -> None:
         for folder in self._layout.folders():
@@ -166,22 +202,22 @@ class _Start:
         self._done("platform installed")
 
     def _add_gpus(self) -> None:
-        nodes = look_alikes.gpu_nodes(self._record.gpu_nodes)
+        nodes = simulated.gpu_nodes(self._record.gpu_nodes)
         if not nodes:
             return
         kwok, config = self._parts.builds["kwok"], self._layout.config
         stages = config / "kwok-stages.yaml"
-        stages.write_text(look_alikes.kwok_stages(kwok.source))
-        arguments = look_alikes.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
+        stages.write_text(simulated.kwok_stages(kwok.source))
+        arguments = simulated.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
         listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
         self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
         self._spawn(Component("kwok", [str(kwok.binary("kwok")), *arguments]))
 
-    def _wait_until_ready(self, steps: Steps) -> None:
+    def _wait_until_ready(self) -> None:
         kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
         kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
         if self._record.node_gpus:
-            patch = json.dumps(look_alikes.advertise_gpus_patch(self._record.node_gpus))
+            patch = json.dumps(simulated.advertise_gpus_patch(self._record.node_gpus))
             kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
         kubectl(["wait", "--for=condition=Ready", timeout, "nodes", "--all"], None)
         self._done("nodes Ready")
@@ -189,10 +225,15 @@ class _Start:
         platform.wait_until_available(kubectl, timeout=READY_TIMEOUT)
         kubectl(["wait", "--for=create", timeout, "serviceaccount/default"], None)
 
+    @property
+    def _namespaces(self) -> namespaces.Namespaces:
+        if self._record.namespaces is None:
+            raise RuntimeError("the node of this cluster has not been made yet")
+        return self._record.namespaces
+
     def _spawn(self, component: Component) -> None:
-        assert self._record.namespaces
         log = self._layout.logs / f"{component.name}.log"
-        process = self._record.namespaces.spawn(component.argv, log=log, env=component.env)
+        process = self._namespaces.spawn(component.argv, log=log, env=component.env)
         self._record.components[component.name] = Running(component, process)
 
     def _wait(self, what: str, answers: Callable[[], bool], *, timeout: float = 60.0) -> None:
@@ -204,9 +245,8 @@ class _Start:
             time.sleep(0.03)
 
     def _refuse_if_one_ended(self) -> None:
-        assert self._record.namespaces
         for name, running in self._record.components.items():
-            if not running.process.alive(proc=self._record.namespaces.proc):
+            if not running.process.alive(proc=self._namespaces.proc):
                 raise Refusal(f"{name} ended while the cluster was starting")
 
     def _done(self, phase: str) -> None:
@@ -215,7 +255,7 @@ class _Start:
 
 
 def api_server_answers(cluster: Cluster) -> bool:
-    """Whether it says of itself that it is ready to serve."""
+    """Whether the API server reports that it is ready."""
     pki_folder, port = cluster.layout.pki, cluster.record.port
     context = ssl.create_default_context(cafile=str(pki_folder / "ca.crt"))
     context.load_cert_chain(pki_folder / "admin.crt", pki_folder / "admin.key")
@@ -230,16 +270,16 @@ def api_server_answers(cluster: Cluster) -> bool:
 
 
 def free_port(cache: Cache) -> int:
-    """The first port that no program listens on and no other cluster has been given."""
+    """The first port on which no program listens, and that no other cluster uses."""
     given = {found.port for cluster in every(cache) if (found := records.read(cluster.layout.state))}
     for port in PORTS:
         if port not in given and is_free(port):
             return port
-    raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all taken; name another with --port")
+    raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all in use; choose another with --port")
 
 
 def is_free(port: int) -> bool:
-    """Whether no program listens there, on this machine's own address or on all."""
+    """Whether no program listens on this port of the loopback address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -318,7 +358,7 @@ def _write_configuration(layout: Layout, cgroup: str) -> None:
 
 
 def down(name: str, *, cache: Cache, steps: Steps) -> None:
-    """Ends the cluster and removes all of it, in whatever state it is."""
+    """End the cluster and remove all of it, in whatever state it is."""
     cluster = named(name, cache)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if not cluster.layout.state.exists():
@@ -339,7 +379,7 @@ def _remove(cluster: Cluster) -> None:
 
 @contextlib.contextmanager
 def _undone_on_failure(cluster: Cluster, cache: Cache) -> Iterator[None]:
-    """A start that fails leaves only its logs; also when it is interrupted."""
+    """A context that removes a cluster whose start failed or was interrupted; only its logs are kept."""
     try:
         yield
     except BaseException as error:

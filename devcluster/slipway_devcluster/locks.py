@@ -1,4 +1,4 @@
-"""Locks between processes and threads: two runs at once neither do the same work nor spoil each other's files."""
+"""Locks between processes and threads: two simultaneous runs don't do the same work, nor damage each other's files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PATIENCE = 1.0  # seconds of waiting that nobody needs to hear about
+PATIENCE = 1.0  # seconds of waiting that are not reported
 
 
 def say_on_stderr(text: str) -> None:
@@ -29,7 +29,7 @@ def locked(path: Path, *, say: Callable[[str], None] = say_on_stderr, patience: 
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         yield
-        # Closing the file releases the lock. The pid may stay in it: it is read only while somebody holds the lock.
+        # Closing the file releases the lock. The pid stays in it, but is only read while the lock is held.
 
 
 def _wait_for(descriptor: int, path: Path, say: Callable[[str], None], patience: float) -> None:
@@ -46,7 +46,7 @@ def _wait_for(descriptor: int, path: Path, say: Callable[[str], None], patience:
 
 
 def waiting_for(path: Path) -> str:
-    """What to tell a person who waits for the lock at `path`."""
+    """The message for a person who waits for the lock at `path`."""
     return f"waiting for {_holder(path)}, which holds {path}"
 
 

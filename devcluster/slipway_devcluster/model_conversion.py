@@ -27,7 +27,7 @@ from tokenizers import (  # type: ignore[import-not-found,unused-ignore]
 
 CONTROL, USER_DEFINED = 3, 4  # values of tokenizer.ggml.token_type
 SPACE = "▁"  # how SentencePiece writes a space
-SLIDING_LAYERS_PER_FULL = 5  # every sixth layer of Gemma 3 sees the whole context
+SLIDING_LAYERS_PER_FULL = 5  # every sixth layer of Gemma 3 attends to the entire context
 ROWS_AT_ONCE = 8192  # of a tensor in memory: 20 MB of float32 in the largest one
 LOCAL_ROPE_THETA = 10_000.0  # of the sliding layers; llama.cpp has it built in, so GGUF doesn't carry it
 
@@ -72,7 +72,7 @@ def write_safetensors(tensors: list[Any], path: Path) -> None:
         shape = [int(size) for size in reversed(tensor.shape)]
         header[hugging_face_name(tensor.name)] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
     encoded = json.dumps(header).encode()
-    encoded += b" " * (-len(encoded) % 8)  # the format wants the tensors aligned
+    encoded += b" " * (-len(encoded) % 8)  # the format requires aligned tensors
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for tensor in tensors:
@@ -81,7 +81,7 @@ def write_safetensors(tensors: list[Any], path: Path) -> None:
 
 def bfloat16_chunks(tensor: Any) -> Iterator[bytes]:
     """The values as Hugging Face has them, some thousand rows at a time."""
-    # GGUF holds the factor of a norm itself, Hugging Face what to add to 1.
+    # GGUF stores the factor of a norm, Hugging Face its difference from 1.
     offset = -1 if tensor.name.endswith("norm.weight") else 0
     for start in range(0, len(tensor.data), ROWS_AT_ONCE):
         rows = tensor.data[start : start + ROWS_AT_ONCE]
@@ -121,7 +121,7 @@ def configuration_files(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def model_configuration(facts: dict[str, Any]) -> dict[str, Any]:
-    """What the checkpoint's own config.json says. No quantization_config: the weights are plain bfloat16."""
+    """The values of the checkpoint's own config.json. No quantization_config: the weights are plain bfloat16."""
     layers = facts["gemma3.block_count"]
     pattern = [*["sliding_attention"] * SLIDING_LAYERS_PER_FULL, "full_attention"]
     return {
@@ -168,7 +168,7 @@ def tokenizer_configuration(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_tokenizer(facts: dict[str, Any]) -> Any:
-    """A byte-pair tokenizer with the vocabulary of the file, that begins each text with <bos>."""
+    """A byte-pair tokenizer with the vocabulary of the file, which starts each text with <bos>."""
     pieces = vocabulary(facts)
     numbers = {piece: number for number, piece in enumerate(pieces)}
     bos, unknown = facts["tokenizer.ggml.bos_token_id"], facts["tokenizer.ggml.unknown_token_id"]
@@ -184,7 +184,7 @@ def make_tokenizer(facts: dict[str, Any]) -> Any:
     tokenizer.normalizer = normalizers.Replace(" ", SPACE)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
-    # Without <bos> in front, the model ends at once.
+    # Without <bos> at the start, the model generates nothing.
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{pieces[bos]} $A", pair=f"{pieces[bos]} $A {pieces[bos]} $B", special_tokens=[(pieces[bos], bos)]
     )
@@ -202,8 +202,8 @@ def vocabulary(facts: dict[str, Any]) -> list[str]:
 
 
 def scores(facts: dict[str, Any]) -> list[float]:
-    """How gladly each piece is made. What a user defined (runs of spaces, for one) comes before all that was learned;
-    GGUF has lost that, SentencePiece has 0 there."""
+    """The score of each piece, by which merges are ordered. Pieces that a user defined (runs of spaces, for one) have
+    precedence over all that were learned: SentencePiece scores them 0, but GGUF does not preserve that."""
     kinds = facts["tokenizer.ggml.token_type"]
     return [
         0.0 if kind == USER_DEFINED else score
@@ -212,14 +212,14 @@ def scores(facts: dict[str, Any]) -> list[float]:
 
 
 def whole_pieces(pieces: list[str], kinds: list[int]) -> Iterator[Any]:
-    """The pieces that are found in a text before anything is split or merged."""
+    """The pieces that are matched in a text before it is split and merged."""
     for piece, kind in zip(pieces, kinds, strict=True):
         if kind in (CONTROL, USER_DEFINED):
             yield AddedToken(piece, normalized=False, special=kind == CONTROL)
 
 
 def merges(pieces: list[str], worth: list[float], numbers: dict[str, int]) -> list[tuple[str, str]]:
-    """Every way to make a piece of two others, best score first: SentencePiece merges whatever makes the best piece."""
+    """Every pair of pieces that forms a piece, best score first: SentencePiece merges the pair with the best result."""
     found = [
         (-score, -len(left), -len(right), numbers[left], numbers[right], left, right)
         for piece, score in zip(pieces, worth, strict=True)

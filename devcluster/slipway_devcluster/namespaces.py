@@ -1,8 +1,7 @@
 """The node's own PID, mount and network namespaces: created, entered, and ended as one.
 
 Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them
-go its mounts, addresses, routes and packet filters. So whatever happens to devcluster itself can leave none of
-them behind.
+its mounts, addresses, routes and iptables rules. So none of them is left behind, whatever happens to devcluster.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
-from .errors import Refusal
-from .identity import Identity, children, identify
+from slipway_devcluster.addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.identity import Identity, children, identify
 
 NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,11 +30,11 @@ _CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True)
 class Namespaces:
-    """The namespaces of a node that runs (or ran: see `alive`)."""
+    """The namespaces of a node, which may have ended (see `alive`)."""
 
     init: Identity
     holder: Identity
-    """The `unshare` that waits for `init`; it ends with it."""
+    """The `unshare` that waits for `init`, and ends with it."""
 
     def alive(self) -> bool:
         return self.init.alive()
@@ -46,11 +45,11 @@ class Namespaces:
         return Path(f"/proc/{self.init.pid}/root/proc")
 
     def enter_command(self) -> list[str]:
-        """What to put before a command so that it runs on the node."""
+        """The prefix for a command that is to run on the node."""
         return ["nsenter", "--target", str(self.init.pid), *NAMESPACES, "--"]
 
     def run(self, argv: Sequence[str | Path], *, stdin: bytes | None = None) -> str:
-        """Runs a short command on the node and returns what it printed."""
+        """Run a short command on the node, and return its output."""
         command = [*self.enter_command(), *map(str, argv)]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode != 0:
@@ -59,23 +58,23 @@ class Namespaces:
         return done.stdout.decode(errors="replace")
 
     def spawn(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> Identity:
-        """Starts a process on the node that outlives this one. Its identity is in the node's own pids."""
+        """Start a process on the node that outlives this one. Its identity has the pid in the node's PID namespace."""
         script = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
         command = [*self.enter_command(), "/bin/sh", "-c", script, "spawn", str(log), *map(str, argv)]
         done = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, **env})
         spawned = identify(int(done.stdout), proc=self.proc)
         if spawned is None:
-            raise Refusal(f"{Path(argv[0]).name} ended as soon as it was started; its last words are in {log}")
+            raise Refusal(f"{Path(argv[0]).name} ended as soon as it was started; its log is {log}")
         return spawned
 
     def signal(self, process: Identity, number: signal.Signals) -> None:
-        """Sends a signal to a process that `spawn` started; does nothing when that one has ended."""
+        """Send a signal to a process that `spawn` started, unless it has ended."""
         if self.alive() and process.alive(proc=self.proc):
             self.run(["kill", f"-{int(number)}", str(process.pid)])
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Sockets that this thread makes meanwhile belong to the node's network, and stay there for ever."""
+        """A context in which sockets that this thread creates are in the node's network; they stay there afterwards."""
         home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             away = os.open(f"/proc/{self.init.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -91,10 +90,10 @@ class Namespaces:
             os.close(home)
 
     def destroy(self) -> None:
-        """Ends every process of the node. Safe to repeat."""
+        """End every process of the node. Safe to repeat."""
         if self.init.alive():
             os.kill(self.init.pid, signal.SIGKILL)
-        # `unshare` takes its child's exit status and ends by itself. Killed first, it would leave a zombie to others.
+        # `unshare` reaps its child and then ends. If it were killed first, the child would be left as a zombie.
         if not self._has_ended(timeout=10) and self.holder.alive():
             os.kill(self.holder.pid, signal.SIGKILL)
         if not self._has_ended(timeout=10):
@@ -119,9 +118,9 @@ def create(
     log: Path,
     record: Callable[[Namespaces], None],
 ) -> Namespaces:
-    """Makes the namespaces; the API server will be reached from the host at 127.0.0.1:`port`.
+    """Create the namespaces of a node; its API server will be reachable from the host at 127.0.0.1:`port`.
 
-    Until `record` has returned, the node ends with this process, so that none can run that is not written down.
+    Until `record` has returned, the node ends with this process, so that every running node is recorded.
     """
     script = setup_script(state=state, cache_root=cache_root)
     command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
@@ -139,12 +138,12 @@ def create(
         os.close(says[1])
         os.close(hears[0])
         with os.fdopen(says[0]) as said:
-            ready = said.readline() == "ready\n"  # not to its end: `unshare` holds the other end open
+            ready = said.readline() == "ready\n"  # not until the end of file: `unshare` has the other end open
         if not ready:
             holder.kill()
             holder.wait()
-            raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
-        holder.returncode = 0  # it outlives this process: Python is not to wait for it, nor to warn of it
+            raise Refusal(f"the node's namespaces could not be created: {_last_line(log)} (the full log is {log})")
+        holder.returncode = 0  # it outlives this process, so Python must neither wait for it nor warn about it
         namespaces = _identified(holder.pid)
         record(namespaces)
         answer.write(b"!")
@@ -152,7 +151,7 @@ def create(
 
 
 def setup_script(*, state: Path, cache_root: Path) -> str:
-    """What makes fresh namespaces into a node. /run and /var are the node's own, so no file of the host is touched."""
+    """The script that sets up new namespaces as a node, which has its own /run and /var: the host's are unchanged."""
     cache, folder = shlex.quote(str(cache_root)), shlex.quote(str(state))
     return f"""set -eu
 mount --make-rshared /
@@ -177,7 +176,7 @@ ip address add {NODE_IP}/24 dev node0
 ip link set node0 up
 ip route add {SERVICE_RANGE} dev node0 src {NODE_IP}
 echo 1 > /proc/sys/net/ipv4/ip_forward
-echo 0 > /proc/sys/net/ipv4/icmp_ratelimit  # "unreachable" is said to everyone at once, not to a few a second
+echo 0 > /proc/sys/net/ipv4/icmp_ratelimit  # "unreachable" is sent immediately to every client, not to a few per second
 cd /
 exec "$@"
 """
@@ -201,7 +200,7 @@ def _identified(holder_pid: int) -> Namespaces:
     holder = identify(holder_pid)
     init = identify(children(holder_pid)[0])
     if holder is None or init is None:
-        raise Refusal("the node ended as soon as it was made; run `devcluster doctor`")
+        raise Refusal("the node ended as soon as it was created; run `devcluster doctor`")
     return Namespaces(init=init, holder=holder)
 
 
@@ -212,11 +211,11 @@ def _set_network(descriptor: int) -> None:
 
 
 def _collect(pid: int) -> None:
-    """Takes the exit status of a child of ours, so that it does not stay a zombie; does nothing for others'."""
+    """Reap a child of this process, so that it does not stay a zombie; do nothing for other processes."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing was said"
+    return lines[-1] if lines else "it printed nothing"

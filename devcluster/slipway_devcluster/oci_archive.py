@@ -1,7 +1,7 @@
 """Images as OCI archives, written and read directly: a tar file of an index, a manifest, a configuration and layers.
 
-The same input gives the same bytes, since nothing in an archive tells when it was made. Layers are not compressed: for
-images that never leave the machine, reading them back fast matters more than their size.
+The same input makes the same bytes, because an archive contains no time of its creation. Layers are not compressed: for
+images that never leave the machine, fast reading matters more than size.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from slipway_devcluster.errors import Refusal
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -32,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """What an archive holds: a name, and the digest of what it names."""
+    """The image in an archive: its name, and the digest of its manifest."""
 
     name: str
     digest: str
@@ -45,14 +47,14 @@ def write_layer(path: Path, fill: Callable[[tarfile.TarFile], None]) -> Layer:
 
 
 def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapping[str, Any]) -> None:
-    """One image, under its full name, for this machine's architecture. `config` is how containers of it are run."""
+    """Write an image for this machine's architecture. `config` says how its containers are run."""
     image = _json(
         {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-            "history": [{"created_by": "slipway-devcluster"} for _ in layers],  # buildah wants one for each layer
+            "history": [{"created_by": "slipway-devcluster"} for _ in layers],  # buildah requires one for each layer
         }
     )
     manifest = _json(
@@ -67,7 +69,7 @@ def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapp
 
 
 def pack_folder(target: Path, name: str, folder: Path, *, created: str | None = None) -> None:
-    """One image as an archive, from the folder that buildah's `dir:` transport has written; dated anew where asked."""
+    """Write an image as an archive, from a folder of buildah's `dir:` transport; `created` replaces its date."""
     manifest = (folder / "manifest.json").read_bytes()
     parts = json.loads(manifest)
     image = (folder / _hex(parts["config"]["digest"])).read_bytes()
@@ -90,17 +92,15 @@ def _pack(target: Path, name: str, manifest: bytes, image: bytes, layers: Sequen
 
 
 def read_image(archive: Path) -> Image:
-    """What `archive` holds, without reading its layers."""
+    """The name and digest of the image in `archive`; its layers are not read."""
     with tarfile.open(archive) as tar:
-        content = tar.extractfile("index.json")
-        assert content is not None
-        index = json.load(content)
+        index = json.load(_file(tar, "index.json"))
     (manifest,) = index["manifests"]
     return Image(name=manifest["annotations"][_NAME], digest=manifest["digest"])
 
 
 def find_file(archive: Path, path: str) -> bytes | None:
-    """A file of the image, from the last layer that has it; `path` begins without a slash."""
+    """The content of a file of the image, from the last layer that has it; `path` has no leading slash."""
     with tarfile.open(archive) as tar:
         for layer in reversed(_manifest(archive, tar)["layers"]):
             with tarfile.open(fileobj=_blob(tar, layer["digest"]), mode="r|*") as files:
@@ -121,15 +121,19 @@ def _manifest(archive: Path, tar: tarfile.TarFile) -> Any:
 
 
 def _blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
-    content = tar.extractfile(f"blobs/sha256/{_hex(digest)}")
-    assert content is not None
-    return content
+    return _file(tar, f"blobs/sha256/{_hex(digest)}")
+
+
+def _file(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    if content := tar.extractfile(name):
+        return content
+    raise Refusal(f"{name} in {tar.name!r} is not a file; make the archive again.")
 
 
 def add_file(
     tar: tarfile.TarFile, name: str, source: Path, *, mode: int = 0o644, attributes: Mapping[str, str] | None = None
 ) -> None:
-    """A file with nothing of its own but content: root's, of no time, with the given mode and extended attributes."""
+    """Add a file that is owned by root and has no time, with the given mode and extended attributes."""
     member = tarfile.TarInfo(name)
     member.size = source.stat().st_size
     member.mode = mode
@@ -152,7 +156,7 @@ def add_folder(tar: tarfile.TarFile, name: str, *, mode: int) -> None:
 
 
 def timeless(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A filter for `TarFile.add`: root's, and of no time."""
+    """A filter for `TarFile.add`: files are owned by root and have no time."""
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     return member

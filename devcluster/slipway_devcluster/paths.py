@@ -1,4 +1,4 @@
-"""Where things lie: everything downloaded, built or running is under one folder, so that removing it removes all."""
+"""Where files are: everything downloaded, built or running is under one folder, so that removing it removes all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cache:
 
     @property
     def images(self) -> Path:
-        """Image archives, and the stores that a new node starts from."""
+        """Image archives, and the seeds of nodes' containerd roots."""
         return self.root / "images"
 
     @property
@@ -43,12 +43,12 @@ class Cache:
 
     @property
     def clusters(self) -> Path:
-        """State of the clusters that are up, one folder each; gone after `down`."""
+        """State of the clusters that are up, one folder each; `down` removes it."""
         return self.root / "clusters"
 
 
 def default_cache() -> Cache:
-    """`$SLIPWAY_CACHE`, else `slipway` in the user's cache folder."""
+    """The cache in `$SLIPWAY_CACHE`, by default `slipway` in the user's cache folder."""
     explicit = os.environ.get("SLIPWAY_CACHE")
     if explicit:
         return Cache(Path(explicit).expanduser().absolute())

@@ -1,4 +1,4 @@
-"""Certificates and keys of one cluster: its authorities, its programs, its people, and the webhooks in it."""
+"""Certificates and keys of one cluster: for its authorities, programs, users and webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID_FOR = datetime.timedelta(days=365)
-BACKDATED_BY = datetime.timedelta(hours=1)  # clocks differ
+BACKDATED_BY = datetime.timedelta(hours=1)  # the clocks of clients may be slow
 _USES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
@@ -33,7 +33,7 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates for as long as a cluster lives."""
+    """A certificate authority; its key is only in memory, while a cluster is being started."""
 
     def __init__(self, name: str) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -64,7 +64,7 @@ def signing_keys() -> tuple[bytes, bytes]:
 
 
 def kubeconfig(*, server: str, cluster: str, user: str, authority: bytes, client: Certificate) -> str:
-    """A kubeconfig with everything in it; JSON, which every reader of YAML takes."""
+    """A kubeconfig that contains its certificates, as JSON, which is YAML too."""
 
     def data(pem: bytes) -> str:
         return b64encode(pem).decode()
@@ -89,7 +89,7 @@ def kubeconfig(*, server: str, cluster: str, user: str, authority: bytes, client
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Only the owner may read it, from its first moment on."""
+    """Write a file that only its owner may read, from the moment of its creation."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_bytes(content)

@@ -18,17 +18,17 @@ from typing import Any
 
 import yaml
 
-from .builds import Build
-from .errors import Refusal
-from .paths import Cache
-from .pki import Authority, Certificate
+from slipway_devcluster.builds import Build
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.pki import Authority, Certificate
 
 Object = dict[str, Any]
 MANIFESTS = Path(__file__).parent / "manifests"
 RENDERING = "1"  # raised when `rendered` renders differently
 KEDA_TAG = "2.21.0"
 
-# What a devcluster asks of KServe: no Knative, no Istio, no ingress controller.
+# How a devcluster configures KServe: no Knative, no Istio, no ingress controller.
 KSERVE_VALUES = (
     "kserve.controller.deploymentMode=Standard",
     "kserve.controller.gateway.disableIstioVirtualHost=true",
@@ -40,7 +40,7 @@ KSERVE_CRDS_LEFT_OUT = ("llmisvc", "localmodel")
 
 @dataclass(frozen=True)
 class WebhookCertificates:
-    """What cert-manager, or KEDA's own rotation, would make in a cluster that has them."""
+    """The certificates that cert-manager, or KEDA's own rotation, would otherwise create."""
 
     authority: bytes
     kserve: Certificate
@@ -61,7 +61,7 @@ def issue_certificates(authority: Authority) -> WebhookCertificates:
 
 
 def rendered(builds: Mapping[str, Build], cache: Cache) -> list[Object]:
-    """Every object of KServe and KEDA, as upstream wants it; their 5 MB of YAML are parsed only once."""
+    """Every object of KServe and KEDA, unchanged; their 5 MB of YAML are parsed only once."""
     kserve, keda = builds["kserve"], builds["keda"]
     stamp = hashlib.sha256(f"{RENDERING} {kserve.folder.name} {keda.folder.name} {KSERVE_VALUES}".encode()).hexdigest()
     kept = cache.root / "manifests" / f"platform-{stamp[:12]}.json"
@@ -94,7 +94,7 @@ def _keda(build: Build, kubectl: Path) -> list[Object]:
 
 
 def documents(text: str) -> list[Object]:
-    """The objects in a text of YAML."""
+    """The objects in a string of YAML."""
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 
@@ -114,7 +114,10 @@ def adapt(objects: Iterable[Object], certificates: WebhookCertificates) -> list[
     for thing in kept:
         if change := _CHANGES.get(thing["kind"]):
             change(thing, certificates)
-    return [*_certificate_secrets(certificates), *kept]  # first: a pod that waits for its Secret loses seconds
+    return [
+        *_certificate_secrets(certificates),
+        *kept,
+    ]  # first, because a pod that waits for its Secret retries only after seconds
 
 
 def _trust_webhooks(thing: Object, certificates: WebhookCertificates) -> None:
@@ -127,15 +130,15 @@ def _trust_api_service(thing: Object, certificates: WebhookCertificates) -> None
 
 
 def adjust_deployment(thing: Object) -> None:
-    """What upstream means for larger machines, made right for two cores. Changes its argument."""
+    """Adapt a Deployment that upstream wrote for larger machines to two cores. Changes its argument."""
     pod = thing["spec"]["template"]["spec"]
-    # It guards /metrics with a token review: one more program to build, which nothing here needs.
+    # It authenticates clients of /metrics: one more program to build, which nothing here needs.
     pod["containers"] = [container for container in pod["containers"] if container["name"] != "kube-rbac-proxy"]
     for container in pod["containers"]:
         _use_fixed_image(container)
         container["args"] = [_ARGUMENTS.get(argument, argument) for argument in container.get("args", [])]
         container["args"] += _ADDED_ARGUMENTS.get(container["name"], [])
-        # Upstream's shares of a large machine throttle a start on two cores to half a minute.
+        # With upstream's CPU limits, a start on two cores is throttled and takes half a minute.
         container.get("resources", {}).get("limits", {}).pop("cpu", None)
         container.get("resources", {}).get("requests", {}).pop("cpu", None)
         if "readinessProbe" in container:
@@ -154,7 +157,7 @@ _CHANGES: Mapping[str, Callable[[Object, WebhookCertificates], None]] = {
 
 
 def _use_fixed_image(container: Object) -> None:
-    """KEDA's manifests name the image of its main branch; a node that has an image is not to ask a registry for it."""
+    """Use the image in the node, and the built version: KEDA's manifests name the image of its main branch."""
     container["imagePullPolicy"] = "IfNotPresent"
     if container["image"].startswith("ghcr.io/kedacore/"):
         container["image"] = container["image"].rpartition(":")[0] + f":{KEDA_TAG}"
@@ -181,7 +184,7 @@ def _secret(namespace: str, name: str, certificate: Certificate, authority: byte
 # --- applying --------------------------------------------------------------------------------------------------------
 
 Kubectl = Callable[[list[str], bytes | None], str]
-"""Runs kubectl against the cluster, with the given standard input."""
+"""Runs kubectl on the cluster, with the given standard input."""
 FOUNDATIONS = ("Namespace", "CustomResourceDefinition")
 ROLLOUTS = {
     "kserve": ["kserve-controller-manager"],
@@ -190,7 +193,7 @@ ROLLOUTS = {
 
 
 def install(objects: list[Object], kubectl: Kubectl) -> None:
-    """Applies everything; safe to repeat. Definitions come first: a program that starts without its own ends again."""
+    """Apply everything; safe to repeat. CRDs are first: a controller that starts without its CRDs exits."""
     foundations = [thing for thing in objects if thing["kind"] in FOUNDATIONS]
     _apply(foundations, kubectl)
     wait_until_served([thing["metadata"]["name"] for thing in foundations if thing["kind"] != "Namespace"], kubectl)
@@ -198,7 +201,7 @@ def install(objects: list[Object], kubectl: Kubectl) -> None:
 
 
 def wait_until_available(kubectl: Kubectl, *, timeout: int) -> None:
-    """Until every controller is ready, its API answers, and KServe's webhooks can be reached from the API server."""
+    """Wait until every controller is ready, its API responds, and the API server reaches KServe's webhooks."""
     for namespace, names in ROLLOUTS.items():
         deployments = [f"deployment/{name}" for name in names]
         kubectl(["wait", "-n", namespace, "--for=condition=Available", f"--timeout={timeout}s", *deployments], None)
@@ -208,7 +211,7 @@ def wait_until_available(kubectl: Kubectl, *, timeout: int) -> None:
 
 
 def _wait_for_webhooks(kubectl: Kubectl, *, timeout: int) -> None:
-    """A Service answers only when the packet filter knows its pod, which is a moment after the pod is ready."""
+    """Retry until a webhook responds: kube-proxy adds a pod to its Service a moment after the pod is ready."""
     model = {"modelFormat": {"name": "probe"}, "storageUri": "pvc://probe/"}
     probe = {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -228,7 +231,7 @@ def _wait_for_webhooks(kubectl: Kubectl, *, timeout: int) -> None:
 
 
 def wait_until_served(definitions: list[str], kubectl: Kubectl, *, timeout: float = 60.0) -> None:
-    # Not `kubectl wait`: it takes a definition that has no conditions yet for an error.
+    # Not `kubectl wait`, which fails on a definition that has no conditions yet.
     deadline = time.monotonic() + timeout
     while unserved := _unserved(json.loads(kubectl(["get", "crd", *definitions, "-o", "json"], None))["items"]):
         if time.monotonic() > deadline:
@@ -249,7 +252,7 @@ def _unserved(definitions: list[Object]) -> list[str]:
 
 
 def _apply(objects: list[Object], kubectl: Kubectl) -> None:
-    # kubectl's own schema check would fetch megabytes for every call; the API server validates all the same.
+    # kubectl's own schema check would fetch megabytes for every call, and the API server validates anyway.
     command = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"]
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
     kubectl(command, json.dumps(listed).encode())

@@ -1,4 +1,4 @@
-"""Long work made visible: what runs, for how long already, how long it took last time, and where its full log is."""
+"""Progress of long work: which steps run, for how long, how long they took last time, and where their full log is."""
 
 from __future__ import annotations
 
@@ -10,32 +10,26 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.commands import Commands
+from slipway_devcluster.errors import StepFailed
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
 
 T = TypeVar("T")
 
-BRIEF = 0.3  # a step shorter than this is not worth a line
-LONG = 3.0  # a step longer than this is announced where lines can't be redrawn
-REMINDER = 30.0  # seconds between two signs of life there
+BRIEF = 0.3  # a shorter step gets no line
+LONG = 3.0  # a longer step is announced where lines can't be redrawn
+REMINDER = 30.0  # seconds between two lines about a running step there
 LOGS_KEPT = 50
 LAST_LINES = 15
-# What a command is told, and how long it then has to end by itself. Go cleans up after an interrupt only.
-WAYS_TO_END = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
-
-
-class StepFailed(Refusal):
-    """A command of a step ended badly; the message holds its last lines and names the full log."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -62,7 +56,7 @@ def finished_line(name: str, elapsed: float, last: float | None) -> str:
 
 
 def failure(name: str, command: Sequence[str], end: str, *, output: bytes, log: Path) -> str:
-    """The message of a step that failed: which command, how it ended, what it said last, where all of it is."""
+    """The message of a failed step: the command, how it ended, its last lines, and the file with its full output."""
     lines = output.decode(errors="replace").rstrip().splitlines()[-LAST_LINES:]
     said = "".join(f"\n    {line}" for line in lines)
     return f"{name} failed: `{shlex.join(command)}` {end}; the full log is {log}{said}"
@@ -74,15 +68,15 @@ def how_it_ended(returncode: int) -> str:
     return f"was ended by {signal.Signals(-returncode).name}"
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
+# --- durations and logs ----------------------------------------------------------------------------------------------
 
 
 class Durations:
-    """How long each step took last time. A lost or broken file costs nothing but the estimate."""
+    """How long each step took last time. Without a readable file, there are no estimates."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._file = cache.root / "durations.json"
-        self._lock = cache.locks / "durations"
+    def __init__(self, cache: Cache, file: str = "durations.json") -> None:
+        self._file = cache.root / file
+        self._lock = cache.locks / self._file.stem
 
     def last(self, name: str) -> float | None:
         return self._read().get(name)
@@ -105,91 +99,13 @@ class Durations:
 
 
 def new_log(folder: Path, name: str) -> Path:
-    """Where the log of a step goes; the oldest logs make room for it."""
+    """The path of a new log; the oldest logs are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.log"))[: -LOGS_KEPT + 1]:
         old.unlink(missing_ok=True)
     moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S.%f")
     slug = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")[:60]
     return folder / f"{moment}-{slug}.log"
-
-
-# --- commands --------------------------------------------------------------------------------------------------------
-
-
-class Commands:
-    """The commands that run now, in whichever thread, so that all of them can be ended."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._ending = False
-
-    def run(
-        self, command: Sequence[str], *, output: BinaryIO, given: bytes | None, env: Mapping[str, str], cwd: Path | None
-    ) -> int:
-        """Run to the end. An interrupt of this thread ends the command and everything that it started."""
-        process = self._start(command, output=output, piped=given is not None, env=env, cwd=cwd)
-        try:
-            process.communicate(given)
-        except BaseException:
-            end_group(process)
-            raise
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return process.returncode
-
-    def _start(
-        self, command: Sequence[str], *, output: BinaryIO, piped: bool, env: Mapping[str, str], cwd: Path | None
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._ending:
-                raise StepFailed(f"`{shlex.join(command)}` was not started, since another step failed.")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                cwd=cwd,
-                process_group=0,  # so that Ctrl-C reaches us alone, and we end the command with all its children
-            )
-            self._running.add(process)
-        return process
-
-    @contextlib.contextmanager
-    def ended_on_failure(self) -> Iterator[None]:
-        """Whatever goes wrong inside ends every running command, and keeps new ones from being started meanwhile."""
-        try:
-            yield
-        except BaseException:
-            with self._lock:
-                self._ending = True
-                running = list(self._running)
-            for process in running:
-                end_group(process)
-            raise
-
-    def allow_again(self) -> None:
-        self._ending = False
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a command and its children: asked first, forced after a few seconds, at once when interrupted again."""
-    if process.poll() is not None:
-        return
-    try:
-        for way, patience in WAYS_TO_END:
-            os.killpg(process.pid, way)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
-                break
-    except ProcessLookupError:
-        pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # children that outlived the command
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -203,6 +119,8 @@ class Step:
         self.log = log
         self.started = started
         self.last = last
+        self.cpu_seconds = 0.0
+        """Used so far by the commands of this step and their children."""
         self._commands = commands
 
     def run(
@@ -218,22 +136,23 @@ class Step:
         with self.log.open("ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
-            begin = log.tell()
+            start = log.tell()
             try:
-                code = self._commands.run(command, output=log, given=input, env={**os.environ, **(env or {})}, cwd=cwd)
+                ended = self._commands.run(command, output=log, given=input, env={**os.environ, **(env or {})}, cwd=cwd)
             except OSError as error:
-                raise self._failed(command, f"could not be started ({error.strerror})", begin) from error
-        if code:
-            raise self._failed(command, how_it_ended(code), begin)
+                raise self._failed(command, f"could not be started ({error.strerror})", start) from error
+        self.cpu_seconds += ended.cpu_seconds
+        if ended.code:
+            raise self._failed(command, how_it_ended(ended.code), start)
 
-    def _failed(self, command: Sequence[str], end: str, begin: int) -> StepFailed:
+    def _failed(self, command: Sequence[str], end: str, start: int) -> StepFailed:
         with self.log.open("rb") as log:
-            log.seek(begin)
+            log.seek(start)
             return StepFailed(failure(self.name, command, end, output=log.read(), log=self.log))
 
 
 class Steps:
-    """Tells a person on stderr about the steps that run, in one thread or in several."""
+    """Shows on stderr which steps are running, in one thread or in several."""
 
     def __init__(
         self,
@@ -246,6 +165,7 @@ class Steps:
         stream = stream or sys.stderr
         self._cache = cache
         self._durations = Durations(cache)
+        self._cpu_times = Durations(cache, "cpu-times.json")
         self._display: Display = LiveDisplay(stream) if stream.isatty() else LineDisplay(stream)
         self._verbose = verbose
         self._clock = clock
@@ -255,7 +175,7 @@ class Steps:
         self._lock = threading.RLock()
 
     def say(self, text: str) -> None:
-        """One line to the person, without disturbing what is being shown."""
+        """Print one line above the running steps."""
         with self._lock:
             self._display.line(text)
 
@@ -279,9 +199,10 @@ class Steps:
         brief = elapsed < BRIEF and not self._verbose
         self._end(step, None if brief else finished_line(name, elapsed, step.last))
         self._durations.remember(name, elapsed)
+        self._cpu_times.remember(name, step.cpu_seconds)
 
     def parallel(self, *tasks: Callable[[], T]) -> list[T]:
-        """Run the tasks in threads of their own; the first failure, or Ctrl-C, ends the commands of the others."""
+        """Run the tasks in threads of their own. The first failure, or Ctrl-C, ends the commands of the others."""
         with ThreadPoolExecutor(max_workers=len(tasks) or 1) as pool:
             futures = [pool.submit(task) for task in tasks]
             try:
@@ -293,7 +214,7 @@ class Steps:
         return [future.result() for future in futures]
 
     def refresh(self) -> None:
-        """Show how far the running steps are; called several times a second while there are any."""
+        """Update the display of the running steps; called several times a second while there are any."""
         with self._lock:
             now = self._clock()
             self._display.show([(step, now - step.started) for step in self._running])
@@ -332,14 +253,14 @@ def raise_first_failure(done: set[Future[T]]) -> None:
 
 class Display(Protocol):
     def line(self, text: str) -> None:
-        """Write a line that stays."""
+        """Print a line that stays."""
 
     def show(self, running: Sequence[tuple[Step, float]]) -> None:
-        """Show the running steps, each with the seconds that it has run."""
+        """Show the running steps, each with its elapsed seconds."""
 
 
 class LineDisplay:
-    """For files and CI: only lines that stay, so only about long steps, and rarely."""
+    """For files and CI: only lines that stay, so few of them, and only about long steps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -358,7 +279,7 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """For terminals: the last lines are those of the running steps, redrawn again and again."""
+    """For terminals: the last lines show the running steps, and are redrawn."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -371,7 +292,7 @@ class LiveDisplay:
         self._draw(shown)
 
     def show(self, running: Sequence[tuple[Step, float]]) -> None:
-        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken back
+        width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be erased
         lines = [running_line(step.name, elapsed, step.last) for step, elapsed in running if elapsed >= BRIEF]
         self._draw([line[:width] for line in lines])
 

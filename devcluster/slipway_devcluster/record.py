@@ -1,4 +1,4 @@
-"""What is known of a cluster between two commands: one JSON file in its state folder, replaced as a whole."""
+"""The state of a cluster between two commands: one JSON file in its state folder, replaced atomically."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .components import Component
-from .identity import Identity
-from .namespaces import Namespaces
+from slipway_devcluster.components import Component
+from slipway_devcluster.identity import Identity
+from slipway_devcluster.namespaces import Namespaces
 
 
 @dataclass
 class Running:
-    """A component, and the process that was last started for it (in the node's own pids)."""
+    """A component, and the process that was last started for it (its pid is that in the node's PID namespace)."""
 
     component: Component
     process: Identity
@@ -23,7 +23,7 @@ class Running:
 
 @dataclass
 class Record:
-    """A cluster, as long as its state folder exists."""
+    """What is recorded about a cluster; it exists while the cluster's state folder does."""
 
     name: str
     port: int
@@ -44,7 +44,7 @@ class Record:
 
 
 def read(state: Path) -> Record | None:
-    """None where there is no cluster, or one that never came as far as to be recorded."""
+    """None if there is no cluster, or its start failed before it was recorded."""
     try:
         data: dict[str, Any] = json.loads((state / "cluster.json").read_text())
         components = {name: _running(each) for name, each in data.pop("components").items()}

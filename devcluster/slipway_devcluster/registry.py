@@ -1,6 +1,6 @@
-"""A container registry on a node, at its loopback address, for what is published and pulled again.
+"""A container registry on a node, at its loopback address, for images that are published and pulled again.
 
-No cluster has it unless asked for. containerd pulls from there without TLS, as it does from every loopback address.
+It is started only on demand. containerd pulls from it without TLS, as it does from every loopback address.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 import time
 from pathlib import Path
 
-from .builds import ensure_on_demand
-from .cluster import Cluster
-from .components import Component
-from .errors import Refusal
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster.builds import ensure_on_demand
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import Component
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 UPSTREAM = "registry"
 HOST, PORT = "127.0.0.1", 5000
@@ -25,7 +25,7 @@ PATIENCE = 15.0
 
 
 def start(cluster: Cluster, *, cache: Cache, steps: Steps) -> str:
-    """Its address, when it answers there. The first time, it is built from source."""
+    """Start it, and return its address when it responds. The first time, it is built from source."""
     build = ensure_on_demand(UPSTREAM, cache, steps)
     folder = cluster.layout.state / "registry"
     folder.mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def start(cluster: Cluster, *, cache: Cache, steps: Steps) -> str:
 
 
 def configuration(folder: Path) -> str:
-    """In JSON, which is YAML."""
+    """The registry's configuration as JSON, which is YAML too."""
     config = {
         "version": "0.1",
         "log": {"level": "info", "accesslog": {"disabled": False}},
@@ -52,7 +52,7 @@ def _wait_until_it_answers(cluster: Cluster) -> None:
     while not _answers(cluster):
         if time.monotonic() > deadline:
             log = cluster.layout.logs / "registry.log"
-            raise Refusal(f"the registry does not answer after {PATIENCE:.0f} s; {log} has what it says")
+            raise Refusal(f"the registry does not answer after {PATIENCE:.0f} s; its log is {log}")
         time.sleep(0.05)
 
 

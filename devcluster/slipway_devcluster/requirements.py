@@ -1,7 +1,6 @@
-"""What devcluster needs of the machine: found out here, judged here, and said in one sentence each with the remedy.
+"""What devcluster requires of the machine, each requirement with a sentence that names the remedy.
 
-Looking at the machine (`probe`) is apart from judging what was seen (`judge`), which the tests do with machines of
-every kind.
+`probe` reads the facts of this machine, and `judge` decides about them, so that tests can judge machines of every kind.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 GB = 10**9
 DISK_TO_BUILD = 15 * GB
@@ -26,9 +25,9 @@ DISK_TO_RUN = 5 * GB
 MEMORY = 6 * GB
 CONTROLLERS = frozenset({"cpu", "cpuset", "memory", "pids"})
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on every person's PATH, nor on every sudo's
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on the PATH of every user, nor of every sudo
 
-# Debian's packages, each with what is used of it. Only packages that something is missing from are ever installed.
+# Debian's packages, each with the programs that are used. A package is installed only if one of them is missing.
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "containerd": ("containerd", "containerd-shim-runc-v2", "ctr"),
     "runc": ("runc",),
@@ -46,7 +45,7 @@ CA_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @dataclass(frozen=True)
 class Machine:
-    """What was seen of the machine."""
+    """The facts about the machine that requirements are about."""
 
     system: str
     is_root: bool
@@ -61,7 +60,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Finding:
-    """One requirement, whether it is met, and what to say about it."""
+    """One requirement, whether it is met, and a sentence for the person."""
 
     requirement: str
     met: bool
@@ -72,17 +71,17 @@ class Finding:
 
 
 def judge(machine: Machine, *, everything_built: bool) -> list[Finding]:
-    """Every requirement in the order in which it makes sense to meet them."""
+    """Every requirement, in the order in which to meet them."""
     if machine.system != "Linux":
         return [_linux(machine)]
     findings = [_linux(machine), _root(machine), _packages(machine)]
-    if machine.is_root and "util-linux" not in machine.missing_packages:  # else these two could not be tried
+    if machine.is_root and "util-linux" not in machine.missing_packages:  # otherwise these two could not be tried
         findings += [_namespaces(machine), _overlay(machine)]
     return [*findings, _cgroups(machine), _disk(machine, everything_built=everything_built), _memory(machine)]
 
 
 def refuse_if_unmet(findings: Iterable[Finding]) -> None:
-    """Refuse with the first requirement that isn't met: the later ones may only follow from it."""
+    """Refuse with the first requirement that isn't met, because later ones may fail only as its consequence."""
     for finding in findings:
         if not finding.met:
             raise Refusal(finding.sentence)
@@ -181,11 +180,11 @@ def _memory(machine: Machine) -> Finding:
     )
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- probing ---------------------------------------------------------------------------------------------------------
 
 
 def check(cache: Cache, *, everything_built: bool) -> list[Finding]:
-    """Look at this machine and judge it; with everything built, less free disk will do."""
+    """Judge this machine; if everything is built, less free disk is required."""
     return judge(probe(cache), everything_built=everything_built)
 
 
@@ -206,7 +205,7 @@ def probe(cache: Cache) -> Machine:
 
 
 def missing_packages(present: Callable[[str], bool], of: Collection[str] = tuple(PACKAGES)) -> tuple[str, ...]:
-    """Those of which something is missing. Another package than ours is there when its program is."""
+    """The packages of which a program is missing. It does not matter which package has provided a program."""
     return tuple(package for package in of if not all(map(present, PACKAGES.get(package, (package,)))))
 
 
@@ -219,19 +218,19 @@ def is_there(what: str) -> bool:
 
 
 def find_program(name: str) -> Path | None:
-    """Like `which`, but looks where system programs lie too."""
+    """Like `which`, but also searches the folders of system programs."""
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS]))
     return Path(found) if found else None
 
 
 def cni_folder() -> Path | None:
-    """Where the CNI plugins lie that the node uses."""
+    """The folder of the CNI plugins that the node uses."""
     plugins = ("bridge", "host-local", "loopback", "portmap")
     return next((folder for folder in CNI_FOLDERS if all((folder / each).is_file() for each in plugins)), None)
 
 
 def is_debian(os_release: str) -> bool:
-    """Whether an os-release file is that of Debian, Ubuntu or one of their children."""
+    """Whether an os-release file is that of Debian, Ubuntu or a derivative."""
     names = re.findall(r"^ID(?:_LIKE)?=(.*)$", os_release, re.MULTILINE)
     return bool({"debian", "ubuntu"} & set(" ".join(names).replace('"', "").split()))
 
@@ -265,7 +264,7 @@ def _can_unshare(*command: str) -> bool:
 
 
 def _can_overlay(folder: Path) -> bool:
-    """Try it in a mount namespace of its own, so that nothing stays mounted."""
+    """Try to mount an overlay, in a mount namespace of its own, so that nothing stays mounted."""
     if not os.access(folder, os.W_OK):
         return False
     with tempfile.TemporaryDirectory(dir=folder, prefix=".overlay-") as trial:
@@ -283,13 +282,13 @@ def _succeeds(command: list[str]) -> bool:
 
 
 def ensure_fit(cache: Cache, *, everything_built: bool, steps: Steps) -> None:
-    """What comes before `up`: refuse a machine on which it can't work, and install the packages that it needs."""
+    """Refuse a machine that can't run a cluster, and install the packages that are missing."""
     refuse_if_unmet(each for each in check(cache, everything_built=everything_built) if each.requirement != "packages")
     ensure_packages(steps)
 
 
 def ensure_packages(steps: Steps, packages: Collection[str] = tuple(PACKAGES)) -> None:
-    """Install the packages whose programs are missing, where that can be done; else say which they are."""
+    """Install the packages whose programs are missing; where that is not possible, refuse and name them."""
     missing = missing_packages(is_there, packages)
     if not missing:
         return
@@ -299,10 +298,14 @@ def ensure_packages(steps: Steps, packages: Collection[str] = tuple(PACKAGES)) -
 
 
 def install_packages(packages: Collection[str], steps: Steps) -> None:
-    """Install with apt; its lists are fetched only if it does not find the packages without."""
+    """Install with apt; update its lists only if it does not find the packages."""
     with steps.step(f"installing {', '.join(packages)}") as step:
-        # No service of theirs is started; it would run beside the node for nothing.
-        install = [*install_command(packages), "-o", "DPkg::Lock::Timeout=120"]  # a fresh machine updates itself first
+        # Their services are not started; they would run next to the node without a purpose.
+        install = [
+            *install_command(packages),
+            "-o",
+            "DPkg::Lock::Timeout=120",
+        ]  # a new machine may be running its own updates
         environment = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
         try:
             step.run(install, env=environment)

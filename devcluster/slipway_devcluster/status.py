@@ -1,4 +1,4 @@
-"""What a cluster costs and how it is: times, memory by program, nodes and pods."""
+"""The status of a cluster: nodes, pods, the time of its start, and memory by program."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cluster import Cluster
-from .progress import Durations, in_words
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.progress import Durations, in_words
 
 MB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Status:
-    """One look at one cluster."""
+    """The observed status of one cluster."""
 
     name: str
     alive: bool
@@ -51,14 +51,14 @@ def look(cluster: Cluster, durations: Durations) -> Status:
 
 
 def lines(status: Status) -> Iterable[str]:
-    """For people."""
+    """The status as lines for people."""
     if not status.alive:
         yield f"cluster {status.name}: its node has ended; `devcluster down --name {status.name}` removes the rest"
         return
     ready = sum(status.nodes.values())
     yield f"cluster {status.name}: {ready} of {len(status.nodes)} nodes Ready; API server at {status.address}"
     for component in status.stopped:
-        yield f"  {component} is not running; `devcluster logs {component} --name {status.name}` shows its last words"
+        yield f"  {component} is not running; `devcluster logs {component} --name {status.name}` shows its log"
     yield "  pods: " + (", ".join(f"{count} {phase}" for phase, count in sorted(status.pods.items())) or "none")
     parts = ", ".join(f"{phase} at {seconds:.1f} s" for phase, seconds in status.phases.items())
     yield f"  start, with everything built: {parts}"
@@ -71,7 +71,7 @@ def lines(status: Status) -> Iterable[str]:
 
 
 def memory_by_program(proc: Path) -> dict[str, int]:
-    """From a node's own /proc. Processes that end meanwhile don't count."""
+    """Read from a node's own /proc. Processes that end meanwhile are left out."""
     sizes: Counter[str] = Counter()
     for folder in proc.iterdir():
         if folder.name.isdigit():

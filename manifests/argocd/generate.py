@@ -1,7 +1,7 @@
-"""Writes what Argo CD is told of Slipway's kinds: the entries of its ConfigMap, and objects to try the Lua on.
+"""Writes Argo CD's configuration for Slipway's kinds: the entries of its ConfigMap, and objects to test the Lua with.
 
-The Lua lies in `resource_customizations`, in the layout that Argo CD itself uses. Its testdata have the status that the
-operator's own code writes.
+The Lua is in `resource_customizations`, in the layout of Argo CD's own repository. The testdata have statuses that the
+operator's own code computes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from support.health_scenes import AFTER_ACTIONS, PROFILE, SCENES
+from support.builders.health_cases import AFTER_ACTIONS, HEALTH_CASES, PROFILE
 
 HERE = Path(__file__).parent
 CRDS = HERE.parents[1] / "crds"
@@ -20,15 +20,15 @@ CUSTOMIZATIONS = HERE / "resource_customizations"
 MODELS, PROFILES = (CUSTOMIZATIONS / "slipway.dev" / kind for kind in ("LLMDeployment", "AcceleratorProfile"))
 HEAD = "# Written by `make generate` from {}: change that, not this file.\n"
 CONFIG_MAP = """\
-# The health and the actions of Slipway's kinds, and what is no difference between Git and the cluster. Applied so, it
-# brings these entries, and leaves all others as they are:
+# The health and the actions of Slipway's kinds, and fields that are ignored when Git is compared with the cluster. This
+# command applies these entries, and leaves all others unchanged:
 #
 #   kubectl apply --server-side --field-manager=slipway --namespace=argocd -f argocd-cm.yaml
 """
 
 
 class Readable(yaml.SafeDumper):
-    """Texts of several lines as they are."""
+    """Writes strings of several lines as blocks."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
@@ -51,8 +51,8 @@ def entries() -> Iterator[tuple[str, str]]:
                 {"name": each.parent.name, "action.lua": each.read_text()}
                 for each in sorted(actions.glob("*/action.lua"))
             ]
-            told = {"discovery.lua": (actions / "discovery.lua").read_text(), "definitions": definitions}
-            yield f"resource.customizations.actions.{name}", dumped(told)
+            customized = {"discovery.lua": (actions / "discovery.lua").read_text(), "definitions": definitions}
+            yield f"resource.customizations.actions.{name}", dumped(customized)
 
 
 def defaults() -> Iterator[tuple[str, str]]:
@@ -98,11 +98,11 @@ def write(folder: Path, things: dict[str, Any]) -> None:
     for left_behind in {each.stem for each in folder.glob("*.yaml")} - things.keys():
         (folder / f"{left_behind}.yaml").unlink()
     for name, thing in things.items():
-        (folder / f"{name}.yaml").write_text(HEAD.format("tests/support/health_scenes.py") + dumped(thing))
+        (folder / f"{name}.yaml").write_text(HEAD.format("tests/support/builders/health_cases.py") + dumped(thing))
 
 
 def main() -> None:
-    write(MODELS / "testdata", {name: scene.object() for name, scene in SCENES.items()})
+    write(MODELS / "testdata", {name: scene.object() for name, scene in HEALTH_CASES.items()})
     write(MODELS / "actions/testdata", dict(AFTER_ACTIONS))
     write(PROFILES / "testdata", {"healthy": PROFILE, "terminating": terminating(PROFILE)})
     (HERE / "argocd-cm.yaml").write_text(config_map())

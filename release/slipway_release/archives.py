@@ -1,10 +1,10 @@
-"""`make release`: images as OCI archives that are the same, byte by byte, whenever they are made anew.
+"""`make release`: images as OCI archives that are reproducible, byte by byte.
 
-They are built by buildah in a store of our own, without what it remembers of earlier builds. The base is an input: on
-another one, another image comes of it.
+They are built by buildah in a store of our own, without cached layers of earlier builds. The base image is an input:
+another base makes another image.
 
-Files in layers have one date in all releases. So a layer with the same files is the same layer in the next release, and
-nodes that have the packages of an engine don't pull them again. The images themselves tell when they were made.
+Files in layers have the same date in all releases. So a layer with the same files is the same layer in the next
+release, and nodes that have the packages of an engine don't pull them again. An image's own date is its release's.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway_devcluster import requirements
-from slipway_devcluster.errors import Refusal
-from slipway_devcluster.images import Buildah, slug
+from slipway_devcluster.containerfiles import Buildah
+from slipway_devcluster.errors import Refusal, StepFailed
+from slipway_devcluster.images import slug
 from slipway_devcluster.locks import locked
 from slipway_devcluster.oci_archive import pack_folder
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
-from .bases import Base, base_of, unreachable
-from .images import Image, stage
-from .source import Source
+from slipway_release.bases import Base, base_of, unreachable
+from slipway_release.images import ReleaseImage, stage
+from slipway_release.source import Source
 
 PACKAGES = ("util-linux", "buildah", "ca-certificates")
 DATE_OF_FILES = 1580601600
-"""2020-02-02, on which hatchling dates what it builds, too."""
+"""2020-02-02, the date that hatchling also gives to the files of a wheel."""
 
 
 def ensure_fit(steps: Steps) -> None:
@@ -38,8 +39,10 @@ def ensure_fit(steps: Steps) -> None:
     requirements.ensure_packages(steps, PACKAGES)
 
 
-def write(image: Image, target: Path, *, name: str, source: Source, base: str, cache: Cache, steps: Steps) -> None:
-    """`target` is the archive of the image then, under that name."""
+def write(
+    image: ReleaseImage, target: Path, *, name: str, source: Source, base: str, cache: Cache, steps: Steps
+) -> None:
+    """Build an image, and write it to `target` as an archive with the given name."""
     its_base = base_of(image, base, cache, steps)
     with (
         steps.step(f"archive of {name}") as step,

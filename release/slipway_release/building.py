@@ -1,4 +1,4 @@
-"""`make images`: builds with the person's own buildah, podman or docker, into its own store, and pushes from there."""
+"""`make images`: builds with the user's own buildah, podman or docker, into its own store, and pushes from there."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway_devcluster import images as of_devcluster
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster import containerfiles
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, StepFailed, Steps
+from slipway_devcluster.progress import Step, Steps
 
-from . import registry
-from .bases import Base, base_of, unreachable
-from .images import Image, stage
-from .source import MOMENT, Release, Source
+from slipway_release import registry
+from slipway_release.bases import Base, base_of, unreachable
+from slipway_release.images import ReleaseImage, stage
+from slipway_release.source import MOMENT, Release, Source
 
 BUILDERS = ("buildah", "podman", "docker")
 Answers = Callable[[str], bool]
 
 
 def answers(program: str) -> bool:
-    """Whether it is there and works: a docker without its daemon is there, too."""
+    """Whether a builder is installed and works; docker, for example, needs its daemon."""
     try:
         return subprocess.run([program, "version"], capture_output=True, check=False, timeout=20).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -33,14 +33,14 @@ def answers(program: str) -> bool:
 
 def find_builder(wanted: str, answering: Answers = answers) -> str:
     if wanted and wanted not in BUILDERS:
-        raise Refusal(f"{wanted!r} builds no images here; BUILDER is one of: {' '.join(BUILDERS)}")
+        raise Refusal(f"{wanted!r} is not a supported builder; BUILDER can be one of: {' '.join(BUILDERS)}")
     for program in [wanted] if wanted else BUILDERS:
         if answering(program):
             return program
     if wanted:
-        raise Refusal(f"{wanted} doesn't answer here; install it (or start docker's daemon), or leave BUILDER out.")
+        raise Refusal(f"{wanted} does not work here; install it (or start docker's daemon), or leave BUILDER out.")
     raise Refusal(
-        f"none of {', '.join(BUILDERS)} answers, and one of them has to build the images; install one (on Debian or "
+        f"none of {', '.join(BUILDERS)} works here, and images are built by one of them; install one (on Debian or "
         "Ubuntu: `apt-get install buildah`), or start docker's daemon."
     )
 
@@ -49,17 +49,17 @@ def find_builder(wanted: str, answering: Answers = answers) -> str:
 class Builder:
     program: str
     mounts: Sequence[str] = ()
-    """How packages are reached from inside a build; docker has no such thing."""
+    """Mounts by which packages are reached from inside a build; docker does not support them."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_docker(self) -> bool:
         return self.program == "docker"
 
-    def bring(self, base: Base, step: Step) -> None:
-        """What is to be pulled docker pulls by itself."""
+    def pull(self, base: Base, step: Step) -> None:
+        """Make the base available to a build. docker pulls a base on its own."""
         if self.is_docker and base.archive:
-            raise Refusal("BASE=debian needs buildah or podman; docker doesn't take its archive.")
+            raise Refusal("BASE=debian needs buildah or podman, because docker can't read its archive.")
         if not self.is_docker:
             try:
                 step.run([self.program, "pull", base.reference], env=self.environment)
@@ -88,7 +88,7 @@ class Builder:
 
 
 def build(
-    images: Iterable[Image],
+    images: Iterable[ReleaseImage],
     release: Release,
     *,
     base: str = "",
@@ -97,7 +97,7 @@ def build(
     cache: Cache,
     steps: Steps,
 ) -> list[str]:
-    """The names of the images, as they were built, and pushed where that was asked for."""
+    """Build images, push them if `push` is set, and return their names."""
     program = find_builder(builder)
     names = []
     for image in images:
@@ -107,7 +107,7 @@ def build(
             worker = with_packages(program, Path(folder))
             context = Path(folder) / "context"
             context.mkdir()
-            worker.bring(its_base, step)
+            worker.pull(its_base, step)
             file = stage(image, context, epoch=release.source.epoch)
             worker.build(file, name, its_base, release.source, step)
             if push:
@@ -117,11 +117,11 @@ def build(
 
 
 def with_packages(program: str, folder: Path) -> Builder:
-    """A builder whose builds reach packages as this machine does; what says how lies in `folder`."""
-    # Needs no right that a container on a developer's machine, or in CI, may not have.
+    """A builder whose builds reach packages as this machine does; its configuration is written to `folder`."""
+    # Needs no privileges that a container on a developer's machine, or in CI, may lack.
     environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
     try:
-        mounts = of_devcluster.package_mounts(folder)
-    except Refusal:  # this machine keeps its authorities elsewhere; those of the base will do
+        mounts = containerfiles.package_mounts(folder)
+    except Refusal:  # this machine's certificate authorities were not found; those in the base are used
         mounts = []
     return Builder(program, mounts, environment)

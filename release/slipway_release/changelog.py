@@ -1,4 +1,4 @@
-"""What CHANGELOG.md says of a version. Its form is that of keepachangelog.com."""
+"""Reads the section of a version from CHANGELOG.md, which has the format of keepachangelog.com."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def notes(changelog: str, version: str) -> str:
                 break
             return f"{text}\n"
     raise Refusal(
-        f"CHANGELOG.md says nothing of {version}; write what it brings under `## [{version}] - DATE`, "
-        "or put the version that it has into VERSION."
+        f"CHANGELOG.md has no entry for {version}; write it under `## [{version}] - DATE`, "
+        "or set VERSION to the version that it has."
     )

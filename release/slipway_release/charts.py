@@ -1,4 +1,4 @@
-"""Charts of a release: their values name the registry and the images' digests, and their archives tell no time."""
+"""Charts of a release: their values have the registry and the images' digests; their archives are reproducible."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import yaml
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.progress import Step
 
-from .source import ROOT
+from slipway_release.source import ROOT
 
 CHARTS = ROOT / "charts"
 Digests = Mapping[str, str]
-"""By repository."""
+"""Digests of images, by repository."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def copies(scratch: Path, registry: str, digests: Digests, *, charts: Path = CHA
         values = copy / "values.yaml"
         values.write_text(with_images(values.read_text(), registry, digests))
         found.append(Chart(copy))
-    asked = {repository for chart in found for repository in repositories((chart.folder / "values.yaml").read_text())}
-    if unasked := sorted(digests.keys() - asked):
+    used = {repository for chart in found for repository in repositories((chart.folder / "values.yaml").read_text())}
+    if unused := sorted(digests.keys() - used):
         raise Refusal(
-            f"no chart's values.yaml has a `repository: {unasked[0]}` with a `digest` beside it; write it there."
+            f"no chart's values.yaml has a `repository: {unused[0]}` with a `digest` next to it; add both to one."
         )
     return found
 
@@ -57,7 +57,7 @@ def copies(scratch: Path, registry: str, digests: Digests, *, charts: Path = CHA
 
 
 def with_images(values: str, registry: str, digests: Digests) -> str:
-    """The text of a values.yaml with other defaults. All else of it stays, and so do its comments."""
+    """The text of a values.yaml with the release's defaults. Everything else is unchanged, including its comments."""
     changes: list[tuple[yaml.Node, str]] = []
     for entries in _mappings(_tree(values)):
         repository, digest = entries.get("repository"), entries.get("digest")
@@ -72,13 +72,13 @@ def with_images(values: str, registry: str, digests: Digests) -> str:
 
 
 def repositories(values: str) -> set[str]:
-    """Of the images that can be named by digest."""
+    """The repositories of the images that can be referred to by digest."""
     found = _mappings(_tree(values))
     return {entries["repository"].value for entries in found if {"repository", "digest"} <= entries.keys()}
 
 
 def _tree(values: str) -> yaml.Node | None:
-    return yaml.compose(values, Loader=yaml.SafeLoader)  # the other loader doesn't tell where things stand
+    return yaml.compose(values, Loader=yaml.SafeLoader)  # the C loader reports no positions
 
 
 def _mappings(node: yaml.Node | None) -> Iterator[dict[str, yaml.Node]]:
@@ -100,7 +100,7 @@ def _entries(node: yaml.MappingNode) -> dict[str, yaml.Node]:
 
 
 def package(chart: Chart, helm: Path, target: Path, *, epoch: int, step: Step) -> None:
-    """Its archive in `target`. Refused where it needs other charts that can't be fetched."""
+    """Write a chart's archive to `target`. The step fails if the chart needs other charts that can't be fetched."""
     if chart.needs_others:
         step.run([helm, "dependency", "update", chart.folder])
     before = set(target.iterdir())
@@ -110,7 +110,7 @@ def package(chart: Chart, helm: Path, target: Path, *, epoch: int, step: Step) -
 
 
 def pack_timeless(archive: Path, *, epoch: int) -> None:
-    """helm notes in an archive when it was made; here that is the moment of the release."""
+    """Rewrite an archive with the date of the release; helm writes the current time."""
     with tarfile.open(archive) as packed:
         files = [(member.name, file.read()) for member in packed if (file := packed.extractfile(member))]
     with archive.open("wb") as raw, gzip.GzipFile("", "wb", mtime=epoch, fileobj=raw) as compressed:  # noqa: SIM117

@@ -9,33 +9,31 @@ from slipway_devcluster.cli import RefusingGroup
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 
-from . import building, making, publishing, registry
-from .images import chosen, every
-from .source import Release, look
+from slipway_release import building, making, publishing, registry
+from slipway_release.images import chosen, every
+from slipway_release.source import Release, look
 
-registry_option = click.option(
-    "--registry", "to", default="", help="Where images and charts are to be, without https://."
-)
+registry_option = click.option("--registry", "to", default="", help="Registry for images and charts, without https://.")
 base_option = click.option(
-    "--base", default="", help="Base image in place of the usual one; `debian` makes one of Debian's packages."
+    "--base", default="", help="Base image to use instead of the default; `debian` makes one from Debian's packages."
 )
 images_argument = click.argument("names", nargs=-1)
 url_option = click.option(
-    "--source", "url", default="", help="Address of the repository for people.  [default: the one of git's `origin`]"
+    "--source", "url", default="", help="Public URL of the repository.  [default: that of git's `origin`]"
 )
 dist_option = click.option(
     "--dist",
     default="dist",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of a release.",
+    help="Folder for the release.",
 )
 
 
 @click.group(cls=RefusingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="slipway-release")
 def main() -> None:
-    """Make and publish what people install of Slipway."""
+    """Make and publish releases of Slipway: images, charts, manifests."""
 
 
 @main.command()
@@ -43,11 +41,14 @@ def main() -> None:
 @base_option
 @url_option
 @click.option("--tag", default="", help="Tag of the images.  [default: the version]")
-@click.option("--builder", default="", help="buildah, podman or docker.  [default: the first of them that answers]")
-@click.option("--push", is_flag=True, help="Push them to the registry, with the builder's own credentials.")
+@click.option("--builder", default="", help="buildah, podman or docker.  [default: the first one that works]")
+@click.option("--push", is_flag=True, help="Push the images to the registry, with the builder's own credentials.")
 @images_argument
 def images(to: str, base: str, url: str, tag: str, builder: str, *, push: bool, names: tuple[str, ...]) -> None:
-    """Build images with buildah, podman or docker: NAMES, or operator, llamacpp and vllm-cpu."""
+    """Build images with buildah, podman or docker.
+
+    Without NAMES, these are operator, llamacpp and vllm-cpu.
+    """
     cache = default_cache()
     built = building.build(
         chosen(names),
@@ -62,7 +63,7 @@ def images(to: str, base: str, url: str, tag: str, builder: str, *, push: bool, 
         click.echo(f"{name} is {'pushed' if push else 'built'}")
     others = sorted(every().keys() - {image.name for image in chosen(names)})
     if others:
-        click.echo(f"not built: {', '.join(others)}; IMAGES=… says which")
+        click.echo(f"not built: {', '.join(others)}; choose images with IMAGES=…")
 
 
 @main.command()
@@ -72,12 +73,15 @@ def images(to: str, base: str, url: str, tag: str, builder: str, *, push: bool, 
 @dist_option
 @images_argument
 def make(to: str, base: str, url: str, dist: Path, names: tuple[str, ...]) -> None:
-    """Write all that is published into a folder, with the images NAMES, or operator, llamacpp and vllm-cpu."""
+    """Write everything that is published into a folder.
+
+    Without NAMES, the images are operator, llamacpp and vllm-cpu.
+    """
     cache = default_cache()
     release = Release(registry.checked(to), look(url=url))
     steps = Steps(cache)
     if release.source.is_dirty:
-        steps.say("the checkout differs from its commit, and the images will say so: their revision ends with -dirty")
+        steps.say("the checkout has uncommitted changes, so the revision in the images' labels ends with -dirty")
     making.make(release, chosen(names), dist.absolute(), base=base, cache=cache, steps=steps)
     click.echo(f"Slipway {release.source.version} is in {dist}")
     click.echo((dist / "images.txt").read_text(), nl=False)
@@ -87,7 +91,7 @@ def make(to: str, base: str, url: str, dist: Path, names: tuple[str, ...]) -> No
 @registry_option
 @dist_option
 def publish(to: str, dist: Path) -> None:
-    """Push the images and charts of a release to the registry for which it was made."""
+    """Push the images and charts of a release to its registry."""
     cache = default_cache()
     publishing.publish(dist.absolute(), registry.checked(to), cache=cache, steps=Steps(cache))
     click.echo(f"helm install slipway-crds {registry.charts_of(to)}/slipway-crds")

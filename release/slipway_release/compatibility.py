@@ -1,6 +1,6 @@
-"""What the types may not do from one release to the next, within an API version: docs/upgrades.md says why.
+"""Refuses incompatible changes of the types since the last release, within an API version: docs/upgrades.md says why.
 
-CEL rules are not judged here: whether one became stricter, a person has to see.
+CEL rules are not compared: whether one became stricter must be reviewed by a person.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from slipway_devcluster.errors import Refusal
 
-from .source import ROOT, git
+from slipway_release.source import ROOT, git
 
 Schema = Mapping[str, Any]
 UPPER = ("maximum", "maxItems", "maxLength", "maxProperties")
@@ -22,14 +22,14 @@ NO_DEFAULT = object()
 
 
 def refuse_broken_promises(root: Path = ROOT) -> None:
-    """Compares with the latest release, by its tag, of which this one is made. Before the first, there are none."""
+    """Compare the types with those of the latest release that this checkout is based on, if there is one."""
     tags = git(root, "tag", "--list", "v*", "--merged", "HEAD", "--sort=-v:refname").split()
-    for tag in [tag for tag in tags if "-" not in tag][:1]:  # candidates promise nothing
+    for tag in [tag for tag in tags if "-" not in tag][:1]:  # release candidates make no promises
         for file in sorted((root / "crds").glob("*.yaml")):
             if broken := list(since(root, tag, file)):
                 raise Refusal(
                     f"{file.name} breaks what docs/upgrades.md promises of the types since {tag}: {'; '.join(broken)}. "
-                    "Put it into the next API version, or take it back."
+                    "Make this change in a new API version, or revert it."
                 )
 
 
@@ -37,7 +37,7 @@ def since(root: Path, tag: str, file: Path) -> Iterator[str]:
     try:
         before = yaml.safe_load(git(root, "show", f"{tag}:{file.relative_to(root)}"))
     except subprocess.CalledProcessError:
-        return  # a type that is new
+        return  # a new type
     after = {version["name"]: version for version in yaml.safe_load(file.read_text())["spec"]["versions"]}
     for version in before["spec"]["versions"]:
         name = version["name"]
@@ -48,7 +48,7 @@ def since(root: Path, tag: str, file: Path) -> Iterator[str]:
 
 
 def broken(before: Schema, after: Schema, path: str) -> Iterator[str]:
-    """In words, each with the field."""
+    """The incompatible changes between two schemas, each a phrase that names the field."""
     if before.get("type") != after.get("type"):
         yield f"{path} is {after.get('type')}, and was {before.get('type')}"
     if before.get("default", NO_DEFAULT) != after.get("default", NO_DEFAULT):
@@ -89,6 +89,6 @@ def _stricter(before: Schema, after: Schema) -> Iterator[str]:
 
 
 def _spec(version: Mapping[str, Any]) -> Schema:
-    """The status may change: nobody writes it."""
+    """The schema of the spec. That of the status may change, because users do not write it."""
     found: Schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return found

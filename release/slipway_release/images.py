@@ -1,4 +1,4 @@
-"""The images of this repository: one for each Containerfile, by the name that the charts give it."""
+"""The images of this repository: one for each Containerfile, with the name that the charts use."""
 
 from __future__ import annotations
 
@@ -9,63 +9,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_devcluster import images
+from slipway_devcluster import containerfiles
 from slipway_devcluster.errors import Refusal
 
-from . import source
-from .source import ROOT
+from slipway_release import source
+from slipway_release.source import ROOT
 
 RELEASED = ("operator", "llamacpp", "vllm-cpu")
-"""What a release has by default. Those for GPUs are large; they are made where they are asked for."""
+"""The images of a release by default. Those for GPUs are large, and are only made on demand."""
 
 
 @dataclass(frozen=True)
-class Image:
+class ReleaseImage:
+    """An image that can be released."""
+
     containerfile: Path
 
     @property
     def repository(self) -> str:
-        return images.repository(self.containerfile)
+        return containerfiles.repository(self.containerfile)
 
     @property
     def name(self) -> str:
-        """What people call it here."""
+        """Its short name on command lines."""
         return self.repository.removeprefix("slipway-")
 
     @property
     def usual_base(self) -> str:
         found = re.search(r"^ARG BASE=(\S+)$", self.containerfile.read_text(), re.MULTILINE)
-        assert found, f"{self.containerfile} has no BASE"
+        if not found:
+            raise Refusal(f"{self.containerfile} has no line `ARG BASE=…`; restore it from the repository.")
         return found[1]
 
     @property
     def builds_on_debian(self) -> bool:
-        """Any Debian with a Python will do as its base."""
+        """Whether any Debian with a Python can be its base."""
         return "/library/python:" in self.usual_base
 
 
-def every() -> dict[str, Image]:
+def every() -> dict[str, ReleaseImage]:
     files = [ROOT / "operator/Containerfile", *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
-    return {image.name: image for image in map(Image, files)}
+    return {image.name: image for image in map(ReleaseImage, files)}
 
 
-def chosen(names: Sequence[str]) -> list[Image]:
+def chosen(names: Sequence[str]) -> list[ReleaseImage]:
     known = every()
     if unknown := [name for name in names if name not in known]:
-        raise Refusal(f"there is no image {unknown[0]!r}; IMAGES takes one or more of: {' '.join(known)}")
+        raise Refusal(
+            f"{unknown[0]!r} is not an image of this repository; IMAGES can be one or more of: {' '.join(known)}"
+        )
     return [known[name] for name in names or RELEASED]
 
 
-def stage(image: Image, folder: Path, *, epoch: int) -> Path:
-    """The build context of an image in a folder of its own, and in it the Containerfile.
+def stage(image: ReleaseImage, folder: Path, *, epoch: int) -> Path:
+    """Copy the build context of an image to `folder`, and return the Containerfile there.
 
-    It holds what git keeps, with modes and times that don't tell who checked it out, and when: the same image comes of
-    it, whatever else lies in the checkout.
+    It has the files that git tracks or does not ignore, with normalised modes and times. So the image does not depend
+    on who checked the repository out, and when, nor on other files in the checkout.
     """
     context = image.containerfile.parent
-    ignored = images.ignore_patterns(context)
+    ignored = containerfiles.ignore_patterns(context)
     for file in source.files(context):
-        if not images.is_ignored(file, ignored):
+        if not containerfiles.is_ignored(file, ignored):
             copy = folder / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(context / file, copy)

@@ -1,14 +1,14 @@
-"""`make release`: all that is published of a version, in one folder.
+"""`make release`: writes everything that is published of a version into one folder.
 
 | file | what it is |
 |---|---|
 | slipway-NAME-VERSION.oci.tar | an image, as an OCI archive |
-| slipway-NAME-VERSION.cdx.json | what is in it, as CycloneDX |
-| CHART-VERSION.tgz | a chart, whose values name registry and digests |
+| slipway-NAME-VERSION.cdx.json | its bill of materials, as CycloneDX |
+| CHART-VERSION.tgz | a chart, with registry and digests in its values |
 | install-crds.yaml, install.yaml | what the charts install, for kubectl |
-| images.txt | the images, each by the name that nodes pull it by |
+| images.txt | the images, with the names by which nodes pull them |
 | release-notes.md | from CHANGELOG.md |
-| SHA256SUMS | of all these |
+| SHA256SUMS | checksums of all these files |
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from pathlib import Path
 
 from slipway_devcluster.builds import ensure_built
 from slipway_devcluster.entries import unfinished
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.oci_archive import read_image
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, StepFailed, Steps
+from slipway_devcluster.progress import Step, Steps
 
-from . import archives, changelog, charts, compatibility, manifests, sbom
-from .images import Image
-from .source import ROOT, Release, Source
+from slipway_release import archives, changelog, charts, compatibility, manifests, sbom
+from slipway_release.images import ReleaseImage
+from slipway_release.source import ROOT, Release, Source
 
 SUMS = "SHA256SUMS"
 
 
-def make(release: Release, images: Sequence[Image], dist: Path, *, base: str, cache: Cache, steps: Steps) -> None:
-    """Takes the place of what an earlier run has put there."""
+def make(
+    release: Release, images: Sequence[ReleaseImage], dist: Path, *, base: str, cache: Cache, steps: Steps
+) -> None:
+    """Write a release to `dist`, replacing an earlier one."""
     archives.ensure_fit(steps)
-    refuse_what_is_no_release(dist)
+    refuse_other_content(dist)
     compatibility.refuse_broken_promises()
-    changelog.notes((ROOT / "CHANGELOG.md").read_text(), release.source.version)  # before anything takes long
+    changelog.notes((ROOT / "CHANGELOG.md").read_text(), release.source.version)  # before the long steps
     with unfinished(dist) as folder:
         made = {}
         for image in images:
@@ -51,7 +53,7 @@ def make(release: Release, images: Sequence[Image], dist: Path, *, base: str, ca
 
 
 def describe(release: Release, made: Mapping[str, Path], folder: Path, *, cache: Cache, steps: Steps) -> None:
-    """All but the archives themselves, which are in `folder` and are given by repository."""
+    """Write everything except the images' archives, which are in `folder` and are given by repository."""
     source = release.source
     (folder / "release-notes.md").write_text(changelog.notes((ROOT / "CHANGELOG.md").read_text(), source.version))
     for repository, archive in made.items():
@@ -74,7 +76,7 @@ def _package(chart: charts.Chart, helm: Path, folder: Path, source: Source, step
     except StepFailed as error:
         if not chart.needs_others:
             raise
-        steps.say(f"{chart.name} is left out, since the charts that it needs can't be fetched ({error})")
+        steps.say(f"{chart.name} is left out, because the charts that it needs can't be fetched ({error})")
 
 
 def _write_manifest(chart: charts.Chart, helm: Path, folder: Path, source: Source) -> None:
@@ -84,16 +86,16 @@ def _write_manifest(chart: charts.Chart, helm: Path, folder: Path, source: Sourc
         (folder / "install.yaml").write_text(manifests.install(chart, helm, source))
 
 
-def refuse_what_is_no_release(dist: Path) -> None:
+def refuse_other_content(dist: Path) -> None:
     if dist.exists() and any(dist.iterdir()) and not (dist / SUMS).is_file():
-        raise Refusal(f"{dist} holds something else than a release; empty it, or name another folder with DIST=…")
+        raise Refusal(f"{dist} has other files than a release; empty it, or choose another folder with DIST=…")
 
 
 # --- checksums -------------------------------------------------------------------------------------------------------
 
 
 def sums(folder: Path) -> str:
-    """As `sha256sum --check` reads them."""
+    """The checksums in the format of `sha256sum --check`."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != SUMS)
     return "".join(f"{_sha256(file)}  {file.name}\n" for file in files)
 

@@ -1,6 +1,6 @@
-"""What the charts install, as files for `kubectl apply --server-side -f`.
+"""Writes what the charts install as files for `kubectl apply --server-side -f`.
 
-kubectl looks up every kind before it applies anything, so types and objects of these types can't be in one file.
+kubectl looks up every kind before it applies anything, so CRDs and objects of their kinds can't be in one file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from slipway_devcluster.builds import upstream_named
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.programs import upstream_named
 from slipway_devcluster.slipway import HOME
 
-from .charts import Chart
-from .source import Source
+from slipway_release.charts import Chart
+from slipway_release.source import Source
 
 Object = dict[str, Any]
 
@@ -34,12 +34,12 @@ def install(chart: Chart, helm: Path, source: Source) -> str:
 
 
 def rendered(chart: Chart, helm: Path, *flags: str) -> list[Object]:
-    """Without what helm would do at moments of its own: its tests and hooks."""
+    """The objects of a chart, without helm's hooks and tests."""
     kubernetes = upstream_named("kubernetes").version.removeprefix("v")
     command: Sequence[str | Path] = [helm, "template", chart.name, chart.folder, "--namespace", SLIPWAY_NAMESPACE]
     done = subprocess.run([*command, "--kube-version", kubernetes, *flags], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refusal(f"helm doesn't render {chart.name}: {done.stderr.strip()}")
+        raise Refusal(f"helm can't render {chart.name}: {done.stderr.strip()}")
     objects = [each for each in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if each]
     return [without_helm(each) for each in objects if not is_hook(each)]
 
@@ -49,7 +49,7 @@ def is_hook(thing: Object) -> bool:
 
 
 def without_helm(thing: Object) -> Object:
-    """Nothing says that helm looks after it. Changes its argument."""
+    """Remove the labels and annotations that mark an object as managed by helm. Changes its argument."""
     (thing["metadata"].get("annotations") or {}).pop("helm.sh/resource-policy", None)
     for labels in _labels(thing):
         labels.pop("helm.sh/chart", None)
@@ -59,7 +59,7 @@ def without_helm(thing: Object) -> Object:
 
 
 def _labels(value: object) -> Iterator[dict[str, str]]:
-    """Of the object, and of the pods that it makes."""
+    """The labels of an object, and of its pod template."""
     if isinstance(value, dict):
         if isinstance(labels := value.get("labels"), dict):
             yield labels

@@ -1,4 +1,4 @@
-"""Names of registries, and where in one things lie."""
+"""Names of registries, and the paths of charts in them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d+)?(/[a-z0-9]+(?:[._-]
 
 
 def checked(registry: str) -> str:
-    """As it was given, if it can be one."""
+    """The name of a registry, unchanged; refused if it is not valid."""
     if not registry:
         raise Refusal(
-            "REGISTRY is not set, and images and charts name it; set it to where they will be, such as "
+            "REGISTRY is not set, and images and charts refer to it; set it to where they will be pushed, as in "
             "REGISTRY=registry.example.com/slipway."
         )
     if not REGISTRY.fullmatch(registry):
         raise Refusal(
-            f"{registry!r} is no registry: write its host, and a folder in it if there is one, in lower case and "
+            f"{registry!r} is not a valid registry: write its host and an optional path, in lower case and "
             "without https:// or a slash at the end, as in registry.example.com/slipway."
         )
     return registry
@@ -30,7 +30,7 @@ def charts_of(registry: str) -> str:
 
 
 def is_here(registry: str) -> bool:
-    """Whether it is on this machine: such a one is asked without TLS, as docker and containerd do."""
+    """Whether a registry is on this machine; then it is used without TLS, as docker and containerd do."""
     host = re.sub(r":\d+$", "", registry.split("/", maxsplit=1)[0])
     try:
         return ipaddress.ip_address(host).is_loopback

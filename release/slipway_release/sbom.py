@@ -1,4 +1,4 @@
-"""The bill of materials of an image, as it lies in the image, with the image's own name and digest in it."""
+"""The bill of materials (SBOM) of an image: the one inside the image, completed with the image's name and digest."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from urllib.parse import quote
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.oci_archive import find_file, read_image
 
-from .source import Source
+from slipway_release.source import Source
 
 PLACE = "opt/slipway/sbom.cdx.json"
-"""As the label dev.slipway.sbom says. The build of the image writes it, from what is installed there."""
+"""Its path in the image, which is also in the label dev.slipway.sbom. The image's build writes it."""
 
 
 def of_archive(archive: Path, repository: str, source: Source) -> str:
-    """As CycloneDX."""
+    """The SBOM of the image in `archive`, in the format CycloneDX."""
     content = find_file(archive, PLACE)
     if content is None:
-        raise Refusal(f"{archive.name} has no /{PLACE}; restore what writes it in the image's Containerfile.")
+        raise Refusal(f"{archive.name} has no /{PLACE}; restore the step in the image's Containerfile that writes it.")
     digest = read_image(archive).digest
     bill = json.loads(content)
     purl = f"pkg:oci/{repository}@{quote(digest, safe='')}"

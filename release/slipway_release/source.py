@@ -1,4 +1,4 @@
-"""What a release is made from: its version, its commit, and the moment by which everything in it is dated."""
+"""The source of a release: its version, its commit, and the date of everything in it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOMENT = "SOURCE_DATE_EPOCH"
 class Source:
     version: str
     revision: str
-    """The commit; with `-dirty` where the files are not those of the commit."""
+    """The commit, with the suffix `-dirty` if the checkout has uncommitted changes."""
     epoch: int
     url: str = ""
-    """Where people find the repository; empty where nothing says so."""
+    """The public URL of the repository; empty if it is unknown."""
 
     @property
     def created(self) -> str:
@@ -34,19 +34,19 @@ class Source:
         return self.revision.endswith("-dirty")
 
     def labels(self) -> dict[str, str]:
-        """What an image says of where it comes from, beside what its Containerfile says of it."""
+        """The labels about its source that an image gets in addition to those in its Containerfile."""
         said = {"version": self.version, "revision": self.revision, "created": self.created, "source": self.url}
         return {f"org.opencontainers.image.{name}": value for name, value in said.items() if value}
 
 
 @dataclass(frozen=True)
 class Release:
-    """What is made, and for which registry."""
+    """A source, and the registry that its images and charts are made for."""
 
     registry: str
     source: Source
     tag: str = ""
-    """Of its images; by default the version."""
+    """The tag of its images; by default the version."""
 
     def image_name(self, repository: str) -> str:
         return f"{self.registry}/{repository}:{self.tag or self.source.version}"
@@ -57,13 +57,13 @@ def version(root: Path = ROOT) -> str:
 
 
 def look(root: Path = ROOT, *, url: str = "", environment: Mapping[str, str] = os.environ) -> Source:
-    """Of the checkout as it is, dated by SOURCE_DATE_EPOCH, else by its commit."""
+    """The source in a checkout as it is now, with the date of SOURCE_DATE_EPOCH, or by default of its commit."""
     try:
         revision, committed = git(root, "log", "-1", "--format=%H %ct").split()
         changed = git(root, "status", "--porcelain")
     except (OSError, subprocess.CalledProcessError) as error:
         raise Refusal(
-            f"{root} is no checkout with a commit, and what is released names the commit that it comes from; "
+            f"{root} is not a Git checkout with a commit, and a release refers to its commit; "
             "clone the repository, or commit first."
         ) from error
     return Source(
@@ -76,20 +76,18 @@ def look(root: Path = ROOT, *, url: str = "", environment: Mapping[str, str] = o
 
 def moment(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise Refusal(
-            f"{MOMENT} is {text!r}, and it has to be a number of seconds since 1970, as `date +%s` prints it."
-        )
+        raise Refusal(f"{MOMENT} is {text!r}, but must be a number of seconds since 1970, as `date +%s` prints it.")
     return int(text)
 
 
 def public_url(remote: str) -> str:
-    """The address for people of a remote repository; empty for one on this machine. It never tells who fetched it."""
+    """The public URL of a remote repository, without user and password; empty for a repository on this machine."""
     found = re.fullmatch(r"(?:https://|ssh://|)(?:[^/@]+@)?([\w.-]+\.\w+)(?::\d+)?[:/](.+?)(?:\.git)?/?", remote)
     return f"https://{found[1]}/{found[2]}" if found else ""
 
 
 def files(folder: Path) -> list[Path]:
-    """Those of a folder of the checkout that git keeps, or would keep: relative to the folder, in a fixed order."""
+    """The files of a folder that git tracks or does not ignore, relative to the folder and in a fixed order."""
     listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
     return sorted(Path(name) for name in set(listed.split("\0")) if name and (folder / name).is_file())
 
@@ -102,6 +100,6 @@ def _origin(root: Path) -> str:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    # With sudo, the checkout is somebody else's: git asks whether that is meant, and leaves nothing of root's in it.
+    # With sudo, the checkout belongs to another user: `safe.directory` allows that, and git writes no files as root.
     command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip("\n")

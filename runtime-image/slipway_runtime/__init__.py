@@ -1,1 +1,1 @@
-"""The supervisor of a model pod: starts the engine, stops it cleanly, tells what happened."""
+"""Process 1 of a model's pod: it starts the engine, stops it cleanly, and reports what happened."""

@@ -1,4 +1,4 @@
-"""Where the command `slipway-runtime` begins: signals count before anything is imported that takes time."""
+"""Entry point of the command `slipway-runtime`. It handles signals before it imports anything that takes time."""
 
 import sys
 
@@ -6,7 +6,7 @@ from slipway_runtime import stopping
 
 
 def main() -> int:
-    stopping.obey()
+    stopping.install()
     from slipway_runtime import cli  # noqa: PLC0415 - see above
 
     return cli.main()

@@ -1,4 +1,4 @@
-"""The command line `slipway-runtime`: what a model's container runs."""
+"""The command line `slipway-runtime`: the command of a model's container."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway_runtime.failure import TERMINATION_LOG
+from slipway_runtime.contract.pod import ENGINE_PORT, MODEL_FOLDER, RUNTIME_PORT, TERMINATION_LOG
 from slipway_runtime.versions import version_of
-
-MODEL_FOLDER = Path("/mnt/models")  # where KServe puts it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
-    """What is for us, and after the first `--` what is for the engine."""
+    """Returns our arguments, and those after the first `--`, which are the engine's."""
     end = argv.index("--") if "--" in argv else len(argv)
     return argv[:end], argv[end + 1 :]
 
@@ -33,13 +31,13 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from slipway_runtime.models import inspect_command  # noqa: PLC0415 - serving has its own use for it
+    from slipway_runtime.models import inspect_command  # noqa: PLC0415 - serving imports it on its own
 
     return inspect_command(arguments.path)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from slipway_runtime import serving  # noqa: PLC0415 - what is printed and done needs no engine
+    from slipway_runtime import serving  # noqa: PLC0415 - the commands above need no engine
 
     return serving.serve(arguments)
 
@@ -60,22 +58,28 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_serving(
         commands.add_parser(
-            "warm", help="start once and end when ready", description="Fills the engine's caches: for images and Jobs."
+            "warm",
+            help="start the engine once, and exit when it is ready",
+            description="Fills the engine's caches. For image builds and Jobs.",
         ),
         run=_serve,
         only_warm=True,
     )
     _add_serving(
         commands.add_parser(
-            "preflight", help="only check whether it could be served", description="Checks all that serving checks."
+            "preflight",
+            help="check whether the model could be served, and exit",
+            description="Runs all checks that `serve` runs before it starts the engine.",
         ),
         run=_preflight,
         only_warm=False,
     )
     inspect = commands.add_parser(
-        "inspect", help="the facts of a model as JSON", description="Prints what a model's files tell, as JSON."
+        "inspect",
+        help="print the facts of a model as JSON",
+        description="Prints what a model's files say about it, as JSON.",
     )
-    inspect.add_argument("path", type=Path, metavar="PATH", help="a .gguf file, or a folder with a model in it")
+    inspect.add_argument("path", type=Path, metavar="PATH", help="a .gguf file, or a folder that contains a model")
     inspect.set_defaults(run=_inspect)
     version = commands.add_parser("version", help="print the version", description="Prints the version.")
     version.set_defaults(run=_version)
@@ -85,8 +89,8 @@ def parser() -> argparse.ArgumentParser:
 def _add_serving(parser: argparse.ArgumentParser, **defaults: object) -> None:
     engines = parser.add_subparsers(title="engines", metavar="ENGINE", required=True)
     for name, help_, description in (
-        ("llamacpp", "a GGUF model on CPUs", "After `--`, parameters of llama.cpp: --NAME=VALUE."),
-        ("vllm", "a checkpoint on GPUs or CPUs", "After `--`, vLLM's own flags, which win over what is chosen here."),
+        ("llamacpp", "a GGUF model on CPUs", "After `--`: parameters of llama.cpp, as --NAME=VALUE."),
+        ("vllm", "a checkpoint on GPUs or CPUs", "After `--`: vLLM's own flags. They override what is chosen here."),
     ):
         engine = engines.add_parser(
             name,
@@ -95,7 +99,8 @@ def _add_serving(parser: argparse.ArgumentParser, **defaults: object) -> None:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
-        _add_common(engine)
+        for add in (_add_common, _add_timeouts, _add_access, _add_reports):
+            add(engine)
         if name == "vllm":
             _add_vllm(engine)
         else:
@@ -105,31 +110,92 @@ def _add_serving(parser: argparse.ArgumentParser, **defaults: object) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", type=Path, default=MODEL_FOLDER, metavar="PATH", help="the model, or a folder that has it within")
-    add("--served-name", metavar="NAME", help="the name that requests ask for; by default the model's file's")
+    add("--model", type=Path, default=MODEL_FOLDER, metavar="PATH", help="the model, or a folder that contains it")
+    add(
+        "--served-name",
+        metavar="NAME",
+        help="the model name that requests use; by default the name of the model's file",
+    )
     add("--host", default="0.0.0.0", help="the address to listen on")  # noqa: S104 - a pod is reached from outside
-    add("--port", type=_positive, default=8080, metavar="N", help="the port of the OpenAI API")
-    add("--management-port", type=_positive, default=8081, metavar="N", help="the port of probes, /info and /metrics")
+    add("--port", type=_positive, default=ENGINE_PORT, metavar="N", help="the port of the OpenAI API")
+    add(
+        "--management-port",
+        type=_positive,
+        default=RUNTIME_PORT,
+        metavar="N",
+        help="the port of probes, /info and /metrics",
+    )
     add(
         "--mode",
         choices=("Latency", "Balanced", "Throughput"),
         default="Balanced",
-        help="what counts most: the single answer, or all together",
+        help="what to optimize: the latency of a single request, the throughput of all, or a balance",
     )
-    add("--start-timeout", type=_seconds, default=1740, metavar="S", help="seconds to load, until that is a failure")
-    add("--endpoints-delay", type=_seconds, default=3, metavar="S", help="seconds to serve on after SIGTERM")
-    add("--drain-limit", type=_seconds, default=120, metavar="S", help="seconds after that for what is in flight")
-    add("--stuck-after", type=_seconds, default=24, metavar="S", help="seconds without progress until it is a failure")
-    add("--api-keys", type=Path, metavar="PATH", help="a mounted Secret: a file for each key, named as its owner")
-    add("--requests-per-minute", type=_positive, metavar="N", help="requests that each key may send in a minute")
+
+
+def _add_timeouts(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--start-timeout",
+        type=_seconds,
+        default=1740,
+        metavar="S",
+        help="seconds for the start, after which it counts as failed",
+    )
+    add(
+        "--endpoints-delay",
+        type=_seconds,
+        default=3,
+        metavar="S",
+        help="seconds after SIGTERM in which requests are still accepted",
+    )
+    add(
+        "--drain-limit",
+        type=_seconds,
+        default=120,
+        metavar="S",
+        help="seconds after that for the requests in flight to finish",
+    )
+    add(
+        "--stuck-after",
+        type=_seconds,
+        default=24,
+        metavar="S",
+        help="seconds without progress after which the engine counts as stuck",
+    )
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--api-keys",
+        type=Path,
+        metavar="PATH",
+        help="the folder of a mounted Secret with one file per key, named after the key's owner",
+    )
+    add("--requests-per-minute", type=_positive, metavar="N", help="requests that each key may send per minute")
     add(
         "--tokens-per-minute",
         type=_positive,
         metavar="N",
-        help="tokens of each key in a minute, asked and answered",
+        help="tokens of prompts and responses that each key may use per minute",
     )
-    add("--max-in-flight", type=_positive, metavar="N", help="requests taken at a time; more are told to come back")
-    add("--traces-endpoint", type=_traces_endpoint, metavar="URL", help="an OpenTelemetry collector, over HTTP")
+    add(
+        "--max-in-flight",
+        type=_positive,
+        metavar="N",
+        help="requests that are accepted at a time; further ones get 503 with Retry-After",
+    )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--traces-endpoint",
+        type=_traces_endpoint,
+        metavar="URL",
+        help="an OpenTelemetry collector that accepts OTLP over HTTP",
+    )
     add(
         "--traces-sample-ratio",
         type=_ratio,
@@ -140,31 +206,41 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add(
         "--termination-log",
         type=Path,
-        default=TERMINATION_LOG,
+        default=Path(TERMINATION_LOG),
         metavar="PATH",
-        help="the file in which the pod says why it failed",
+        help="the file that the pod writes the reason of a failure to",
     )
 
 
 def _add_llamacpp(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--context-length", type=_positive, metavar="N", help="tokens that one request may use in all")
-    add("--parallel", type=_positive, metavar="N", help="requests answered at the same time; by default the mode's")
+    add("--context-length", type=_positive, metavar="N", help="tokens of one request, prompt and response together")
+    add(
+        "--parallel",
+        type=_positive,
+        metavar="N",
+        help="requests that are answered at the same time; by default what the mode says",
+    )
 
 
 def _add_vllm(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    devices = "what it computes on; by default what is there, and without any what vLLM was built for"
+    devices = "what the engine computes on; by default the accelerator that is there, else what vLLM was built for"
     add("--device", choices=("cuda", "rocm", "cpu"), help=devices)
     add(
         "--allow",
         action="append",
         default=[],
         metavar="NAME",
-        help="a flag or variable that is refused otherwise, such as trust-remote-code; may be repeated",
+        help="a flag or variable that is otherwise refused, such as trust-remote-code; may be repeated",
     )
-    add("--start", choices=("fast", "ordinary"), default="fast", help="side by side where that is known, or in a row")
-    add("--cache", type=Path, metavar="PATH", help="a folder that keeps what is compiled, for the starts to come")
+    add(
+        "--start",
+        choices=("fast", "ordinary"),
+        default="fast",
+        help="fast: engine core and API server start in parallel, where this vLLM is known; ordinary: as vLLM starts",
+    )
+    add("--cache", type=Path, metavar="PATH", help="a folder for compiled code, which later starts reuse")
 
 
 def _positive(text: str) -> int:
@@ -184,7 +260,7 @@ def _ratio(text: str) -> float:
 
 
 def _traces_endpoint(text: str) -> str:
-    from slipway_runtime.tracing import collector  # noqa: PLC0415 - few have one
+    from slipway_runtime.tracing import collector  # noqa: PLC0415 - most pods have no collector
 
     try:
         return collector.endpoint(text)

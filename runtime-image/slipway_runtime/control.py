@@ -1,8 +1,9 @@
 """What the supervisor and the guards inside the engine's processes tell each other: a few words of shared memory.
 
-The supervisor makes the file and says in it whether requests are welcome; each guard counts what it does in a slot of
-its own. Nobody asks anybody: both sides read memory, so a hung engine cannot hide what it was doing. A slot belongs to
-one process, and when that is gone, so are its counts. Every word is 8 bytes, aligned, and has one writer.
+The supervisor creates the file and writes into it whether requests are welcome; each guard counts what it does in a
+slot of its own. No one sends requests to anyone: both sides read memory, so a hung engine cannot hide what it was
+doing. A slot belongs to one process; when the process is gone, its counts no longer matter. Every word has 8 bytes, is
+aligned, and has one writer.
 """
 
 import fcntl
@@ -11,64 +12,64 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
 ENVIRONMENT = "SLIPWAY_CONTROL"
 
-MAGIC = 0x31_59_41_57_50_49_4C_53  # "SLIPWAY1", as bytes in memory
+MAGIC = 0x31_59_41_57_50_49_4C_53  # the bytes "SLIPWAY1" in memory
 SLOTS = 64
-WORDS = 8  # of a slot, and of the header
+WORDS = 8  # in a slot, and in the header
 
 # The header's words; the supervisor writes them.
-_MAGIC, _STATE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
+_MAGIC, _MODE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 # A slot's words; its guard writes them.
 _PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING = range(WORDS)
 
 
 def folder() -> Path | None:
-    """Where the supervisor has put what it shares with this engine alone; none where there is no supervisor."""
+    """Returns the folder that the supervisor shares with this engine alone; None where there is no supervisor."""
     shared = os.environ.get(ENVIRONMENT)
     return Path(shared).parent if shared else None
 
 
-class State(IntEnum):
+class GuardMode(IntEnum):
     SERVING = 0
     DRAINING = 1
-    """New requests are refused, and so are those whose bodies aren't there yet; those in flight go on."""
+    """New requests, and requests whose bodies are incomplete, are refused; requests in flight continue."""
     ENDING = 2
-    """Those in flight are cut with an error."""
+    """Requests in flight are ended with an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What all guards together have seen."""
+    """The sums over all guards."""
 
     guards: int = 0
-    """Processes that have a guard."""
+    """The number of processes that have a guard."""
     arriving: int = 0
-    """Requests whose bodies aren't there yet: they take no place of others, and are refused when a drain begins."""
+    """Requests whose bodies are incomplete: they take no place of others, and are refused when a drain starts."""
     in_flight: int = 0
-    """Requests taken and not answered yet."""
+    """Requests that were accepted and are not answered yet."""
     waiting: int = 0
-    """Those of them that nothing of the answer has been sent for."""
+    """Those of them for which no part of the response was sent."""
     done: int = 0
-    """Requests that the engine has answered. One that its client gave up, or that was refused or cut, says nothing of
-    the engine, and isn't among them."""
+    """Requests that the engine has answered. A request that its client gave up, or that was refused or cut, says
+    nothing about the engine and is not counted."""
     tokens: int = 0
-    """Tokens sent, as far as they can be counted while they go by."""
+    """Tokens sent, as far as they can be counted while they pass."""
     beat: float = 0.0
-    """When the guard that is most behind last had a turn, on the monotonic clock; 0 without guards."""
+    """When the slowest guard last ran, on the monotonic clock; 0 without guards."""
 
 
 class ControlError(Exception):
-    """The file is not what a guard and its supervisor of one version share; the message says why."""
+    """The control file does not fit this version of slipway-runtime; the message says why."""
 
 
 class Control:
-    """The supervisor's side."""
+    """The supervisor's side. It lives as long as the pod."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -76,7 +77,7 @@ class Control:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """A fresh file, readable by its owner alone, in place of any that is there."""
+        """Creates the file, readable by its owner alone, and replaces any that is there."""
         with suppress(FileNotFoundError):
             path.unlink()
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -92,16 +93,16 @@ class Control:
 
     @property
     def secret(self) -> str:
-        """What the supervisor shows a guard to be let in: to the engine's metrics, and for the warm-up."""
+        """The secret by which a guard recognises the supervisor, for the engine's metrics and the warm-up."""
         return self._memory[_SECRET * 8 : _SECRET * 8 + 32].hex()
 
     @property
-    def state(self) -> State:
-        return State(self._words[_STATE])
+    def mode(self) -> GuardMode:
+        return GuardMode(self._words[_MODE])
 
-    @state.setter
-    def state(self, state: State) -> None:
-        self._words[_STATE] = state
+    @mode.setter
+    def mode(self, mode: GuardMode) -> None:
+        self._words[_MODE] = mode
 
     @property
     def retry_after(self) -> int:
@@ -130,7 +131,7 @@ class Control:
 
 
 class Slot:
-    """A guard's side: what it may know, and the counts of its own process."""
+    """A guard's side: what the supervisor wants, and the counts of the guard's own process."""
 
     def __init__(self, memory: mmap.mmap, number: int) -> None:
         words = memoryview(memory).cast("q")
@@ -140,7 +141,7 @@ class Slot:
 
     @classmethod
     def claim(cls, path: Path) -> Self:
-        """A slot of the supervisor's file for this process: a free one, or one whose process is gone."""
+        """Takes a slot of the supervisor's file for this process: a free one, or one whose process is gone."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -152,7 +153,7 @@ class Slot:
 
     @classmethod
     def alone(cls) -> Self:
-        """One of nobody's: for a guard that no supervisor started."""
+        """Returns a slot in private memory, for a guard that no supervisor started."""
         memory = mmap.mmap(-1, _SIZE)
         memory[_SECRET * 8 : _SECRET * 8 + 32] = os.urandom(32)
         slot = cls(memory, 0)
@@ -162,7 +163,7 @@ class Slot:
     @classmethod
     def _claim_in(cls, file: int) -> Self:
         if os.fstat(file).st_size != _SIZE:
-            raise ControlError("The control file has the wrong size; supervisor and guard are of different versions.")
+            raise ControlError("The control file has the wrong size: supervisor and guard are of different versions.")
         memory = mmap.mmap(file, _SIZE)
         with _only_one(file):
             number = _free_slot(memory)
@@ -175,8 +176,8 @@ class Slot:
         return slot
 
     @property
-    def state(self) -> int:
-        return self._header[_STATE]
+    def mode(self) -> int:
+        return self._header[_MODE]
 
     @property
     def retry_after(self) -> int:
@@ -186,7 +187,8 @@ class Slot:
         self._own[_ARRIVING] += 1
 
     def arrived(self) -> None:
-        """Whether it begins or is refused: in the former case, after it has begun, so that it is seen at any time."""
+        """The body is complete, or the request is refused. If it is accepted, `begin` comes first, so that it is
+        counted at any time."""
         self._own[_ARRIVING] -= 1
 
     def begin(self) -> None:
@@ -197,7 +199,7 @@ class Slot:
         self._own[_WAITING] -= 1
 
     def end(self, *, waiting: bool, done: bool) -> None:
-        """The request is over; `waiting` says that nothing was ever sent for it, `done` that the engine answered it."""
+        """The request is over. `waiting`: nothing was ever sent for it; `done`: the engine has answered it."""
         self._own[_IN_FLIGHT] -= 1
         self._own[_DONE] += done
         if waiting:
@@ -211,7 +213,8 @@ class Slot:
 
 
 def born(pid: int) -> int | None:
-    """When the process started, in ticks since boot: with the pid it names a process for good. None if it is over."""
+    """Returns when the process started, in ticks since boot; None if it is over. With the pid, that identifies a
+    process."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
@@ -222,12 +225,11 @@ def born(pid: int) -> int | None:
 _SIZE = 8 * WORDS * (1 + SLOTS)
 _SLOT_STARTS = range(WORDS, WORDS * (1 + SLOTS), WORDS)
 _SUMS = {"arriving": _ARRIVING, "in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
-assert {*_SUMS, "guards", "beat"} == {field.name for field in fields(Counts)}
 
 
 @contextmanager
 def _only_one(file: int) -> Iterator[None]:
-    """Guards that start at the same time take turns; the lock goes with its process."""
+    """Lets guards that start at the same time take turns; the lock ends with its process."""
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
@@ -238,7 +240,7 @@ def _only_one(file: int) -> Iterator[None]:
 def _free_slot(memory: mmap.mmap) -> int:
     with memoryview(memory).cast("q") as words:
         if words[_MAGIC] != MAGIC:
-            raise ControlError("The control file is of another version of slipway-runtime.")
+            raise ControlError("The control file was made by another version of slipway-runtime.")
         for number, start in enumerate(_SLOT_STARTS):
             if not words[start + _PID] or born(words[start + _PID]) != words[start + _BORN]:
                 return number

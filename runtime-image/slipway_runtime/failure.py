@@ -1,7 +1,7 @@
-"""Why a model can't be served, as one value, and how it is told: an exit code, and one line for Kubernetes.
+"""Why a model can't be served, as one value, and how it is reported: an exit code, and one line for Kubernetes.
 
-Whoever finds the failure makes the value: a check before the start, the reading of the engine's output, the watch over
-the engine's life. The operator reads the line, so the reasons are its words.
+The code that finds a failure creates the value: a check before the start, the diagnosis of the engine's output, or the
+supervisor's watch over the engine. The operator reads the line, in the format of runtime-image/contract/pod.yaml.
 """
 
 from __future__ import annotations
@@ -10,92 +10,39 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-TERMINATION_LOG = Path("/dev/termination-log")  # where Kubernetes looks if the pod names no other file
-LARGEST = 4095  # bytes; Kubernetes cuts what is longer, and half a line of JSON says nothing
+from slipway_runtime.contract.pod import TERMINATION_FIELDS, TERMINATION_LIMIT, TERMINATION_LOG
+from slipway_runtime.contract.reasons import Reason
+
 LONGEST_MESSAGE, LONGEST_REMEDY, LONGEST_LINE, LONGEST_WORD = 1200, 600, 500, 60  # bytes of JSON
-
-
-class Reason(StrEnum):
-    """Those of the operator's reasons that the runtime can find."""
-
-    BAD_ENGINE_ARGUMENTS = "BadEngineArguments"
-    POD_CONFIG_ERROR = "PodConfigError"
-    MODEL_NOT_FOUND = "ModelNotFound"
-    MODEL_ACCESS_DENIED = "ModelAccessDenied"
-    MODEL_CORRUPT = "ModelCorrupt"
-    UNSUPPORTED_ARCHITECTURE = "UnsupportedArchitecture"
-    QUANTIZATION_MISMATCH = "QuantizationMismatch"
-    GPU_UNHEALTHY = "GpuUnhealthy"
-    DRIVER_MISMATCH = "DriverMismatch"
-    GPU_BUSY = "GpuBusy"
-    GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
-    HOST_OUT_OF_MEMORY = "HostOutOfMemory"
-    CONTEXT_TOO_LONG = "ContextTooLong"
-    ENGINE_CRASHED = "EngineCrashed"
-    START_TIMEOUT = "StartTimeout"
-    ENGINE_STUCK = "EngineStuck"
-    UNKNOWN = "Unknown"
-
-
-EXIT_CODES = {
-    # how it was started
-    Reason.BAD_ENGINE_ARGUMENTS: 2,
-    Reason.POD_CONFIG_ERROR: 3,
-    # the model
-    Reason.MODEL_NOT_FOUND: 10,
-    Reason.MODEL_ACCESS_DENIED: 11,
-    Reason.MODEL_CORRUPT: 12,
-    Reason.UNSUPPORTED_ARCHITECTURE: 13,
-    Reason.QUANTIZATION_MISMATCH: 14,
-    # the accelerator
-    Reason.GPU_UNHEALTHY: 20,
-    Reason.DRIVER_MISMATCH: 21,
-    Reason.GPU_BUSY: 22,
-    # memory
-    Reason.GPU_OUT_OF_MEMORY: 30,
-    Reason.HOST_OUT_OF_MEMORY: 31,
-    Reason.CONTEXT_TOO_LONG: 32,
-    # the engine
-    Reason.ENGINE_CRASHED: 40,
-    Reason.START_TIMEOUT: 41,
-    Reason.ENGINE_STUCK: 42,
-    Reason.UNKNOWN: 50,
-}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A cause: one word for programs, one sentence for people, one on what to do, and what the engine said last."""
+    """A cause: a word for programs, a sentence for people, one about what to do, and the engine's last lines."""
 
     reason: Reason
     message: str
     remedy: str = ""
-    phase: str = ""  # of the start, or of serving
+    phase: str = ""  # in which it happened: of the start, or serving
     lines: tuple[str, ...] = ()
 
 
-def exit_code_of(reason: Reason) -> int:
-    """Distinct for each reason, alike in tens for each class, and never 0."""
-    return EXIT_CODES[reason]
-
-
 def termination_message(failure: Failure) -> str:
-    """One line of JSON that fits; of the engine's lines the newest that there is room for."""
-    told = {
-        "reason": str(failure.reason),
-        "message": _within(LONGEST_MESSAGE, failure.message),
-        "remedy": _within(LONGEST_REMEDY, failure.remedy),
-        "phase": _within(LONGEST_WORD, failure.phase),
-    }
-    room = LARGEST - _size({**told, "lines": []}) - len("\n")
-    return _json({**told, "lines": _newest(failure.lines, room)}) + "\n"
+    """One line of JSON within the limit, with as many of the engine's newest lines as fit."""
+    words = (
+        str(failure.reason),
+        _within(LONGEST_MESSAGE, failure.message),
+        _within(LONGEST_REMEDY, failure.remedy),
+        _within(LONGEST_WORD, failure.phase),
+    )
+    room = TERMINATION_LIMIT - _size(_fields(*words, [])) - len("\n")
+    return _json(_fields(*words, _newest(failure.lines, room))) + "\n"
 
 
-def write_termination_message(failure: Failure, path: Path = TERMINATION_LOG) -> bool:
-    """Writes it in one go, for a mounted file can't be replaced by another; False where it can't be written."""
+def write_termination_message(failure: Failure, path: Path = Path(TERMINATION_LOG)) -> bool:
+    """Writes it in one call, because a mounted file can't be replaced by renaming; False if it can't be written."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError:
@@ -109,6 +56,10 @@ def write_termination_message(failure: Failure, path: Path = TERMINATION_LOG) ->
         os.close(file)
 
 
+def _fields(*values: object) -> dict[str, object]:
+    return dict(zip(TERMINATION_FIELDS, values, strict=True))
+
+
 def _newest(lines: Iterable[str], room: int) -> list[str]:
     chosen: list[str] = []
     for line in reversed([_within(LONGEST_LINE, line) for line in lines]):
@@ -120,7 +71,7 @@ def _newest(lines: Iterable[str], room: int) -> list[str]:
 
 
 def _within(most: int, text: str) -> str:
-    """In one line of valid Unicode, cut where it takes more bytes as JSON."""
+    """The text as one line of valid Unicode, cut if it takes more bytes as JSON than that."""
     line = " ".join(text.encode(errors="replace").decode().split())
     if _size(line) <= most:
         return line

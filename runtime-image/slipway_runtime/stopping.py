@@ -1,8 +1,8 @@
-"""Signals that tell process 1 to stop, from its first moments to its last: whoever is at work says what they lead to.
+"""Stop signals of process 1, from its first moment to its last. The code that is at work says what a signal does.
 
-For process 1 the kernel drops a signal that nobody handles. So the image's entry point blocks them, by which they wait,
-and here they are handled before anything else is imported. One handler stays from then on, for what asyncio does at its
-beginning and its end would leave moments without any.
+The kernel drops a signal for process 1 that has no handler. So the image's entry point blocks stop signals, which keeps
+them pending, and this module handles them before anything else is imported. One handler stays installed from then on:
+asyncio's own handlers would leave moments without any when a loop starts and ends.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 SERVING = ("serve", "warm")
-"""Commands that do what they should when they end because they were told to."""
+"""Commands for which an end by a stop signal is a success."""
 
 _act: Callable[[int], object] | None = None
 
 
-def obey() -> None:
-    """From here on a signal counts: until anybody says otherwise, it ends the process."""
+def install() -> None:
+    """Installs the handler. Until `on_stop` says otherwise, a stop signal ends the process."""
     for number in STOP:
-        signal.signal(number, _told)
+        signal.signal(number, _handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
 
 
-def lead_to(act: Callable[[int], object]) -> None:
-    """What a signal does from now on; between two of these none is lost, for it is one and the same handler."""
+def on_stop(act: Callable[[int], object]) -> None:
+    """Sets what a stop signal does from now on. None is lost in between, since the installed handler stays the same."""
     global _act  # noqa: PLW0603 - a process has its signals once
     _act = act
 
 
 def ignore() -> None:
-    """All is over but the end: another signal must not change how it looks."""
+    """Ignores stop signals from now on: the process ends anyway, and its exit code must not change any more."""
     for number in STOP:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _told(number: int, _: object) -> None:
+def _handle(number: int, _: object) -> None:
     if _act is None:
         os._exit(0 if sys.argv[1:2] and sys.argv[1] in SERVING else 128 + number)
     _act(number)

@@ -1,6 +1,7 @@
-"""The versions of what is installed, read off the names of folders.
+"""The versions of installed packages, read from the names of folders.
 
-importlib.metadata knows them too, but to import it takes as long as all else that is done before the engine starts.
+importlib.metadata knows them too, but importing it takes as long as everything else that is done before the engine
+starts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 
 def version_of(*distributions: str, path: Sequence[str] | None = None) -> str:
-    """Of the first that is installed; an empty word if none is."""
+    """Returns the version of the first distribution that is installed; an empty string if none is."""
     for distribution in distributions:
         name = distribution.replace("-", "_")
         for folder in sys.path if path is None else path:

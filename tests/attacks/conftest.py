@@ -1,4 +1,4 @@
-"""What is hostile goes over the activator's own event loop and over Python's, as in `tests/unit/activator`."""
+"""Tests over sockets run on both event loops, the activator's own and Python's, as in `tests/unit/activator`."""
 
 from __future__ import annotations
 

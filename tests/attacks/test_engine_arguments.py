@@ -1,6 +1,6 @@
-"""Whatever the engines' parsers make of an argument: what Slipway sets itself, or what opens a hole, can't be given.
+"""However the engines' parsers read an argument: flags that Slipway sets, and flags that are unsafe, are refused.
 
-The parsers are the real ones' lists of flags: vLLM's is recorded, and xllamacpp is installed.
+The lists of flags are those of the real parsers: vLLM's is recorded, and xllamacpp is installed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import pytest
 import xllamacpp
 import yaml
 from slipway.api import arguments, mounts, variables
-from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
-from slipway.rendering import Desired, Unrenderable, World, render
-from support.rendered_worlds import arguments as rendered
-from support.rendered_worlds import on_h100, plan, predictor, runtime
-from support.slipway_api import rows
+from slipway.contract.flags import DANGEROUS, HARMLESS, REASONS, REFUSED
+from slipway.operator.rendering import Desired, Unrenderable
+from support.builders.rendering import arguments as arguments_of
+from support.builders.rendering import on_h100, plan, predictor, rendered, runtime
+from support.repository import rows
 
+VLLM, LLAMACPP = "vllm", "llamacpp"
 RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())
 FLAGS: list[str] = RECORDED["flags"].split()
 VARIABLES: list[str] = RECORDED["variables"].split()
@@ -29,12 +30,12 @@ each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def parameters_of_llamacpp() -> set[str]:
-    """As flags, those that can be given as a word."""
+    """The parameters that can be given as a flag with a single value."""
     parameters = xllamacpp.CommonParams()
-    known = [name for name in dir(parameters) if not name.startswith("_")]
+    names = [name for name in dir(parameters) if not name.startswith("_")]
     return {
         f"--{name.replace('_', '-')}"
-        for name in known
+        for name in names
         if isinstance(getattr(parameters, name), bool | int | float | str)
     }
 
@@ -42,18 +43,18 @@ def parameters_of_llamacpp() -> set[str]:
 # --- the lists -------------------------------------------------------------------------------------------------------
 
 
-def test_every_flag_of_vllm_is_judged_once() -> None:
-    judged = [*HARMLESS[VLLM], *REFUSED]
-    assert sorted(set(FLAGS) - set(judged)) == []
-    assert len(judged) == len(set(judged))
+def test_every_flag_of_vllm_is_in_exactly_one_list() -> None:
+    listed = [*HARMLESS[VLLM], *REFUSED]
+    assert sorted(set(FLAGS) - set(listed)) == []
+    assert len(listed) == len(set(listed))
 
 
-def test_only_flags_that_the_engine_has_are_let_through() -> None:
-    assert set(HARMLESS[VLLM]) - set(FLAGS) == {"-O", "-O0", "-O1", "-O2", "-O3"}  # its parser knows them by itself
+def test_only_flags_that_the_engine_has_are_allowed() -> None:
+    assert set(HARMLESS[VLLM]) - set(FLAGS) == {"-O", "-O0", "-O1", "-O2", "-O3"}  # vLLM's parser adds them itself
     assert set(HARMLESS[LLAMACPP]) <= parameters_of_llamacpp()
 
 
-def test_a_flag_that_is_refused_is_let_through_for_no_engine() -> None:
+def test_a_refused_flag_is_allowed_for_no_engine() -> None:
     assert not set(REFUSED) & {flag for flags in HARMLESS.values() for flag in flags}
 
 
@@ -61,11 +62,11 @@ def test_each_refusal_has_one_reason() -> None:
     assert len(REFUSED) == len(set(REFUSED)) == sum(map(len, REASONS.values()))
 
 
-# --- what parsers make of a word -------------------------------------------------------------------------------------
+# --- how parsers read an argument ------------------------------------------------------------------------------------
 
 
 def as_argparse_takes(word: str) -> str | None:
-    """The flag that Python's argparse takes the word for, among all of vLLM's."""
+    """The flag of vLLM as which Python's argparse reads this argument."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     for flag in FLAGS:
         parser.add_argument(flag, dest=flag, nargs="?", const="given")
@@ -77,30 +78,30 @@ def as_argparse_takes(word: str) -> str | None:
 
 
 @pytest.mark.parametrize("flag", REAL_REFUSED)
-def test_no_beginning_of_a_refused_flag_is_let_through(flag: str) -> None:
-    beginnings = [flag[:length] for length in range(2, len(flag) + 1)]
-    for word in beginnings:
+def test_no_prefix_of_a_refused_flag_is_allowed(flag: str) -> None:
+    prefixes = [flag[:length] for length in range(2, len(flag) + 1)]
+    for word in prefixes:
         assert word in HARMLESS[VLLM] or arguments.why_refused(VLLM, f"{word}=x")
 
 
 @pytest.mark.parametrize("flag", ["-q", "-n", "-r", "-a", "-m", "-c"])
-def test_no_value_that_hangs_on_a_short_flag_is_let_through(flag: str) -> None:
+def test_no_value_glued_to_a_short_flag_is_allowed(flag: str) -> None:
     assert arguments.why_refused(VLLM, f"{flag}8")
     assert arguments.why_refused(VLLM, f"{flag}=8")
 
 
-def test_a_flag_that_is_let_through_is_what_argparse_takes_it_for() -> None:
-    known = [flag for flag in HARMLESS[VLLM] if flag in FLAGS]
-    assert [as_argparse_takes(flag) for flag in known[::12]] == known[::12]
+def test_argparse_reads_an_allowed_flag_as_that_flag() -> None:
+    allowed = [flag for flag in HARMLESS[VLLM] if flag in FLAGS]
+    assert [as_argparse_takes(flag) for flag in allowed[::12]] == allowed[::12]
 
 
-DRESSED = ["{0}", "{0}=x", "{1}=x", "{0}.key=x", "{0}.key.key+=x", "{1}.a_b=x", "{2}=x", "{2}"]
+SPELLINGS = ["{0}", "{0}=x", "{1}=x", "{0}.key=x", "{0}.key.key+=x", "{1}.a_b=x", "{2}=x", "{2}"]
 
 
 @pytest.mark.parametrize("flag", [flag for flag in DANGEROUS if flag.startswith("--") and len(flag) > 8])
-def test_a_dangerous_flag_is_refused_in_every_dress_whatever_the_engine(flag: str) -> None:
+def test_a_dangerous_flag_is_refused_in_every_spelling_for_every_engine(flag: str) -> None:
     with_underscores = f"--{flag.removeprefix('--').replace('-', '_')}"
-    for word in (dress.format(flag, with_underscores, flag[:-1]) for dress in DRESSED):
+    for word in (spelling.format(flag, with_underscores, flag[:-1]) for spelling in SPELLINGS):
         for engine in (*ENGINES, "sglang"):
             assert arguments.why_refused(engine, word), (engine, word)
 
@@ -115,7 +116,7 @@ def test_a_dangerous_flag_is_refused_in_every_dress_whatever_the_engine(flag: st
         *("--allow=trust-remote-code", "--api-keys=/x", "--traces-endpoint=http://x", "--drain-limit=0"),
     ],
 )
-def test_what_is_no_flag_or_an_unknown_one_is_refused(engine: str, word: str) -> None:
+def test_an_argument_that_is_not_a_flag_or_is_an_unknown_flag_is_refused(engine: str, word: str) -> None:
     assert arguments.why_refused(engine, word)
 
 
@@ -141,19 +142,19 @@ def test_what_is_no_flag_or_an_unknown_one_is_refused(engine: str, word: str) ->
         *("--cpu-offload-gb=4", "--max-num-batched-tokens=8192", "--attention-backend=FLASHINFER"),
     ],
 )
-def test_what_people_need_is_let_through(word: str) -> None:
+def test_arguments_that_users_need_are_allowed(word: str) -> None:
     assert arguments.why_refused(VLLM, word) is None
 
 
 @pytest.mark.parametrize("word", ["--n_batch=512", "--n-ubatch=64", "--use_jinja=true", "--chat_template=/x"])
-def test_what_people_need_of_llamacpp_is_let_through(word: str) -> None:
+def test_arguments_of_llamacpp_that_users_need_are_allowed(word: str) -> None:
     assert arguments.why_refused(LLAMACPP, word) is None
 
 
 @pytest.mark.parametrize(
     "word", ["--tp=2", "30000", "--mem-fraction-static", "--port=30000", "--max-model-len=1", "--"]
 )
-def test_a_runtime_of_somebody_elses_takes_what_it_likes(word: str) -> None:
+def test_a_runtime_that_is_not_slipways_accepts_any_argument(word: str) -> None:
     assert arguments.why_refused("sglang", word) is None
 
 
@@ -170,7 +171,7 @@ def test_a_runtime_of_somebody_elses_takes_what_it_likes(word: str) -> None:
         "--config",
     ],
 )
-def test_a_flag_that_cannot_be_seen_yet_is_refused_whatever_the_engine(word: str) -> None:
+def test_a_flag_from_a_variable_is_refused_for_every_engine(word: str) -> None:
     for engine in (*ENGINES, "sglang"):
         assert arguments.why_refused(engine, word), engine
 
@@ -186,7 +187,7 @@ FORBIDDEN = "spec.engine.extraArgs: Forbidden: "
 @pytest.mark.parametrize(
     "row", [row for row in rows("refused_llmdeployments") if FORBIDDEN in row["says"]], ids=lambda row: row["it"]
 )
-def test_python_refuses_in_the_words_of_the_api_server(row: Any) -> None:
+def test_python_refuses_arguments_with_the_sentences_of_the_api_server(row: Any) -> None:
     engine = row["spec"]["engine"]
     found = [arguments.why_refused(engine.get("name", VLLM), word) for word in engine["extraArgs"]]
     assert row["says"] == FORBIDDEN + next(why for why in found if why)
@@ -198,34 +199,38 @@ OF_THE_POD = re.compile(r"spec\.pod\.(env|volumeMounts): Forbidden: ")
 @pytest.mark.parametrize(
     "row", [row for row in rows("refused_llmdeployments") if OF_THE_POD.match(row["says"])], ids=lambda row: row["it"]
 )
-def test_python_refuses_variables_and_volumes_in_the_words_of_the_api_server(row: Any) -> None:
+def test_python_refuses_variables_and_volumes_with_the_sentences_of_the_api_server(row: Any) -> None:
     pod, engine = row["spec"]["pod"], row["spec"].get("engine", {}).get("name", VLLM)
     found = [variables.why_refused(engine, each["name"]) for each in pod.get("env", [])]
     found += [mounts.why_refused(engine, each["mountPath"]) for each in pod.get("volumeMounts", [])]
     assert OF_THE_POD.sub("", row["says"]) == next(why for why in found if why)
 
 
-# --- the last word ---------------------------------------------------------------------------------------------------
+# --- the check before rendering --------------------------------------------------------------------------------------
 
 
 def refusal(**spec: object) -> str:
     wanted = on_h100(**spec)
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable), answer
     return answer.message
 
 
-def test_what_an_older_definition_let_in_is_not_rendered() -> None:
+def test_arguments_that_an_older_crd_allowed_are_not_rendered() -> None:
     assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
-        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
+        "engine.extraArgs: --middlewar is not one of the engine's flags that Slipway allows, written in full: leave it "
         "out, or name a ServingRuntime of your own in engine.name."
     )
 
 
-def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
-    given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
+def test_no_argument_of_the_spec_becomes_the_value_of_one_of_slipways_own() -> None:
+    given = arguments_of(
+        on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]})
+    )
     assert given[-1] == "--seed=1"
-    assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    assert "is not a flag" in refusal(
+        engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]}
+    )
 
 
 ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"
@@ -244,13 +249,13 @@ def mounted(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", " ".join((ROOTS, SETTINGS, CACHES, OTHERS_OWN, SECRETS, DETOURS)).split())
-def test_a_volume_where_programs_look_by_themselves_is_not_rendered(path: str) -> None:
-    assert refusal(pod=mounted(path)).startswith(f"pod.volumeMounts: {path} is no place for a volume")
+def test_a_volume_on_a_path_that_programs_search_by_default_is_not_rendered(path: str) -> None:
+    assert refusal(pod=mounted(path)).startswith(f"pod.volumeMounts: {path} is not a place for a volume")
     assert mounts.why_refused(LLAMACPP, path)
 
 
 @pytest.mark.parametrize("path", FREE.split())
-def test_a_volume_where_they_look_when_told_to_is_rendered(path: str) -> None:
+def test_a_volume_on_a_path_that_programs_read_only_if_configured_is_rendered(path: str) -> None:
     given = predictor(on_h100(pod=mounted(path)))["model"]["volumeMounts"]
     assert given == [{"name": "a", "mountPath": path}]
     assert mounts.why_refused("sglang", path) is None or path.startswith(("/usr", "/run", "/var/run"))
@@ -259,12 +264,12 @@ def test_a_volume_where_they_look_when_told_to_is_rendered(path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/usr", "/opt/x", "/mnt/models", "//opt", "/data/../opt", "/etc", "/", "/dev/x", "/proc"]
 )
-def test_a_volume_over_the_files_of_any_image_is_refused_to_every_runtime(path: str) -> None:
+def test_a_volume_over_the_system_files_of_an_image_is_refused_for_every_runtime(path: str) -> None:
     assert mounts.why_refused("sglang", path)
 
 
 @pytest.mark.parametrize("path", ["/sglang", "/workspace", "/root/.cache", "/etc/ssl", "/var/cache/x"])
-def test_a_runtime_of_somebody_elses_has_volumes_where_its_image_wants_them(path: str) -> None:
+def test_a_runtime_that_is_not_slipways_may_mount_volumes_where_its_image_needs_them(path: str) -> None:
     assert mounts.why_refused("sglang", path) is None
 
 
@@ -314,66 +319,66 @@ def test_a_variable_that_does_what_a_refused_flag_does_is_refused(name: str) -> 
 
 
 @pytest.mark.parametrize("name", FOLDERS.split())
-def test_a_variable_that_is_not_known_to_be_harmless_is_refused_to_our_engines(name: str) -> None:
-    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} is none of the variables")
+def test_a_variable_that_is_not_on_the_allowlist_is_refused_for_slipways_engines(name: str) -> None:
+    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} is not a variable")
     assert variables.why_refused("sglang", name) is None
 
 
 @pytest.mark.parametrize("name", [name for name in variables.NAMES if name.isupper()])
-def test_what_is_let_through_to_our_engines_is_let_through_to_others(name: str) -> None:
+def test_variables_allowed_for_slipways_engines_are_allowed_for_other_engines(name: str) -> None:
     assert variables.why_refused(VLLM, name) is None
     assert variables.why_refused("sglang", name) is None
 
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
-def test_a_secret_is_let_through_but_not_written_down(name: str) -> None:
+def test_a_secret_variable_is_allowed_but_its_value_is_not_recorded(name: str) -> None:
     assert name in variables.SECRETS
     assert name in variables.NAMES
 
 
 @pytest.mark.parametrize("name", GOOD.split())
-def test_a_variable_that_is_its_writers_own_affair_is_let_through(name: str) -> None:
+def test_a_variable_that_affects_only_its_owners_model_is_allowed(name: str) -> None:
     wanted = on_h100(pod={"env": [{"name": name, "value": "x"}]})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Desired)
 
 
-def test_only_variables_that_vllm_has_are_let_through() -> None:
-    ours = {name for name in variables.NAMES if name.startswith("VLLM_")}
-    assert ours <= set(VARIABLES)
+def test_only_variables_that_vllm_has_are_allowed() -> None:
+    allowed = {name for name in variables.NAMES if name.startswith("VLLM_")}
+    assert allowed <= set(VARIABLES)
 
 
-# --- a runtime in Slipway's name -------------------------------------------------------------------------------------
+# --- names of Slipway's runtimes and children ------------------------------------------------------------------------
 
 
 def test_a_runtime_of_the_namespace_that_hides_slipways_own_is_not_used() -> None:
-    theirs = runtime("slipway-vllm-cuda")
-    theirs["metadata"]["namespace"] = "chat"
+    tenants_runtime = runtime("slipway-vllm-cuda")
+    tenants_runtime["metadata"]["namespace"] = "chat"
     wanted = on_h100(access={"apiKeysSecret": "keys"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=theirs))
+    answer = rendered(wanted, plan(wanted), serving_runtime=tenants_runtime)
     assert isinstance(answer, Unrenderable)
     assert (answer.reason, "hides Slipway's own" in answer.message) == ("RuntimeShadowed", True)
 
 
-def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is() -> None:
-    theirs = runtime("sglang")
-    theirs["metadata"]["namespace"] = "chat"
+def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is_used() -> None:
+    tenants_runtime = runtime("sglang")
+    tenants_runtime["metadata"]["namespace"] = "chat"
     wanted = on_h100(engine={"name": "sglang"}, accelerator={})
-    assert isinstance(render(wanted, plan(wanted), World(serving_runtime=theirs)), Desired)
+    assert isinstance(rendered(wanted, plan(wanted), serving_runtime=tenants_runtime), Desired)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "owner"),
     [
         *((f"a-{each}", f"KServe gives to the {each} of a") for each in ("predictor", "transformer", "explainer")),
         *((f"a-{each}", f"Slipway gives to the {each} of a") for each in ("activator", "canary", "cache")),
         ("keda-hpa-a", "KEDA gives to the autoscaler of a"),
     ],
 )
-def test_a_name_that_is_given_to_a_part_of_another_is_not_rendered(name: str, told: str) -> None:
-    """However old the object is: the API server looks at it when it is written, not when its rules change."""
+def test_a_name_that_a_child_of_another_deployment_would_have_is_not_rendered(name: str, owner: str) -> None:
+    """Even of an old object: the API server validates an object when it is written, not when the rules change."""
     plain = on_h100()
     wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": name})})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
-    assert f"is the one that {told}:" in answer.message
+    assert f"is the one that {owner}:" in answer.message

@@ -1,13 +1,14 @@
-"""Arguments for an engine by which somebody would do what a refused flag does: process 1 has the last word on them."""
+"""Engine arguments with the effect of a refused flag: process 1 checks them last."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from slipway_runtime.contract.flags import HARMLESS
 from slipway_runtime.engines import llamacpp
-from slipway_runtime.engines.engine import Refusal, Wish
-from slipway_runtime.engines.flags import lists, objections
+from slipway_runtime.engines.engine import StartRefusedError, Wish
+from slipway_runtime.engines.flags import WHY_REFUSED, WRITTEN_FLAGS, objections
 from slipway_runtime.engines.vllm import refuse
 
 WRITTEN_BY_THE_OPERATOR = (
@@ -22,22 +23,22 @@ def why_not(*words: str, allowed: tuple[str, ...] = ()) -> list[str]:
     return [f"{each.flag} {each.why}" for each in objections("vllm", words, allowed)]
 
 
-def test_what_the_operator_writes_and_what_is_harmless_goes_through() -> None:
+def test_the_operators_own_arguments_and_harmless_ones_are_accepted() -> None:
     assert (
         why_not(*WRITTEN_BY_THE_OPERATOR, "--seed=1", "--no-enable-chunked-prefill", "-O3", "--watermark", "-1") == []
     )
 
 
-@pytest.mark.parametrize("flag", sorted(set(lists().refused) - lists().written))
+@pytest.mark.parametrize("flag", sorted(set(WHY_REFUSED) - WRITTEN_FLAGS))
 @pytest.mark.parametrize("shape", ["{}", "{}=x", "{}.key=x", "{}.key+=x"])
-def test_a_flag_of_the_list_is_refused_in_any_shape(flag: str, shape: str) -> None:
+def test_a_listed_flag_is_refused_in_any_spelling(flag: str, shape: str) -> None:
     assert why_not(shape.format(flag))
     assert why_not(shape.format(flag.replace("-", "_").replace("_", "-", 2) if flag.startswith("--") else flag))
 
 
-@pytest.mark.parametrize("flag", sorted(flag for flag in lists().refused if flag.startswith("--")))
-def test_no_beginning_of_a_refused_flag_is_taken_for_something_else(flag: str) -> None:
-    harmless = lists().harmless["vllm"] | lists().written
+@pytest.mark.parametrize("flag", sorted(flag for flag in WHY_REFUSED if flag.startswith("--")))
+def test_no_prefix_of_a_refused_flag_is_accepted_as_another_flag(flag: str) -> None:
+    harmless = {*HARMLESS["vllm"]} | WRITTEN_FLAGS
     shortened = [flag[:end] for end in range(3, len(flag)) if flag[:end] not in harmless]
     assert [each for each in shortened if not why_not(each + "=x")] == []
 
@@ -50,7 +51,7 @@ def test_no_beginning_of_a_refused_flag_is_taken_for_something_else(flag: str) -
         *("--scheduler-cls=evil.S", "--no-trust-remote", "--trust_remote-code", "--hf-token=x"),
     ],
 )
-def test_what_is_shortened_glued_or_unknown_is_refused(word: str) -> None:
+def test_shortened_glued_and_unknown_flags_are_refused(word: str) -> None:
     assert why_not(word)
 
 
@@ -58,7 +59,7 @@ def test_what_is_shortened_glued_or_unknown_is_refused(word: str) -> None:
     "again",
     ["--max-num-seqs=9999", "--max_num_seqs=9999", "-tp=8", "-q", "--speculative-config.method=draft", "-sc={}"],
 )
-def test_what_the_operator_writes_cannot_be_written_again(again: str) -> None:
+def test_flags_that_the_operator_sets_cannot_be_given_twice(again: str) -> None:
     assert [each for each in why_not(*WRITTEN_BY_THE_OPERATOR, again) if "is given twice" in each]
 
 
@@ -78,14 +79,16 @@ def test_json_that_loads_code_by_name_is_refused(words: list[str]) -> None:
     assert [each for each in why_not(*words) if "loads code by name" in each]
 
 
-def test_a_danger_may_be_turned_off() -> None:
+def test_a_dangerous_feature_may_be_turned_off() -> None:
     assert why_not("--no-enable-log-requests", "--no-trust-remote-code") == []
 
 
-def test_process_1_refuses_with_a_sentence_and_says_what_to_do() -> None:
-    with pytest.raises(Refusal, match="--middlewar may be short for --middleware, which is refused because it loads"):
+def test_process_1_refuses_with_one_sentence_that_names_the_remedy() -> None:
+    with pytest.raises(
+        StartRefusedError, match="--middlewar may be short for --middleware, which is refused because it loads"
+    ):
         refuse(wish("--middlewar=evil.Mw"), set())
-    with pytest.raises(Refusal, match="--trust-remote-code is refused because it runs code") as refusal:
+    with pytest.raises(StartRefusedError, match="--trust-remote-code is refused because it runs code") as refusal:
         refuse(wish("--trust-remote-code"), set())
     assert refusal.value.failure.remedy == "Leave it out, or allow it with --allow=trust-remote-code."
     refuse(wish("--trust-remote-code"), {"trust-remote-code"})
@@ -109,11 +112,11 @@ def wish(*flags: str, **environment: str) -> Wish:
     ],
 )
 def test_a_parameter_of_llama_cpp_that_does_not_tune_it_is_refused(word: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(StartRefusedError):
         llamacpp.parameters_of([word])
 
 
 @pytest.mark.parametrize("name", ["LLAMA_ARG_MODELS_DIR", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD"])
 def test_a_variable_that_changes_llama_cpp_is_refused(name: str) -> None:
-    with pytest.raises(Refusal, match=name):
+    with pytest.raises(StartRefusedError, match=name):
         llamacpp.launch(wish(**{name: "x"}))

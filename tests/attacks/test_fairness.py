@@ -1,6 +1,6 @@
-"""One client, one deployment or one namespace that takes all it can get of the activator: what is left to the others.
+"""One client, deployment or namespace takes all it can get of the activator: what remains for the others.
 
-A client is an address: attackers are 127.0.0.1, and whoever is honest asks from 127.0.0.2.
+A client is an address: attackers have 127.0.0.1, and the honest client has 127.0.0.2.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from slipway.activator import doors
-from slipway.activator.aborts import MOST_EVENTS
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.holding import House, Limits
-from slipway.activator.options import Options
-from slipway.activator.picking import Replica
-from support.activator import Client
-from support.scripted_engine import (
+from slipway.activator.proxy import listeners
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.empty_aborts import MOST_EVENTS
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -30,59 +31,60 @@ from support.scripted_engine import (
     scripted_engine,
     token,
 )
+from support.programs.activator import Client
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass
 class Scene:
-    """Deployments at zero, and attackers that stay connected until the end."""
+    """Deployments at zero, and attackers that stay connected until the end of the test."""
 
-    doors: doors.Doors
-    deployments: Deployments
+    listeners: listeners.Listeners
+    deployments: ModelStates
     demand: Demand
-    house: House
+    global_limits: GlobalLimits
     stack: AsyncExitStack
     attackers: list[Client] = field(default_factory=list)
 
-    def deploy(self, deployment: Deployment, limits: Limits) -> None:
-        self.deployments.tell(Known(deployment=deployment, port=0, limits=limits))
+    def deploy(self, deployment: ModelKey, limits: HoldLimits) -> None:
+        self.deployments.update(ModelState(key=deployment, port=0, limits=limits))
 
-    def wanted(self, deployment: Deployment = LLAMA) -> Wanted:
+    def wanted(self, deployment: ModelKey = LLAMA) -> ModelDemand:
         return self.demand.of(deployment)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """The attack has come as far as that. What comes over sockets tells nobody when it has been refused."""
+        """Waits until the attack has had this effect. There is no event when a request over a socket is refused."""
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def connect(self, deployment: Deployment, source: str) -> Client:
-        port = await self.doors.number(deployment)
+    async def connect(self, deployment: ModelKey, source: str) -> Client:
+        port = await self.listeners.port(deployment)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         self.stack.callback(writer.close)
         return Client(reader, writer)
 
-    async def attack(self, raw: bytes, *, deployment: Deployment = LLAMA, source: str = ATTACKER) -> None:
+    async def attack(self, raw: bytes, *, deployment: ModelKey = LLAMA, source: str = ATTACKER) -> None:
         client = await self.connect(deployment, source)
-        client.say(raw)
+        client.send(raw)
         self.attackers.append(client)
 
-    async def is_served(self, engine: ScriptedEngine, deployment: Deployment = LLAMA) -> bool:
-        """Whether an honest client is held, and answered when there is a replica."""
+    async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
+        """Whether the honest client is held, and gets a response when there is a replica."""
         before = self.wanted(deployment).waiting
         client = await self.connect(deployment, HONEST)
         client.post(b"an honest prompt")
         await self.until(lambda: self.wanted(deployment).waiting == before + 1)
-        known = self.deployments.of(deployment)
-        assert known
+        state = self.deployments.of(deployment)
+        assert state
         engine.script = echoing()
         ready = (Replica("127.0.0.1", engine.port, 1000),)
-        self.deployments.tell(Known(deployment=deployment, port=known.port, limits=known.limits, replicas=ready))
+        self.deployments.update(ModelState(key=deployment, port=state.port, limits=state.limits, replicas=ready))
         return (await client.answer()).body == b"an honest prompt"
 
 
@@ -94,16 +96,16 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @asynccontextmanager
 async def scene(
-    *, limits: Limits | None = None, house: House | None = None, options: Options | None = None
+    *, limits: HoldLimits | None = None, global_limits: GlobalLimits | None = None, config: ProxyConfig | None = None
 ) -> AsyncIterator[Scene]:
-    deployments, demand, house = Deployments(), Demand(), house or House()
-    options = options or Options(linger=0.05)
+    deployments, demand, global_limits = ModelStates(), Demand(), global_limits or GlobalLimits()
+    config = config or ProxyConfig(linger=0.05)
     async with (
-        doors.serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=0) as opened,
+        listeners.serve(deployments, demand, limits=global_limits, config=config, host="127.0.0.1", grace=0) as opened,
         AsyncExitStack() as stack,
     ):
-        scene = Scene(opened, deployments, demand, house, stack)
-        scene.deploy(LLAMA, limits or Limits(timeout=60))
+        scene = Scene(opened, deployments, demand, global_limits, stack)
+        scene.deploy(LLAMA, limits or HoldLimits(timeout=60))
         yield scene
 
 
@@ -115,44 +117,44 @@ def head(headers: str = "", *, length: int | None = None) -> bytes:
     return f"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n{headers}{framing}\r\n\r\n".encode()
 
 
-async def heads_that_announce_much(scene: Scene) -> int:
+async def heads_with_a_large_content_length(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=8 * MIB))
-    await scene.until(lambda: scene.house.coming.taken == 8)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 8)
     return 0
 
 
 async def heads_without_a_body(scene: Scene) -> int:
     for _ in range(256):
         await scene.attack(head(length=2))
-    await scene.until(lambda: scene.house.coming.taken == 256)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 256)
     return 0
 
 
 async def heads_without_a_length(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head() + b"5\r\nhello\r\n")
-    await scene.until(lambda: scene.house.coming.taken == 100)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 100)
     return 0
 
 
-async def heads_that_expect_to_be_asked(scene: Scene) -> int:
+async def heads_with_expect_continue(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head("Expect: 100-continue\r\n", length=8 * MIB))
-    await scene.until(lambda: scene.house.coming.taken == 100)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 100)
     return 0
 
 
 async def bodies_that_lack_a_byte(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=MIB) + bytes(MIB - 1))
-    await scene.until(lambda: scene.house.bytes.taken > 7 * MIB)
+    await scene.until(lambda: scene.global_limits.bytes.taken > 7 * MIB)
     return 0
 
 
 async def invented_names(scene: Scene) -> int:
-    """A thousand requests, each of which says another key and other addresses."""
-    refused = scene.house.tally.refused
+    """A thousand requests, each with a different key and different addresses."""
+    refused = scene.global_limits.counters.refused
     for number in range(200):
         await scene.attack(invented(number))
     await scene.until(lambda: scene.wanted().waiting + refused.total() == 200)
@@ -170,33 +172,33 @@ def invented(number: int) -> bytes:
 
 async def refused_one(scene: Scene, number: int) -> None:
     client = await scene.connect(LLAMA, ATTACKER)
-    client.say(invented(number))
+    client.send(invented(number))
     refused = await client.answer()
     assert (refused.status, refused.error["code"]) == (429, "HoldFull")
-    assert int(refused.headers["retry-after"]) > 1  # when the wake should be over
-    client.leave()
+    assert int(refused.headers["retry-after"]) > 1  # the expected end of the wake
+    client.close()
 
 
 async def large_bodies(scene: Scene) -> int:
-    """As many as fit into what one client may have of the bytes."""
+    """As many as fit into the bytes that one client may use."""
     for _ in range(10):
         await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
-    await scene.until(lambda: scene.wanted().waiting == 6 and scene.house.tally.refused.total() == 4)
+    await scene.until(lambda: scene.wanted().waiting == 6 and scene.global_limits.counters.refused.total() == 4)
     return 6
 
 
 async def many_small_requests(scene: Scene) -> int:
     for _ in range(256):
         await scene.attack(head(length=2) + b"{}")
-    await scene.until(lambda: scene.wanted().waiting + scene.house.tally.refused.total() == 256)
+    await scene.until(lambda: scene.wanted().waiting + scene.global_limits.counters.refused.total() == 256)
     return 192
 
 
 AT_ONE_DEPLOYMENT = [
-    heads_that_announce_much,
+    heads_with_a_large_content_length,
     heads_without_a_body,
     heads_without_a_length,
-    heads_that_expect_to_be_asked,
+    heads_with_expect_continue,
     bodies_that_lack_a_byte,
     invented_names,
     large_bodies,
@@ -205,7 +207,7 @@ AT_ONE_DEPLOYMENT = [
 
 
 @pytest.mark.parametrize("attack", AT_ONE_DEPLOYMENT)
-async def test_whatever_one_client_does_another_is_held_and_only_what_is_complete_is_wanted(
+async def test_no_attack_of_one_client_blocks_another_and_only_complete_requests_are_demand(
     engine: ScriptedEngine, attack: Callable[[Scene], Awaitable[int]]
 ) -> None:
     async with scene() as attacked:
@@ -214,54 +216,54 @@ async def test_whatever_one_client_does_another_is_held_and_only_what_is_complet
         assert await attacked.is_served(engine)
 
 
-async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
+async def test_a_client_with_all_the_slots_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
     async with scene() as attacked:
         await many_small_requests(attacked)
         client = await attacked.connect(LLAMA, HONEST)
         client.post(b"an honest prompt")
         await attacked.until(lambda: attacked.wanted().waiting == 193)
-        known = attacked.deployments.of(LLAMA)
-        assert known
+        state = attacked.deployments.of(LLAMA)
+        assert state
         engine.script = echoing()
-        attacked.deployments.tell(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
+        attacked.deployments.update(replace(state, replicas=(Replica("127.0.0.1", engine.port, 1),)))
         assert (await client.answer()).body == b"an honest prompt"
-        assert [asked.body for asked in engine.asked[:2]] == [b"{}", b"an honest prompt"]
+        assert [request.body for request in engine.requests[:2]] == [b"{}", b"an honest prompt"]
 
 
-async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
+async def test_the_bytes_of_one_clients_unfinished_bodies_are_bounded_and_retry_after_is_short(
     engine: ScriptedEngine,
 ) -> None:
-    async with scene(house=House(max_coming=20)) as attacked:
+    async with scene(global_limits=GlobalLimits(max_arriving=20)) as attacked:
         for _ in range(10):
             await attacked.attack(head(length=2))
-        await attacked.until(lambda: attacked.house.coming.taken == 10)
-        one_more = await attacked.connect(LLAMA, ATTACKER)
-        one_more.say(head(length=2))
-        refused = await one_more.answer()
+        await attacked.until(lambda: attacked.global_limits.arriving.taken == 10)
+        another = await attacked.connect(LLAMA, ATTACKER)
+        another.send(head(length=2))
+        refused = await another.answer()
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert await attacked.is_served(engine)
 
 
-async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
-    options = Options(body_timeout=0.3, body_rate=1 * MIB, linger=20)
-    async with scene(options=options) as attacked:
+async def test_a_body_that_arrives_too_slowly_is_refused_even_if_it_never_pauses() -> None:
+    config = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
+    async with scene(config=config) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
-        slow.say(head(length=1000))
+        slow.send(head(length=1000))
 
         async def drip() -> None:
             while True:
-                slow.say(b"x")
+                slow.send(b"x")
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(drip())
         assert (await slow.answer()).status == 408
-        assert attacked.house.coming.taken == 0
+        assert attacked.global_limits.arriving.taken == 0
         dripping.cancel()
 
 
-async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
-    options = Options(body_timeout=0.1, kept_body=1000, linger=0.05)
-    async with scene(options=options) as held:
+async def test_a_held_client_does_not_time_out_for_a_body_that_is_not_being_read(engine: ScriptedEngine) -> None:
+    config = ProxyConfig(body_timeout=0.1, stored_body=1000, linger=0.05)
+    async with scene(config=config) as held:
         client = await held.connect(LLAMA, HONEST)
         client.post(bytes(MIB))
         await held.until(lambda: held.wanted().waiting == 1)
@@ -272,23 +274,23 @@ async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine:
 
 # --- many deployments ------------------------------------------------------------------------------------------------
 
-SMALL = Limits(timeout=60)
+SMALL = HoldLimits(timeout=60)
 
 
-async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        everywhere = [LLAMA, *(Deployment(f"space-{each}", "llama") for each in range(20))]
-        for deployment in everywhere:
+async def test_one_client_of_many_deployments_leaves_slots_at_each_of_them(engine: ScriptedEngine) -> None:
+    async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
+        deployments = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
+        for deployment in deployments:
             attacked.deploy(deployment, SMALL)
             for _ in range(12):
                 await attacked.attack(head(length=2) + b"{}", deployment=deployment)
-        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in everywhere) == 100)
-        assert await attacked.is_served(engine, everywhere[3])
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in deployments) == 100)
+        assert await attacked.is_served(engine, deployments[3])
 
 
-async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(50)]
+async def test_one_namespace_with_fifty_deployments_leaves_slots_for_another(engine: ScriptedEngine) -> None:
+    async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(50)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(5):
@@ -298,106 +300,110 @@ async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(eng
         assert await attacked.is_served(engine)
 
 
-async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=16 * MIB)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(10)]
+async def test_the_bytes_of_one_namespace_leave_some_for_another(engine: ScriptedEngine) -> None:
+    async with scene(global_limits=GlobalLimits(max_bytes=16 * MIB)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(10)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(4):
                 source = f"127.0.1.{number * 4 + each + 1}"
                 await attacked.attack(head(length=MIB) + bytes(MIB), deployment=deployment, source=source)
-        refused = attacked.house.tally.refused
+        refused = attacked.global_limits.counters.refused
         await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) + refused.total() == 40)
-        assert attacked.house.bytes.taken <= 12 * MIB
+        assert attacked.global_limits.bytes.taken <= 12 * MIB
         assert await attacked.is_served(engine)
 
 
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
-    options = Options(connections=64, connections_per_port=16, linger=0.05)
-    async with scene(options=options) as attacked, scripted_engine(saying(b"")) as silent:
+async def test_a_namespace_whose_pods_never_respond_leaves_connections_for_another(engine: ScriptedEngine) -> None:
+    config = ProxyConfig(connections=64, connections_per_port=16, linger=0.05)
+    async with scene(config=config) as attacked, scripted_engine(saying(b"")) as silent:
         ready = (Replica("127.0.0.1", silent.port, 4096),)
         for model in range(6):
-            deployment = Deployment("greedy", f"model-{model}")
-            attacked.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+            deployment = ModelKey("greedy", f"model-{model}")
+            attacked.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
             for address in range(1, 7):
                 for _ in range(6):
                     source = f"127.0.1.{address}"
                     await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
-        refused = attacked.house.tally.refused
-        await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
-        assert len(silent.asked) == 48
+        refused = attacked.global_limits.counters.refused
+        await attacked.until(lambda: len(silent.requests) + refused.total() == 6 * 6 * 6)
+        assert len(silent.requests) == 48
         assert await attacked.is_served(engine)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
-async def ask_many(scene: Scene, deployment: Deployment, engine: ScriptedEngine, number: int) -> None:
-    """Of a replica of the attacker's own."""
+async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, number: int) -> None:
+    """Requests to a replica of the attacker's own."""
     ready = (Replica("127.0.0.1", engine.port, 4096),)
-    scene.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+    scene.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
     for _ in range(number):
         await scene.attack(head(length=2) + b"{}", deployment=deployment)
 
 
-GREEDY = Deployment("greedy", "llama")
+GREEDY = ModelKey("greedy", "llama")
 
 
-async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
+async def test_stalled_responses_take_no_more_than_their_requests_did(engine: ScriptedEngine) -> None:
+    async with scene(global_limits=GlobalLimits(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
         await ask_many(attacked, GREEDY, silent, 60)
         for each in attacked.attackers:
             await each.head()
             assert await each.chunk()
-        assert attacked.house.bytes.taken < 60 * 25 * KIB
+        assert attacked.global_limits.bytes.taken < 60 * 25 * KIB
         assert await attacked.is_served(engine)
 
 
-async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
+async def test_buffered_responses_of_slow_clients_are_bounded_and_leave_room_for_others(
     engine: ScriptedEngine,
 ) -> None:
-    house = House(max_bytes=4 * MIB)
-    async with scene(house=house) as attacked, scripted_engine() as generous:
-        generous.script = answering(bytes(16 * MIB))
-        await ask_many(attacked, GREEDY, generous, 30)
-        await attacked.until(lambda: (30 - house.tally.refused["AnswerNotTaken"]) * 128 * KIB < house.bytes.taken)
-        assert MIB < house.bytes.taken <= house.max_bytes / 2
+    global_limits = GlobalLimits(max_bytes=4 * MIB)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as large:
+        large.script = answering(bytes(16 * MIB))
+        await ask_many(attacked, GREEDY, large, 30)
+        await attacked.until(
+            lambda: (30 - global_limits.counters.refused["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
+        )
+        assert MIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in attacked.attackers:
             each.writer.transport.abort()
-        await attacked.until(lambda: house.bytes.taken == 0)
+        await attacked.until(lambda: global_limits.bytes.taken == 0)
 
 
-async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
-    house = House(max_bytes=4 * MIB)
-    async with scene(house=house) as attacked, scripted_engine() as silent:
+async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_or_passed_on(
+    engine: ScriptedEngine,
+) -> None:
+    global_limits = GlobalLimits(max_bytes=4 * MIB)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
         silent.script = saying(
             STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
-        )  # one more, and all are passed on
+        )  # with one more, all of them are passed on
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)
-        kept = 30 - sum(each.done() for each in seen)
-        assert kept > 0
-        assert kept * 128 * KIB < house.bytes.taken <= house.max_bytes / 2
+        buffered = 30 - sum(each.done() for each in seen)
+        assert buffered > 0
+        assert buffered * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in seen:
             each.cancel()
         await asyncio.gather(*seen, return_exceptions=True)
 
 
-# --- what wakes ------------------------------------------------------------------------------------------------------
+# --- wakes -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:
+async def test_a_complete_request_starts_a_wake_and_heads_alone_do_not() -> None:
     async with scene() as attacked:
         await heads_without_a_body(attacked)
-        assert attacked.house.tally.wakes == 0
+        assert attacked.global_limits.counters.wakes == 0
         client = await attacked.connect(LLAMA, HONEST)
         client.post(b"{}")
         await attacked.until(lambda: attacked.wanted().waiting == 1)
-        assert (attacked.wanted().active, attacked.house.tally.wakes) == (True, 1)
+        assert (attacked.wanted().active, attacked.global_limits.counters.wakes) == (True, 1)

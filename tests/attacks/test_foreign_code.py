@@ -1,4 +1,4 @@
-"""Code that lies where the engine starts, which is where volumes of the spec may lie, is never run."""
+"""Code in the engine's working directory, where volumes of the spec may be mounted, is never run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from slipway_runtime.engines import engine, llamacpp
 from slipway_runtime.engines.engine import ISOLATED, Wish
 from slipway_runtime.faststart.pair import CORE, Pair
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
 from support.ports import free_port
 
 CONTAINERFILES = sorted((Path(__file__).parents[2] / "runtime-image").glob("*.Containerfile"))
@@ -51,21 +51,21 @@ def test_a_volume_with_the_name_of_a_package_is_not_run_by_a_fast_start(
 ) -> None:
     monkeypatch.chdir(root)
     with Pair([], {CORE: dict(os.environ)}) as pair:
-        pair.happenings.get(timeout=60)
+        pair.occurrences.get(timeout=60)
     assert ran(root) == ""
 
 
-def test_all_commands_of_engines_look_for_code_only_where_it_is_installed() -> None:
+def test_all_engine_commands_import_code_only_from_where_it_is_installed() -> None:
     wish = Wish(model=Path("/mnt/models/tiny.gguf"), host="127.0.0.1", port=8080)
     assert llamacpp.launch(wish).command[1:3] == ("-P", "-s")
     assert engine.module("any")[1:] == ("-P", "-s", "-m", "any")
 
 
-SHOWS = "import json, sys; print(json.dumps([sys.flags.safe_path, sys.flags.no_user_site, sys.path]))"
+PRINT_PATHS = "import json, sys; print(json.dumps([sys.flags.safe_path, sys.flags.no_user_site, sys.path]))"
 SPAWNS = f"""
 import multiprocessing, sys
 def show():
-    {SHOWS}
+    {PRINT_PATHS}
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=show)
     child.start()
@@ -74,22 +74,22 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("words", [["-c", SHOWS], ["-m", "shows"], ["-m", "spawns"]], ids=["-c", "-m", "spawn"])
-def test_nor_does_what_engines_start_themselves(root: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("words", [["-c", PRINT_PATHS], ["-m", "shows"], ["-m", "spawns"]], ids=["-c", "-m", "spawn"])
+def test_child_processes_of_engines_import_no_code_from_volumes_either(root: Path, words: list[str]) -> None:
     installed = root.parent / "installed"
     installed.mkdir()
-    (installed / "shows.py").write_text(SHOWS)
+    (installed / "shows.py").write_text(PRINT_PATHS)
     (installed / "spawns.py").write_text(SPAWNS)
     environment = {**os.environ, "PYTHONPATH": str(installed), **ISOLATED}
-    told = subprocess.check_output([sys.executable, *words], cwd=root, env=environment, text=True)
-    safe, no_user_site, path = json.loads(told)
+    printed = subprocess.check_output([sys.executable, *words], cwd=root, env=environment, text=True)
+    safe, no_user_site, path = json.loads(printed)
     assert (safe, no_user_site) == (True, 1)
     assert not {"", str(root)} & {*path}
     assert ran(root) == ""
 
 
-def test_what_the_home_folder_holds_is_not_run(root: Path, tmp_path: Path) -> None:
-    """It is on a volume, and Pythons outside of virtual environments look there."""
+def test_code_in_the_home_folder_is_not_run(root: Path, tmp_path: Path) -> None:
+    """The home folder is on a volume, and Python outside a virtual environment imports from there."""
     packages = tmp_path / "home/.local" / PYTHON / "site-packages"
     packages.mkdir(parents=True)
     (packages / "usercustomize.py").write_text((root / "usercustomize/__init__.py").read_text())
@@ -97,7 +97,7 @@ def test_what_the_home_folder_holds_is_not_run(root: Path, tmp_path: Path) -> No
     environment = {"HOME": str(tmp_path / "home")}
     python = str(Path(sys.base_prefix) / "bin/python3")
     subprocess.run([python, "-c", ""], env=environment, check=True)
-    assert ran(root) == "usercustomize ", "this Python looks nowhere, so it proves nothing"
+    assert ran(root) == "usercustomize ", "this Python has no user site folder, so it proves nothing"
     (root / "RAN").unlink()
     subprocess.run([python, "-c", ""], env={**environment, **ISOLATED}, check=True)
     subprocess.run([python, *engine.module("this")[1:]], env=environment, check=True, capture_output=True)
@@ -105,7 +105,7 @@ def test_what_the_home_folder_holds_is_not_run(root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("file", CONTAINERFILES, ids=lambda file: file.stem)
-def test_nor_does_process_1(file: Path) -> None:
+def test_process_1_imports_no_code_from_volumes_either(file: Path) -> None:
     text = file.read_text()
     for name, value in ISOLATED.items():
         assert re.search(rf"^ENV .*\b{name}={value}\b", text.replace("\\\n", ""), re.MULTILINE)

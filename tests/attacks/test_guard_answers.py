@@ -1,5 +1,5 @@
-"""Answers in which clients and models write what engines would: no good one becomes an error, no aborted one a success,
-and no key pays less, or more, than its requests have used.
+"""Responses in which clients or models imitate an engine's own fields: no good response becomes an error, no aborted
+response becomes a success, and no key is charged less or more than its requests used.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.guard.answers import Reading, Stream, is_token, tail_of
-from slipway_runtime.guard.asgi import App, EngineGone, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import EngineGone, Guard
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from support.answer_shapes import RESPONSES, WORDS, Shape, shape
-from support.guarding import CHAT, answering, ask, chunk, guarding, read, streaming, waiting
+from support.builders.engine_answers import RESPONSES, WORDS, Shape, shape
+from support.programs.guard import CHAT, answering, ask, chunk, guarding, read, streaming, waiting
 
 SEEDS = 400
 
@@ -34,36 +35,38 @@ def shapes(pytestconfig: pytest.Config) -> Iterator[tuple[str, random.Random, Sh
         yield f"seed {number}", chance, shape(chance)
 
 
-def test_verdicts_and_counts_are_the_engines_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
-    for seed, chance, made in shapes(pytestconfig):
-        reading = Stream(made.path) if made.stream else Reading(made.path)
-        out = read(reading, *cut(chance, made.body))
-        told = f"{seed}: {made}"
-        assert reading.aborted is made.aborted, told
-        assert reading.response_id == made.response_id or made.aborted, told
-        if not (made.stream and made.aborted):
-            assert reading.usage == made.usage, told
-        if not made.aborted:
-            assert out == made.body, told
-            assert not reading.failed, told
+def test_verdicts_and_usage_match_the_engine_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
+    for seed, chance, sample in shapes(pytestconfig):
+        reading = Stream(sample.path) if sample.stream else Reading(sample.path)
+        out = read(reading, *cut(chance, sample.body))
+        context = f"{seed}: {sample}"
+        assert reading.aborted is sample.aborted, context
+        assert reading.response_id == sample.response_id or sample.aborted, context
+        if not (sample.stream and sample.aborted):
+            assert reading.usage == sample.usage, context
+        if not sample.aborted:
+            assert out == sample.body, context
+            assert not reading.failed, context
 
 
-async def test_what_clients_see_is_what_was_meant(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+async def test_clients_get_good_responses_unchanged_and_an_error_for_aborted_ones(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
     guarded = guarding(tmp_path)
-    for seed, chance, made in shapes(pytestconfig):
-        pieces = cut(chance, made.body)
-        app = streaming(*pieces) if made.stream else answering(made.body)
-        answer = await ask(Guard(app, guarded.gate), made.path)
+    for seed, chance, sample in shapes(pytestconfig):
+        pieces = cut(chance, sample.body)
+        app = streaming(*pieces) if sample.stream else answering(sample.body)
+        answer = await ask(Guard(app, guarded.gate), sample.path)
         assert answer.whole, seed
-        if made.aborted:
+        if sample.aborted:
             assert answer.status == 503 or b'"code":"engine_aborted"' in answer.body.rpartition(b"\n\ndata: ")[2], seed
         else:
-            assert (answer.status, answer.body) == (200, made.body), f"{seed}: {made}"
+            assert (answer.status, answer.body) == (200, sample.body), f"{seed}: {sample}"
     guarded.close()
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_no_text_makes_a_token_of_an_end_or_an_end_of_a_token(word: str) -> None:
+def test_no_text_makes_a_final_event_look_like_a_token_or_the_reverse(word: str) -> None:
     def piece(finish: str | None, *more: dict[str, object]) -> bytes:
         choice = {
             "index": 0,
@@ -85,30 +88,30 @@ def test_no_text_makes_a_token_of_an_end_or_an_end_of_a_token(word: str) -> None
 
 
 @pytest.mark.parametrize("between", [1, 3, 50])
-async def test_one_choice_of_several_that_is_aborted_after_many_tokens_is_seen(tmp_path: Path, between: int) -> None:
+async def test_the_abort_of_one_choice_of_several_is_detected_after_many_tokens(tmp_path: Path, between: int) -> None:
     tokens = [chunk(index=number % 2, text="a", finish_reason=None) for number in range(between)]
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     abort = chunk(index=1, text="", finish_reason="abort")
-    answer = await ask(Guard(streaming(*tokens, abort, *tokens), made.gate))
+    answer = await ask(Guard(streaming(*tokens, abort, *tokens), guarded.gate))
     assert answer.body.count(b'"text":"a"') == between
     assert answer.body.endswith(b"}}\n\n")
     assert b"engine_aborted" in answer.body
-    made.close()
+    guarded.close()
 
 
-# --- limits of tokens ------------------------------------------------------------------------------------------------
+# --- token limits ----------------------------------------------------------------------------------------------------
 
 
 def limited(folder: Path, clock: list[float]) -> Gate:
-    made = guarding(folder, lambda: clock[0], tokens_per_minute_per_key=10_000)
-    return made.gate
+    guarded = guarding(folder, lambda: clock[0], tokens_per_minute_per_key=10_000)
+    return guarded.gate
 
 
 def left(gate: Gate) -> float:
     return gate._limits.tokens.left("anonymous", gate.clock())
 
 
-async def test_an_echoed_tool_that_is_named_like_usage_pays_nothing(tmp_path: Path) -> None:
+async def test_an_echoed_tool_named_usage_is_not_counted_as_usage(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     tool = {"usage": {"prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 0, "output_tokens": 0}}
     body = {
@@ -124,8 +127,8 @@ async def test_an_echoed_tool_that_is_named_like_usage_pays_nothing(tmp_path: Pa
     gate.close()
 
 
-async def test_a_stream_without_usage_whose_client_takes_it_slowly_pays_for_all_of_its_text(tmp_path: Path) -> None:
-    """vLLM then puts the text of many tokens into an event."""
+async def test_a_stream_without_usage_read_slowly_is_charged_for_all_of_its_text(tmp_path: Path) -> None:
+    """vLLM then puts the text of many tokens into one event."""
     gate = limited(tmp_path, [1.0])
     merged = [chunk(text="word " * 500, finish_reason=None) for _ in range(4)]
     await ask(Guard(streaming(*merged, b"data: [DONE]\n\n"), gate))
@@ -134,10 +137,10 @@ async def test_a_stream_without_usage_whose_client_takes_it_slowly_pays_for_all_
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 4, 8, 15, 50])
-async def test_a_stream_without_usage_pays_for_all_of_its_tokens_however_many_an_event_has(
+async def test_a_stream_without_usage_is_charged_for_all_tokens_however_many_an_event_has(
     tmp_path: Path, tokens: int
 ) -> None:
-    """As by speculative decoding, by `stream_interval`, and for clients that take them slowly."""
+    """As with speculative decoding, with `stream_interval`, and for clients that read slowly."""
     gate = limited(tmp_path, [1.0])
     events = [chunk(index=0, delta={"content": "abc " * tokens}, finish_reason=None)] * 50
     first = chunk(index=0, delta={"content": "abc "}, finish_reason=None)
@@ -147,8 +150,8 @@ async def test_a_stream_without_usage_pays_for_all_of_its_tokens_however_many_an
 
 
 @pytest.mark.parametrize("words", [1, 3, 10, 1000, 3000])
-async def test_a_large_first_event_hides_no_text_that_follows(tmp_path: Path, words: int) -> None:
-    """With `return_token_ids`, vLLM puts the prompt's tokens there."""
+async def test_a_large_first_event_does_not_hide_the_text_after_it(tmp_path: Path, words: int) -> None:
+    """With `return_token_ids`, vLLM puts the prompt's token ids into the first event."""
     gate = limited(tmp_path, [1.0])
     choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
     first = json.dumps({"choices": [choice], "prompt_token_ids": [12345] * words * 4}, separators=(",", ":"))
@@ -158,27 +161,27 @@ async def test_a_large_first_event_hides_no_text_that_follows(tmp_path: Path, wo
     gate.close()
 
 
-@pytest.mark.parametrize("told", [b'"usage" : {', b'"usage":\t{'])
-async def test_usage_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path, told: bytes) -> None:
+@pytest.mark.parametrize("prefix", [b'"usage" : {', b'"usage":\t{'])
+async def test_usage_is_found_after_many_tokens_however_it_is_written(tmp_path: Path, prefix: bytes) -> None:
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=0, text="a", finish_reason=None)] * 9
-    end = b'data: {"choices":[],' + told + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
+    end = b'data: {"choices":[],' + prefix + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
     await ask(Guard(streaming(*tokens, end, b"data: [DONE]\n\n"), gate))
     assert 10_000 - left(gate) == pytest.approx(4009)
     gate.close()
 
 
-async def test_an_aborted_response_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
-    made = guarding(tmp_path)
+async def test_an_aborted_response_is_detected_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
+    guarded = guarding(tmp_path)
     tokens = [b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"word"}\n\n'] * 9
     end = b'data: {"response" : {"status":"cancelled"},"type":"response.completed"}\n\n'
-    answer = await ask(Guard(streaming(*tokens, end), made.gate), RESPONSES)
+    answer = await ask(Guard(streaming(*tokens, end), guarded.gate), RESPONSES)
     assert b"engine_aborted" in answer.body
-    made.close()
+    guarded.close()
 
 
 @pytest.mark.parametrize("depth", [100, 300, 100_000])
-async def test_a_tools_input_however_deep_hides_no_usage(tmp_path: Path, depth: int) -> None:
+async def test_a_deeply_nested_tool_input_does_not_hide_usage(tmp_path: Path, depth: int) -> None:
     gate = limited(tmp_path, [1.0])
     deep = "[" * depth + '"x"' + "]" * depth
     body = (
@@ -202,7 +205,7 @@ MEDIA = [
 
 @pytest.mark.parametrize("part", MEDIA, ids=lambda part: str(part["type"]))
 @pytest.mark.parametrize("name", ["messages", "input"])
-async def test_a_picture_or_a_sound_is_paid_for_as_one_and_not_by_its_bytes(
+async def test_an_image_or_an_audio_clip_has_a_fixed_charge_that_does_not_depend_on_its_bytes(
     tmp_path: Path, part: dict[str, object], name: str
 ) -> None:
     gate = limited(tmp_path, [1.0])
@@ -213,7 +216,7 @@ async def test_a_picture_or_a_sound_is_paid_for_as_one_and_not_by_its_bytes(
     gate.close()
 
 
-async def test_what_merely_looks_like_a_picture_is_paid_for_as_text(tmp_path: Path) -> None:
+async def test_text_that_only_looks_like_an_image_is_charged_as_text(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"messages": [{"content": PICTURE[:30_000]}], "x": [{"image_url": {"url": PICTURE[:2000]}}]})
     await ask(Guard(streaming(b"data: [DONE]\n\n"), gate), body=[body.encode()])
@@ -222,23 +225,23 @@ async def test_what_merely_looks_like_a_picture_is_paid_for_as_text(tmp_path: Pa
 
 
 FORM = [("content-type", "multipart/form-data; boundary=x")]
-TOLD = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
+TRANSCRIPTION = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
 
 
 @pytest.mark.parametrize(
-    ("app", "used"), [(answering(TOLD), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
+    ("app", "used"), [(answering(TRANSCRIPTION), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
 )
-async def test_a_transcription_is_paid_for_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
+async def test_a_transcription_is_charged_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
     gate = limited(tmp_path, [1.0])
     await ask(Guard(app, gate), "/v1/audio/transcriptions", body=[b"A" * 2_000_000], headers=FORM)
     assert 10_000 - left(gate) == pytest.approx(used, abs=5)
     gate.close()
 
 
-async def test_embeddings_as_bytes_are_paid_for_by_what_their_header_tells(tmp_path: Path) -> None:
+async def test_embeddings_as_bytes_are_charged_by_the_usage_in_their_header(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        told = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
-        headers = [(b"content-type", b"application/octet-stream"), (b"metadata", told)]
+        metadata = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
+        headers = [(b"content-type", b"application/octet-stream"), (b"metadata", metadata)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"\0" * 4000})
 
@@ -248,7 +251,7 @@ async def test_embeddings_as_bytes_are_paid_for_by_what_their_header_tells(tmp_p
     gate.close()
 
 
-async def test_tokens_as_numbers_are_paid_for_one_by_one(tmp_path: Path) -> None:
+async def test_token_ids_are_charged_one_by_one(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"input": [1] * 8000, "encoding_format": "bytes_only"}, separators=(",", ":")).encode()
     app = answering(b"\0" * 4000, content_type="application/octet-stream")
@@ -257,7 +260,7 @@ async def test_tokens_as_numbers_are_paid_for_one_by_one(tmp_path: Path) -> None
     gate.close()
 
 
-async def test_of_several_prompts_each_is_paid_for_though_llamacpp_tells_one(tmp_path: Path) -> None:
+async def test_each_of_several_prompts_is_charged_though_llamacpp_reports_only_one(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"prompt": ["a", *["word " * 400] * 3]}).encode()
     choices = [{"index": number, "text": "word " * (400 if number else 1)} for number in range(4)]
@@ -269,44 +272,50 @@ async def test_of_several_prompts_each_is_paid_for_though_llamacpp_tells_one(tmp
     gate.close()
 
 
-async def test_a_client_that_hangs_up_when_one_of_its_choices_has_told_pays_for_the_others(tmp_path: Path) -> None:
-    begun = asyncio.Event()
+async def test_a_client_that_disconnects_after_one_choice_reported_usage_is_charged_for_the_others(
+    tmp_path: Path,
+) -> None:
+    started = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=1, text="a", finish_reason=None) for _ in range(100)]
     end = b'data: {"choices":[{"index":0}],"timings":{"prompt_n":5,"predicted_n":1,"predicted_ms":5.0}}\n\n'
-    asked = asyncio.create_task(ask(Guard(waiting(begun, *tokens, end), gate)))
-    await begun.wait()
-    asked.cancel()
-    await asyncio.wait([asked])
+    request = asyncio.create_task(ask(Guard(waiting(started, *tokens, end), gate)))
+    await started.wait()
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(5 + 99)
     gate.close()
 
 
-async def test_a_client_that_hangs_up_before_a_whole_answer_pays_for_its_time_and_its_prompt(tmp_path: Path) -> None:
-    clock, begun = [1.0], asyncio.Event()
+async def test_a_client_that_disconnects_before_the_response_is_charged_for_its_time_and_its_prompt(
+    tmp_path: Path,
+) -> None:
+    clock, started = [1.0], asyncio.Event()
     gate = limited(tmp_path, clock)
-    asked = asyncio.create_task(ask(Guard(waiting(begun), gate), body=[b"x" * 4000]))
-    await begun.wait()
+    request = asyncio.create_task(ask(Guard(waiting(started), gate), body=[b"x" * 4000]))
+    await started.wait()
     clock[0] += 2
-    asked.cancel()
-    await asyncio.wait([asked])
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(1000 + 2 * 30)
     gate.close()
 
 
-async def test_a_client_that_hangs_up_in_a_stream_pays_for_what_has_come_and_its_prompt(tmp_path: Path) -> None:
-    begun = asyncio.Event()
+async def test_a_client_that_disconnects_in_a_stream_is_charged_for_the_tokens_sent_and_its_prompt(
+    tmp_path: Path,
+) -> None:
+    started = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(text="a", finish_reason=None)] * 100
-    asked = asyncio.create_task(ask(Guard(waiting(begun, *tokens), gate), body=[b"x" * 4000]))
-    await begun.wait()
-    asked.cancel()
-    await asyncio.wait([asked])
+    request = asyncio.create_task(ask(Guard(waiting(started, *tokens), gate), body=[b"x" * 4000]))
+    await started.wait()
+    request.cancel()
+    await asyncio.wait([request])
     assert 10_000 - left(gate) == pytest.approx(1000 + 98)
     gate.close()
 
 
-async def test_a_flood_of_single_tokens_pays_for_its_prompts(tmp_path: Path) -> None:
+async def test_a_flood_of_single_token_requests_is_charged_for_its_prompts(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = b'{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"prompt_tokens":3000,"completion_tokens":1}}'
     statuses = [(await ask(Guard(answering(body), gate))).status for _ in range(6)]
@@ -315,25 +324,25 @@ async def test_a_flood_of_single_tokens_pays_for_its_prompts(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
-async def test_what_the_front_end_computes_counts_as_a_request(tmp_path: Path, path: str) -> None:
-    made = guarding(tmp_path, requests_per_minute_per_key=1, burst_per_key=2, max_in_flight=3)
-    assert [(await ask(Guard(answering(b"{}"), made.gate), path)).status for _ in range(3)] == [200, 200, 429]
-    assert made.control.counts().in_flight == 0
-    made.close()
+async def test_a_request_that_the_front_end_computes_counts_towards_the_rate(tmp_path: Path, path: str) -> None:
+    guarded = guarding(tmp_path, requests_per_minute_per_key=1, burst_per_key=2, max_in_flight=3)
+    assert [(await ask(Guard(answering(b"{}"), guarded.gate), path)).status for _ in range(3)] == [200, 200, 429]
+    assert guarded.control.counts().in_flight == 0
+    guarded.close()
 
 
-async def test_what_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path) -> None:
-    made, begun = guarding(tmp_path, max_in_flight=1), asyncio.Event()
-    first = asyncio.create_task(ask(Guard(waiting(begun), made.gate), "/tokenize"))
-    await begun.wait()
-    assert (await ask(Guard(answering(b"{}"), made.gate), CHAT)).status == 503
+async def test_a_request_that_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path) -> None:
+    guarded, started = guarding(tmp_path, max_in_flight=1), asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(started), guarded.gate), "/tokenize"))
+    await started.wait()
+    assert (await ask(Guard(answering(b"{}"), guarded.gate), CHAT)).status == 503
     first.cancel()
     await asyncio.wait([first])
-    assert (await ask(Guard(answering(b"{}"), made.gate), CHAT)).status == 200
-    made.close()
+    assert (await ask(Guard(answering(b"{}"), guarded.gate), CHAT)).status == 200
+    guarded.close()
 
 
-# --- what goes by before it is judged ---
+# --- data before the verdict -----------------------------------------------------------------------------------------
 
 
 ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'
@@ -349,20 +358,20 @@ ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'
     ],
     ids=["a stream", "an empty piece", "two pieces", "bytes"],
 )
-async def test_no_success_is_told_of_an_aborted_answer_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
-    made = guarding(tmp_path)
-    answer = await ask(Guard(app, made.gate))
+async def test_an_aborted_response_is_never_a_success_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
+    guarded = guarding(tmp_path)
+    answer = await ask(Guard(app, guarded.gate))
     assert (answer.status, answer.error) == (503, "engine_aborted")
-    made.close()
+    guarded.close()
 
 
-async def test_a_whole_answer_in_many_pieces_is_held_as_far_as_memory_allows(tmp_path: Path) -> None:
-    made = guarding(tmp_path)
+async def test_a_response_in_many_pieces_is_buffered_as_far_as_memory_allows(tmp_path: Path) -> None:
+    guarded = guarding(tmp_path)
     pieces = [b'{"x":"', *[b"x" * 65_536] * 40, b'"}']
-    answer = await ask(Guard(answering(*pieces), made.gate))
+    answer = await ask(Guard(answering(*pieces), guarded.gate))
     assert answer.body == b"".join(pieces)
     assert max(len(message.get("body", b"")) for message in answer.messages) < 2 << 20
-    made.close()
+    guarded.close()
 
 
 # --- errors of engines -----------------------------------------------------------------------------------------------
@@ -431,40 +440,40 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "told", "code"), ERRORS)
-async def test_whatever_an_engine_says_of_an_error_has_one_form(
-    tmp_path: Path, status: int, body: bytes, told: int, code: str
+@pytest.mark.parametrize(("status", "body", "expected", "code"), ERRORS)
+async def test_every_engine_error_is_sent_in_one_form(
+    tmp_path: Path, status: int, body: bytes, expected: int, code: str
 ) -> None:
-    made = guarding(tmp_path)
+    guarded = guarding(tmp_path)
     pieces = [body[: len(body) // 2], body[len(body) // 2 :]]
-    answer = await ask(Guard(answering(*pieces, status=status), made.gate))
+    answer = await ask(Guard(answering(*pieces, status=status), guarded.gate))
     error = json.loads(answer.body)["error"]
-    assert (answer.status, error["code"], sorted(error)) == (told, code, ["code", "message", "param", "type"])
+    assert (answer.status, error["code"], sorted(error)) == (expected, code, ["code", "message", "param", "type"])
     assert isinstance(error["message"], str)
     assert error["message"]
     assert int(answer.headers["content-length"]) == len(answer.body)
-    made.close()
+    guarded.close()
 
 
-@pytest.mark.parametrize(("path", "told"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
-async def test_a_token_that_the_model_does_not_have_is_the_clients_mistake_and_no_other_of_that_form_is(
-    tmp_path: Path, path: str, told: tuple[int, str | None]
+@pytest.mark.parametrize(("path", "expected"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
+async def test_an_unknown_token_is_a_client_error_and_no_other_error_of_that_form_is(
+    tmp_path: Path, path: str, expected: tuple[int, str | None]
 ) -> None:
-    made = guarding(tmp_path)
-    said = b'{"error":{"code":500,"message":"vector::_M_range_check: __n (which is 1000000000) >= this->size()"}}'
-    answer = await ask(Guard(answering(said, status=500), made.gate), path)
-    assert (answer.status, json.loads(answer.body)["error"]["param"]) == told
-    made.close()
+    guarded = guarding(tmp_path)
+    body = b'{"error":{"code":500,"message":"vector::_M_range_check: __n (which is 1000000000) >= this->size()"}}'
+    answer = await ask(Guard(answering(body, status=500), guarded.gate), path)
+    assert (answer.status, json.loads(answer.body)["error"]["param"]) == expected
+    guarded.close()
 
 
-async def test_an_engine_that_ends_within_an_event_of_a_stream_leaves_no_half_of_it(tmp_path: Path) -> None:
+async def test_an_engine_that_ends_within_an_event_leaves_no_partial_event(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": chunk(text="a") + b'data: {"cho', "more_body": True})
         raise EngineGone
 
-    made = guarding(tmp_path)
-    answer = await ask(Guard(app, made.gate))
+    guarded = guarding(tmp_path)
+    answer = await ask(Guard(app, guarded.gate))
     assert answer.body.startswith(chunk(text="a") + b'data: {"error":')
-    made.close()
+    guarded.close()

@@ -1,4 +1,4 @@
-"""Bodies that nobody asked for, that are too many, too slow, too deep, or meant for somebody else's response."""
+"""Bodies that are unexpected, too many, too slow or too deep, or that refer to another key's response."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.asgi import Guard, Message, Scope
+from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body, slices
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE
-from slipway_runtime.guard.settings import Settings
-from support.guarding import (
+from slipway_runtime.guard.exchange import Message, Scope
+from slipway_runtime.guard.settings import GuardSettings
+from support.fakes.virtual_time import run
+from support.programs.guard import (
     CHAT,
     KEY,
     Answer,
-    Made,
+    MakeGuard,
     answering,
     ask,
     guarding,
@@ -28,20 +30,19 @@ from support.guarding import (
     streaming,
     waiting,
 )
-from support.virtual_time import run
 
 ALICE, BOB = ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer a-key-of-bob")
 RESPONSES = "/v1/responses"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
 async def never() -> Message:
-    raise AssertionError("The body was read.")
+    raise AssertionError("the body was read")
 
 
 async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
@@ -54,7 +55,7 @@ async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
     return answer
 
 
-# --- what isn't read -------------------------------------------------------------------------------------------------
+# --- bodies that aren't read -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [("content-length", "1"), ("transfer-encoding", "chunked")])
@@ -62,46 +63,46 @@ async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
     ("method", "path"),
     [("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("OPTIONS", "/v1/models"), ("OPTIONS", CHAT)],
 )
-async def test_where_no_body_belongs_none_is_read(
-    made: Made, tmp_path: Path, method: str, path: str, length: tuple[str, str]
+async def test_the_body_of_a_request_that_takes_none_is_not_read(
+    make_guard: MakeGuard, tmp_path: Path, method: str, path: str, length: tuple[str, str]
 ) -> None:
-    guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
+    guard = Guard(nothing, make_guard(keys=keys_in(tmp_path, alice=KEY)).gate)
     answer = await sent_by(guard, scope_of(path, method=method, headers=[ALICE, length]))
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(made: Made, tmp_path: Path) -> None:
-    guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
+async def test_without_a_key_no_body_is_read_and_the_connection_closes(make_guard: MakeGuard, tmp_path: Path) -> None:
+    guard = Guard(nothing, make_guard(keys=keys_in(tmp_path, alice=KEY)).gate)
     for path in (CHAT, "/tokenize"):
         answer = await sent_by(guard, scope_of(path, headers=[("transfer-encoding", "chunked")]))
         assert (answer.status, answer.headers["connection"]) == (401, "close")
 
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
-async def test_what_the_front_end_computes_takes_small_bodies_only(made: Made, path: str) -> None:
-    guard = Guard(nothing, made().gate)
+async def test_requests_that_the_front_end_computes_take_small_bodies_only(make_guard: MakeGuard, path: str) -> None:
+    guard = Guard(nothing, make_guard().gate)
     announced = await sent_by(guard, scope_of(path, headers=[("content-length", str((1 << 20) + 1))]))
     sent = await ask(guard, path, body=[b"x" * (1 << 20), b"x"])
     assert (announced.status, sent.status) == (413, 413)
 
 
-async def test_what_is_not_said_to_be_json_is_not_read(made: Made) -> None:
+async def test_a_body_whose_content_type_is_not_json_is_not_read(make_guard: MakeGuard) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
-        answer = await sent_by(Guard(nothing, made().gate), scope_of(CHAT, headers=[("content-type", kind)]))
+        answer = await sent_by(Guard(nothing, make_guard().gate), scope_of(CHAT, headers=[("content-type", kind)]))
         assert (answer.status, answer.error) == (415, "unsupported_media_type")
 
 
-# --- how much, and how slowly ----------------------------------------------------------------------------------------
+# --- size and speed --------------------------------------------------------------------------------------------------
 
 
 def memory(size: int, values: int = 1) -> int:
     return BYTES_OF_A_BYTE * size + BYTES_OF_A_VALUE * values
 
 
-async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_their_end(made: Made) -> None:
-    guarding, begun = made(max_body_bytes=100, max_bodies_bytes=memory(100) + memory(50)), asyncio.Event()
-    first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[b"x" * 100]))
-    await begun.wait()
+async def test_the_memory_of_all_bodies_together_is_bounded_and_freed_when_they_end(make_guard: MakeGuard) -> None:
+    guarding, started = make_guard(max_body_bytes=100, max_bodies_bytes=memory(100) + memory(50)), asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(started), guarding.gate), body=[b"x" * 100]))
+    await started.wait()
     refused = await ask(Guard(nothing, guarding.gate), body=[b"x" * 51])
     assert (refused.status, refused.error, refused.headers["retry-after"]) == (503, "overloaded", "1")
     assert (await ask(Guard(answering(b"{}"), guarding.gate), body=[b"x" * 50])).status == 200
@@ -110,13 +111,13 @@ async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_th
     assert (await ask(Guard(answering(b"{}"), guarding.gate), body=[b"x" * 100])).status == 200
 
 
-async def test_one_key_leaves_room_for_the_bodies_of_others(made: Made, tmp_path: Path) -> None:
-    guarding = made(
+async def test_one_key_leaves_room_for_the_bodies_of_others(make_guard: MakeGuard, tmp_path: Path) -> None:
+    guarding = make_guard(
         keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_body_bytes=100, max_bodies_bytes=2 * memory(100)
     )
-    begun = asyncio.Event()
-    first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), headers=[ALICE], body=[b"x" * 100]))
-    await begun.wait()
+    started = asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(started), guarding.gate), headers=[ALICE], body=[b"x" * 100]))
+    await started.wait()
     refused = await ask(Guard(nothing, guarding.gate), headers=[ALICE], body=[b"x"])
     assert (refused.status, refused.error) == (429, "too_many_in_flight")
     assert (await ask(Guard(answering(b"{}"), guarding.gate), headers=[BOB], body=[b"x" * 100])).status == 200
@@ -124,8 +125,8 @@ async def test_one_key_leaves_room_for_the_bodies_of_others(made: Made, tmp_path
     await asyncio.wait([first])
 
 
-async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: Made) -> None:
-    guarding = made(max_body_bytes=100, max_bodies_bytes=100)
+async def test_bytes_of_clients_that_disconnect_while_they_send_are_freed(make_guard: MakeGuard) -> None:
+    guarding = make_guard(max_body_bytes=100, max_bodies_bytes=100)
     for _ in range(3):
         messages = [
             {"type": "http.request", "body": b"x" * 90, "more_body": True},
@@ -142,28 +143,33 @@ async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: 
 MIB = 1 << 20
 
 
-def filled(unit: bytes, size: int, *, around: bytes = b'{"prompt":"Hi","max_tokens":1,"x":[%b]}') -> bytes:
-    return around % (unit * (size // len(unit))).rstrip(b",")
+def filled(unit: bytes, size: int, *, template: bytes = b'{"prompt":"Hi","max_tokens":1,"x":[%b]}') -> bytes:
+    return template % (unit * (size // len(unit))).rstrip(b",")
 
 
 @pytest.mark.parametrize(
     "unit", [b"1,", b'"",', b"[],", b"{},", b'{"":0},', b"[" * 99 + b"]" * 99 + b",", b'"\\",'], ids=str
 )
-async def test_values_that_would_take_more_memory_than_a_key_may_have_are_refused_before_the_engine_reads_them(
-    made: Made, tmp_path: Path, unit: bytes
+async def test_values_that_need_more_memory_than_a_key_may_use_are_refused_before_the_engine_reads_them(
+    make_guard: MakeGuard, tmp_path: Path, unit: bytes
 ) -> None:
-    """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the room is for 256, and for 128 of a key."""
-    guarding = made(keys=keys_in(tmp_path, alice=KEY))
+    """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the limit is 256 MiB, and 128 MiB for a key."""
+    guarding = make_guard(keys=keys_in(tmp_path, alice=KEY))
     answer = await ask(Guard(nothing, guarding.gate), headers=[ALICE], body=[filled(unit, 15 * MIB)])
     assert (answer.status, answer.error) == (413, "request_too_large")
     assert f"more than {128 * MIB} bytes of memory" in json.loads(answer.body)["error"]["message"]
 
 
-async def test_values_take_room_beside_their_bytes_until_their_request_ends(made: Made) -> None:
+async def test_parsed_values_are_charged_in_addition_to_their_bytes_until_their_request_ends(
+    make_guard: MakeGuard,
+) -> None:
     body = b'{"prompt":[%b]}' % b",".join([b"1"] * 100)
-    guarding, begun = made(max_bodies_bytes=2 * memory(len(body), 103) - 1, max_body_bytes=1000), asyncio.Event()
-    first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[body]))
-    await begun.wait()
+    guarding, started = (
+        make_guard(max_bodies_bytes=2 * memory(len(body), 103) - 1, max_body_bytes=1000),
+        asyncio.Event(),
+    )
+    first = asyncio.create_task(ask(Guard(waiting(started), guarding.gate), body=[body]))
+    await started.wait()
     refused = await ask(Guard(nothing, guarding.gate), body=[body])
     assert (refused.status, refused.error) == (503, "overloaded")
     first.cancel()
@@ -174,34 +180,36 @@ async def test_values_take_room_beside_their_bytes_until_their_request_ends(made
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/completions", filled(b"151643,", 7 * 200_000, around=b'{"prompt":[%b]}')),
-        ("/v1/embeddings", filled(b"151643,", 7 * 200_000, around=b'{"input":[%b]}')),
-        ("/v1/embeddings", filled(b'"%b",' % (b"word, " * 500), 3003 * 1000, around=b'{"input":[%b]}')),
+        ("/v1/completions", filled(b"151643,", 7 * 200_000, template=b'{"prompt":[%b]}')),
+        ("/v1/embeddings", filled(b"151643,", 7 * 200_000, template=b'{"input":[%b]}')),
+        ("/v1/embeddings", filled(b'"%b",' % (b"word, " * 500), 3003 * 1000, template=b'{"input":[%b]}')),
         ("/v1/completions", b'{"prompt":"Hi","logit_bias":{%b}}' % b",".join(b'"%d":-100' % n for n in range(2000))),
         (CHAT, json.dumps({"messages": [{"role": "user", "content": "So, so. " * 500}] * 1000}).encode()),
         (
             CHAT,
             json.dumps({"messages": [], "tools": [{"function": {"parameters": [{"a": [1] * 99}] * 9}}] * 128}).encode(),
         ),
-        (CHAT, filled(b"A", 26_700_000, around=b'{"messages":[{"content":[{"image_url":{"url":"%b"}}]}]}')),
+        (CHAT, filled(b"A", 26_700_000, template=b'{"messages":[{"content":[{"image_url":{"url":"%b"}}]}]}')),
     ],
     ids=[
         "a prompt of tokens",
         "tokens to embed",
-        "1,000 texts",
+        "1,000 strings",
         "logit_bias",
         "a long chat",
         "tools",
         "a picture of 20 MB",
     ],
 )
-async def test_what_honest_clients_send_has_room(made: Made, tmp_path: Path, path: str, body: bytes) -> None:
-    guard = Guard(answering(b"{}"), made(keys=keys_in(tmp_path, alice=KEY)).gate)
+async def test_ordinary_requests_fit_within_the_limits(
+    make_guard: MakeGuard, tmp_path: Path, path: str, body: bytes
+) -> None:
+    guard = Guard(answering(b"{}"), make_guard(keys=keys_in(tmp_path, alice=KEY)).gate)
     assert (await ask(guard, path, headers=[ALICE], body=[body])).status == 200
 
 
 @pytest.mark.parametrize(
-    ("path", "around", "unit"),
+    ("path", "template", "unit"),
     [
         (CHAT, b'{"messages":[%b]}', b"0,"),
         (CHAT, b'{"messages":[%b]}', b"{},"),
@@ -215,34 +223,34 @@ async def test_what_honest_clients_send_has_room(made: Made, tmp_path: Path, pat
         ("/v1/completions", b'{"stop":[%b]}', b"0,"),
     ],
 )
-async def test_more_items_than_anybody_needs_are_refused_since_engines_take_kilobytes_for_each(
-    made: Made, path: str, around: bytes, unit: bytes
+async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
+    make_guard: MakeGuard, path: str, template: bytes, unit: bytes
 ) -> None:
-    """For 32,768 numbers as the input of a response, 64 KiB, vLLM took 17 GiB: it says of each all that is wrong."""
-    few, many = (around % (unit * number).rstrip(b",") for number in (MOST_ITEMS - 1, MOST_ITEMS + 1))
-    answer = await ask(Guard(nothing, made().gate), path, body=[many])
+    """For 32,768 numbers (64 KiB) as a response's input, vLLM took 17 GiB: it reports every error of each number."""
+    few, many = (template % (unit * number).rstrip(b",") for number in (MOST_ITEMS - 1, MOST_ITEMS + 1))
+    answer = await ask(Guard(nothing, make_guard().gate), path, body=[many])
     assert (answer.status, answer.error) == (413, "request_too_large")
-    assert (await ask(Guard(answering(b"{}"), made().gate), path, body=[few])).status == 200
+    assert (await ask(Guard(answering(b"{}"), make_guard().gate), path, body=[few])).status == 200
 
 
-def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) -> None:
+def test_a_body_that_trickles_in_is_cut_off_at_its_deadline(tmp_path: Path) -> None:
     async def dripping() -> tuple[Answer, float]:
         async def receive() -> Message:
             await asyncio.sleep(GRACE - 1)
             return {"type": "http.request", "body": b"x", "more_body": True}
 
-        made = guarding(tmp_path, asyncio.get_running_loop().time)
-        began = asyncio.get_running_loop().time()
-        answer = await sent_by(Guard(nothing, made.gate), scope_of(CHAT), receive)
-        made.close()
-        return answer, asyncio.get_running_loop().time() - began
+        guarded = guarding(tmp_path, asyncio.get_running_loop().time)
+        start = asyncio.get_running_loop().time()
+        answer = await sent_by(Guard(nothing, guarded.gate), scope_of(CHAT), receive)
+        guarded.close()
+        return answer, asyncio.get_running_loop().time() - start
 
     answer, seconds = run(dripping())
     assert (answer.status, answer.error, answer.headers["connection"]) == (408, "request_timeout", "close")
     assert seconds == pytest.approx(GRACE, abs=1)
 
 
-# --- what is in it ---------------------------------------------------------------------------------------------------
+# --- content ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -262,10 +270,10 @@ def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) 
     ],
 )
 @pytest.mark.parametrize("cut", [1, 5, 1 << 20])
-async def test_another_model_than_is_served_is_not_found_however_it_is_written(
-    made: Made, body: bytes, cut: int
+async def test_a_model_that_is_not_served_is_not_found_however_it_is_written(
+    make_guard: MakeGuard, body: bytes, cut: int
 ) -> None:
-    guard = Guard(nothing, made(models=("gemma", "sql")).gate)
+    guard = Guard(nothing, make_guard(models=("gemma", "sql")).gate)
     answer = await ask(guard, body=[body[at : at + cut] for at in range(0, len(body), cut)])
     assert (answer.status, answer.error) == (404, "model_not_found")
 
@@ -285,26 +293,30 @@ async def test_another_model_than_is_served_is_not_found_however_it_is_written(
         b'{"model"',
     ],
 )
-async def test_the_served_one_and_what_names_none_goes_to_the_engine(made: Made, body: bytes) -> None:
-    assert (await ask(Guard(answering(b"{}"), made(models=("gemma", "sql")).gate), body=[body])).status == 200
+async def test_requests_for_the_served_model_or_without_a_model_reach_the_engine(
+    make_guard: MakeGuard, body: bytes
+) -> None:
+    assert (await ask(Guard(answering(b"{}"), make_guard(models=("gemma", "sql")).gate), body=[body])).status == 200
 
 
 @pytest.mark.parametrize("value", ["5", "{}", "[]", "true", '["gemma"]'])
-async def test_a_model_that_is_no_string_is_wrong(made: Made, value: str) -> None:
-    answer = await ask(Guard(nothing, made(models=("gemma",)).gate), body=[f'{{"model":{value}}}'.encode()])
+async def test_a_model_that_is_not_a_string_is_refused(make_guard: MakeGuard, value: str) -> None:
+    answer = await ask(Guard(nothing, make_guard(models=("gemma",)).gate), body=[f'{{"model":{value}}}'.encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
-async def test_json_in_an_encoding_in_which_nothing_would_be_found_is_refused(made: Made, encoding: str) -> None:
+async def test_json_in_an_encoding_that_the_scanner_cannot_read_is_refused(
+    make_guard: MakeGuard, encoding: str
+) -> None:
     body = json.dumps({"model": "other", "previous_response_id": "resp_of_alice"}).encode(encoding)
-    answer = await ask(Guard(nothing, made().gate), body=[body[:1], body[1:2], body[2:]])
+    answer = await ask(Guard(nothing, make_guard().gate), body=[body[:1], body[1:2], body[2:]])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"x":', b'[{"x":'])
-async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made: Made, opening: bytes) -> None:
-    answer = await ask(Guard(nothing, made().gate), body=[b'{"tools":', opening * 100_000])
+async def test_json_nested_deeply_enough_to_crash_a_parser_is_refused(make_guard: MakeGuard, opening: bytes) -> None:
+    answer = await ask(Guard(nothing, make_guard().gate), body=[b'{"tools":', opening * 100_000])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
@@ -316,8 +328,10 @@ async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made:
         *(("top_logprobs", 21), ("n_probs", 140_000), ("logprobs", 1e9), ("logprobs", -1), ("min_tokens", -1)),
     ],
 )
-async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made, name: str, value: float) -> None:
-    answer = await ask(Guard(nothing, made().gate), body=[json.dumps({name: value}).encode()])
+async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(
+    make_guard: MakeGuard, name: str, value: float
+) -> None:
+    answer = await ask(Guard(nothing, make_guard().gate), body=[json.dumps({name: value}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
     assert json.loads(answer.body)["error"]["param"] == name
 
@@ -326,26 +340,28 @@ async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made
     ("name", "value"),
     [("logprobs", True), ("logprobs", 20), ("top_logprobs", 0), ("top_k", -1), ("top_k", 0), ("min_p", 1)],
 )
-async def test_numbers_that_the_api_allows_go_to_the_engine(made: Made, name: str, value: object) -> None:
-    assert (await ask(Guard(answering(b"{}"), made().gate), body=[json.dumps({name: value}).encode()])).status == 200
+async def test_numbers_that_the_api_allows_reach_the_engine(make_guard: MakeGuard, name: str, value: object) -> None:
+    assert (
+        await ask(Guard(answering(b"{}"), make_guard().gate), body=[json.dumps({name: value}).encode()])
+    ).status == 200
 
 
-async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: Made) -> None:
-    guard = Guard(answering(b"{}"), made(max_logprobs=100).gate)
-    asked = [(await ask(guard, body=[b'{"top_logprobs":%d}' % number])).status for number in (100, 101)]
-    assert asked == [200, 400]
+async def test_more_log_probabilities_are_accepted_where_they_are_allowed(make_guard: MakeGuard) -> None:
+    guard = Guard(answering(b"{}"), make_guard(max_logprobs=100).gate)
+    statuses = [(await ask(guard, body=[b'{"top_logprobs":%d}' % number])).status for number in (100, 101)]
+    assert statuses == [200, 400]
 
 
 @pytest.mark.parametrize("path", [RESPONSES, "/v1/messages"])
 @pytest.mark.parametrize("name", ["n", "n_cmpl"])
-async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: str, name: str) -> None:
-    answer = await ask(Guard(nothing, made().gate), path, body=[json.dumps({name: 2}).encode()])
+async def test_an_api_with_one_choice_refuses_requests_for_more(make_guard: MakeGuard, path: str, name: str) -> None:
+    answer = await ask(Guard(nothing, make_guard().gate), path, body=[json.dumps({name: 2}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 @pytest.mark.parametrize(
-    ("asked", "prompts", "answers"),
+    ("fields", "prompts", "answers"),
     [
         ({"prompt": "Hi"}, 1, 1),
         ({"prompt": [1, 2, 3]}, 1, 1),
@@ -357,8 +373,10 @@ async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: st
         ({"messages": [{"content": "Hi"}, {"content": "Hi"}], "n": 2.0}, 1, 2),
     ],
 )
-def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, answers: int, size: int) -> None:
-    data, body = json.dumps(asked).encode(), Body("/v1/completions", Settings(), owns=None)
+def test_the_number_of_requested_choices_is_read_from_the_body(
+    fields: object, prompts: int, answers: int, size: int
+) -> None:
+    data, body = json.dumps(fields).encode(), Body("/v1/completions", GuardSettings(), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
         body.feed(part)
     body.end()
@@ -368,24 +386,24 @@ def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, an
 # --- stored responses ------------------------------------------------------------------------------------------------
 
 
-WHOLE = answering(b'{"id":"resp_of_alice","status":"completed","metadata":{"id":"resp_of_bob"}}')
+COMPLETED = answering(b'{"id":"resp_of_alice","status":"completed","metadata":{"id":"resp_of_bob"}}')
 CREATED = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_of_alice"}}\n\n'
 
 
-@pytest.mark.parametrize("app", [WHOLE, streaming(CREATED)], ids=["whole", "a stream"])
-async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
-    made: Made, tmp_path: Path, app: Any
+@pytest.mark.parametrize("app", [COMPLETED, streaming(CREATED)], ids=["whole", "a stream"])
+async def test_a_stored_response_is_available_only_to_the_key_that_created_it(
+    make_guard: MakeGuard, tmp_path: Path, app: Any
 ) -> None:
-    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    gate = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     await ask(Guard(app, gate), RESPONSES, headers=[ALICE])
     going_on = json.dumps({"previous_response_id": "resp_of_alice"}).encode()
-    there = Guard(answering(b"{}"), gate)
+    guard = Guard(answering(b"{}"), gate)
     for method, path, body in (
         ("GET", f"{RESPONSES}/resp_of_alice", b""),
         ("POST", f"{RESPONSES}/resp_of_alice/cancel", b""),
         ("POST", RESPONSES, going_on),
     ):
-        assert (await ask(there, path, method=method, headers=[ALICE], body=[body])).status == 200
+        assert (await ask(guard, path, method=method, headers=[ALICE], body=[body])).status == 200
         refused = await ask(Guard(nothing, gate), path, method=method, headers=[BOB], body=[body])
         unknown = await ask(
             Guard(nothing, gate),
@@ -409,24 +427,24 @@ async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
         b'{"previous_response_id":"' + b"x" * 10_000 + b'"}',
     ],
 )
-async def test_nobody_goes_on_from_anothers_response_however_it_is_named(
-    made: Made, tmp_path: Path, body: bytes
+async def test_no_key_can_continue_another_keys_response_however_it_is_named(
+    make_guard: MakeGuard, tmp_path: Path, body: bytes
 ) -> None:
-    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+    gate = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[ALICE])
     assert (await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[body])).status == 404
 
 
-async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: Made, tmp_path: Path) -> None:
-    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+async def test_no_key_can_take_over_the_id_of_another_keys_response(make_guard: MakeGuard, tmp_path: Path) -> None:
+    gate = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[ALICE])
     chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
     assert (chosen.status, chosen.error) == (400, "invalid_request")
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[BOB])  # an engine that gives an id twice
+    await ask(Guard(COMPLETED, gate), RESPONSES, headers=[BOB])  # an engine that assigns an id twice
     read = await ask(Guard(nothing, gate), f"{RESPONSES}/resp_of_alice", method="GET", headers=[BOB])
     assert read.status == 404
 
 
-async def test_where_nobody_has_a_key_whoever_knows_the_id_may_read(made: Made) -> None:
-    answer = await ask(Guard(answering(b"{}"), made().gate), f"{RESPONSES}/resp_x", method="GET", body=[b""])
+async def test_without_keys_any_client_that_knows_the_id_may_read_the_response(make_guard: MakeGuard) -> None:
+    answer = await ask(Guard(answering(b"{}"), make_guard().gate), f"{RESPONSES}/resp_x", method="GET", body=[b""])
     assert answer.status == 200

@@ -1,4 +1,4 @@
-"""Keys that look like others, in part or in another encoding, and headers that try to be several."""
+"""Keys that resemble others, in part or in another encoding, and headers that contain several keys."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.guesses import AT_ONCE, PER_SECOND
 from slipway_runtime.guard.keys import Keys, forms_of, keys_in
-from support.guarding import KEY, Made, answering, ask, guarding, nothing, several
-from support.guarding import keys_in as secret_of
+from support.programs.guard import KEY, MakeGuard, answering, ask, guarding, nothing, several
+from support.programs.guard import keys_in as secret_of
 
 UMLAUTS, CYRILLIC = "schlüssel-für-alle", "ключ-от-всего"
 
@@ -21,9 +21,9 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
 def keys_of(folder: Path, text: bytes) -> Keys:
@@ -41,7 +41,7 @@ def keys_of(folder: Path, text: bytes) -> Keys:
         b"\n\n another-long-key\rmy passphrase-is-long",
     ],
 )
-def test_a_key_is_a_line_and_none_of_its_words_is_one(tmp_path: Path, file: bytes) -> None:
+def test_a_key_is_a_line_and_a_single_word_of_it_is_not_a_key(tmp_path: Path, file: bytes) -> None:
     keys = keys_of(tmp_path, file)
     assert keys.owner(b"my passphrase-is-long") == "alice"
     for part in (b"passphrase-is-long", b"my", b"my passphrase-is-lon", b"my  passphrase-is-long", b"\xef\xbb\xbf"):
@@ -60,24 +60,24 @@ def test_letters_beyond_latin_match_as_the_bytes_that_they_are(tmp_path: Path) -
     assert keys.owner(CYRILLIC.encode("koi8-r")) is None
 
 
-def test_no_more_forms_of_a_key_are_valid_than_it_has() -> None:
+def test_only_the_encodings_of_a_key_are_valid() -> None:
     assert forms_of(b"only-ascii") == {b"only-ascii"}
     assert len(forms_of(UMLAUTS.encode())) == len(forms_of(UMLAUTS.encode("latin-1"))) == 2
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\r\n \t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
-def test_empty_lines_are_no_keys(tmp_path: Path, text: bytes) -> None:
+def test_empty_lines_are_not_keys(tmp_path: Path, text: bytes) -> None:
     assert keys_in(text) == []
     assert keys_of(tmp_path, text).owner(b"") is None
 
 
 @pytest.mark.parametrize("key", [b"short", b"k" * 513])
-def test_what_is_not_taken_is_logged_without_the_key(
+def test_an_ignored_key_is_logged_without_its_value(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, key: bytes
 ) -> None:
     with caplog.at_level(logging.INFO):
         assert keys_of(tmp_path, key).owner(key) is None
-    assert "A key of alice is not taken: keys have 8 to 512 bytes." in caplog.text
+    assert "A key of alice is ignored: keys must have 8 to 512 bytes." in caplog.text
     assert key.decode() not in caplog.text
 
 
@@ -95,17 +95,17 @@ def test_what_is_not_taken_is_logged_without_the_key(
         ([("Cookie", "my passphrase-is-long")], 401),
     ],
 )
-async def test_a_passphrase_is_shown_as_a_whole_in_one_header(
+async def test_a_passphrase_must_be_complete_in_one_header(
     tmp_path: Path, headers: list[tuple[str, str]], status: int
 ) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys/alice").write_text("my passphrase-is-long\n")
-    made = guarding(tmp_path, keys=str(tmp_path / "keys"))
+    guarded = guarding(tmp_path, keys=str(tmp_path / "keys"))
     try:
         app = answering(b"{}") if status == 200 else nothing
-        assert (await ask(Guard(app, made.gate), headers=headers)).status == status
+        assert (await ask(Guard(app, guarded.gate), headers=headers)).status == status
     finally:
-        made.close()
+        guarded.close()
 
 
 # --- guessing --------------------------------------------------------------------------------------------------------
@@ -120,9 +120,11 @@ async def status(gate: Gate, key: str, *, path: str = CHAT, **of: str) -> int:
     return (await ask(Guard(answering(b"{}"), gate), path, headers=[*shown(key), *more], **of)).status  # type: ignore[arg-type]
 
 
-async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(made: Made, tmp_path: Path) -> None:
+async def test_a_client_that_guesses_keys_at_a_warm_pod_is_refused_after_some_guesses(
+    make_guard: MakeGuard, tmp_path: Path
+) -> None:
     now = 100.0
-    gate = made(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
+    gate = make_guard(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
     assert [await status(gate, f"wrong-key-{number}") for number in range(AT_ONCE)] == [401] * AT_ONCE
     for key in ("another-one", KEY):
         answer = await ask(Guard(nothing, gate), headers=shown(key))
@@ -132,8 +134,10 @@ async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(
     assert [await status(gate, f"wrong-key-{number}") for number in range(2)] == [401, 429]
 
 
-async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made: Made, tmp_path: Path) -> None:
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+async def test_a_guesser_stays_the_same_client_with_another_header_or_path(
+    make_guard: MakeGuard, tmp_path: Path
+) -> None:
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for number in range(AT_ONCE):
         await status(gate, f"wrong-key-{number}", forwarded=f"192.0.2.{number}", path="/v1/embeddings")
     assert await status(gate, KEY, forwarded="192.0.2.99") == 429
@@ -143,11 +147,11 @@ async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made:
     ).status == 200
 
 
-async def test_who_guesses_keys_shuts_out_nobody_of_its_address_whose_key_was_valid_there(
-    made: Made, tmp_path: Path
+async def test_a_guesser_does_not_lock_out_clients_of_its_address_whose_key_was_valid(
+    make_guard: MakeGuard, tmp_path: Path
 ) -> None:
-    """As behind the activator, all of whose clients have its address."""
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    """As behind the activator, whose address all clients have."""
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     assert await status(gate, KEY) == 200
     for number in range(2 * AT_ONCE):
         await status(gate, f"wrong-key-{number}")
@@ -155,8 +159,8 @@ async def test_who_guesses_keys_shuts_out_nobody_of_its_address_whose_key_was_va
     assert await status(gate, "a-key-of-bob", client="10.0.0.8") == 200
 
 
-async def test_a_missing_key_is_no_guess(made: Made, tmp_path: Path) -> None:
-    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+async def test_a_missing_key_does_not_count_as_a_guess(make_guard: MakeGuard, tmp_path: Path) -> None:
+    gate = make_guard(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for _ in range(2 * AT_ONCE):
         assert (await ask(Guard(nothing, gate))).status == 401
     assert await status(gate, KEY) == 200

@@ -1,4 +1,4 @@
-"""What llama.cpp reads beyond the OpenAI API: nobody ends it by a small request, fills its memory, or keeps it busy."""
+"""What llama.cpp reads beyond the OpenAI API: no small request crashes it, fills its memory, or keeps it busy."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import Any
 import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.bodies import Body, slices
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.members import HARMLESS, LISTS, NUMBERS, REFUSED
-from slipway_runtime.guard.settings import Settings
-from support.guarding import CHAT, Made, answering, ask, several
+from slipway_runtime.guard.settings import GuardSettings
+from support.programs.guard import CHAT, MakeGuard, answering, ask, several
 
 COMPLETIONS, RESPONSES, MESSAGES = "/v1/completions", "/v1/responses", "/v1/messages"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    with several(tmp_path) as made:
-        yield made
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
-def refusal(body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS) -> Refusal | None:
+def refusal(
+    body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS
+) -> ErrorResponse | None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    looked_at = Body(path, Settings(engine=engine), owns=None)
+    parsed = Body(path, GuardSettings(engine=engine), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
-        looked_at.feed(part)
-    looked_at.end()
-    return looked_at.refusal
+        parsed.feed(part)
+    parsed.end()
+    return parsed.refusal
 
 
 def blamed(body: Any, **how: Any) -> str | None:
-    """The member for which it is refused, and None if it isn't."""
+    """The member for which the body is refused; None if it is accepted."""
     found = refusal(body, **how)
     assert found is None or (found.status, found.code) == (400, "invalid_request")
     return found.param if found else None
@@ -73,14 +75,14 @@ def blamed(body: Any, **how: Any) -> str | None:
     ],
 )
 @pytest.mark.parametrize("size", [1000, 1 << 20])
-async def test_what_llamacpp_would_do_for_a_client_is_bounded_by_name(
-    made: Made, name: str, value: object, path: str, size: int
+async def test_each_member_that_makes_llamacpp_work_too_much_is_refused_by_name(
+    make_guard: MakeGuard, name: str, value: object, path: str, size: int
 ) -> None:
     assert blamed({name: value}, path=path, size=size) == name
 
 
 @pytest.mark.parametrize("name", [b"grammar_triggers", rb"gr\u0061mmar_triggers"])
-def test_a_member_is_known_however_it_is_written_and_if_it_is_there_twice(name: bytes) -> None:
+def test_a_member_is_recognised_however_it_is_written_and_even_if_repeated(name: bytes) -> None:
     for body in (b'{"%b":[1]}' % name, b'{"%b":null,"%b":[1]}' % (name, name), b'{"%b":[1],"%b":null}' % (name, name)):
         assert blamed(body, size=3) == "grammar_triggers"
 
@@ -104,19 +106,19 @@ def test_a_member_is_known_however_it_is_written_and_if_it_is_there_twice(name: 
         {"response_format": {"type": "json_object"}, "text": {"format": {"type": "text"}}, "tool_choice": "auto"},
     ],
 )
-def test_what_clients_send_goes_to_the_engine(body: Any) -> None:
+def test_ordinary_bodies_reach_the_engine(body: Any) -> None:
     for path in (COMPLETIONS, CHAT, RESPONSES, MESSAGES):
         assert blamed(body, path=path) is None
 
 
-async def test_an_engine_that_judges_by_itself_is_left_to_it(made: Made) -> None:
+async def test_an_engine_that_checks_members_itself_gets_the_body_unchecked(make_guard: MakeGuard) -> None:
     body = json.dumps({"grammar_triggers": [1], "json_schema": {"minItems": 10**9}}).encode()
-    assert (await ask(Guard(answering(b"{}"), made(engine="vllm").gate), body=[body])).status == 200
-    refused = await ask(Guard(answering(b"{}"), made(engine="llamacpp").gate), body=[body])
+    assert (await ask(Guard(answering(b"{}"), make_guard(engine="vllm").gate), body=[body])).status == 200
+    refused = await ask(Guard(answering(b"{}"), make_guard(engine="llamacpp").gate), body=[body])
     assert (refused.status, json.loads(refused.body)["error"]["param"]) == (400, "grammar_triggers")
 
 
-def test_no_member_is_in_two_tables() -> None:
+def test_each_member_is_in_one_table() -> None:
     names = [*NUMBERS, *LISTS, *HARMLESS, *REFUSED]
     assert len(names) == len(set(names))
 
@@ -145,7 +147,7 @@ def test_no_member_is_in_two_tables() -> None:
     ],
 )
 @pytest.mark.parametrize("size", [7, 1 << 20])
-def test_a_grammar_that_would_end_llamacpp_or_keep_it_busy_is_refused(grammar: str, size: int) -> None:
+def test_a_grammar_that_would_crash_llamacpp_or_keep_it_busy_is_refused(grammar: str, size: int) -> None:
     for path in (COMPLETIONS, CHAT, RESPONSES):
         assert blamed({"grammar": grammar}, size=size, path=path) == "grammar"
 
@@ -154,7 +156,7 @@ def test_a_grammar_that_would_end_llamacpp_or_keep_it_busy_is_refused(grammar: s
 
 
 def ways(schema: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """By which a schema comes to llama.cpp: what is blamed, the path, and the body."""
+    """The ways in which a schema reaches llama.cpp: the member that the refusal names, the path, and the body."""
     yield "json_schema", COMPLETIONS, {"json_schema": schema}
     wrapped = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     yield "response_format", CHAT, {"response_format": wrapped}
@@ -213,7 +215,7 @@ def deep(number: int) -> dict[str, Any]:
     ids=lambda schema: json.dumps(schema)[:50],
 )
 @pytest.mark.parametrize("size", [1000, 1 << 20])
-def test_a_schema_that_llamacpp_would_unfold_without_end_is_refused_wherever_it_is(schema: Any, size: int) -> None:
+def test_a_schema_that_llamacpp_would_expand_endlessly_is_refused_wherever_it_is(schema: Any, size: int) -> None:
     for name, path, body in ways(schema):
         assert blamed(body, path=path, size=size) == name
 
@@ -221,13 +223,13 @@ def test_a_schema_that_llamacpp_would_unfold_without_end_is_refused_wherever_it_
 @pytest.mark.parametrize(
     "written", [b'{"minItems":1,"minItems":5,"maxItems":2}', b'{"a":1' + b"0" * 5000 + b"}", b"[1,}"]
 )
-def test_a_schema_that_can_be_read_in_several_ways_is_refused(written: bytes) -> None:
+def test_an_ambiguous_schema_is_refused(written: bytes) -> None:
     assert blamed(b'{"json_schema":%b}' % written) == "json_schema"
 
 
 PERSON = {
     "title": "Person",
-    "description": "Somebody, " * 200,
+    "description": "Somebody, " * 200,  # english: any text of a user
     "type": "object",
     "$defs": {"Address": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 2_000_000}}}},
     "properties": {
@@ -245,7 +247,7 @@ PERSON = {
 
 @pytest.mark.parametrize("schema", [PERSON, optional(150), chain(20), deep(30), {}, True, {"type": "object"}, None])
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
-def test_a_schema_as_people_write_them_goes_to_the_engine(schema: Any, size: int) -> None:
+def test_ordinary_schemas_reach_the_engine(schema: Any, size: int) -> None:
     for _, path, body in ways(schema):
         assert blamed(body, path=path, size=size) is None
 
@@ -256,7 +258,7 @@ def test_all_schemas_of_a_body_together_are_bounded() -> None:
     assert blamed(b'{"json_schema":{}' + b',"json_schema":{}' * 600 + b"}") == "json_schema"
 
 
-def test_many_tools_with_many_arguments_go_to_the_engine() -> None:
+def test_many_tools_with_many_arguments_reach_the_engine() -> None:
     tools = [{"type": "function", "function": {"name": f"f{at}", "parameters": optional(50)}} for at in range(128)]
     assert blamed({"tools": tools}, path=CHAT) is None
 
@@ -267,21 +269,19 @@ def test_many_tools_with_many_arguments_go_to_the_engine() -> None:
 @pytest.mark.parametrize("number", [b"4." + b"0" * 40, b"0." + b"0" * 40 + b"4e41", b"4" + b"0" * 32 + b"e-32"])
 @pytest.mark.parametrize("name", ["n", "n_probs", "temperature", "max_tokens"])
 @pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
-def test_a_number_that_is_written_too_long_is_refused_and_never_taken_for_another(
-    number: bytes, name: str, engine: str
-) -> None:
+def test_a_number_with_too_many_digits_is_refused_and_never_misread(number: bytes, name: str, engine: str) -> None:
     body = b'{"prompt":"Hi","%b":%b}' % (name.encode(), number)
     for size in (1, 7, len(body) - 2, 1 << 20):
         assert blamed(body, size=size, engine=engine) == name
 
 
 @pytest.mark.parametrize("padding", range(0, 60, 3))
-def test_a_number_is_the_same_wherever_a_body_is_cut(padding: int) -> None:
+def test_a_number_is_read_correctly_wherever_a_body_is_split(padding: int) -> None:
     number = b"2." + b"0" * 40 + b"e5"
     head = b'{"prompt":"' + b"a" * (8192 - padding - 23) + b'","n_probs":'
     assert blamed(head + number + b"}") == "n_probs"
     assert blamed(b'{"prompt":"Hi","n":2.' + b"0" * 30 + b"}", size=24) is None
 
 
-def test_a_long_number_where_nobody_looks_is_nobodys_business() -> None:
+def test_a_long_number_in_an_unchecked_member_is_accepted() -> None:
     assert blamed(b'{"prompt":"Hi","metadata":{"n":' + b"1" * 100 + b'},"x":' + b"1" * 100 + b"}") is None

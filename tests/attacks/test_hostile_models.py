@@ -1,5 +1,5 @@
-"""A model's files are written by strangers. Whatever is in them, the pod says why it can't serve them, or serves them;
-and to find that out takes neither gigabytes of memory nor minutes.
+"""A model's files come from untrusted authors. Whatever they contain, the pod serves them or reports why it can't, and
+finding that out takes neither gigabytes of memory nor minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.faststart.plan import digest_of
 from slipway_runtime.models import (
     Facts,
@@ -35,8 +36,8 @@ from slipway_runtime.models import (
 from slipway_runtime.models import config as configs
 from slipway_runtime.preflight.checks.model import adapters_fit
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
-from support.model_files import (
+from slipway_runtime.preflight.settings import EngineSettings
+from support.builders.model_files import (
     LLAMA_CONFIG,
     write_adapter,
     write_checkpoint,
@@ -49,14 +50,14 @@ HUGE = "9" * 400
 INDEX = "model.safetensors.index.json"
 
 
-def told(path: Path, engine: str = "vllm") -> Failure:
+def failure_of(path: Path, engine: str = "vllm") -> Failure:
     with pytest.raises(ModelError) as raised:
         read_model(find_model(path, engine))
     return raised.value.failure
 
 
-def is_told_or_known(path: Path, engine: str) -> None:
-    """Facts that go into a status, or a sentence that does."""
+def gives_facts_or_a_failure(path: Path, engine: str) -> None:
+    """Asserts that there are facts for a status, or a sentence for it."""
     try:
         facts = read_model(find_model(path, engine))
     except ModelError as error:
@@ -64,7 +65,7 @@ def is_told_or_known(path: Path, engine: str) -> None:
         assert message.isprintable()
         assert len(message) <= 1001
         assert str(path.name) in message or str(path) in message or any(each.name in message for each in path.iterdir())
-        assert "can't be made sense of" not in message, "the values are read as what they are meant to be"
+        assert "can't be parsed" not in message, "each value must be read with its expected type"
     else:
         json.dumps(facts.as_json(), allow_nan=False).encode()
         assert facts.weight_bytes >= 0
@@ -72,7 +73,7 @@ def is_told_or_known(path: Path, engine: str) -> None:
 
 
 def with_config(folder: Path, fields: str) -> Path:
-    """JSON as text: what Python reads of it, Python doesn't always write."""
+    """JSON as text: Python doesn't always write what it can read."""
     write_checkpoint(folder)
     (folder / "config.json").write_text(f"{json.dumps(LLAMA_CONFIG)[:-1]}, {fields[1:]}")
     return folder
@@ -92,55 +93,57 @@ def write_index(folder: Path, name: str) -> Path:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 CONFIGS = {
-    '{"auto_map": [1]}': "auto_map is a list of 1, and an object is meant",
-    '{"auto_map": 1}': "auto_map is 1, and",
-    '{"auto_map": "AutoModel"}': 'auto_map is "AutoModel", and',
-    '{"rope_scaling": {"type": "linear", "factor": Infinity}}': "rope_scaling.factor is Infinity, and a number",
-    '{"rope_scaling": {"type": "linear", "factor": NaN}}': "rope_scaling.factor is NaN, and a number",
-    '{"rope_scaling": {"type": "linear", "factor": "4"}}': 'rope_scaling.factor is "4", and a number',
-    f'{{"rope_scaling": {{"type": "linear", "factor": {HUGE}}}}}': f"rope_scaling.factor is {HUGE[:60]}…, and",
-    f'{{"max_position_embeddings": {HUGE}}}': f"max_position_embeddings is {HUGE[:60]}…, and a whole number",
-    f'{{"vocab_size": [1, {HUGE}]}}': f"vocab_size is {HUGE[:60]}…, and",
+    '{"auto_map": [1]}': "auto_map is a list of 1, but must be an object",
+    '{"auto_map": 1}': "auto_map is 1, but",
+    '{"auto_map": "AutoModel"}': 'auto_map is "AutoModel", but',
+    '{"rope_scaling": {"type": "linear", "factor": Infinity}}': "rope_scaling.factor is Infinity, but must be a number",
+    '{"rope_scaling": {"type": "linear", "factor": NaN}}': "rope_scaling.factor is NaN, but must be a number",
+    '{"rope_scaling": {"type": "linear", "factor": "4"}}': 'rope_scaling.factor is "4", but must be a number',
+    f'{{"rope_scaling": {{"type": "linear", "factor": {HUGE}}}}}': f"rope_scaling.factor is {HUGE[:60]}…, but",
+    f'{{"max_position_embeddings": {HUGE}}}': f"max_position_embeddings is {HUGE[:60]}…, but must be a whole number",
+    f'{{"vocab_size": [1, {HUGE}]}}': f"vocab_size is {HUGE[:60]}…, but",
     f'{{"vocab_size": {HUGE * 20}}}': "isn't valid JSON",
-    '{"kv_lora_rank": 1e999, "num_experts": 1000000000000000000000}': "num_experts is 1000000000000000000000, and",
-    '{"quantization_config": [1]}': "quantization_config is a list of 1, and an object is meant",
-    '{"quantization_config": {"quant_method": ["x"]}}': "quantization_config.quant_method is a list of 1, and a text",
-    '{"quantization_config": {"bits": -4}}': "the bits of a weight is -4, and",
-    '{"architectures": [null]}': "architectures is null, and a text",
-    '{"architectures": "Llama"}': 'architectures is "Llama", and a list of names',
-    '{"architectures": ["\\ud800\\u001b[31m"]}': 'architectures is "\\ud800\\x1b[31m", and a text',
-    '{"model_type": 1, "rope_scaling": {"type": "linear"}}': "model_type is 1, and a text",
+    '{"kv_lora_rank": 1e999, "num_experts": 1000000000000000000000}': "num_experts is 1000000000000000000000, but",
+    '{"quantization_config": [1]}': "quantization_config is a list of 1, but must be an object",
+    '{"quantization_config": {"quant_method": ["x"]}}': (
+        "quantization_config.quant_method is a list of 1, but must be a string"
+    ),
+    '{"quantization_config": {"bits": -4}}': "the bits of a weight is -4, but",
+    '{"architectures": [null]}': "architectures is null, but must be a string",
+    '{"architectures": "Llama"}': 'architectures is "Llama", but must be a list of names',
+    '{"architectures": ["\\ud800\\u001b[31m"]}': 'architectures is "\\ud800\\x1b[31m", but must be a string',
+    '{"model_type": 1, "rope_scaling": {"type": "linear"}}': "model_type is 1, but must be a string",
 }
 
 
-@pytest.mark.parametrize(("fields", "said"), CONFIGS.items(), ids=[each[:40] for each in CONFIGS])
-def test_a_value_of_the_config_that_cannot_be_is_told_by_file_field_and_value(
-    tmp_path: Path, fields: str, said: str
+@pytest.mark.parametrize(("fields", "sentence"), CONFIGS.items(), ids=[each[:40] for each in CONFIGS])
+def test_an_impossible_value_of_the_config_is_reported_by_file_field_and_value(
+    tmp_path: Path, fields: str, sentence: str
 ) -> None:
-    found = told(with_config(tmp_path, fields))
+    found = failure_of(with_config(tmp_path, fields))
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith("config.json")
-    assert said in found.message
+    assert sentence in found.message
     assert len(found.message) < 250
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        '{"time_step_limit": [0.0, Infinity]}',  # Mamba 2's
-        '{"sliding_window": 4096, "sliding_window_pattern": "LLLG"}',  # EXAONE's
+        '{"time_step_limit": [0.0, Infinity]}',  # of Mamba 2
+        '{"sliding_window": 4096, "sliding_window_pattern": "LLLG"}',  # of EXAONE
         '{"sliding_window": -1, "head_dim": null, "num_experts": 0, "kv_lora_rank": null}',
         '{"rope_scaling": {"type": "longrope", "short_factor": [1.0]}, "quantization_config": null, "auto_map": null}',
         '{"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": null}}',
         '{"quantization_config": {"quant_method": "exl3", "bits": 4.25}}',
     ],
 )
-def test_what_is_odd_and_right_is_served(tmp_path: Path, fields: str) -> None:
+def test_an_unusual_but_valid_config_is_served(tmp_path: Path, fields: str) -> None:
     facts = read_model(find_model(with_config(tmp_path, fields), "vllm"))
     assert (facts.shape.layers, facts.shape.head_dim, facts.shape.context_length) == (2, 32, 512)
 
 
-def test_a_list_of_layers_that_goes_on_beyond_the_last_is_no_negative_cache(tmp_path: Path) -> None:
+def test_a_layer_list_longer_than_the_model_gives_no_negative_cache_size(tmp_path: Path) -> None:
     types = ["sliding_attention"] * 50
     facts = read_model(find_model(write_checkpoint(tmp_path, layer_types=types, sliding_window=4), "vllm"))
     assert facts.shape.sliding_layers == 2
@@ -148,29 +151,31 @@ def test_a_list_of_layers_that_goes_on_beyond_the_last_is_no_negative_cache(tmp_
 
 
 HEADERS = {
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}': "a.data_offsets is Infinity, and a whole number",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [NaN, 4]}': "a.data_offsets is NaN, and",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}': "a.data_offsets is 4, and a place before 0",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0, -4]}': "a.data_offsets is -4, and",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0]}': "a.data_offsets is a list of 1, and a list of 2",
-    '{"dtype": "F32", "shape": [1]}': "a.data_offsets is null, and",
-    '{"dtype": "F32", "shape": "x", "data_offsets": [0, 4]}': 'a.shape is "x", and',
-    '{"dtype": "F32", "shape": ["x", 2], "data_offsets": [0, 4]}': 'a.shape is "x", and',
-    '{"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}': "a.shape is true, and",
-    f'{{"dtype": "F32", "shape": [{HUGE}], "data_offsets": [0, 4]}}': f"a.shape is {HUGE[:60]}…, and",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}': (
+        "a.data_offsets is Infinity, but must be a whole number"
+    ),
+    '{"dtype": "F32", "shape": [1], "data_offsets": [NaN, 4]}': "a.data_offsets is NaN, but",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}': "a.data_offsets is 4, but must be an offset up to 0",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0, -4]}': "a.data_offsets is -4, but",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0]}': "a.data_offsets is a list of 1, but must be a list of 2",
+    '{"dtype": "F32", "shape": [1]}': "a.data_offsets is null, but",
+    '{"dtype": "F32", "shape": "x", "data_offsets": [0, 4]}': 'a.shape is "x", but',
+    '{"dtype": "F32", "shape": ["x", 2], "data_offsets": [0, 4]}': 'a.shape is "x", but',
+    '{"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}': "a.shape is true, but",
+    f'{{"dtype": "F32", "shape": [{HUGE}], "data_offsets": [0, 4]}}': f"a.shape is {HUGE[:60]}…, but",
     f'{{"dtype": "F32", "shape": {[10**12] * 16}, "data_offsets": [0, 4]}}': "a.shape is 1000",
-    f'{{"dtype": "F32", "shape": {[1] * 1000}, "data_offsets": [0, 4]}}': "a.shape is a list of 1000, and",
-    '{"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}': "a.dtype is a list of 1, and a text",
-    "[1]": "a is a list of 1, and an object",
+    f'{{"dtype": "F32", "shape": {[1] * 1000}, "data_offsets": [0, 4]}}': "a.shape is a list of 1000, but",
+    '{"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}': "a.dtype is a list of 1, but must be a string",
+    "[1]": "a is a list of 1, but must be an object",
 }
 
 
-@pytest.mark.parametrize(("entry", "said"), HEADERS.items(), ids=[each[:60] for each in HEADERS])
-def test_a_tensor_that_cannot_be_is_told_by_file_field_and_value(tmp_path: Path, entry: str, said: str) -> None:
+@pytest.mark.parametrize(("entry", "sentence"), HEADERS.items(), ids=[each[:60] for each in HEADERS])
+def test_an_impossible_tensor_is_reported_by_file_field_and_value(tmp_path: Path, entry: str, sentence: str) -> None:
     write_header(write_checkpoint(tmp_path) / "model.safetensors", f'{{"a": {entry}}}')
-    found = told(tmp_path)
+    found = failure_of(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith(f"model.safetensors: {said}")
+    assert found.message.startswith(f"model.safetensors: {sentence}")
 
 
 NAMES = {
@@ -187,17 +192,17 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "shown"), NAMES.items(), ids=range(len(NAMES)))
 @pytest.mark.parametrize("index", [INDEX, "pytorch_model.bin.index.json"])
-def test_an_index_leads_to_files_of_its_own_folder_alone(tmp_path: Path, index: str, name: str, shown: str) -> None:
+def test_an_index_may_name_only_files_of_its_own_folder(tmp_path: Path, index: str, name: str, shown: str) -> None:
     (write_index(tmp_path, name) / INDEX).rename(tmp_path / index)
     if index != INDEX:
         (tmp_path / "model.safetensors").unlink()
-    found = told(tmp_path)
+    found = failure_of(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith(f"{index} has no weight_map")
-    assert f"it leads to {shown}." in found.message
+    assert f"it names {shown}." in found.message
 
 
-def test_an_index_that_leads_to_a_second_copy_is_no_riddle(tmp_path: Path) -> None:
+def test_an_index_that_names_a_second_copy_is_accepted(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     write_safetensors(tmp_path / "consolidated.safetensors", {"a": (4,)})
     (tmp_path / INDEX).write_text(
@@ -214,11 +219,11 @@ WINDOWED = {"general.architecture": "llama", "llama.attention.sliding_window": 8
 
 
 def write_entries(file: Path, *entries: tuple[str, int, bytes]) -> Path:
-    """A GGUF file with these entries, type and bytes, beside those of a tiny model."""
-    whole = write_gguf(file, WINDOWED, shapes={}).read_bytes()
+    """A GGUF file with these entries, type and bytes, in addition to those of a tiny model."""
+    content = write_gguf(file, WINDOWED, shapes={}).read_bytes()
     more = b"".join(packed(key.encode()) + struct.pack("<I", kind) + value for key, kind, value in entries)
-    version, tensors, count = struct.unpack_from("<IQQ", whole, 4)
-    file.write_bytes(b"GGUF" + struct.pack("<IQQ", version, tensors, count + len(entries)) + more + whole[24:])
+    version, tensors, count = struct.unpack_from("<IQQ", content, 4)
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", version, tensors, count + len(entries)) + more + content[24:])
     return file
 
 
@@ -226,40 +231,40 @@ ONE_NUMBER, ONE_TEXT = struct.pack("<IQI", 4, 1, 1), struct.pack("<IQ", 8, 1) + 
 UINT32, FLOAT, TEXT, LIST = 4, 6, 8, 9
 PATTERN = "llama.attention.sliding_window_pattern"
 ENTRIES = [
-    (("general.alignment", TEXT, packed(b"x")), 'general.alignment is "x", and a whole number'),
-    (("general.alignment", LIST, ONE_NUMBER), "general.alignment is a list of 1, and"),
-    (("general.alignment", FLOAT, struct.pack("<f", float("inf"))), "general.alignment is Infinity, and"),
-    (("general.file_type", LIST, ONE_NUMBER), "general.file_type is a list of 1, and"),
-    (("general.type", UINT32, bytes(4)), "general.type is 0, and a text"),
-    (("llama.block_count", TEXT, packed(b"\x1b[31m")), 'llama.block_count is "\\x1b[31m", and a whole number'),
-    (("llama.block_count", LIST, ONE_TEXT), "llama.block_count is a list of 1, and"),
-    (("llama.context_length", FLOAT, struct.pack("<f", float("nan"))), "llama.context_length is NaN, and"),
-    (("llama.embedding_length", 10, struct.pack("<Q", 2**64 - 1)), f"llama.embedding_length is {2**64 - 1}, and"),
-    (("tokenizer.ggml.tokens", TEXT, packed(b"x")), 'tokenizer.ggml.tokens is "x", and a list'),
-    ((PATTERN, LIST, ONE_TEXT), f"{PATTERN} is a list of 1, and a list of what is true or false"),
+    (("general.alignment", TEXT, packed(b"x")), 'general.alignment is "x", but must be a whole number'),
+    (("general.alignment", LIST, ONE_NUMBER), "general.alignment is a list of 1, but"),
+    (("general.alignment", FLOAT, struct.pack("<f", float("inf"))), "general.alignment is Infinity, but"),
+    (("general.file_type", LIST, ONE_NUMBER), "general.file_type is a list of 1, but"),
+    (("general.type", UINT32, bytes(4)), "general.type is 0, but must be a string"),
+    (("llama.block_count", TEXT, packed(b"\x1b[31m")), 'llama.block_count is "\\x1b[31m", but must be a whole number'),
+    (("llama.block_count", LIST, ONE_TEXT), "llama.block_count is a list of 1, but"),
+    (("llama.context_length", FLOAT, struct.pack("<f", float("nan"))), "llama.context_length is NaN, but"),
+    (("llama.embedding_length", 10, struct.pack("<Q", 2**64 - 1)), f"llama.embedding_length is {2**64 - 1}, but"),
+    (("tokenizer.ggml.tokens", TEXT, packed(b"x")), 'tokenizer.ggml.tokens is "x", but must be a list'),
+    ((PATTERN, LIST, ONE_TEXT), f"{PATTERN} is a list of 1, but must be a list of true and false"),
 ]
 
 
-@pytest.mark.parametrize(("entry", "said"), ENTRIES, ids=[said[:40] for _, said in ENTRIES])
-def test_an_entry_of_a_gguf_that_cannot_be_is_told_by_file_field_and_value(
-    tmp_path: Path, entry: tuple[str, int, bytes], said: str
+@pytest.mark.parametrize(("entry", "sentence"), ENTRIES, ids=[sentence[:40] for _, sentence in ENTRIES])
+def test_an_impossible_gguf_entry_is_reported_by_file_field_and_value(
+    tmp_path: Path, entry: tuple[str, int, bytes], sentence: str
 ) -> None:
-    found = told(write_entries(tmp_path / "a.gguf", entry), "llamacpp")
+    found = failure_of(write_entries(tmp_path / "a.gguf", entry), "llamacpp")
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith(f"a.gguf: {said}")
+    assert found.message.startswith(f"a.gguf: {sentence}")
 
 
 @pytest.mark.parametrize("rank", ["true", "1e999", '"8"', "[]", "-1", "0"])
-def test_an_adapter_of_no_rank_is_told_before_the_start(tmp_path: Path, rank: str) -> None:
+def test_an_adapter_with_an_invalid_rank_is_reported_before_the_start(tmp_path: Path, rank: str) -> None:
     (write_adapter(tmp_path) / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-    failure = adapters_fit(Settings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
+    failure = adapters_fit(EngineSettings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
     assert failure
     assert failure.message.startswith("Adapter sql: adapter_config.json: r is ")
 
 
 ANY = Facts(path="", format="", architecture="", shape=configs.shape_of({}), weight_bytes=0, files=0)
 
-# --- any values ------------------------------------------------------------------------------------------------------
+# --- random values ---------------------------------------------------------------------------------------------------
 
 NUMBERS = (
     st.sampled_from([0, -1, 1, 4, 2**31, 2**64 - 1, int(HUGE), -int(HUGE), 1e308, 0.5]) | st.floats() | st.integers()
@@ -287,35 +292,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=40, deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=4))
-def test_whatever_a_config_holds_it_is_facts_or_a_sentence(folder: Path, fields: dict[str, Any]) -> None:
+def test_any_config_gives_facts_or_a_sentence(folder: Path, fields: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG | fields))
-    is_told_or_known(folder, "vllm")
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 @settings(max_examples=30, deadline=None)
 @given(tensors=st.dictionaries(TEXTS, VALUES, max_size=2), key=st.sampled_from(WITHIN[-4:-1]), value=VALUES)
-def test_whatever_a_header_holds_it_is_facts_or_a_sentence(
+def test_any_safetensors_header_gives_facts_or_a_sentence(
     folder: Path, tensors: dict[str, Any], key: str, value: Any
 ) -> None:
     right = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
     write_header(folder / "model.safetensors", json.dumps({**tensors, "b": {**right, key: value}}))
-    is_told_or_known(folder, "vllm")
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 @settings(max_examples=30, deadline=None)
 @given(index=st.fixed_dictionaries({}, optional={"weight_map": VALUES}), more=VALUES)
-def test_whatever_stands_beside_the_weights_it_is_facts_or_a_sentence(
+def test_any_files_next_to_the_weights_give_facts_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, index: Any, more: Any
 ) -> None:
-    beside = write_checkpoint(tmp_path_factory.getbasetemp() / "beside")
-    (beside / INDEX).write_text(json.dumps(index))
-    (beside / "tokenizer_config.json").write_text(json.dumps({"chat_template": more, "auto_map": more}))
-    is_told_or_known(beside, "vllm")
+    folder = write_checkpoint(tmp_path_factory.getbasetemp() / "beside")
+    (folder / INDEX).write_text(json.dumps(index))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": more, "auto_map": more}))
+    gives_facts_or_a_failure(folder, "vllm")
 
 
 def gguf_values() -> st.SearchStrategy[tuple[int, bytes]]:
-    """A type, of those that there are and some more, and bytes that are a value of it, or not."""
+    """A type, known or unknown, and bytes that are a value of it or not."""
     texts = st.binary(max_size=8).map(packed) | st.just(struct.pack("<Q", 2**64 - 1))
     scalars = {
         kind: st.binary(min_size=(n := struct.calcsize(form)), max_size=n) for kind, form in gguf.SCALARS.items()
@@ -350,27 +355,27 @@ KEYS = (
 
 @settings(max_examples=80, deadline=None)
 @given(entries=st.lists(st.tuples(st.sampled_from(KEYS), gguf_values()), min_size=1, max_size=3))
-def test_whatever_a_gguf_holds_it_is_facts_or_a_sentence(
+def test_any_gguf_gives_facts_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, tuple[int, bytes]]]
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any" / "any.gguf"
     write_entries(file, *((key, kind, value) for key, (kind, value) in entries))
-    is_told_or_known(file.parent, "llamacpp")
+    gives_facts_or_a_failure(file.parent, "llamacpp")
 
 
-# --- what takes memory or time ---------------------------------------------------------------------------------------
+# --- memory and time -------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def no_more_than(size: int) -> Iterator[None]:
-    """Bytes that Python may take at a time."""
+    """Fails if Python has more than these bytes allocated at a time."""
     tracemalloc.start()
     try:
         yield
-        _, most = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most <= size
+    assert peak <= size
 
 
 def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
@@ -378,24 +383,26 @@ def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
     weights.write_bytes(struct.pack("<Q", 100_000_000))
     os.truncate(weights, 200_000_000)
     with no_more_than(1 << 20):
-        assert told(tmp_path).message == ("model.safetensors: its header has 95.4 MiB, and 32.0 MiB are read at most.")
+        assert failure_of(tmp_path).message == (
+            "model.safetensors: its header has 95.4 MiB, and at most 32.0 MiB are read."
+        )
 
 
-def test_headers_are_read_up_to_a_size_and_a_number_of_all_together(
+def test_headers_of_all_files_together_are_read_up_to_a_size_and_a_number_of_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_checkpoint(tmp_path, parts=3)
     header, *_ = struct.unpack("<Q", (tmp_path / "model-00001-of-00003.safetensors").read_bytes()[:8])
     with monkeypatch.context() as patch:
         patch.setattr(safetensors, "LARGEST_HEADERS", header + 10)
-        assert told(tmp_path).message.startswith("model-00002-of-00003.safetensors: its header has ")
+        assert failure_of(tmp_path).message.startswith("model-00002-of-00003.safetensors: its header has ")
     monkeypatch.setattr(safetensors, "MOST_TENSORS", 10)
-    assert "up to model-00002-of-00003.safetensors have more than 10 tensors" in told(tmp_path).message
+    assert "up to model-00002-of-00003.safetensors have more than 10 tensors" in failure_of(tmp_path).message
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("value", ["[]", "{}", "0", '{"":{}}'])
-def test_many_small_values_are_counted_before_they_take_memory(tmp_path: Path, name: str, value: str) -> None:
+def test_many_small_values_are_counted_before_memory_is_allocated(tmp_path: Path, name: str, value: str) -> None:
     file = write_checkpoint(tmp_path) / name
     text = f'{{"a": [{",".join([value] * files.MOST_VALUES)}]}}'
     if name == "config.json":
@@ -405,62 +412,62 @@ def test_many_small_values_are_counted_before_they_take_memory(tmp_path: Path, n
     length = len(text)
     del text
     with no_more_than(2 * length + (1 << 20)):
-        assert told(tmp_path).reason is Reason.MODEL_CORRUPT
+        assert failure_of(tmp_path).reason is Reason.MODEL_CORRUPT
 
 
-def test_a_config_is_no_larger_than_configs_are(tmp_path: Path) -> None:
+def test_a_config_larger_than_any_real_one_is_refused(tmp_path: Path) -> None:
     os.truncate(write_checkpoint(tmp_path) / "config.json", files.LARGEST_CONFIG + 1)
     with no_more_than(1 << 20):
-        assert "too large for what it should be" in told(tmp_path).message
+        assert "too large for a file of its kind" in failure_of(tmp_path).message
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
-def test_what_is_nested_deeply_is_told_and_not_followed(tmp_path: Path, depth: int) -> None:
+def test_a_deeply_nested_file_is_reported_and_not_parsed(tmp_path: Path, depth: int) -> None:
     fields = '{"a": 1' + ', "text_config": {"a": 1' * depth + "}" * depth + "}"
-    assert told(with_config(tmp_path, fields)).message.startswith("config.json")
+    assert failure_of(with_config(tmp_path, fields)).message.startswith("config.json")
     write_header(tmp_path / "model.safetensors", '{"a": ' + "[" * depth + "]" * depth + "}")
     (tmp_path / "config.json").write_text(json.dumps(LLAMA_CONFIG))
-    assert told(tmp_path).message.startswith("model.safetensors")
+    assert failure_of(tmp_path).message.startswith("model.safetensors")
 
 
-def test_a_deep_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nested_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
     config: dict[str, Any] = {}
     for _ in range(500):
         config = {"text_config": config}
-    looks = 0
+    calls = 0
 
     class Counting(dict[str, Any]):
         def items(self) -> Any:
-            nonlocal looks
-            looks += 1
+            nonlocal calls
+            calls += 1
             return super().items()
 
-    with pytest.raises(Exception, match="no more than 4 others"):
+    with pytest.raises(Exception, match="no more than 4 levels deep"):
         configs.language_model(Counting(config))
-    assert looks <= configs.DEEPEST
+    assert calls <= configs.DEEPEST
 
 
 LENGTHS = {
     "a text": ("k", TEXT, struct.pack("<Q", 2**64 - 1)),
     "a list": ("k", LIST, struct.pack("<IQ", UINT32, 2**64 - 1)),
     "a vocabulary": ("tokenizer.ggml.tokens", LIST, struct.pack("<IQQ", TEXT, 5000, 2**64 - 1) + bytes(100)),
-    "texts of no length": ("k", LIST, struct.pack("<IQ", TEXT, 9_000_000)),
+    "empty strings": ("k", LIST, struct.pack("<IQ", TEXT, 9_000_000)),
 }
 
 
 @pytest.mark.parametrize("entry", LENGTHS.values(), ids=LENGTHS)
-def test_lengths_that_cannot_be_are_damage(tmp_path: Path, entry: tuple[str, int, bytes]) -> None:
+def test_impossible_lengths_are_reported_as_damage(tmp_path: Path, entry: tuple[str, int, bytes]) -> None:
     file = write_entries(tmp_path / "a.gguf", entry)
     with no_more_than(1 << 20):
-        assert told(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
+        assert failure_of(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
 
 
-@pytest.mark.parametrize("many", ["entries", "long texts", "lists of lists", "tensors"])
-def test_what_a_header_may_have_in_memory_is_bounded(tmp_path: Path, many: str) -> None:
+@pytest.mark.parametrize("many", ["entries", "long strings", "lists of lists", "tensors"])
+def test_the_memory_of_a_header_is_bounded(tmp_path: Path, many: str) -> None:
     none, empty = packed(b""), struct.pack("<IQ", UINT32, 0)
     tensors, entries, header = {
         "entries": (0, 1 << 15, (none + struct.pack("<IB", 0, 0)) * (1 << 15)),
-        "long texts": (0, 100, (none + struct.pack("<I", TEXT) + packed(bytes(1 << 16))) * 100),
+        "long strings": (0, 100, (none + struct.pack("<I", TEXT) + packed(bytes(1 << 16))) * 100),
         "lists of lists": (
             *(0, 1),
             none + struct.pack("<IIQ", LIST, LIST, 64) + (struct.pack("<IQ", LIST, 1024) + empty * 1024) * 64,
@@ -469,27 +476,27 @@ def test_what_a_header_may_have_in_memory_is_bounded(tmp_path: Path, many: str) 
     }[many]
     file = tmp_path / "a.gguf"
     file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, tensors, entries) + header + bytes(64))
-    with no_more_than(3 << 20), pytest.raises(ModelError, match="more in it than that of any model"):
+    with no_more_than(3 << 20), pytest.raises(ModelError, match="more than that of any model"):
         gguf.read_header(file, gguf.Budget(room=1 << 20))
 
 
-def test_texts_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
+def test_strings_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
     file = write_entries(tmp_path / "a.gguf", ("k", LIST, struct.pack("<IQ", TEXT, 5000) + bytes(8 * 5000)))
     gguf.read_header(file)
     budget = gguf.Budget(steps=4000)
-    with pytest.raises(ModelError, match=r"a\.gguf: its header has more in it"):
+    with pytest.raises(ModelError, match=r"a\.gguf: its header contains more"):
         gguf.read_header(file, budget)
-    assert budget.steps > -5000, "nothing was read for which there was no room"
+    assert budget.steps > -5000, "no more was read than fits"
 
 
-@pytest.mark.parametrize("choosing", [False, True], ids=["the parts of a model", "models of which one is chosen"])
+@pytest.mark.parametrize("choosing", [False, True], ids=["the parts of a model", "models to choose from"])
 def test_the_bound_holds_for_all_files_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choosing: bool
 ) -> None:
     budgets: list[gguf.Budget | None] = []
     read = gguf.read_header
 
-    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.Header:
+    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.GgufHeader:
         budgets.append(budget)
         return read(file, budget)
 
@@ -497,7 +504,7 @@ def test_the_bound_holds_for_all_files_together(
     if choosing:
         for number in range(9):
             write_gguf(tmp_path / f"{number}.gguf")
-        assert "9 GGUF models" in told(tmp_path, "llamacpp").message
+        assert "9 GGUF models" in failure_of(tmp_path, "llamacpp").message
     else:
         write_gguf_parts(tmp_path, 9)
         read_model(find_model(tmp_path))
@@ -506,39 +513,37 @@ def test_the_bound_holds_for_all_files_together(
     assert {*map(id, budgets)} == {id(budgets[0])}
 
 
-def test_folders_that_lead_round_in_circles_are_not_followed_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in "abcdefghij":  # a million folders, six deep
+def test_folders_that_link_in_circles_are_not_followed_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcdefghij":  # a million folders in six levels
         (tmp_path / name).symlink_to(".")
     monkeypatch.setattr(locating, "MOST_ENTRIES", 1000)
-    looks, listed = 0, Path.iterdir
+    calls, listed = 0, Path.iterdir
 
     def counting(path: Path) -> Iterator[Path]:
-        nonlocal looks
-        looks += 1
+        nonlocal calls
+        calls += 1
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", counting)
     for find in (find_model, find_adapter):
         with pytest.raises(ModelError, match="more than 1000 files and folders"):
             find(tmp_path)
-    assert looks < 1000
+    assert calls < 1000
 
 
 @pytest.mark.parametrize(
     "name", ["config.json", INDEX, "model.safetensors", "b.safetensors", "a.tiktoken", "tokenizer_config.json"]
 )
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path, name: str, make: Any) -> None:
-    place = write_checkpoint(tmp_path) / name
-    place.unlink(missing_ok=True)
-    make(place)
-    is_told_or_known(tmp_path, "vllm")
+def test_a_path_that_is_not_a_regular_file_is_never_waited_for(tmp_path: Path, name: str, make: Any) -> None:
+    path = write_checkpoint(tmp_path) / name
+    path.unlink(missing_ok=True)
+    make(path)
+    gives_facts_or_a_failure(tmp_path, "vllm")
     digest_of(tmp_path)
 
 
-def test_a_config_that_is_no_config_is_not_read_whole_to_know_what_was_compiled(tmp_path: Path) -> None:
+def test_a_huge_file_that_is_not_a_config_is_not_read_completely_for_the_compile_cache_digest(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     before = digest_of(tmp_path)
     large = tmp_path / os.fsdecode(b"\xff-config.json")
@@ -548,39 +553,39 @@ def test_a_config_that_is_no_config_is_not_read_whole_to_know_what_was_compiled(
         assert digest_of(tmp_path) != before
 
 
-# --- whatever nobody has foreseen ------------------------------------------------------------------------------------
+# --- unexpected errors -----------------------------------------------------------------------------------------------
 
 
-def test_what_nobody_foresaw_is_the_models_failure_with_what_was_being_read(
+def test_an_unexpected_error_is_reported_as_the_models_failure_with_the_file_being_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> Any:
         raise KeyError("odd\x1b" * 1000)
 
     monkeypatch.setattr(configs, "shape_of", fails)
-    found = told(write_checkpoint(tmp_path))
+    found = failure_of(write_checkpoint(tmp_path))
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith("config.json can't be made sense of: KeyError: 'odd")
+    assert found.message.startswith("config.json can't be parsed: KeyError: 'odd")
     assert found.message.isprintable()
     assert len(found.message) <= 1001
     monkeypatch.setattr(locating, "_files", fails)
     for find in (find_model, find_adapter):
-        with pytest.raises(ModelError, match="can't be made sense of"):
+        with pytest.raises(ModelError, match="can't be parsed"):
             find(tmp_path)
 
 
-def test_a_volume_that_fails_is_told_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_volume_is_reported_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> Any:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(safetensors, "_parsed", fails)
-    assert told(write_checkpoint(tmp_path)).message == "model.safetensors can't be read: Input/output error."
+    assert failure_of(write_checkpoint(tmp_path)).message == "model.safetensors can't be read: Input/output error."
 
 
-def test_names_of_files_cannot_write_into_logs_and_statuses(tmp_path: Path) -> None:
+def test_file_names_cannot_inject_text_into_logs_and_statuses(tmp_path: Path) -> None:
     for number in range(2):
         write_gguf(tmp_path / f"{number}\x1b[2J\n{os.fsdecode(bytes([255]))}.gguf")
-    message = told(tmp_path, "llamacpp").message
+    message = failure_of(tmp_path, "llamacpp").message
     assert message.isprintable()
     assert "0\\x1b[2J\\n\\udcff.gguf" in message
 
@@ -596,30 +601,32 @@ def serve(model: Path, log: Path, command: str = "serve") -> subprocess.Complete
 
 
 @pytest.mark.parametrize("command", ["serve", "preflight"])
-def test_the_pod_says_why_in_one_line_and_without_a_traceback(tmp_path: Path, command: str) -> None:
+def test_the_pod_reports_the_cause_in_one_line_without_a_traceback(tmp_path: Path, command: str) -> None:
     model, log = with_config(tmp_path / "model", '{"auto_map": [1]}'), tmp_path / "log"
-    ended = serve(model, log, command)
-    assert ended.returncode == 12
-    assert ended.stderr.count("\n") == 1
-    assert "config.json: auto_map is a list of 1, and an object is meant." in ended.stderr
+    finished = serve(model, log, command)
+    assert finished.returncode == 12
+    assert finished.stderr.count("\n") == 1
+    assert "config.json: auto_map is a list of 1, but must be an object." in finished.stderr
     if command == "serve":
         assert json.loads(log.read_text())["reason"] == "ModelCorrupt"
 
 
-def test_inspecting_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspecting_reports_the_cause_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect_command(with_config(tmp_path, '{"auto_map": [1]}')) == 12
     assert "auto_map is a list of 1" in capsys.readouterr().err
 
 
-def test_there_is_a_termination_message_whatever_the_preparation_ends_of(tmp_path: Path) -> None:
+def test_there_is_a_termination_message_whatever_error_ends_the_preparation(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
         "import pathlib, sys; from slipway_runtime.supervisor.run import run\n"
         "def prepare(): raise KeyError('odd')\n"
         "sys.exit(run(prepare, termination_log=pathlib.Path(sys.argv[1])))"
     )
-    ended = subprocess.run([sys.executable, "-c", code, log], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 50
-    said = json.loads(log.read_text())
-    assert (said["reason"], said["message"]) == ("Unknown", "slipway-runtime itself failed: KeyError: 'odd'")
-    assert "in prepare" in ended.stderr, "the log has the place in the code"
+    finished = subprocess.run(
+        [sys.executable, "-c", code, log], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode == 50
+    sentence = json.loads(log.read_text())
+    assert (sentence["reason"], sentence["message"]) == ("Unknown", "slipway-runtime itself failed: KeyError: 'odd'")
+    assert "in prepare" in finished.stderr, "the log must have the traceback"

@@ -1,4 +1,4 @@
-"""What a tenant writes into objects of their own costs nobody else anything: no loop ends, and no memory is filled."""
+"""Content of a tenant's own objects doesn't affect other tenants: no loop ends, and no memory is filled."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
-from slipway.activator import knowledge as looking
-from slipway.activator.asking import Target
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.gate import Gate
-from slipway.activator.holding import House
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.waking import retry_after
-from slipway.activator.watches import Home
-from slipway.activator.watches import watches as of_the_activator
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.request_queue import RequestQueue
+from slipway.activator.proxy.retry_after import after_wake
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.tracking import tracker
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService
+from slipway.activator.tracking.watches import watches as of_the_activator
+from slipway.api.model_key import ModelKey
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
-from slipway.kube.kinds import (
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.store import Packing, Store, size_of
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     INFERENCE_SERVICE,
@@ -38,64 +43,61 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import Metrics
-from slipway.kube.store import Packing, Store, size_of
-from slipway.kube.watching import Watch, Watching
+from slipway.observing.keeping import FOUND_BY
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
+from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
-from slipway.observing.world import WorldView
-from slipway.planning import Unplannable
-from slipway.reconciling.home import Home as Keeper
-from slipway.reconciling.platform import KEDA, Following
-from slipway.reconciling.watches import watches as of_the_operator
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
-from support.hostile import statuses
+from slipway.operator.installation import Installation
+from slipway.operator.planning import Unplannable
+from slipway.operator.reconciling.platform import KEDA, PlatformWatch
+from slipway.operator.reconciling.watches import watches as of_the_operator
+from slipway.process.metrics import MetricsRegistry
+from support.builders.hostile_values import statuses
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
 
-TRAP = Deployment("evil", "llama")
+TRAP = ModelKey("evil", "llama")
 
 
-class Nobody:
-    """Is asked nothing."""
+class NoPoller:
+    """A poller that polls nothing."""
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         pass
 
 
 class Activator:
-    """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
+    """The activator's state of two models, up to the demand for KEDA; a tenant may write anything into one of them."""
 
     def __init__(self) -> None:
-        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
-        self.demand, self._gates, self._versions = Demand(), dict[Deployment, Gate](), count(1)
-        self.knowledge = Knowledge(
+        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY), ModelStates()
+        self.demand, self._gates, self._versions = Demand(), dict[ModelKey, RequestQueue](), count(1)
+        self.knowledge = Tracker(
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
         )
-        self.knowledge.greeting = self.knowledge.scraping = Nobody()  # type: ignore[assignment]
-        self.known.listen(self._hear)
+        self.knowledge.readiness_poller = self.knowledge.metrics_poller = NoPoller()  # type: ignore[assignment]
+        self.known.listen(self._on_state)
 
-    def _hear(self, deployment: Deployment, known: Known | None) -> None:
-        if known is None:
+    def _on_state(self, deployment: ModelKey, state: ModelState | None) -> None:
+        if state is None:
             if gate := self._gates.pop(deployment, None):
                 gate.close()
         elif gate := self._gates.get(deployment):
-            gate.tell(known)
+            gate.update(state)
         else:
-            self._gates[deployment] = Gate(known, House(), self.demand)
+            self._gates[deployment] = RequestQueue(state, GlobalLimits(), self.demand)
 
-    def write(
-        self, deployment: Deployment, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any
-    ) -> None:
-        thing = thing or model.deployment()
+    def write(self, deployment: ModelKey, kind: Any = LLM_DEPLOYMENT, obj: Object | None = None, **more: Any) -> None:
+        obj = obj or model.deployment()
         metadata = {
-            **thing["metadata"],
+            **obj["metadata"],
             "namespace": deployment.namespace,
             "resourceVersion": str(next(self._versions)),
         }
-        self.store.take(kind, "MODIFIED", {**thing, **more, "metadata": metadata}, now=0)
+        self.store.take(kind, "MODIFIED", {**obj, **more, "metadata": metadata}, now=0)
 
-    def knows(self, deployment: Deployment) -> bool:
+    def knows(self, deployment: ModelKey) -> bool:
         return self.known.of(deployment) is not None
 
 
@@ -105,14 +107,14 @@ async def activator(monkeypatch: pytest.MonkeyPatch) -> Activator:
     return Activator()
 
 
-# --- what fills memory, or takes time --------------------------------------------------------------------------------
+# --- memory and time -------------------------------------------------------------------------------------------------
 
 OWNED = {OWNER_LABEL: "none", MANAGED_BY_LABEL: MANAGED_BY}
 TEXT, MANY = "x" * 700_000, [f"{each:08}" for each in range(15_000)]
 
 
 def large(kind: Kind, **fields: Any) -> Object:
-    """As large as the API server takes it, wherever something may be large."""
+    """An object as large as the API server accepts, in every field that may be large."""
     metadata = {
         "name": "none",
         "namespace": "evil",
@@ -150,8 +152,8 @@ def large_pod() -> Object:
 
 def large_slice(name: str = "none-activator") -> Object:
     endpoints = [{"addresses": ["10.0.0.1"], "hostname": each, "conditions": {"ready": False}} for each in MANY]
-    thing = large(ENDPOINT_SLICE, endpoints=endpoints, ports=[{"port": 1, "name": each} for each in MANY])
-    return {**thing, "metadata": {**thing["metadata"], "name": name}}
+    obj = large(ENDPOINT_SLICE, endpoints=endpoints, ports=[{"port": 1, "name": each} for each in MANY])
+    return {**obj, "metadata": {**obj["metadata"], "name": name}}
 
 
 def large_child(kind: Kind) -> Object:
@@ -159,29 +161,32 @@ def large_child(kind: Kind) -> Object:
 
 
 def large_model() -> Object:
-    """The CRD bounds its spec."""
+    """An LLMDeployment, whose spec is bounded by the CRD."""
     spec = {"model": {"uri": "pvc://m/"}, "pod": {"env": MANY[:64]}, "engine": {"extraArgs": ["z" * 1024] * 64}}
     conditions = [{"type": "Ready", "status": "False", "message": "y" * 32768}]
     return large(LLM_DEPLOYMENT, spec=spec, status={"message": "short", "conditions": conditions})
 
 
 def activators() -> dict[Kind, Watch[Any]]:
-    return {each.kind: each for each in of_the_activator(Home("slipway-system", "slipway-activator"), lambda _: ())}
+    return {
+        each.kind: each
+        for each in of_the_activator(ActivatorService("slipway-system", "slipway-activator"), lambda _: ())
+    }
 
 
 def operators() -> dict[Kind, Watch[Any]]:
-    nobody = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
-    return {each.kind: each for each in of_the_operator(home=Keeper(), **nobody)}  # type: ignore[arg-type]
+    index = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
+    return {each.kind: each for each in of_the_operator(installation=Installation(), **index)}  # type: ignore[arg-type]
 
 
-KEPT_BY_ACTIVATORS = [
-    # what, and characters of it that are kept at most; each is of megabytes
-    (large_pod, 160_000),  # with the last words of 32 containers, which the kubelet lets nobody have
+STORED_BY_ACTIVATORS = [
+    # an object of megabytes, and the most characters of it that are stored
+    (large_pod, 160_000),  # with the termination messages of 32 containers, which is more than the kubelet allows
     (large_slice, 600),
     (lambda: large_child(SERVICE), 600),
     (large_model, 80_000),
 ]
-KEPT_BY_OPERATORS = [
+STORED_BY_OPERATORS = [
     (large_pod, 160_000),
     (large_slice, 600),
     (lambda: large_slice("none-x7"), 600),
@@ -195,23 +200,23 @@ KEPT_BY_OPERATORS = [
 @pytest.mark.parametrize(
     ("watches", "make", "most"),
     [
-        *((activators, *each) for each in KEPT_BY_ACTIVATORS),
-        *((operators, *each) for each in KEPT_BY_OPERATORS),
+        *((activators, *each) for each in STORED_BY_ACTIVATORS),
+        *((operators, *each) for each in STORED_BY_OPERATORS),
     ],
 )
-def test_however_large_an_object_is_little_of_it_is_kept(
+def test_only_a_small_part_of_a_large_object_is_stored(
     watches: Callable[[], dict[Kind, Watch[Any]]], make: Callable[[], Object], most: int
 ) -> None:
-    thing = make()
-    assert size_of(thing) > 1_000_000
-    watch = watches()[kind_of(thing)]
-    kept = watch.kept(thing)
-    assert kept is not None
-    assert size_of(kept) <= most
-    assert {*watch.keys(kept)} == {*watch.keys(thing)}
+    obj = make()
+    assert size_of(obj) > 1_000_000
+    watch = watches()[kind_of(obj)]
+    stored = watch.kept(obj, labels=FOUND_BY)
+    assert stored is not None
+    assert size_of(stored) <= most
+    assert {*watch.keys(stored)} == {*watch.keys(obj)}
 
 
-def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> None:
+def test_a_hundred_large_pending_pods_take_less_than_a_hundred_kilobytes() -> None:
     env = [{"name": f"E{each}", "value": f"{each}"} for each in range(18_000)]
     pod = {
         "metadata": {"name": "p", "namespace": "evil", "uid": "u", "resourceVersion": "1", "labels": OWNED},
@@ -223,36 +228,36 @@ def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> 
         assert 100 * len(Packing.pack(watches[POD].shrunk(pod))) < 100_000
 
 
-async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves(
+async def test_objects_are_shrunk_before_they_reach_the_event_loop_that_serves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    came: list[Object] = []
+    delivered: list[Object] = []
     watching = watched(activators().values())
-    monkeypatch.setattr(watching, "_arrived", lambda kind, type_, thing: came.append(thing))
-    arrive = watching._arriving(watching._epoch)
+    monkeypatch.setattr(watching, "_take", lambda kind, type_, obj: delivered.append(obj))
+    arrive = watching._delivering(watching._epoch)
     await asyncio.to_thread(arrive, POD, "MODIFIED", large_pod())
     await asyncio.sleep(0)
-    [thing] = came
-    assert size_of(thing) <= 160_000
+    [obj] = delivered
+    assert size_of(obj) <= 160_000
 
 
-async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_is_heard_of(
+async def test_an_unreadable_object_is_stored_by_its_name_and_the_next_one_is_delivered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    heard: list[Any] = []
-    watching = watched(activators().values(), add=heard.append)
-    odd, good = large_child(LLM_DEPLOYMENT), model_of("good")
-    odd["spec"] = ["no", "object"]
-    arrive = watching._arriving(watching._epoch)
-    for thing in (odd, good):
-        arrive(LLM_DEPLOYMENT, "ADDED", thing)
+    keys: list[Any] = []
+    watching = watched(activators().values(), add=keys.append)
+    unreadable, readable = large_child(LLM_DEPLOYMENT), model_of("good")
+    unreadable["spec"] = ["no", "object"]
+    arrive = watching._delivering(watching._epoch)
+    for obj in (unreadable, readable):
+        arrive(LLM_DEPLOYMENT, "ADDED", obj)
     await asyncio.sleep(0.01)
-    assert heard == [Deployment("evil", "none"), Deployment("evil", "good")]
-    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
-    assert "its name alone is kept" in caplog.text
+    assert keys == [ModelKey("evil", "none"), ModelKey("evil", "good")]
+    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # a missing spec allows no client
+    assert "only the name is stored" in caplog.text
 
 
-async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> None:
+async def test_an_error_in_handling_a_deletion_does_not_stop_the_audit() -> None:
     def fail(_: Any) -> None:
         raise ValueError("odd")
 
@@ -260,20 +265,19 @@ async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> Non
     watching._gone(LLM_DEPLOYMENT, [model_of("good")])
 
 
-async def test_an_error_with_what_runs_keda_ends_no_operator(
+async def test_an_error_in_the_check_of_keda_does_not_stop_the_operator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    following = Following(
+    following = PlatformWatch(
         KEDA,
         "keda",
         client=cast(Any, None),
-        login=cast(Any, None),
         concern=cast(Any, None),
         now=lambda: datetime.now(UTC),
     )
     monkeypatch.setattr(following, "part", lambda: "odd")
-    following.look()
-    assert "KEDA can't be judged" in caplog.text
+    following.check()
+    assert "The check of KEDA failed" in caplog.text
 
 
 def model_of(name: str) -> Object:
@@ -282,17 +286,19 @@ def model_of(name: str) -> Object:
 
 
 def watched(watches: Iterable[Watch[Any]], add: Callable[[Any], None] = lambda _: None) -> Watching[Any]:
-    return Watching([*watches], client=cast(Any, None), login=cast(Any, None), add=add, metrics=Metrics())
+    return Watching(
+        [*watches], client=cast(Any, None), add=add, metrics=WatchMetrics(MetricsRegistry()), index_by=FOUND_BY
+    )
 
 
-# --- what ends a loop ------------------------------------------------------------------------------------------------
+# --- values that could end a loop ------------------------------------------------------------------------------------
 
 STATUSES = {
-    "a phase that is no duration": {"lastColdStart": {"load": "soon"}},
-    "a phase without end": {"lastColdStart": {"load": f"{'9' * 400}h"}},
-    "fewer requests than none": {"plan": {"maxConcurrency": -1}},
-    "more requests than there are": {"plan": {"maxConcurrency": 2**62}},
-    "a time before all times": {
+    "a phase that is not a duration": {"lastColdStart": {"load": "soon"}},
+    "an endless phase": {"lastColdStart": {"load": f"{'9' * 400}h"}},
+    "a negative number of requests": {"plan": {"maxConcurrency": -1}},
+    "a huge number of requests": {"plan": {"maxConcurrency": 2**62}},
+    "the year 0": {
         "conditions": [
             {"type": "Ready", "status": "False", "reason": "x", "lastTransitionTime": "0000-01-01T00:00:00Z"}
         ]
@@ -301,42 +307,40 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
-async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
-    activator: Activator, status: Object
-) -> None:
+async def test_no_status_keeps_its_own_model_or_others_from_being_served(activator: Activator, status: Object) -> None:
     activator.write(TRAP, status=status)
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
-    known = activator.known.of(TRAP)
-    assert known
-    assert 1 <= known.target_per_replica <= 4096
-    assert math.isfinite(known.expected_wake or 0)
-    assert math.isfinite(known.limits.timeout)
+    state = activator.known.of(TRAP)
+    assert state
+    assert 1 <= state.target_per_replica <= 4096
+    assert math.isfinite(state.expected_wake or 0)
+    assert math.isfinite(state.limits.timeout)
 
 
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
-def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(status: Object) -> None:
-    async def look() -> None:
+def test_the_activator_can_read_every_status_that_the_crd_admits(status: Object) -> None:
+    async def check() -> None:
         activator = Activator()
-        activator.write(TRAP, thing=ASLEEP, status=status)
-        activator.knowledge.look_at_all()
-        known = activator.known.of(TRAP)
-        assert known
-        assert retry_after(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
+        activator.write(TRAP, obj=ASLEEP, status=status)
+        activator.knowledge.refresh_all()
+        state = activator.known.of(TRAP)
+        assert state
+        assert after_wake(state.expected_wake or 0, elapsed=0) <= 7 * 86_400
 
-    asyncio.run(look())
+    asyncio.run(check())
 
 
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
-def test_no_status_that_the_crd_lets_in_keeps_the_operator_from_writing_a_true_one(status: Object) -> None:
-    seen = observe(None, WorldView(now=model.BEGIN))
-    told = status_of(1, NO_PLAN, seen, status, model.BEGIN)
-    assert told["state"] == "Failed"
-    assert length_of(told.get("lastColdStart") or {}) is not None
-    assert same(told, status_of(1, NO_PLAN, seen, told, model.BEGIN))
+def test_the_operator_can_replace_every_status_that_the_crd_admits(status: Object) -> None:
+    seen = observe(None, Snapshot(now=model.BEGIN))
+    written = status_of(1, NO_PLAN, seen, status, model.BEGIN)
+    assert written["state"] == "Failed"
+    assert length_of(written.get("lastColdStart") or {}) is not None
+    assert same(written, status_of(1, NO_PLAN, seen, written, model.BEGIN))
 
 
 NO_PLAN = Unplannable(Reason.INVALID_SPEC, "the spec can't be read")
@@ -346,37 +350,37 @@ ASLEEP: Object = {
 }
 
 SPECS = {
-    "a limit that is no number": {"scaling": {"hold": {"maxBytes": "64e4294967302"}}},
-    "a size that is no number": {"model": {"uri": "pvc://m/", "facts": {"weights": "1e999999999999999999999"}}},
+    "a limit that is not a number": {"scaling": {"hold": {"maxBytes": "64e4294967302"}}},
+    "a size that is not a number": {"model": {"uri": "pvc://m/", "facts": {"weights": "1e999999999999999999999"}}},
     "no model": {"model": None},
-    "a list for an object": {"model": {"uri": "pvc://m/"}, "engine": ["vllm"]},
+    "a list instead of an object": {"model": {"uri": "pvc://m/"}, "engine": ["vllm"]},
 }
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec: Object) -> None:
+async def test_no_spec_keeps_the_models_of_others_from_being_served(activator: Activator, spec: Object) -> None:
     activator.write(TRAP, spec={**model.deployment()["spec"], **spec})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
 
 
-async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when_it_can_be_read(
+async def test_a_model_that_the_activator_cannot_read_is_logged_once_and_served_again_once_it_is_readable(
     activator: Activator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "LOOK_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(tracker, "REFRESH_AGAIN_AFTER", 0.01)
     activator.write(TRAP)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     activator.write(TRAP, spec={"model": 7})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert (activator.knows(TRAP), activator.knows(LLAMA)) == (False, True)
-    keeps_looking = asyncio.create_task(activator.knowledge.keep_looking())
+    refreshing = asyncio.create_task(activator.knowledge.keep_refreshing())
     await asyncio.sleep(0.1)
-    assert not keeps_looking.done()
-    told = [each for each in caplog.records if each.levelno >= logging.ERROR]
-    assert [(each.__dict__["key"], each.levelname) for each in told] == [("evil/llama", "ERROR")]
+    assert not refreshing.done()
+    errors = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert [(each.__dict__["key"], each.levelname) for each in errors] == [("evil/llama", "ERROR")]
     activator.write(TRAP)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     assert activator.knows(TRAP)
-    keeps_looking.cancel()
+    refreshing.cancel()

@@ -1,56 +1,59 @@
-"""A tenant's longest list of what wakes, and the longest targets: what one request may cost, however it is made."""
+"""The longest allowed `wakeOn` list with the longest request targets: the cost of one request is bounded."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
-from slipway.activator import first_line
-from slipway.activator.first_line import Pattern
 from slipway.activator.http1.heads import LONGEST_TARGET
-from slipway.activator.rules import Rules
-from support.activator import activated, connected
+from slipway.activator.shared import request_line
+from slipway.activator.shared.request_line import LinePattern
+from slipway.activator.shared.request_rules import RequestRules
+from support.programs.activator import activated, connected
 
 PATTERNS = tuple(f"GET {'/*' * 125}/{number}" for number in range(32))
-TARGETS = {"parts": b"/a", "empty parts": b"/", "escapes": b"/%41", "what is no escape": b"/%%%%"}
+TARGETS = {"parts": b"/a", "empty parts": b"/", "escapes": b"/%41", "invalid escapes": b"/%%%%"}
 REQUESTS = 7
 
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often a target was taken apart, a pattern was taken apart, and the two were compared."""
+    """Counts how often a target was parsed, a pattern was parsed, and the two were compared."""
     counted: Counter[str] = Counter()
 
     def counting(what: str, owner: object) -> None:
-        really = getattr(owner, what)
+        original = getattr(owner, what)
 
         def counts(*args: object, **kwargs: object) -> object:
             counted[what] += 1
-            return really(*args, **kwargs)
+            return original(*args, **kwargs)
 
         monkeypatch.setattr(owner, what, counts)
 
-    counting("line", first_line)
-    counting("pattern", first_line)
-    counting("fits", Pattern)
+    counting("line", request_line)
+    counting("pattern", request_line)
+    counting("fits", LinePattern)
     return counted
 
 
 @pytest.mark.parametrize("piece", TARGETS.values(), ids=TARGETS.keys())
 @pytest.mark.parametrize("method", [b"GET", b"OPTIONS"])
-async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
+async def test_a_target_is_parsed_and_matched_once_for_each_request(
     done: Counter[str], piece: bytes, method: bytes
 ) -> None:
-    async with activated(rules=Rules(engine="own", wake_on=PATTERNS)) as activator, connected(activator) as client:
+    async with (
+        activated(rules=RequestRules(engine="own", wake_on=PATTERNS)) as activator,
+        connected(activator) as client,
+    ):
         for number in range(REQUESTS):
             target = b"/%d" % number + piece * ((LONGEST_TARGET - 2) // len(piece))
-            client.say(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
+            client.send(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
         for _ in range(REQUESTS):
             await client.answer()
     assert done == {"line": REQUESTS, "pattern": len(PATTERNS), "fits": REQUESTS * len(PATTERNS)}
 
 
-def test_of_a_path_no_more_is_compared_than_a_pattern_has() -> None:
-    asked = first_line.line("GET", "/a" * 4000)
-    assert len(asked.parts) == first_line.MOST_PARTS
-    assert not any(first_line.pattern(each).fits(asked) for each in PATTERNS)
+def test_no_more_parts_of_a_path_are_matched_than_a_pattern_may_have() -> None:
+    line = request_line.line("GET", "/a" * 4000)
+    assert len(line.parts) == request_line.MOST_PARTS
+    assert not any(request_line.pattern(each).fits(line) for each in PATTERNS)

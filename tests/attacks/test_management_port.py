@@ -1,4 +1,4 @@
-"""The management port of process 1, asked by somebody who wants the pod's end."""
+"""The management port of process 1, under requests of an attacker who wants the pod to be restarted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from slipway_runtime.supervisor.management import MOST_CONNECTIONS
-from support.supervised_pod import SupervisedPod
+from support.programs.supervised_pod import SupervisedPod
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
     async with aiohttp.ClientSession() as http:
         pod = SupervisedPod(tmp_path, http)
         await pod.start()
-        await pod.becomes_ready()
+        await pod.until_ready()
         yield pod
         await pod.kill()
 
 
-async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answered(pod: SupervisedPod) -> None:
+async def test_under_very_many_connections_the_oldest_are_closed_and_probes_get_responses(pod: SupervisedPod) -> None:
     streams = [await asyncio.open_connection("127.0.0.1", pod.port) for _ in range(3 * MOST_CONNECTIONS)]
     oldest, _ = streams[0]
     assert await oldest.read() == b""
@@ -31,13 +31,13 @@ async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answ
         writer.close()
 
 
-async def test_many_who_want_metrics_at_once_ask_the_engine_once(pod: SupervisedPod) -> None:
-    before = await asked(pod)
+async def test_concurrent_metrics_requests_query_the_engine_once(pod: SupervisedPod) -> None:
+    before = await queries_of_the_engine(pod)
     await asyncio.gather(*(pod.get("/metrics") for _ in range(50)))
-    assert await asked(pod) - before < 25
+    assert await queries_of_the_engine(pod) - before < 25
 
 
-async def asked(pod: SupervisedPod) -> int:
+async def queries_of_the_engine(pod: SupervisedPod) -> int:
     _, text = await pod.get("/metrics")
-    [told] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
-    return int(float(told.rpartition(" ")[2]))
+    [sample] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
+    return int(float(sample.rpartition(" ")[2]))

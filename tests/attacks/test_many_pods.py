@@ -1,4 +1,4 @@
-"""However many pods a tenant makes for one model of theirs, and however often they change, others are served."""
+"""However many pods a tenant creates for a model, and however often they change, others are served."""
 
 from __future__ import annotations
 
@@ -9,70 +9,74 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pytest
-from slipway.activator.asking import Target
-from slipway.activator.briefs import MOST_SHOWN
-from slipway.activator.demand import Deployment
-from slipway.activator.deployments import Deployments
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.looking import Looking
-from slipway.activator.watches import Home, watches
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.pod_summary import MOST_SHOWN
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.refresh_queue import RefreshQueue
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService, watches
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL
-from slipway.kube import arrivals
-from slipway.kube.kinds import LLM_DEPLOYMENT, POD, Kind, Object
+from slipway.kube import handover
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Entry, Packing
 from slipway.kube.watching import Watching
-from slipway.observing.keeping import MOST_PODS
-from slipway.reconciling.key import Key
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
-from support.small_cluster import Loop
+from slipway.objects.kinds import LLM_DEPLOYMENT, POD, Kind, Object
+from slipway.objects.metadata import uid_of
+from slipway.observing.keeping import FOUND_BY, MOST_PODS
+from slipway.operator.reconciling.memory import ModelMemory
+from slipway.process.metrics import MetricsRegistry
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
+from support.programs.operator_loop import Loop
 
-TRAP = Deployment("evil", "llama")
+TRAP = ModelKey("evil", "llama")
 MANY = MOST_PODS + 200
-FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states; beside them one that is ready, and the LLMDeployment
+READS_PER_REFRESH = 3 * 2 * MOST_SHOWN + 2  # in each of three states, plus one that is ready, and the LLMDeployment
 
 
-class Nobody:
-    """Is asked nothing."""
+class NoPoller:
+    """A poller that polls nothing."""
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         self.targets = [*targets]
 
 
 class Activator:
-    """From what the watches' thread tells up to what the data path knows. Looks and events come in virtual time: each
-    look has taken `LOOK` seconds of the processor, each event a tenth of what is done in one portion."""
+    """From the events of the watches' thread up to the state of the data path, in virtual time: each refresh takes
+    `REFRESH_SECONDS` seconds of the processor, and each event a tenth of the time of one portion."""
 
-    LOOK = 0.001
+    REFRESH_SECONDS = 0.001
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.looks, self.read = Counter[Deployment](), 0
-        self.known = Deployments()
+        self.refreshes_of, self.read = Counter[ModelKey](), 0
+        self.known = ModelStates()
         self.watching: Watching[Any] = Watching(
-            watches(Home("slipway-system", "slipway-activator"), lambda _: ()),
+            watches(ActivatorService("slipway-system", "slipway-activator"), lambda _: ()),
             client=cast(Any, None),
-            login=cast(Any, None),
             add=self._changed,
-            metrics=WatchMetrics(),
+            metrics=WatchMetrics(MetricsRegistry()),
+            index_by=FOUND_BY,
         )
         clock = asyncio.get_running_loop().time
-        self.knowledge = Knowledge(
+        self.knowledge = Tracker(
             self.watching.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.scraping = Nobody()
-        self.knowledge.greeting = Nobody()  # type: ignore[assignment]
-        self.knowledge.scraping = self.scraping  # type: ignore[assignment]
-        self.knowledge._looking = Looking(self._look, clock, lambda: self.LOOK * self.looks.total())
-        self._arrive = self.watching._arriving(0)
+        self.metrics_poller = NoPoller()
+        self.knowledge.readiness_poller = NoPoller()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
+        self.knowledge._queue = RefreshQueue(
+            self._refresh, clock, lambda: self.REFRESH_SECONDS * self.refreshes_of.total()
+        )
+        self._arrive = self.watching._delivering(0)
         self._count_reads(monkeypatch)
 
-    def _changed(self, deployment: Deployment) -> None:
+    def _changed(self, deployment: ModelKey) -> None:
         self.knowledge.changed(deployment)
 
-    def _look(self, deployment: Deployment) -> None:
-        self.looks[deployment] += 1
-        self.knowledge.look(deployment)
+    def _refresh(self, deployment: ModelKey) -> None:
+        self.refreshes_of[deployment] += 1
+        self.knowledge.refresh(deployment)
 
     def _count_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         unpacked = Packing.unpacked
@@ -83,14 +87,14 @@ class Activator:
 
         monkeypatch.setattr(Packing, "unpacked", counted)
 
-    def hears(self, things: list[tuple[Kind, Object]]) -> None:
-        """All of it at once: while the loop was at something else, as long as it took."""
+    def deliver(self, objects: list[tuple[Kind, Object]]) -> None:
+        """Delivers all events in one go, as after the loop was busy with other work for that long."""
 
-        def tell() -> None:
-            for kind, thing in things:
-                self._arrive(kind, "MODIFIED", thing)
+        def deliver_all() -> None:
+            for kind, obj in objects:
+                self._arrive(kind, "MODIFIED", obj)
 
-        thread = threading.Thread(target=tell)
+        thread = threading.Thread(target=deliver_all)
         thread.start()
         thread.join()
 
@@ -100,28 +104,28 @@ class Activator:
 
     async def until_known(self, pods: int) -> None:
         async with asyncio.timeout(60):
-            while self.pods < pods:  # noqa: ASYNC110 - the loop's turns are what this is about
+            while self.pods < pods:  # noqa: ASYNC110 - it counts the loop's iterations
                 await asyncio.sleep(0)
 
 
 @pytest.fixture
 async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
     activator = Activator(monkeypatch)
-    looking = asyncio.create_task(activator.knowledge.keep_looking())
-    activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
+    refreshing = asyncio.create_task(activator.knowledge.keep_refreshing())
+    activator.deliver([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
-        while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few turns
+        while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few iterations
             await asyncio.sleep(0)
     yield activator
-    looking.cancel()
+    refreshing.cancel()
 
 
-def deployment(which: Deployment) -> Object:
-    thing = model.deployment()
-    return {**thing, "metadata": {**thing["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
+def deployment(which: ModelKey) -> Object:
+    obj = model.deployment()
+    return {**obj, "metadata": {**obj["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
 
 
-def pod(number: int, *, ready: bool = False, which: Deployment = TRAP) -> Object:
+def pod(number: int, *, ready: bool = False, which: ModelKey = TRAP) -> Object:
     metadata = {"name": f"p{number}", "namespace": which.namespace, "uid": f"u{number}", "resourceVersion": f"{number}"}
     metadata |= {"creationTimestamp": "2026-11-21T09:00:00Z", "labels": {OWNER_LABEL: which.name}}  # type: ignore[dict-item]
     conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-11-21T09:00:00Z"}]
@@ -133,41 +137,41 @@ def pending(number: int) -> list[tuple[Kind, Object]]:
     return [(POD, pod(each)) for each in range(number)]
 
 
-async def test_a_burst_of_pods_of_one_model_costs_a_look_now_and_then_and_not_one_each(activator: Activator) -> None:
-    activator.LOOK = 60.0  # so that it rests for as long as it ever does
-    before = activator.looks[TRAP]
-    activator.hears(pending(MANY))
-    began = asyncio.get_running_loop().time()
+async def test_a_burst_of_pods_of_one_model_costs_few_refreshes_and_not_one_for_each_pod(activator: Activator) -> None:
+    activator.REFRESH_SECONDS = 60.0  # so that it pauses for the longest possible time
+    before = activator.refreshes_of[TRAP]
+    activator.deliver(pending(MANY))
+    start = asyncio.get_running_loop().time()
     await activator.until_known(MANY)
-    took = asyncio.get_running_loop().time() - began
-    assert activator.looks[TRAP] - before <= 2 + took / 0.25
+    seconds = asyncio.get_running_loop().time() - start
+    assert activator.refreshes_of[TRAP] - before <= 2 + seconds / 0.25
 
 
-async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator) -> None:
-    activator.hears(pending(MANY))
+async def test_a_refresh_reads_few_pods_however_many_there_are(activator: Activator) -> None:
+    activator.deliver(pending(MANY))
     await activator.until_known(MANY)
     before = activator.read
-    activator.knowledge.look(TRAP)
-    assert activator.read - before <= FEW_READ
+    activator.knowledge.refresh(TRAP)
+    assert activator.read - before <= READS_PER_REFRESH
 
 
-async def test_a_change_of_a_pod_reads_no_other(activator: Activator) -> None:
-    activator.hears(pending(MOST_PODS))
+async def test_a_change_of_a_pod_reads_no_other_pod(activator: Activator) -> None:
+    activator.deliver(pending(MOST_PODS))
     await activator.until_known(MOST_PODS)
-    before, looks = activator.read, activator.looks.total()
+    before, refreshes = activator.read, activator.refreshes_of.total()
     changed = [
         (POD, pod(each) | {"metadata": {**pod(each)["metadata"], "resourceVersion": "9999"}}) for each in range(100)
     ]
-    activator.hears([*changed, (POD, pod(MOST_PODS))])
+    activator.deliver([*changed, (POD, pod(MOST_PODS))])
     await activator.until_known(MOST_PODS + 1)
-    assert activator.read - before <= FEW_READ * (activator.looks.total() - looks)
+    assert activator.read - before <= READS_PER_REFRESH * (activator.refreshes_of.total() - refreshes)
 
 
-async def test_others_have_turns_while_a_burst_is_taken_in(
+async def test_other_tasks_run_while_a_burst_is_delivered(
     activator: Activator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one event at a time
-    activator.hears(pending(MOST_PODS))
+    monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one event at a time
+    activator.deliver(pending(MOST_PODS))
     turns = 0
     while activator.pods < MOST_PODS:
         await asyncio.sleep(0)
@@ -175,42 +179,43 @@ async def test_others_have_turns_while_a_burst_is_taken_in(
     assert turns >= MOST_PODS
 
 
-async def test_a_replica_that_is_ready_is_known_though_another_namespace_has_a_burst(activator: Activator) -> None:
-    activator.hears([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
+async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(activator: Activator) -> None:
+    activator.deliver([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
     await activator.until_known(MOST_PODS)
-    for _ in range(10):  # turns of the loop
+    for _ in range(10):  # iterations of the loop
         await asyncio.sleep(0)
-    known = activator.known.of(LLAMA)
-    assert known
-    assert known.replicas
+    state = activator.known.of(LLAMA)
+    assert state
+    assert state.replicas
 
 
-async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_are_ready_count(
+async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_count(
     activator: Activator,
 ) -> None:
-    activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
+    activator.deliver([(POD, pod(MANY, ready=True)), *pending(MANY)])
     await activator.until_known(MANY + 1)
-    activator.knowledge.look(TRAP)
-    known = activator.known.of(TRAP)
-    assert known
-    assert [each.host for each in known.replicas] == ["10.0.0.1"]
+    activator.knowledge.refresh(TRAP)
+    state = activator.known.of(TRAP)
+    assert state
+    assert [each.host for each in state.replicas] == ["10.0.0.1"]
 
 
-async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(activator: Activator) -> None:
-    activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
+async def test_all_replicas_of_a_model_with_the_most_possible_replicas_are_found(activator: Activator) -> None:
+    activator.deliver([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
-    activator.knowledge.look(TRAP)
-    known = activator.known.of(TRAP)
-    assert known
-    assert len(known.replicas) == MOST_PODS
+    activator.knowledge.refresh(TRAP)
+    state = activator.known.of(TRAP)
+    assert state
+    assert len(state.replicas) == MOST_PODS
 
 
-async def test_the_operator_looks_at_no_more_pods_than_a_model_can_have_replicas() -> None:
-    loop, key = Loop(), Key(*TRAP)
+async def test_the_operator_observes_no_more_pods_than_a_model_can_have_replicas() -> None:
+    loop, key = Loop(), ModelKey(*TRAP)
     loop.store.take(LLM_DEPLOYMENT, "ADDED", deployment(TRAP), now=0)
     for number in range(MOST_PODS + 10):
         loop.store.take(POD, "ADDED", pod(number, ready=number == 1), now=0)
-    sight = loop.lookout.look(key)
-    assert sight
-    assert len(sight.view.pods) == MOST_PODS
-    assert "p1" in {each["metadata"]["name"] for each in sight.view.pods}
+    llm_deployment = loop.reader.llm_deployment(key)
+    assert llm_deployment
+    snapshot = loop.reader.read(key, llm_deployment, ModelMemory(uid_of(llm_deployment)))
+    assert len(snapshot.pods) == MOST_PODS
+    assert "p1" in {each["metadata"]["name"] for each in snapshot.pods}

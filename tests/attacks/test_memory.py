@@ -1,6 +1,6 @@
-"""What an activator takes of memory when it holds all that it may: little more than it accounts, at a wake as well.
+"""The memory of an activator that holds as much as it may: little more than it accounts for, during a wake as well.
 
-It is a process of its own, and its peak is the kernel's own number. What the kernel has in socket buffers isn't in it.
+It is a process of its own, and the peak is the kernel's number, without the kernel's socket buffers.
 """
 
 from __future__ import annotations
@@ -9,48 +9,48 @@ import asyncio
 
 import pytest
 from slipway.activator.http1.channel import MOST_UNREAD
-from support import house_process
-from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
-from support.house_process import HouseProcess
+from support.load.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
+from support.programs import activator_process
+from support.programs.activator_process import ActivatorProcess
 
-pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say what a process takes")
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must report the memory of a process")
 
-BESIDE = 16 * MIB
-"""What it may take beside: for those whom it refuses meanwhile, and what Python doesn't give back at once."""
+UNACCOUNTED = 16 * MIB
+"""Extra memory that it may take: for clients that it refuses meanwhile, and for what Python frees later."""
 
 FULL = [
-    # bytes that it may hold, and what fills it
+    # the most bytes that it may hold, and the requests that fill it
     (32 * MIB, Filling("large bodies", 24, body=2 * MIB)),
     (32 * MIB, Filling("large heads", 400, headers=LARGE_HEADERS)),
-    (8 * MIB, Filling("much that is sent ahead", 400, ahead=256 * KIB)),
+    (8 * MIB, Filling("much pipelined data", 400, ahead=256 * KIB)),
 ]
 
 
 @pytest.mark.parametrize(("most", "filling"), FULL, ids=[filling.what for _, filling in FULL])
-async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounted(most: int, filling: Filling) -> None:
-    all_asked = Gate()
+async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(most: int, filling: Filling) -> None:
+    gate = Gate()
     async with (
         asyncio.timeout(60),
-        serving(filling, pause=all_asked.passed) as replica,
-        house_process.started(most) as house,
-        clients(house.ports, filling) as told,
+        serving(filling, pause=gate.passed) as replica,
+        activator_process.started(most) as global_limits,
+        clients(global_limits.ports, filling) as requests,
     ):
-        idle = house.memory
-        accounted, held = await until_full(house, told)
-        await house.ready(replica)
-        await all_asked.until_there(held)  # so that all bodies are on their way at once, and none is taken yet
-        all_asked.open()
-        answered = [status for status in await asyncio.gather(*told) if status == 200]
-        taken = house.peak - idle
+        idle = global_limits.memory
+        accounted, held = await until_full(global_limits, requests)
+        await global_limits.ready(replica)
+        await gate.until_there(held)  # so that all bodies are in transit at the same time, and none has been read yet
+        gate.open()
+        answered = [status for status in await asyncio.gather(*requests) if status == 200]
+        taken = global_limits.peak - idle
     assert 0 < held == len(answered)
-    assert taken <= accounted + BESIDE + held * min(filling.ahead, MOST_UNREAD)
+    assert taken <= accounted + UNACCOUNTED + held * min(filling.ahead, MOST_UNREAD)
     assert held < filling.number
 
 
-async def until_full(house: HouseProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
-    """Bytes that are accounted, and requests that are held, when all others have been refused."""
+async def until_full(global_limits: ActivatorProcess, requests: list[asyncio.Task[int]]) -> tuple[int, int]:
+    """The accounted bytes and the held requests, once all others have been refused."""
     while True:
-        accounted, held = await house.accounted()
-        if held + sum(task.done() for task in told) == len(told):
+        accounted, held = await global_limits.accounted()
+        if held + sum(task.done() for task in requests) == len(requests):
             return accounted, held
         await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What a pod can answer to the activator's own questions: readiness and metrics are all that is taken from it."""
+"""What a pod can respond to the activator's own polls: only readiness and metrics are read from it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from slipway.activator import asking, scraping
-from slipway.activator.activity import Reading
-from slipway.activator.asking import Target
-from slipway.activator.demand import Deployment
-from slipway.activator.greeting import Greeting
-from slipway.activator.http1.fetching import get
-from slipway.activator.scraping import Scraping
-from support.scripted_engine import (
+from slipway.activator.http1.fetch import get
+from slipway.activator.tracking import metrics_poller, poller
+from slipway.activator.tracking.engine_metrics import MetricsReading
+from slipway.activator.tracking.metrics_poller import MetricsPoller
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
+from support.fakes.scripted_engine import (
     Asked,
     Script,
     ScriptedEngine,
@@ -26,30 +26,30 @@ from support.scripted_engine import (
     scripted_engine,
 )
 
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 ONE_RUNNING = b"vllm:num_requests_running 1\n"
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping, "EVERY", (0.01, 0.01))
-    monkeypatch.setattr(asking, "AFTER_AN_ERROR", 0.01)
+    monkeypatch.setattr(metrics_poller, "EVERY", (0.01, 0.01))
+    monkeypatch.setattr(poller, "AFTER_AN_ERROR", 0.01)
 
 
 @asynccontextmanager
-async def scraped(engine: ScriptedEngine, hear: Callable[[Reading], None]) -> AsyncIterator[None]:
-    following = Scraping(lambda deployment, uid, reading: hear(reading))
-    following.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
+async def scraped(engine: ScriptedEngine, on_reading: Callable[[MetricsReading], None]) -> AsyncIterator[None]:
+    following = MetricsPoller(lambda deployment, uid, reading: on_reading(reading))
+    following.follow(LLAMA, [PollTarget(LLAMA, "uid", "127.0.0.1", engine.port)])
     try:
         yield
     finally:
         await following.close()
 
 
-async def first_reading(script: Script) -> Reading:
-    heard: asyncio.Queue[Reading] = asyncio.Queue()
-    async with scripted_engine(script) as engine, scraped(engine, heard.put_nowait), asyncio.timeout(20):
-        return await heard.get()
+async def first_reading(script: Script) -> MetricsReading:
+    readings: asyncio.Queue[MetricsReading] = asyncio.Queue()
+    async with scripted_engine(script) as engine, scraped(engine, readings.put_nowait), asyncio.timeout(20):
+        return await readings.get()
 
 
 @pytest.mark.parametrize(
@@ -65,63 +65,63 @@ async def first_reading(script: Script) -> Reading:
     ],
     ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much"],
 )
-async def test_nonsense_is_no_reading_and_the_pod_is_asked_again(nonsense: bytes) -> None:
-    assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == Reading(2, 0)
+async def test_a_malformed_response_is_not_a_reading_and_the_pod_is_polled_again(nonsense: bytes) -> None:
+    assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == MetricsReading(2, 0)
 
 
-async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
+async def test_redirects_are_not_followed_and_give_no_reading() -> None:
     redirect = answering(ONE_RUNNING, status="302 Found", headers="Location: /elsewhere\r\n")
-    at_its_place = in_turn(redirect, answering(ONE_RUNNING * 2))
+    at_its_own_path = in_turn(redirect, answering(ONE_RUNNING * 2))
 
-    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        is_elsewhere = asked.first_line.startswith("GET /elsewhere ")
-        await (answering(ONE_RUNNING * 3) if is_elsewhere else at_its_place)(asked, writer)
+    async def script(request: Asked, writer: asyncio.StreamWriter) -> None:
+        is_elsewhere = request.first_line.startswith("GET /elsewhere ")
+        await (answering(ONE_RUNNING * 3) if is_elsewhere else at_its_own_path)(request, writer)
 
-    assert await first_reading(script) == Reading(2, 0)
+    assert await first_reading(script) == MetricsReading(2, 0)
 
 
-async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: pytest.LogCaptureFixture) -> None:
-    heard = asyncio.Event()
+async def test_an_internal_error_is_logged_once_and_polling_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    received = asyncio.Event()
     times = 0
 
-    def hear(reading: Reading) -> None:
+    def on_reading(reading: MetricsReading) -> None:
         nonlocal times
         times += 1
         if times <= 3:
             raise ValueError
-        heard.set()
+        received.set()
 
-    async with scripted_engine(answering(ONE_RUNNING)) as engine, scraped(engine, hear), asyncio.timeout(20):
-        await heard.wait()
+    async with scripted_engine(answering(ONE_RUNNING)) as engine, scraped(engine, on_reading), asyncio.timeout(20):
+        await received.wait()
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
-async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
-    async with scripted_engine(answering(b"")) as elsewhere:
+async def test_redirects_are_not_followed_and_do_not_count_as_readiness() -> None:
+    async with scripted_engine(answering(b"")) as other:
         redirect = answering(
-            b"", status="302 Found", headers=f"Location: http://127.0.0.1:{elsewhere.port}/x?\r\nSet-Cookie: a=b\r\n"
+            b"", status="302 Found", headers=f"Location: http://127.0.0.1:{other.port}/x?\r\nSet-Cookie: a=b\r\n"
         )
         async with scripted_engine(in_turn(redirect, redirect, answering(b""))) as engine, asyncio.timeout(20):
-            greeted = asyncio.Event()
-            greeting = Greeting(lambda target: greeted.set())
-            greeting.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
-            await greeted.wait()
-            await greeting.close()
-        assert len(engine.asked) == 3
-        assert not elsewhere.asked
+            became_ready = asyncio.Event()
+            poller = ReadinessPoller(lambda target: became_ready.set())
+            poller.follow(LLAMA, [PollTarget(LLAMA, "uid", "127.0.0.1", engine.port)])
+            await became_ready.wait()
+            await poller.close()
+        assert len(engine.requests) == 3
+        assert not other.requests
 
 
-async def test_a_question_carries_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_poll_carries_no_data_of_the_activator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     async with scripted_engine(answering(b"")) as engine:
         assert await get("127.0.0.1", engine.port, "/readyz") == 200
-    assert {name for name, _ in engine.asked[0].headers} == {"host", "connection"}
+    assert {name for name, _ in engine.requests[0].headers} == {"host", "connection"}
 
 
-async def test_of_readiness_no_more_than_the_status_is_read() -> None:
+async def test_only_the_status_of_a_readiness_response_is_read() -> None:
     stuck = asyncio.Event()
 
-    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    async def script(request: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         try:
             while True:

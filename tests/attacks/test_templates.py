@@ -1,6 +1,6 @@
-"""Whatever a user writes, wherever: KServe, which runs the container that it makes as a Go template, never sees `{{`.
+"""Whatever a user writes in any field: KServe, which executes the container spec as a Go template, never gets `{{`.
 
-All texts of the spec are tried, found by walking its schema: a field that is added later is tried as well.
+All string fields of the spec are tried, found by walking its schema, so a field that is added later is tried as well.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from slipway.api import crd
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.planning import Unplannable, make_plan
-from slipway.rendering import Desired, Unrenderable, World, render
-from slipway.rendering.refusing import without_templates
-from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, runtime
+from slipway.operator.planning import Unplannable, make_plan
+from slipway.operator.rendering import Desired, Unrenderable
+from slipway.operator.rendering.refusing import without_templates
+from support.builders.rendering import PROFILES, deployment, of_kind, on_h100, plan, rendered, runtime
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -98,20 +98,20 @@ EVERYTHING: Object = {
 }
 
 
-def places(thing: object, path: Path = ()) -> Iterator[Path]:
-    """Where texts are."""
-    if isinstance(thing, str):
+def places(node: object, path: Path = ()) -> Iterator[Path]:
+    """The paths of all strings."""
+    if isinstance(node, str):
         yield path
-    elif isinstance(thing, dict):
-        for key, value in thing.items():
+    elif isinstance(node, dict):
+        for key, value in node.items():
             yield from places(value, (*path, key))
-    elif isinstance(thing, list):
-        for index, value in enumerate(thing):
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
             yield from places(value, (*path, index))
 
 
 def maps(schema: Object, path: str = "") -> Iterator[str]:
-    """Fields whose keys people write."""
+    """Fields whose keys the user writes."""
     if isinstance(schema.get("additionalProperties"), dict):
         yield path
     for name, inner in schema.get("properties", {}).items():
@@ -121,7 +121,7 @@ def maps(schema: Object, path: str = "") -> Iterator[str]:
 
 
 def texts(schema: Object, path: str = "") -> Iterator[tuple[str, Object]]:
-    """Fields that hold a text, with their schemas."""
+    """String fields, with their schemas."""
     if schema.get("type") == "string" or "x-kubernetes-int-or-string" in schema:
         yield path, schema
     for name, inner in schema.get("properties", {}).items():
@@ -137,7 +137,7 @@ MAPS = list(maps(SPEC))
 
 
 def named(path: Path) -> str:
-    """As the schema names the field."""
+    """The path of the field as the schema names it."""
     text = "".join("[]" if isinstance(step, int) else f".{step}" for step in path)
     for each in MAPS:
         text = re.sub(rf"^{re.escape(each)}\.[^.\[]+$", f"{each}{{}}", text)
@@ -153,8 +153,8 @@ def changed(path: Path, how: Callable[[str], str]) -> Object:
     return spec
 
 
-def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
-    """The InferenceService that KServe would get; None where there is none."""
+def inference_service_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
+    """The InferenceService that KServe would get; None if none is rendered."""
     metadata = {"name": "llama", "namespace": "chat", "uid": "4711"}
     try:
         wanted = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
@@ -163,25 +163,25 @@ def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> O
     planned = make_plan(wanted.spec, profiles or PROFILES, name="llama")
     if isinstance(planned, Unplannable):
         return None
-    answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
+    answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime))
     return of_kind(answer, "InferenceService") if isinstance(answer, Desired) else None
 
 
-def test_every_text_of_the_spec_is_tried() -> None:
+def test_every_string_of_the_spec_is_tried() -> None:
     assert {path for path, _ in texts(SPEC)} == {named(path) for path in PLACES}
 
 
-def test_the_spec_with_everything_in_it_is_rendered() -> None:
-    made = made_of(EVERYTHING)
-    assert made
-    assert "/data" in json.dumps(made)
+def test_a_spec_with_every_field_set_is_rendered() -> None:
+    service = inference_service_of(EVERYTHING)
+    assert service
+    assert "/data" in json.dumps(service)
 
 
 @pytest.mark.parametrize("how", ["{{{{.Name}}}}", "{0}{{{{", "{{{{{0}", "{0}{{{{`x`}}}}", "{0}/{{{{printf `%c` 34}}}}"])
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_no_template_reaches_kserve(path: Path, how: str) -> None:
-    made = made_of(changed(path, how.format))
-    assert made is None or "{{" not in json.dumps(made)
+    service = inference_service_of(changed(path, how.format))
+    assert service is None or "{{" not in json.dumps(service)
 
 
 @pytest.mark.parametrize("path", MAPS)
@@ -192,18 +192,18 @@ def test_no_template_reaches_kserve_as_a_key(path: str) -> None:
         inner = inner[step.removesuffix("[]")]
         inner = inner[0] if step.endswith("[]") else inner
     inner["{{.Name}}"] = "1"
-    made = made_of(spec)
-    assert made is None or "{{" not in json.dumps(made)
+    service = inference_service_of(spec)
+    assert service is None or "{{" not in json.dumps(service)
 
 
 @pytest.mark.parametrize(("path", "schema"), list(texts(SPEC)), ids=lambda it: it if isinstance(it, str) else "")
-def test_the_api_server_refuses_it_as_well(path: str, schema: Object) -> None:
+def test_the_api_server_refuses_templates_as_well(path: str, schema: Object) -> None:
     rules = [rule["rule"] for rule in schema.get("x-kubernetes-validations", [])]
     assert "enum" in schema or any(keeps_out(rule) for rule in rules)
 
 
 def keeps_out(rule: str) -> bool:
-    """Whether a text with `{{` in it could not pass: every text must, or may not, have a form that says so."""
+    """Whether the rule refuses `{{`: it forbids it, or requires a form that can't contain it."""
     if rule == "!self.contains('{{')" or "[{][{]" in rule:
         return True
     if rule.startswith(("isQuantity(", "type(self) == int")):
@@ -213,7 +213,7 @@ def keeps_out(rule: str) -> bool:
 
 
 def is_narrow(form: str) -> bool:
-    """Anchored, and of characters that it lists, without `{` but to count."""
+    """Whether the pattern is anchored and lists its characters, with `{` only in quantifiers."""
     listed = re.sub(r"\{\d+(,\d*)?\}|\[\^[^\]]*\{[^\]]*\]|\\\.", "", form)
     return form.startswith("^") and form.endswith("$") and not re.search(r"[{.](?![^\[]*\])|\[\^", listed)
 
@@ -228,7 +228,7 @@ def test_the_api_server_refuses_keys_as_well(path: str) -> None:
     assert any("!key.contains('{{')" in rule or rule.startswith("self.all(name, name in [") for rule in rules)
 
 
-# --- the last word ---------------------------------------------------------------------------------------------------
+# --- the check of the rendered object --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -249,17 +249,19 @@ def test_a_profile_with_a_template_is_refused(facts: Object) -> None:
         )
 
 
-def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> None:
-    wanted = on_h100(model={"uri": "https://example.com/{{.Name}}"})  # only the API server checks its form
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+def test_the_rendered_object_is_checked_again_and_the_field_is_named() -> None:
+    wanted = on_h100(
+        model={"uri": "https://example.com/{{.Name}}"}
+    )  # only the API server checks the form of this field
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
     assert answer.message == (
         "spec.model.uri contains '{{', which KServe would read as a template: write it differently."
     )
 
 
-@pytest.mark.parametrize("place", ["env", "labels", "key"])
-def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
+@pytest.mark.parametrize("component", ["env", "labels", "key"])
+def test_a_template_that_is_not_from_the_spec_is_found_too(component: str) -> None:
     bad: dict[str, Object] = {
         "env": {"spec": {"predictor": {"model": {"env": [{"name": "APP_A", "value": "{{.Name}}"}]}}}},
         "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
@@ -267,22 +269,22 @@ def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
     }
     wanted = deployment(engine={"name": "llamacpp"})
     with pytest.raises(Exception, match=r"^InferenceService\.spec\.predictor.* contains '\{\{'"):
-        without_templates(bad[place], wanted, plan(wanted))
+        without_templates(bad[component], wanted, plan(wanted))
 
 
-def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
+def test_adjacent_strings_do_not_form_a_template() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
     spec["pod"]["env"] = [{"name": "APP_A", "value": "{"}, {"name": "APP_B", "value": "{"}]
     spec["pod"]["volumeMounts"] = [{"name": "a", "mountPath": "/data/{", "subPath": "{"}]
-    made = made_of(spec)
-    assert made
-    assert "{{" not in json.dumps(made, separators=(",", ":"))
+    service = inference_service_of(spec)
+    assert service
+    assert "{{" not in json.dumps(service, separators=(",", ":"))
 
 
-def test_what_only_json_would_make_a_template_of_is_none_to_kserve() -> None:
+def test_text_that_only_json_would_decode_to_a_template_is_not_one_to_kserve() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
-    made = made_of(spec)
-    assert made
-    assert "\\\\u007b" in json.dumps(made), "the backslash is a text's own and is escaped, so it stays one"
+    service = inference_service_of(spec)
+    assert service
+    assert "\\\\u007b" in json.dumps(service), "the backslash belongs to the string and must stay escaped"

@@ -1,4 +1,4 @@
-"""What clients and pods can put on the wire to do harm, and what comes of it."""
+"""Harmful bytes that clients and pods can send, and their effects."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from slipway.activator import server
-from slipway.activator.holding import Limits
 from slipway.activator.http1.channel import MOST_UNREAD
-from slipway.activator.options import Options
-from slipway.activator.pool import MOST_AT_ONCE, Pool
-from slipway.activator.server import Connection
-from support.activator import LLAMA, Activator, Client, activated, ask, connected
-from support.scripted_engine import (
+from slipway.activator.proxy import client_connection
+from slipway.activator.proxy.client_connection import ClientConnection
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.upstream_pool import MOST_AT_ONCE, UpstreamPool
+from slipway.activator.shared.hold_limits import HoldLimits
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -26,13 +25,16 @@ from support.scripted_engine import (
     scripted_engine,
     when,
 )
+from support.programs.activator import LLAMA, Activator, Client, activated, ask, connected
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 MIB = 1 << 20
 FAT_HEAD = POST + b"X: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
-BEATING = Limits(timeout=20, heartbeat=0.02)
-LINUX_ALONE = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say whether a peer is there")
+BEATING = HoldLimits(timeout=20, heartbeat=0.02)
+LINUX_ALONE = pytest.mark.skipif(
+    "sys.platform != 'linux'", reason="the kernel must report whether the peer is connected"
+)
 
 
 @pytest.fixture
@@ -41,11 +43,11 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
         yield engine
 
 
-def connections(activator: Activator) -> list[Connection]:
-    return list(activator.doors._ports[LLAMA][1].connections)
+def connections(activator: Activator) -> list[ClientConnection]:
+    return list(activator.listeners._listeners[LLAMA].connections)
 
 
-# --- what is sent ahead ----------------------------------------------------------------------------------------------
+# --- pipelining ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,14 +55,14 @@ def connections(activator: Activator) -> list[Connection]:
     [FAT_HEAD, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"x", b"\r\n"],
     ids=["fat heads", "small requests", "nonsense", "line ends"],
 )
-async def test_what_is_sent_behind_a_request_that_waits_is_neither_parsed_nor_kept(ahead: bytes) -> None:
+async def test_data_pipelined_behind_a_held_request_is_neither_parsed_nor_stored(ahead: bytes) -> None:
     async with activated() as activator, connected(activator) as client:
         client.post()
         await activator.until_waiting(1)
-        client.say(ahead * ((8 << 20) // len(ahead)))
+        client.send(ahead * ((8 << 20) // len(ahead)))
         channel = connections(activator)[0].channel
         async with asyncio.timeout(10):
-            while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - nobody tells of it
+            while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -68,16 +70,16 @@ async def test_what_is_sent_behind_a_request_that_waits_is_neither_parsed_nor_ke
         assert not channel._events
 
 
-async def test_requests_that_were_sent_ahead_are_answered_all_the_same(engine: ScriptedEngine) -> None:
+async def test_pipelined_requests_get_responses_all_the_same(engine: ScriptedEngine) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(FAT_HEAD * 20)
+            client.send(FAT_HEAD * 20)
             assert [(await client.answer()).body for _ in range(20)] == [b"{}"] * 20
 
 
 @pytest.mark.parametrize("size", [33_000, 64 * 1024, 300_000])
-async def test_after_a_large_body_the_connection_takes_another_request(engine: ScriptedEngine, size: int) -> None:
+async def test_a_connection_accepts_another_request_after_a_large_body(engine: ScriptedEngine, size: int) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
@@ -87,18 +89,18 @@ async def test_after_a_large_body_the_connection_takes_another_request(engine: S
 
 
 @LINUX_ALONE
-async def test_a_client_that_goes_away_behind_all_that_it_has_sent_ahead_is_forgotten() -> None:
+async def test_a_client_that_disconnects_after_pipelining_is_dropped() -> None:
     async with activated() as activator:
         async with connected(activator) as client:
             client.post()
             await activator.until_waiting(1)
-            client.say(FAT_HEAD * 10)
+            client.send(FAT_HEAD * 10)
             await client.writer.drain()
         await activator.until_waiting(0)
 
 
 @pytest.mark.parametrize(
-    "beginning",
+    "start",
     [
         POST + CHUNKED + b"0\r\n" + b"X: y\r\n" * 102,
         POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000,
@@ -107,26 +109,26 @@ async def test_a_client_that_goes_away_behind_all_that_it_has_sent_ahead_is_forg
         b"\r\n" * 20_000,
     ],
     ids=[
-        "trailers without number",
-        "a trailer without end",
-        "an extension without end",
-        "a size without end",
+        "countless trailers",
+        "an endless trailer",
+        "an endless extension",
+        "an endless size",
         "line ends",
     ],
 )
-async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
+async def test_every_part_of_a_request_is_bounded(start: bytes) -> None:
     async with activated() as activator, connected(activator) as client:
-        client.say(beginning)
+        client.send(start)
         refused = await client.answer()
         assert refused.status == 431
         assert refused.error["code"] == "RequestInvalid"
 
 
-@pytest.mark.parametrize("begun", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
-async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> None:
-    options = Options(body_timeout=0.1, linger=0.1)
-    async with activated(options=options) as activator, connected(activator) as client:
-        client.say(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
+@pytest.mark.parametrize("start", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
+async def test_a_chunk_that_stops_halfway_times_out(start: bytes) -> None:
+    config = ProxyConfig(body_timeout=0.1, linger=0.1)
+    async with activated(config=config) as activator, connected(activator) as client:
+        client.send(POST + CHUNKED + b"3\r\nabc\r\n" + start)
         assert (await client.answer()).status == 408
 
 
@@ -144,30 +146,30 @@ async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> No
         b"DESCRIBE / HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )
-async def test_nothing_but_http_is_taken_for_it(engine: ScriptedEngine, raw: bytes) -> None:
+async def test_other_protocols_are_not_accepted_as_http(engine: ScriptedEngine, raw: bytes) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(raw)
+            client.send(raw)
             refused = await client.answer()
     assert refused.status in (400, 405, 505)
     assert refused.error["code"] == "RequestInvalid"
-    assert not engine.asked
+    assert not engine.requests
 
 
-async def test_a_pod_that_answers_in_another_protocol_has_not_answered() -> None:
+async def test_a_response_in_another_protocol_counts_as_no_response() -> None:
     rtsp = saying(b"RTSP/1.0 200 OK\r\n\r\n")
     async with scripted_engine(rtsp) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).error["code"] == "ReplicaLost"
 
 
-# --- clients that end their side, and those that go ------------------------------------------------------------------
+# --- clients that half-close or disconnect ---------------------------------------------------------------------------
 
 
 @LINUX_ALONE
 @pytest.mark.parametrize("held", [False, True], ids=["at once", "after a wake"])
-async def test_a_client_that_has_ended_its_side_is_answered(engine: ScriptedEngine, held: bool) -> None:
+async def test_a_client_that_half_closes_gets_its_response(engine: ScriptedEngine, held: bool) -> None:
     async with activated() as activator:
         if not held:
             activator.ready(engine)
@@ -181,17 +183,17 @@ async def test_a_client_that_has_ended_its_side_is_answered(engine: ScriptedEngi
 
 
 @LINUX_ALONE
-async def test_one_that_speaks_an_older_protocol_is_if_the_answer_comes_soon(engine: ScriptedEngine) -> None:
+async def test_an_http_1_0_client_that_half_closes_gets_a_response_that_arrives_soon(engine: ScriptedEngine) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(b"GET / HTTP/1.0\r\n\r\n")
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
             client.writer.write_eof()
             assert (await final(client)).startswith(b"HTTP/1.1 200 ")
 
 
 @LINUX_ALONE
-async def test_all_that_it_has_asked_before_is_answered(engine: ScriptedEngine) -> None:
+async def test_all_requests_before_a_half_close_get_responses(engine: ScriptedEngine) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
@@ -202,19 +204,19 @@ async def test_all_that_it_has_asked_before_is_answered(engine: ScriptedEngine) 
     assert [b"prompt %d" % number in seen for number in range(3)] == [True] * 3
 
 
-async def test_half_a_request_is_none(engine: ScriptedEngine) -> None:
+async def test_an_incomplete_request_is_not_forwarded(engine: ScriptedEngine) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+            client.send(POST + b"Content-Length: 10\r\n\r\nabc")
             client.writer.write_eof()
             assert await final(client) == b""
-    assert not engine.asked
+    assert not engine.requests
 
 
 @LINUX_ALONE
 @pytest.mark.parametrize("body", [b"{}", b'{"stream": true}'])
-async def test_a_client_that_closes_is_forgotten_while_it_is_held(body: bytes) -> None:
+async def test_a_held_client_that_closes_is_dropped(body: bytes) -> None:
     async with activated(limits=BEATING) as activator:
         async with connected(activator) as client:
             client.post(body)
@@ -223,30 +225,30 @@ async def test_a_client_that_closes_is_forgotten_while_it_is_held(body: bytes) -
 
 
 @LINUX_ALONE
-async def test_a_client_that_closes_ends_what_a_replica_does_for_it_without_a_word() -> None:
+async def test_a_client_that_closes_ends_the_request_at_the_replica_before_its_first_byte() -> None:
     async with scripted_engine(when(asyncio.Event(), echoing())) as engine, activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
             client.post()
-            await engine.until_asked()
+            await engine.until_requests()
         await activator.until_inactive()
 
 
 async def final(client: Client) -> bytes:
-    """All that comes, but for what only asks whether the client is there."""
+    """All received bytes, without the interim responses that only check whether the client is connected."""
     async with asyncio.timeout(10):
         seen = await client.reader.read()
     return seen.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
-async def test_a_whole_answer_in_a_stream_is_whole(line_end: bytes) -> None:
-    whole = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
+async def test_a_complete_response_inside_a_stream_stays_complete(line_end: bytes) -> None:
+    complete = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
     async with (
-        scripted_engine(answering(whole)) as engine,
+        scripted_engine(answering(complete)) as engine,
         activated(limits=BEATING) as activator,
         connected(activator) as client,
     ):
@@ -258,12 +260,12 @@ async def test_a_whole_answer_in_a_stream_is_whole(line_end: bytes) -> None:
             seen += piece
     event = seen[seen.index(b"data: ") :]
     assert event.endswith(b"\n\n")
-    said = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
-    assert json.loads(said) == json.loads(whole)
+    received = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
+    assert json.loads(received) == json.loads(complete)
 
 
 async def test_an_answer_that_ends_with_a_broken_connection_is_not_complete() -> None:
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
         await writer.drain()
         sock = writer.get_extra_info("socket")
@@ -276,8 +278,8 @@ async def test_an_answer_that_ends_with_a_broken_connection_is_not_complete() ->
             await ask(activator)
 
 
-async def test_interim_answers_without_end_are_no_answer() -> None:
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+async def test_endless_interim_responses_are_not_a_response() -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 20_000)
 
     async with scripted_engine(script) as engine, activated() as activator:
@@ -285,10 +287,10 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
         assert (await ask(activator)).error["code"] == "ReplicaLost"
 
 
-async def test_of_what_a_pod_sends_without_end_little_is_taken_before_it_is_passed_on() -> None:
-    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as generous:
-        pool = Pool()
-        channel, _ = await pool.get(("127.0.0.1", generous.port))
+async def test_little_of_an_endless_response_is_buffered_before_it_is_passed_on() -> None:
+    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as engine:
+        pool = UpstreamPool()
+        channel, _ = await pool.get(("127.0.0.1", engine.port))
         channel.write(POST + b"Content-Length: 0\r\n\r\n")
         async with asyncio.timeout(10):
             while channel.parser.unparsed < MOST_AT_ONCE:  # noqa: ASYNC110
@@ -298,17 +300,17 @@ async def test_of_what_a_pod_sends_without_end_little_is_taken_before_it_is_pass
         channel.abort()
 
 
-async def test_an_answer_in_very_small_pieces_arrives_whole() -> None:
+async def test_a_response_in_very_small_pieces_arrives_complete() -> None:
     events = b'data: {"choices": [{"delta": {}}]}\n\n' * 300
-    said = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
-    async with scripted_engine(saying(said)) as engine, activated() as activator:
+    response = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
+    async with scripted_engine(saying(response)) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).body == events
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
 
-LARGE = 8 << 20  # more than the kernel keeps for us
+LARGE = 8 << 20  # more than the kernel buffers for us
 REFUSED = {
     "too large": ("/v1/completions", {}, 413),
     "a header that is too large": ("/v1/completions", {"Cookie": "c" * 40_000}, 431),
@@ -324,39 +326,39 @@ def sends_all_before_it_listens(port: int, path: str = "/v1/completions", header
 
 
 @pytest.mark.parametrize(("path", "headers", "status"), REFUSED.values(), ids=REFUSED.keys())
-async def test_who_sends_much_before_it_listens_hears_why_it_is_refused(
+async def test_a_client_that_sends_everything_before_it_reads_gets_the_refusal(
     path: str, headers: dict[str, str], status: int
 ) -> None:
-    async with activated(options=Options(largest_body=MIB)) as activator:
+    async with activated(config=ProxyConfig(largest_body=MIB)) as activator:
         port = await activator.port()
         assert await asyncio.to_thread(sends_all_before_it_listens, port, path, headers) == status
 
 
-async def test_who_finds_no_connection_hears_so_though_it_sends_much() -> None:
-    async with activated(options=Options(connections_per_port=1)) as activator, connected(activator) as only:
+async def test_a_client_refused_for_too_many_connections_gets_503_even_if_it_sends_much() -> None:
+    async with activated(config=ProxyConfig(connections_per_port=1)) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
         assert await asyncio.to_thread(sends_all_before_it_listens, await activator.port()) == 503
 
 
-async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_TURNED_AWAY", 2)
-    options = Options(connections_per_port=1, linger=60)
-    async with activated(options=options) as activator, connected(activator) as only:
+async def test_only_a_few_refused_connections_are_drained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_connection, "MOST_TURNED_AWAY", 2)
+    config = ProxyConfig(connections_per_port=1, linger=60)
+    async with activated(config=config) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
-        more = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
-        assert {(await each.answer()).status for each in more} == {503}
+        refused = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
+        assert {(await each.answer()).status for each in refused} == {503}
         async with asyncio.timeout(10):
             while len(connections(activator)) != 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        for each in more:
-            each.leave()
+        for each in refused:
+            each.close()
 
 
-async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> None:
-    async with activated(options=Options(linger=60)) as activator, connected(activator) as client:
-        client.say(b"nonsense\r\n\r\n")
+async def test_a_client_that_waits_for_the_end_of_a_refusal_does_not_wait_long() -> None:
+    async with activated(config=ProxyConfig(linger=60)) as activator, connected(activator) as client:
+        client.send(b"nonsense\r\n\r\n")
         async with asyncio.timeout(5):
             assert b"RequestInvalid" in await client.reader.read()
 
@@ -364,9 +366,9 @@ async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> No
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
-async def test_silent_connections_of_one_address_keep_out_no_other(engine: ScriptedEngine) -> None:
-    options = Options(connections_per_port=8)
-    async with activated(options=options) as activator:
+async def test_silent_connections_of_one_address_do_not_keep_out_another(engine: ScriptedEngine) -> None:
+    config = ProxyConfig(connections_per_port=8)
+    async with activated(config=config) as activator:
         activator.ready(engine)
         silent = [await _from("127.0.0.2", activator) for _ in range(30)]
         client = await _from("127.0.0.3", activator)
@@ -374,42 +376,42 @@ async def test_silent_connections_of_one_address_keep_out_no_other(engine: Scrip
         assert (await client.answer()).status == 200
         assert await silent[0].is_closed()
         for each in (*silent, client):
-            each.leave()
+            each.close()
 
 
-async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections_per_port=8)) as activator:
+async def test_silent_connections_of_many_addresses_do_not_keep_out_another(engine: ScriptedEngine) -> None:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         activator.ready(engine)
         silent = [await _from(f"127.0.1.{number}", activator) for number in range(1, 31)]
         assert (await ask(activator)).status == 200
         for each in silent:
-            each.leave()
+            each.close()
 
 
-async def test_one_address_cannot_take_all_places_with_requests(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections_per_port=8)) as activator:
+async def test_one_address_cannot_take_all_connections_with_requests(engine: ScriptedEngine) -> None:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         greedy = []
         for number in range(6):
             greedy.append(await _from("127.0.0.2", activator))
             greedy[-1].post()
             await activator.until_waiting(number + 1)
-        one_more = await _from("127.0.0.2", activator)
-        one_more.post()
-        assert (await one_more.answer()).error["code"] == "TooManyConnections"
+        another = await _from("127.0.0.2", activator)
+        another.post()
+        assert (await another.answer()).error["code"] == "TooManyConnections"
         activator.ready(engine)
         assert (await ask(activator)).status == 200
-        for each in (*greedy, one_more):
-            each.leave()
+        for each in (*greedy, another):
+            each.close()
 
 
 async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections=2)) as activator:
+    async with activated(config=ProxyConfig(connections=2)) as activator:
         silent = [await _from("127.0.0.2", activator) for _ in range(4)]
         activator.ready(engine)
         assert (await ask(activator)).status == 200
         assert await silent[0].is_closed()
         for each in silent:
-            each.leave()
+            each.close()
 
 
 async def _from(address: str, activator: Activator) -> Client:

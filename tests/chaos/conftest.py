@@ -1,4 +1,4 @@
-"""What tests of faults begin with: an operator on its faulty path, and a fleet that is as it should be."""
+"""The starting point of fault tests: an operator behind a fault-injecting proxy, and models that have converged."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support import converged, installed, trials
-from support.cluster_fixtures import NO_IMAGE
-from support.clusters import AnyCluster, Settings
-from support.fleet import Fleet
-from support.kube import Kube
-from support.sleepers import CLAIM
-from support.trials import Replica
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM
+from support.cluster import AnyCluster, Kube, Settings, folder_claimed, installation
+from support.cluster.fixtures import NO_IMAGE, kubectl_for
+from support.faults import convergence, replicas
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"chance: --seed={config.getoption('seed')} repeats it"
+    return f"random faults: --seed={config.getoption('seed')} draws the same ones again"
 
 
 @pytest.fixture
@@ -37,17 +35,17 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
 
 @pytest.fixture(scope="session")
 def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """With parts that can be killed, and all that the operator needs but the image: models stay at zero."""
+    """A cluster whose parts can be killed, with all that the operator needs except an image: models stay at zero."""
     node = cluster.devcluster()
-    kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(installed.install(kube, NO_IMAGE))
+    kube = kubectl_for(node, tmp_path_factory)
+    asyncio.run(installation.install(kube, NO_IMAGE))
     return node
 
 
 @pytest.fixture
 async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
-    """The only one, so it leads."""
-    async with trials.replica(node.kubeconfig, tmp_path) as replica:
+    """The only operator, so it is the leader."""
+    async with replicas.replica(node.kubeconfig, tmp_path) as replica:
         yield replica
 
 
@@ -55,13 +53,13 @@ async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
 async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
     fleet = Fleet(kube, chance)
     await fleet.create(5)
-    await converged.until_converged(kube, within=90)
+    await convergence.until_converged(kube, within=90)
     return fleet
 
 
 @pytest.fixture
 async def gemma(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
-    """A namespace with the demo model's files, where all of Slipway runs as pods."""
+    """A namespace with the demo model's files, on a cluster where all of Slipway runs as pods."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    async with folder_claimed(neighbour_kube, CLAIM, weights):
+    async with folder_claimed(neighbour_kube, GEMMA_CLAIM, weights):
         yield neighbour_kube

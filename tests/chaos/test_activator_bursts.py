@@ -1,4 +1,4 @@
-"""Many requests at once for a model at zero, fairness among those who ask, and one truth of two activators."""
+"""Many concurrent requests for a model at zero, fairness among clients, and agreement between two activators."""
 
 from __future__ import annotations
 
@@ -7,67 +7,70 @@ from collections import Counter
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.access import FromTheNode
-from support.breaking import Breaking, own_url
-from support.kube import Kube
-from support.sleepers import Crowd, at_zero, sleepers, until
+from support.builders.llmdeployments import sleeping_model
+from support.cluster import FromTheNode, Kube
+from support.faults.slipway_pods import PodFaults, own_url
+from support.load.sleeping_models import RequestGroup, sleeping_models
+from support.waiting import until
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
-NOWHERE = {"nodeSelector": {"no": "such-node"}}
-"""No replica ever comes, and nobody can say that none ever will."""
+UNSCHEDULABLE = {"nodeSelector": {"no": "such-node"}}
+"""No replica ever appears, and there is no failure to report either."""
 
 
 @pytest.mark.parametrize("requests", [100, 1000])
-async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Cluster, gemma: Kube, requests: int) -> None:
-    """One client may take up to three quarters of the places, and either activator may get more than its half."""
-    model = at_zero("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
-    async with sleepers(operator_pods, gemma, model) as [sleeper]:
-        crowd = Crowd(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
-        await crowd.over()
+async def test_all_requests_of_a_burst_at_zero_get_a_response(
+    operator_pods: Cluster, gemma: Kube, requests: int
+) -> None:
+    """One client may take up to three quarters of the slots, and either activator may get more than its half."""
+    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
+    async with sleeping_models(operator_pods, gemma, model) as [sleeper]:
+        crowd = RequestGroup(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
+        await crowd.until_ended()
         assert not [*map(str, crowd.lost)]
         assert not [*map(str, await crowd.wrong())]
 
 
-async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_when_to_come_again(
+async def test_one_client_cannot_take_all_slots_and_a_refused_client_gets_retry_after(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
-    """A client is an address. The kernel takes the one by which a node reaches its pods, and not the node's own."""
-    model = at_zero("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
+    """A client is an address. The kernel uses the address by which a node reaches its pods, not the node's own."""
+    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 40}}, pod=UNSCHEDULABLE)
     from_the_node = FromTheNode(gemma, operator_pods.entered)
     [node, *_] = await gemma.select("nodes")
     own_address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
     async with (
-        sleepers(operator_pods, gemma, model) as [sleeper],
+        sleeping_models(operator_pods, gemma, model) as [sleeper],
         from_the_node.session(source=own_address) as another,
     ):
-        [activator, *_] = await Breaking(operator_pods, gemma).activators()
+        [activator, *_] = await PodFaults(operator_pods, gemma).activators()
         url = await own_url(sleeper, activator)
-        greedy = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(100)])
+        greedy = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(100)])
         await until(lambda: greedy.has_ended(70))
-        modest = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
-        await until(lambda: sleeper.asks(35))
+        others = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
+        await until(lambda: sleeper.has_requests(35))
         assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
         assert all(each.retry_after >= 1 for each in greedy.lost)
-        assert not modest.lost
-        await asyncio.gather(greedy.give_up(), modest.give_up())
+        assert not others.lost
+        await asyncio.gather(greedy.cancel(), others.cancel())
 
 
-async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_is_forgotten(
+async def test_two_activators_report_one_number_to_keda_and_that_of_a_stopped_one_is_dropped(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
-    breaking = Breaking(operator_pods, gemma)
-    async with sleepers(operator_pods, gemma, at_zero("gemma", pod=NOWHERE)) as [sleeper]:
+    breaking = PodFaults(operator_pods, gemma)
+    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=UNSCHEDULABLE)) as [model]:
         killed, other = await breaking.activators()
-        crowds = [
-            Crowd(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
+        groups = [
+            RequestGroup(model, [model.request(each, url=await own_url(model, pod)) for each in range(count)])
             for pod, count in ((killed, 7), (other, 5))
         ]
-        await until(lambda: sleeper.asks(12))
-        assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA asks"
+        await until(lambda: model.has_requests(12))
+        assert {await model.requests() for _ in range(10)} == {12}, "whichever of them KEDA calls"
         await breaking.crash(killed)
-        await until(lambda: sleeper.asks(5))
-        assert len(crowds[0].lost) == 7
-        assert not crowds[1].lost
-        assert (await sleeper.kube.get("deployment", sleeper.predictor))["spec"]["replicas"] == 1
-        await asyncio.gather(*(each.give_up() for each in crowds))
+        await until(lambda: model.has_requests(5))
+        assert len(groups[0].lost) == 7
+        assert not groups[1].lost
+        assert (await model.kube.get("deployment", model.predictor))["spec"]["replicas"] == 1
+        await asyncio.gather(*(each.cancel() for each in groups))

@@ -1,4 +1,4 @@
-"""While 50 requests are held and 10 stream, something breaks: each gets the one answer that a direct call gets."""
+"""While 50 requests are held and 10 stream, a part fails: each request gets the response that a direct call gets."""
 
 from __future__ import annotations
 
@@ -8,131 +8,134 @@ from collections.abc import AsyncIterator
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.breaking import Breaking, own_url
-from support.kube import Kube
-from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, at_zero, sleepers
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Kube
+from support.faults.slipway_pods import PodFaults, own_url
+from support.faults.two_models import STREAMS, TwoModels
+from support.load.sleeping_models import sleeping_models
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
 
 @pytest.fixture
-async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[Scene]:
-    models = at_zero("awake", at_once=STREAMS), at_zero("asleep")
-    async with sleepers(operator_pods, gemma, *models) as (awake, asleep):
-        yield Scene(Breaking(operator_pods, gemma), awake, asleep)
+async def models(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[TwoModels]:
+    specs = sleeping_model("awake", at_once=STREAMS), sleeping_model("asleep")
+    async with sleeping_models(operator_pods, gemma, *specs) as (awake, asleep):
+        yield TwoModels(PodFaults(operator_pods, gemma), awake, asleep)
 
 
-# --- what serves no request itself -----------------------------------------------------------------------------------
+# --- parts outside the data path -------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: Scene) -> None:
-    async with scene.under_way():
-        await scene.breaking.crash(await scene.breaking.leader())
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_operators_leader_is_killed(models: TwoModels) -> None:
+    async with models.under_way():
+        await models.breaking.crash(await models.breaking.leader())
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: Scene) -> None:
-    async with scene.under_way():
-        await scene.breaking.crash(await scene.breaking.keda())
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_kedas_operator_is_killed(models: TwoModels) -> None:
+    async with models.under_way():
+        await models.breaking.crash(await models.breaking.keda())
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: Scene) -> None:
-    async with scene.under_way():
-        await scene.breaking.restart_api_server()
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_api_server_is_restarted(models: TwoModels) -> None:
+    async with models.under_way():
+        await models.breaking.restart_api_server()
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: Scene) -> None:
-    async with scene.under_way():
-        await asyncio.gather(*map(scene.breaking.delete_scaled_object, scene.both))
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_scaled_object_is_deleted(models: TwoModels) -> None:
+    async with models.under_way():
+        await asyncio.gather(*map(models.breaking.delete_scaled_object, models.both))
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scene) -> None:
-    async with scene.under_way():
-        await asyncio.gather(*map(scene.breaking.delete_slice, scene.both))
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_extra_slice_is_deleted(models: TwoModels) -> None:
+    async with models.under_way():
+        await asyncio.gather(*map(models.breaking.delete_slice, models.both))
+    await models.nothing_is_lost()
 
 
 # --- an activator ----------------------------------------------------------------------------------------------------
 
 
-async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_whoever_asks_again_is_answered(
-    scene: Scene,
+async def test_a_killed_activator_loses_only_its_own_connections_and_retries_succeed(
+    models: TwoModels,
 ) -> None:
-    killed, other = await scene.breaking.activators()
-    urls = {each.name: [await own_url(each, pod) for pod in (killed, other)] for each in scene.both}
-    async with scene.under_way(urls=urls, tries=10):
-        await scene.breaking.crash(killed)
-    asked_again = [each for each in (*scene.streams.requests, *scene.held.requests) if each.tries > 1]
-    assert asked_again
-    assert all(each.number % 2 == 0 for each in asked_again), "those of the other activator go on"
-    await scene.nothing_is_lost()
+    killed, other = await models.breaking.activators()
+    urls = {each.name: [await own_url(each, pod) for pod in (killed, other)] for each in models.both}
+    async with models.under_way(urls=urls, tries=10):
+        await models.breaking.crash(killed)
+    retried = [each for each in (*models.streams.requests, *models.held.requests) if each.tries > 1]
+    assert retried
+    assert all(each.number % 2 == 0 for each in retried), "those of the other activator continue"
+    await models.nothing_is_lost()
 
 
 # --- the models' pods ------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(models: TwoModels) -> None:
     killed: list[str] = []
-    async with scene.under_way():
+    async with models.under_way():
         for _ in range(2):
-            pod = await scene.asleep.pod(but=killed)
-            await scene.breaking.kill(pod)
+            pod = await models.asleep.pod(but=killed)
+            await models.breaking.kill(pod)
             killed.append(pod["metadata"]["uid"])
-    await scene.nothing_is_lost()
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: Scene) -> None:
-    async with scene.under_way():
-        await scene.breaking.crash(await scene.asleep.pod())
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(models: TwoModels) -> None:
+    async with models.under_way():
+        await models.breaking.crash(await models.asleep.pod())
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: Scene) -> None:
-    async with scene.under_way():
-        await asyncio.gather(*map(scene.breaking.scale_to_zero, scene.both))
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_deployments_are_scaled_to_zero(models: TwoModels) -> None:
+    async with models.under_way():
+        await asyncio.gather(*map(models.breaking.scale_to_zero, models.both))
+    await models.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_pods_are_evicted(scene: Scene) -> None:
-    async with scene.under_way():
-        for each in scene.both:
-            await scene.breaking.evict(await each.pod())
-    await scene.nothing_is_lost()
+async def test_nothing_is_lost_when_the_pods_are_evicted(models: TwoModels) -> None:
+    async with models.under_way():
+        for each in models.both:
+            await models.breaking.evict(await each.pod())
+    await models.nothing_is_lost()
 
 
 @pytest.mark.parametrize("strategy", ["Surge", "Recreate"])
-async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: Scene, strategy: str) -> None:
-    for each in scene.both:
+async def test_nothing_is_lost_when_a_new_version_is_rolled_out(models: TwoModels, strategy: str) -> None:
+    for each in models.both:
         await each.change(rollout={"strategy": strategy})
-    async with scene.under_way():
-        old = {(await each.pod())["metadata"]["uid"] for each in scene.both}
-        await asyncio.gather(*(each.change(engine={"contextLength": 640}) for each in scene.both))
-        for each in scene.both:
+    async with models.under_way():
+        old = {(await each.pod())["metadata"]["uid"] for each in models.both}
+        await asyncio.gather(*(each.change(engine={"contextLength": 640}) for each in models.both))
+        for each in models.both:
             await each.pod(but=old)
-    await scene.nothing_is_lost()
+    await models.nothing_is_lost()
 
 
-async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: Scene) -> None:
-    nowhere = {"slipway.dev/node": "nowhere"}  # else the version before may be ready before it is changed, and answer
-    await scene.asleep.change(pod={"nodeSelector": nowhere})
-    await scene.asleep.kube.wait_for(
+async def test_held_clients_get_the_error_of_a_broken_version_and_the_old_one_keeps_serving(models: TwoModels) -> None:
+    unschedulable = {
+        "slipway.dev/node": "nowhere"
+    }  # otherwise the previous version may become ready before it is changed, and respond
+    await models.asleep.change(pod={"nodeSelector": unschedulable})
+    await models.asleep.kube.wait_for(
         "deployment",
-        scene.asleep.predictor,
-        lambda found: found["spec"]["template"]["spec"].get("nodeSelector") == nowhere,
+        models.asleep.predictor,
+        lambda found: found["spec"]["template"]["spec"].get("nodeSelector") == unschedulable,
         timeout=60,
     )
-    broken = {"uri": f"pvc://{CLAIM}/nothing"}
-    async with scene.under_way():
+    broken = {"uri": f"pvc://{GEMMA_CLAIM}/nothing"}
+    async with models.under_way():
         await asyncio.gather(
-            scene.awake.change(model=broken), scene.asleep.change(model=broken, pod={"nodeSelector": None})
+            models.awake.change(model=broken), models.asleep.change(model=broken, pod={"nodeSelector": None})
         )
-    assert not [*map(str, await scene.streams.wrong())]
-    errors = [json.loads(each.error.partition(": ")[2])["error"] for each in scene.held.requests if each.error]
-    assert len(errors) == len(scene.held.requests)
+    assert not [*map(str, await models.streams.wrong())]
+    errors = [json.loads(each.error.partition(": ")[2])["error"] for each in models.held.requests if each.error]
+    assert len(errors) == len(models.held.requests)
     assert {each["code"] for each in errors} == {"ModelNotFound"}
     assert all("gguf" in each["message"] for each in errors)
-    assert (await scene.awake.answered(0)).text
+    assert (await models.awake.send(0)).text

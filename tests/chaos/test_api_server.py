@@ -1,4 +1,4 @@
-"""The API server, or its store, goes and comes back."""
+"""The API server or etcd stops and comes back."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import chaos, converged, operator, trials
-from support.faults import Cuts, Hangs
-from support.faulty_path import faulty_path
-from support.fleet import Fleet
-from support.kube import Kube
-from support.trials import Replica
+from support.cluster import Kube
+from support.faults import components, convergence, replicas
+from support.faults.api_faults import Cuts, Hangs
+from support.faults.faulty_path import faulty_path
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
+from support.programs import operator
 
 STEADY_AGAIN = 480.0
-"""Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts what
-has ended several times, as in these tests one after the other, and it counts as down until it has run for two."""
+"""Seconds: KServe's controller exits with the API server. The kubelet waits up to five minutes before it restarts a
+container that has ended several times, as in these tests, and the controller counts as down until it ran for two."""
 
 
 @pytest.mark.timeout(700, func_only=True)
 @pytest.mark.parametrize("seconds", [0, 20])
-async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
+async def test_an_api_server_killed_during_many_writes_loses_none(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet, seconds: float
 ) -> None:
     await fleet.create(20)
-    async with chaos.without(node, "kube-apiserver", killed=True):
+    async with components.without(node, "kube-apiserver", killed=True):
         await asyncio.sleep(seconds)
-    await converged.until_converged(kube, within=STEADY_AGAIN)
-    await converged.stays_still(kube, replica.path, seconds=3)
-    assert not trials.unlawful_writes(kube.namespace, replica.path)
+    await convergence.until_converged(kube, within=STEADY_AGAIN)
+    await convergence.stays_still(kube, replica.path, seconds=3)
+    assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
 @pytest.mark.timeout(700, func_only=True)
-async def test_etcd_gone_for_30_seconds_loses_nothing(
+async def test_an_outage_of_etcd_for_30_seconds_loses_nothing(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     await fleet.create(10)
-    async with chaos.without(node, "etcd", killed=True):
+    async with components.without(node, "etcd", killed=True):
         await asyncio.sleep(30)
-    await converged.until_converged(kube, within=STEADY_AGAIN)
-    await converged.stays_still(kube, replica.path, seconds=3)
-    assert not trials.unlawful_writes(kube.namespace, replica.path)
+    await convergence.until_converged(kube, within=STEADY_AGAIN)
+    await convergence.stays_still(kube, replica.path, seconds=3)
+    assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
 @pytest.mark.parametrize("kind", [Cuts, Hangs])
-async def test_an_operator_that_finds_no_api_server_is_live_but_not_ready_until_there_is_one(
+async def test_an_operator_without_an_api_server_is_live_but_not_ready_until_there_is_one(
     node: Cluster, tmp_path: Path, kind: type[Cuts | Hangs]
 ) -> None:
     fault = kind()
     async with faulty_path(node.kubeconfig, tmp_path) as (path, kubeconfig), AsyncExitStack() as stack:
         with path.broken_by(fault):
-            slipway = await stack.enter_async_context(trials.beside(operator.started(kubeconfig)))
+            slipway = await stack.enter_async_context(replicas.in_thread(operator.started(kubeconfig)))
             await path.until(lambda: fault.count > 5)
-            code, text = await asyncio.to_thread(slipway.asked, "/readyz")
+            code, text = await asyncio.to_thread(slipway.get, "/readyz")
             assert (code, "not yet listed: LLMDeployment" in text) == (503, True)
-            assert (await asyncio.to_thread(slipway.asked, "/livez"))[0] == 200
+            assert (await asyncio.to_thread(slipway.get, "/livez"))[0] == 200
         await asyncio.to_thread(slipway.is_ready, within=30)
         await asyncio.to_thread(slipway.leads)

@@ -1,4 +1,4 @@
-"""The clock of the machine jumps to and fro."""
+"""The machine's clock jumps forward and back."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
-from support.deployments import events, on_own_engine, own_runtime, settled
-from support.fleet import Fleet
-from support.kube import Kube
-from support.sleepers import until
+from support.builders.llmdeployments import on_own_engine, own_runtime
+from support.cluster import Kube, events, settled
+from support.faults import convergence, replicas
+from support.load.fleet import Fleet
+from support.waiting import until
 
 TESTS = Path(__file__).parents[1]
 
 
-async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
+async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
     node: Cluster,
     kube: Kube,
     weights: None,
@@ -27,20 +27,20 @@ async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    program = (sys.executable, "-m", "support.jumping", str(chance.random()))
-    async with trials.replica(node.kubeconfig, tmp_path, program=program) as replica:
+    program = (sys.executable, "-m", "support.faults.jumping_clock", str(chance.random()))
+    async with replicas.replica(node.kubeconfig, tmp_path, program=program) as replica:
         fleet = Fleet(kube, chance)
         await fleet.create(5)
-        await converged.until_converged(kube, within=60)
+        await convergence.until_converged(kube, within=60)
         await fleet.change_everything()
-        await converged.until_converged(kube, within=60)
+        await convergence.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
-        await until(partial(_is_told, kube))
-        await converged.stays_still(kube, replica.path, seconds=10)
-        assert [term.holder for term in trials.terms([replica.path])] == ["a"]
+        await until(partial(has_event, kube))
+        await convergence.stays_still(kube, replica.path, seconds=10)
+        assert [term.holder for term in replicas.terms([replica.path])] == ["a"]
 
 
-async def _is_told(kube: Kube) -> bool:
-    """The event follows the status."""
+async def has_event(kube: Kube) -> bool:
+    """Waits for the event, which is written after the status."""
     return ("Normal", "Serving") in await events(kube, "served")

@@ -1,4 +1,4 @@
-"""Asked to end while the API server hardly answers, or not at all."""
+"""SIGTERM while the API server responds slowly, or not at all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 import time
 
 import pytest
-from support.faults import Delays, Fault, Hangs, Refuses, but_watches
-from support.fleet import Fleet
-from support.kube import Kube
-from support.trials import Replica
+from support.cluster import Kube
+from support.faults.api_faults import Delays, Fault, Hangs, Refuses, but_watches
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 FAULTS: dict[str, Fault] = {
     "slow": Delays(seconds=3),
@@ -20,10 +20,10 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_it_ends_well_within_10_seconds(kube: Kube, replica: Replica, fleet: Fleet, fault: str) -> None:
+async def test_the_operator_ends_well_within_10_seconds(kube: Kube, replica: Replica, fleet: Fleet, fault: str) -> None:
     with replica.path.broken_by(FAULTS[fault]):
-        began = time.monotonic()
+        start = time.monotonic()
         await fleet.change_everything()
-        await replica.path.until(lambda: replica.path.writes(kube.namespace, since=began))
+        await replica.path.until(lambda: replica.path.writes(kube.namespace, since=start))
         replica.operator.send(signal.SIGTERM)
         assert await asyncio.to_thread(replica.operator.ended, within=10) == 0

@@ -1,4 +1,4 @@
-"""A leader that was stopped in the middle of its work and comes back after another one has taken over."""
+"""A leader that was stopped during its work continues after another one has taken over."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import time
 from pathlib import Path
 
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
-from support.faults import Delays, writes_but_the_lease
-from support.fleet import Fleet
-from support.kube import Kube
+from support.cluster import Kube
+from support.faults import convergence, replicas
+from support.faults.api_faults import Delays, writes_but_the_lease
+from support.load.fleet import Fleet
 
 
-async def test_a_leader_that_was_stopped_in_a_burst_of_writes_writes_nothing_once_another_one_leads(
+async def test_a_leader_stopped_in_a_burst_of_writes_writes_nothing_once_another_one_leads(
     node: Cluster, kube: Kube, tmp_path: Path, chance: random.Random
 ) -> None:
     async with (
-        trials.replica(node.kubeconfig, tmp_path, "a") as old,
-        trials.replica(node.kubeconfig, tmp_path, "b", leads=False) as new,
+        replicas.replica(node.kubeconfig, tmp_path, "a") as first,
+        replicas.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
     ):
         fleet = Fleet(kube, chance)
         await fleet.create(20)
-        await converged.until_converged(kube, within=90)
-        with old.path.broken_by(Delays(seconds=1, on=writes_but_the_lease)):
-            began = time.monotonic()
+        await convergence.until_converged(kube, within=90)
+        with first.path.broken_by(Delays(seconds=1, on=writes_but_the_lease)):
+            start = time.monotonic()
             await fleet.change_everything()
-            await old.path.until(lambda: old.path.writes(kube.namespace, since=began))
-            old.operator.send(signal.SIGSTOP)
-            await asyncio.to_thread(new.operator.leads, within=20)
-            old.operator.send(signal.SIGCONT)
-            await asyncio.to_thread(old.operator.says, "does not lead any more", within=10)
+            await first.path.until(lambda: first.path.writes(kube.namespace, since=start))
+            first.operator.send(signal.SIGSTOP)
+            await asyncio.to_thread(second.operator.leads, within=20)
+            first.operator.send(signal.SIGCONT)
+            await asyncio.to_thread(first.operator.says, "does not lead any more", within=10)
         await fleet.change_everything()
-        await converged.until_converged(kube, within=90)
-        await converged.stays_still(kube, old.path, new.path, seconds=3)
-        assert [term.holder for term in trials.terms([old.path, new.path])] == ["a", "b"]
-        assert not trials.unlawful_writes(kube.namespace, old.path, new.path)
+        await convergence.until_converged(kube, within=90)
+        await convergence.stays_still(kube, first.path, second.path, seconds=3)
+        assert [term.holder for term in replicas.terms([first.path, second.path])] == ["a", "b"]
+        assert not replicas.unlawful_writes(kube.namespace, first.path, second.path)

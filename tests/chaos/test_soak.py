@@ -1,6 +1,6 @@
-"""Troubles by chance, one after the other, while people change things by chance: in the end, all is as it should be.
+"""Random faults, one after the other, under random changes by users: in the end, everything has converged.
 
---soak-minutes says for how long, --seed repeats what was drawn.
+--soak-minutes sets the duration, and --seed repeats the same random choices.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
-from support.fleet import Fleet
-from support.kube import Kube, KubectlError
-from support.troublemaker import Troublemaker
+from support.cluster import Kube, KubectlError
+from support.faults import convergence, replicas
+from support.faults.random_faults import RandomFaults
+from support.load.fleet import Fleet
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 3 * 60 * 60
-HEALED_WITHIN = 180  # over a minute passes until a watch that hangs is begun anew
+HEALED_WITHIN = 180  # it takes over a minute until a hanging watch is restarted
 
 
 @pytest.mark.timeout(LONGEST, func_only=True)
-async def test_whatever_goes_wrong_all_becomes_as_it_is_wanted_and_only_the_leader_writes(
+async def test_everything_converges_under_random_faults_and_only_the_leader_writes(
     node: Cluster, kube: Kube, tmp_path: Path, chance: random.Random, pytestconfig: pytest.Config
 ) -> None:
     ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
     async with (
-        trials.replica(node.kubeconfig, tmp_path, "a") as first,
-        trials.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
+        replicas.replica(node.kubeconfig, tmp_path, "a") as first,
+        replicas.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
     ):
-        fleet, maker = Fleet(kube, chance), Troublemaker(node, [first, second], chance)
+        fleet, faults = Fleet(kube, chance), RandomFaults(node, [first, second], chance)
         await fleet.create(10)
         while time.monotonic() < ends_at:
-            name, trouble = maker.draw()
+            name, fault = faults.draw()
             logger.warning("%s begins", name)
-            async with trouble:
+            async with fault:
                 await change_for(fleet, seconds=chance.uniform(1, 8))
-            healed = await converged.until_converged(kube, within=HEALED_WITHIN)
-            logger.warning("%s is over, and was healed after %.1f s", name, healed)
-            assert not trials.unlawful_writes(kube.namespace, first.path, second.path)
-        await converged.stays_still(kube, first.path, second.path, seconds=5)
+            healed = await convergence.until_converged(kube, within=HEALED_WITHIN)
+            logger.warning("%s is over, and the models had converged after %.1f s", name, healed)
+            assert not replicas.unlawful_writes(kube.namespace, first.path, second.path)
+        await convergence.stays_still(kube, first.path, second.path, seconds=5)
 
 
 async def change_for(fleet: Fleet, *, seconds: float) -> None:

@@ -1,13 +1,13 @@
-"""What the charts are looked at with is there before the first test, which would have to wait for it: minutes, once."""
+"""Builds the tools of the chart tests before the first test, which would otherwise wait for them: minutes, once."""
 
 from __future__ import annotations
 
 import pytest
-from support.charts import helm, kubeconform
+from support.charts.helm import helm, kubeconform
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where tests run side by side, this is in those who run them, too, and finds all there."""
+    """With parallel tests, this also runs in each worker, and finds everything built."""
     if not session.config.option.collectonly:
         helm()
         kubeconform()

@@ -1,4 +1,4 @@
-"""What helm finds out in a cluster that it can ask, and what it says then: `helm template` and Argo CD can't."""
+"""Checks and notes of the chart that need a cluster, which `helm template` and Argo CD don't have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.reconciling.platform import KEDA, KSERVE
-from support import asked_by_helm
-from support.charts import Refused, notes, rendered
-from support.kube import Object
+from slipway.operator.reconciling.platform import KEDA, KSERVE
+from support.builders.objects import Object
+from support.charts.helm import Refused, notes, rendered
+from support.fakes import helm_lookups
 
 TYPES = (
     "slipway.dev/v1alpha1/LLMDeployment",
@@ -39,46 +39,47 @@ def keda(namespace: str = "keda", image: str = "ghcr.io/kedacore/keda:2.21.0", v
     return deployment(KEDA.controller, namespace, image, version)
 
 
-def told(folder: Path, objects: Sequence[Object], values: dict[str, Any] | None = None) -> str:
-    with asked_by_helm.cluster(folder, objects) as kubeconfig:
+def warnings_of(folder: Path, objects: Sequence[Object], values: dict[str, Any] | None = None) -> str:
+    with helm_lookups.served(folder, objects) as kubeconfig:
         asking = {"dry_run": "server", "kubeconfig": str(kubeconfig), "api_versions": ",".join(TYPES)}
         return notes(values, **asking)
 
 
-def test_where_all_is_as_the_values_say_nothing_is_warned_of(tmp_path: Path) -> None:
-    said = told(tmp_path, [KSERVE_THERE, OTHERS, keda()])
-    assert "WARNING" not in said
-    assert "CVE" not in said
+def test_there_is_no_warning_where_the_cluster_matches_the_values(tmp_path: Path) -> None:
+    notes = warnings_of(tmp_path, [KSERVE_THERE, OTHERS, keda()])
+    assert "WARNING" not in notes
+    assert "CVE" not in notes
 
 
 @pytest.mark.parametrize(
-    ("there", "value", "namespace"),
+    ("others", "value", "namespace"),
     [
         ([KSERVE_THERE, keda("kserve")], "platform.kedaNamespace", "kserve"),
         ([keda(), deployment(KSERVE.controller, "keda")], "platform.kserveNamespace", "keda"),
     ],
     ids=["KEDA", "KServe"],
 )
-def test_what_is_elsewhere_than_the_values_say_is_told_with_the_command_that_says_so(
-    tmp_path: Path, there: list[Object], value: str, namespace: str
+def test_a_component_in_another_namespace_is_reported_with_the_command_that_sets_it(
+    tmp_path: Path, others: list[Object], value: str, namespace: str
 ) -> None:
-    """As where slipway-platform has put both into one namespace."""
-    said = told(tmp_path, [OTHERS, *there])
-    assert said.count("WARNING") == 1
+    """As after slipway-platform has installed both into one namespace."""
+    notes = warnings_of(tmp_path, [OTHERS, *others])
+    assert notes.count("WARNING") == 1
     command = "helm upgrade slipway CHARTS/slipway --namespace slipway-system --reset-then-reuse-values"
-    assert f"  {command} --set {value}={namespace}\n" in f"{said}\n"
-    assert "WARNING" not in told(tmp_path, there, {"platform": {value.partition(".")[2]: namespace}})
+    assert f"  {command} --set {value}={namespace}\n" in f"{notes}\n"
+    assert "WARNING" not in warnings_of(tmp_path, others, {"platform": {value.partition(".")[2]: namespace}})
 
 
-def test_what_is_nowhere_is_told_with_what_does_not_work_then(tmp_path: Path) -> None:
-    said = told(tmp_path, [KSERVE_THERE])
-    assert "WARNING: No Deployment keda-operator is in namespace keda, where platform.kedaNamespace says" in said
-    assert "so models don't scale, and don't wake from zero. Install it, or name its namespace there." in said
+def test_a_missing_component_is_reported_with_what_does_not_work_without_it(tmp_path: Path) -> None:
+    notes = warnings_of(tmp_path, [KSERVE_THERE])
+    assert "WARNING: The namespace keda of platform.kedaNamespace has no Deployment keda-operator" in notes
+    assert "so models don't scale, and don't wake from zero." in notes
+    assert "Install it, or set platform.kedaNamespace to its namespace." in notes
 
 
-def test_with_rights_in_some_namespaces_no_other_is_looked_into(tmp_path: Path) -> None:
-    said = told(tmp_path, [KSERVE_THERE, keda("kserve")], {"watchNamespaces": ["chat"]})
-    assert "Install it, or name its namespace there." in said
+def test_with_rights_in_some_namespaces_no_other_namespace_is_read(tmp_path: Path) -> None:
+    notes = warnings_of(tmp_path, [KSERVE_THERE, keda("kserve")], {"watchNamespaces": ["chat"]})
+    assert "Install it, or set platform.kedaNamespace to its namespace." in notes
 
 
 @pytest.mark.parametrize(
@@ -89,24 +90,24 @@ def test_with_rights_in_some_namespaces_no_other_is_looked_into(tmp_path: Path) 
         keda(image="registry:5000/keda@sha256:" + "0" * 64, version="2.17.2"),
         keda(image="registry:5000/keda:latest", version="v2.20.0"),
     ],
-    ids=["tag", "tag and digest", "label", "label beside a tag"],
+    ids=["tag", "tag and digest", "label", "label and tag"],
 )
-def test_a_keda_with_a_critical_hole_is_warned_of_by_its_version(tmp_path: Path, old: Object) -> None:
-    assert "WARNING: KEDA 2." in (said := told(tmp_path, [KSERVE_THERE, old]))
-    assert "has the critical CVE-2026-77524. Update it to 2.21 or later." in said
+def test_a_keda_version_with_a_critical_vulnerability_causes_a_warning(tmp_path: Path, old: Object) -> None:
+    assert "WARNING: KEDA 2." in (notes := warnings_of(tmp_path, [KSERVE_THERE, old]))
+    assert "has the critical CVE-2026-77524. Update it to 2.21 or later." in notes
 
 
-def test_of_a_keda_that_tells_no_version_it_is_said_which_it_has_to_be(tmp_path: Path) -> None:
-    said = told(tmp_path, [KSERVE_THERE, keda(image="registry.example.com/keda:stable")])
-    assert "WARNING" not in said
-    assert "KEDA has to be 2.21 or later" in said
+def test_for_a_keda_without_a_version_label_the_required_version_is_named(tmp_path: Path) -> None:
+    notes = warnings_of(tmp_path, [KSERVE_THERE, keda(image="registry.example.com/keda:stable")])
+    assert "WARNING" not in notes
+    assert "KEDA must be 2.21 or later" in notes
 
 
-def test_a_second_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_second_release_is_refused_with_the_remedy(tmp_path: Path) -> None:
     where = {"meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "llm"}
-    role = {**asked_by_helm.VIEW, "metadata": {"name": "slipway-operator", "annotations": where}}
-    with pytest.raises(Refused) as refused, asked_by_helm.cluster(tmp_path, [role]) as kubeconfig:
+    role = {**helm_lookups.VIEW, "metadata": {"name": "slipway-operator", "annotations": where}}
+    with pytest.raises(Refused) as refused, helm_lookups.served(tmp_path, [role]) as kubeconfig:
         rendered("slipway", dry_run="server", kubeconfig=str(kubeconfig), api_versions=",".join(TYPES))
-    said = str(refused.value)
-    assert "Slipway is in this cluster already, as release first in namespace llm" in said
-    assert "`helm uninstall first --namespace llm`" in said
+    refusal = str(refused.value)
+    assert "Slipway is already installed in this cluster, as release first in namespace llm" in refusal
+    assert "`helm uninstall first --namespace llm`" in refusal

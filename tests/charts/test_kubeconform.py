@@ -1,6 +1,6 @@
-"""Whatever the values say, the charts make objects that the API server's schemas take: kubeconform, without a cluster.
+"""For all values, the charts render objects that match the API server's schemas: kubeconform, without a cluster.
 
-What the API server itself says of them: tests/cluster/test_charts.py.
+The API server itself checks them in tests/cluster/test_charts.py.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from support.chart_values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
-from support.charts import kubeconform, text
-from support.openapi_schemas import kind_of
+from support.charts.helm import kubeconform, text
+from support.charts.openapi_schemas import kind_of
+from support.charts.values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
 
 LOCATION = f"{SCHEMAS}/{{{{ .Group }}}}_{{{{ .ResourceKind }}}}_{{{{ .ResourceAPIVersion }}}}.json"
 WRONG = """
@@ -29,25 +29,25 @@ def complaints(manifest: str) -> str:
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_all_that_is_made_is_as_the_schemas_say(branch: str) -> None:
+def test_all_rendered_objects_match_the_schemas(branch: str) -> None:
     assert complaints(text("slipway", BRANCHES[branch])) == ""
 
 
-def test_so_are_the_types_and_their_policies() -> None:
+def test_the_crds_and_their_policies_match_the_schemas() -> None:
     assert complaints(text("slipway-crds")) == ""
 
 
-def test_what_is_wrong_is_found() -> None:
-    said = complaints(WRONG)
-    assert "/spec/ports/0/port" in said
-    assert "selektor" in said
+def test_an_invalid_object_is_found() -> None:
+    errors = complaints(WRONG)
+    assert "/spec/ports/0/port" in errors
+    assert "selektor" in errors
 
 
 def test_there_is_a_schema_for_every_kind_and_no_other() -> None:
     assert {file.name for file in SCHEMAS.glob("*.json")} == {kind.file for kind in kinds()}
 
 
-def test_a_kind_without_a_schema_is_not_passed_over() -> None:
-    thing = {"apiVersion": "v1", "kind": "Unheard"}
-    assert not (SCHEMAS / kind_of(thing).file).exists()
+def test_a_kind_without_a_schema_is_an_error() -> None:
+    manifest = {"apiVersion": "v1", "kind": "Unheard"}
+    assert not (SCHEMAS / kind_of(manifest).file).exists()
     assert "could not find schema for Unheard" in complaints("{apiVersion: v1, kind: Unheard, metadata: {name: a}}")

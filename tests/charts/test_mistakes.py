@@ -1,4 +1,4 @@
-"""Mistakes in the charts' values are refused with what was meant or is missing, and each value has a text to go by."""
+"""Mistakes in the charts' values are refused with a suggestion or the missing name; each value has a description."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.chart_values import defaults, nested
-from support.charts import CHARTS, Refused, name_of, rendered
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import Refused, name_of, rendered
+from support.charts.values import defaults, nested
+from support.repository import CHARTS
 
 Path_ = tuple[str, ...]
 ALL = ["slipway", "slipway-crds"]
 WITH_PLATFORM = [*ALL, "slipway-platform"]
 
 
-# --- texts ----------------------------------------------------------------------------------------------
+# --- descriptions ----------------------------------------------------------------------------------------------------
 
 
 def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
     for name, each in schema["properties"].items():
-        if "description" in each:  # it speaks for all that is below it
+        if "description" in each:  # the description covers everything below it, too
             continue
         if "properties" in each:
             yield from undescribed(each, (*path, name))
@@ -31,7 +32,7 @@ def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("chart", WITH_PLATFORM)
-def test_every_value_is_described(chart: str) -> None:
+def test_every_value_has_a_description(chart: str) -> None:
     schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
     assert list(undescribed(schema)) == []
 
@@ -50,19 +51,19 @@ def test_every_value_is_described(chart: str) -> None:
     ],
     ids=str,
 )
-def test_a_name_that_does_not_exist_is_refused_with_the_nearest_that_does(values: dict[str, Any], meant: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(values: dict[str, Any], meant: str) -> None:
     with pytest.raises(Refused, match=rf"value must be 'renamed to {re.escape(meant)}, the nearest that there is'"):
         rendered("slipway", values)
 
 
-def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_name_without_a_near_one_is_refused_with_the_known_names() -> None:
     with pytest.raises(Refused, match=r"at '/operator': additional properties 'foo' not allowed") as refused:
         rendered("slipway", {"operator": {"foo": 3}})
     assert "'replicas'" in str(refused.value)
 
 
 def maps(schema: Any) -> Iterator[Any]:
-    """The schemas of all maps whose names are known."""
+    """The schemas of all maps with known names."""
     if schema.get("additionalProperties") is False:
         yield schema
     for each in schema.get("properties", {}).values():
@@ -70,27 +71,29 @@ def maps(schema: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("chart", WITH_PLATFORM)
-def test_names_are_no_misspellings_of_each_other_and_each_misspelling_is_told_what_was_meant(chart: str) -> None:
+def test_no_name_is_a_misspelling_of_another_and_each_misspelling_gets_a_suggestion(chart: str) -> None:
     for each in maps(json.loads((CHARTS / chart / "values.schema.json").read_text())):
         names, patterns = [*each["properties"]], each["patternProperties"]
         assert not [name for name in names for pattern in patterns if re.search(pattern, name)]
         for name in names:
-            meant = {word: told_of(word, patterns) for word in misspellings(name) if word not in names}
-            assert not [word for word, told in meant.items() if not re.search(rf"\b{re.escape(name)}\b", told)], name
+            meant = {word: suggestion_for(word, patterns) for word in misspellings(name) if word not in names}
+            assert not [
+                word for word, suggestion in meant.items() if not re.search(rf"\b{re.escape(name)}\b", suggestion)
+            ], name
 
 
-def told_of(word: str, patterns: dict[str, Any]) -> str:
-    return " ".join(told["const"] for pattern, told in patterns.items() if re.search(pattern, word))
+def suggestion_for(word: str, patterns: dict[str, Any]) -> str:
+    return " ".join(rule["const"] for pattern, rule in patterns.items() if re.search(pattern, word))
 
 
 def misspellings(name: str) -> set[str]:
-    """As they are made: a letter too few or too many, the wrong case, two that changed places."""
+    """Typical typos: a letter too few or too many, the wrong case, two letters swapped."""
     last, doubled, swapped = name[:-1], name[:1] + name, name[1::-1] + name[2:]
     return {f"{name}s", last, doubled, swapped, name[:1].upper() + name[1:]} - {name}
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "error"),
     [
         ({"log": {"level": "loud"}}, "must be one of 'debug', 'info', 'warning', 'error'"),
         ({"operator": {"replicas": 0}}, "minimum"),
@@ -99,20 +102,20 @@ def misspellings(name: str) -> set[str]:
         ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
         (
             {"accelerators": {"costPerHour": {"l5": 1}}},
-            "l5, and no AcceleratorProfile of this chart is called so",
+            "l5, which is not an AcceleratorProfile of this chart",
         ),
         ({"watchNamespaces": ["chat", "*"]}, "does not match pattern"),
         (
             {"activator": {"replicas": 3, "autoscaling": {"enabled": True, "maxReplicas": 2}}},
-            "maxReplicas is 2, and activator.replicas, from which it goes up, 3: raise the one or lower the other",
+            "maxReplicas is 2, less than activator.replicas, which is 3: raise maxReplicas or lower replicas",
         ),
         (
             {"activator": {"autoscaling": {"enabled": True, "cpu": 0}}},
-            "neither its cpu nor its memory counts: set one of them to a percentage, or disable it",
+            "both cpu and memory are 0: set one of them to a percentage, or disable autoscaling",
         ),
         (
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
-            "each metric would be there twice: disable one",
+            "each metric would be scraped twice: disable one",
         ),
         ({"accelerators": {"costPerHour": {"l4": "a lot"}}}, "does not match pattern"),
         ({"platform": {"kedaNamespace": ""}}, "does not match pattern"),
@@ -130,29 +133,29 @@ def misspellings(name: str) -> set[str]:
         *(
             (
                 {"activator": {"names": ["slipway-activator", name]}},
-                f"activator.names has {name}, and so is called what",
+                f"activator.names has {name}, which is the name of other objects",
             )
             for name in ("view", "edit", "admin", "cluster-admin", "slipway-operator", "slipway-selftest")
         ),
         (
             {"operator": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
-            "operator.env names A twice, and a container has a variable once: leave one of them out",
+            "operator.env has A twice: remove one of them",
         ),
     ],
     ids=str,
 )
-def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refused, match=said):
+def test_an_invalid_value_is_refused(values: dict[str, Any], error: str) -> None:
+    with pytest.raises(Refused, match=error):
         rendered("slipway", values)
 
 
-# --- null, and odd looks ---------------------------------------------------------------------------------------------
+# --- null, and values of the wrong type ------------------------------------------------------------------------------
 
 
-def test_no_name_is_taken_for_something_else_than_a_string() -> None:
-    """YAML knows numbers and booleans by their looks."""
+def test_every_name_stays_a_string() -> None:
+    """YAML recognises numbers and booleans by their form."""
     plain = ("plain-a", "plain-b", "plain-c", "plain-d", "plain-e")
-    odd = ("123", "null", "on", "true", "1e3")
+    typed = ("123", "null", "on", "true", "1e3")
 
     def objects(names: tuple[str, ...]) -> list[Object]:
         home, keda, activator, watched, other = names
@@ -165,38 +168,40 @@ def test_no_name_is_taken_for_something_else_than_a_string() -> None:
         }
         return rendered("slipway", values, namespace=home)
 
-    def renamed(thing: Any) -> Any:
-        if isinstance(thing, dict):
-            return {renamed(key): renamed(each) for key, each in thing.items()}
-        if isinstance(thing, list):
-            return [renamed(each) for each in thing]
-        for plain_, odd_ in zip(plain, odd, strict=True) if isinstance(thing, str) else ():
-            thing = thing.replace(plain_, odd_)
-        return thing
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {renamed(key): renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [renamed(each) for each in value]
+        for plain_name, typed_name in zip(plain, typed, strict=True) if isinstance(value, str) else ():
+            value = value.replace(plain_name, typed_name)
+        return value
 
-    def in_order(things: list[Object]) -> list[Object]:
-        return sorted(things, key=lambda thing: (thing["kind"], thing["metadata"].get("namespace", ""), name_of(thing)))
+    def in_order(manifests: list[Object]) -> list[Object]:
+        return sorted(
+            manifests, key=lambda value: (value["kind"], value["metadata"].get("namespace", ""), name_of(value))
+        )
 
-    assert in_order(objects(odd)) == in_order(renamed(objects(plain)))
+    assert in_order(objects(typed)) == in_order(renamed(objects(plain)))
 
 
 NOTHING: list[Any] = [None, [], [""]]
 """As `--set watchNamespaces=null`, as in a file, and as `--set watchNamespaces={}`, which helm takes for this."""
 
 
-@pytest.mark.parametrize("nothing", NOTHING, ids=str)
+@pytest.mark.parametrize("empty", NOTHING, ids=str)
 @pytest.mark.parametrize("value", ["watchNamespaces", "activator.trustedProxies", "monitoring.prometheusNamespaces"])
-def test_a_list_of_names_can_be_emptied_again(value: str, nothing: Any) -> None:
-    assert rendered("slipway", nested(value, nothing)) == rendered("slipway", nested(value, []))
+def test_a_list_of_names_can_be_emptied_again(value: str, empty: Any) -> None:
+    assert rendered("slipway", nested(value, empty)) == rendered("slipway", nested(value, []))
 
 
 def emptied(values: Any, schema: Any) -> Any:
-    """All that may be missing and is empty by default as null."""
+    """Sets everything that may be missing and is empty by default to null."""
     found = {}
     for name, default in values.items():
         if isinstance(default, dict) and default:
-            told = schema["properties"][name]
-            found[name] = emptied(default, told) if "properties" in told else default
+            value_schema = schema["properties"][name]
+            found[name] = emptied(default, value_schema) if "properties" in value_schema else default
         elif not default and name not in schema.get("required", ()):
             found[name] = None
     return found
@@ -223,7 +228,7 @@ def test_a_map_that_is_null_is_refused_with_its_name(chart: str, path: Path_) ->
         rendered(chart, nested(".".join(path), None))
 
 
-def test_all_that_has_a_default_is_missed_if_it_is_null() -> None:
+def test_a_value_with_a_default_may_not_be_null() -> None:
     with pytest.raises(Refused, match="missing propert") as refused:
         rendered("slipway", {"operator": dict.fromkeys(defaults("slipway")["operator"])})
     assert "'replicas', 'portsPerNamespace', 'disruptionBudget'" in str(refused.value)

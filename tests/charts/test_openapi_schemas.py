@@ -1,10 +1,10 @@
-"""Schemas made from what an API server publishes: all that a kind refers to, and no field that it doesn't know."""
+"""Schemas made from an API server's OpenAPI document: everything that a kind refers to, and no unknown field."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from support.openapi_schemas import GroupVersionKind, kind_of, schema_of
+from support.charts.openapi_schemas import GroupVersionKind, kind_of, schema_of
 
 POD = GroupVersionKind("", "v1", "Pod")
 DOCUMENT: Any = {
@@ -41,12 +41,12 @@ DOCUMENT: Any = {
 SCHEMA = schema_of(POD, DOCUMENT)
 
 
-def test_it_has_all_that_it_refers_to_and_no_more() -> None:
+def test_a_schema_includes_all_that_it_refers_to_and_no_more() -> None:
     assert set(SCHEMA["definitions"]) == {"v1.PodSpec", "v1.Container"}
     assert SCHEMA["properties"]["spec"] == {"allOf": [{"$ref": "#/definitions/v1.PodSpec"}]}
 
 
-def test_a_field_that_is_not_known_is_wrong_where_the_api_server_says_so() -> None:
+def test_an_unknown_field_is_an_error_where_the_api_server_refuses_it() -> None:
     definitions = SCHEMA["definitions"]
     assert SCHEMA["additionalProperties"] is False
     assert definitions["v1.PodSpec"]["additionalProperties"] is False
@@ -54,16 +54,16 @@ def test_a_field_that_is_not_known_is_wrong_where_the_api_server_says_so() -> No
     assert SCHEMA["properties"]["labels"]["additionalProperties"] == {"type": "string"}
 
 
-def test_what_only_explains_is_left_out_and_a_field_of_that_name_is_not() -> None:
+def test_descriptions_are_left_out_and_a_field_of_that_name_is_kept() -> None:
     assert "description" not in SCHEMA
     assert SCHEMA["properties"]["description"] == {"type": "string"}
 
 
-def test_what_may_be_null_may_be() -> None:
+def test_nullable_fields_may_be_null() -> None:
     assert SCHEMA["properties"]["left"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
-def test_a_kind_is_found_by_its_object_and_its_file_as_kubeconform_looks_for_it() -> None:
+def test_a_schema_has_the_file_name_that_kubeconform_looks_for() -> None:
     deployment = kind_of({"apiVersion": "apps/v1", "kind": "Deployment"})
     assert (deployment.document, deployment.file) == ("/openapi/v3/apis/apps/v1", "apps_deployment_v1.json")
     assert (POD.document, POD.file) == ("/openapi/v3/api/v1", "v1_pod_v1.json")

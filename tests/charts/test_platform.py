@@ -1,4 +1,4 @@
-"""`slipway-platform`: KServe's charts, as its module carries them, through ours. KEDA's chart can't be had here."""
+"""`slipway-platform`: KServe's charts, as its module carries them, through ours. KEDA's chart isn't available here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from slipway_devcluster.builds import ensure_built
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.platform import KEDA_TAG, KSERVE_VALUES
 from slipway_devcluster.progress import Steps
-from support.charts import CHARTS, KUBERNETES, Refused, rendered, run
-from support.kube import Object
-from support.release_secrets import LIMIT, kept
+from support.builders.objects import Object
+from support.charts.helm import KUBERNETES, Refused, rendered, run
+from support.charts.release_size import LIMIT, secret_size
+from support.repository import CHARTS
 
 PLATFORM = CHARTS / "slipway-platform"
 STORAGE = "serving.kserve.io/v1alpha1/ClusterStorageContainer"
@@ -34,14 +35,14 @@ def chart_of(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def kserve() -> Path:
-    """The charts of its module."""
+    """The charts in KServe's Go module."""
     cache = default_cache()
     return ensure_built("kserve", cache, Steps(cache)).source / "charts"
 
 
 @pytest.fixture(scope="module")
 def platform(kserve: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ours, with what it depends on, as `helm dependency build` would fetch it, but for KEDA's chart."""
+    """Our chart with its dependencies, as after `helm dependency build`, except for KEDA's chart."""
     folder = tmp_path_factory.mktemp("charts") / PLATFORM.name
     shutil.copytree(PLATFORM, folder)
     chart = chart_of(folder)
@@ -52,8 +53,8 @@ def platform(kserve: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_name(things: list[Object]) -> dict[tuple[str, str], Object]:
-    return {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
+def by_name(manifests: list[Object]) -> dict[tuple[str, str], Object]:
+    return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
 def objects(platform: Path, values: dict[str, Any], **options: str) -> dict[tuple[str, str], Object]:
@@ -68,13 +69,13 @@ def test_the_versions_are_those_that_slipway_is_tested_with(kserve: Path) -> Non
     assert wanted == {**{name: chart_of(kserve / name)["version"] for name in OF_KSERVE}, "keda": KEDA_TAG}
 
 
-def test_each_can_be_left_out(platform: Path) -> None:
+def test_each_component_can_be_left_out(platform: Path) -> None:
     conditions = {each["name"]: each["condition"] for each in chart_of(PLATFORM)["dependencies"]}
     assert conditions == {"kserve-crd": "kserve.crds", "kserve-resources": "kserve.controller", "keda": "keda.enabled"}
     assert objects(platform, {"kserve": {"crds": False, "controller": False}}) == {}
 
 
-def test_types_come_with_it_unless_they_are_left_out(platform: Path) -> None:
+def test_crds_are_installed_unless_they_are_left_out(platform: Path) -> None:
     def types(values: dict[str, Any]) -> set[str]:
         return {name for kind, name in objects(platform, values) if kind == "CustomResourceDefinition"}
 
@@ -87,13 +88,13 @@ def test_a_name_that_does_not_exist_is_refused(platform: Path) -> None:
         rendered(platform, {"kserve": {"controllers": True}})
 
 
-def test_what_helm_keeps_of_a_release_has_room(platform: Path) -> None:
-    """With all of KServe's types, and as much again for KEDA's."""
-    assert kept(platform, WITH_TYPES) < LIMIT / 2
+def test_the_release_fits_into_helms_secret(platform: Path) -> None:
+    """With all of KServe's CRDs, and the same size again for KEDA's."""
+    assert secret_size(platform, WITH_TYPES) < LIMIT / 2
 
 
 @pytest.mark.parametrize("name", ["slipway", "slipway-crds", "slipway-platform"])
-def test_helm_finds_nothing_to_complain_of(name: str, platform: Path) -> None:
+def test_helm_lint_reports_nothing(name: str, platform: Path) -> None:
     chart = platform if name == platform.name else CHARTS / name
     assert "0 chart(s) failed" in run("lint", "--strict", f"--kube-version={KUBERNETES}", chart)
 
@@ -101,10 +102,10 @@ def test_helm_finds_nothing_to_complain_of(name: str, platform: Path) -> None:
 # --- KServe ----------------------------------------------------------------------------------------------------------
 
 
-def test_kserve_runs_as_in_the_clusters_of_the_tests(platform: Path) -> None:
+def test_kserve_has_the_settings_of_the_test_clusters(platform: Path) -> None:
     config = objects(platform, WITHOUT_TYPES)["ConfigMap", "inferenceservice-config"]["data"]
-    said = {value.rpartition(".")[2].partition("=")[::2] for value in KSERVE_VALUES}
-    assert said == {
+    settings = {value.rpartition(".")[2].partition("=")[::2] for value in KSERVE_VALUES}
+    assert settings == {
         ("deploymentMode", "Standard"),
         ("disableIstioVirtualHost", "true"),
         ("disableIngressCreation", "true"),
@@ -114,8 +115,8 @@ def test_kserve_runs_as_in_the_clusters_of_the_tests(platform: Path) -> None:
     assert (ingress["disableIstioVirtualHost"], ingress["disableIngressCreation"]) == (True, True)
 
 
-def test_with_cert_manager_all_is_as_in_kserves_own_chart(platform: Path, kserve: Path) -> None:
-    """But for what our values say, which it is given here, too."""
+def test_with_cert_manager_everything_is_as_in_kserves_own_chart(platform: Path, kserve: Path) -> None:
+    """Except for our values, which are passed here, too."""
     ours = objects(platform, CERT_MANAGER, api_versions=STORAGE)
     given = yaml.safe_load((PLATFORM / "values.yaml").read_text())["kserve-resources"]["kserve"]
     shared = {"createSharedResources": True}
@@ -123,43 +124,45 @@ def test_with_cert_manager_all_is_as_in_kserves_own_chart(platform: Path, kserve
     assert ours == theirs
 
 
-def test_with_certificates_of_helm_nothing_needs_cert_manager(platform: Path) -> None:
-    kinds = {thing["apiVersion"] for thing in objects(platform, WITHOUT_TYPES).values()}
+def test_with_certificates_from_helm_nothing_needs_cert_manager(platform: Path) -> None:
+    kinds = {manifest["apiVersion"] for manifest in objects(platform, WITHOUT_TYPES).values()}
     assert not [each for each in kinds if each.startswith("cert-manager.io")]
 
 
-def test_the_api_server_trusts_the_certificate_that_kserve_shows(platform: Path) -> None:
-    things = objects(platform, WITHOUT_TYPES)
-    files = {name: base64.b64decode(text) for name, text in things[SECRET]["data"].items()}
+def test_the_api_server_trusts_the_certificate_that_kserve_serves(platform: Path) -> None:
+    manifests = objects(platform, WITHOUT_TYPES)
+    files = {name: base64.b64decode(text) for name, text in manifests[SECRET]["data"].items()}
     shown, authority = (x509.load_pem_x509_certificate(files[name]) for name in ("tls.crt", "ca.crt"))
     shown.verify_directly_issued_by(authority)
     names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    webhooks = [each for thing in things.values() for each in thing.get("webhooks", [])]
+    webhooks = [each for manifest in manifests.values() for each in manifest.get("webhooks", [])]
     trusted = {base64.b64decode(each["clientConfig"]["caBundle"]) for each in webhooks}
-    asked = {f"{each['service']['name']}.{each['service']['namespace']}.svc" for each in map(client_of, webhooks)}
+    hosts = {f"{each['service']['name']}.{each['service']['namespace']}.svc" for each in map(client_of, webhooks)}
     assert trusted == {files["ca.crt"]}
-    assert asked == set(names.get_values_for_type(x509.DNSName))
+    assert hosts == set(names.get_values_for_type(x509.DNSName))
 
 
 def client_of(webhook: Object) -> Any:
     return webhook["clientConfig"]
 
 
-def test_kserve_mounts_the_secret_that_is_made(platform: Path) -> None:
+def test_kserve_mounts_the_secret_that_the_chart_creates(platform: Path) -> None:
     pod = objects(platform, WITHOUT_TYPES)["Deployment", "kserve-controller-manager"]["spec"]["template"]["spec"]
     assert SECRET[1] in {volume.get("secret", {}).get("secretName") for volume in pod["volumes"]}
 
 
-@pytest.mark.parametrize(("there", "is_made"), [("", False), (STORAGE, True)])
-def test_what_is_of_a_type_of_its_own_is_made_when_that_is_there(platform: Path, there: str, *, is_made: bool) -> None:
-    made = objects(platform, WITHOUT_TYPES, api_versions=there)
-    assert (("ClusterStorageContainer", "default") in made) == is_made
+@pytest.mark.parametrize(("api_versions", "is_rendered"), [("", False), (STORAGE, True)])
+def test_a_custom_resource_is_rendered_only_if_its_crd_exists(
+    platform: Path, api_versions: str, *, is_rendered: bool
+) -> None:
+    manifests = objects(platform, WITHOUT_TYPES, api_versions=api_versions)
+    assert (("ClusterStorageContainer", "default") in manifests) == is_rendered
 
 
-def test_in_another_namespace_nothing_is_left_of_the_usual_one(platform: Path) -> None:
-    things = by_name(rendered(platform, CERT_MANAGER, namespace="llm"))
-    assert {thing["metadata"].get("namespace", "llm") for thing in things.values()} == {"llm"}
-    webhooks = [each for thing in things.values() for each in thing.get("webhooks", [])]
+def test_in_another_namespace_nothing_refers_to_the_default_one(platform: Path) -> None:
+    manifests = by_name(rendered(platform, CERT_MANAGER, namespace="llm"))
+    assert {manifest["metadata"].get("namespace", "llm") for manifest in manifests.values()} == {"llm"}
+    webhooks = [each for manifest in manifests.values() for each in manifest.get("webhooks", [])]
     assert {client_of(each)["service"]["namespace"] for each in webhooks} == {"llm"}
-    injected = re.findall(r"inject-ca-from: (\S+)", yaml.safe_dump([*things.values()]))
+    injected = re.findall(r"inject-ca-from: (\S+)", yaml.safe_dump([*manifests.values()]))
     assert set(injected) == {"llm/serving-cert"}

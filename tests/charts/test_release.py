@@ -1,4 +1,4 @@
-"""What a release makes of the charts, with the real helm: archives, and manifests for kubectl."""
+"""The charts of a release, with the real helm: archives, and manifests for kubectl."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from slipway_devcluster.progress import Steps
 from slipway_release import charts, manifests
 from slipway_release.charts import Chart
 from slipway_release.source import Source
-from support.charts import helm, manifests_of, name_of, rendered, with_runtimes
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import helm, manifests_of, name_of, rendered, with_runtimes
 
 REGISTRY = "registry.example.com/llm"
 DIGESTS = {
@@ -29,8 +29,8 @@ SOURCE = Source("0.2.0", "abc", 1795953600)
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Chart]:
-    made = charts.copies(tmp_path_factory.mktemp("charts"), REGISTRY, DIGESTS)
-    return {chart.name: chart for chart in made}
+    charts_of_the_release = charts.copies(tmp_path_factory.mktemp("charts"), REGISTRY, DIGESTS)
+    return {chart.name: chart for chart in charts_of_the_release}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def objects(copies: dict[str, Chart]) -> list[Object]:
     return list(yaml.safe_load_all(manifests.install(copies["slipway"], helm(), SOURCE)))
 
 
-def identities(things: list[Object]) -> set[tuple[str, str]]:
-    return {(thing["kind"], name_of(thing)) for thing in things}
+def identities(manifests: list[Object]) -> set[tuple[str, str]]:
+    return {(manifest["kind"], name_of(manifest)) for manifest in manifests}
 
 
 def images(value: Any) -> Iterator[str]:
@@ -62,19 +62,19 @@ def images(value: Any) -> Iterator[str]:
 
 
 def test_kubectl_installs_what_helm_installs(types: list[Object], objects: list[Object]) -> None:
-    """But for what helm does at moments of its own."""
+    """Except for helm's hooks."""
     by_helm = [each for each in manifests_of("slipway") if not manifests.is_hook(each)]
     assert identities(types) == identities(rendered("slipway-crds"))
     assert identities(objects) == identities(by_helm) | {("Namespace", SLIPWAY_NAMESPACE)}
 
 
-def test_types_are_not_in_one_file_with_objects_of_theirs(types: list[Object], objects: list[Object]) -> None:
+def test_crds_are_not_in_one_file_with_their_objects(types: list[Object], objects: list[Object]) -> None:
     """kubectl looks up every kind before it applies anything."""
     assert not [each for each in types if each["apiVersion"].startswith(f"{GROUP}/")]
     assert not [each for each in objects if each["kind"] == "CustomResourceDefinition"]
 
 
-def test_types_come_before_what_judges_objects_of_theirs(types: list[Object]) -> None:
+def test_crds_come_before_the_policies_for_their_objects(types: list[Object]) -> None:
     kinds = [each["kind"] == "CustomResourceDefinition" for each in types]
     assert kinds == sorted(kinds, reverse=True)
 
@@ -93,11 +93,11 @@ def test_images_of_the_release_are_named_by_digest_and_others_by_tag(objects: li
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in others)
 
 
-def test_no_image_is_left_that_only_a_devcluster_has(objects: list[Object]) -> None:
+def test_no_image_remains_that_only_a_devcluster_has(objects: list[Object]) -> None:
     assert not [image for image in images([*with_runtimes(objects)]) if image.startswith("localhost/")]
 
 
-def test_nothing_says_that_helm_looks_after_it(types: list[Object], objects: list[Object]) -> None:
+def test_no_manifest_mentions_helm(types: list[Object], objects: list[Object]) -> None:
     assert "helm" not in yaml.safe_dump([*types, *objects]).lower()
 
 
@@ -105,7 +105,7 @@ def test_nothing_says_that_helm_looks_after_it(types: list[Object], objects: lis
 
 
 @pytest.mark.parametrize("name", ["slipway", "slipway-crds"])
-def test_a_chart_is_packed_the_same_twice(copies: dict[str, Chart], name: str, tmp_path: Path) -> None:
+def test_packaging_a_chart_twice_gives_the_same_archive(copies: dict[str, Chart], name: str, tmp_path: Path) -> None:
     steps = Steps(Cache(tmp_path / "cache"), stream=io.StringIO())
     packed = []
     for folder in (tmp_path / "one", tmp_path / "two"):

@@ -1,4 +1,4 @@
-"""`watchNamespaces`: rights in these namespaces alone, and there all that both programs need."""
+"""`watchNamespaces`: rights in these namespaces only, and there everything that both programs need."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from slipway.activator.settings import parse as parse_settings
-from slipway.activator.watches import Home as ActivatorsHome
-from slipway.activator.watches import watches as activators_watches
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
-from slipway.kube.watching import Watch
-from slipway.reconciling.home import Home
-from slipway.reconciling.options import parse
-from slipway.reconciling.watches import watches
-from support import audit
-from support.audit import Right
-from support.charts import rendered
-from support.kube import Object
+from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
+from slipway.activator.tracking.watches import watches as activators_watches
+from slipway.kube.watch import Watch
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.watches import watches
+from support.builders.objects import Object
+from support.charts.helm import rendered
+from support.cluster import audit
+from support.cluster.audit import Right
+from support.programs.settings import activator_settings, operator_settings
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 HOME, KSERVE, KEDA = "slipway-system", "kserve", "keda"
@@ -30,7 +29,7 @@ Rights = Mapping[str, set[Right]]
 
 
 def rights(account: str, objects: Iterable[Object]) -> Rights:
-    """What the account may do, by namespace; in the cluster's own by ClusterRoleBinding."""
+    """The account's rights by namespace; cluster-wide ones come from a ClusterRoleBinding."""
     roles = {place(each): each for each in objects if each["kind"] in ("Role", "ClusterRole")}
     found: defaultdict[str, set[Right]] = defaultdict(set)
     for binding in objects:
@@ -41,17 +40,17 @@ def rights(account: str, objects: Iterable[Object]) -> Rights:
     return found
 
 
-def place(thing: Object) -> tuple[str, str, str]:
-    return thing["kind"], thing["metadata"].get("namespace", CLUSTER), thing["metadata"]["name"]
+def place(manifest: Object) -> tuple[str, str, str]:
+    return manifest["kind"], manifest["metadata"].get("namespace", CLUSTER), manifest["metadata"]["name"]
 
 
 def is_for(account: str, binding: Object) -> bool:
     return bool(binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": HOME}])
 
 
-def needed(made: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
+def needed(watches_: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
     found: defaultdict[str, set[Right]] = defaultdict(set)
-    for watch in made:
+    for watch in watches_:
         for namespace in watch.namespaces or (CLUSTER,):
             found[namespace] |= {Right(verb, watch.kind.group, watch.kind.plural) for verb in ("list", "watch")}
     return found
@@ -60,8 +59,8 @@ def needed(made: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
 def reading(rights_: Rights) -> Rights:
     return {
         where: found
-        for where, all_of_them in rights_.items()
-        if (found := {right for right in all_of_them if right.verb in ("list", "watch")})
+        for where, namespace_rights in rights_.items()
+        if (found := {right for right in namespace_rights if right.verb in ("list", "watch")})
     }
 
 
@@ -71,23 +70,23 @@ def environment(program: str, objects: Iterable[Object]) -> dict[str, str]:
     return {each["name"]: each.get("value", HOME) for each in container["env"]}
 
 
-def test_both_programs_are_told_which_namespaces_to_watch() -> None:
-    assert parse(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
-    assert parse_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
+def test_both_programs_receive_the_namespaces_to_watch() -> None:
+    assert operator_settings(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
+    assert activator_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
 
 
-def test_without_namespaces_they_watch_all() -> None:
-    assert parse(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
-    assert parse_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
+def test_without_namespaces_the_programs_watch_all() -> None:
+    assert operator_settings(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
+    assert activator_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
 
 
-def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_else() -> None:
+def test_the_operator_may_watch_exactly_its_kinds_in_exactly_its_namespaces() -> None:
     made = watches(
         everyone=lambda: (),
         on_node=lambda _: (),
         node=lambda _: None,
         ports=lambda _: (),
-        home=Home(HOME, (ACTIVATOR,), watched=WATCHED),
+        installation=Installation(HOME, (ACTIVATOR,), watched=WATCHED),
     )
     of_platform = {Right(verb, kind.group, kind.plural) for kind in PLATFORM for verb in ("list", "watch")}
     expected = needed(made) | dict.fromkeys((KSERVE, KEDA), of_platform)
@@ -95,26 +94,26 @@ def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_
 
 
 PLATFORM = (DEPLOYMENT, POD, ENDPOINT_SLICE)
-"""Of KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
+"""Rights on KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
 
 
-def test_the_activator_may_watch_what_it_watches_and_look_for_pods_that_ask() -> None:
+def test_the_activator_may_watch_its_kinds_and_look_up_the_pods_of_clients() -> None:
     expected = needed(activators_watches(ActivatorsHome(HOME, ACTIVATOR), lambda _: (), WATCHED))
     for where in (HOME, KEDA):
         expected[where].add(Right("list", "", "pods"))
     assert reading(rights(ACTIVATOR, RESTRICTED)) == expected
 
 
-TIDIES_UP = Right("delete", "serving.kserve.io", "clusterservingruntimes")
-"""Runtimes of older releases that nobody uses any more: who uses one elsewhere can't be told."""
+DELETES_OLD_RUNTIMES = Right("delete", "serving.kserve.io", "clusterservingruntimes")
+"""Unused runtimes of older releases: whether another namespace uses one can't be checked."""
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_a_model_in_one_of_the_namespaces_is_served_as_everywhere(account: str) -> None:
-    """All rights are there, those on what belongs to no namespace in the ClusterRole."""
+def test_the_programs_may_serve_a_model_in_each_watched_namespace(account: str) -> None:
+    """All rights are granted, those on cluster-scoped objects by the ClusterRole."""
     restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
     for namespace in WATCHED:
-        assert everywhere[CLUSTER] - {TIDIES_UP} <= restricted[namespace] | restricted[CLUSTER]
+        assert everywhere[CLUSTER] - {DELETES_OLD_RUNTIMES} <= restricted[namespace] | restricted[CLUSTER]
     assert everywhere[HOME] <= restricted[HOME]
 
 
@@ -134,18 +133,18 @@ OF_THE_CLUSTER = {
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_in_the_whole_cluster_they_have_rights_on_what_belongs_to_no_namespace_alone(account: str) -> None:
+def test_cluster_wide_rights_are_only_for_cluster_scoped_kinds(account: str) -> None:
     assert {right.resource for right in rights(account, RESTRICTED)[CLUSTER]} == OF_THE_CLUSTER[account]
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_of_namespaces_they_may_ask_for_those_that_they_have_to_do_with(account: str) -> None:
+def test_the_programs_may_get_only_the_namespaces_that_they_use(account: str) -> None:
     [role] = [each for each in RESTRICTED if place(each) == ("ClusterRole", CLUSTER, account)]
     [rule] = [each for each in role["rules"] if each["resources"] == ["namespaces"]]
     assert set(rule["resourceNames"]) == {*WATCHED, HOME, KEDA, *([KSERVE] if account == OPERATOR else [])}
 
 
-def test_one_namespace_may_be_several_things_at_once() -> None:
+def test_one_namespace_may_have_several_roles() -> None:
     values = {"watchNamespaces": ["all"], "platform": {"kserveNamespace": "all", "kedaNamespace": "all"}}
     objects = rendered("slipway", values, namespace="all")
     assert len({place(each) for each in objects}) == len(objects)

@@ -1,4 +1,4 @@
-"""What the charts' values do: each switch, and each value that needs more than being handed on."""
+"""The effect of the charts' values: each switch, and each value that isn't simply copied."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.chart_values import DIGEST, defaults, nested
-from support.charts import CHARTS, name_of, rendered
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import name_of, rendered
+from support.charts.values import DIGEST, defaults, nested
+from support.repository import CHARTS
 
 Path_ = tuple[str, ...]
 
 SWITCHES = [
-    # value, and the object that is there only with it
+    # value, and the object that exists only with it
     ("slipway-crds", "policies.enabled", "ValidatingAdmissionPolicy", "restricted.slipway.dev"),
     ("slipway", "operator.disruptionBudget", "PodDisruptionBudget", "slipway-operator"),
     ("slipway", "activator.disruptionBudget", "PodDisruptionBudget", "slipway-activator"),
@@ -45,15 +46,15 @@ CHANGES_OBJECTS = {"keep", "fixedUserIds"}
 ALL = ["slipway", "slipway-crds"]
 
 
-def there(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(thing["kind"], name_of(thing)) for thing in rendered(chart, values)}
+def rendered_names(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(manifest["kind"], name_of(manifest)) for manifest in rendered(chart, values)}
 
 
 def program(name: str, values: dict[str, Any]) -> Object:
     [found] = [
-        thing
-        for thing in rendered("slipway", values)
-        if (thing["kind"], thing["metadata"]["name"]) == ("Deployment", name)
+        manifest
+        for manifest in rendered("slipway", values)
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", name)
     ]
     return found
 
@@ -70,9 +71,9 @@ def booleans(values: Any, path: Path_ = ()) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("chart", "value", "kind", "name"), SWITCHES, ids=[row[1] for row in SWITCHES])
-def test_a_switch_brings_an_object_and_takes_it_away(chart: str, value: str, kind: str, name: str) -> None:
-    assert (kind, name) in there(chart, nested(value, value=True))
-    assert (kind, name) not in there(chart, nested(value, value=False))
+def test_a_switch_adds_and_removes_an_object(chart: str, value: str, kind: str, name: str) -> None:
+    assert (kind, name) in rendered_names(chart, nested(value, value=True))
+    assert (kind, name) not in rendered_names(chart, nested(value, value=False))
 
 
 @pytest.mark.parametrize("chart", ALL)
@@ -80,7 +81,7 @@ def test_there_is_no_other_switch(chart: str) -> None:
     assert {row[1] for row in SWITCHES if row[0] == chart} == set(booleans(defaults(chart))) - CHANGES_OBJECTS
 
 
-def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
+def test_crds_outlive_their_release_unless_configured_otherwise() -> None:
     def annotations(values: dict[str, Any]) -> list[Any]:
         objects = rendered("slipway-crds", values)
         return [each["metadata"].get("annotations") for each in objects if each["kind"] == "CustomResourceDefinition"]
@@ -90,30 +91,30 @@ def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
 
 
 def containers(values: dict[str, Any]) -> list[Any]:
-    """Of all pods, also of those that KServe will make."""
+    """Of all pods, including those that KServe will create."""
     found = []
-    for thing in rendered("slipway", values):
-        spec = thing.get("spec", {})
+    for manifest in rendered("slipway", values):
+        spec = manifest.get("spec", {})
         pod = spec.get("template", {}).get("spec") or (spec if "containers" in spec else {})
         found += [{"pod": pod.get("securityContext") or {}, **each} for each in pod.get("containers", [])]
     return found
 
 
-def test_where_the_cluster_chooses_user_ids_none_is_fixed_and_root_is_still_refused() -> None:
+def test_where_the_cluster_assigns_user_ids_none_is_set_and_root_is_still_refused() -> None:
     for container in containers({"fixedUserIds": False}):
         context = container["pod"] | container["securityContext"]
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys()
         assert context["runAsNonRoot"]
 
 
-def test_of_the_images_users_the_kubelet_can_see_that_none_is_root() -> None:
+def test_the_image_users_are_numeric_so_the_kubelet_sees_that_none_is_root() -> None:
     files = [*(CHARTS.parent / "runtime-image").glob("*.Containerfile"), CHARTS.parent / "operator/Containerfile"]
     users = [line.split()[1] for file in files for line in file.read_text().splitlines() if line.startswith("USER ")]
     assert len(users) == len(files)
     assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
 
 
-# --- what they do ----------------------------------------------------------------------------------------------------
+# --- effects ---------------------------------------------------------------------------------------------------------
 
 
 VERSION = (CHARTS.parent / "VERSION").read_text().strip()
@@ -138,9 +139,9 @@ def test_an_image_is_named_in_one_place(images: dict[str, Any], image: str) -> N
 
 
 def every_image(images: dict[str, Any]) -> set[str]:
-    everything = {"images": images, "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
-    pods = [each for each in rendered("slipway", everything) if each["kind"] == "Pod"]
-    return {each["image"] for each in [*containers(everything), *(each["spec"]["containers"][0] for each in pods)]}
+    values = {"images": images, "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    pods = [each for each in rendered("slipway", values) if each["kind"] == "Pod"]
+    return {each["image"] for each in [*containers(values), *(each["spec"]["containers"][0] for each in pods)]}
 
 
 def test_a_mirror_has_every_image_under_its_own_repository_and_tag() -> None:
@@ -149,16 +150,16 @@ def test_a_mirror_has_every_image_under_its_own_repository_and_tag() -> None:
     assert mirrored == {f"mirror.example.com/all/{image.partition('/')[2]}" for image in usual}
 
 
-def test_ids_of_users_are_those_that_the_values_tell_of() -> None:
-    told = (CHARTS / "slipway/values.yaml").read_text()
-    everything = {"runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
-    fixed = {each["securityContext"].get("runAsUser") for each in containers(everything)} - {None}
+def test_user_ids_are_those_of_the_values() -> None:
+    values_file = (CHARTS / "slipway/values.yaml").read_text()
+    values = {"runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    fixed = {each["securityContext"].get("runAsUser") for each in containers(values)} - {None}
     assert {str(each) for each in fixed} == set(
-        re.findall(r"\b\d{4,}\b", told.partition("fixedUserIds:")[0].split("\n\n")[-1])
+        re.findall(r"\b\d{4,}\b", values_file.partition("fixedUserIds:")[0].split("\n\n")[-1])
     )
 
 
-def test_a_price_replaces_that_of_its_profile_alone() -> None:
+def test_a_price_replaces_only_that_of_its_profile() -> None:
     def prices(values: dict[str, Any]) -> dict[str, float]:
         objects = [each for each in rendered("slipway", values) if each["kind"] == "AcceleratorProfile"]
         return {each["metadata"]["name"]: each["spec"].get("costPerHour") for each in objects}
@@ -167,21 +168,19 @@ def test_a_price_replaces_that_of_its_profile_alone() -> None:
     assert prices({"accelerators": {"costPerHour": {"l4": 0}}}) == prices({}) | {"l4": 0}
 
 
-def test_a_price_may_be_a_string_since_helms_set_knows_no_fractions() -> None:
+def test_a_price_may_be_a_string_since_helms_set_has_no_fractions() -> None:
     objects = rendered("slipway", {"accelerators": {"costPerHour": {"l4": "0.45"}}})
     assert [each["spec"]["costPerHour"] for each in objects if each["metadata"]["name"] == "l4"] == [0.45]
 
 
-def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take_nothing_from_those_that_find_it() -> (
-    None
-):
+def test_common_labels_and_annotations_are_on_all_objects_but_runtimes_and_replace_no_selector_label() -> None:
     values = {
         "commonLabels": {"team": "ml", "app.kubernetes.io/name": "taken"},
         "commonAnnotations": {"contact": "ml@example.com"},
         "monitoring": {"podMonitor": {"enabled": True}},
     }
-    for thing in rendered("slipway", values):
-        metadata = thing["metadata"]
+    for manifest in rendered("slipway", values):
+        metadata = manifest["metadata"]
         assert (metadata["labels"]["team"], metadata["annotations"]["contact"]) == ("ml", "ml@example.com")
         assert metadata["labels"]["app.kubernetes.io/name"] != "taken"
 
@@ -191,7 +190,7 @@ def runtime_with(common: dict[str, dict[str, str]]) -> Any:
     return found["metadata"]
 
 
-def test_common_labels_and_annotations_are_on_runtimes_and_take_nothing_from_them() -> None:
+def test_common_labels_and_annotations_are_added_to_runtimes_and_replace_none() -> None:
     taken = {"slipway.dev/runtime": "taken", "app.kubernetes.io/component": "taken", "team": "ml"}
     found = runtime_with({"commonAnnotations": {"contact": "ml@example.com"}, "commonLabels": taken})
     assert found["annotations"] == {"contact": "ml@example.com"}
@@ -200,23 +199,23 @@ def test_common_labels_and_annotations_are_on_runtimes_and_take_nothing_from_the
     assert found["labels"]["app.kubernetes.io/component"] == "runtime"
 
 
-def test_common_annotations_take_nothing_from_the_self_test() -> None:
+def test_common_annotations_replace_none_of_the_self_test() -> None:
     objects = rendered("slipway", {"commonAnnotations": {"helm.sh/hook": "pre-install"}})
     [pod] = [each for each in objects if each["kind"] == "Pod"]
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
 
 
-def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
+def test_every_activator_is_complete_and_the_operator_receives_all_of_them() -> None:
     values = {"activator": {"names": ["slipway-activator", "other"]}}
-    of_first = {kind for kind, name in there("slipway", values) if name == "slipway-activator"}
-    assert {kind for kind, name in there("slipway", values) if name == "other"} == of_first
+    of_first = {kind for kind, name in rendered_names("slipway", values) if name == "slipway-activator"}
+    assert {kind for kind, name in rendered_names("slipway", values) if name == "other"} == of_first
     [container] = program("slipway-operator", values)["spec"]["template"]["spec"]["containers"]
     assert {"name": "SLIPWAY_ACTIVATORS", "value": "slipway-activator,other"} in container["env"]
 
 
 @pytest.mark.parametrize("name", ["operator", "activator"])
-def test_a_variable_that_is_given_takes_the_place_of_the_charts_own(name: str) -> None:
-    """Of a variable that is there twice, the API server's server-side apply says that it is a conflict."""
+def test_a_given_variable_replaces_the_charts_own(name: str) -> None:
+    """The API server reports a variable with two entries as a conflict of server-side apply."""
     given = [{"name": "SLIPWAY_LOG_LEVEL", "value": "debug"}, {"name": "OTHER", "value": "1"}]
 
     def env(values: dict[str, Any]) -> Any:
@@ -227,16 +226,16 @@ def test_a_variable_that_is_given_takes_the_place_of_the_charts_own(name: str) -
     assert env({name: {"env": given}}) == [*own, *given]
 
 
-def test_an_autoscaler_sets_the_replicas_and_the_chart_does_not() -> None:
+def test_with_an_autoscaler_the_chart_does_not_set_the_replicas() -> None:
     scaled = program("slipway-activator", {"activator": {"autoscaling": {"enabled": True}}})
     assert "replicas" not in scaled["spec"]
 
 
-def test_extra_objects_are_objects_as_they_are_or_templates() -> None:
+def test_extra_objects_are_plain_objects_or_templates() -> None:
     braces = "{{ $labels.pod }} of {{ unknown }}"
     plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"alert": braces}}
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
     objects = rendered("slipway", {"extraObjects": [plain, text]})
-    found = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ConfigMap"}
+    found = {manifest["metadata"]["name"]: manifest for manifest in objects if manifest["kind"] == "ConfigMap"}
     assert found.keys() == {"plain", "slipway-text", "slipway-runtimes"}
     assert found["plain"] == plain

@@ -1,4 +1,4 @@
-"""Access at zero, on a real cluster: pods of two namespaces ask a model that sleeps, and only who may ask wakes it."""
+"""Access at zero on a real cluster: pods of two namespaces call a sleeping model, and only allowed ones wake it."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ import base64
 import pytest
 import yaml
 from slipway_devcluster.cluster import Cluster
-from support.kube import Kube, Object
-from support.rendered import SAMPLES
-from support.zero_scene import FRIEND, OURS, is_answered, scene, until
+from support.cluster import Kube, Object
+from support.cluster.model_at_zero import FRIEND, OURS, is_answered, model_at_zero
+from support.repository import SAMPLES
+from support.waiting import until
 
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 
 
-async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
+async def test_only_allowed_pods_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     allowed = {"allowFrom": [{"podSelector": {"matchLabels": FRIEND}}]}
-    async with scene(neighbour_kube, access=allowed) as asked:
-        assert await asked.ask() == (403, "not_allowed_from_here")
-        assert await asked.ask(within=asked.other, labels=FRIEND) == (403, "not_allowed_from_here")
-        past_the_service = await asked.activators_port()
-        assert await asked.ask(within=asked.other, labels=FRIEND, to=past_the_service) == (403, "not_allowed_from_here")
-        assert await asked.ask("GET /v1/models", labels=FRIEND) == (200, "")
-        assert await asked.sleeps()
-        await asked.wakes(labels=FRIEND)
+    async with model_at_zero(neighbour_kube, access=allowed) as model:
+        assert await model.request() == (403, "not_allowed_from_here")
+        assert await model.request(within=model.other, labels=FRIEND) == (403, "not_allowed_from_here")
+        activator_address = await model.activators_port()
+        assert await model.request(within=model.other, labels=FRIEND, to=activator_address) == (
+            403,
+            "not_allowed_from_here",
+        )
+        assert await model.request("GET /v1/models", labels=FRIEND) == (200, "")
+        assert await model.is_asleep()
+        await model.wakes(labels=FRIEND)
 
 
 @pytest.mark.slow
-async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
+async def test_a_namespace_is_matched_by_labels_that_its_tenants_cannot_set(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
     among = {"matchLabels": {"team": "blue"}}
     peers = [{"namespaceSelector": among}, {"namespaceSelector": selector, "podSelector": {"matchLabels": FRIEND}}]
-    async with scene(neighbour_kube, access={"allowFrom": peers}) as asked:
-        assert await asked.ask(within=asked.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
-        await asked.other.run("label", "namespace", asked.other.namespace, "team=blue")
-        await until(lambda: is_answered(asked.ask("GET /health", within=asked.other), 200))
-        assert await asked.sleeps()
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
+        assert await model.request(within=model.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
+        await model.other.run("label", "namespace", model.other.namespace, "team=blue")
+        await until(lambda: is_answered(model.request("GET /health", within=model.other), 200))
+        assert await model.is_asleep()
 
 
 def secret(**owners: str) -> Object:
@@ -50,34 +54,34 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     await neighbour_kube.apply(secret(alice=ALICE))
-    async with scene(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
-        await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
+    async with model_at_zero(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as model:
+        await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in message_of(it))
         for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
-        assert await asked.ask() == (401, "missing_api_key")
-        await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 200))
-        assert await asked.ask(key=BOB) == (401, "invalid_api_key")
+        assert await model.request() == (401, "missing_api_key")
+        await until(lambda: is_answered(model.request("GET /v1/models", key=ALICE), 200))
+        assert await model.request(key=BOB) == (401, "invalid_api_key")
         await neighbour_kube.apply(secret(alice=BOB))
-        await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 401))
-        assert await asked.sleeps()
-        await asked.wakes(key=BOB)
+        await until(lambda: is_answered(model.request("GET /v1/models", key=ALICE), 401))
+        assert await model.is_asleep()
+        await model.wakes(key=BOB)
 
 
-def said(deployment: Object) -> str:
+def message_of(deployment: Object) -> str:
     return " ".join(deployment.get("status", {}).get("plan", {}).get("why", []))
 
 
-LOOKED_AT = [
+WITHOUT_INFERENCE = [
     ("GET /health", 200, ""),
     ("OPTIONS /v1/models", 405, "method_not_allowed"),
     ("GET /v1/models/gemma", 200, ""),
 ]
 
 
-@pytest.mark.parametrize(("line", "status", "code"), LOOKED_AT, ids=[line for line, *_ in LOOKED_AT])
-async def test_nobody_wakes_a_model_by_looking_at_it(
+@pytest.mark.parametrize(("line", "status", "code"), WITHOUT_INFERENCE, ids=[line for line, *_ in WITHOUT_INFERENCE])
+async def test_a_request_without_inference_does_not_wake_the_model(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:
-    async with scene(neighbour_kube) as asked:
-        assert await asked.ask(line) == (status, code)
-        await asked.own.never("pods", selector=OURS, seconds=3)
+    async with model_at_zero(neighbour_kube) as model:
+        assert await model.request(line) == (status, code)
+        await model.own.never("pods", selector=OURS, seconds=3)

@@ -1,7 +1,7 @@
-"""All of Slipway as pods: models sleep and wake, and every request is answered, or told why it can't be.
+"""All of Slipway as pods: models sleep and wake, and every request gets a response, or the reason why it can't.
 
-The engine is llama.cpp with the demo model. Texts are compared with each other: the temperature is 0, and requests are
-answered one after the other, since beside others in a batch a text can come out differently.
+The engine is llama.cpp with the demo model. Completions are compared with each other: the temperature is 0, and
+requests are served one after the other, since a completion can differ if it is computed in a batch with others.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATI
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
-from support.access import FromTheNode
-from support.clusters import Settings
-from support.kube import Kube, Object, Predicate
-from support.slipway_api import llmdeployment, merged
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import llmdeployment, merged
+from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, folder_claimed
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
 OPERATOR_PODS = "app.kubernetes.io/name=slipway-operator"
@@ -48,12 +45,12 @@ class Answer:
 
     @property
     def was_held(self) -> bool:
-        """Or at least came through the activator."""
+        """Whether the request was held, or at least went through the activator."""
         return "Slipway-Held-Ms" in self.headers
 
 
 class Client:
-    """Asks the Service as any process of the cluster would, over a new connection each time."""
+    """Sends requests to the Service as any process of the cluster would, each over a new connection."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self._url = session, url
@@ -69,14 +66,14 @@ class Client:
         return found
 
     async def until_direct(self) -> None:
-        """Until an answer comes from a replica itself: kube-proxy hears of it a moment later than we do."""
+        """Until a response comes from a replica directly: kube-proxy learns of it a moment later than we do."""
         await _until(self._is_direct)
 
     async def _is_direct(self) -> bool:
         return not (await self.ask()).was_held
 
     async def is_held(self) -> bool:
-        """Whether a request finds the activator; the network may still lead to a pod that is gone."""
+        """Whether a request reaches the activator; kube-proxy may still route it to a deleted pod."""
         try:
             answer = await self.ask()
         except aiohttp.ClientConnectionError:
@@ -85,7 +82,7 @@ class Client:
         return answer.was_held
 
     async def accepts(self) -> bool:
-        """Whether somebody listens; what is asked is nothing that wakes a model."""
+        """Whether the port accepts connections; this request doesn't wake a model."""
         try:
             async with self._session.options(f"{self._url}", headers={"Expect": "nothing"}):
                 return True
@@ -95,7 +92,7 @@ class Client:
 
 @asynccontextmanager
 async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Client]:
-    """Of the model `gemma`, which is at zero."""
+    """A client of the model `gemma`, which is at zero."""
     await kube.apply(at_zero(**spec))
     await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
     access = FromTheNode(kube, cluster.entered)
@@ -103,11 +100,13 @@ async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Cli
         client = Client(session, await access.url(NAME))
         await _until(client.accepts)
         yield client
-    await kube.delete("llmdeployment", NAME, wait=True)  # or the operator makes anew what goes with the namespace
+    await kube.delete(
+        "llmdeployment", NAME, wait=True
+    )  # otherwise the operator would recreate what is deleted with the namespace
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 60) -> None:
-    """Nobody tells when a node's packet filter changes, so it is tried again and again."""
+    """Polls, since there is no event for a change of kube-proxy's rules on the node."""
     async with asyncio.timeout(timeout):
         while not await holds():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.1)
@@ -133,7 +132,7 @@ async def until_replicas(kube: Kube, number: int, *, timeout: float = 90) -> Non
     await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == number, timeout=timeout)
 
 
-async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straight_to_the_replica(
+async def test_all_requests_at_zero_get_equal_responses_and_later_ones_go_straight_to_the_replica(
     client: Client, kube: Kube
 ) -> None:
     texts = await asyncio.gather(*(client.text() for _ in range(20)))
@@ -143,9 +142,7 @@ async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straigh
     assert await client.text() == texts[0]
 
 
-async def test_a_model_can_be_asked_from_the_moment_on_at_which_it_is_called_ready(
-    operator_pods: Cluster, kube: Kube
-) -> None:
+async def test_a_model_accepts_requests_as_soon_as_it_is_ready(operator_pods: Cluster, kube: Kube) -> None:
     access = FromTheNode(kube, operator_pods.entered)
     async with access.session() as session:
 
@@ -157,29 +154,29 @@ async def test_a_model_can_be_asked_from_the_moment_on_at_which_it_is_called_rea
         assert all(await asyncio.gather(*(accepts_at_once(f"model-{number}") for number in range(8))))
 
 
-async def test_engine_status_and_keda_have_one_number_of_requests_that_a_replica_takes(
+async def test_engine_status_and_keda_use_the_same_number_of_requests_per_replica(
     operator_pods: Cluster, kube: Kube
 ) -> None:
     async with asleep(operator_pods, kube, engine={"mode": "Balanced", "maxConcurrency": None}):
-        made = await kube.get("deployment", PREDICTOR)
+        found = await kube.get("deployment", PREDICTOR)
         autoscaler = await kube.wait_for("horizontalpodautoscaler", f"keda-hpa-{NAME}", lambda _: True)
         planned = (await kube.get("llmdeployment", NAME))["status"]["plan"]["maxConcurrency"]
-    assert f"--parallel={planned}" in made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--parallel={planned}" in found["spec"]["template"]["spec"]["containers"][0]["args"]
     assert autoscaler["spec"]["metrics"][0]["external"]["target"]["averageValue"] == str(planned)
 
 
 @pytest.mark.slow
-async def test_a_model_that_nobody_asks_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
+async def test_an_idle_model_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
     text = await client.text()
     await until_replicas(kube, 0)
     assert await client.text() == text
 
 
-async def test_requests_survive_the_end_of_the_pod_that_wakes_for_them(client: Client, kube: Kube) -> None:
-    asked = [asyncio.create_task(client.text()) for _ in range(5)]
+async def test_requests_survive_the_deletion_of_the_pod_that_starts_for_them(client: Client, kube: Kube) -> None:
+    requests = [asyncio.create_task(client.text()) for _ in range(5)]
     pod = await kube.wait_for_any("pods", OURS, lambda _: True)
     await kube.delete("pod", pod["metadata"]["name"])
-    texts = await asyncio.gather(*asked)
+    texts = await asyncio.gather(*requests)
     assert len(set(texts)) == 1
 
 
@@ -207,7 +204,7 @@ def without_operator(cluster: Cluster) -> Iterator[None]:
         cluster.run_kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/slipway-operator", "--timeout=60s"])
 
 
-async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
+async def test_a_held_stream_receives_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
     async with asleep(operator_pods, kube, scaling={"hold": {"heartbeat": "1s"}}) as client:
         answer = await client.ask(stream=True)
         lines = answer.body.splitlines()
@@ -216,7 +213,7 @@ async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, k
     assert "data: [DONE]" in lines
 
 
-async def test_whoever_asks_for_a_model_that_cannot_start_is_told_why(operator_pods: Cluster, kube: Kube) -> None:
+async def test_a_request_for_a_model_that_cannot_start_gets_the_reason(operator_pods: Cluster, kube: Kube) -> None:
     async with asleep(operator_pods, kube, model={"uri": f"pvc://{NAME}/nothing"}) as client:
         answer = await client.ask()
         error = json.loads(answer.body)["error"]
@@ -225,7 +222,7 @@ async def test_whoever_asks_for_a_model_that_cannot_start_is_told_why(operator_p
     assert "gguf" in error["message"]
 
 
-async def test_a_paused_model_is_not_woken_and_whoever_asks_is_told_so(client: Client, kube: Kube) -> None:
+async def test_a_paused_model_is_not_woken_and_clients_get_the_reason(client: Client, kube: Kube) -> None:
     await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}=true")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("Paused"))
     answer = await client.ask()
@@ -243,9 +240,7 @@ async def test_an_annotation_wakes_a_model_without_any_request(client: Client, k
 
 
 @pytest.mark.slow
-async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
-    operator_pods: Cluster, client: Client, kube: Kube
-) -> None:
+async def test_an_annotation_wakes_a_model_once(operator_pods: Cluster, client: Client, kube: Kube) -> None:
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}={now()}")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("Serving"))
     await until_replicas(kube, 0)
@@ -256,25 +251,25 @@ async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
 
 
 @pytest.mark.slow
-async def test_an_annotation_sends_a_model_to_sleep_that_would_stay_awake_and_loses_no_request(
+async def test_an_annotation_sends_an_awake_model_to_sleep_and_loses_no_request(
     operator_pods: Cluster, kube: Kube
 ) -> None:
     async with asleep(operator_pods, kube, scaling={"idleAfter": "1h"}) as client:
         text = await client.text()
-        asked = [asyncio.create_task(client.text()) for _ in range(3)]
+        requests = [asyncio.create_task(client.text()) for _ in range(3)]
         await kube.run("annotate", "llmdeployment", NAME, f"{SLEEP_ANNOTATION}={now()}")
-        assert await asyncio.gather(*asked) == 3 * [text]
+        assert await asyncio.gather(*requests) == 3 * [text]
         await until_replicas(kube, 0)
         assert await client.text() == text
 
 
 @pytest.mark.slow
-async def test_an_annotation_that_is_no_time_is_told_of(client: Client, kube: Kube) -> None:
-    def is_told(thing: Object) -> bool:
-        return any("'soon' is no time" in each for each in thing["status"]["plan"]["why"])
+async def test_an_annotation_that_is_not_a_time_is_reported(client: Client, kube: Kube) -> None:
+    def is_reported(obj: Object) -> bool:
+        return any("'soon' is no time" in each for each in obj["status"]["plan"]["why"])
 
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}=soon")
-    await kube.wait_for("llmdeployment", NAME, is_told)
+    await kube.wait_for("llmdeployment", NAME, is_reported)
 
 
 def now() -> str:
@@ -282,7 +277,7 @@ def now() -> str:
 
 
 def is_ready_because(reason: str) -> Predicate:
-    def told(thing: Object) -> bool:
-        return any(each["type"] == "Ready" and each["reason"] == reason for each in thing["status"]["conditions"])
+    def is_so(obj: Object) -> bool:
+        return any(each["type"] == "Ready" and each["reason"] == reason for each in obj["status"]["conditions"])
 
-    return told
+    return is_so

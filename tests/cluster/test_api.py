@@ -1,4 +1,4 @@
-"""The API server takes what is right, fills in what is left out, and refuses what is wrong in a sentence."""
+"""The API server accepts valid objects, fills in defaults, and refuses invalid objects with a sentence."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import yaml
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import ACTIVATOR_GRPC_PORT
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support import slipway_api
-from support.clusters import AnyCluster
-from support.kube import Kube, KubectlError, Object
-from support.slipway_api import LLMDEPLOYMENTS, ApiServer, acceleratorprofile, llmdeployment, merged, rows
+from support import repository
+from support.builders.llmdeployments import acceleratorprofile, llmdeployment, merged
+from support.cluster import AnyCluster, Kube, KubectlError, Object, admission, installation
+from support.cluster.admission import LLMDEPLOYMENTS, ApiServer
+from support.repository import rows
 
 PROFILES = "/apis/slipway.dev/v1alpha1/acceleratorprofiles"
 PATHS = {
@@ -29,28 +30,28 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """A cluster that knows our types. Most tests only ask what would happen, so they need no namespace of their own."""
+    """A cluster that has our CRDs. Most tests are dry runs, so they need no namespace of their own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(slipway_api.install(kube))
+    asyncio.run(installation.install_types(kube))
     return kube
 
 
 @pytest.fixture
 def written(api: Kube, kube: Kube) -> Kube:
-    """A namespace of the test's own, for what is really written."""
+    """A namespace of the test's own, for objects that are really stored."""
     return api.within(kube.namespace)
 
 
 @pytest.fixture(scope="module")
 def server(api: Kube) -> Iterator[ApiServer]:
-    with slipway_api.api_server(api) as server:
-        asyncio.run(slipway_api.policies_in_force(api, server))
+    with admission.api_server(api) as server:
+        asyncio.run(admission.policies_in_force(api, server))
         yield server
 
 
-def created(server: ApiServer, thing: Object) -> Object:
+def created(server: ApiServer, obj: Object) -> Object:
     """The object as it would be stored."""
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert answer.accepted, answer.sentences
     return answer.body
 
@@ -59,15 +60,15 @@ def named_by(row: Any) -> str:
     return str(row["it"])
 
 
-# --- what is wrong ---------------------------------------------------------------------------------------------------
+# --- invalid objects -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("refused_llmdeployments"), ids=named_by)
 def test_a_bad_llmdeployment_is_refused_with_a_sentence(server: ApiServer, row: Any) -> None:
-    thing = llmdeployment(row.get("name", "model"), row.get("spec"))
+    obj = llmdeployment(row.get("name", "model"), row.get("spec"))
     if "spec" in row and row["spec"] is None:
-        del thing["spec"]
-    answer = server.would_create(LLMDEPLOYMENTS, thing)
+        del obj["spec"]
+    answer = server.would_create(LLMDEPLOYMENTS, obj)
     assert not answer.accepted
     assert answer.sentences == row["says"]
 
@@ -80,37 +81,37 @@ def test_a_bad_accelerator_profile_is_refused_with_a_sentence(server: ApiServer,
 
 
 def test_all_mistakes_are_named_at_once(server: ApiServer) -> None:
-    bad = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
-    refused = server.would_create(LLMDEPLOYMENTS, bad).sentences
+    invalid = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
+    refused = server.would_create(LLMDEPLOYMENTS, invalid).sentences
     fields = {line.split(":")[0] for line in refused.splitlines()}
     assert fields == {"spec.scaling.minReplicas", "spec.engine.quantization"}
 
 
 async def test_kubectl_shows_the_sentence(api: Kube) -> None:
-    bad = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
+    invalid = json.dumps(llmdeployment(spec={"engine": {"extraArgs": ["--port=9000"]}}))
     with pytest.raises(KubectlError, match="--port is set by Slipway, which depends on it: leave it out"):
-        await api.run("create", "--dry-run=server", "--filename=-", stdin=bad)
+        await api.run("create", "--dry-run=server", "--filename=-", stdin=invalid)
 
 
-# --- what is unwise --------------------------------------------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", rows("warned"), ids=named_by)
 def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any) -> None:
-    thing = row.get("object") or llmdeployment(spec=row["spec"])
+    obj = row.get("object") or llmdeployment(spec=row["spec"])
     policy = f"{row['policy']}.slipway.dev"
-    said = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
-    answer = server.would_create(PATHS[thing["kind"]], thing)
+    warning = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
+    answer = server.would_create(PATHS[obj["kind"]], obj)
     assert answer.accepted
-    assert answer.warnings == [said]
+    assert answer.warnings == [warning]
 
 
-# --- what is denied where a namespace asks for it --------------------------------------------------------------------
+# --- restricted namespaces -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def restricted(api: Kube, server: ApiServer) -> Iterator[str]:
-    """Where LLMDeployments of a namespace with the label are asked for."""
+    """The API path of LLMDeployments in a namespace with the label."""
     name = f"restricted-{secrets.token_hex(4)}"
     labels = {"slipway.dev/restricted": "true"}
     asyncio.run(api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
@@ -126,7 +127,9 @@ def test_a_restricted_namespace_denies_what_is_allowed_elsewhere(server: ApiServ
     assert server.would_create(LLMDEPLOYMENTS, llmdeployment(spec=row["spec"])).accepted
 
 
-def test_a_restricted_namespace_takes_what_names_nothing_of_others(server: ApiServer, restricted: str) -> None:
+def test_a_restricted_namespace_accepts_deployments_that_refer_to_nothing_of_others(
+    server: ApiServer, restricted: str
+) -> None:
     spec = {"model": {"credentialsSecret": "bucket", "uri": "s3://models/llama"}, "access": {"apiKeysSecret": "keys"}}
     assert server.would_create(restricted, llmdeployment(spec=spec)).accepted
 
@@ -143,35 +146,35 @@ OTHER_SCALERS: list[Object] = [
 
 
 def scaled_by(trigger: Object) -> Object:
-    """By Slipway's scaler, and by this one as well."""
+    """A ScaledObject with Slipway's scaler and this one."""
     triggers = [{"type": "external-push", "metadata": {"scalerAddress": SCALER}}, {"type": "external", **trigger}]
     spec = {"scaleTargetRef": {"name": "model-predictor"}, "triggers": triggers}
     return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "model"}, "spec": spec}
 
 
 @pytest.mark.parametrize("trigger", OTHER_SCALERS, ids=str)
-def test_a_restricted_namespace_has_keda_ask_no_scaler_but_slipways_by_its_one_address(
+def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     server: ApiServer, restricted: str, trigger: Object
 ) -> None:
-    there = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
-    answer = server.would_create(there, scaled_by(trigger))
+    path = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
+    answer = server.would_create(path, scaled_by(trigger))
     assert not answer.accepted
-    assert "KEDA asks no external scalers for this namespace but Slipway's" in answer.sentences
+    assert "in this namespace KEDA may call only Slipway's external scaler" in answer.sentences
     assert server.would_create(PATHS["ScaledObject"], scaled_by(trigger)).accepted
-    assert server.would_create(there, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
+    assert server.would_create(path, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
 
-# --- what is right ---------------------------------------------------------------------------------------------------
+# --- valid objects ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sample", slipway_api.samples(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("sample", repository.samples(), ids=lambda path: path.stem)
 def test_a_sample_is_accepted_without_a_warning(server: ApiServer, sample: Path) -> None:
     answer = server.would_create(LLMDEPLOYMENTS, yaml.safe_load(sample.read_text()))
     assert answer.accepted, answer.sentences
     assert answer.warnings == []
 
 
-def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(server: ApiServer) -> None:
+def test_the_autoscaler_that_slipway_creates_is_accepted_without_a_warning(server: ApiServer) -> None:
     [by_cpu] = [row for row in rows("warned") if row["policy"] == "cpu-autoscaling-hpa"]
     owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": "model", "uid": "1"}
     ours = merged(by_cpu["object"], {"metadata": {"ownerReferences": [owner]}})
@@ -180,13 +183,13 @@ def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(
     assert answer.warnings == []
 
 
-def test_the_smallest_llmdeployment_is_filled_up_with_the_defaults_of_the_types(server: ApiServer) -> None:
+def test_the_smallest_llmdeployment_gets_the_defaults_of_the_python_types(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     of_the_types = LLMDeployment.model_validate(llmdeployment())
     assert LLMDeployment.model_validate(stored).spec == of_the_types.spec
 
 
-def test_defaults_are_shown_to_people(server: ApiServer) -> None:
+def test_a_stored_object_shows_the_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     assert stored["spec"]["scaling"] == {
         "minReplicas": 0,
@@ -197,7 +200,7 @@ def test_defaults_are_shown_to_people(server: ApiServer) -> None:
     }
 
 
-def test_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
+def test_setting_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment(spec={"scaling": {"hold": {"maxRequests": 8}}}))
     assert stored["spec"]["scaling"]["hold"]["maxBytes"] == "64Mi"
 
@@ -207,7 +210,7 @@ def test_quantities_may_be_plain_numbers(server: ApiServer) -> None:
     assert LLMDeployment.model_validate(stored).spec.scaling.hold.max_bytes == "1048576"
 
 
-def test_where_the_metrics_of_somebody_elses_engine_are_may_be_told(server: ApiServer) -> None:
+def test_the_metrics_of_a_third_party_engine_may_be_configured(server: ApiServer) -> None:
     annotations = {"prometheus.kserve.io/port": "9002"}
     stored = created(server, llmdeployment(spec={"engine": {"name": "sglang"}, "pod": {"annotations": annotations}}))
     assert stored["spec"]["pod"]["annotations"] == annotations
@@ -223,7 +226,7 @@ async def test_an_unknown_field_is_dropped_where_validation_is_off(written: Kube
     assert "minReplica" not in (await written.get("llm", "model"))["spec"]
 
 
-# --- what can't be changed -------------------------------------------------------------------------------------------
+# --- changes that are refused ----------------------------------------------------------------------------------------
 
 PVC = {"model": {"cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"}}}
 TO_ANOTHER_CLASS = (
@@ -235,8 +238,8 @@ SMALLER = (
     "which removes the volume"
 )
 INITIAL = (
-    "spec.scaling.initialReplicas: Forbidden: initialReplicas only counts when the object is created, which is over: "
-    "leave it as it is or out, and change minReplicas"
+    "spec.scaling.initialReplicas: Forbidden: initialReplicas only has an effect when the object is created: "
+    "leave it unchanged or remove it, and change minReplicas"
 )
 REFUSED_CHANGES = [
     pytest.param(PVC, {"model": {"cache": {"storageClassName": "slow"}}}, TO_ANOTHER_CLASS, id="another storage class"),
@@ -256,7 +259,7 @@ ACCEPTED_CHANGES = [
 
 
 @pytest.mark.parametrize(("spec", "change", "sentence"), REFUSED_CHANGES)
-async def test_what_cannot_be_carried_out_cannot_be_changed(
+async def test_a_change_that_cannot_be_carried_out_is_refused(
     written: Kube, spec: Object, change: Object, sentence: str
 ) -> None:
     await written.apply(llmdeployment(spec=spec))
@@ -266,21 +269,21 @@ async def test_what_cannot_be_carried_out_cannot_be_changed(
 
 
 @pytest.mark.parametrize(("spec", "change"), ACCEPTED_CHANGES)
-async def test_what_can_be_carried_out_can_be_changed(written: Kube, spec: Object, change: Object) -> None:
+async def test_a_change_that_can_be_carried_out_is_accepted(written: Kube, spec: Object, change: Object) -> None:
     await written.apply(llmdeployment(spec=spec))
     await written.patch("llm", "model", {"spec": change})
 
 
-# --- what people see -------------------------------------------------------------------------------------------------
+# --- output of kubectl -----------------------------------------------------------------------------------------------
 
 
 async def test_explain_shows_what_a_field_means(api: Kube) -> None:
     shown = " ".join((await api.run("explain", "llm.spec.scaling.hold")).split())
-    assert "Limits for requests that wait while no replica is ready." in shown
-    assert "maxRequests <integer> Most requests that are held at a time." in shown
+    assert "Limits for requests that are held while no replica is ready." in shown
+    assert "maxRequests <integer> Maximum number of requests that are held at a time." in shown
 
 
-async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
+async def test_the_columns_show_the_state_of_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     status = {
         "state": "Serving",
@@ -336,7 +339,7 @@ async def test_a_spec_cannot_be_written_through_the_status(written: Kube) -> Non
     assert (await written.get("llm", "model"))["spec"]["scaling"]["maxReplicas"] == 1
 
 
-async def test_nobody_but_the_autoscaler_scales_a_deployment(written: Kube) -> None:
+async def test_only_the_autoscaler_scales_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     with pytest.raises(KubectlError, match="NotFound"):
         await written.scale("llm", "model", 3)
@@ -352,11 +355,11 @@ async def test_two_managers_can_each_own_an_adapter(written: Kube) -> None:
 
 
 async def test_installing_the_definitions_again_changes_nothing(api: Kube) -> None:
-    before = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
-    await slipway_api.install(api)
-    after = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
-    assert [thing["metadata"]["resourceVersion"] for thing in after] == [
-        thing["metadata"]["resourceVersion"] for thing in before
+    before = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
+    await installation.install_types(api)
+    after = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
+    assert [obj["metadata"]["resourceVersion"] for obj in after] == [
+        obj["metadata"]["resourceVersion"] for obj in before
     ]
 
 

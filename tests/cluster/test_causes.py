@@ -1,6 +1,6 @@
-"""Each thing that can go wrong with a model's pods is made to happen, and its cause is read off the cluster.
+"""Each failure of a model's pods is provoked, and its cause is derived from the cluster.
 
-With RECORD_CAUSES=1, what the cluster showed is kept as the fixtures of tests/unit/observing.
+With RECORD_CAUSES=1, the observed objects are stored as the fixtures of tests/unit/observing.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ import os
 from pathlib import Path
 
 import pytest
-from slipway.observing.causes import cause_in
-from slipway.observing.world import WorldView
-from support import worlds
-from support.clusters import AnyCluster
-from support.kube import Kube, WaitedInVainError
-from support.namespaces import own_namespace
-from support.provocations import PROVOCATIONS, Provocation
+from slipway.observing.causes import main_cause
+from slipway.observing.snapshot import Snapshot
+from support.builders import recorded_snapshots
+from support.cluster import AnyCluster, Kube, WaitedInVainError, observed_snapshots, own_namespace
+from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
-pytestmark = pytest.mark.slow  # test_operator_causes.py has the same in quick, read off a status
+pytestmark = pytest.mark.slow  # test_operator_causes.py has a faster variant, which reads the status
 
 AT_ONCE = 6
-"""Most of them wait for the kubelet's back-off, so that side by side they take a fraction of the time."""
+"""Most tests wait for the kubelet's backoff, so in parallel they take a fraction of the time."""
 
-Outcomes = dict[str, WorldView | WaitedInVainError]
+Outcomes = dict[str, Snapshot | WaitedInVainError]
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +32,19 @@ def outcomes(
     python_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Outcomes:
-    """What came of each provocation that a chosen test asks for, each in a namespace of its own."""
+    """The outcome of each provocation that a selected test needs, each in a namespace of its own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    chosen = [item.callspec.params.get("provocation") for item in request.session.items if hasattr(item, "callspec")]
-    return asyncio.run(provoke_all([each for each in PROVOCATIONS if each in chosen], kube, python_image))
+    chosen = [item.callspec.params.get("failure") for item in request.session.items if hasattr(item, "callspec")]
+    return asyncio.run(provoke_all([each for each in POD_FAILURES if each in chosen], kube, python_image))
 
 
-async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -> Outcomes:
+async def provoke_all(provocations: list[PodFailure], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(provocation: Provocation) -> WorldView | WaitedInVainError:
+    async def outcome(failure: PodFailure) -> Snapshot | WaitedInVainError:
         async with slots, own_namespace(kube) as inside:
             try:
-                return await provoke(provocation, inside, image)
+                return await provoke(failure, inside, image)
             except WaitedInVainError as error:
                 return error
 
@@ -54,21 +52,21 @@ async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -
     return dict(zip((each.name for each in provocations), found, strict=True))
 
 
-async def provoke(provocation: Provocation, kube: Kube, image: str) -> WorldView:
-    """The first world off which the cause is read as it should be."""
+async def provoke(failure: PodFailure, kube: Kube, image: str) -> Snapshot:
+    """The first observed snapshot that has the expected cause."""
 
-    def is_read_off(world: WorldView) -> bool:
-        cause = cause_in(world)
-        return cause is not None and provocation.describes(cause)
+    def is_read_off(world: Snapshot) -> bool:
+        cause = main_cause(world)
+        return cause is not None and failure.describes(cause)
 
-    await kube.apply(*provocation.objects(image))
-    return await worlds.until(kube, is_read_off, timeout=provocation.timeout)
+    await kube.apply(*failure.objects(image))
+    return await observed_snapshots.until(kube, is_read_off, timeout=failure.timeout)
 
 
-@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
-def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: Provocation) -> None:
-    outcome = outcomes[provocation.name]
+@pytest.mark.parametrize("failure", POD_FAILURES, ids=lambda each: each.name)
+def test_the_cause_is_derived_from_the_cluster(outcomes: Outcomes, failure: PodFailure) -> None:
+    outcome = outcomes[failure.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome
     if os.environ.get("RECORD_CAUSES"):
-        worlds.save(outcome, FIXTURES / f"{provocation.name}.json")
+        recorded_snapshots.save(outcome, FIXTURES / f"{failure.name}.json")

@@ -1,4 +1,4 @@
-"""What befalls a model's pods from outside (nodes, priorities, registries, KServe), read off the real cluster."""
+"""External causes of a pod's failure (nodes, priorities, registries, KServe), derived from the real cluster."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import pytest
 from aiohttp import web
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.observing.causes import cause_in
+from slipway.objects.kinds import INFERENCE_SERVICE
+from slipway.observing.causes import main_cause
 from slipway.observing.observation import observe
+from slipway.observing.snapshot import RefusedWrite, Snapshot
 from slipway.observing.status import status_of
-from slipway.observing.world import Refusal, WorldView
-from support import objects, worlds
-from support.clusters import AnyCluster
-from support.kube import Kube, KubectlError, Object, is_ready
-from support.nodes import ANYWHERE, tell
-from support.provocations import ENGINE, LABELS, NAME, model
-from support.tester import ServerHere
+from support.builders import objects
+from support.builders.llmdeployments import NAME
+from support.cluster import AnyCluster, Kube, KubectlError, Object, ReachableServer, is_ready, observed_snapshots
+from support.cluster.nodes import ANYWHERE, set_ready
+from support.faults.pod_failures import ENGINE, LABELS, model
 
 
-def shows(reason: Reason, words: str) -> worlds.Wanted:
-    """Whether this cause is read off a world."""
+def shows(reason: Reason, words: str) -> observed_snapshots.Wanted:
+    """A predicate: whether a snapshot has this cause."""
 
-    def wanted(world: WorldView) -> bool:
-        cause = cause_in(world)
+    def wanted(world: Snapshot) -> bool:
+        cause = main_cause(world)
         return cause is not None and cause.reason == reason and words in cause.message
 
     return wanted
 
 
-def is_serving(world: WorldView) -> bool:
+def is_serving(world: Snapshot) -> bool:
     return any(is_ready(pod) for pod in world.pods)
 
 
@@ -43,25 +43,25 @@ def is_serving(world: WorldView) -> bool:
 
 async def on_the_node(kube: Kube, node: str) -> None:
     await kube.apply(model({"nodeSelector": {"is": node}, "tolerations": ANYWHERE}))
-    await worlds.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
+    await observed_snapshots.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
 
 
-async def test_a_node_that_is_not_ready_any_more_explains_its_replica(kube: Kube, node: str) -> None:
+async def test_a_node_that_is_no_longer_ready_is_the_cause_of_its_replica(kube: Kube, node: str) -> None:
     await on_the_node(kube, node)
-    await tell(kube, node, ready=False)
-    await worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} isn't ready: container runtime is down"))
+    await set_ready(kube, node, ready=False)
+    await observed_snapshots.until(kube, shows(Reason.NODE_LOST, f"Node {node} isn't ready: container runtime is down"))
 
 
-async def test_a_node_that_is_gone_explains_its_replica(kube: Kube, node: str) -> None:
+async def test_a_deleted_node_is_the_cause_of_its_replica(kube: Kube, node: str) -> None:
     await on_the_node(kube, node)
     await kube.delete("node", node)
-    await worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
+    await observed_snapshots.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
 
 
-# --- put out, or not going -------------------------------------------------------------------------------------------
+# --- eviction and termination ----------------------------------------------------------------------------------------
 
 
-async def test_a_replica_that_a_more_important_pod_replaces_is_preempted(kube: Kube, cluster: AnyCluster) -> None:
+async def test_a_replica_replaced_by_a_pod_of_higher_priority_is_preempted(kube: Kube, cluster: AnyCluster) -> None:
     cluster.devcluster()
     important = f"important-{kube.namespace}"
     await kube.apply(
@@ -76,9 +76,9 @@ async def test_a_replica_that_a_more_important_pod_replaces_is_preempted(kube: K
     slow = {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
     try:
         await kube.apply(model({"terminationGracePeriodSeconds": 30}, **gpus, **slow))
-        await worlds.until(kube, is_serving)
+        await observed_snapshots.until(kube, is_serving)
         await kube.apply(objects.pod("boss", objects.PAUSE, [], container=gpus, priorityClassName=important))
-        await worlds.until(kube, shows(Reason.PREEMPTED, "preempt"))
+        await observed_snapshots.until(kube, shows(Reason.PREEMPTED, "preempt"))
     finally:
         await kube.delete("priorityclass", important)
 
@@ -89,16 +89,16 @@ async def test_a_replica_that_fills_its_disk_is_evicted(kube: Kube, python_image
     cache = {"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}
     mount = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
     await kube.apply(model({"volumes": [cache]}, image=python_image, command=writes, **mount))
-    await worlds.until(kube, shows(Reason.EVICTED, "exceeds the limit"), timeout=120)
+    await observed_snapshots.until(kube, shows(Reason.EVICTED, "exceeds the limit"), timeout=120)
 
 
-async def test_a_pod_that_does_not_go_is_told_with_what_it_waits_for(kube: Kube) -> None:
+async def test_a_pod_that_does_not_terminate_is_reported_with_what_it_waits_for(kube: Kube) -> None:
     stuck = model()
     stuck["spec"]["template"]["metadata"]["finalizers"] = ["example.com/keep"]
     await kube.apply(stuck)
-    pod = next(iter((await worlds.until(kube, is_serving)).pods))["metadata"]["name"]
+    pod = next(iter((await observed_snapshots.until(kube, is_serving)).pods))["metadata"]["name"]
     await kube.delete("pod", pod)
-    world = await worlds.until(kube, lambda world: any(is_leaving(each) for each in world.pods))
+    world = await observed_snapshots.until(kube, lambda world: any(is_leaving(each) for each in world.pods))
     later = replace(world, now=world.now + timedelta(minutes=1))
     try:
         assert shows(Reason.POD_STUCK, "waits for its finalizers: example.com/keep")(later)
@@ -114,8 +114,8 @@ def is_leaving(pod: Object) -> bool:
 
 
 @asynccontextmanager
-async def registry(tester: ServerHere, status: int, text: str) -> AsyncGenerator[str]:
-    """A registry on the node's own loopback, where containerd speaks plain HTTP; it gives this one answer to all."""
+async def registry(tester: ReachableServer, status: int, text: str) -> AsyncGenerator[str]:
+    """A registry on the node's loopback, where containerd uses plain HTTP; it sends this response to every request."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text=text)
@@ -134,14 +134,14 @@ async def registry(tester: ServerHere, status: int, text: str) -> AsyncGenerator
 @pytest.mark.parametrize(
     ("status", "final"), [(404, True), (401, True), (403, True), (429, False), (503, False)], ids=str
 )
-async def test_a_registry_that_says_no_is_told_from_one_that_cannot_now(
-    kube: Kube, cluster: AnyCluster, tester: ServerHere, status: int, final: bool
+async def test_a_registry_that_denies_an_image_is_distinguished_from_one_that_is_unavailable(
+    kube: Kube, cluster: AnyCluster, tester: ReachableServer, status: int, final: bool
 ) -> None:
     cluster.devcluster()
     async with registry(tester, status, "") as image:
         await kube.apply(model(image=image))
-        world = await worlds.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
-    cause = cause_in(world)
+        world = await observed_snapshots.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
+    cause = main_cause(world)
     assert cause
     assert cause.final is final, cause
 
@@ -157,55 +157,57 @@ def served_by_kserve(replicas: int = 0, **container: object) -> Object:
     return service
 
 
-async def test_what_kserve_refuses_is_told_in_its_own_words(kube: Kube) -> None:
+async def test_a_refusal_by_kserve_is_reported_with_kserves_message(kube: Kube) -> None:
     with pytest.raises(KubectlError) as refused:
         await kube.apply(served_by_kserve(minReplicas=-1) | {"spec": {"predictor": {"minReplicas": -1}}})
-    refusal = Refusal(kind="InferenceService", name=NAME, message=str(refused.value))
-    cause = cause_in(WorldView(now=datetime.now(UTC), refusals=(refusal,)))
+    refusal = RefusedWrite(kind=INFERENCE_SERVICE, name=NAME, message=str(refused.value))
+    cause = main_cause(Snapshot(now=datetime.now(UTC), refusals=(refusal,)))
     assert cause
     assert cause.reason == Reason.ADMISSION_DENIED
     assert "kserve-webhook-server" in cause.message
 
 
-async def test_a_runtime_that_is_not_there_is_told(kube: Kube) -> None:
+async def test_a_missing_runtime_is_reported(kube: Kube) -> None:
     await kube.apply(objects.inference_service(NAME))
-    await worlds.until(kube, shows(Reason.RUNTIME_MISSING, ""))
+    await observed_snapshots.until(kube, shows(Reason.RUNTIME_MISSING, ""))
 
 
-async def test_zero_replicas_are_idle_and_never_ready_because_kserve_says_so(kube: Kube) -> None:
+async def test_zero_replicas_are_idle_even_if_kserve_reports_them_ready(kube: Kube) -> None:
     await kube.apply(served_by_kserve())
-    world = await worlds.until(kube, lambda world: bool(world.inference_service and is_ready(world.inference_service)))
-    said = told(
+    world = await observed_snapshots.until(
+        kube, lambda world: bool(world.inference_service and is_ready(world.inference_service))
+    )
+    status = status_from(
         replace(world, service=objects.service(NAME, selector={}) | {"metadata": {"name": NAME, "namespace": "x"}})
     )
-    held = {each["type"]: (each["status"], each["reason"]) for each in said["conditions"]}
-    assert said["state"] == "Idle"
-    assert held["Ready"] == ("True", "ScaledToZero")
-    assert held["ModelLoaded"] == ("False", "ScaledToZero")
+    found_conditions = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
+    assert status["state"] == "Idle"
+    assert found_conditions["Ready"] == ("True", "ScaledToZero")
+    assert found_conditions["ModelLoaded"] == ("False", "ScaledToZero")
 
 
-async def test_a_start_through_kserve_is_told_step_by_step(kube: Kube, python_image: str) -> None:
+async def test_a_start_through_kserve_is_reported_step_by_step(kube: Kube, python_image: str) -> None:
     probe = {"exec": {"command": ["test", "-e", "/loaded"]}, "periodSeconds": 1}
     loads = objects.python("import time; time.sleep(4); open('/loaded', 'w'); time.sleep(3600)")
     states: list[str] = []
 
-    def is_served(world: WorldView) -> bool:
-        said = told(world)
-        if not states or states[-1] != said["state"]:
-            states.append(said["state"])
-        return bool(said["state"] == "Serving")
+    def is_served(world: Snapshot) -> bool:
+        status = status_from(world)
+        if not states or states[-1] != status["state"]:
+            states.append(status["state"])
+        return bool(status["state"] == "Serving")
 
     await kube.apply(served_by_kserve(1, image=python_image, command=loads, readinessProbe=probe))
-    world = await worlds.until(kube, is_served)
+    world = await observed_snapshots.until(kube, is_served)
     assert states == ["Waking", "Serving"]
-    assert int(told(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
+    assert int(status_from(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
 
 
 class Plan:
     profile, gpus_per_replica, max_concurrency, why, rejected = "cpu", 0, None, ("a test",), ()
 
 
-def told(world: WorldView) -> Object:
+def status_from(world: Snapshot) -> Object:
     deployment = LLMDeployment.model_validate(
         {
             "metadata": {"name": NAME, "namespace": "x", "generation": 1},

@@ -1,4 +1,4 @@
-"""The charts as people use them, on a real cluster, while a model serves: Slipway changes, the model never does."""
+"""The charts as users install them, on a real cluster, while a model serves: Slipway changes, the model never does."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import POD_MONITOR, Kind
+from slipway.objects.kinds import POD_MONITOR, Kind
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
 from slipway_devcluster.errors import Refusal
-from support import objects
-from support.access import FromTheNode
-from support.chart_values import BRANCHES
-from support.charts import CHARTS, text
-from support.clusters import Settings
-from support.kube import Kube, Object
-from support.namespaces import own_namespace
-from support.releases import PROGRAMS, RELEASE, helm, rolled_out, with_values
-from support.rendered import ROOT, gemma
-from support.volumes import folder_claimed
+from support.builders import objects
+from support.builders.llmdeployments import gemma
+from support.charts.helm import text
+from support.charts.values import BRANCHES
+from support.cluster import FromTheNode, Kube, Object, Settings, folder_claimed, own_namespace
+from support.cluster.releases import PROGRAMS, RELEASE, helm, rolled_out, with_values
+from support.repository import CHARTS, ROOT
 
 CHART = str(CHARTS / "slipway")
 SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
@@ -36,7 +33,7 @@ ROOM = 256 << 10  # bytes: a quarter of what a Secret may hold
 
 @dataclass(frozen=True)
 class Serving:
-    """A model with one replica."""
+    """A served model with one replica."""
 
     cluster: Cluster
     kube: Kube
@@ -47,17 +44,17 @@ class Serving:
             url = await access.url("gemma")
             async with session.post(f"{url}/v1/completions", json=BODY) as answer:
                 assert answer.status == 200, await answer.text()
-                assert "Slipway-Held-Ms" not in answer.headers  # straight from the replica
+                assert "Slipway-Held-Ms" not in answer.headers  # directly from the replica
 
-    async def lives(self) -> list[tuple[str, int]]:
-        """Its pods, and how often each has begun anew."""
+    async def pods_and_restarts(self) -> list[tuple[str, int]]:
+        """The model's pods, and how often each has restarted."""
         pods = await self.kube.select("pods", "slipway.dev/llmdeployment=gemma")
         return [(pod["metadata"]["uid"], restarts(pod)) for pod in pods]
 
-    async def is_looked_after(self) -> None:
-        """By an operator that does what is asked for now."""
+    async def is_reconciled(self) -> None:
+        """Waits until the operator has reconciled a change made now."""
         found = await self.kube.get("llmdeployment", "gemma")
-        other = "12m" if found["spec"]["scaling"].get("idleAfter") == "11m" else "11m"  # which no pod is told
+        other = "12m" if found["spec"]["scaling"].get("idleAfter") == "11m" else "11m"  # which doesn't affect any pod
         await self.kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"idleAfter": other}}})
         await self.kube.wait_for("llmdeployment", "gemma", has_followed, timeout=90)
 
@@ -74,7 +71,7 @@ def has_followed(deployment: Object) -> bool:
 
 
 @asynccontextmanager
-async def begun(cluster: Cluster, settings: Settings, cache_folder: Any) -> AsyncIterator[Serving]:
+async def served_model(cluster: Cluster, settings: Settings, cache_folder: Any) -> AsyncIterator[Serving]:
     whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder)
     weights = model.ensure_gguf(settings.cache, settings.steps)
     async with own_namespace(whole) as kube, folder_claimed(kube, "gemma", weights):
@@ -88,7 +85,7 @@ async def begun(cluster: Cluster, settings: Settings, cache_folder: Any) -> Asyn
 def serving(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        given = begun(operator_pods, settings, tmp_path_factory.getbasetemp() / "kubectl")
+        given = served_model(operator_pods, settings, tmp_path_factory.getbasetemp() / "kubectl")
         yield runner.run(stack.enter_async_context(given))
         runner.run(stack.aclose())
 
@@ -102,10 +99,10 @@ async def home(neighbour_kube: Kube) -> Kube:
 # --- while a model serves --------------------------------------------------------------------------------------------
 
 
-async def test_kubectl_brings_slipway_back_and_helm_takes_it_over_and_no_model_restarts(
+async def test_kubectl_reinstalls_slipway_and_helm_takes_it_over_and_no_model_restarts(
     serving: Serving, home: Kube
 ) -> None:
-    cluster, before = serving.cluster, await serving.lives()
+    cluster, before = serving.cluster, await serving.pods_and_restarts()
     values = await helm(cluster, "get", "values", *RELEASE, "--output=json")
     await helm(cluster, "uninstall", *RELEASE)
     await home.run("wait", "--for=delete", "pods", f"--selector=app.kubernetes.io/name in ({','.join(PROGRAMS)})", WAIT)
@@ -114,18 +111,18 @@ async def test_kubectl_brings_slipway_back_and_helm_takes_it_over_and_no_model_r
     manifest = text("slipway", json.loads(values), skip_tests="true").encode()
     await asyncio.to_thread(cluster.run_kubectl, ["apply", "--server-side", "--filename=-"], manifest)
     await rolled_out(home)
-    await serving.is_looked_after()
+    await serving.is_reconciled()
     await serving.answers()
 
     command = ["upgrade", "--install", *RELEASE, CHART, "--take-ownership", "--atomic", WAIT, "--values=-"]
     await asyncio.to_thread(cluster.run_helm, command, values.encode())
-    await serving.is_looked_after()
-    assert await serving.lives() == before
+    await serving.is_reconciled()
+    assert await serving.pods_and_restarts() == before
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
-async def test_an_upgrade_that_fails_takes_itself_back(serving: Serving, home: Kube) -> None:
+async def test_a_failed_upgrade_is_rolled_back(serving: Serving, home: Kube) -> None:
     before = await home.get("deployment", "slipway-operator")
     failing = ["--reuse-values", "--set=images.operator.tag=nowhere", "--atomic", "--timeout=20s"]
     with pytest.raises(Refusal, match="has been rolled back due to atomic being set"):
@@ -136,21 +133,21 @@ async def test_an_upgrade_that_fails_takes_itself_back(serving: Serving, home: K
     await serving.answers()
 
 
-# --- what is refused, and what is taken ------------------------------------------------------------------------------
+# --- refused and accepted values -------------------------------------------------------------------------------------
 
 
 def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: Cluster) -> None:
-    said = f"Slipway is in this cluster already, as release slipway in namespace {HOME}, and a cluster has one"
-    with pytest.raises(Refusal, match=said):
+    refusal = f"Slipway is already installed in this cluster, as release slipway in namespace {HOME}"
+    with pytest.raises(Refusal, match=refusal):
         operator_pods.run_helm(["install", "second", CHART, "--namespace=default"])
     assert json.loads(operator_pods.run_helm(["list", "--namespace=default", "--output=json"])) == []
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-async def test_the_api_server_finds_no_mistake_in_any_branch_of_the_values(
+async def test_the_api_server_accepts_every_variant_of_the_values(
     operator_pods: Cluster, neighbour_kube: Kube, home: Kube, branch: str
 ) -> None:
-    await home.delete("pod", "slipway-selftest", wait=True)  # of a test before; a pod can't be changed
+    await home.delete("pod", "slipway-selftest", wait=True)  # left by a previous test; a pod is immutable
     await neighbour_kube.apply(*map(objects.definition, (POD_MONITOR, SERVICE_MONITOR)))
     for kind in (POD_MONITOR, SERVICE_MONITOR):
         await neighbour_kube.wait_for_condition("crd", f"{kind.plural}.{kind.group}", "Established")
@@ -159,39 +156,36 @@ async def test_the_api_server_finds_no_mistake_in_any_branch_of_the_values(
     await asyncio.to_thread(operator_pods.run_kubectl, ["apply", *strictly, "--filename=-"], manifest)
 
 
-async def test_the_types_can_be_applied_by_kubectl_alone(operator_pods: Cluster, neighbour_kube: Kube) -> None:
-    """On its own side: it keeps what it has applied in an annotation, which has to have room for it."""
+async def test_the_crds_can_be_applied_by_kubectl_alone(operator_pods: Cluster, neighbour_kube: Kube) -> None:
+    """With client-side apply, which stores the applied object in an annotation, whose size is limited."""
     await neighbour_kube.run("apply", f"--filename={ROOT / 'crds'}")
 
 
-async def test_what_helm_keeps_of_the_releases_has_room(operator_pods: Cluster, home: Kube) -> None:
-    kept = [len(base64.b64decode(each["data"]["release"])) for each in await home.select("secrets", "owner=helm")]
-    assert kept
-    assert max(kept) < ROOM
+async def test_the_releases_fit_into_helms_secrets(operator_pods: Cluster, home: Kube) -> None:
+    sizes = [len(base64.b64decode(each["data"]["release"])) for each in await home.select("secrets", "owner=helm")]
+    assert sizes
+    assert max(sizes) < ROOM
 
 
 # --- the self-test ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_self_test_finds_all_well_and_leaves_nothing_but_its_log(operator_pods: Cluster, home: Kube) -> None:
-    told = await helm(operator_pods, "test", *RELEASE, "--logs", "--timeout=150s")
-    assert "All works together." in told
-    assert "BAD" not in told
+async def test_the_self_test_passes_and_leaves_nothing_but_its_log(operator_pods: Cluster, home: Kube) -> None:
+    output = await helm(operator_pods, "test", *RELEASE, "--logs", "--timeout=150s")
+    assert "All works together." in output
+    assert "BAD" not in output
     names = {each["metadata"]["name"] for kind in ("scaledobjects", "deployments") for each in await home.select(kind)}
     assert not [name for name in names if name.startswith("slipway-selftest")]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
-async def test_the_self_test_tells_what_does_not_work_and_what_to_do(operator_pods: Cluster, home: Kube) -> None:
-    """KEDA is elsewhere than the values say, so that the activator takes it for a stranger."""
-    older = [each["metadata"]["name"] for each in await home.select("pods", "app.kubernetes.io/name=slipway-activator")]
-    async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere"):
-        for each in older:  # while one drains, KEDA may still ask it
-            await home.wait_gone("pod", each, timeout=120)
+async def test_the_self_test_reports_what_fails_and_the_remedy(operator_pods: Cluster, home: Kube) -> None:
+    """KEDA is not in the namespace of the values, so the activator refuses its calls."""
+    async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere", replaced=["slipway-activator"]):
         with pytest.raises(Refusal, match="slipway-selftest"):
             await helm(operator_pods, "test", *RELEASE, "--timeout=240s")
-        told = await home.run("logs", "slipway-selftest")
-    assert "there is no Deployment elsewhere/keda-operator: install KEDA, or name its namespace with" in told
-    assert "KEDA can't ask the activator at slipway-activator.slipway-system:9090" in told
-    assert "2 of 6 don't work." in told
+        output = await home.run("logs", "slipway-selftest")
+    assert "there is no Deployment elsewhere/keda-operator: install KEDA, or name its namespace with" in output
+    assert "KEDA can't reach the activator at slipway-activator.slipway-system:9090" in output
+    assert "2 of 6 don't work." in output

@@ -1,4 +1,4 @@
-"""What `make demo` does once everything is built: Slipway is installed; a model sleeps, wakes, answers and sleeps."""
+"""What `make demo` does once everything is built: Slipway is installed; a model sleeps, wakes, responds and sleeps."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import redirect_stdout
 import pytest
 from slipway_devcluster import demo
 from slipway_devcluster.cluster import Cluster
-from support import charts
-from support.clusters import Settings
+from support.charts import helm
+from support.cluster import Settings
 
-SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
+SHORT_IDLE_AFTER = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
 
 @pytest.fixture(scope="module")
-def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
-    """The lines that a person sees."""
+def lines(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
+    """The lines that the user sees."""
     with redirect_stdout(io.StringIO()) as seen:
         demo.apply(operator_pods, settings.cache, settings.steps)
-        operator_pods.run_kubectl(["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SOON])
-        demo.tell(operator_pods, demo.PROMPT)
+        operator_pods.run_kubectl(
+            ["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SHORT_IDLE_AFTER]
+        )
+        demo.converse(operator_pods, demo.PROMPT)
     yield seen.getvalue().splitlines()
     operator_pods.run_kubectl(["delete", "namespace", demo.NAMESPACE, "--wait=false"])
 
@@ -30,31 +32,31 @@ def pods(cluster: Cluster) -> str:
     return cluster.run_kubectl(["get", "pods", "-n", demo.NAMESPACE, "-o", "name"])
 
 
-def test_the_api_server_finds_no_mistake_in_what_is_installed(operator_pods: Cluster) -> None:
+def test_the_api_server_accepts_all_that_is_installed(operator_pods: Cluster) -> None:
     strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
     for chart in ("slipway-crds", "slipway"):
-        operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], charts.text(chart).encode())
+        operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], helm.text(chart).encode())
 
 
-def test_a_person_sees_the_model_asleep_and_in_the_end_asleep_again(story: list[str]) -> None:
-    states = [state for line in story for state in ("Idle", "Serving") if state in line.split()]
+def test_the_demo_shows_the_model_asleep_and_at_the_end_asleep_again(lines: list[str]) -> None:
+    states = [state for line in lines for state in ("Idle", "Serving") if state in line.split()]
     assert (states[0], states[-1]) == ("Idle", "Idle")
     assert "Serving" in states
 
 
-def test_a_person_sees_what_happens_while_the_prompt_is_held(story: list[str]) -> None:
-    assert any(line.startswith(": waking") for line in story)
-    assert any(line.startswith("It was woken for that: schedule ") for line in story)
+def test_the_demo_shows_what_happens_while_the_prompt_is_held(lines: list[str]) -> None:
+    assert any(line.startswith(": waking") for line in lines)
+    assert any(line.startswith("It was woken for that: schedule ") for line in lines)
 
 
-def test_both_answers_are_the_same(story: list[str]) -> None:
-    """The one that was held, and the one straight from the replica."""
-    answers = [line for line in story if line.startswith(demo.PROMPT)]
+def test_both_responses_are_the_same(lines: list[str]) -> None:
+    """The response to the held request, and the one directly from the replica."""
+    answers = [line for line in lines if line.startswith(demo.PROMPT)]
     assert len(answers) == 2
     assert len(set(answers)) == 1
 
 
-def test_doing_it_again_changes_nothing(operator_pods: Cluster, story: list[str], settings: Settings) -> None:
+def test_running_the_demo_again_changes_nothing(operator_pods: Cluster, lines: list[str], settings: Settings) -> None:
     before = pods(operator_pods)
     demo.apply(operator_pods, settings.cache, settings.steps)
     assert pods(operator_pods) == before

@@ -4,18 +4,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from support import objects
-from support.access import ServiceAccess
-from support.kube import Kube, is_ready
-from support.tester import ServerHere
-from support.web import until_answers, until_only
+from support.builders import objects
+from support.cluster import Kube, ReachableServer, ServiceAccess, is_ready
+from support.cluster.services import until_answers, until_only
 
 HELD, POD = "held by the tester", "web"
 
 
 @pytest.fixture
-async def service(kube: Kube, tester: ServerHere) -> AsyncIterator[str]:
-    """A Service that selects pods which are not there, and has the extra slice."""
+async def service(kube: Kube, tester: ReachableServer) -> AsyncIterator[str]:
+    """A Service whose selector matches no pods, with the extra slice."""
 
     async def hold(_: web.Request) -> web.Response:
         return web.Response(text=HELD)
@@ -32,7 +30,7 @@ async def test_without_pods_requests_reach_the_slice(service: str, access: Servi
         await until_only(session, url, HELD)
 
 
-async def test_with_a_ready_pod_both_answer_and_the_pod_alone_once_the_slice_is_gone(
+async def test_with_a_ready_pod_both_respond_and_only_the_pod_after_the_slice_is_deleted(
     service: str, access: ServiceAccess, kube: Kube, python_image: str
 ) -> None:
     await kube.apply(objects.web_server(POD, python_image, labels={"app": "web"}))

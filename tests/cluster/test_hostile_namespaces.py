@@ -9,11 +9,12 @@ import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import objects
-from support.kube import Kube, Object, is_ready
-from support.pods import run_to_end
-from support.slipway_api import llmdeployment
-from support.zero_scene import Scene, is_answered, scene, until
+from support.builders import objects
+from support.builders.llmdeployments import llmdeployment
+from support.cluster import Kube, Object, is_ready
+from support.cluster.model_at_zero import ModelAtZero, is_answered, model_at_zero
+from support.cluster.pods import run_to_end
+from support.waiting import until
 
 ACTIVATORS = "app.kubernetes.io/name=slipway-activator"
 TRAP, PORT = "trap", 8080
@@ -40,27 +41,29 @@ class Server(http.server.ThreadingHTTPServer):
 Server(("", {PORT}), Answer).serve_forever()
 """
 )
-"""Answers yes to everything, and logs the requests of clients alone: whoever asks whether the tenant's own model is
-ready may hang up after the status line, which is no request."""
+"""Responds with 200 to everything, and logs only POST requests. The readiness poller of the tenant's own model may
+disconnect after the status line, so that error is not logged."""
 
 
 @pytest.fixture
-async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[Scene]:
-    """A model that sleeps; the namespace beside it is the tenant's."""
-    async with scene(neighbour_kube) as asked:
-        yield asked
+async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[ModelAtZero]:
+    """A sleeping model; the second namespace is the tenant's."""
+    async with model_at_zero(neighbour_kube) as model:
+        yield model
 
 
 @pytest.mark.parametrize(
     "when", ["while it is served", pytest.param("before a restart of the activators", marks=pytest.mark.slow)]
 )
-async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(between: Scene, when: str) -> None:
+async def test_requests_for_a_model_are_held_for_that_model_whatever_a_tenant_claims(
+    between: ModelAtZero, when: str
+) -> None:
     address, _, port = (await between.activators_port()).rpartition(":")
     await between.other.apply(*claims(port=int(port), activator=address))
     await between.other.wait_for("pod", TRAP, is_ready)
     if when == "before a restart of the activators":
         await restart_activators(between.own.within(SLIPWAY_NAMESPACE))
-        await until(lambda: is_answered(between.ask("GET /v1/models"), 200))
+        await until(lambda: is_answered(between.request("GET /v1/models"), 200))
     for _ in range(3):
         await between.wakes()
     assert await between.other.logs(TRAP) == ""
@@ -75,18 +78,18 @@ CALLS = (
 )
 
 
-async def test_a_tenants_pod_is_told_nothing_on_kedas_port_whatever_it_calls_itself(between: Scene) -> None:
+async def test_a_tenants_pod_gets_no_data_on_kedas_port_whatever_its_labels_are(between: ModelAtZero) -> None:
     labels = {"app": "keda-operator", "app.kubernetes.io/name": "slipway-activator"}
     assert await answers_of_kedas_port(between, labels) == ["PERMISSION_DENIED"] * len(CALLS)
 
 
-# --- what a tenant makes ---------------------------------------------------------------------------------------------
+# --- a tenant's objects ----------------------------------------------------------------------------------------------
 
 
 def claims(*, port: int, activator: str) -> tuple[Object, ...]:
-    """All that could stand for a claim on a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
-    told = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
-    service = objects.service(TRAP, selector=LABELS, target_port=PORT) | told
+    """All objects that could claim a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
+    fields = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
+    service = objects.service(TRAP, selector=LABELS, target_port=PORT) | fields
     slice_of_it: Object = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -101,15 +104,15 @@ def claims(*, port: int, activator: str) -> tuple[Object, ...]:
 
 
 def not_renderable() -> Object:
-    """The operator makes nothing for it, so that it puts nothing right of what the tenant makes."""
+    """The operator renders nothing for this deployment, so it doesn't repair the tenant's objects."""
     return llmdeployment(TRAP, {"model": {"uri": "pvc://none/"}, "engine": {"name": "nope"}})
 
 
-# --- Slipway's own ---------------------------------------------------------------------------------------------------
+# --- Slipway's pods --------------------------------------------------------------------------------------------------
 
 
 async def restart_activators(home: Kube) -> None:
-    """All at once: at a start, whoever binds a port first would have it."""
+    """Deletes all at once: at a start, the first program to bind a port would get it."""
     before = {pod["metadata"]["uid"] for pod in await home.select("pods", ACTIVATORS)}
     await home.run("delete", "pods", f"--selector={ACTIVATORS}", "--grace-period=1")
 
@@ -120,12 +123,12 @@ async def restart_activators(home: Kube) -> None:
     await until(are_new)
 
 
-async def answers_of_kedas_port(between: Scene, labels: dict[str, str]) -> list[str]:
-    """To a pod of the tenant's: the names of the errors, or what it is told."""
+async def answers_of_kedas_port(between: ModelAtZero, labels: dict[str, str]) -> list[str]:
+    """What a pod of the tenant's receives: the names of the errors, or the responses."""
     program = f"""
 import grpc, json
-from slipway.activator._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc
-from slipway.activator._generated import peers_pb2 as peers_pb, peers_pb2_grpc as peers
+from slipway.activator.keda._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc
+from slipway.activator.keda._generated import peers_pb2 as peers_pb, peers_pb2_grpc as peers
 ref = pb.ScaledObjectRef(name="gemma", namespace={between.own.namespace!r})
 def answer(call):
     try:
@@ -137,6 +140,6 @@ with grpc.insecure_channel("slipway-activator.{SLIPWAY_NAMESPACE}.svc:9090") as 
     print(json.dumps([answer(call) for call in {CALLS!r}]))
 """
     command = ["/opt/slipway/venv/bin/python", "-c", program]
-    said = await run_to_end(between.other, objects.pod("stranger", OPERATOR_IMAGE.name, command, labels=labels))
-    answers: list[str] = json.loads(said)
+    output = await run_to_end(between.other, objects.pod("stranger", OPERATOR_IMAGE.name, command, labels=labels))
+    answers: list[str] = json.loads(output)
     return answers

@@ -5,12 +5,10 @@ import socket
 from contextlib import closing
 
 import pytest
-from support import host
-from support.clusters import AnyCluster, Neighbour
-from support.kube import Kube
-from support.pods import run_python
+from support.cluster import AnyCluster, Kube, Neighbour, host
+from support.cluster.pods import run_python
 
-NOWHERE = ("192.0.2.1", 80)  # kept for documentation: no machine has it
+UNASSIGNED = ("192.0.2.1", 80)  # reserved for documentation: no machine has it
 PUBLIC_DNS = ("8.8.8.8", 53)
 NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 CONNECT = """
@@ -25,25 +23,25 @@ for address in {addresses!r}:
 
 
 def addresses_of_host() -> list[tuple[str, int]]:
-    """Those of this machine that others could reach."""
-    said = host.network()["ip -oneline address"]
-    fields = [line.split() for line in said.splitlines()]
+    """The addresses of this machine that others could reach."""
+    output = host.network()["ip -oneline address"]
+    fields = [line.split() for line in output.splitlines()]
     return [(field[3].split("/")[0], 22) for field in fields if field[2] == "inet" and field[1] != "lo"]
 
 
 def outside() -> list[tuple[str, int]]:
-    return [NOWHERE, PUBLIC_DNS, *addresses_of_host()]
+    return [UNASSIGNED, PUBLIC_DNS, *addresses_of_host()]
 
 
 @pytest.fixture(autouse=True)
 def embedded(cluster: AnyCluster) -> None:
-    """Other clusters make no such promise."""
+    """Other clusters aren't isolated."""
     cluster.devcluster()
 
 
 async def test_no_packet_of_a_pod_leaves_the_node(kube: Kube, python_image: str) -> None:
-    said = await run_python(kube, python_image, CONNECT.format(addresses=outside()))
-    assert {int(line) for line in said.split()} <= NO_ROUTE, said
+    output = await run_python(kube, python_image, CONNECT.format(addresses=outside()))
+    assert {int(line) for line in output.split()} <= NO_ROUTE, output
 
 
 @pytest.mark.parametrize("address", outside())
@@ -60,4 +58,4 @@ def test_a_cluster_changes_nothing_of_the_machines_network(neighbour: Neighbour)
 
 
 def test_a_cluster_mounts_nothing_on_the_machine(neighbour: Neighbour) -> None:
-    assert host.look(neighbour.cluster).mounts == neighbour.host_before.mounts
+    assert host.snapshot(neighbour.cluster).mounts == neighbour.host_before.mounts

@@ -4,22 +4,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.scaler import serve
-from support import objects
-from support.everybody import EVERYBODY
-from support.kube import Kube, KubectlError, Object
-from support.tester import ServerHere
+from slipway.activator.keda.scaler import serve
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.api.model_key import ModelKey
+from support.builders import objects
+from support.cluster import Kube, KubectlError, Object, ReachableServer
+from support.fakes.callers import ALLOW_EVERY_CALLER
 
-IDLE = Wanted(active=False, waiting=0, target_per_replica=1)
+IDLE = ModelDemand(active=False, waiting=0, target_per_replica=1)
 
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A Deployment at zero replicas that KEDA scales by what it is told here."""
+    """A Deployment at zero replicas that KEDA scales by the metrics of the test's scaler."""
 
     demand: Demand
-    name: Deployment
+    name: ModelKey
 
     def wants(self, replicas: int) -> None:
         self.demand.report(self.name, IDLE._replace(active=replicas > 0, waiting=replicas))
@@ -34,10 +34,10 @@ def replicas(deployment: Object) -> int:
 
 
 @pytest.fixture
-async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
-    demand, name = Demand(), Deployment(kube.namespace, "sleeper")
+async def sleeper(kube: Kube, tester: ReachableServer, python_image: str) -> AsyncIterator[Sleeper]:
+    demand, name = Demand(), ModelKey(kube.namespace, "sleeper")
     demand.report(name, IDLE)
-    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as own_port, tester.relay(own_port) as port:
         scaled = objects.scaled_object(
             name.name,
             target="sleeper",
@@ -49,7 +49,7 @@ async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIte
         await kube.apply(*tester.service("scaler", port), sleeping, scaled)
         await kube.wait_for_condition("scaledobject", "sleeper", "Ready")
         yield Sleeper(demand, name)
-        await kube.delete("scaledobject", "sleeper", wait=True)  # KEDA may still ask the scaler to the end
+        await kube.delete("scaledobject", "sleeper", wait=True)  # KEDA may call the scaler until then
 
 
 async def test_from_zero_to_one_and_back(sleeper: Sleeper, kube: Kube) -> None:

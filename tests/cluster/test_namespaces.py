@@ -1,4 +1,4 @@
-"""A node exists only as long as somebody can find it again."""
+"""A node ends unless it is recorded, so that `down` can always find it."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ import pytest
 from slipway_devcluster import builds, namespaces
 from slipway_devcluster.identity import identify
 from slipway_devcluster.namespaces import Namespaces
-from support import host
-from support.clusters import Settings
+from support.cluster import Settings, host
+from support.programs import processes
 
 
 @pytest.fixture
@@ -38,22 +38,22 @@ def make(node_program: Path, state: Path, record: Callable[[Namespaces], None]) 
     )
 
 
-def test_a_node_goes_on_when_its_maker_has_written_it_down(node_program: Path, state: Path) -> None:
+def test_a_node_keeps_running_once_its_creator_has_recorded_it(node_program: Path, state: Path) -> None:
     written: list[Namespaces] = []
 
-    made = make(node_program, state, written.append)
+    node = make(node_program, state, written.append)
 
-    assert written == [made]
-    assert made.alive()
-    made.destroy()
-    assert not made.alive()
+    assert written == [node]
+    assert node.alive()
+    node.destroy()
+    assert not node.alive()
 
 
-def test_a_node_ends_when_its_maker_dies_before_that(node_program: Path, state: Path) -> None:
+def test_a_node_ends_when_its_creator_dies_before_recording_it(node_program: Path, state: Path) -> None:
     reader, writer = os.pipe()
 
-    def die(made: Namespaces) -> None:
-        os.write(writer, f"{made.init.pid} {made.holder.pid}".encode())
+    def die(node: Namespaces) -> None:
+        os.write(writer, f"{node.init.pid} {node.holder.pid}".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
@@ -65,13 +65,13 @@ def test_a_node_ends_when_its_maker_dies_before_that(node_program: Path, state: 
     host.until(lambda: not any(map(identify, pids)), timeout=10)
 
 
-def test_what_is_spawned_on_a_node_ends_with_it(node_program: Path, state: Path) -> None:
-    made = make(node_program, state, lambda _: None)
-    made.spawn(["sleep", "1000"], log=state / "log/sleep.log", env={})
+def test_processes_spawned_on_a_node_end_with_it(node_program: Path, state: Path) -> None:
+    node = make(node_program, state, lambda _: None)
+    node.spawn(["sleep", "1000"], log=state / "log/sleep.log", env={})
 
-    seen_from_here = [pid for pid in host.tree(made.holder.pid) if pid not in (made.holder.pid, made.init.pid)]
-    assert len(seen_from_here) == 1
+    host_pids = [pid for pid in processes.tree(node.holder.pid) if pid not in (node.holder.pid, node.init.pid)]
+    assert len(host_pids) == 1
 
-    made.destroy()
+    node.destroy()
 
-    assert identify(seen_from_here[0]) is None
+    assert identify(host_pids[0]) is None

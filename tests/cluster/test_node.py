@@ -1,14 +1,14 @@
-"""The node is Ready, finds names, and runs on when one of its parts doesn't."""
+"""The node is Ready, resolves names, and keeps working when one of its programs doesn't."""
 
 from slipway_devcluster.addresses import API_SERVICE_IP
-from support import chaos, objects
-from support.clusters import AnyCluster, Neighbour
-from support.kube import Kube, is_ready
-from support.pods import is_running, run_python
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Neighbour, is_ready
+from support.cluster.pods import is_running, run_python
+from support.faults import components
 
 API_SERVER = "kubernetes.default.svc.cluster.local"
 LOOK_UP = "import socket; print(socket.gethostbyname({name!r}))"
-LOOK_UP_IN_VAIN = """
+LOOK_UP_UNKNOWN = """
 import socket, time
 started = time.monotonic()
 try:
@@ -43,24 +43,24 @@ async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster
     assert found.split()[0] == API_SERVICE_IP
 
 
-async def test_names_of_the_outside_are_unknown_at_once(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
-    cluster.devcluster()  # other clusters may reach the outside
-    assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
+async def test_external_names_are_unknown_immediately(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
+    cluster.devcluster()  # other clusters may have access to the internet
+    assert (await run_python(kube, python_image, LOOK_UP_UNKNOWN)).strip() == "unknown"
 
 
 async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image: str) -> None:
     await kube.apply(objects.deployment("sleeper", python_image, ["sleep", "infinity"], replicas=1))
     victim = await kube.wait_for_any("pods", "app=sleeper", is_running)
-    await chaos.kill_pod(kube, victim["metadata"]["name"])
+    await components.kill_pod(kube, victim["metadata"]["name"])
     await kube.wait_for_any(
         "pods", "app=sleeper", lambda pod: is_running(pod) and pod["metadata"]["uid"] != victim["metadata"]["uid"]
     )
 
 
-async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
+async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_continues(
     neighbour_kube: Kube, neighbour: Neighbour
 ) -> None:
-    async with chaos.paused(neighbour.cluster, "kube-scheduler"):
+    async with components.paused(neighbour.cluster, "kube-scheduler"):
         await neighbour_kube.apply(objects.pod("patient", objects.PAUSE, []))
         await neighbour_kube.never("pods", lambda pod: "nodeName" in pod["spec"], seconds=2)
     await neighbour_kube.wait_for("pod", "patient", is_running)
@@ -69,7 +69,7 @@ async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
 async def test_a_pod_starts_after_the_kubelet_was_killed_and_started_again(
     neighbour_kube: Kube, neighbour: Neighbour
 ) -> None:
-    async with chaos.without(neighbour.cluster, "kubelet", killed=True):
+    async with components.without(neighbour.cluster, "kubelet", killed=True):
         await neighbour_kube.apply(objects.pod("patient", objects.PAUSE, []))
         await neighbour_kube.wait_for("pod", "patient", lambda pod: "nodeName" in pod["spec"])
         await neighbour_kube.never("pods", is_running, seconds=2)

@@ -1,15 +1,16 @@
-"""Whose is what: things of others are never touched, things that were left behind on purpose are taken over."""
+"""Ownership: objects of others are never touched, and objects that were orphaned on purpose are adopted."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from support import objects
-from support.deployments import (
-    CHILDREN,
-    NAME,
-    at_zero,
+from support.builders import objects
+from support.builders.llmdeployments import CHILDREN, NAME, at_zero
+from support.cluster import (
+    Kube,
+    Object,
+    Predicate,
     children,
     conditions,
     created,
@@ -18,7 +19,6 @@ from support.deployments import (
     settled,
     until_settled,
 )
-from support.kube import Kube, Object, Predicate
 
 pytestmark = pytest.mark.usefixtures("slipway")
 
@@ -33,51 +33,51 @@ def network_policy(name: str) -> Object:
 
 
 def of_others() -> dict[str, Object]:
-    """One of each kind, by the deployment that wants its name."""
-    by_hand = objects.service("by-hand", selector={"app": "shop"})
+    """One object of each kind, by the deployment that would have a child of its name."""
+    manual = objects.service("by-hand", selector={"app": "shop"})
     by_helm = network_policy("by-helm")
     by_helm["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
     owned = objects.inference_service("owned", autoscaler_class="none", minReplicas=0)
-    return {"by-hand": by_hand, "by-helm": by_helm, "owned": owned}
+    return {"by-hand": manual, "by-helm": by_helm, "owned": owned}
 
 
-SAID = {
-    "by-hand": "Service by-hand is there already and isn't ours; delete it, or give this deployment another name",
-    "by-helm": "NetworkPolicy by-helm is there already and is managed by Helm",
-    "owned": "InferenceService owned is there already and belongs to ConfigMap chief",
+MESSAGES = {
+    "by-hand": "Service by-hand exists already and isn't ours; delete it, or give this deployment another name",
+    "by-helm": "NetworkPolicy by-helm exists already and is managed by Helm",
+    "owned": "InferenceService owned exists already and belongs to ConfigMap chief",
 }
 
 
 @pytest.mark.slow
-async def test_what_belongs_to_others_is_never_changed_and_in_the_way_only_while_it_is_there(kube: Kube) -> None:
-    things = of_others()
-    things["owned"]["metadata"]["ownerReferences"] = [await a_chief(kube)]
-    await kube.apply(*things.values())
-    await asyncio.gather(*(stays_untouched(kube, name, thing) for name, thing in things.items()))
-    for name, thing in things.items():
-        await kube.delete(thing["kind"].lower(), name)
-    for name in things:
+async def test_objects_of_others_are_never_changed_and_block_only_while_they_exist(kube: Kube) -> None:
+    objects_ = of_others()
+    objects_["owned"]["metadata"]["ownerReferences"] = [await an_owner(kube)]
+    await kube.apply(*objects_.values())
+    await asyncio.gather(*(stays_untouched(kube, name, obj) for name, obj in objects_.items()))
+    for name, obj in objects_.items():
+        await kube.delete(obj["kind"].lower(), name)
+    for name in objects_:
         await until_settled(kube, name, timeout=60)
         assert set(await children(kube, name)) == set(CHILDREN)
 
 
-async def a_chief(kube: Kube) -> Object:
+async def an_owner(kube: Kube) -> Object:
     await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "chief"}})
-    chief = await kube.get("configmap", "chief")
+    owner = await kube.get("configmap", "chief")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "name": "chief",
-        "uid": chief["metadata"]["uid"],
+        "uid": owner["metadata"]["uid"],
         "controller": True,
     }
 
 
-async def stays_untouched(kube: Kube, name: str, thing: Object) -> None:
-    kind = thing["kind"].lower()
+async def stays_untouched(kube: Kube, name: str, obj: Object) -> None:
+    kind = obj["kind"].lower()
     before = await kube.get(kind, name)
     await kube.apply(at_zero(name))
-    stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", SAID[name]))
+    stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", MESSAGES[name]))
     assert conditions(stalled)["Ready"] == ("False", "NameTaken")
     after = await kube.get(kind, name)
     for part in ("spec", "metadata"):
@@ -89,7 +89,7 @@ def without_kserves_own(part: Object) -> Object:
     return {key: value for key, value in part.items() if key not in ("resourceVersion", "managedFields", "finalizers")}
 
 
-async def test_children_that_were_orphaned_are_adopted_by_a_successor(kube: Kube) -> None:
+async def test_orphaned_children_are_adopted_by_a_successor(kube: Kube) -> None:
     await settled(kube, at_zero())
     before = await children(kube)
     await kube.run("delete", "llmdeployment", NAME, "--cascade=orphan", "--timeout=10s")
@@ -102,4 +102,4 @@ async def test_children_that_were_orphaned_are_adopted_by_a_successor(kube: Kube
 
 def is_owned_by(deployment: Object) -> Predicate:
     uid = deployment["metadata"]["uid"]
-    return lambda thing: [each["uid"] for each in thing["metadata"].get("ownerReferences") or []] == [uid]
+    return lambda obj: [each["uid"] for each in obj["metadata"].get("ownerReferences") or []] == [uid]

@@ -1,4 +1,4 @@
-"""`autoscaler: HPA`: a HorizontalPodAutoscaler of our own, and the controller that acts on it."""
+"""`autoscaler: HPA`: the HorizontalPodAutoscaler that Slipway creates, and the controller that acts on it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
-from support.access import ServiceAccess
-from support.completions import RefusedError, complete
-from support.custom_metrics import served
-from support.deployments import NAME, PREDICTOR, conditions, message, on_own_engine, own_runtime, settled
-from support.kube import Kube, Object, Predicate, condition_of
-from support.rendered import gemma
-from support.tester import ServerHere
-from support.web import reachable
+from support.builders.llmdeployments import NAME, PREDICTOR, gemma, on_own_engine, own_runtime
+from support.cluster import Kube, Object, Predicate, ReachableServer, ServiceAccess, condition_of, conditions, settled
+from support.cluster.custom_metrics import served
+from support.cluster.llmdeployments import message
+from support.cluster.services import reachable
+from support.load.completions import RefusedError, complete
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
@@ -23,7 +21,7 @@ HPA = "horizontalpodautoscaler"
 BY_HPA: Object = {"autoscaler": "HPA", "minReplicas": 1, "maxReplicas": 3}
 
 
-async def test_an_autoscaler_is_made_kept_as_it_should_be_and_removed_when_the_mode_changes(kube: Kube) -> None:
+async def test_an_autoscaler_is_created_repaired_and_removed_when_the_mode_changes(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
     made = await kube.get(HPA, NAME)
@@ -38,7 +36,7 @@ async def test_an_autoscaler_is_made_kept_as_it_should_be_and_removed_when_the_m
 
 
 @pytest.mark.slow
-async def test_a_model_at_zero_is_brought_to_its_minimum_where_an_autoscaler_would_leave_it(kube: Kube) -> None:
+async def test_a_model_at_zero_is_scaled_to_its_minimum_where_an_autoscaler_would_leave_it(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(replicas=0), "Idle")
     await kube.patch("llmdeployment", NAME, {"spec": {"scaling": BY_HPA | {"minReplicas": 2}}})
@@ -48,35 +46,35 @@ async def test_a_model_at_zero_is_brought_to_its_minimum_where_an_autoscaler_wou
 
 @pytest.mark.slow
 @pytest.mark.timeout(300, func_only=True)
-async def test_an_autoscaler_that_gets_no_metrics_is_told_with_what_it_lacks(kube: Kube) -> None:
+async def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
-    told = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)
-    assert "slipway_requests_in_flight" in message(told, "Scaled")
-    assert "An adapter of Prometheus's metrics" in message(told, "Scaled")
-    assert told["status"]["state"] == "Degraded"
+    deployment = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)
+    assert "slipway_requests_in_flight" in message(deployment, "Scaled")
+    assert "An adapter for Prometheus metrics" in message(deployment, "Scaled")
+    assert deployment["status"]["state"] == "Degraded"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(420, func_only=True)
 async def test_replicas_follow_the_requests_in_flight(
-    kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ServerHere
+    kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ReachableServer
 ) -> None:
-    """llama.cpp with the demo model; each request asks for more than it can write while the test lasts."""
+    """llama.cpp with the demo model; each request asks for more tokens than can be generated during the test."""
     by_requests = BY_HPA | {"maxReplicas": 2, "target": {"inFlight": 1}}
     async with served(kube, tester):
         await settled(kube, gemma(min_replicas=1, scaling=by_requests), "Serving", timeout=120)
         url = await reachable(access, "gemma")
         async with access.session() as session, asking(session, url, at_a_time=2):
             await kube.wait_for("deployment", "gemma-predictor", has_ready(2), timeout=200)
-        follows = await kube.wait_for(HPA, "gemma", lambda found: condition_of(found, "ScalingActive") == "True")
-    assert follows["status"]["desiredReplicas"] == 2
+        autoscaler = await kube.wait_for(HPA, "gemma", lambda found: condition_of(found, "ScalingActive") == "True")
+    assert autoscaler["status"]["desiredReplicas"] == 2
     assert conditions(await kube.get("llmdeployment", "gemma"))["Scaled"] == ("True", "AsWanted")
 
 
 @asynccontextmanager
 async def asking(session: aiohttp.ClientSession, url: str, *, at_a_time: int) -> AsyncIterator[None]:
-    """So many requests at any time, whatever becomes of each."""
+    """Keeps this many requests in flight, whatever the outcome of each."""
 
     async def keep_asking() -> None:
         while True:
@@ -93,8 +91,8 @@ async def asking(session: aiohttp.ClientSession, url: str, *, at_a_time: int) ->
 
 
 def has_ready(number: int) -> Predicate:
-    return lambda made: made["status"].get("readyReplicas") == number
+    return lambda found: found["status"].get("readyReplicas") == number
 
 
-def is_without_metrics(thing: Object) -> bool:
-    return conditions(thing).get("Scaled") == ("False", "MetricsMissing")
+def is_without_metrics(obj: Object) -> bool:
+    return conditions(obj).get("Scaled") == ("False", "MetricsMissing")

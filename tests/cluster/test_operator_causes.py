@@ -1,4 +1,4 @@
-"""Each thing that can go wrong with a model is made to happen, and what its status and its events tell is read."""
+"""Each failure of a model is provoked, and its status and its events are read."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.clusters import AnyCluster
-from support.deployments import NAME, OURS, conditions, on_own_engine, own_runtime, told
-from support.kube import Kube, Object, Predicate, WaitedInVainError
-from support.namespaces import own_namespace
-from support.nodes import ANYWHERE, tell
-from support.operator import Operator
-from support.troubles import SAYS_OF_SOURCE, TROUBLES, USUAL, Trouble
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
+from support.cluster import (
+    AnyCluster,
+    Kube,
+    Object,
+    Operator,
+    Predicate,
+    WaitedInVainError,
+    conditions,
+    current_status,
+    folder_claimed,
+    own_namespace,
+)
+from support.cluster.nodes import ANYWHERE, set_ready
+from support.faults.model_failures import MODEL_FAILURES, SAYS_OF_SOURCE, USUAL, ModelFailure
 
 EVENTS = "events.v1.events.k8s.io"
 NO_MODEL = Path("/srv")
 AT_ONCE = 10
-"""Most of them wait, for the kubelet or for time to pass, so that side by side they take a fraction of the time."""
+"""Most tests wait for the kubelet or for time to pass, so in parallel they take a fraction of the time."""
 
 
 @dataclass(frozen=True)
@@ -33,130 +40,133 @@ Outcomes = dict[str, Outcome | WaitedInVainError]
 
 
 @pytest.fixture(scope="module")
-def downloader(cluster: AnyCluster, whole_cluster: Kube, python_image: str) -> Iterator[None]:
-    """In the place of KServe's storage initializer."""
+def downloader(cluster: AnyCluster, installed_cluster: Kube, python_image: str) -> Iterator[None]:
+    """Replaces KServe's storage initializer."""
     cluster.devcluster()
     kind, name = "clusterstoragecontainer", "default"
-    before = asyncio.run(whole_cluster.get(kind, name))["spec"]["container"]
-    ours = {"image": python_image, "command": SAYS_OF_SOURCE, "securityContext": None}
-    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": ours}}))
+    before = asyncio.run(installed_cluster.get(kind, name))["spec"]["container"]
+    container = {"image": python_image, "command": SAYS_OF_SOURCE, "securityContext": None}
+    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": container}}))
     yield
-    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
+    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
 
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, slipway: Operator, whole_cluster: Kube, downloader: None, python_image: str
+    request: pytest.FixtureRequest, slipway: Operator, installed_cluster: Kube, downloader: None, python_image: str
 ) -> Outcomes:
-    """What came of each trouble that a chosen test asks for, each in a namespace of its own."""
-    chosen = [item.callspec.params.get("trouble") for item in request.session.items if hasattr(item, "callspec")]
-    return asyncio.run(make_all([each for each in TROUBLES if each in chosen], whole_cluster, python_image))
+    """The outcome of each failure that a selected test needs, each in a namespace of its own."""
+    chosen = [item.callspec.params.get("failure") for item in request.session.items if hasattr(item, "callspec")]
+    return asyncio.run(make_all([each for each in MODEL_FAILURES if each in chosen], installed_cluster, python_image))
 
 
-async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
+async def make_all(failures: list[ModelFailure], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(trouble: Trouble) -> Outcome | WaitedInVainError:
+    async def outcome(failure: ModelFailure) -> Outcome | WaitedInVainError:
         async with slots, own_namespace(kube) as inside, folder_claimed(inside, "weights", NO_MODEL):
             try:
-                return await make(trouble, inside, image)
+                return await make(failure, inside, image)
             except WaitedInVainError as error:
                 return error
 
-    found = await asyncio.gather(*(outcome(each) for each in troubles))
-    return dict(zip((each.name for each in troubles), found, strict=True))
+    found = await asyncio.gather(*(outcome(each) for each in failures))
+    return dict(zip((each.name for each in failures), found, strict=True))
 
 
-async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:
-    """The first status, and the first event, that tell the cause."""
-    await kube.apply(*trouble.objects(image))
-    deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
-    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble)))
+async def make(failure: ModelFailure, kube: Kube, image: str) -> Outcome:
+    """The first status and the first event that name the cause."""
+    await kube.apply(*failure.objects(image))
+    deployment = await kube.wait_for("llmdeployment", NAME, names_cause_of(failure), timeout=failure.timeout)
+    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_event_of(failure)))
 
 
-def tells(trouble: Trouble) -> Predicate:
-    """Whether the message names the cause, and the state is the one in which it is left."""
+def names_cause_of(failure: ModelFailure) -> Predicate:
+    """Whether the message names the cause, and the state is the final one."""
 
-    def tells(thing: Object) -> bool:
-        message = str(told(thing).get("message", ""))
-        is_named = message.startswith(trouble.reason) and trouble.words in message
-        return is_named and told(thing)["state"] == trouble.state
+    def names_cause_of(obj: Object) -> bool:
+        message = str(current_status(obj).get("message", ""))
+        is_named = message.startswith(failure.reason) and failure.words in message
+        return is_named and current_status(obj)["state"] == failure.state
 
-    return tells
-
-
-def is_told_of(trouble: Trouble) -> Predicate:
-    return lambda event: event["regarding"]["kind"] == "LLMDeployment" and event["reason"] == trouble.reason
+    return names_cause_of
 
 
-def outcome_of(trouble: Trouble, outcomes: Outcomes) -> Outcome:
-    outcome = outcomes[trouble.name]
+def is_event_of(failure: ModelFailure) -> Predicate:
+    return lambda event: event["regarding"]["kind"] == "LLMDeployment" and event["reason"] == failure.reason
+
+
+def outcome_of(failure: ModelFailure, outcomes: Outcomes) -> Outcome:
+    outcome = outcomes[failure.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome
     return outcome
 
 
-of_each_trouble = pytest.mark.parametrize(
-    "trouble",
-    [pytest.param(each, marks=[pytest.mark.slow] if each.timeout > USUAL else [], id=each.name) for each in TROUBLES],
+for_each_failure = pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] if each.timeout > USUAL else [], id=each.name)
+        for each in MODEL_FAILURES
+    ],
 )
 
 
-@of_each_trouble
-def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: Trouble) -> None:
-    """Not ready, for this reason; and going on by itself only if waiting helps."""
-    said = conditions(outcome_of(trouble, outcomes).deployment)
-    assert said["Ready"] == ("False", trouble.reason)
-    assert said["ModelLoaded"] == ("False", trouble.reason)
-    assert said["Stalled"][0] == str(trouble.is_final)
-    assert said["Reconciling"][0] == str(not trouble.is_final)
+@for_each_failure
+def test_the_status_names_the_cause(outcomes: Outcomes, failure: ModelFailure) -> None:
+    """Not ready for this reason, and progressing only if waiting helps."""
+    found = conditions(outcome_of(failure, outcomes).deployment)
+    assert found["Ready"] == ("False", failure.reason)
+    assert found["ModelLoaded"] == ("False", failure.reason)
+    assert found["Stalled"][0] == str(failure.is_final)
+    assert found["Reconciling"][0] == str(not failure.is_final)
 
 
-@of_each_trouble
-def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Trouble) -> None:
-    event = outcome_of(trouble, outcomes).event
+@for_each_failure
+def test_the_cause_is_a_warning_event(outcomes: Outcomes, failure: ModelFailure) -> None:
+    event = outcome_of(failure, outcomes).event
     assert event["type"] == "Warning"
-    assert event["note"].startswith(trouble.reason)
+    assert event["note"].startswith(failure.reason)
 
 
 @pytest.mark.slow
-async def test_a_trouble_that_lasts_is_written_once(
+async def test_a_lasting_failure_is_written_once(
     slipway: Operator, kube: Kube, weights: None, python_image: str
 ) -> None:
-    """Though the kubelet tries again and again, and says so in other words each time."""
-    trouble = next(each for each in TROUBLES if each.name == "image-not-pulled")
-    version = (await make(trouble, kube, python_image)).deployment["metadata"]["resourceVersion"]
+    """Though the kubelet retries, and reports it in other words each time."""
+    failure = next(each for each in MODEL_FAILURES if each.name == "image-not-pulled")
+    version = (await make(failure, kube, python_image)).deployment["metadata"]["resourceVersion"]
     await kube.wait_for_any("events", "", tries_again)
-    await kube.never("llmdeployments", lambda thing: thing["metadata"]["resourceVersion"] != version, seconds=5)
+    await kube.never("llmdeployments", lambda obj: obj["metadata"]["resourceVersion"] != version, seconds=5)
 
 
 def tries_again(event: Object) -> bool:
     return bool(event["reason"] == "Pulling" and event.get("count", 1) > 1)
 
 
-# --- a node that is lost ---------------------------------------------------------------------------------------------
+# --- lost nodes ------------------------------------------------------------------------------------------------------
 
 
 async def serving_on(kube: Kube, node: str) -> None:
-    """As far as it can on a node that nobody runs: its pod is there."""
+    """Serving as far as possible on a node that has no kubelet: the pod exists."""
     place = {"nodeSelector": {"is": node}, "tolerations": ANYWHERE}
     await kube.apply(own_runtime(), on_own_engine(pod=place))
     await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)
 
 
-async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
+async def test_a_node_that_is_not_ready_is_reported_with_its_own_message(
     slipway: Operator, kube: Kube, node: str, weights: None
 ) -> None:
     await serving_on(kube, node)
-    await tell(kube, node, ready=False)
-    trouble = Trouble("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
-    await kube.wait_for("llmdeployment", NAME, tells(trouble))
-    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
+    await set_ready(kube, node, ready=False)
+    failure = ModelFailure("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, names_cause_of(failure))
+    await kube.wait_for_any(EVENTS, "", is_event_of(failure))
 
 
-async def test_a_node_that_is_gone_is_told(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
+async def test_a_deleted_node_is_reported(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
     await serving_on(kube, node)
     await kube.delete("node", node)
-    trouble = Trouble("", "NodeLost", f"Node {node} is gone", is_final=False)
-    await kube.wait_for("llmdeployment", NAME, tells(trouble))
-    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
+    failure = ModelFailure("", "NodeLost", f"Node {node} is gone", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, names_cause_of(failure))
+    await kube.wait_for_any(EVENTS, "", is_event_of(failure))

@@ -1,22 +1,10 @@
-"""Which changes reach the pods of a model, and which don't. All fields are in tests/unit/rendering/test_changes.py."""
+"""Which changes reach the pods of a model; tests/unit/operator/rendering/test_changes.py covers all of them."""
 
 from __future__ import annotations
 
 import pytest
-from support.deployments import (
-    NAME,
-    NEW_VERSION,
-    OURS,
-    PREDICTOR,
-    at_zero,
-    on_own_engine,
-    own_runtime,
-    settled,
-    told,
-    until_settled,
-)
-from support.kube import Kube, Object, Predicate
-from support.operator import Operator
+from support.builders.llmdeployments import NAME, NEW_VERSION, OURS, PREDICTOR, at_zero, on_own_engine, own_runtime
+from support.cluster import Kube, Object, Operator, Predicate, current_status, settled, until_settled
 
 pytestmark = pytest.mark.usefixtures("slipway")
 
@@ -37,25 +25,25 @@ LEAVE_PODS_ALONE: Object = {
 THEIRS = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
 
 
-async def test_what_pods_are_started_with_reaches_their_template(kube: Kube) -> None:
+async def test_settings_of_pods_reach_their_template(kube: Kube) -> None:
     await settled(kube, at_zero())
     for what, change in REACH_PODS.items():
         before = await template(kube)
         await kube.patch("llmdeployment", NAME, {"spec": change})
-        made = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
-        assert made["spec"]["replicas"] == 0, what
+        found = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
+        assert found["spec"]["replicas"] == 0, what
 
 
 def has_another(before: Object) -> Predicate:
-    return lambda made: bool(made["spec"]["template"] != before)
+    return lambda found: bool(found["spec"]["template"] != before)
 
 
-async def test_a_change_that_is_not_about_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
+async def test_a_change_that_does_not_affect_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods, before = await pod_uids(kube), await template(kube)
     await kube.patch("llmdeployment", NAME, {"spec": LEAVE_PODS_ALONE})
-    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"]["type"] == "Recreate")
     await until_settled(kube, state="Serving")
     assert await template(kube) == before
     assert await pod_uids(kube) == pods
@@ -63,7 +51,7 @@ async def test_a_change_that_is_not_about_the_pods_leaves_them_running(kube: Kub
     assert policy["spec"]["ingress"] != [{}]
 
 
-async def test_labels_and_annotations_of_others_reach_nothing(kube: Kube, weights: None) -> None:
+async def test_labels_and_annotations_of_others_change_nothing(kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods, service = await pod_uids(kube), await kube.get("inferenceservice", NAME)
@@ -75,21 +63,21 @@ async def test_labels_and_annotations_of_others_reach_nothing(kube: Kube, weight
         assert (await kube.get(kind, NAME))["metadata"]["labels"]["team"] == "blue"
 
 
-async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Operator) -> None:
+async def test_a_rollout_is_reported_as_a_rollout(kube: Kube, weights: None, slipway: Operator) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods = await pod_uids(kube)
-    said = len(slipway.log.lines)
-    async with kube.passing("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating"):
+    logged = len(slipway.log.lines)
+    async with kube.passing("llmdeployment", NAME, lambda obj: current_status(obj).get("state") == "Updating"):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     assert not pods & await pod_uids(kube)
-    assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
+    assert not [line for line in slipway.log.lines[logged:] if kube.namespace in line and " warning " in line]
 
 
 def is_changed(before: Object) -> Predicate:
-    return lambda thing: thing["metadata"]["generation"] != before["metadata"]["generation"]
+    return lambda obj: obj["metadata"]["generation"] != before["metadata"]["generation"]
 
 
 async def template(kube: Kube) -> Object:
@@ -99,6 +87,6 @@ async def template(kube: Kube) -> Object:
 
 
 async def pod_uids(kube: Kube) -> set[str]:
-    """Those that aren't on their way out."""
+    """The pods that aren't being deleted."""
     pods = await kube.select("pods", OURS)
     return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}

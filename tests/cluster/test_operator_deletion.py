@@ -1,4 +1,4 @@
-"""What is deleted goes with all that was made for it, whatever else is down, and nothing of it comes back."""
+"""A deployment is deleted with all its children, whatever else is down, and none of them reappears."""
 
 from __future__ import annotations
 
@@ -7,24 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
-from support.clusters import AnyCluster
-from support.deployments import (
-    CHILDREN,
-    MADE,
-    NAME,
-    OURS,
-    PREDICTOR,
-    at_zero,
-    children,
-    on_own_engine,
-    own_runtime,
-    settled,
-)
-from support.kube import Kube, Object
-from support.operator import Operator
+from support.builders.llmdeployments import CHILDREN, MADE, NAME, OURS, PREDICTOR, at_zero, on_own_engine, own_runtime
+from support.cluster import AnyCluster, Kube, Object, Operator, children, settled
 
 
-async def test_all_that_was_made_goes_with_the_deployment(slipway: Operator, kube: Kube, weights: None) -> None:
+async def test_all_children_are_deleted_with_the_deployment(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     await kube.delete("llmdeployment", NAME)
@@ -32,27 +19,27 @@ async def test_all_that_was_made_goes_with_the_deployment(slipway: Operator, kub
     await kube.run("wait", "--for=delete", "pods", f"--selector={OURS}", "--timeout=60s")
 
 
-async def test_in_the_foreground_the_deployment_is_the_last_to_go(slipway: Operator, kube: Kube) -> None:
+async def test_in_foreground_deletion_the_deployment_is_deleted_last(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     await kube.run("delete", "llmdeployment", NAME, "--cascade=foreground", "--timeout=30s")
     assert await children(kube) == {}
     await asyncio.gather(*(kube.never(kind, is_named, seconds=2) for kind in CHILDREN))
 
 
-def is_named(thing: Object) -> bool:
-    return bool(thing["metadata"]["name"] == NAME)
+def is_named(obj: Object) -> bool:
+    return bool(obj["metadata"]["name"] == NAME)
 
 
 @pytest.mark.slow
-async def test_without_kserve_it_goes_at_once_and_the_rest_when_kserve_is_back(
+async def test_without_kserve_the_deployment_is_deleted_immediately_and_the_rest_when_kserve_is_back(
     cluster: AnyCluster, slipway: Operator, kube: Kube
 ) -> None:
-    cluster.devcluster()  # where others use KServe, it is not switched off
+    cluster.devcluster()  # KServe isn't stopped in a cluster that others use
     await settled(kube, at_zero())
     async with without_kserve(kube.within("kserve")):
         await kube.run("delete", "llmdeployment", NAME, "--timeout=5s")
         await kube.wait_gone("service", NAME)
-        assert set(await children(kube)) == {"inferenceservice"}  # KServe's own finalizer holds it
+        assert set(await children(kube)) == {"inferenceservice"}  # KServe's own finalizer keeps it
     await all_is_gone(kube)
 
 
@@ -68,25 +55,25 @@ async def without_kserve(kube: Kube) -> AsyncGenerator[None]:
         await kube.wait_for("deployment", name, lambda it: bool(it["status"].get("readyReplicas")))
 
 
-async def test_without_the_operator_everything_goes_as_well(slipway: Operator, kube: Kube) -> None:
+async def test_without_the_operator_everything_is_deleted_as_well(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     slipway.end()
     try:
         await kube.run("delete", "llmdeployment", NAME, "--timeout=5s")
         await all_is_gone(kube)
     finally:
-        slipway.begin_again()
+        slipway.restart()
 
 
-async def test_a_deployment_of_the_same_name_can_be_made_at_once(slipway: Operator, kube: Kube) -> None:
+async def test_a_deployment_of_the_same_name_can_be_created_immediately(slipway: Operator, kube: Kube) -> None:
     predecessor = await settled(kube, at_zero())
     await kube.delete("llmdeployment", NAME)
     successor = await settled(kube, at_zero(engine={"contextLength": 2048}))
     assert successor["metadata"]["uid"] != predecessor["metadata"]["uid"]
-    made = await children(kube)
-    owners = {kind: thing["metadata"]["ownerReferences"][0]["uid"] for kind, thing in made.items()}
+    found = await children(kube)
+    owners = {kind: obj["metadata"]["ownerReferences"][0]["uid"] for kind, obj in found.items()}
     assert owners == dict.fromkeys(CHILDREN, successor["metadata"]["uid"])
-    container = made["inferenceservice"]["spec"]["predictor"]["model"]
+    container = found["inferenceservice"]["spec"]["predictor"]["model"]
     assert "--context-length=2048" in container["args"]
 
 

@@ -1,6 +1,6 @@
-"""What goes wrong between the operator and the API server costs a moment, and loses nothing: the faults that are quick.
+"""Faults between the operator and the API server cost a moment, and lose nothing: the quick ones.
 
-The others, and all of them by chance, are in tests/chaos.
+The slow ones, and random sequences of all of them, are in tests/chaos.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support import chaos, converged, trials
-from support.clusters import AnyCluster, Neighbour
-from support.faults import Cuts, Expires, Fault, LosesAnswers, Refuses, but_the_lease, writes
-from support.fleet import Fleet
-from support.kube import Kube
-from support.namespaces import own_namespace
-from support.trials import Replica
+from support.cluster import AnyCluster, Kube, Neighbour, own_namespace
+from support.faults import components, convergence, replicas
+from support.faults.api_faults import Cuts, Expires, Fault, LosesAnswers, Refuses, but_the_lease, writes
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,8 +30,8 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kube(whole_cluster: Kube) -> AsyncIterator[Kube]:
-    async with own_namespace(whole_cluster) as kube:
+async def kube(installed_cluster: Kube) -> AsyncIterator[Kube]:
+    async with own_namespace(installed_cluster) as kube:
         yield kube
 
 
@@ -41,7 +39,7 @@ async def kube(whole_cluster: Kube) -> AsyncIterator[Kube]:
 async def replica(cluster: AnyCluster, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replica]:
     if cluster.kubeconfig is None:
         pytest.skip("a faulty path needs the file of a kubeconfig")
-    async with trials.replica(cluster.kubeconfig, tmp_path_factory.mktemp("path")) as replica:
+    async with replicas.replica(cluster.kubeconfig, tmp_path_factory.mktemp("path")) as replica:
         yield replica
 
 
@@ -49,7 +47,7 @@ async def replica(cluster: AnyCluster, kube: Kube, tmp_path_factory: pytest.Temp
 async def fleet(kube: Kube, replica: Replica) -> Fleet:
     fleet = Fleet(kube, random.Random(SEED))
     await fleet.create(4)
-    await converged.until_converged(kube, within=60)
+    await convergence.until_converged(kube, within=60)
     return fleet
 
 
@@ -62,33 +60,35 @@ async def test_changes_during_a_fault_are_carried_out_completely_and_once(
         for _ in range(3):
             await fleet.change()
     assert FAULTS[fault].count
-    await converged.until_converged(kube, within=40)
-    await converged.stays_still(kube, replica.path, seconds=1)
-    assert not trials.repeated_writes(kube.namespace, replica.path)
-    assert not trials.unlawful_writes(kube.namespace, replica.path)
+    await convergence.until_converged(kube, within=40)
+    await convergence.stays_still(kube, replica.path, seconds=1)
+    assert not replicas.repeated_writes(kube.namespace, replica.path)
+    assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
-async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, replica: Replica, fleet: Fleet) -> None:
-    """In a child and in the status."""
+async def test_a_field_that_another_manager_takes_by_force_is_taken_back(
+    kube: Kube, replica: Replica, fleet: Fleet
+) -> None:
+    """Waits until the change is in a child and in the status."""
     name = fleet.names[0]
     await fleet.apply_as_a_rival(name)
-    await converged.until_converged(kube, within=20)
-    await converged.stays_still(kube, replica.path, seconds=1)
+    await convergence.until_converged(kube, within=20)
+    await convergence.stays_still(kube, replica.path, seconds=1)
 
 
 @pytest.mark.slow
 async def test_a_restart_of_the_api_server_loses_no_change(
-    neighbour: Neighbour, whole_neighbour: Kube, tmp_path: Path
+    neighbour: Neighbour, installed_neighbour: Kube, tmp_path: Path
 ) -> None:
-    """KServe waits most of a minute if the API server hasn't learned of its kinds yet when it asks."""
+    """KServe waits most of a minute if the API server doesn't serve its kinds yet when KServe requests them."""
     async with (
-        own_namespace(whole_neighbour) as kube,
-        trials.replica(neighbour.cluster.kubeconfig, tmp_path) as replica,
+        own_namespace(installed_neighbour) as kube,
+        replicas.replica(neighbour.cluster.kubeconfig, tmp_path) as replica,
     ):
         fleet = Fleet(kube, random.Random(SEED))
         await fleet.create(3)
-        async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
+        async with components.without(neighbour.cluster, "kube-apiserver", killed=True):
             pass
         await fleet.change_everything()
-        await converged.until_converged(kube, within=150)
-        assert not trials.unlawful_writes(kube.namespace, replica.path)
+        await convergence.until_converged(kube, within=150)
+        assert not replicas.unlawful_writes(kube.namespace, replica.path)

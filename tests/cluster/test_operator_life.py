@@ -1,51 +1,44 @@
-"""An LLMDeployment with the real operator: what is made for it, what it says of itself, and that nothing is in vain."""
+"""An LLMDeployment with the real operator: its children, its status, and no unnecessary writes."""
 
 from __future__ import annotations
 
-from support import operator
-from support.access import ServiceAccess
-from support.clusters import AnyCluster
-from support.completions import complete
-from support.deployments import (
-    CHILDREN,
-    NAME,
-    OURS,
-    PREDICTOR,
-    at_zero,
+from support.builders.llmdeployments import CHILDREN, NAME, OURS, PREDICTOR, at_zero, gemma, on_own_engine, own_runtime
+from support.cluster import (
+    AnyCluster,
+    Kube,
+    Operator,
+    Predicate,
+    ServiceAccess,
     children,
     conditions,
     created,
+    current_status,
     events,
-    on_own_engine,
-    own_runtime,
     settled,
-    told,
-    until_alone,
     until_settled,
-    versions,
 )
-from support.kube import Kube, Predicate
-from support.operator import Operator
-from support.rendered import gemma
-from support.web import reachable
+from support.cluster.llmdeployments import until_alone, versions
+from support.cluster.services import reachable
+from support.load.completions import complete
+from support.programs import operator
 
-# --- what is made ----------------------------------------------------------------------------------------------------
+# --- children and status ---------------------------------------------------------------------------------------------
 
 
-async def test_everything_that_is_made_for_a_deployment_belongs_to_it(slipway: Operator, kube: Kube) -> None:
+async def test_every_child_of_a_deployment_is_owned_by_it(slipway: Operator, kube: Kube) -> None:
     deployment = await settled(kube, at_zero())
-    made = await children(kube)
-    assert set(made) == set(CHILDREN)
-    for thing in made.values():
-        [owner] = thing["metadata"]["ownerReferences"]
+    found = await children(kube)
+    assert set(found) == set(CHILDREN)
+    for obj in found.values():
+        [owner] = obj["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"]) == ("LLMDeployment", deployment["metadata"]["uid"])
         assert owner["controller"] is owner["blockOwnerDeletion"] is True
 
 
-async def test_gemma_answers_at_the_url_that_its_status_tells(
+async def test_gemma_responds_at_the_url_of_its_status(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
-    serving = told(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
+    serving = current_status(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
     assert serving["url"] == f"http://gemma.{kube.namespace}.svc"
     assert serving["message"] == "1 replica answers."
     assert serving["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
@@ -55,10 +48,10 @@ async def test_gemma_answers_at_the_url_that_its_status_tells(
         assert (await complete(session, url, "Kubernetes is")).text
 
 
-async def test_at_zero_it_is_idle_and_no_pod_ever_starts(slipway: Operator, kube: Kube) -> None:
+async def test_at_zero_a_deployment_is_idle_and_no_pod_ever_starts(slipway: Operator, kube: Kube) -> None:
     async with kube.recording("pods") as pods:
         idle = await settled(kube, at_zero())
-        await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
+        await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 0)
         await kube.never("pods", seconds=3)
     assert pods == []
     assert conditions(idle)["Ready"] == ("True", "ScaledToZero")
@@ -70,13 +63,13 @@ async def test_each_change_of_state_is_an_event_once(slipway: Operator, kube: Ku
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"minReplicas": 0}}})
-    await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does it
+    await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does
     await until_settled(kube, state="Idle")
-    told = await events(kube)  # a warning may come in between, where the kubelet is slow
-    assert [reason for type_, reason in told if type_ == "Normal"] == ["Waking", "Serving", "Idle"]
+    reasons = await events(kube)  # there may be a warning in between if the kubelet is slow
+    assert [reason for type_, reason in reasons if type_ == "Normal"] == ["Waking", "Serving", "Idle"]
 
 
-# --- what is not written ---------------------------------------------------------------------------------------------
+# --- unnecessary writes ----------------------------------------------------------------------------------------------
 
 
 async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: Operator, kube: Kube) -> None:
@@ -89,12 +82,12 @@ async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: O
     assert after["spec"] == before["spec"]
 
 
-async def test_a_look_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
+async def test_a_reconcile_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     await until_alone(kube)
-    before, writes, looks = await versions(kube), slipway.writes(), slipway.looks()
+    before, writes, reconciles = await versions(kube), slipway.writes(), slipway.reconciles()
     await kube.patch("acceleratorprofile", "cpu", {"metadata": {"annotations": {"looked-at-for": kube.namespace}}})
-    slipway.until(lambda: slipway.looks() > looks)  # a profile concerns all deployments
+    slipway.until(lambda: slipway.reconciles() > reconciles)  # a profile affects all deployments
     await kube.never("llmdeployments", has_changed(before), seconds=1)
     assert await versions(kube) == before
     assert slipway.writes() == writes
@@ -109,7 +102,7 @@ async def test_a_new_leader_changes_nothing_where_nothing_differs(
     before, pods = await versions(kube), await uids(kube, "pods")
     slipway.end()
     with operator.running(cluster.kubeconfig) as successor:
-        # It knows nothing of what was applied before.
+        # it has no record of what was applied before
         successor.until(lambda: successor.writes().get(("apply", "InferenceService")))
         await kube.never("llmdeployments", has_changed(before), seconds=1)
         assert ("apply-status", "LLMDeployment") not in successor.writes()
@@ -118,8 +111,8 @@ async def test_a_new_leader_changes_nothing_where_nothing_differs(
 
 
 def has_changed(before: dict[str, str]) -> Predicate:
-    return lambda thing: bool(thing["metadata"]["resourceVersion"] != before["llmdeployment"])
+    return lambda obj: bool(obj["metadata"]["resourceVersion"] != before["llmdeployment"])
 
 
 async def uids(kube: Kube, kind: str) -> set[str]:
-    return {thing["metadata"]["uid"] for thing in await kube.select(kind, OURS)}
+    return {obj["metadata"]["uid"] for obj in await kube.select(kind, OURS)}

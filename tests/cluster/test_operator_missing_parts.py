@@ -1,4 +1,4 @@
-"""What is missing is a condition, and is picked up when it appears, without a restart."""
+"""A missing object or kind is a condition, and is used when it appears, without a restart."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from slipway.kube.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
-from support import installed, objects, operator, slipway_api
-from support.clusters import Neighbour
-from support.deployments import (
-    NAME,
-    OWN_ENGINE,
-    at_zero,
+from slipway.objects.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
+from support import repository
+from support.builders import llmdeployments, objects
+from support.builders.llmdeployments import NAME, OWN_ENGINE, at_zero, on_own_engine, own_runtime
+from support.cluster import (
+    Kube,
+    Neighbour,
+    Object,
+    Operator,
     children,
     conditions,
     created,
+    installation,
     is_stalled,
-    message,
-    on_own_engine,
-    own_runtime,
     settled,
     until_settled,
 )
-from support.kube import Kube, Object
-from support.operator import Operator
+from support.cluster.llmdeployments import message
+from support.programs import operator
 
-# --- what somebody has yet to write ----------------------------------------------------------------------------------
+# --- missing objects -------------------------------------------------------------------------------------------------
 
 
-async def test_a_runtime_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
+async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(on_own_engine())
-    words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: make one, or choose vllm or llamacpp"
+    words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: create one, or choose vllm or llamacpp"
     await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing", words))
     assert await children(kube) == {}
     await kube.apply(own_runtime())
     await until_settled(kube, state="Serving")
 
 
-async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube) -> None:
+async def test_a_missing_profile_is_waited_for(slipway: Operator, kube: Kube) -> None:
     profile = f"profile-{kube.namespace}"
     await kube.apply(at_zero(accelerator={"profiles": [profile]}))
     words = f"{profile}: there is no AcceleratorProfile of this name"
     await kube.wait_for("llmdeployment", NAME, is_stalled("ProfileMissing", words))
     spec = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "1Gi"}
-    await kube.apply(slipway_api.acceleratorprofile(profile, spec))
+    await kube.apply(llmdeployments.acceleratorprofile(profile, spec))
     try:
         idle = await until_settled(kube)
     finally:
@@ -54,10 +54,10 @@ async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube:
     assert idle["status"]["plan"]["accelerator"] == profile
 
 
-async def test_a_running_model_goes_on_when_its_runtime_is_deleted(
+async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     slipway: Operator, kube: Kube, weights: None
 ) -> None:
-    """Its status says so, and what was made stays as it is."""
+    """Its status reports this, and its children stay unchanged."""
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     before = await children(kube)
@@ -65,29 +65,29 @@ async def test_a_running_model_goes_on_when_its_runtime_is_deleted(
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing"))
     assert stalled["status"]["state"] == "Degraded"
     assert conditions(stalled)["Ready"] == ("True", "Serving")
-    assert {kind: thing["spec"] for kind, thing in before.items()} == {
-        kind: thing["spec"] for kind, thing in (await children(kube)).items()
+    assert {kind: obj["spec"] for kind, obj in before.items()} == {
+        kind: obj["spec"] for kind, obj in (await children(kube)).items()
     }
     await kube.apply(own_runtime())
     await until_settled(kube, state="Serving")
 
 
-# --- kinds that others bring along -----------------------------------------------------------------------------------
+# --- missing kinds ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator of a cluster whose kinds may come and go."""
+def operator_alone(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator of a cluster whose kinds may be installed and removed."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
-    asyncio.run(installed.install(kube, "of no use here"))
+    asyncio.run(installation.install(kube, "not needed here"))
     with operator.running(neighbour.cluster.kubeconfig) as slipway:
         yield slipway
 
 
 @asynccontextmanager
 async def without(kube: Kube, kind: Kind) -> AsyncGenerator[Object]:
-    """Yields its definition, for the block to put back; at the end it is there in any case."""
+    """Removes a CRD and yields it, for the block to apply again; at the end it exists in any case."""
     name = f"{kind.plural}.{kind.group}"
     found = await kube.get("customresourcedefinition", name)
     definition = {part: found[part] for part in ("apiVersion", "kind", "spec")} | {
@@ -103,7 +103,7 @@ async def without(kube: Kube, kind: Kind) -> AsyncGenerator[Object]:
 
 
 async def make(kube: Kube, definition: Object) -> None:
-    """Created, not applied: others own its fields."""
+    """Creates it instead of applying it: others own its fields."""
     try:
         await kube.get("customresourcedefinition", definition["metadata"]["name"])
     except Exception:
@@ -112,8 +112,8 @@ async def make(kube: Kube, definition: Object) -> None:
 
 
 @pytest.mark.slow
-async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
-    beside: Operator, neighbour_kube: Kube
+async def test_a_missing_kserve_is_reported_and_reconciling_continues_when_it_appears(
+    operator_alone: Operator, neighbour_kube: Kube
 ) -> None:
     kube = neighbour_kube
     async with without(kube, INFERENCE_SERVICE) as definition:
@@ -127,7 +127,9 @@ async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
 
 
 @pytest.mark.slow
-async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Operator, neighbour_kube: Kube) -> None:
+async def test_a_missing_keda_is_reported_and_reconciling_continues_when_it_appears(
+    operator_alone: Operator, neighbour_kube: Kube
+) -> None:
     kube = neighbour_kube
     async with without(kube, SCALED_OBJECT) as definition:
         await kube.apply(at_zero())
@@ -137,8 +139,8 @@ async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Ope
         await kube.wait_for("llmdeployment", NAME, lambda it: "KedaMissing" not in str(it["status"]))
 
 
-async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
-    beside: Operator, neighbour_kube: Kube
+async def test_a_pod_monitor_is_created_as_soon_as_the_cluster_has_the_kind(
+    operator_alone: Operator, neighbour_kube: Kube
 ) -> None:
     kube, name = neighbour_kube, f"{POD_MONITOR.plural}.{POD_MONITOR.group}"
     await kube.delete("customresourcedefinition", name, wait=True)
@@ -155,30 +157,32 @@ async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
         await kube.delete("customresourcedefinition", name, wait=True)
 
 
-# --- an object that no version of the definitions would have let in --------------------------------------------------
+# --- objects that no version of the CRDs would admit -----------------------------------------------------------------
 
 
 @pytest.fixture
 async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
-    """A cluster that takes any spec."""
-    strict = await neighbour_kube.get("customresourcedefinition", slipway_api.NAMES[0])
+    """A cluster that accepts any spec."""
+    strict = await neighbour_kube.get("customresourcedefinition", installation.DEFINITIONS[0])
     await neighbour_kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
     yield neighbour_kube
-    await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(slipway_api.CRDS))
+    await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(repository.CRDS))
 
 
-async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(beside: Operator, lenient: Kube) -> None:
+async def test_an_unreadable_object_is_reported_and_the_others_continue(
+    operator_alone: Operator, lenient: Kube
+) -> None:
     await until_it_takes(lenient, at_zero("unreadable", scaling={"minReplicas": "many"}))
     await lenient.apply(at_zero("next"))
-    words = "The object can't be read: spec.scaling.minReplicas: "
+    words = "The object is invalid: spec.scaling.minReplicas: "
     await lenient.wait_for("llmdeployment", "unreadable", is_stalled("InvalidSpec", words))
     await lenient.wait_for("inferenceservice", "next", lambda _: True)
     assert await children(lenient, "unreadable") == {}
     await lenient.delete("llmdeployment", "unreadable", wait=True)
 
 
-async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, lenient: Kube) -> None:
-    """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
+async def test_a_refusal_by_kserve_is_reported_with_kserves_message(operator_alone: Operator, lenient: Kube) -> None:
+    """The CRD refuses all of this, so only a lenient one lets it get this far."""
     await until_it_takes(lenient, at_zero(scaling={"minReplicas": 3, "maxReplicas": 2}))
     words = "'MinReplicas' cannot be greater than MaxReplicas"
     stalled = await lenient.wait_for("llmdeployment", NAME, is_stalled("AdmissionDenied", words))
@@ -188,20 +192,20 @@ async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, le
 
 
 def relaxed(definition: Object) -> Object:
-    """The same, for a spec that says anything."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    """The same CRD, but accepting any spec."""
+    any_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     found: Object = json.loads(json.dumps(definition))
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema.pop("x-kubernetes-validations", None)
-    schema["properties"]["spec"] = anything
+    schema["properties"]["spec"] = any_object
     return found
 
 
-async def until_it_takes(kube: Kube, thing: Object) -> None:
-    """A changed definition counts a moment later, and nobody tells when."""
+async def until_it_takes(kube: Kube, obj: Object) -> None:
+    """A changed CRD takes effect a moment later, and there is no event for it."""
     async with asyncio.timeout(20):
         while True:
             try:
-                return await kube.apply(thing)
+                return await kube.apply(obj)
             except Exception:
                 await asyncio.sleep(0.2)

@@ -1,7 +1,7 @@
 """A release that was pushed to a registry is installed from there, by kubectl and by helm, and serves a model.
 
-By the commands of the README, as they are written there; and by helm from the registry, as docs/install.md has it.
-The images are those that this checkout builds for devclusters: what comes before a push, tests/release has.
+It uses the commands of the README exactly, and helm from the registry as in docs/install.md. The images are those that
+this checkout builds for devclusters: tests/release covers the steps before a push.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import pytest
 from slipway_devcluster import demo, lifecycle, registry, requirements
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from slipway_devcluster.images import build_image
+from slipway_devcluster.containerfiles import build_image
 from slipway_devcluster.slipway import ACTIVATOR, LLAMACPP_IMAGE, OPERATOR, OPERATOR_IMAGE
 from slipway_release import making, publishing
 from slipway_release.source import Release, look
-from support.clusters import AnyCluster, Settings, own_devcluster
-from support.documents import README, ROOT, commands
+from support.cluster import AnyCluster, Settings
+from support.cluster.clusters import own_devcluster
+from support.repository import README, ROOT, commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 
@@ -35,7 +36,7 @@ IMAGES = {"slipway-operator": OPERATOR_IMAGE, "slipway-llamacpp": LLAMACPP_IMAGE
 
 @pytest.fixture(scope="module")
 def fresh(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
-    """A cluster in which Slipway never was, with a registry."""
+    """A cluster in which Slipway was never installed, with a registry."""
     fresh = own_devcluster(cluster, settings)
     lifecycle.up(fresh.name, cache=settings.cache, steps=settings.steps)
     try:
@@ -52,7 +53,7 @@ def release(fresh: Cluster) -> Release:
 
 @pytest.fixture(scope="module")
 def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the release, which is in the registry then."""
+    """The folder of the release, after it was pushed to the registry."""
     folder, archives = tmp_path_factory.mktemp("checkout") / "dist", {}
     folder.mkdir()
     (folder.parent / "manifests").symlink_to(ROOT / "manifests")
@@ -60,14 +61,14 @@ def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory:
         built = build_image(image.containerfile, name=image.name, cache=settings.cache, steps=settings.steps)
         archives[repository] = folder / f"{repository}-{release.source.version}.oci.tar"
         archives[repository].symlink_to(built)
-    requirements.ensure_packages(settings.steps, publishing.PACKAGES)  # the node has no way to fetch them
+    requirements.ensure_packages(settings.steps, publishing.PACKAGES)  # the node can't download them
     making.describe(release, archives, folder, cache=settings.cache, steps=settings.steps)
     on_node(fresh, RELEASE_COMMAND, "publish", f"--registry={release.registry}", f"--dist={folder}")
     return folder
 
 
 def on_node(cluster: Cluster, *command: str | Path) -> str:
-    """As a person runs it in `devcluster shell`."""
+    """Runs commands as a user does in `devcluster shell`."""
     helm = {f"HELM_{kind}_HOME": str(cluster.layout.state / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
     tools = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent), os.environ["PATH"]])
     environment = {**os.environ, **helm, "PATH": tools, "KUBECONFIG": str(cluster.kubeconfig_on_node)}
@@ -78,7 +79,7 @@ def on_node(cluster: Cluster, *command: str | Path) -> str:
 
 
 def as_written(cluster: Cluster, lines: list[str], dist: Path) -> list[str]:
-    """What each of them says, in a checkout that has `dist`."""
+    """Runs the commands in a checkout that has `dist`, and returns the output of each."""
     return [on_node(cluster, "env", f"--chdir={dist.parent}", "bash", "-c", line) for line in lines]
 
 
@@ -102,12 +103,14 @@ def images_of_pods(cluster: Cluster, namespace: str) -> set[str]:
 
 
 def pulled(cluster: Cluster) -> set[str]:
-    """What nodes have asked the registry for, by digest."""
+    """The digests that nodes have requested from the registry."""
     log = (cluster.layout.logs / "registry.log").read_text()
     return set(re.findall(r"GET /v2/llm/([\w-]+/manifests/sha256:[0-9a-f]{64})", log))
 
 
-def test_kubectl_installs_it_by_the_commands_of_the_readme(fresh: Cluster, dist: Path, release: Release) -> None:
+def test_kubectl_installs_the_release_by_the_commands_of_the_readme(
+    fresh: Cluster, dist: Path, release: Release
+) -> None:
     try:
         as_written(fresh, commands(README, after="By kubectl"), dist)
         until_available(fresh)
@@ -119,12 +122,14 @@ def test_kubectl_installs_it_by_the_commands_of_the_readme(fresh: Cluster, dist:
             delete(fresh, dist / file)
 
 
-def test_helm_installs_it_by_the_commands_of_the_readme_and_a_model_is_planned(fresh: Cluster, dist: Path) -> None:
+def test_helm_installs_the_release_by_the_commands_of_the_readme_and_a_model_is_planned(
+    fresh: Cluster, dist: Path
+) -> None:
     try:
         *_, tested = as_written(fresh, commands(README, after="By helm:"), dist)
         assert "All works together." in tested
-        [asked] = commands(README, after="Then ask for a model")
-        ask, watch = asked.split(" && ")
+        [command] = commands(README, after="Then ask for a model")
+        ask, watch = command.split(" && ")
         as_written(fresh, [ask, watch.replace("--watch", "--no-headers")], dist)
         fresh.run_kubectl(["wait", "llm", "--all", "--for=jsonpath={.status.state}", "--timeout=60s"])
     finally:
@@ -136,7 +141,7 @@ def test_helm_installs_it_by_the_commands_of_the_readme_and_a_model_is_planned(f
         )
 
 
-def test_helm_installs_it_from_the_registry_and_a_model_is_served(
+def test_helm_installs_the_release_from_the_registry_and_a_model_is_served(
     fresh: Cluster, dist: Path, release: Release, settings: Settings
 ) -> None:
     charts = f"oci://{release.registry}/charts"
@@ -155,8 +160,8 @@ def test_helm_installs_it_from_the_registry_and_a_model_is_served(
     assert f"slipway-llamacpp/manifests/{digests(dist)['slipway-llamacpp']}" in pulled(fresh)
 
 
-def test_what_is_in_the_registry_is_what_was_made(fresh: Cluster, dist: Path, release: Release) -> None:
+def test_the_registry_has_exactly_what_was_built(fresh: Cluster, dist: Path, release: Release) -> None:
     for repository, digest in digests(dist).items():
         name = f"docker://{release.registry}/{repository}:{release.source.version}"
-        asked = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", name]
-        assert on_node(fresh, *asked).strip() == digest
+        arguments = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", name]
+        assert on_node(fresh, *arguments).strip() == digest

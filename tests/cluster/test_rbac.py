@@ -1,4 +1,4 @@
-"""Slipway as pods, with its own rights: they suffice for all that it does, and it uses every one of them."""
+"""Slipway as pods, with its own RBAC rights: they suffice for all that it does, and it uses each of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from slipway.kube.kinds import POD_MONITOR
+from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
-from support import audit, chaos, objects
-from support.asking_pods import NOT_ANSWERED, ask
-from support.audit import Request, Right
-from support.charts import rendered
-from support.kube import Kube, KubectlError, Object, Predicate
-from support.namespaces import own_namespace
-from support.releases import KEEPS_NO_OLD_RUNTIME, with_values
-from support.rendered import RUNTIMES, documents, gemma
+from support.builders import objects
+from support.builders.llmdeployments import gemma
+from support.charts.helm import rendered
+from support.cluster import Kube, KubectlError, Object, Predicate, audit, own_namespace
+from support.cluster.audit import Request, Right
+from support.cluster.client_pods import NOT_ANSWERED, request_from_pod
+from support.cluster.releases import KEEPS_NO_OLD_RUNTIME, with_values
+from support.faults import components
+from support.repository import RUNTIMES, documents
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 LEFT = {
@@ -26,21 +27,23 @@ LEFT = {
     "inferenceservice": "gemma",
 }
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
-"""No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
+"""No request is logged for it: the API server checks this right when a child names its owner."""
 
 KEYS = Right("get", "", "secrets")
-"""It has that where the owner of a Secret gives it, which other tests do (manifests/samples/keys-at-zero.yaml)."""
+"""The owner of a Secret grants this right, as other tests do (manifests/samples/keys-at-zero.yaml)."""
 
 
 @pytest.fixture(scope="module")
-def began() -> str:
-    """Other tests uninstall Slipway, and with its rights gone, its last requests are refused."""
+def started_at() -> str:
+    """Earlier requests don't count: other tests uninstall Slipway, and its last requests without rights are refused."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @pytest.fixture(scope="module")
-def asked(operator_pods: Cluster, began: str, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
-    """What the operator asked of the API server while it did everything that it can do."""
+def operator_requests(
+    operator_pods: Cluster, started_at: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Request]:
+    """The operator's requests to the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     asyncio.run(everything(operator_pods, Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
     return audit.requests(operator_pods.layout.audit_log, OPERATOR)
@@ -51,30 +54,32 @@ def roles(program: str) -> list[Object]:
     return [each for each in rendered("slipway") if each["kind"] in kinds and each["metadata"]["name"] == program]
 
 
-async def everything(cluster: Cluster, whole: Kube) -> None:
-    await whole.apply(objects.definition(POD_MONITOR))
-    home = whole.within("slipway-system")
-    await make_it_elect_anew(home)
+async def everything(cluster: Cluster, cluster_kube: Kube) -> None:
+    await cluster_kube.apply(objects.definition(POD_MONITOR))
+    home = cluster_kube.within("slipway-system")
+    await force_an_election(home)
     await make_it_tidy_up(cluster, home)
-    async with own_namespace(whole) as kube:
+    async with own_namespace(cluster_kube) as kube:
         await create(kube)
-        await be_asked(kube)
+        await request_from_a_pod(kube)
         await replace(cluster, kube)
         await make_it_repair(kube)
         await make_it_scale(kube)
         await make_it_delete(kube)
-        await kube.delete("llmdeployment", "gemma", wait=True)  # or it makes anew what goes with the namespace
+        await kube.delete(
+            "llmdeployment", "gemma", wait=True
+        )  # otherwise it would recreate what is deleted with the namespace
 
 
-async def make_it_elect_anew(home: Kube) -> None:
-    """Whoever ran an operator in this cluster before, with other rights, may have made the Lease."""
+async def force_an_election(home: Kube) -> None:
+    """The Lease may have been created by an earlier operator in this cluster, with other rights."""
     before = await home.get("lease", OPERATOR)
     await home.delete("lease", OPERATOR, wait=True)
     await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
 
 
 async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
-    """A runtime of an older release, which no InferenceService uses."""
+    """There is a runtime of an older release, which no InferenceService uses."""
     [runtime, *_] = documents(RUNTIMES)
     labels = {"slipway.dev/runtime": "slipway-llamacpp"}
     await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0.0.1-0a1b2c3d", "labels": labels}})
@@ -91,15 +96,15 @@ NAMES: Object = {
     },
     "access": {"apiKeysSecret": "keys", "allowFrom": [{"namespaceSelector": {}}]},
 }
-"""What the operator looks for; the classes aren't there. (Without the ConfigMap, KEDA would refuse to scale.)"""
+"""Objects that the operator looks up; the classes don't exist. (Without the ConfigMap, KEDA would refuse to scale.)"""
 
 
 def model() -> Object:
     return gemma(min_replicas=0, **NAMES)
 
 
-def says_what_is_missing(thing: Object) -> bool:
-    return "PriorityClass missing, which isn't there" in thing.get("status", {}).get("message", "")
+def names_what_is_missing(obj: Object) -> bool:
+    return "PriorityClass missing, which doesn't exist" in obj.get("status", {}).get("message", "")
 
 
 async def create(kube: Kube) -> None:
@@ -108,32 +113,32 @@ async def create(kube: Kube) -> None:
     claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "gemma"}, "spec": claimed}
     await kube.apply(account, settings, claim, model())
-    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
+    await kube.wait_for("llmdeployment", "gemma", names_what_is_missing)
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
 
 
-async def be_asked(kube: Kube) -> None:
-    """By a pod, which the activator lets in by the labels of its namespace; health takes no key, and is bad here."""
+async def request_from_a_pod(kube: Kube) -> None:
+    """A pod that its namespace's labels allow sends a request; `/health` needs no key, and fails here."""
     answer = NOT_ANSWERED, ""
     async with asyncio.timeout(60):
         while answer[0] not in (200, 503) or answer[1] == "caller_unknown":
             await asyncio.sleep(0.5)
-            answer = await ask(kube, f"http://gemma.{kube.namespace}.svc", "GET /health")
+            answer = await request_from_pod(kube, f"http://gemma.{kube.namespace}.svc", "GET /health")
 
 
 async def replace(cluster: Cluster, kube: Kube) -> None:
-    """While nobody collects garbage, so that it has to do so itself."""
+    """The garbage collector is stopped, so the operator has to delete the children itself."""
     before = {kind: uid(await kube.get(kind, name)) for kind, name in LEFT.items()}
-    async with chaos.without(cluster, "kube-controller-manager"):
+    async with components.without(cluster, "kube-controller-manager"):
         await kube.delete("llmdeployment", "gemma", wait=True)
         await kube.apply(model())
         for kind, name in LEFT.items():
             await kube.wait_for(kind, name, has_another_uid(before[kind]))
-    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
+    await kube.wait_for("llmdeployment", "gemma", names_what_is_missing)
 
 
 def has_another_uid(before: str) -> Predicate:
-    return lambda thing: uid(thing) != before
+    return lambda obj: uid(obj) != before
 
 
 async def make_it_repair(kube: Kube) -> None:
@@ -143,7 +148,7 @@ async def make_it_repair(kube: Kube) -> None:
 
 
 async def make_it_scale(kube: Kube) -> None:
-    """Itself, which it does where nobody else is to."""
+    """The operator scales the model itself, which it does where no autoscaler does."""
     await kube.wait_for_condition("scaledobject", "gemma", "Ready")
     await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"autoscaler": "None", "minReplicas": 1}}})
     await kube.wait_gone("scaledobject", "gemma")
@@ -159,27 +164,27 @@ async def make_it_delete(kube: Kube) -> None:
     await kube.wait_gone("horizontalpodautoscaler", "gemma")
 
 
-def uid(thing: Object) -> str:
-    return str(thing["metadata"]["uid"])
+def uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
 
 
-def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request], began: str) -> None:
-    assert [request for request in asked if request.was_refused and request.at > began] == []
+def test_no_request_of_the_operator_is_refused(operator_requests: list[Request], started_at: str) -> None:
+    assert [request for request in operator_requests if request.was_refused and request.at > started_at] == []
 
 
-def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
-    assert audit.used(asked) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
+def test_the_operator_uses_every_right_that_it_has(operator_requests: list[Request]) -> None:
+    assert audit.used(operator_requests) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
 
 
 def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
-    asked: list[Request], operator_pods: Cluster, began: str
+    operator_requests: list[Request], operator_pods: Cluster, started_at: str
 ) -> None:
     seen = audit.requests(operator_pods.layout.audit_log, ACTIVATOR)
-    assert [request for request in seen if request.was_refused and request.at > began] == []
+    assert [request for request in seen if request.was_refused and request.at > started_at] == []
     assert audit.used(seen) - {KEYS} == audit.granted(roles(ACTIVATOR))
 
 
-async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(
+async def test_owning_children_needs_a_right_on_the_finalizers_of_their_owner(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     account = await account_without_that_right(neighbour_kube)
@@ -192,11 +197,11 @@ async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(
 
 
 async def account_without_that_right(kube: Kube) -> str:
-    """It may change whatever is common, and knows nothing of Slipway."""
+    """An account that may change all common kinds, but has no rights on Slipway's."""
     subject = f"--serviceaccount={kube.namespace}:default"
     await kube.run("create", "rolebinding", "edit", "--clusterrole=edit", subject)
     return f"system:serviceaccount:{kube.namespace}:default"
 
 
-async def try_to_create(kube: Kube, thing: Object, account: str) -> None:
-    await kube.run("create", f"--as={account}", "--dry-run=server", "--filename=-", stdin=json.dumps(thing))
+async def try_to_create(kube: Kube, obj: Object, account: str) -> None:
+    await kube.run("create", f"--as={account}", "--dry-run=server", "--filename=-", stdin=json.dumps(obj))

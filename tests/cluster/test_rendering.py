@@ -1,4 +1,4 @@
-"""What is rendered, on a real KServe: it is accepted, it serves, it stays still, and it starts no pod too many."""
+"""Rendered objects on a real KServe: they are accepted, they serve, they stay unchanged, and start no extra pod."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from support import installed, rendered, slipway_api
-from support.access import ServiceAccess
-from support.clusters import AnyCluster
-from support.completions import complete
-from support.kube import Kube, Object, is_ready
-from support.pods import is_running
-from support.rendered import ACCELERATORS, carry_out, documents, gemma, strictly_applied
-from support.web import reachable
+from support.builders import llmdeployments
+from support.builders.llmdeployments import gemma
+from support.cluster import AnyCluster, Kube, Object, ServiceAccess, installation, is_ready, rendering
+from support.cluster.pods import is_running
+from support.cluster.rendering import reconcile_once, strictly_applied
+from support.cluster.services import reachable
+from support.load.completions import complete
+from support.repository import ACCELERATORS, documents
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
@@ -22,9 +22,9 @@ OURS = "slipway.dev/llmdeployment=gemma"
 
 @pytest.fixture(scope="module", autouse=True)
 def types_and_runtimes(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The types and the runtimes, as Slipway's chart would install them."""
+    """The CRDs and the runtimes, as Slipway's chart would install them."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(installed.install(kube, llamacpp_image))
+    asyncio.run(installation.install(kube, llamacpp_image))
 
 
 async def create(kube: Kube, wanted: Object) -> str:
@@ -38,7 +38,7 @@ def template(deployment: Object) -> Object:
 
 
 def is_external(deployment: Object) -> bool:
-    """KServe has taken over the change of class, and Kubernetes has seen it."""
+    """KServe has applied the change of class, and Kubernetes has observed it."""
     observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
     return bool(template(deployment)["metadata"]["annotations"].get(CLASS) == "external" and observed)
 
@@ -47,7 +47,7 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
     kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
     url = await reachable(access, "gemma")
     async with access.session() as session:
@@ -58,69 +58,67 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
 async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
     async with kube.recording("pods") as pods:
-        assert (await carry_out(kube, name)).replicas is None
-        await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
-        assert (await carry_out(kube, name)).replicas is not None
+        assert (await reconcile_once(kube, name)).replicas is None
+        await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 0)
+        assert (await reconcile_once(kube, name)).replicas is not None
         await kube.wait_for("deployment", PREDICTOR, is_external)
-        await carry_out(kube, name)
+        await reconcile_once(kube, name)
         await kube.never("pods", seconds=3)
     assert pods == []
     await kube.scale("deployment", PREDICTOR, 1)
     await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
 
 
-async def test_a_deployment_begins_with_as_many_replicas_as_it_should_keep(kube: Kube, gemma_volume: None) -> None:
+async def test_a_deployment_starts_with_its_minimum_of_replicas(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=2, scaling={"minReplicas": 2, "maxReplicas": 2}))
-    await carry_out(kube, name)
-    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 2)
+    await reconcile_once(kube, name)
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 2)
 
 
-async def test_applying_it_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
+async def test_applying_the_rendered_objects_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     await kube.wait_for_condition("inferenceservice", name, "Ready", timeout=120)
     before = await versions(kube, name)
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     assert await versions(kube, name) == before
 
 
 async def versions(kube: Kube, name: str) -> list[tuple[str, str]]:
     found = [await kube.get(kind, name) for kind in ("service", "networkpolicy", "inferenceservice")]
     found += await kube.select("pods", OURS)
-    return [
-        (thing["kind"], thing["metadata"].get("generation") or thing["metadata"]["resourceVersion"]) for thing in found
-    ]
+    return [(obj["kind"], obj["metadata"].get("generation") or obj["metadata"]["resourceVersion"]) for obj in found]
 
 
 async def test_labels_and_annotations_that_others_add_to_the_deployment_change_nothing(
     kube: Kube, gemma_volume: None
 ) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    before = await rendered.rendered(kube, name)
-    theirs = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
-    await kube.patch("llmdeployment", name, {"metadata": theirs})
-    assert await rendered.rendered(kube, name) == before
+    before = await rendering.rendered(kube, name)
+    metadata = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
+    await kube.patch("llmdeployment", name, {"metadata": metadata})
+    assert await rendering.rendered(kube, name) == before
 
 
-async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was(
+async def test_a_change_that_does_not_affect_the_pods_leaves_their_template_unchanged(
     kube: Kube, gemma_volume: None
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
-    before = await kube.wait_for("deployment", PREDICTOR, lambda made: "status" in made)
+    await reconcile_once(kube, name)
+    before = await kube.wait_for("deployment", PREDICTOR, lambda found: "status" in found)
     change = {"scaling": {"maxReplicas": 3}, "rollout": {"strategy": "Recreate"}, "access": {"allowFrom": []}}
     await kube.patch("llmdeployment", name, {"spec": change})
-    await carry_out(kube, name)
-    after = await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    await reconcile_once(kube, name)
+    after = await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"]["type"] == "Recreate")
     assert template(after) == template(before)
 
 
-async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
+async def test_deleting_the_deployment_removes_all_its_children(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    applied = (await carry_out(kube, name)).apply
+    applied = [child.manifest for child in (await reconcile_once(kube, name)).apply]
     await kube.delete("llmdeployment", name)
-    for thing in applied:
-        await kube.wait_gone(thing["kind"].lower(), name)
+    for obj in applied:
+        await kube.wait_gone(obj["kind"].lower(), name)
     await kube.wait_gone("deployment", PREDICTOR)
 
 
@@ -130,9 +128,9 @@ H100 = {"accelerator": {"profiles": ["h100-80gb"]}, "engine": {"name": "vllm", "
 async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     cluster: AnyCluster, kube: Kube, gemma_volume: None
 ) -> None:
-    cluster.devcluster()  # only the clusters that the tests make are sure to have such nodes
+    cluster.devcluster()  # only clusters that the tests create are guaranteed to have such nodes
     name = await create(kube, gemma(min_replicas=1, pod={}, **H100))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     pod = await kube.wait_for_any("pods", OURS, is_running)
     container = pod["spec"]["containers"][0]
     assert pod["spec"]["nodeName"] == "gpu-h100-0"
@@ -142,12 +140,12 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     assert "--tensor-parallel-size=2" in container["args"]
 
 
-async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube, gemma_volume: None) -> None:
+async def test_an_adapter_is_mounted_where_the_engine_arguments_say(kube: Kube, gemma_volume: None) -> None:
     engine = {"name": "vllm", "adapters": [{"name": "sql", "uri": "pvc://gemma/adapters/sql"}]}
     name = await create(kube, gemma(min_replicas=0, engine=engine, accelerator={"profiles": ["h100-80gb"]}))
-    await carry_out(kube, name)
-    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
-    container = template(made)["spec"]["containers"][0]
+    await reconcile_once(kube, name)
+    found = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    container = template(found)["spec"]["containers"][0]
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/mnt/models", "/mnt/adapters/sql"} <= mounted
     assert "sql=/mnt/adapters/sql" in container["args"]
@@ -155,9 +153,9 @@ async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube
 
 async def test_the_runtime_keeps_its_probes_and_messages_in_the_pod(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    await carry_out(kube, name)
-    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
-    pod, container = template(made)["spec"], template(made)["spec"]["containers"][0]
+    await reconcile_once(kube, name)
+    found = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    pod, container = template(found)["spec"], template(found)["spec"]["containers"][0]
     assert container["startupProbe"]["failureThreshold"] == 1800
     assert container["startupProbe"]["httpGet"]["port"] == "management"
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
@@ -206,10 +204,12 @@ EVERYTHING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("spec", EVERYTHING, ids=["hf", "azure", "oci", "all-fields"])
-async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
-    name = await create(kube, slipway_api.llmdeployment("model", spec))
-    desired = await rendered.rendered(kube, name)
-    await strictly_applied(kube, *desired.apply, dry_run=True)
+async def test_the_api_server_and_kserve_accept_the_rendered_objects_with_strict_validation(
+    kube: Kube, spec: dict[str, Any]
+) -> None:
+    name = await create(kube, llmdeployments.llmdeployment("model", spec))
+    desired = await rendering.rendered(kube, name)
+    await strictly_applied(kube, *(child.manifest for child in desired.apply), dry_run=True)
 
 
 async def test_the_api_server_accepts_the_profiles_that_come_with_slipway(kube: Kube) -> None:

@@ -1,4 +1,4 @@
-"""The runtime's image in pods that KServe makes: it serves, drains, and when it fails, the LLMDeployment says why."""
+"""The runtime image in pods that KServe creates: it serves, drains, and reports the cause of a failure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from typing import Any
 
 import pytest
 from slipway_devcluster import model
-from support.access import ServiceAccess
-from support.completions import RefusedError, complete
-from support.deployments import settled, told, until_settled
-from support.kube import Kube, Object, Predicate
-from support.model_files import LLAMA_GGUF, cut, without, write_gguf
-from support.operator import Operator
-from support.rendered import gemma
-from support.volumes import folder_claimed
-from support.web import reachable
+from support.builders.llmdeployments import gemma
+from support.builders.model_files import LLAMA_GGUF, cut, without, write_gguf
+from support.cluster import (
+    Kube,
+    Object,
+    Operator,
+    Predicate,
+    ServiceAccess,
+    current_status,
+    folder_claimed,
+    settled,
+    until_settled,
+)
+from support.cluster.services import reachable
+from support.load.completions import RefusedError, complete
 
 NAME = "gemma"
 PREDICTOR = f"{NAME}-predictor"
@@ -28,22 +34,22 @@ PYTHON = "/opt/slipway/venv/bin/python"
 
 
 def serving(**spec: Any) -> Object:
-    """One replica of Gemma, which has time to finish its answers."""
+    """One replica of Gemma, which has time to finish its responses."""
     return gemma(min_replicas=1, **({"rollout": {"drainTimeout": "5m"}} | spec))
 
 
-def says(reason: str, words: str = "") -> Predicate:
-    """A status that names this reason, whatever else happens at the time."""
+def reports(reason: str, words: str = "") -> Predicate:
+    """A status that names this reason, among others."""
 
-    def is_said(thing: Object) -> bool:
-        text = json.dumps(told(thing), ensure_ascii=False)
+    def is_so(obj: Object) -> bool:
+        text = json.dumps(current_status(obj), ensure_ascii=False)
         return f'"{reason}"' in text and words in text
 
-    return is_said
+    return is_so
 
 
 async def inside(kube: Kube, program: str) -> None:
-    """Runs in the model's container."""
+    """Runs a command in the model's container."""
     [pod] = await kube.select("pods", PODS)
     await kube.run("exec", pod["metadata"]["name"], "-c", "kserve-container", "--", PYTHON, "-c", program)
 
@@ -52,14 +58,14 @@ async def inside(kube: Kube, program: str) -> None:
 
 
 @pytest.mark.timeout(400, func_only=True)
-async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_rollout(
+async def test_every_response_to_constant_load_is_complete_during_a_rollout(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
-    [old] = await kube.select("pods", PODS)
+    [before] = await kube.select("pods", PODS)
     url = await reachable(access, NAME)
     await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"annotations": {"rolled-out": "once"}}}})
-    gone = asyncio.create_task(kube.wait_gone("pod", old["metadata"]["name"], timeout=300))
+    gone = asyncio.create_task(kube.wait_gone("pod", before["metadata"]["name"], timeout=300))
     async with access.session() as session:
 
         async def ask_all_the_time() -> None:
@@ -69,11 +75,11 @@ async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_roll
 
         await asyncio.gather(*(ask_all_the_time() for _ in range(2)))
     await gone
-    [new] = await kube.select("pods", PODS)
-    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    [after] = await kube.select("pods", PODS)
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
 
-async def test_a_model_with_keys_answers_those_who_have_one(
+async def test_a_model_with_keys_serves_clients_that_have_one(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"alice": "key-of-alice"}}
@@ -88,7 +94,7 @@ async def test_a_model_with_keys_answers_those_who_have_one(
         assert (await complete(session, url, "Kubernetes is", max_tokens=2)).text
 
 
-# --- an engine that ends ---------------------------------------------------------------------------------------------
+# --- engine failures -------------------------------------------------------------------------------------------------
 
 KILL = "import os, pathlib; os.kill(int(pathlib.Path('/proc/1/task/1/children').read_text().split()[0]), 9)"
 EAT = """
@@ -102,31 +108,29 @@ for _ in range(200):  # many small ones, so that the kernel takes the largest: t
 """
 
 
-async def test_a_killed_engine_is_named_and_started_anew(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
+async def test_a_killed_engine_is_named_and_restarted(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
-    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("EngineCrashed", "SIGKILL"), timeout=60))
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, reports("EngineCrashed", "SIGKILL"), timeout=60))
     await inside(kube, KILL)
     await named
     await until_settled(kube, NAME, "Serving", timeout=120)
 
 
-async def test_an_engine_that_the_kernel_killed_for_its_memory_is_named(
-    slipway: Operator, kube: Kube, gemma_volume: None
-) -> None:
+async def test_an_engine_killed_by_the_oom_killer_is_named(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     small = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}}
     await settled(kube, serving(pod=small), "Serving", timeout=120)
-    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory"), timeout=90))
-    eating = asyncio.create_task(inside(kube, EAT))
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, reports("HostOutOfMemory"), timeout=90))
+    memory_hog = asyncio.create_task(inside(kube, EAT))
     await named
-    await asyncio.wait([eating])
-    eating.exception()  # it may have been ended with the container
+    await asyncio.wait([memory_hog])
+    memory_hog.exception()  # it may have been killed with the container
 
 
-# --- a model that can't be served ------------------------------------------------------------------------------------
+# --- models that can't be served -------------------------------------------------------------------------------------
 
 
-def cut_short(folder: Path, whole: Path) -> None:
-    cut(Path(shutil.copy(whole, folder)), to=0.9)
+def cut_short(folder: Path, source: Path) -> None:
+    cut(Path(shutil.copy(source, folder)), to=0.9)
 
 
 def without_a_tokenizer(folder: Path, _: Path) -> None:
@@ -142,12 +146,12 @@ def none_at_all(folder: Path, _: Path) -> None:
 
 
 def open_to_all(folder: Path) -> None:
-    """The pod's user is another one."""
+    """The pod runs as another user."""
     folder.chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("damage", "reason", "words"),
+    ("break_model", "reason", "words"),
     [
         (cut_short, "ModelCorrupt", ""),
         (without_a_tokenizer, "ModelCorrupt", "tokenizer"),
@@ -155,28 +159,28 @@ def open_to_all(folder: Path) -> None:
         (none_at_all, "ModelNotFound", ""),
     ],
 )
-async def test_what_is_wrong_with_a_model_is_on_its_status(
+async def test_the_fault_of_a_model_is_in_its_status(
     slipway: Operator,
     kube: Kube,
     model_folder: Path,
     tmp_path: Path,
-    damage: Callable[[Path, Path], None],
+    break_model: Callable[[Path, Path], None],
     reason: str,
     words: str,
 ) -> None:
-    damage(tmp_path, model_folder / model.GGUF_FILE)
+    break_model(tmp_path, model_folder / model.GGUF_FILE)
     open_to_all(tmp_path)
     async with folder_claimed(kube, NAME, tmp_path):
         await kube.apply(serving())
-        await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
+        await kube.wait_for("llmdeployment", NAME, reports(reason, words), timeout=60)
 
 
-async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(
+async def test_a_model_that_is_too_large_for_the_memory_is_reported_before_it_loads(
     slipway: Operator, kube: Kube, gemma_volume: None
 ) -> None:
     tiny = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}
     await kube.apply(serving(pod=tiny))
     named = await kube.wait_for(
-        "llmdeployment", NAME, says("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
+        "llmdeployment", NAME, reports("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
     )
-    assert "kernel" not in json.dumps(told(named))
+    assert "kernel" not in json.dumps(current_status(named))

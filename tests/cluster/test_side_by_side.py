@@ -1,11 +1,11 @@
-"""Clusters side by side serve at the same time, each with the same addresses inside, and know nothing of each other."""
+"""Two clusters run at the same time, each with the same addresses inside, and don't affect each other."""
 
 import asyncio
 
-from support import objects
-from support.clusters import AnyCluster, EmbeddedCluster, Neighbour, Settings
-from support.kube import Kube, is_ready
-from support.web import until_only
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Neighbour, Settings, is_ready
+from support.cluster.clusters import EmbeddedCluster
+from support.cluster.services import until_only
 
 ADDRESS = "198.19.100.100"
 

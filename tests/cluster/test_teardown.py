@@ -1,4 +1,4 @@
-"""Nothing of a cluster stays behind, whatever happened to it; and no other cluster notices."""
+"""Nothing of a cluster remains, whatever happened to it, and no other cluster is affected."""
 
 import os
 import signal
@@ -11,31 +11,31 @@ import pytest
 from slipway_devcluster import lifecycle, record
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
-from support import host, objects
-from support.clusters import AnyCluster, Settings, own_devcluster
-from support.host import Host, Traces
-from support.kube import Kube
-from support.pods import is_running
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Settings, host
+from support.cluster.clusters import own_devcluster
+from support.cluster.host import Host, Traces
+from support.cluster.pods import is_running
 
 DEVCLUSTER = Path(sys.executable).with_name("devcluster")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A cluster that ran, broke and was ended; the machine before and after."""
+    """A cluster that ran, failed and was ended, and the state of the machine before and after."""
 
     cluster: Cluster
     traces: Traces
     before: Host
     after: Host
     home: Path
-    """The home folder of whoever started and ended it; it was empty."""
+    """The home folder of the user who started and ended the cluster; it was empty."""
 
 
 @pytest.fixture(scope="module")
 def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     spare, home = own_devcluster(cluster, settings), tmp_path_factory.mktemp("home")
-    before = host.look(spare)
+    before = host.snapshot(spare)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HOME", str(home))
         lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
@@ -46,7 +46,7 @@ def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.Temp
                 spare.kill(component)
         finally:
             lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
-    return Ended(spare, traces, before, host.look(spare), home)
+    return Ended(spare, traces, before, host.snapshot(spare), home)
 
 
 def run_a_pod(cluster: Cluster) -> None:
@@ -54,45 +54,45 @@ def run_a_pod(cluster: Cluster) -> None:
     cluster.run_kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"])
 
 
-def test_the_traces_of_a_cluster_are_those_of_its_programs_and_pods(ended: Ended) -> None:
-    """Or the other tests could not fail."""
+def test_a_running_cluster_has_traces_of_its_programs_and_pods(ended: Ended) -> None:
+    """Without this, the other tests could not fail."""
     assert len(ended.traces.processes) > 20
     assert len(ended.traces.namespaces) > 20
 
 
-def test_no_process_and_no_namespace_is_left(ended: Ended) -> None:
+def test_no_process_or_namespace_remains(ended: Ended) -> None:
     assert host.remains(ended.traces) == []
 
 
-def test_no_mount_is_left(ended: Ended) -> None:
+def test_no_mount_remains(ended: Ended) -> None:
     assert ended.after.mounts == ended.before.mounts
 
 
-def test_no_file_is_left_outside_the_cache_nor_the_state_inside(ended: Ended) -> None:
+def test_no_file_remains_outside_the_cache_and_no_state_inside(ended: Ended) -> None:
     assert ended.after.files == ended.before.files
     assert list(ended.home.rglob("*")) == []
 
 
-def test_no_control_group_is_left(ended: Ended) -> None:
+def test_no_control_group_remains(ended: Ended) -> None:
     assert ended.after.control_groups == ended.before.control_groups == frozenset()
 
 
-def test_no_interface_route_or_packet_filter_is_left(ended: Ended) -> None:
+def test_no_interface_route_or_iptables_rule_remains(ended: Ended) -> None:
     assert ended.after.network == ended.before.network
 
 
-def test_to_end_it_again_is_refused_in_one_sentence(ended: Ended, settings: Settings) -> None:
+def test_ending_a_cluster_twice_is_refused_in_one_sentence(ended: Ended, settings: Settings) -> None:
     with pytest.raises(Refusal, match=f"there is no cluster '{ended.cluster.name}' to end"):
         lifecycle.down(ended.cluster.name, cache=settings.cache, steps=settings.steps)
 
 
-async def test_the_end_of_one_leaves_the_other_working(ended: Ended, kube: Kube) -> None:
+async def test_ending_one_cluster_leaves_the_other_working(ended: Ended, kube: Kube) -> None:
     await kube.apply(objects.pod("survivor", objects.PAUSE, []))
     await kube.wait_for("pod", "survivor", is_running)
 
 
-def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> None:
-    before = host.look(spare)
+def test_a_killed_start_leaves_nothing_after_down(spare: Cluster) -> None:
+    before = host.snapshot(spare)
     starting = subprocess.Popen(
         [DEVCLUSTER, "up", "--name", spare.name], stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -104,7 +104,7 @@ def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> No
 
     subprocess.run([DEVCLUSTER, "down", "--name", spare.name], check=True, capture_output=True)
     assert host.remains(traces) == []
-    assert host.look(spare) == before
+    assert host.snapshot(spare) == before
 
 
 def has_api_server(cluster: Cluster) -> bool:

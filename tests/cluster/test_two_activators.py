@@ -1,4 +1,4 @@
-"""A second activator, installed as docs/sleeping.md says: it serves the models for which the first has no port left."""
+"""A second activator, installed as in docs/sleeping.md, serves the models for which the first has no port left."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import pytest
 from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT, PORT_TABLE_LABEL
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support.charts import CHARTS
-from support.kube import Kube, Object
-from support.rendered import ROOT
-from support.zero_scene import scene
+from support.cluster import Kube, Object
+from support.cluster.model_at_zero import model_at_zero
+from support.repository import CHARTS, ROOT
 
 FIRST, SECOND = "slipway-activator", "slipway-activator-2"
 PER_MAP = 256
@@ -24,7 +23,7 @@ OPERATOR = "deployment/slipway-operator"
 
 @pytest.fixture
 async def home(operator_pods: Cluster, neighbour_kube: Kube, tmp_path: Path) -> AsyncIterator[Kube]:
-    """Slipway's namespace, with two activators, of which the first has given all of its ports away."""
+    """Slipway's namespace, with two activators, of which the first has assigned all of its ports."""
     home = neighbour_kube.within(SLIPWAY_NAMESPACE)
     values, command = as_documented()
     (tmp_path / "more-activators.yaml").write_text(values)
@@ -40,7 +39,7 @@ async def home(operator_pods: Cluster, neighbour_kube: Kube, tmp_path: Path) -> 
 
 
 def as_documented() -> tuple[str, list[str]]:
-    """The values, and helm's words."""
+    """The values, and the arguments for helm."""
     docs = (ROOT / "docs/sleeping.md").read_text()
     [values] = re.findall(r"```yaml\n# more-activators\.yaml\n(.*?)```", docs, re.DOTALL)
     [command] = re.findall(r"^helm (upgrade .*more-activators\.yaml)$", docs, re.MULTILINE)
@@ -48,7 +47,7 @@ def as_documented() -> tuple[str, list[str]]:
 
 
 def full_table() -> list[Object]:
-    """Ports of models that are gone aren't given to others for five minutes."""
+    """Ports of deleted models aren't reassigned for five minutes."""
     ports = range(ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT + 1)
     maps = [ports[at : at + PER_MAP] for at in range(0, len(ports), PER_MAP)]
     return [
@@ -63,12 +62,12 @@ def full_table() -> list[Object]:
 
 
 @pytest.mark.slow
-async def test_a_model_for_which_the_first_has_no_port_sleeps_and_wakes_at_the_second(
+async def test_a_model_without_a_port_at_the_first_activator_sleeps_and_wakes_at_the_second(
     home: Kube, neighbour_kube: Kube
 ) -> None:
-    async with scene(neighbour_kube) as asked:
-        address = (await asked.activators_port()).rpartition(":")[0]
+    async with model_at_zero(neighbour_kube) as model:
+        address = (await model.activators_port()).rpartition(":")[0]
         of_the_second = await home.select("pods", f"app.kubernetes.io/name={SECOND}")
         assert address in {pod["status"]["podIP"] for pod in of_the_second}
-        assert await asked.sleeps()
-        await asked.wakes()
+        assert await model.is_asleep()
+        await model.wakes()

@@ -13,15 +13,14 @@ from slipway_devcluster import model
 from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support.breaking import Breaking
-from support.clusters import Settings
-from support.kube import Kube, Object
-from support.previous import VERSION, Previous
-from support.previous import previous as previous_one
-from support.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
-from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, Sleeper, at_zero, sleepers
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Kube, Object, Settings, folder_claimed
+from support.cluster.previous_release import VERSION, Previous
+from support.cluster.previous_release import previous as previous_one
+from support.cluster.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
+from support.faults.slipway_pods import PodFaults
+from support.faults.two_models import STREAMS, TwoModels
+from support.load.sleeping_models import SleepingModel, sleeping_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
@@ -37,21 +36,21 @@ def previous(
 
 
 @pytest.fixture
-async def scene(
+async def models(
     operator_pods: Cluster, previous: Previous, neighbour_kube: Kube, settings: Settings
-) -> AsyncIterator[Scene]:
-    """Made by the older version."""
+) -> AsyncIterator[TwoModels]:
+    """Two models that the older version created."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    models = (
-        at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
-        at_zero("asleep", scaling={"idleAfter": "15s"}),
+    specs = (
+        sleeping_model("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
+        sleeping_model("asleep", scaling={"idleAfter": "15s"}),
     )
     async with (
-        folder_claimed(neighbour_kube, CLAIM, weights),
-        sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
+        folder_claimed(neighbour_kube, GEMMA_CLAIM, weights),
+        sleeping_models(operator_pods, neighbour_kube, *specs) as (awake, asleep),
     ):
-        yield Scene(Breaking(operator_pods, neighbour_kube), awake, asleep)
+        yield TwoModels(PodFaults(operator_pods, neighbour_kube), awake, asleep)
 
 
 async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
@@ -61,87 +60,87 @@ async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
     await rolled_out(kube.within(SLIPWAY_NAMESPACE))
 
 
-async def upgrade(scene: Scene, settings: Settings) -> None:
-    """As the devcluster installs it."""
-    cluster = scene.breaking.cluster
+async def upgrade(models: TwoModels, settings: Settings) -> None:
+    """Installs this version as the devcluster does."""
+    cluster = models.breaking.cluster
     await asyncio.to_thread(installation.install, cluster, cache=settings.cache, steps=settings.steps)
 
 
-async def templates(scene: Scene) -> Templates:
-    """By what KServe has the pods made: another one, and they restart."""
-    found = [await each.kube.get("deployment", each.predictor) for each in scene.both]
+async def templates(models: TwoModels) -> Templates:
+    """The pod templates that KServe writes: a changed one restarts the pods."""
+    found = [await each.kube.get("deployment", each.predictor) for each in models.both]
     return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
 
 
-def is_told(thing: Object) -> bool:
-    return bool(thing.get("status", {}).get("update"))
+def has_update(obj: Object) -> bool:
+    return bool(obj.get("status", {}).get("update"))
 
 
-async def runtime_of(sleeper: Sleeper) -> str:
-    found = await sleeper.kube.get("inferenceservice", sleeper.name)
+async def runtime_of(model: SleepingModel) -> str:
+    found = await model.kube.get("inferenceservice", model.name)
     return str(found["spec"]["predictor"]["model"]["runtime"])
 
 
-async def made_by(sleeper: Sleeper) -> str:
-    found = await sleeper.kube.get("llmdeployment", sleeper.name)
+async def version_of(model: SleepingModel) -> str:
+    found = await model.kube.get("llmdeployment", model.name)
     return str(found["status"]["made"]["version"])
 
 
 async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
-    scene: Scene, settings: Settings
+    models: TwoModels, settings: Settings
 ) -> None:
-    before = await templates(scene)
-    async with scene.under_way():
-        pod = await scene.awake.pod()
-        await upgrade(scene, settings)
-        for each in scene.both:
-            told = await each.kube.wait_for("llmdeployment", each.name, is_told)
-            what = "; ".join(told["status"]["update"]["changes"])
+    before = await templates(models)
+    async with models.under_way():
+        pod = await models.awake.pod()
+        await upgrade(models, settings)
+        for each in models.both:
+            deployment = await each.kube.wait_for("llmdeployment", each.name, has_update)
+            what = "; ".join(deployment["status"]["update"]["changes"])
             assert f"predictor.model.runtime: slipway-llamacpp-{VERSION}-" in what
             assert "predictor.model.args: --drain-limit=121 goes" in what
-    await scene.nothing_is_lost()
-    assert await templates(scene) == before
-    assert (await scene.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
-    assert await made_by(scene.asleep) == VERSION
+    await models.nothing_is_lost()
+    assert await templates(models) == before
+    assert (await models.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert await version_of(models.asleep) == VERSION
 
-    await scene.asleep.until_replicas(0)
-    async with scene.under_way():
-        await helm(scene.breaking.cluster, "rollback", *RELEASE)
-        await rolled_out(scene.breaking.slipway)
-    await scene.nothing_is_lost()
-    assert await templates(scene) == before
+    await models.asleep.until_replicas(0)
+    async with models.under_way():
+        await helm(models.breaking.cluster, "rollback", *RELEASE)
+        await rolled_out(models.breaking.slipway)
+    await models.nothing_is_lost()
+    assert await templates(models) == before
 
 
-async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene: Scene, settings: Settings) -> None:
-    """What nobody needs then goes."""
-    older = {await runtime_of(each) for each in scene.both}
-    await upgrade(scene, settings)
-    async with scene.under_way():
-        pod = await scene.awake.pod()
-        for each in scene.both:
-            await each.kube.wait_for("llmdeployment", each.name, is_told)
+async def test_a_model_is_updated_on_request_and_loses_no_request(models: TwoModels, settings: Settings) -> None:
+    """Unused runtimes are deleted then."""
+    older = {await runtime_of(each) for each in models.both}
+    await upgrade(models, settings)
+    async with models.under_way():
+        pod = await models.awake.pod()
+        for each in models.both:
+            await each.kube.wait_for("llmdeployment", each.name, has_update)
             await each.kube.run("annotate", "llmdeployment", each.name, "slipway.dev/sync=now")
-        await scene.awake.pod(but=[pod["metadata"]["uid"]])
-    await scene.nothing_is_lost()
-    for each in scene.both:
-        assert await made_by(each) != VERSION
+        await models.awake.pod(but=[pod["metadata"]["uid"]])
+    await models.nothing_is_lost()
+    for each in models.both:
+        assert await version_of(each) != VERSION
         found = await each.kube.get("llmdeployment", each.name)
         assert "update" not in found["status"]
         assert await runtime_of(each) not in older
-    home = scene.breaking.slipway
-    async with with_values(scene.breaking.cluster, home, *KEEPS_NO_OLD_RUNTIME):
+    home = models.breaking.slipway
+    async with with_values(models.breaking.cluster, home, *KEEPS_NO_OLD_RUNTIME):
         for name in older:
             await home.wait_gone("clusterservingruntime", name)
 
 
-async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: Scene, settings: Settings) -> None:
-    async with scene.under_way():
+async def test_models_keep_serving_without_slipway_and_are_adopted_again(models: TwoModels, settings: Settings) -> None:
+    async with models.under_way():
         pass
-    before, pod = await templates(scene), await scene.awake.pod()
-    await helm(scene.breaking.cluster, "uninstall", *RELEASE, "--wait")
-    assert (await scene.awake.answered(1)).status == 200
-    await upgrade(scene, settings)
-    for each in scene.both:
-        await each.kube.wait_for("llmdeployment", each.name, is_told)
-    assert await templates(scene) == before
-    assert (await scene.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
+    before, pod = await templates(models), await models.awake.pod()
+    await helm(models.breaking.cluster, "uninstall", *RELEASE, "--wait")
+    assert (await models.awake.send(1)).status == 200
+    await upgrade(models, settings)
+    for each in models.both:
+        await each.kube.wait_for("llmdeployment", each.name, has_update)
+    assert await templates(models) == before
+    assert (await models.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]

@@ -1,4 +1,4 @@
-"""What people may do who have one of the cluster's own roles in one namespace, where the charts have been installed."""
+"""What users with one of the cluster's default roles in one namespace may do after the charts were installed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
-from support.kube import Kube, KubectlError
-from support.releases import with_values
-from support.rendered import gemma
+from support.builders.llmdeployments import gemma
+from support.cluster import Kube, KubectlError
+from support.cluster.releases import with_values
 
 PERSON = "--as=nobody-in-particular", "--as-group=system:authenticated"
 EVERY_ROLE = pytest.mark.parametrize("role", ["view", "edit", "admin"])
 
 
 async def bind(kube: Kube, role: str) -> None:
-    """In the test's own namespace alone."""
+    """Binds the role in the test's own namespace only."""
     await kube.run("create", "rolebinding", "person", f"--clusterrole={role}", "--user=nobody-in-particular")
 
 
 @EVERY_ROLE
-async def test_whoever_has_a_role_in_a_namespace_sees_its_models_and_all_accelerators(
+async def test_a_user_with_a_role_in_a_namespace_sees_its_models_and_all_accelerators(
     operator_pods: Cluster, neighbour_kube: Kube, role: str
 ) -> None:
     await bind(neighbour_kube, role)
@@ -33,7 +33,7 @@ async def test_whoever_has_a_role_in_a_namespace_sees_its_models_and_all_acceler
 
 
 @EVERY_ROLE
-async def test_whoever_may_edit_there_makes_models_and_nobody_makes_accelerators(
+async def test_an_editor_of_a_namespace_may_create_models_but_not_accelerators(
     operator_pods: Cluster, neighbour_kube: Kube, role: str
 ) -> None:
     await bind(neighbour_kube, role)
@@ -47,7 +47,7 @@ async def test_whoever_may_edit_there_makes_models_and_nobody_makes_accelerators
         await neighbour_kube.run("delete", "acceleratorprofile", "cpu", "--dry-run=server", *PERSON)
 
 
-async def test_accelerators_can_be_kept_from_everybody(operator_pods: Cluster, neighbour_kube: Kube) -> None:
+async def test_accelerators_can_be_hidden_from_all_users(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     await bind(neighbour_kube, "view")
     async with with_values(operator_pods, neighbour_kube.within(HOME), "accelerators.readableByAll=false"):
         with pytest.raises(KubectlError, match="cannot list resource"):

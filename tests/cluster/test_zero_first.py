@@ -1,25 +1,27 @@
-"""An InferenceService can be made without any pod starting, and then be scaled by others."""
+"""An InferenceService can be created without starting a pod, and then be scaled by others."""
 
 import pytest
-from support import objects
-from support.kube import Kube, Object, is_ready
+from support.builders import objects
+from support.cluster import Kube, Object, is_ready
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
 
 
 def is_for_others_to_scale(deployment: Object) -> bool:
-    """KServe has seen the change of the annotation, which it copies to the pods' template."""
+    """KServe has observed the change of the annotation, which it copies to the pod template."""
     annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
     is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
     return bool(annotations.get(CLASS) == "external" and is_observed)
 
 
 @pytest.mark.slow
-async def test_no_pod_starts_until_somebody_scales(kube: Kube, gemma_volume: None, llamacpp_image: str) -> None:
+async def test_no_pod_starts_until_the_deployment_is_scaled(
+    kube: Kube, gemma_volume: None, llamacpp_image: str
+) -> None:
     async with kube.recording("pods") as pods:
         at_zero = objects.inference_service("gemma", autoscaler_class="none", minReplicas=0)
-        await kube.apply(objects.serving_runtime(llamacpp_image), at_zero)
+        await kube.apply(objects.llamacpp_runtime(llamacpp_image), at_zero)
         created = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
         assert created["spec"]["replicas"] == 0
 

@@ -10,19 +10,19 @@ import pytest
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
-from support.llamacpp_pod import LlamacppPod
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 @pytest.fixture(scope="session")
 def gemma() -> Path:
-    """Gemma as GGUF, fetched once."""
+    """The demo model as GGUF, downloaded once."""
     cache = default_cache()
     return model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE
 
 
 @pytest.fixture
 async def pod(tmp_path: Path) -> AsyncIterator[LlamacppPod]:
-    """One that isn't started yet."""
+    """A pod that isn't started yet."""
     async with aiohttp.ClientSession() as http:
         pod = LlamacppPod(tmp_path, http)
         yield pod

@@ -1,4 +1,4 @@
-"""Addresses in requests: llama.cpp fetches nothing from them, nor from files of the pod."""
+"""URLs in requests: llama.cpp fetches nothing from them, nor from files of the pod."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support.llamacpp_pod import LlamacppPod
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 @asynccontextmanager
 async def elsewhere() -> AsyncIterator[tuple[str, list[str]]]:
-    """A web server that notes who it was reached by; its address."""
+    """A web server that records which paths were requested; its address."""
     reached: list[str] = []
 
     async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,9 +42,9 @@ def requests(url: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-async def test_no_address_in_a_request_is_fetched(pod: LlamacppPod, gemma: Path) -> None:
+async def test_no_url_in_a_request_is_fetched(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with elsewhere() as (url, reached):
         for path, body in requests(url):
             async with pod.http.post(pod.url + path, json={"model": pod.model, "max_tokens": 1, **body}) as answer:

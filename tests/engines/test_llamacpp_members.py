@@ -1,4 +1,4 @@
-"""A small request of llama.cpp's own members doesn't end the pod, fill its memory, or keep the engine from others."""
+"""A small request with llama.cpp's own members can't end the pod, fill its memory, or block the engine for others."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
+from support.programs.llamacpp_pod import LlamacppPod
 
 COMPLETIONS, CHAT, RESPONSES = "/v1/completions", "/v1/chat/completions", "/v1/responses"
 HI: dict[str, Any] = {"prompt": "Hi", "max_tokens": 2}
@@ -31,7 +31,7 @@ def chain(number: int) -> dict[str, Any]:
     return {"$defs": {**further, f"r{number}": {"type": "integer"}}, "$ref": "#/$defs/r0"}
 
 
-ENDED_IT = [
+ENDED_THE_ENGINE = [
     (COMPLETIONS, {**HI, "grammar_triggers": [{"type": 99, "value": "x"}]}),
     (COMPLETIONS, {**LAZY, "grammar_triggers": [{"type": 2, "value": "(" * 100_000 + ")" * 100_000}]}),
     (COMPLETIONS, {**HI, "grammar": DEEP}),
@@ -40,7 +40,7 @@ ENDED_IT = [
     (COMPLETIONS, {**HI, "json_schema": chain(5000)}),
     (CHAT, formatted({"$defs": {"r": {"$ref": "#/$defs/r"}}, "type": "object", "allOf": [{"$ref": "#/$defs/r"}]})),
 ]
-FILLED_IT = [
+FILLED_MEMORY = [
     (COMPLETIONS, {**HI, "json_schema": {"type": "array", "minItems": 10**9, "items": {}}}),
     (COMPLETIONS, {**HI, "repeat_penalty": 1.1, "repeat_last_n": 60_000_000}),
     (COMPLETIONS, {**HI, "dry_multiplier": 0.8, "dry_penalty_last_n": 60_000_000}),
@@ -49,7 +49,7 @@ FILLED_IT = [
     (CHAT, formatted(within({"type": "string", "pattern": "^a{5,2}$"}))),
     (CHAT, formatted(within({"type": "integer", "minimum": -(2**63), "maximum": -(2**63) + 1}))),
 ]
-HELD_IT = [
+BLOCKED_THE_ENGINE = [
     (COMPLETIONS, {**HI, "dry_multiplier": 0.8, "samplers": "d" * 20_000}),
     (COMPLETIONS, {**LAZY, "grammar_triggers": [{"type": 2, "value": "(?:(?:[^z]+)+)+zzz"}]}),
     (COMPLETIONS, {**HI, "stop": ["a" * 1_000_000]}),
@@ -61,40 +61,40 @@ HELD_IT = [
 @pytest.fixture
 async def tiny(pod: LlamacppPod, tmp_path: Path) -> LlamacppPod:
     await pod.serve(write_gguf(tmp_path / "tiny.gguf"), "--context-length=2048", "--parallel=2")
-    await pod.becomes_ready()
+    await pod.until_ready()
     return pod
 
 
-async def asked(pod: LlamacppPod, path: str, body: Any) -> tuple[int, Any]:
+async def response_to(pod: LlamacppPod, path: str, body: Any) -> tuple[int, Any]:
     async with asyncio.timeout(60), pod.http.post(pod.url + path, json=body) as answer:
         return answer.status, await answer.json()
 
 
 def mib(pod: LlamacppPod) -> int:
     """Of the largest of its processes, which is the engine."""
-    found, look = 0, [pod.process.pid]
-    while look:
-        pid = look.pop()
+    found, pids = 0, [pod.process.pid]
+    while pids:
+        pid = pids.pop()
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        look += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         found = max([found, *(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmRSS"))])
     return found
 
 
-async def test_what_ended_filled_or_held_the_engine_is_refused_and_it_goes_on(tiny: LlamacppPod) -> None:
-    await asked(tiny, COMPLETIONS, HI)
+async def test_requests_that_ended_filled_or_blocked_the_engine_are_refused_and_it_continues(tiny: LlamacppPod) -> None:
+    await response_to(tiny, COMPLETIONS, HI)
     before = mib(tiny)
-    for path, body in (*ENDED_IT, *FILLED_IT, *HELD_IT):
-        status, told = await asked(tiny, path, body)
-        assert (status, told["error"]["code"]) == (400, "invalid_request"), body
-        assert told["error"]["param"] in body
-    assert (await asked(tiny, COMPLETIONS, HI))[0] == 200
+    for path, body in (*ENDED_THE_ENGINE, *FILLED_MEMORY, *BLOCKED_THE_ENGINE):
+        status, response = await response_to(tiny, path, body)
+        assert (status, response["error"]["code"]) == (400, "invalid_request"), body
+        assert response["error"]["param"] in body
+    assert (await response_to(tiny, COMPLETIONS, HI))[0] == 200
     assert mib(tiny) - before < 50
 
 
-async def test_as_much_as_is_allowed_neither_ends_nor_fills_it(tiny: LlamacppPod) -> None:
-    await asked(tiny, COMPLETIONS, HI)
-    before, began = mib(tiny), time.monotonic()
+async def test_the_allowed_maximum_neither_ends_nor_fills_it(tiny: LlamacppPod) -> None:
+    await response_to(tiny, COMPLETIONS, HI)
+    before, started = mib(tiny), time.monotonic()
     nested: dict[str, Any] = {"type": "integer"}
     for _ in range(18):
         nested = within(nested)
@@ -102,8 +102,8 @@ async def test_as_much_as_is_allowed_neither_ends_nor_fills_it(tiny: LlamacppPod
     far = {"$defs": references, **within({"anyOf": [{"$ref": f"#/$defs/r{at}"} for at in range(20)]})}
     items = within({"type": "array", "minItems": 1000, "maxItems": 2000, "items": {}})
     for schema in (chain(63), far, items, within({"type": "string", "maxLength": 2_000_000})):
-        await asked(tiny, COMPLETIONS, {**HI, "json_schema": schema})
-        await asked(tiny, CHAT, formatted(schema))
+        await response_to(tiny, COMPLETIONS, {**HI, "json_schema": schema})
+        await response_to(tiny, CHAT, formatted(schema))
     brackets = "root ::= " + "(" * 256 + '"a"{0,1000}' + ")" * 256
     for body in (
         {**HI, "grammar": brackets},
@@ -111,12 +111,12 @@ async def test_as_much_as_is_allowed_neither_ends_nor_fills_it(tiny: LlamacppPod
         {**HI, "repeat_penalty": 1.1, "repeat_last_n": 65536, "dry_multiplier": 0.8, "dry_penalty_last_n": 65536},
         {**HI, "dry_multiplier": 0.8, "samplers": "d" * 16, "stop": ["a" * 250] * 60},
     ):
-        assert (await asked(tiny, COMPLETIONS, body))[0] == 200, body
+        assert (await response_to(tiny, COMPLETIONS, body))[0] == 200, body
     assert mib(tiny) - before < 50
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - started < 60
 
 
-async def test_a_number_counts_for_the_guard_as_for_the_engine_however_it_is_cut(tiny: LlamacppPod) -> None:
+async def test_a_number_means_the_same_to_guard_and_engine_however_it_is_cut(tiny: LlamacppPod) -> None:
     head, number = b'{"prompt":"Hi","max_tokens":1,"pad":"', b"2." + b"0" * 40 + b"e2"
     middle = b'","n_probs":'
     pad = 8192 - len(head) - len(middle) - len(number) + 1
@@ -127,12 +127,12 @@ async def test_a_number_counts_for_the_guard_as_for_the_engine_however_it_is_cut
         assert (answer.status, (await answer.json())["error"]["param"]) == (400, "n_probs")
 
 
-async def test_a_token_that_there_is_not_is_the_clients_mistake(tiny: LlamacppPod) -> None:
+async def test_a_token_that_does_not_exist_is_the_clients_mistake(tiny: LlamacppPod) -> None:
     for token in (-1, 10**9):
-        status, told = await asked(tiny, "/detokenize", {"tokens": [token]})
-        assert (status, told["error"]["code"], told["error"]["param"]) == (400, "invalid_request", "tokens")
+        status, response = await response_to(tiny, "/detokenize", {"tokens": [token]})
+        assert (status, response["error"]["code"], response["error"]["param"]) == (400, "invalid_request", "tokens")
 
 
-async def test_a_grammar_still_binds_what_is_answered(tiny: LlamacppPod) -> None:
-    _, told = await asked(tiny, COMPLETIONS, {**HI, "grammar": 'root ::= "ab"'})
-    assert told["choices"][0]["text"] == "ab"
+async def test_a_grammar_still_constrains_the_response(tiny: LlamacppPod) -> None:
+    _, response = await response_to(tiny, COMPLETIONS, {**HI, "grammar": 'root ::= "ab"'})
+    assert response["choices"][0]["text"] == "ab"

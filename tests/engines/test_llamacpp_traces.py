@@ -1,4 +1,4 @@
-"""What a collector gets of a real llama.cpp: its start as a trace, and its requests with their parts."""
+"""What a collector receives from a real llama.cpp: its start as a trace, and its requests with their phases."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.llamacpp_pod import LlamacppPod
-from support.otlp_collector import OtlpCollector, Received, otlp_collector
+from support.fakes.otlp_collector import OtlpCollector, Received, otlp_collector
+from support.programs.llamacpp_pod import LlamacppPod
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -34,9 +34,9 @@ def cut_short(gemma: Path, tmp_path: Path) -> Path:
 
 async def check_start(pod: LlamacppPod, collector: OtlpCollector, ready: str) -> None:
     start = await collector.named("start")
-    found = re.search(r"trace ([0-9a-f]{32})\.", ready)
-    assert found
-    assert found[1] == start.trace_id == (await pod.info())["trace"]
+    match = re.search(r"trace ([0-9a-f]{32})\.", ready)
+    assert match
+    assert match[1] == start.trace_id == (await pod.info())["trace"]
     assert (start.parent_id, start.error, start.attributes["slipway.engine"]) == ("", None, "llamacpp")
     assert start.attributes["slipway.contextLength"] == "4096"
     phases = collector.within(start)
@@ -64,20 +64,20 @@ async def test_its_start_and_its_requests_are_traced(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of-the-collector")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.namespace.name=chat")
     await pod.serve(gemma, f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0")
-    await check_start(pod, collector, await pod.says("Ready after"))
+    await check_start(pod, collector, await pod.until_logged("Ready after"))
 
-    async with await pod.completion(prompt="Nobody wants a trace of this", max_tokens=1) as answer:
+    async with await pod.completion(prompt="No one wants a trace of this", max_tokens=1) as answer:
         await answer.read()
     async with await pod.completion(prompt="A container is", max_tokens=8, headers=SAMPLED) as answer:
         await answer.read()
     async with await pod.completion(prompt="Kubernetes is", max_tokens=8, stream=True, headers=SAMPLED) as answer:
         await answer.read()
     pod.stop()
-    assert await pod.ends() == 0  # and what was left has been sent
-    whole, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
-    for span in (whole, streamed):
+    assert await pod.until_ended() == 0  # and the remaining spans have been sent
+    plain, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
+    for span in (plain, streamed):
         check_request(collector, span)
-    assert "gen_ai.request.stream" not in whole.attributes
+    assert "gen_ai.request.stream" not in plain.attributes
     first_token = int(streamed.attributes["gen_ai.response.time_to_first_chunk"] * 1e9)
     assert collector.within(streamed)[1].end == pytest.approx(streamed.start + first_token, abs=1000)
 
@@ -87,13 +87,16 @@ async def test_its_start_and_its_requests_are_traced(
     assert {headers["api-key"] for headers in collector.headers} == {"of-the-collector"}
 
 
-async def test_a_start_that_fails_is_a_trace_that_says_why(
+async def test_a_start_that_fails_is_a_trace_with_the_reason(
     pod: LlamacppPod, cut_short: Path, collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACEPARENT", SAMPLED["traceparent"])
     await pod.serve(cut_short, f"--traces-endpoint={collector.url}")
-    assert await pod.ends() == 12
+    assert await pod.until_ended() == 12
     start = await collector.named("start")
     assert (start.trace_id, start.parent_id) == (TRACE, SPAN)
-    assert (start.attributes["error.type"], start.error) == ("ModelCorrupt", f"ModelCorrupt: {pod.told()['message']}")
+    assert (start.attributes["error.type"], start.error) == (
+        "ModelCorrupt",
+        f"ModelCorrupt: {pod.termination_message()['message']}",
+    )
     assert [(span.name, span.error) for span in collector.within(start)] == [("failed", start.error)]

@@ -1,37 +1,25 @@
-"""The real Argo CD on a cluster that has all of Slipway as pods, and what it says when a test fails.
+"""The real Argo CD, on a cluster that has all of Slipway as pods.
 
-It and the models of a module are there for all of the module's tests, in one event loop.
+Argo CD and the models of a module live as long as the module's tests, in one event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from slipway_devcluster.cluster import Cluster
-from support import argocd, report
-from support.argocd import ArgoCD
-from support.clusters import Settings
-from support.fleet_by_git import Fleet
-from support.kube import Kube
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    done = yield
-    for given in getattr(item, "funcargs", {}).values() if done.failed else ():
-        if isinstance(given, ArgoCD):
-            done.sections += [*given.logs(), *report.sections(given.kube)]
-        if isinstance(given, Fleet):
-            done.sections += [*given.argo.logs(), *report.sections(given.kube)]
-    return done
+from support.cluster import Settings
+from support.cluster.fixtures import kubectl_for
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import ArgoCD
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def argo(
     operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ArgoCD]:
-    kube = Kube(operator_pods.kubectl, operator_pods.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    kube = kubectl_for(operator_pods, tmp_path_factory)
     async with argocd.running(kube, settings.cache, settings.steps, tmp_path_factory.mktemp("argocd")) as argo:
         yield argo

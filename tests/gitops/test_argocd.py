@@ -1,4 +1,4 @@
-"""Models in Git, by the real Argo CD: synced, healthy and left in peace, and told about where they are not well."""
+"""Models in Git under the real Argo CD: synced, healthy and left alone, and reported where they are degraded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from slipway.api.names import OWNER_LABEL, PAUSED_ANNOTATION, SLEEP_ANNOTATION, 
 from slipway_devcluster import model as model_files
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support import argocd, custom_metrics
-from support.argocd import ArgoCD, health_of_resources
-from support.argocd_parts import RESYNC
-from support.clusters import Settings
-from support.fleet_by_git import PLAIN, SCALED, SLEEPER, SMALL, Fleet, five_models, model, told
-from support.git_repository import GitRepository
-from support.kube import Object
-from support.namespaces import own_namespace
-from support.sleepers import CLAIM, Sleeper, sleepers_there
-from support.tester import ServerHere
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM
+from support.cluster import Object, ReachableServer, Settings, custom_metrics, folder_claimed, own_namespace
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import ArgoCD, health_of_resources
+from support.cluster.gitops.argocd_processes import RESYNC
+from support.cluster.gitops.git_repository import GitRepository
+from support.cluster.gitops.models_in_git import (
+    PLAIN,
+    SCALED,
+    SLEEPER,
+    SMALL,
+    ModelsInGit,
+    five_models,
+    history_of,
+    model,
+)
+from support.load.sleeping_models import SleepingModel, existing_sleeping_models
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300, func_only=True)]
 
@@ -34,29 +40,29 @@ COMPARISONS = [
     pytest.param(argocd.OWN, id="Argo CD compares", marks=pytest.mark.slow),
 ]
 UNPLANNABLE = {"engine": {"name": "vllm"}, "accelerator": {"profiles": ["no-such"]}}
-UNSTARTABLE = {"model": {"uri": f"pvc://{CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
+UNSTARTABLE = {"model": {"uri": f"pvc://{GEMMA_CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
 BAD = [
-    pytest.param(UNPLANNABLE, "no-such", 10, id="by its plan"),
-    pytest.param(UNSTARTABLE, "gguf", 30, id="by a start"),
+    pytest.param(UNPLANNABLE, "no-such", 10, id="at planning"),
+    pytest.param(UNSTARTABLE, "gguf", 30, id="at the start"),
 ]
-"""Of a model: what is wrong, a word of what is said of it, and within how many seconds of the push."""
+"""For a model: its fault, a word of the expected message, and the most seconds after the push."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleets(
     argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[dict[str, Fleet]]:
-    """Five models for each comparison, side by side."""
+) -> AsyncIterator[dict[str, ModelsInGit]]:
+    """Five models for each way of comparison."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
-    async with AsyncExitStack() as there:
-        kubes = [await there.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
+    async with AsyncExitStack() as stack:
+        kubes = [await stack.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
         for kube in kubes:
-            await there.enter_async_context(folder_claimed(kube, CLAIM, weights))
-        tester = ServerHere(operator_pods.node_ip, operator_pods.entered)
-        await there.enter_async_context(custom_metrics.served(kubes[0], tester))
+            await stack.enter_async_context(folder_claimed(kube, GEMMA_CLAIM, weights))
+        tester = ReachableServer(operator_pods.node_ip, operator_pods.entered)
+        await stack.enter_async_context(custom_metrics.served(kubes[0], tester))
         made = await asyncio.gather(
             *(
-                there.enter_async_context(
+                stack.enter_async_context(
                     five_models(argo, GitRepository(tmp_path_factory.mktemp("git")), kube, compare=compare)
                 )
                 for compare, kube in zip(argocd.COMPARISONS, kubes, strict=True)
@@ -66,23 +72,23 @@ async def fleets(
 
 
 @pytest.fixture(params=COMPARISONS)
-def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
-    """Each test leaves its models as it found them: as Git has them, and well."""
+def fleet(request: pytest.FixtureRequest, fleets: dict[str, ModelsInGit]) -> ModelsInGit:
+    """Each test leaves its models as it found them: synced and healthy."""
     return fleets[request.param]
 
 
 @pytest.mark.parametrize(
     "rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900, func_only=True)])]
 )
-async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
-    operator_pods: Cluster, fleets: dict[str, Fleet], rounds: int
+async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscalers_do(
+    operator_pods: Cluster, fleets: dict[str, ModelsInGit], rounds: int
 ) -> None:
-    """By both comparisons at once."""
-    async with AsyncExitStack() as there:
-        rooms = [sleepers_there(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
-        found = [(await there.enter_async_context(room))[0] for room in rooms]
-        await asyncio.gather(*map(wakes_and_sleeps, found))  # the first start of all counts as progress
-        stories = [await there.enter_async_context(told(each)) for each in fleets.values()]
+    """With both ways of comparison at once."""
+    async with AsyncExitStack() as stack:
+        rooms = [existing_sleeping_models(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
+        found = [(await stack.enter_async_context(room))[0] for room in rooms]
+        await asyncio.gather(*map(wakes_and_sleeps, found))  # the very first start counts as progress
+        histories = [await stack.enter_async_context(history_of(each)) for each in fleets.values()]
         home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
         for number in range(rounds):
             replicas = 2 - number % 2
@@ -91,46 +97,46 @@ async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_
             )
             await home.run("rollout", "restart", "deployment/slipway-operator")
             await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
-            await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
-    for compare, story in zip(fleets, stories, strict=True):
-        assert story.troubles == [], compare
-        assert story.syncs == 0, compare
+            await asyncio.sleep(3 * RESYNC)  # meanwhile, Git and the cluster are compared again
+    for compare, history in zip(fleets, histories, strict=True):
+        assert history.problems == [], compare
+        assert history.syncs == 0, compare
 
 
-async def stirred(fleet: Fleet, *, replicas: int) -> None:
+async def stirred(fleet: ModelsInGit, *, replicas: int) -> None:
     await fleet.kube.scale("deployment", f"{SCALED}-predictor", replicas)
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}", "--overwrite")
 
 
-async def wakes_and_sleeps(sleeper: Sleeper) -> None:
-    assert (await sleeper.answered(0)).status == 200
-    await sleeper.until_replicas(0)
+async def wakes_and_sleeps(model: SleepingModel) -> None:
+    assert (await model.send(0)).status == 200
+    await model.until_replicas(0)
 
 
 def a_while_ago() -> str:
-    """So that it wakes nothing."""
+    """A time in the past, so that it wakes no model."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 86_400))
 
 
 @pytest.mark.parametrize(("spec", "word", "seconds"), BAD)
 async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push_and_a_revert_heals_it(
-    fleet: Fleet, spec: Object, word: str, seconds: float
+    fleet: ModelsInGit, spec: Object, word: str, seconds: float
 ) -> None:
     fleet.write(model("bad", **spec))
     pushed_at = time.monotonic()
-    await fleet.pushed("A model that can't be")
+    await fleet.push("A model that can't be")
     app = await fleet.argo.until(fleet.name, health="Degraded")
     took = time.monotonic() - pushed_at
     assert word in health_of_resources(app, KIND)["bad"]["message"]
     assert took < seconds
-    await fleet.reverted()
+    await fleet.revert()
     await fleet.kube.wait_gone("llmdeployment", "bad")
     await fleet.argo.until(fleet.name)
 
 
 @pytest.mark.slow
-async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: Fleet) -> None:
-    """Of one that would stay awake for ten minutes."""
+async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: ModelsInGit) -> None:
+    """The spec of a model that would stay awake for ten minutes."""
 
     def runs(replicas: int) -> Callable[[Object], bool]:
         return lambda found: bool(found["spec"]["replicas"] == replicas)
@@ -139,20 +145,20 @@ async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_th
     for action, annotation, replicas in (("wake", WAKE_ANNOTATION, 1), ("sleep", SLEEP_ANNOTATION, 0)):
         await fleet.argo.act(fleet.name, action, KIND, PLAIN)
         await fleet.kube.wait_for("deployment", predictor, runs(replicas), timeout=60)
-        asked = await annotations_of(fleet)
-        assert annotation in asked
-        await asyncio.sleep(2 * RESYNC)  # Argo CD looks whether there is something to heal
-        assert await annotations_of(fleet) == asked
+        annotations = await annotations_of(fleet)
+        assert annotation in annotations
+        await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
+        assert await annotations_of(fleet) == annotations
         await fleet.argo.until(fleet.name)
 
 
-async def annotations_of(fleet: Fleet) -> dict[str, str]:
+async def annotations_of(fleet: ModelsInGit) -> dict[str, str]:
     found: dict[str, str] = (await fleet.kube.get("llmdeployment", PLAIN))["metadata"].get("annotations") or {}
     return found
 
 
-async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:
-    """A field that Git has: what it leaves out is nobody's business but the API server's."""
+async def test_a_manual_change_is_reverted(fleet: ModelsInGit) -> None:
+    """A field that is in Git: other fields are left to the API server."""
 
     def has(length: int) -> Callable[[Object], bool]:
         return lambda it: bool(it["spec"]["engine"]["contextLength"] == length)
@@ -163,25 +169,25 @@ async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: Fleet) -> None:
+async def test_a_model_whose_file_is_deleted_is_deleted_with_all_its_children(fleet: ModelsInGit) -> None:
     async def had(kind: str) -> list[str]:
         return [each["metadata"]["name"] for each in await fleet.kube.select(kind, f"{OWNER_LABEL}={PLAIN}")]
 
     assert await had("inferenceservice") == [PLAIN]
     fleet.path(PLAIN).unlink()
-    await fleet.pushed("One model less")
+    await fleet.push("One model less")
     await fleet.kube.wait_gone("llmdeployment", PLAIN)
     for kind in CHILDREN:
         for name in await had(kind):
             await fleet.kube.wait_gone(kind, name)
     app = await fleet.argo.until(fleet.name)
     assert PLAIN not in health_of_resources(app, KIND)
-    await fleet.reverted()
+    await fleet.revert()
     await fleet.kube.wait_for("llmdeployment", PLAIN, lambda it: it.get("status", {}).get("state") == "Idle")
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_paused_model_is_suspended_until_it_goes_on(fleet: Fleet) -> None:
+async def test_a_paused_model_is_suspended_until_it_is_resumed(fleet: ModelsInGit) -> None:
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{PAUSED_ANNOTATION}=true")
     app = await fleet.argo.until(fleet.name, health="Suspended")
     assert health_of_resources(app, KIND)[PLAIN]["message"].startswith("Paused:")

@@ -1,6 +1,6 @@
-"""What the real argocd makes of Slipway's objects by the Lua of this repository: their health, and their actions.
+"""The real argocd with this repository's Lua scripts: the health and the actions of Slipway's objects.
 
-Without a cluster. What is expected stands beside the Lua, in the layout of Argo CD's own tests.
+Without a cluster. The expected results are next to the Lua, in the layout of Argo CD's own tests.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 import yaml
-from support import argocd
-from support.argocd import CommandLine
-from support.clusters import Settings
+from support import repository
+from support.cluster import Settings
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import CommandLine
 
-pytestmark = pytest.mark.timeout(60, func_only=True)  # the first time, it is built
+pytestmark = pytest.mark.timeout(60, func_only=True)  # it is built before the first test
 
-CUSTOMIZATIONS = argocd.ROOT / "manifests/argocd/resource_customizations"
+CUSTOMIZATIONS = repository.ROOT / "manifests/argocd/resource_customizations"
 ACTIONS = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/actions"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-LONG_AGO = "0001-01-01T00:00:00Z"
+ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def read(path: Path) -> Any:
@@ -48,26 +49,26 @@ def argo(settings: Settings, tmp_path: Path) -> CommandLine:
     return CommandLine(argocd.built(settings.cache, settings.steps), tmp_path)
 
 
-@pytest.mark.parametrize(("thing", "health"), expected_health())
-def test_its_health_is_told(argo: CommandLine, thing: Path, health: dict[str, str]) -> None:
-    assert argo.health(thing) == health
+@pytest.mark.parametrize(("manifest", "health"), expected_health())
+def test_the_health_of_an_object_is_reported(argo: CommandLine, manifest: Path, health: dict[str, str]) -> None:
+    assert argo.health(manifest) == health
 
 
 @pytest.mark.parametrize("test", OF_ACTIONS["discoveryTests"], ids=lambda test: Path(test["inputPath"]).stem)
-def test_what_can_be_done_with_it_is_offered(argo: CommandLine, test: dict[str, Any]) -> None:
+def test_the_available_actions_are_offered(argo: CommandLine, test: dict[str, Any]) -> None:
     wanted = {each["name"]: each["disabled"] == "true" for each in test["result"]}
     assert argo.actions(ACTIONS / test["inputPath"]) == wanted
 
 
 @pytest.mark.parametrize("test", OF_ACTIONS["actionTests"], ids=lambda test: str(test["action"]))
-def test_what_is_done_with_it_changes_nothing_but_an_annotation(argo: CommandLine, test: dict[str, Any]) -> None:
+def test_an_action_changes_nothing_but_an_annotation(argo: CommandLine, test: dict[str, Any]) -> None:
     before = yaml.safe_load((ACTIONS / test["inputPath"]).read_text())
-    acted = argo.acted(ACTIONS / test["inputPath"], test["action"])
-    annotations = acted["metadata"]["annotations"]
+    changed = argo.acted(ACTIONS / test["inputPath"], test["action"])
+    annotations = changed["metadata"]["annotations"]
     fresh = {name for name, value in annotations.items() if MOMENT.fullmatch(value)}
-    acted["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, LONG_AGO)
-    assert acted == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
-    assert {**acted, "metadata": {}} == {**before, "metadata": {}}
+    changed["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, ZERO_TIME)
+    assert changed == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
+    assert {**changed, "metadata": {}} == {**before, "metadata": {}}
 
 
 FILLED_IN: dict[str, Any] = {
@@ -89,9 +90,7 @@ FILLED_IN: dict[str, Any] = {
 }
 
 
-def test_what_the_api_server_fills_into_lists_is_no_difference_and_all_else_is(
-    argo: CommandLine, tmp_path: Path
-) -> None:
+def test_defaults_in_lists_are_not_a_difference_and_everything_else_is(argo: CommandLine, tmp_path: Path) -> None:
     argocd.written(tmp_path / "live.yaml", FILLED_IN)
     spec = argo.compared(tmp_path / "live.yaml")["spec"]
     assert [each.get("timeZone") for each in spec["scaling"]["schedule"]] == [None, "Europe/Vienna"]
@@ -99,9 +98,7 @@ def test_what_the_api_server_fills_into_lists_is_no_difference_and_all_else_is(
     assert spec["pod"]["volumes"] == [{"name": "scratch", "emptyDir": {}}]
 
 
-def test_a_script_that_is_wrong_would_be_seen(
-    argo: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_script_fails(argo: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config_map = tmp_path / "argocd-cm.yaml"
     shutil.copyfile(argocd.CONFIG_MAP, config_map)
     config_map.write_text(config_map.read_text().replace('state == "Failed"', 'state == "Fallen"'))

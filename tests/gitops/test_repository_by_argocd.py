@@ -1,7 +1,7 @@
-"""The repository to start from, by the real Argo CD: its projects, namespaces, accelerators and models come by
-themselves, what is promoted is synced, and a bad file is bad for its own model alone.
+"""The starter repository under the real Argo CD: its projects, namespaces, accelerators and models are created
+automatically, promoted changes are synced, and a bad file affects only its own model.
 
-The types and Slipway are in the cluster already, as are KServe and KEDA: test_upgrade_by_git.py has those by Git.
+The CRDs, Slipway, KServe and KEDA are in the cluster already: test_upgrade_by_git.py installs Slipway from Git.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.argocd import ArgoCD, health_of, sync_of
-from support.argocd_repository import SET, Home, removed
-from support.fleet_by_git import model as small_model
-from support.kube import Kube, Object
+from support.cluster import Kube, Object
+from support.cluster.gitops.argocd import ArgoCD, health_of, sync_of
+from support.cluster.gitops.models_in_git import model as small_model
+from support.cluster.gitops.starter_repository import SET, StarterRepository, removed
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,17 +36,17 @@ NOT_PERMITTED = "not permitted in project"
 
 
 def model(name: str, **spec: Any) -> Object:
-    """Nobody asks for one, so nothing is fetched; and nothing has to be in its namespace."""
+    """There are no requests for this model, so nothing is downloaded, and its namespace needs no other objects."""
     return small_model(name, **{"model": {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}, **spec})
 
 
-def app_of(place: str) -> str:
-    return place.replace("/", ".")
+def app_of(folder: str) -> str:
+    return folder.replace("/", ".")
 
 
 def elsewhere(name: str, namespace: str) -> Object:
-    thing = model(name)
-    return {**thing, "metadata": {**thing["metadata"], "namespace": namespace}}
+    content = model(name)
+    return {**content, "metadata": {**content["metadata"], "namespace": namespace}}
 
 
 def nameless() -> Object:
@@ -63,13 +63,13 @@ BAD: dict[str, tuple[Object | str, str]] = {
     "dev/chat/a-namespace": (TAKEN, NOT_PERMITTED),
     "dev/chat/another-ones": (model("assistant", scaling={"maxReplicas": 9}), "hared"),
 }
-"""What is in a folder, and a word of what its Application says."""
+"""The content of a folder, and a word of its Application's message."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
-    """All of it is synced, and well: one model in dev, and the same in prod with more replicas."""
-    home = Home(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
+async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StarterRepository]:
+    """Everything is synced and healthy: one model in dev, and the same in prod with more replicas."""
+    home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
     home.write(DEV, model("assistant"))
     home.write(PROD, model("assistant", scaling={"maxReplicas": 4}))
     home.push("Two models")
@@ -80,7 +80,7 @@ async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     await removed(argo, "namespaces", "accelerators", namespaces=NAMESPACES)
 
 
-async def pushed(home: Home, argo: ArgoCD, message: str) -> None:
+async def pushed(home: StarterRepository, argo: ArgoCD, message: str) -> None:
     await asyncio.to_thread(home.push, message)
     await argo.kube.run("annotate", "application", "root", "argocd.argoproj.io/refresh=normal", "--overwrite")
     await argo.refresh_set(SET)
@@ -90,18 +90,18 @@ async def idle(kube: Kube, name: str) -> Object:
     return await kube.wait_for("llmdeployment", name, lambda it: it.get("status", {}).get("state") == "Idle")
 
 
-def said_by(app: Object) -> str:
-    """All that it says of what is wrong."""
+def errors_of(app: Object) -> str:
+    """All error messages of the Application."""
     status = app.get("status", {})
     operation = status.get("operationState") or {}
     return json.dumps([status.get("conditions"), operation.get("message"), operation.get("syncResult")])
 
 
-async def complains(argo: ArgoCD, place: str, word: str) -> Object:
+async def complains(argo: ArgoCD, folder: str, word: str) -> Object:
     return await argo.kube.wait_for(
         "application",
-        app_of(place),
-        lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in said_by(app),
+        app_of(folder),
+        lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in errors_of(app),
         timeout=90,
     )
 
@@ -110,7 +110,9 @@ async def together(*them: Awaitable[object]) -> None:
     await asyncio.gather(*them)
 
 
-async def test_each_folder_is_a_model_in_its_environments_namespace(home: Home, argo: ArgoCD) -> None:
+async def test_each_folder_becomes_a_model_in_the_namespace_of_its_environment(
+    home: StarterRepository, argo: ArgoCD
+) -> None:
     for namespace, replicas in (("chat-dev", 1), ("chat", 4)):
         found = await idle(argo.kube.within(namespace), "assistant")
         assert found["spec"]["scaling"]["maxReplicas"] == replicas
@@ -121,7 +123,7 @@ async def test_each_folder_is_a_model_in_its_environments_namespace(home: Home, 
     assert await argo.kube.find("acceleratorprofile", "rtx-4090")
 
 
-async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Home, argo: ArgoCD) -> None:
+async def test_a_promoted_change_is_synced_and_prod_keeps_the_rest(home: StarterRepository, argo: ArgoCD) -> None:
     home.write(DEV, model("assistant", engine={"contextLength": LESS}))
     await pushed(home, argo, "Less context")
     await asyncio.to_thread(home.promote, "chat/assistant")
@@ -134,17 +136,17 @@ async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Home, a
     await together(*(argo.until(app_of(each)) for each in (DEV, PROD)))
 
 
-async def test_a_bad_file_is_bad_for_its_own_model_alone(home: Home, argo: ArgoCD) -> None:
-    """Others are made, changed and taken away meanwhile; and no two folders have one name."""
-    for place, (thing, _) in BAD.items():
-        home.write(place, thing)
+async def test_a_bad_file_affects_only_its_own_model(home: StarterRepository, argo: ArgoCD) -> None:
+    """Others are created, changed and removed meanwhile; and no two folders have the same name."""
+    for folder, (content, _) in BAD.items():
+        home.write(folder, content)
     home.write("dev/chat/No_Name", model("no-name"))
-    for place in ALIKE:
-        home.write(place, model(place.rpartition("/")[2]))
+    for folder in ALIKE:
+        home.write(folder, model(folder.rpartition("/")[2]))
     home.write_namespace("chat-a-dev")
     await pushed(home, argo, "Two good ones among bad ones")
-    await together(*(argo.until(app_of(place), timeout=120) for place in ALIKE))
-    await together(*(complains(argo, place, word) for place, (_, word) in BAD.items()))
+    await together(*(argo.until(app_of(folder), timeout=120) for folder in ALIKE))
+    await together(*(complains(argo, folder, word) for folder, (_, word) in BAD.items()))
     await together(idle(argo.kube.within("chat-dev"), "a-b"), idle(argo.kube.within("chat-a-dev"), "b"))
     assert not await argo.kube.find("application", "dev.chat.No_Name")
     assert not await argo.kube.within("chat").find("llmdeployment", "in-prod")
@@ -166,15 +168,15 @@ async def test_a_bad_file_is_bad_for_its_own_model_alone(home: Home, argo: ArgoC
     assert [each["status"] for each in conditions if each["type"] == "ErrorOccurred"] == ["False"]
 
 
-async def test_a_file_that_is_gone_alone_leaves_its_model_and_a_folder_that_is_gone_takes_it_along(
-    home: Home, argo: ArgoCD
+async def test_deleting_a_file_keeps_its_model_and_deleting_the_folder_deletes_it(
+    home: StarterRepository, argo: ArgoCD
 ) -> None:
-    place, kube = ALIKE[1], argo.kube.within("chat-a-dev")
-    home.model(place).rename(home.model(place).with_name("other.yaml"))
+    folder, kube = ALIKE[1], argo.kube.within("chat-a-dev")
+    home.model(folder).rename(home.model(folder).with_name("other.yaml"))
     await pushed(home, argo, "By another name")
-    await argo.refresh(app_of(place))
-    await argo.kube.wait_for("application", app_of(place), lambda app: sync_of(app) == "OutOfSync")
+    await argo.refresh(app_of(folder))
+    await argo.kube.wait_for("application", app_of(folder), lambda app: sync_of(app) == "OutOfSync")
     assert await kube.find("llmdeployment", "b")
-    home.remove(place)
+    home.remove(folder)
     await pushed(home, argo, "No more")
     await kube.wait_gone("llmdeployment", "b")

@@ -1,4 +1,4 @@
-"""The commands that docs/gitops.md starts with, as they are written there, where Argo CD, KServe and KEDA are."""
+"""The first commands of docs/gitops.md, exactly as written, on a cluster with Argo CD, KServe and KEDA."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import pytest_asyncio
 from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support.argocd import ArgoCD
-from support.argocd_repository import removed
-from support.clusters import Settings
-from support.documents import GITOPS, ROOT, commands
+from support.cluster import Settings
+from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.git_repository import git_environment
+from support.cluster.gitops.starter_repository import removed
+from support.repository import GITOPS, ROOT, commands
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),
 ]
 
-BROUGHT = ("slipway-crds", "slipway", "namespaces", "accelerators")
+APPLICATIONS = ("slipway-crds", "slipway", "namespaces", "accelerators")
 MODELS = {"dev.chat.assistant": "chat-dev", "prod.chat.assistant": "chat"}
 
 
@@ -35,23 +36,23 @@ MODELS = {"dev.chat.assistant": "chat-dev", "prod.chat.assistant": "chat"}
 async def started(
     argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
-    """What the last of them says."""
+    """The output of the last command."""
     folder = tmp_path_factory.mktemp("somebody")
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
     values = installation.values_with(archive.name)
-    yield await asyncio.to_thread(follow, operator_pods, folder, json.dumps(values))
-    await removed(argo, *BROUGHT, namespaces=MODELS.values())
+    yield await asyncio.to_thread(run_the_commands, operator_pods, folder, json.dumps(values))
+    await removed(argo, *APPLICATIONS, namespaces=MODELS.values())
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
 
-def follow(cluster: Cluster, folder: Path, values: str) -> str:
-    """In a checkout, with a repository that is still empty, and with what the page says to look at before the third."""
+def run_the_commands(cluster: Cluster, folder: Path, values: str) -> str:
+    """Runs them in a checkout, with an empty repository, and with the edit that the page requires before the third."""
     for part in ("manifests/argocd", "charts"):
         shutil.copytree(ROOT / part, folder / "slipway" / part)
     first, second, *rest, last = commands(GITOPS, after="Six commands")
-    looked = ["rm apps/platform.yaml", f"echo {shlex.quote(values)} > values/slipway.yaml"]
+    edits = ["rm apps/platform.yaml", f"echo {shlex.quote(values)} > values/slipway.yaml"]
     script = "\n".join(
-        ["set -e", "git init -q --bare ../models.git", first, second, *looked, *rest, last.replace("--watch", "")]
+        ["set -e", "git init -q --bare ../models.git", first, second, *edits, *rest, last.replace("--watch", "")]
     )
     assert (len(rest), "--watch" in last) == (3, True)
     script = script.replace("https://git.YOURS", f"file://{folder}")
@@ -68,19 +69,18 @@ def follow(cluster: Cluster, folder: Path, values: str) -> str:
 
 
 def surroundings(cluster: Cluster, folder: Path) -> dict[str, str]:
-    author = {f"GIT_{role}_{what}": "somebody" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    own = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null", "KUBECONFIG": str(cluster.kubeconfig)}
-    return {**os.environ, **author, **own, "PATH": f"{cluster.kubectl.parent}:{os.environ['PATH']}"}
+    path = f"{cluster.kubectl.parent}:{os.environ['PATH']}"
+    return git_environment(HOME=str(folder), KUBECONFIG=str(cluster.kubeconfig), PATH=path)
 
 
-async def test_they_bring_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:
+async def test_the_commands_install_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:
     assert "root" in started
-    for name in ("root", *BROUGHT):
+    for name in ("root", *APPLICATIONS):
         await argo.until(name, timeout=240)
 
 
-async def test_they_bring_the_models_of_the_example(started: str, argo: ArgoCD) -> None:
-    """Synced, and planned or told why not: what they need, nobody has here."""
+async def test_the_commands_install_the_models_of_the_example(started: str, argo: ArgoCD) -> None:
+    """Synced, and planned or reported as not plannable: this cluster lacks what they need."""
     for application, namespace in MODELS.items():
         await argo.kube.wait_for("application", application, lambda app: app["status"]["sync"]["status"] == "Synced")
         kube = argo.kube.within(namespace)

@@ -1,6 +1,6 @@
-"""The repository to start from, by the real Argo CD: Slipway comes in its waves, and a newer one restarts no model.
+"""The starter repository under the real Argo CD: Slipway is installed in sync waves, and an upgrade restarts no model.
 
-KServe and KEDA are there already: their charts can't be fetched everywhere.
+KServe and KEDA are installed already: their charts can't be downloaded everywhere.
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import previous
-from support.argocd import ArgoCD
-from support.argocd_parts import RESYNC
-from support.argocd_repository import Home, removed
-from support.charts import CHARTS
-from support.clusters import Settings
-from support.fleet_by_git import model
-from support.flow import asked_all_the_while
-from support.kube import Object
-from support.namespaces import own_namespace
-from support.previous import Previous
-from support.releases import rolled_out
-from support.sleepers import CLAIM, Request, Sleeper, at_zero, sleepers
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Object, Settings, folder_claimed, own_namespace, previous_release
+from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.argocd_processes import RESYNC
+from support.cluster.gitops.models_in_git import model
+from support.cluster.gitops.starter_repository import StarterRepository, removed
+from support.cluster.previous_release import Previous
+from support.cluster.releases import rolled_out
+from support.load.sleeping_models import Request, SleepingModel, sleeping_models
+from support.load.steady import steady_requests
+from support.repository import CHARTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,20 +37,20 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),
 ]
 
-BROUGHT = ("slipway-crds", "slipway", "namespaces", "accelerators")
+APPLICATIONS = ("slipway-crds", "slipway", "namespaces", "accelerators")
 IN_GIT = "dev.chat.in-git"
-"""The Application of a model that nobody asks."""
+"""The Application of a model that gets no requests."""
 
 
 @dataclass
 class Models:
-    """In a namespace of their own, and in no Git."""
+    """In a namespace of their own, and not in Git."""
 
-    awake: Sleeper
-    asleep: Sleeper
+    awake: SleepingModel
+    asleep: SleepingModel
 
     async def templates(self) -> dict[str, Any]:
-        """By what KServe has the pods made: another one, and they restart."""
+        """The pod templates that KServe writes: a changed one restarts the pods."""
         found = [await each.kube.get("deployment", each.predictor) for each in (self.awake, self.asleep)]
         return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
 
@@ -63,7 +60,7 @@ class Models:
 
 @dataclass
 class Upgrade:
-    """What was so before, and then; and what was asked meanwhile."""
+    """The state before and after, and the requests in between."""
 
     templates: tuple[dict[str, Any], dict[str, Any]]
     uids: tuple[str, str]
@@ -75,74 +72,82 @@ class Upgrade:
 
 @pytest.fixture(scope="module")
 def older(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previous]:
-    older = previous.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
-    installation.remove_programs(operator_pods)  # so that none of this release makes a model of the older one's
+    older = previous_release.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
+    installation.remove_programs(operator_pods)  # so that no program of this release creates a model of the older one
     yield older
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
-    """The older release is synced, and well, with a model. What else it brought than that stays at the end."""
-    home = Home(tmp_path_factory.mktemp("git"), left_out=("platform",))
+async def home(
+    argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[StarterRepository]:
+    """The older release is synced and healthy, with a model. Its other objects remain at the end."""
+    home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=("platform",))
     home.release(older.chart, older.values)
-    nothing = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # fetched by nobody
-    home.write(IN_GIT.replace(".", "/"), model("in-git", model=nothing))
+    model_source = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # never downloaded
+    home.write(IN_GIT.replace(".", "/"), model("in-git", model=model_source))
     home.push("Slipway")
     await argo.kube.apply(home.root)
-    for name in (*BROUGHT, IN_GIT):
+    for name in (*APPLICATIONS, IN_GIT):
         await argo.until(name, timeout=240)
     await argo.until("root")
     yield home
-    await removed(argo, *BROUGHT, namespaces=("chat", "chat-dev"))
+    await removed(argo, *APPLICATIONS, namespaces=("chat", "chat-dev"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def models(home: Home, argo: ArgoCD, operator_pods: Cluster, settings: Settings) -> AsyncIterator[Models]:
-    """One that serves, and one that sleeps."""
+async def models(
+    home: StarterRepository, argo: ArgoCD, operator_pods: Cluster, settings: Settings
+) -> AsyncIterator[Models]:
+    """A model that serves, and a model that sleeps."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
     async with (
         own_namespace(argo.kube) as kube,
-        folder_claimed(kube, CLAIM, weights),
-        sleepers(operator_pods, kube, at_zero("awake", scaling={"idleAfter": "30m"}), at_zero("asleep")) as both,
+        folder_claimed(kube, GEMMA_CLAIM, weights),
+        sleeping_models(
+            operator_pods, kube, sleeping_model("awake", scaling={"idleAfter": "30m"}), sleeping_model("asleep")
+        ) as both,
     ):
-        assert (await both[0].answered(0)).status == 200
+        assert (await both[0].send(0)).status == 200
         yield Models(*both)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upgrade(home: Home, models: Models, argo: ArgoCD, operator_pods: Cluster, settings: Settings) -> Upgrade:
-    """By a commit, while one model answers and the other is woken."""
+async def upgrade(
+    home: StarterRepository, models: Models, argo: ArgoCD, operator_pods: Cluster, settings: Settings
+) -> Upgrade:
+    """Upgrades by a commit, while one model serves and the other is woken."""
     templates, uid = await models.templates(), await models.uid()
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
-    async with asked_all_the_while(models.awake) as of_awake:
-        await asyncio.sleep(2)  # some are answered by the older one
+    async with steady_requests(models.awake) as of_awake:
+        await asyncio.sleep(2)  # some requests are served by the older version
         pushed_at = time.monotonic()
         home.release(CHARTS / "slipway", installation.values_with(archive.name))
         await asyncio.to_thread(home.push, "A newer Slipway")
         await argo.refresh("slipway")
-        async with asked_all_the_while(models.asleep) as of_asleep:
+        async with steady_requests(models.asleep) as of_asleep:
             for each in (models.awake, models.asleep):
-                await each.kube.wait_for("llmdeployment", each.name, is_told, timeout=180)
+                await each.kube.wait_for("llmdeployment", each.name, has_update, timeout=180)
             await rolled_out(models.awake.kube.within(SLIPWAY_NAMESPACE))
             await argo.until("slipway", timeout=120)
             done_at = time.monotonic()
-            await asyncio.sleep(2)  # and some by the newer one
+            await asyncio.sleep(2)  # and some by the newer version
     after = await models.templates(), await models.uid()
     return Upgrade((templates, after[0]), (uid, after[1]), of_awake, of_asleep, pushed_at, done_at)
 
 
-def is_told(thing: Object) -> bool:
-    return bool(thing.get("status", {}).get("update"))
+def has_update(obj: Object) -> bool:
+    return bool(obj.get("status", {}).get("update"))
 
 
-async def test_what_comes_in_waves_comes_in_their_order(home: Home, argo: ArgoCD) -> None:
-    names = (*BROUGHT, IN_GIT)
+async def test_sync_waves_are_applied_in_order(home: StarterRepository, argo: ArgoCD) -> None:
+    names = (*APPLICATIONS, IN_GIT)
     found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
-    begun = {name: str(each["startedAt"]) for name, each in found.items()}
-    assert begun["slipway-crds"] < begun["slipway"]
-    assert begun["slipway"] < min(begun["namespaces"], begun["accelerators"])
-    assert max(begun["namespaces"], begun["accelerators"]) < begun[IN_GIT]
+    started = {name: str(each["startedAt"]) for name, each in found.items()}
+    assert started["slipway-crds"] < started["slipway"]
+    assert started["slipway"] < min(started["namespaces"], started["accelerators"])
+    assert max(started["namespaces"], started["accelerators"]) < started[IN_GIT]
 
 
 async def test_a_newer_slipway_restarts_no_model(upgrade: Upgrade) -> None:
@@ -150,7 +155,7 @@ async def test_a_newer_slipway_restarts_no_model(upgrade: Upgrade) -> None:
     assert upgrade.uids[0] == upgrade.uids[1]
 
 
-async def test_no_request_is_lost_while_it_comes(upgrade: Upgrade) -> None:
+async def test_no_request_is_lost_during_the_upgrade(upgrade: Upgrade) -> None:
     requests = [*upgrade.of_awake, *upgrade.of_asleep]
     assert not [str(each) for each in requests if each.status != 200 or each.error or not each.text]
     assert any(each.ended < upgrade.pushed_at for each in upgrade.of_awake)
@@ -159,14 +164,12 @@ async def test_no_request_is_lost_while_it_comes(upgrade: Upgrade) -> None:
         assert any(each.sent > upgrade.done_at for each in requests)
 
 
-async def test_a_model_follows_when_somebody_presses_sync_and_self_heal_leaves_it_so(
-    upgrade: Upgrade, argo: ArgoCD
-) -> None:
+async def test_a_model_is_updated_by_a_manual_sync_and_self_heal_keeps_it(upgrade: Upgrade, argo: ArgoCD) -> None:
     kube = argo.kube.within("chat-dev")
-    before = await kube.wait_for("llmdeployment", "in-git", is_told)
+    before = await kube.wait_for("llmdeployment", "in-git", has_update)
     await argo.act(IN_GIT, "sync", "LLMDeployment", "in-git")
-    await kube.wait_for("llmdeployment", "in-git", lambda it: not is_told(it))
-    await asyncio.sleep(2 * RESYNC)  # Argo CD looks whether there is something to heal
+    await kube.wait_for("llmdeployment", "in-git", lambda it: not has_update(it))
+    await asyncio.sleep(2 * RESYNC)  # Argo CD checks whether there is something to heal
     after = await kube.get("llmdeployment", "in-git")
     assert SYNC_ANNOTATION in after["metadata"]["annotations"]
     assert after["status"]["made"]["version"] == before["status"]["update"]["version"]

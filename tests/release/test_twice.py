@@ -1,4 +1,4 @@
-"""An image of a release that is made again is the same image: whoever has the source can tell what is in it.
+"""An image of a release that is built again is the same image, so its content can be verified from the source.
 
 Each test builds one image twice from nothing. With vLLM that takes half an hour, and downloads 4 GB.
 """
@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-def made(image: str, source: Source, target: Path) -> Path:
+def built(image: str, source: Source, target: Path) -> Path:
     [it] = chosen((image,))
     cache = default_cache()
     name = f"localhost/release-test/{it.repository}:1"
@@ -37,35 +37,35 @@ def made(image: str, source: Source, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("image", RELEASED)
-def test_an_image_that_is_made_again_is_the_same(image: str, tmp_path: Path) -> None:
+def test_an_image_that_is_built_again_is_the_same(image: str, tmp_path: Path) -> None:
     source = look()
-    one, two = (made(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
+    one, two = (built(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
     assert read_image(one) == read_image(two), difference(one, two)
 
     labels = read_labels(one)
     assert {f"org.opencontainers.image.{name}" for name in ("revision", "created", "version", "title")} <= labels.keys()
-    bill = json.loads(find_file(one, sbom.PLACE) or b"{}")
-    assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in bill["components"]}
+    content = json.loads(find_file(one, sbom.PLACE) or b"{}")
+    assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in content["components"]}
 
 
-def test_the_next_release_has_the_same_layers_where_nothing_has_changed(tmp_path: Path) -> None:
-    """Nobody pulls them again."""
+def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path) -> None:
+    """The base images aren't pulled again."""
     source = look()
     later = replace(source, version="9.9.9", revision="another", epoch=source.epoch + 86400)
-    one, two = made("operator", source, tmp_path / "one.tar"), made("operator", later, tmp_path / "two.tar")
+    one, two = built("operator", source, tmp_path / "one.tar"), built("operator", later, tmp_path / "two.tar")
     assert configuration(one)["rootfs"] == configuration(two)["rootfs"], difference(one, two)
     assert configuration(one)["created"] != configuration(two)["created"]
 
 
-# --- what to look at when it isn't -----------------------------------------------------------------------------------
+# --- differences -----------------------------------------------------------------------------------------------------
 
 
 def difference(one: Path, two: Path) -> str:
-    """The first layer that differs, and the files of it that do; else what differs of the configuration."""
+    """The first layer that differs with its differing files; otherwise the differences of the configuration."""
     first, second = configuration(one), configuration(two)
     pairs = zip(first["rootfs"]["diff_ids"], second["rootfs"]["diff_ids"], strict=True)
-    for number, (here, there) in enumerate(pairs):
-        if here != there:
+    for number, (one_layer, other_layer) in enumerate(pairs):
+        if one_layer != other_layer:
             left, right = contents(one, number), contents(two, number)
             names = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
             return f"layer {number} differs in {names[:20] or 'the order of its files'}"
@@ -86,8 +86,15 @@ def contents(archive: Path, number: int) -> dict[str, object]:
 
 def described(member: tarfile.TarInfo, files: tarfile.TarFile) -> object:
     content = files.extractfile(member) if member.isfile() else None
-    told = (member.mode, member.uid, member.gid, member.mtime, member.linkname, sorted(member.pax_headers.items()))
-    return told, hash(content.read()) if content else None
+    attributes = (
+        member.mode,
+        member.uid,
+        member.gid,
+        member.mtime,
+        member.linkname,
+        sorted(member.pax_headers.items()),
+    )
+    return attributes, hash(content.read()) if content else None
 
 
 def manifest(archive: Path, tar: tarfile.TarFile) -> Any:

@@ -1,1 +1,1 @@
-"""What the tests need to talk to a cluster; nothing in here knows what is being tested."""
+"""What the tests share. Each folder says in its first lines what is in it; CONTRIBUTING.md has the map."""

@@ -1,7 +1,7 @@
-"""Ports that nobody takes between being chosen and being listened on.
+"""Free ports that stay free between being chosen and being listened on.
 
-They lie below those that the kernel gives out by itself, each worker of a parallel run has its own, and two runs at
-the same time begin at different ones.
+They lie below the ports that the kernel assigns on its own. Each worker of a parallel run has a range of its own, and
+two runs at the same time start at different places in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the documentation points to is there."""
+"""The targets in the documentation exist, and the files that it shows are unchanged copies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
 FOLDERS = ("docs/**/*.md", "adrs/**/*.md", "*/README.md")
 PAGES = sorted({*REPOSITORY.glob("*.md"), *(page for folder in FOLDERS for page in REPOSITORY.glob(folder))})
 FILES = [*(REPOSITORY / "tests").rglob("*.py")]
@@ -18,20 +21,69 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 
 @each_page
-def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+def test_links_within_the_repository_have_targets(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     here = [link for link in links if "://" not in link and not link.startswith("mailto:")]
     assert not [link for link in here if not (page.parent / link).exists()]
 
 
 @each_page
-def test_tests_that_a_page_names_are_there(page: Path) -> None:
+def test_tests_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(r"\b(test_\w+)(\.py)?", page.read_text())
     assert not [name for name, is_file in named if name not in (MODULES if is_file else TESTS | MODULES)]
 
 
-def test_tests_that_the_promises_name_are_there() -> None:
-    promises = (REPOSITORY / "README.md").read_text().split("## What it promises")[1].split("\n## ")[0]
+def test_tests_that_the_promises_name_exist() -> None:
+    promises = README.split("## What it promises")[1].split("\n## ")[0]
     for row in promises.splitlines():
         for name, file in re.findall(r"`…?(\w+)` in \[\w+\.py\]\(([^)]+)\)", row):
             assert name in (REPOSITORY / file).read_text(), name
+
+
+def test_the_readme_shows_a_sample_unchanged() -> None:
+    [shown] = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README, re.DOTALL)
+    path, text = shown
+    sample = (REPOSITORY / path).read_text()
+    assert text == sample[sample.index("apiVersion:") :]
+
+
+def test_the_readme_shows_the_columns_that_kubectl_prints() -> None:
+    definition = yaml.safe_load((REPOSITORY / "crds/slipway.dev_llmdeployments.yaml").read_text())
+    columns = definition["spec"]["versions"][0]["additionalPrinterColumns"]
+    header = ["NAME", *(column["name"].upper() for column in columns if not column.get("priority"))]
+    headers = re.findall(r"^NAME .*$", README, re.MULTILINE)
+    assert headers
+    assert all(shown.split() == header for shown in headers)
+
+
+# --- docs/architecture.md ---------------------------------------------------------------------------------------------
+
+HOMES = ("", "operator/slipway/", "runtime-image/slipway_runtime/")
+"""Folders from which the page names files."""
+
+
+def places(path: str) -> list[Path]:
+    return [REPOSITORY / home / path for home in HOMES if (REPOSITORY / home / path).exists()]
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    named = set(re.findall(r"`(?!slipway\.dev/)([\w.-]+(?:/[\w.-]*)+)`", ARCHITECTURE))
+    assert len(named) > 20
+    assert not [path for path in sorted(named) if not places(path)]
+
+
+def test_every_definition_in_the_architecture_is_in_the_file_named_before_it() -> None:
+    named = re.findall(r"`([\w./-]+\.(?:py|json|yaml))`,? `(?!\w+\.py`)([\w.]+?)(?:\(\))?`", ARCHITECTURE)
+    assert named
+    for path, definition in named:
+        text = "".join(place.read_text() for place in places(path))
+        missing = [name for name in definition.split(".") if not re.search(rf"\b{name}\b", text)]
+        assert not missing, f"{path} has no {definition}"
+
+
+def test_every_module_in_the_architecture_exists() -> None:
+    named = set(re.findall(r"`(slipway(?:_\w+)?(?:\.\w+)+)`", ARCHITECTURE))
+    roots = ("operator", "runtime-image", "devcluster", "release")
+    files = [Path(root, *module.split(".")) for module in named for root in roots]
+    found = {file for file in files if (REPOSITORY / file).is_dir() or (REPOSITORY / file).with_suffix(".py").exists()}
+    assert {".".join(file.parts[1:]) for file in found} == named

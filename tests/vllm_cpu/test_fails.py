@@ -10,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.failing_starts import VLLM_STARTS
-from support.host import tree
-from support.supervised_pod import is_alive
-from support.vllm_pod import VllmPod
+from support.faults.failing_starts import VLLM_STARTS
+from support.programs.processes import tree
+from support.programs.supervised_pod import is_alive
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -30,43 +30,43 @@ if sys.argv[:1] == ["-m"] and "slipway_runtime.faststart.child" in sys.orig_argv
 async def fails(pod: VllmPod, name: str, folder: Path) -> int:
     start = STARTS[name]
     await pod.serve(start.model(folder), flags=tuple(start.words))
-    return await pod.ends()
+    return await pod.until_ended()
 
 
-async def test_a_killed_engine_core_ends_the_pod_with_the_cause_and_no_answer_looks_whole(
+async def test_a_killed_engine_core_ends_the_pod_with_the_cause_and_no_response_looks_complete(
     pod: VllmPod, tiny: Path
 ) -> None:
-    """vLLM itself ends with 0. The flag would keep it from starting, had its cache no size."""
+    """vLLM itself exits with 0. The flag would prevent its start if its cache had no size."""
     await pod.serve(tiny, flags=("--gpu-memory-utilization=1",))
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.long_stream(60_000) as answer:
         os.kill(pod.process_named("VLLM::EngineCore"), signal.SIGKILL)
         with suppress(aiohttp.ClientPayloadError):
             assert b'data: {"error"' in await answer.read()
-    assert await pod.ends() == 40
-    assert (pod.told()["reason"], pod.told()["phase"]) == ("EngineCrashed", "ready")
-    assert "SIGKILL" in pod.told()["message"]
+    assert await pod.until_ended() == 40
+    assert (pod.termination_message()["reason"], pod.termination_message()["phase"]) == ("EngineCrashed", "ready")
+    assert "SIGKILL" in pod.termination_message()["message"]
 
 
-async def test_a_stop_while_it_loads_ends_all(pod: VllmPod, tiny: Path) -> None:
-    """vLLM itself ignores it and goes on to serve. Nor does it answer anybody while it loads; our own port does."""
+async def test_a_stop_during_loading_ends_everything(pod: VllmPod, tiny: Path) -> None:
+    """vLLM itself ignores the stop and goes on to serve. Nor does it respond while it loads; our own port does."""
     await pod.serve(tiny)
-    await pod.says("core has its configuration")  # from here on vLLM has its own handler
+    await pod.until_logged("core has its configuration")  # from here on vLLM has its own handler
     assert (await pod.get("/startupz"))[0] == 503
     assert (await pod.get("/livez"))[0] == 200
     _, *started = tree(pod.process.pid)
     pod.stop()
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
     assert not any(map(is_alive, started))
-    assert not [line for line in pod.said if "Ready after" in line]
+    assert not [line for line in pod.log_lines if "Ready after" in line]
 
 
-async def test_a_model_that_cannot_be_loaded_is_named_at_once_and_not_tried_the_ordinary_way(
+async def test_a_model_that_cannot_be_loaded_is_named_immediately_and_not_retried_the_ordinary_way(
     pod: VllmPod, tmp_path: Path
 ) -> None:
     assert await fails(pod, "wrong-shape", tmp_path) == 12
-    assert pod.told()["reason"] == "ModelCorrupt"
-    assert len([line for line in pod.said if "Starting to load model" in line]) == 1
+    assert pod.termination_message()["reason"] == "ModelCorrupt"
+    assert len([line for line in pod.log_lines if "Starting to load model" in line]) == 1
 
 
 @pytest.mark.slow
@@ -78,41 +78,41 @@ async def test_a_model_that_cannot_be_loaded_is_named_at_once_and_not_tried_the_
         ("unknown-flag", 2, "BadEngineArguments"),
     ],
 )
-async def test_what_only_vllm_itself_can_find_out_is_named(
+async def test_a_fault_that_only_vllm_itself_can_find_is_named(
     pod: VllmPod, tmp_path: Path, name: str, code: int, reason: str
 ) -> None:
     assert await fails(pod, name, tmp_path) == code
-    assert pod.told()["reason"] == reason
+    assert pod.termination_message()["reason"] == reason
 
 
 @pytest.mark.slow
-async def test_a_vllm_that_is_not_as_expected_starts_the_ordinary_way_with_the_same_promises(
+async def test_an_unexpected_vllm_starts_the_ordinary_way_with_the_same_promises(
     pod: VllmPod, tiny: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ANOTHER_VLLM)
     assert pod.environment
     pod.environment = {**pod.environment, "PYTHONPATH": f"{tmp_path}:{pod.environment['PYTHONPATH']}"}
     await pod.serve(tiny)
-    await pod.becomes_ready()
-    [why] = [line for line in pod.said if "so vLLM is started the ordinary way" in line]
-    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in why
+    await pod.until_ready()
+    [reason] = [line for line in pod.log_lines if "so vLLM is started the ordinary way" in line]
+    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in reason
     async with await pod.completion(prompt="Hi", max_tokens=4) as answer:
         assert answer.status == 200
     async with pod.http.post(f"{pod.url}/invocations", json={}) as answer:
         assert answer.status == 404
     os.kill(pod.process_named("VLLM::EngineCore"), signal.SIGKILL)
-    assert await pod.ends() == 40
-    assert pod.told()["reason"] == "EngineCrashed"
+    assert await pod.until_ended() == 40
+    assert pod.termination_message()["reason"] == "EngineCrashed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", ["VLLM::EngineCore", "VLLM::Worker"])
-async def test_a_hung_engine_is_found_within_30_seconds(pod: VllmPod, tiny: Path, process: str) -> None:
+async def test_a_hung_engine_is_detected_within_30_seconds(pod: VllmPod, tiny: Path, process: str) -> None:
     await pod.serve(tiny)
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.long_stream(60_000):
         os.kill(pod.process_named(process), signal.SIGSTOP)
         hung_at = time.monotonic()
-        assert await pod.ends() == 42
+        assert await pod.until_ended() == 42
         assert time.monotonic() - hung_at < 30
-    assert pod.told()["reason"] == "EngineStuck"
+    assert pod.termination_message()["reason"] == "EngineStuck"

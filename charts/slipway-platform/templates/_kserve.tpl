@@ -1,8 +1,8 @@
 {{/*
-In place of the template of this name in KServe's chart, which knows certificates of cert-manager alone: a chart's own
-templates win over those of its dependencies. It does the same, and puts in certificates of helm's if they are wanted.
+Overrides the template of this name in KServe's chart, which only supports certificates of cert-manager: a chart's own
+templates take precedence over those of its dependencies. It does the same, and can also use certificates made by helm.
 
-A dict of baseFile, patchGlob, certName and context, which is KServe's chart's own.
+Needs a dict of baseFile, patchGlob, certName and context, which is the context of KServe's chart.
 */}}
 {{- define "kserve-common.renderMultiResourceWithPatches" -}}
 {{- $namespace := .context.Release.Namespace }}
@@ -34,7 +34,7 @@ A dict of baseFile, patchGlob, certName and context, which is KServe's chart's o
 {{- end }}
 {{- end }}
 
-{{/* Changes the dict of objects. What was made once is kept: with another certificate, no pod could begin for a while. */}}
+{{/* Changes the dict of objects. An existing certificate is kept: with a new one, no pod could start for a while. */}}
 {{- define "slipway.certifyKServe" -}}
 {{- $host := printf "kserve-webhook-server-service.%s.svc" .namespace }}
 {{- $known := (lookup "v1" "Secret" .namespace "kserve-webhook-server-cert").data | default dict }}

@@ -1,17 +1,17 @@
-{{/* What a person is told after an install or upgrade. */}}
+{{/* The notes after an install or upgrade. */}}
 {{- define "slipway-platform.notes" -}}
 {{- $programs := list }}
 {{- if .Values.kserve.controller }}{{ $programs = append $programs "KServe" }}{{ end }}
 {{- if .Values.keda.enabled }}{{ $programs = append $programs "KEDA" }}{{ end -}}
-{{ join " and " $programs | default "What Slipway stands on" }} of this release are in namespace {{ .Release.Namespace }}.
+{{ join " and " $programs | default "No programs" }} of this release are in namespace {{ .Release.Namespace }}.
 
 {{ if and .Values.kserve.controller (not (.Capabilities.APIVersions.Has "serving.kserve.io/v1alpha1/ClusterStorageContainer")) -}}
-Next, run the same command once more, as `helm upgrade --install`: it makes the ClusterStorageContainer by which KServe
-fetches models, whose type came only now.
+Next, run the same command again, as `helm upgrade --install`: it creates the ClusterStorageContainer with which KServe
+downloads models. Its type exists only now.
 
-Then install Slipway, which is told where they are:
+Then install Slipway, with their namespaces:
 {{- else -}}
-Next, install Slipway, which is told where they are:
+Next, install Slipway, with their namespaces:
 {{- end }}
 
   helm install slipway-crds CHARTS/slipway-crds --namespace slipway-system --create-namespace

@@ -1,4 +1,4 @@
-{{/* What all objects of a program are called by: a dict of root and name. By the first they are found: it can't be taken. */}}
+{{/* Labels of all objects of a program, for a dict of root and name. Users can't override the first, which selectors use. */}}
 {{- define "slipway.labels" -}}
 {{- $own := dict
   "app.kubernetes.io/name" .name
@@ -28,12 +28,12 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* A dict of root and annotations. What the chart itself needs can't be taken, as with labels. */}}
+{{/* Annotations, for a dict of root and annotations. Users can't override those that the chart needs, as with labels. */}}
 {{- define "slipway.annotations" -}}
 {{- merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) | toYaml }}
 {{- end }}
 
-{{/* A value's strings, as JSON: none of nothing, which is null, nor of `{}` of helm's --set, which is one that is empty. */}}
+{{/* A value's strings, as JSON: without null, and without the empty string that helm's --set makes of `{}`. */}}
 {{- define "slipway.list" -}}
 {{ . | default list | compact | toJson }}
 {{- end }}
@@ -56,7 +56,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name | quot
 subjects: [{kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .root.Release.Namespace | quote }}}]
 {{- end }}
 
-{{/* An image's whole name: a dict of root and image. */}}
+{{/* An image's full name, for a dict of root and image. */}}
 {{- define "slipway.image" -}}
 {{- $images := .root.Values.images -}}
 {{- $registry := $images.mirror | default .image.registry | default $images.registry | default "" | trimSuffix "/" -}}
@@ -65,7 +65,7 @@ subjects: [{kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .r
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end }}
 
-{{/* What is the same in the pods of both programs: a dict of root, name and program, which are its values. */}}
+{{/* The common part of both programs' pods, for a dict of root, name and program, which has the program's values. */}}
 {{- define "slipway.pod" -}}
 serviceAccountName: {{ .name | quote }}
 automountServiceAccountToken: true
@@ -111,7 +111,7 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* What is the same in their containers. */}}
+{{/* The common part of their containers. */}}
 {{- define "slipway.container" -}}
 image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) | quote }}
 imagePullPolicy: {{ .root.Values.images.pullPolicy }}
@@ -138,7 +138,7 @@ API server's server-side apply refuses two.
 {{- concat $env (.given | default list) | toYaml }}
 {{- end }}
 
-{{/* No user id is fixed: the image has one, and OpenShift gives another. */}}
+{{/* No user id is fixed: the image has one, and OpenShift assigns another. */}}
 {{- define "slipway.containerSecurity" -}}
 securityContext:
   allowPrivilegeEscalation: false
@@ -156,7 +156,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Who may read metrics: Slipway's own namespace, and Prometheus'. */}}
+{{/* Peers that may scrape metrics: Slipway's own namespace, and Prometheus'. */}}
 {{- define "slipway.metricsSources" -}}
 - podSelector: {}
 {{- with include "slipway.list" .Values.monitoring.prometheusNamespaces | fromJsonArray }}
@@ -165,7 +165,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* How KServe runs an engine, before it has its name: a dict of root and name. */}}
+{{/* A ClusterServingRuntime without its name, for a dict of root and name. */}}
 {{- define "slipway.runtime" -}}
 {{- $runtime := index .root.Values.runtimes .name -}}
 {{- $it := .root.Files.Get (printf "runtimes/slipway-%s.yaml" .name) | fromYaml -}}
@@ -182,7 +182,7 @@ annotations:
 {{- toYaml $it -}}
 {{- end }}
 
-{{/* The name by which models know it: two that differ have two. */}}
+{{/* The runtime's name: runtimes that differ have different names. */}}
 {{- define "slipway.runtimeName" -}}
 {{- $spec := (include "slipway.runtime" . | fromYaml).spec -}}
 slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | trunc 8 }}
@@ -207,7 +207,7 @@ metadata:
   {{- end }}
 {{- end }}
 
-{{/* All that are enabled: a file for each, as the operator reads them. */}}
+{{/* All runtimes that are enabled: a file for each, which the operator reads. */}}
 {{- define "slipway.runtimes" -}}
 {{- $files := dict -}}
 {{- range $name, $runtime := .Values.runtimes -}}

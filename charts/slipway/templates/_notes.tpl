@@ -1,19 +1,19 @@
 {{/*
-What a person is told after an install or upgrade: what to do next, and what is missing or not where the values say. Where
-helm has no cluster to ask, as in `helm template` and Argo CD, that is told which nobody needs a cluster for.
+The notes after an install or upgrade: what to do next, and what is missing or not where the values say. Without a cluster,
+as in `helm template` and Argo CD, checks that need one are left out.
 */}}
 {{- define "slipway.notes" -}}
 {{- $served := include "slipway.list" .Values.watchNamespaces | fromJsonArray -}}
 Slipway {{ .Chart.AppVersion }} is in namespace {{ .Release.Namespace }}, and serves the LLMDeployments of
-{{- if $served }} the namespaces {{ join ", " $served }} alone.
+{{- if $served }} the namespaces {{ join ", " $served }} only.
 {{- else }} all namespaces.
 {{- end }}
 
-Next, see whether all of it works together; whatever doesn't is told with the remedy:
+Next, check that all parts work together; a part that doesn't is reported with the remedy:
 
   helm test {{ .Release.Name }} --namespace {{ .Release.Namespace }} --logs
 
-Then ask for a model. What can be said of one is told by
+Then create an LLMDeployment. Its fields are described by
 
   kubectl explain llmdeployment.spec
 {{- if not (.Capabilities.APIVersions.Has "slipway.dev/v1alpha1/LLMDeployment") }}
@@ -28,13 +28,13 @@ KServe 0.20 in Standard mode, as the chart slipway-platform does.
 {{- if not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject") }}
 
 WARNING: The cluster doesn't have KEDA (ScaledObject of keda.sh/v1alpha1), so models don't scale, and don't wake from zero.
-Install KEDA 2.21 or later, as the chart slipway-platform does. Earlier ones have the critical CVE-2026-77524.
+Install KEDA 2.21 or later, as the chart slipway-platform does. Earlier versions have the critical CVE-2026-77524.
 {{- else }}
 {{- include "slipway.notesOfPlatform" . }}
 {{- end }}
 {{- if ne (toJson .Values.activator.names) (toJson (list "slipway-activator")) }}
 
-In namespaces with the label slipway.dev/restricted, KEDA may ask those activators alone that slipway-crds knows:
+In namespaces with the label slipway.dev/restricted, KEDA may only call the activators that slipway-crds lists:
 
   helm upgrade slipway-crds CHARTS/slipway-crds --namespace NAMESPACE --reset-then-reuse-values \
     --set 'policies.activators={{ printf "{%s}" (join "," .Values.activator.names) }},policies.slipwayNamespace={{ .Release.Namespace }}'
@@ -53,14 +53,14 @@ In namespaces with the label slipway.dev/restricted, KEDA may ask those activato
 {{- end }}
 {{- if not $version }}
 
-KEDA has to be 2.21 or later: earlier ones have the critical CVE-2026-77524. `helm test` says which one this is.
+KEDA must be 2.21 or later: earlier versions have the critical CVE-2026-77524. `helm test` shows the installed version.
 {{- else if semverCompare "<2.21.0-0" $version }}
 
 WARNING: KEDA {{ $version }} has the critical CVE-2026-77524. Update it to 2.21 or later.
 {{- end }}
 {{- end }}
 
-{{/* The Deployment as JSON, or null: a dict of deployment and namespace. Who installs may list what the operator may list. */}}
+{{/* The Deployment as JSON, or null, for a dict of deployment and namespace. A user who installs the chart can list Deployments. */}}
 {{- define "slipway.deployment" -}}
 {{- $found := dict }}
 {{- range (lookup "apps/v1" "Deployment" .namespace "").items }}
@@ -69,7 +69,7 @@ WARNING: KEDA {{ $version }} has the critical CVE-2026-77524. Update it to 2.21 
 {{- toJson $found }}
 {{- end }}
 
-{{/* A dict of root, value, namespace, deployment and without, which is what doesn't work then. */}}
+{{/* Needs a dict of root, value, namespace, deployment and without, which says what doesn't work without it. */}}
 {{- define "slipway.notWhereItIsSaid" -}}
 {{- if not (include "slipway.deployment" . | fromJson) }}
 {{- $elsewhere := "" }}
@@ -79,25 +79,25 @@ WARNING: KEDA {{ $version }} has the critical CVE-2026-77524. Update it to 2.21 
 {{- end }}
 {{- end }}
 
-WARNING: No Deployment {{ .deployment }} is in namespace {{ .namespace }}, where {{ .value }} says that it is, so {{ .without }}.
+WARNING: The namespace {{ .namespace }} of {{ .value }} has no Deployment {{ .deployment }}, so {{ .without }}.
 {{- if $elsewhere }} There is one in namespace {{ $elsewhere }}:
 
   helm upgrade {{ .root.Release.Name }} CHARTS/slipway --namespace {{ .root.Release.Namespace }} --reset-then-reuse-values --set {{ .value }}={{ $elsewhere }}
-{{- else }} Install it, or name its namespace there.
+{{- else }} Install it, or set {{ .value }} to its namespace.
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* Of what runs, by its image's tag or else its label; empty if neither is a version. */}}
+{{/* The version of a Deployment, from its image's tag, else from its label; empty if neither is a version. */}}
 {{- define "slipway.versionOf" -}}
 {{- $it := include "slipway.deployment" . | fromJson }}
 {{- $version := "" }}
 {{- if $it }}
-{{- $told := list (($it.metadata.labels | default dict) | dig "app.kubernetes.io/version" "") }}
+{{- $candidates := list (($it.metadata.labels | default dict) | dig "app.kubernetes.io/version" "") }}
 {{- range $it.spec.template.spec.containers }}
-{{- $told = prepend $told (regexFind ":[^:/@]*(@|$)" .image | trimPrefix ":") }}
+{{- $candidates = prepend $candidates (regexFind ":[^:/@]*(@|$)" .image | trimPrefix ":") }}
 {{- end }}
-{{- range $told }}
+{{- range $candidates }}
 {{- if not $version }}{{ $version = regexFind "^v?[0-9]+[.][0-9]+([.][0-9]+)?" . | trimPrefix "v" }}{{ end }}
 {{- end }}
 {{- end }}

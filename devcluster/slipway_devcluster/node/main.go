@@ -1,12 +1,12 @@
-// Command node is the only program of devcluster's own inside a node.
+// Command node is the only program inside a node that devcluster brings itself.
 //
 //	node init ADDRESS LISTENER READY RECORDED
-//	    Process 1 of the node. Three files are inherited, by number. It relays connections from LISTENER, which was
-//	    opened in the host's network, to ADDRESS in the node's, and collects orphans. It says "ready" on READY, and
-//	    goes on only when it is answered on RECORDED: if whoever made it dies before having written down that it
-//	    exists, it ends. When it dies, the kernel ends every process of the node.
+//	    Process 1 of the node. Three file descriptors are inherited; their numbers are arguments. It relays connections
+//	    from LISTENER, which was opened in the host's network, to ADDRESS in the node's, and reaps orphans. It writes
+//	    "ready" to READY, and continues only after it reads a byte from RECORDED: if its creator dies before it has
+//	    recorded that the node exists, it exits. When it dies, the kernel ends every process of the node.
 //	node pause
-//	    Process 1 of every pod sandbox: holds the pod's namespaces until it is told to go.
+//	    Process 1 of every pod sandbox: keeps the pod's namespaces alive until it gets SIGINT or SIGTERM.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 func inherited(number string) *os.File {
 	descriptor, err := strconv.Atoi(number)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "node: not the number of a file:", number)
+		fmt.Fprintln(os.Stderr, "node: not the number of a file descriptor:", number)
 		os.Exit(2)
 	}
 	return os.NewFile(uintptr(descriptor), number)
@@ -42,7 +42,7 @@ func inherited(number string) *os.File {
 func initNode(target string, socket, ready, recorded *os.File) {
 	listener, err := net.FileListener(socket)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "node init: this file is no listener:", err)
+		fmt.Fprintln(os.Stderr, "node init: this file descriptor is not a listener:", err)
 		os.Exit(1)
 	}
 	go relay(listener, target)
@@ -51,12 +51,12 @@ func initNode(target string, socket, ready, recorded *os.File) {
 	if count, _ := recorded.Read(make([]byte, 1)); count == 0 {
 		os.Exit(1)
 	}
-	// A terminal's Ctrl-C and a closed session are not for the node: it ends by SIGKILL alone.
+	// Ctrl-C in a terminal and the end of a session must not end the node: only SIGKILL does.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	reapForever()
 }
 
-// reapForever collects the processes that outlive their parents.
+// reapForever reaps processes that outlive their parents.
 func reapForever() {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
@@ -82,7 +82,7 @@ func relay(listener net.Listener, target string) {
 	}
 }
 
-// join copies both ways; the kernel splices, so nothing passes through this program's memory.
+// join copies in both directions; the kernel splices, so no data passes through this program's memory.
 func join(client *net.TCPConn, target string) {
 	defer client.Close()
 	connection, err := net.Dial("tcp", target)

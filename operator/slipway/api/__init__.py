@@ -1,1 +1,1 @@
-"""What people write and read: the types of `slipway.dev/v1alpha1`, its names and reasons. Knows nothing else here."""
+"""The API `slipway.dev/v1alpha1`: its types, names and reasons. Imports nothing else of Slipway."""

@@ -1,23 +1,23 @@
-"""`spec.engine.extraArgs`: which arguments are refused, in CEL for the API server and the same in Python.
+"""`spec.engine.extraArgs`: which arguments are refused, as CEL for the API server and as the same check in Python.
 
-Python has the last word, in rendering: what was accepted by an older version of the CRD is not looked at again.
+Rendering applies the Python version, because the API server doesn't check again what an older CRD accepted.
 """
 
 from __future__ import annotations
 
 import re
 
-from slipway.api.engine_flags import DANGEROUS, HARMLESS, REASONS
 from slipway.api.schema import Checked, Rule, cel
+from slipway.contract.flags import DANGEROUS, HARMLESS, REASONS
 
-# An argument's flag: vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value.
+# An argument's flag: vLLM accepts `_` instead of `-`, and `--flag.key=value` for one key of a JSON value.
 _FLAG = "split('=')[0].split('.')[0].replace('_', '-')"
 _TWO_IN_ONE = r"^--?[A-Za-z][-A-Za-z_.]*\s"
-_NO_FLAG = " is no flag: write flag and value as one item, as in --seed=1"
-_VARIABLE = " takes a flag's name from a variable: write the name out, as in --seed=$(SEED)"
-_SHORT = " may be short for a flag that is refused: write it out"
+_NO_FLAG = " is not a flag: write the flag and its value as one item, as in --seed=1"
+_VARIABLE = " takes a flag's name from a variable: write the name in full, as in --seed=$(SEED)"
+_SHORT = " may be an abbreviation of a flag that is refused: write it in full"
 _UNKNOWN = (
-    " is none of the engine's flags, written out, that Slipway lets through: leave it out, or name a ServingRuntime of "
+    " is not one of the engine's flags that Slipway allows, written in full: leave it out, or name a ServingRuntime of "
     "your own in engine.name"
 )
 
@@ -38,11 +38,11 @@ _OTHERWISE = (
 ONE_ARGUMENT = Checked(
     check=lambda argument: re.match(_TWO_IN_ONE, argument) is None,
     rule=f"!self.matches({cel(_TWO_IN_ONE)})",
-    message="is two arguments in one: write it as one, '--flag=value'",
+    message="is two arguments in one item: write '--flag=value'",
 )
 LET_THROUGH = Rule(
     rule=f"!has(self.extraArgs) || {_FLAGS}.all(flag, {_IS_HARMLESS})",
-    message="has a flag that Slipway doesn't let through: leave it out",
+    message="contains a flag that Slipway doesn't allow: leave it out",
     says=f"[{_FLAGS}.filter(flag, !{_IS_HARMLESS})[0]].map(flag, flag + ({_WHY}{_OTHERWISE}))[0]",
     at=".extraArgs",
     why="FieldValueForbidden",
@@ -52,7 +52,7 @@ LET_THROUGH = Rule(
 
 
 def why_refused(engine: str, argument: str) -> str | None:
-    """The same sentence; None for what is let through."""
+    """The same sentence as in CEL; None for an argument that is allowed."""
     flag = argument.partition("=")[0].partition(".")[0].replace("_", "-")
     if _is_harmless(engine, flag):
         return None

@@ -1,7 +1,7 @@
-"""What people ask of a model once, by annotations that are moments: to wake, and to go to sleep. Pure.
+"""The annotations that wake a model, or send it to sleep, once. Their values are times. Pure.
 
-Either has done all that it does once `scaling.idleAfter` has passed since its moment. So it may stay on the object, and
-nothing happens again, however often the programs that read it begin anew.
+Either annotation has no more effect once `scaling.idleAfter` has passed since its time. So it may stay on the object,
+and a restart of the programs that read it repeats nothing.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATI
 MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE
 )
-"""As RFC 3339 writes it."""
-YEARS = range(1970, 3000)  # with others, nothing can be reckoned in every time zone
+"""A time as in RFC 3339."""
+YEARS = range(1970, 3000)  # other years can't be converted into every time zone
 FURTHEST = 300.0
-"""Seconds ahead of now. Clocks differ by less; who writes the time of their own time zone as UTC is further off."""
+"""Seconds ahead of now. Clocks differ by less; a local time that is written as UTC is further ahead."""
 TOLD_FOR = 3600.0
-"""Seconds after it was written in which one that had been over by then is told of: whoever wrote it looks by then."""
+"""Seconds after the write for which the status reports an annotation that was over when it was written."""
 AS_PRINTED = "as `date -u +%FT%TZ` prints it"
-"""And no example of just now: the sentence would be another one with each second, and be written anew."""
-LONGEST_SHOWN = 40  # characters of what is no moment
+"""Without an example of the current time: the sentence, and so the status, would change every second."""
+LONGEST_SHOWN = 40  # characters of a value that isn't a time
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The moments of one object's annotations. What is no moment counts as nothing."""
+    """The times in the annotations of one object. A value that isn't a time counts as absent."""
 
     wake: datetime | None = None
     sleep: datetime | None = None
 
     def woken(self, now: datetime) -> datetime | None:
-        """The moment from which on it is to be awake, if the last that was asked is that."""
+        """The time from which the model should be awake, if waking is the latest request."""
         wake, sleep = _past(self.wake, now), _past(self.sleep, now)
         return wake if wake and not (sleep and sleep > wake) else None
 
     def sent_to_sleep(self, now: datetime) -> datetime | None:
-        """The moment before which nothing keeps it awake any more, if the last that was asked is that."""
+        """The time before which nothing keeps the model awake, if sleeping is the latest request."""
         return None if self.woken(now) else _past(self.sleep, now)
 
-    def next_moment(self, now: datetime, *beside: float) -> datetime | None:
-        """When it may mean something else: at one of the moments, or so many seconds after it."""
+    def next_moment(self, now: datetime, *after: float) -> datetime | None:
+        """The next time at which the meaning may change: one of the times, or the given seconds after it."""
         moments = [each for each in (self.wake, self.sleep) if each]
-        times = [each + timedelta(seconds=seconds) for each in moments for seconds in (0.0, *beside)]
+        times = [each + timedelta(seconds=seconds) for each in moments for seconds in (0.0, *after)]
         return min((each for each in times if each > now), default=None)
 
 
@@ -56,7 +56,7 @@ def asked(annotations: Mapping[str, str]) -> Asked:
 
 
 def moment(text: str | None) -> datetime | None:
-    """None: there is none, or it isn't one."""
+    """Returns None if the text is missing or isn't a time."""
     if not text or not MOMENT.fullmatch(text):
         return None
     try:
@@ -67,12 +67,12 @@ def moment(text: str | None) -> datetime | None:
 
 
 def is_recent(moment: datetime, now: datetime, lasting: float) -> bool:
-    """It has come, and not so many seconds have passed since."""
+    """Whether the moment has passed, by less than `lasting` seconds."""
     return moment <= now < moment + timedelta(seconds=lasting)
 
 
 def writes(managed_fields: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of an object's managedFields, what tells when these annotations were written: nothing, for most objects."""
+    """The part of an object's managedFields that shows when these annotations were written; empty for most objects."""
     times = {name: written(name, managed_fields) for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION)}
     return [
         {"time": f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "fieldsV1": _fields(name)}
@@ -86,13 +86,13 @@ def _fields(annotation: str) -> dict[str, Any]:
 
 
 def written(name: str, managed_fields: Iterable[Mapping[str, Any]]) -> datetime | None:
-    """When the annotation was written, at the latest: whoever wrote it may have written something else since."""
+    """The latest possible time of the annotation's write: its writer may have written another field since."""
     times = [moment(str(entry.get("time"))) for entry in managed_fields if name in _written_by(entry)]
     return max((time for time in times if time), default=None)
 
 
 def _written_by(entry: Mapping[str, Any]) -> set[str]:
-    """Annotations."""
+    """The names of the annotations that this entry owns."""
     fields: Any = entry
     for name in ("fieldsV1", "f:metadata", "f:annotations"):
         fields = fields.get(name) if isinstance(fields, Mapping) else None
@@ -100,22 +100,22 @@ def _written_by(entry: Mapping[str, Any]) -> set[str]:
 
 
 def is_late(moment: datetime | None, written: datetime | None, lasting: float) -> bool:
-    """It was over before anybody could have seen it."""
+    """Whether the annotation was already without effect when it was written."""
     return bool(moment and written and moment + timedelta(seconds=lasting) <= written)
 
 
 def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator[str]:
-    """A sentence for each that does nothing as it is written."""
+    """Yields a sentence for each annotation whose value has no effect."""
     for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION):
         text = annotations.get(name)
         at = moment(text)
         if text is not None and at is None:
             shown = repr(text[:LONGEST_SHOWN])
-            yield f"{name}: {shown} is no time, so it does nothing: write the time of now, {AS_PRINTED}."
+            yield f"{name}: {shown} is not a time, so it has no effect: write the current time, {AS_PRINTED}."
         elif at and now and (at - now).total_seconds() > FURTHEST:
             yield (
-                f"{name}: {text} is more than 5 minutes ahead, so it does nothing before: write the time of now in "
-                f"UTC, {AS_PRINTED}; for times to come, there is scaling.schedule."
+                f"{name}: {text} is more than 5 minutes ahead, so it has no effect until then: write the current time "
+                f"in UTC, {AS_PRINTED}; for future times, use scaling.schedule."
             )
     paused = annotations.get(PAUSED_ANNOTATION)
     if paused is not None and paused not in ("true", "false"):
@@ -123,11 +123,9 @@ def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator
 
 
 def late(name: str, text: str) -> str:
-    """A sentence for one that was over when it was written."""
-    verb = "wakes nothing" if name == WAKE_ANNOTATION else "does nothing"
-    return (
-        f"{name}: {text} is over, so it {verb} any more: to ask just now, write the time of now in UTC, {AS_PRINTED}."
-    )
+    """The sentence for an annotation that was over when it was written."""
+    effect = "wakes nothing" if name == WAKE_ANNOTATION else "has no effect"
+    return f"{name}: {text} is in the past, so it {effect}: to act now, write the current time in UTC, {AS_PRINTED}."
 
 
 def _past(moment: datetime | None, now: datetime) -> datetime | None:

@@ -1,32 +1,30 @@
 """The CustomResourceDefinitions of our types, made from the types themselves.
 
-The schema that pydantic writes is JSON Schema; Kubernetes wants a part of it, called structural: without references,
-unions and titles, and with defaults where it can fill them in itself.
+pydantic writes JSON Schema; Kubernetes accepts a subset of it, called a structural schema: without references, unions
+and titles, and with defaults that the API server can fill in.
 
-There is no scale subresource on purpose: a deployment's replicas belong to its autoscaler alone, and whoever scaled the
-object (`kubectl scale`, or an HPA aimed at it) would be a second one. A fixed number is minReplicas = maxReplicas.
+There is no scale subresource on purpose: only the autoscaler sets a deployment's replicas, and `kubectl scale`, or an
+HPA that targets the object, would compete with it. A fixed number is minReplicas = maxReplicas.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import GROUP, KIND, PLURAL, PROFILE_KIND, PROFILE_PLURAL, VERSION
 from slipway.api.reasons import ConditionType
 from slipway.api.schema import ApiModel, JsonSchema
+from slipway.objects.kinds import Object
 
-Object = dict[str, Any]
-
-# What JSON Schema says and Kubernetes doesn't want to hear.
+# Keywords of JSON Schema that a structural schema must not have.
 UNWANTED = {"$defs", "title", "additionalProperties"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of `kubectl get`; a wide one only shows with `--output=wide`."""
+    """A column of `kubectl get`; a wide one is only shown with `--output=wide`."""
 
     name: str
     path: str
@@ -50,18 +48,18 @@ LLMDEPLOYMENT_COLUMNS = (
     Column(
         name="Ready",
         path=_condition(ConditionType.READY, "status"),
-        description="Whether a request now would be answered, if need be after a wake.",
+        description="Whether a request would be answered now, if necessary after a wake.",
     ),
     Column(name="State", path=".status.state", description="Idle, at zero replicas, is healthy."),
-    Column(name="Replicas", path=".status.replicas.ready", type="integer", description="Replicas that answer."),
+    Column(name="Replicas", path=".status.replicas.ready", type="integer", description="Replicas that are ready."),
     Column(name="URL", path=".status.url"),
     Column(name="Reason", path=_condition(ConditionType.READY, "reason"), wide=True),
-    Column(name="Plan", path=".status.plan.why[0]", wide=True, description="Why it runs where it runs."),
+    Column(name="Plan", path=".status.plan.why[0]", wide=True, description="Why this accelerator was chosen."),
     Column(
         name="Update",
         path=".status.update.version",
         wide=True,
-        description="The version of Slipway that would make its pods differently, once it is asked to.",
+        description="The version of Slipway that would make different pods, once slipway.dev/sync asks for it.",
     ),
     Column(name="Age", path=".metadata.creationTimestamp", type="date"),
 )
@@ -132,12 +130,12 @@ def _definition(names: Object, version: Object, *, scope: str) -> Object:
 
 
 def _whole(model: type[ApiModel]) -> JsonSchema:
-    """The schema of a kind. What all kinds have in common, Kubernetes knows, and only wants to be told of."""
+    """The schema of a kind. Kubernetes defines the fields that all kinds share, which only have to be listed."""
     json_schema = model.model_json_schema(by_alias=True)
     schema = structural(json_schema, json_schema["$defs"])
     common = {
         "apiVersion": {"type": "string", "description": "Version of the API that this object is written for."},
-        "kind": {"type": "string", "description": "What kind of object this is."},
+        "kind": {"type": "string", "description": "The kind of this object."},
         "metadata": {"type": "object"},
     }
     own = {name: schema["properties"][name] for name in schema["properties"] if name not in common}
@@ -145,7 +143,7 @@ def _whole(model: type[ApiModel]) -> JsonSchema:
 
 
 def structural(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    """A JSON Schema as Kubernetes wants it."""
+    """Turns a JSON Schema into a structural schema."""
     schema = _plain(schema, definitions)
     result = {key: value for key, value in schema.items() if key not in UNWANTED}
     if "const" in result:
@@ -164,9 +162,9 @@ def structural(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSc
 
 
 def _property(schema: JsonSchema, definitions: dict[str, JsonSchema], *, required: bool) -> JsonSchema:
-    """One field. An object that is always there for us is there for the API server too, with what it holds by default.
+    """The schema of one field. An object that pydantic fills in by default gets the same default in the CRD.
 
-    That is written out, because rules are checked against a default as it stands.
+    The default is written in full, because the API server checks rules against exactly that default.
     """
     result = structural(schema, definitions)
     if not required and "anyOf" not in schema and (default := _defaults(result)):
@@ -180,12 +178,12 @@ def _defaults(schema: JsonSchema) -> JsonSchema:
 
 
 def _plain(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    """Without a reference, or a union with null: what is meant stands in its place, and a field may be left out."""
-    beside = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
+    """Resolves a reference, and a union with null into its other branch, since an optional field may be left out."""
+    siblings = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
     if "$ref" in schema:
-        return {**_plain(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions), **beside}
+        return {**_plain(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions), **siblings}
     if "anyOf" in schema:
         (meant,) = (branch for branch in schema["anyOf"] if branch != {"type": "null"})
-        del beside["default"]  # null, which says no more than leaving the field out
-        return {**_plain(meant, definitions), **beside}
+        del siblings["default"]  # null, which means the same as leaving the field out
+        return {**_plain(meant, definitions), **siblings}
     return schema

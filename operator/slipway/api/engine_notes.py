@@ -1,8 +1,7 @@
-"""What a ServingRuntime that isn't Slipway's says of its engine: annotations in its `spec.annotations`.
+"""What a ServingRuntime that isn't Slipway's says about its engine: annotations in its `spec.annotations`.
 
-KServe hands these on to the pods. So what the operator renders by them and what the activator asks a pod for is the
-same, and a pod of an older version goes on to be asked in its own words. Port and path have the names that KServe's own
-runtimes use.
+KServe copies these to the pods. So the operator, which renders objects from them, and the activator, which polls a
+pod's metrics by them, read the same; and a pod of an older version is still polled as that version said.
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from slipway.api.names import GROUP
 from slipway.api.units import seconds
+from slipway.contract import pod
+from slipway.contract.engines import BUILT_IN
 
-PORT = "prometheus.kserve.io/port"  # where its metrics are, if not at its own port
-PATH = "prometheus.kserve.io/path"
-IN_FLIGHT = f"{GROUP}/in-flight"  # gauges: together, the requests that run or wait
-PROGRESS = f"{GROUP}/progress"  # counters: any change of one means that the model was used
-SILENT = f"{GROUP}/silent-until-used"  # true: before its first request, it has none of these
-DRAINS_FOR = f"{GROUP}/drains-for"  # how long it goes on with running requests once it is asked to end
-OPTIONS = f"{GROUP}/options"  # how it is told what the spec wants: FIELD=--flag or FIELD=VARIABLE
+PORT, PATH = pod.PORT_ANNOTATION, pod.PATH_ANNOTATION
+IN_FLIGHT, PROGRESS, SILENT = pod.IN_FLIGHT_ANNOTATION, pod.PROGRESS_ANNOTATION, pod.SILENT_ANNOTATION
+DRAINS_FOR, OPTIONS = pod.DRAINS_FOR_ANNOTATION, pod.OPTIONS_ANNOTATION
 
 OF_METRICS = (PORT, PATH, IN_FLIGHT, PROGRESS, SILENT)
-USUAL_PATH = "/metrics"
+USUAL_PATH = pod.METRICS_PATH
 
 SERVED_NAME, TENSOR, PIPELINE = "model.servedName", "engine.parallelism.tensor", "engine.parallelism.pipeline"
 CONTEXT_LENGTH, MAX_CONCURRENCY = "engine.contextLength", "engine.maxConcurrency"
@@ -41,7 +37,7 @@ _OPTION = re.compile(r"--?[a-zA-Z][a-zA-Z0-9_-]*|[A-Z][A-Z0-9_]*")
 
 
 class Series(NamedTuple):
-    """Those of a metric that have all of these labels."""
+    """The series of a metric that have all of these labels."""
 
     name: str
     labels: tuple[tuple[str, str], ...] = ()
@@ -49,35 +45,25 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """By which metrics an engine's use is known."""
+    """The metrics that show whether an engine is in use."""
 
     in_flight: tuple[Series, ...] = ()
     progress: tuple[Series, ...] = ()
-    silent_until_used: bool = False  # or who tells none of them is not understood
+    silent_until_used: bool = False  # otherwise, an engine that has none of them isn't understood
 
 
 OUR_WORDS = Words(
-    in_flight=(
-        Series("vllm:num_requests_running"),
-        Series("vllm:num_requests_waiting"),
-        Series("llamacpp:requests_processing"),
-        Series("llamacpp:requests_deferred"),
-    ),
-    progress=(
-        Series("vllm:prompt_tokens_total"),
-        Series("vllm:generation_tokens_total"),
-        Series("llamacpp:prompt_tokens_total"),
-        Series("llamacpp:tokens_predicted_total"),
-    ),
+    in_flight=tuple(Series(name) for each in BUILT_IN for name in each.metrics.in_flight),
+    progress=tuple(Series(name) for each in BUILT_IN for name in each.metrics.progress),
 )
-"""Of the engines that Slipway brings along, and what is understood of a runtime that names none."""
+"""Those of the engines that Slipway builds in. They are also looked for in a runtime that names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exposition:
     """Where an engine's metrics are, and what they are called."""
 
-    port: int | None = None  # None: it isn't said
+    port: int | None = None  # None: the runtime doesn't say
     path: str = USUAL_PATH
     words: Words = OUR_WORDS
 
@@ -87,14 +73,16 @@ USUAL = Exposition()
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
+    """All that a ServingRuntime says about its engine."""
+
     metrics: Exposition
-    names_words: bool  # or they are those of our own engines
-    drains_for: float | None  # seconds; None: it isn't said
+    names_words: bool  # otherwise, its metrics are assumed to be those of our own engines
+    drains_for: float | None  # seconds; None: the runtime doesn't say
     options: Mapping[str, str]  # by field: a flag, or the name of an environment variable
 
 
 class NoteError(ValueError):
-    """A note that can't be read: half a sentence with its name, the value and the remedy."""
+    """An annotation that can't be read; the message names it, its value and the remedy."""
 
 
 def read(annotations: Mapping[str, str]) -> Notes:
@@ -107,7 +95,7 @@ def read(annotations: Mapping[str, str]) -> Notes:
 
 
 def exposition(annotations: Mapping[str, str]) -> Exposition:
-    """All that who asks for them has to know."""
+    """All that a client has to know to read the metrics."""
     words = Words(_series(annotations, IN_FLIGHT), _series(annotations, PROGRESS), _is_silent(annotations))
     return Exposition(
         port=_port(_text(annotations, PORT)),

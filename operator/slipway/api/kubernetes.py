@@ -1,4 +1,4 @@
-"""The parts of Kubernetes' own types that people write inside ours, in the words of Kubernetes."""
+"""Parts of Kubernetes' own types that are used inside ours, with the field names of Kubernetes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slipway.api.schema import (
 )
 
 LabelValue = Annotated[
-    str, matches(LABEL_VALUE, "must be a label's value: at most 63 letters, digits, '-', '_' and '.'", at_most=63)
+    str, matches(LABEL_VALUE, "must be a label value: at most 63 letters, digits, '-', '_' and '.'", at_most=63)
 ]
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64), NO_TEMPLATE_IN_KEYS]
@@ -30,7 +30,7 @@ StorageSize = Annotated[str, AsText, quantity_within("1Mi", "1Ei", example="100G
 
 
 class ObjectMeta(ReportModel):
-    """What of an object's metadata the operator reads."""
+    """The part of an object's metadata that the operator reads."""
 
     name: str
     namespace: str = ""
@@ -64,7 +64,7 @@ Tolerations = Annotated[list[Toleration], Field(max_length=32, json_schema_extra
 
 
 class LabelSelectorRequirement(ApiModel):
-    key: Annotated[str, text(317)] = Field(description="The label that is looked at.")
+    key: Annotated[str, text(317)] = Field(description="The key of the label.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
         description="How it is compared with the values."
     )
@@ -77,11 +77,11 @@ class LabelSelectorRequirement(ApiModel):
 
 
 class LabelSelector(ApiModel):
-    match_labels: Labels = Field(default_factory=dict, description="Labels that must all be there with these values.")
+    match_labels: Labels = Field(default_factory=dict, description="Labels that must all be present with these values.")
     match_expressions: list[LabelSelectorRequirement] = Field(
         default_factory=list,
         max_length=16,
-        description="Further requirements, all of which must hold.",
+        description="Additional requirements, which must all hold.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
 
@@ -91,7 +91,7 @@ class LabelSelector(ApiModel):
 
 class KeySelector(ApiModel):
     name: ObjectName = Field(description="Name of the Secret or ConfigMap, in the deployment's namespace.")
-    key: Annotated[str, Field(min_length=1), text(253)] = Field(description="The entry whose text is taken.")
+    key: Annotated[str, Field(min_length=1), text(253)] = Field(description="The entry whose value is used.")
     optional: bool = Field(default=False, description="Whether the pod may start when the object or key is missing.")
 
 
@@ -115,9 +115,9 @@ class EnvVarSource(ApiModel):
 class EnvVar(ApiModel):
     name: Annotated[str, text(128)] = Field(description="Name of the variable.")
     value: Annotated[str, text(4096, "take it from a ConfigMap, with valueFrom")] | None = Field(
-        default=None, description="Its text; secrets belong in a Secret, named under valueFrom."
+        default=None, description="Its value; secrets belong in a Secret, named under valueFrom."
     )
-    value_from: EnvVarSource | None = Field(default=None, description="Where its text is taken from instead of value.")
+    value_from: EnvVarSource | None = Field(default=None, description="Where the value comes from, instead of value.")
 
 
 # --- volumes ---------------------------------------------------------------------------------------------------------
@@ -134,14 +134,14 @@ Items = Annotated[list[KeyToPath], Field(max_length=64, json_schema_extra={LIST_
 
 class ConfigMapVolume(ApiModel):
     name: ObjectName = Field(description="The ConfigMap, in the deployment's namespace.")
-    items: Items = Field(default_factory=list, description="The entries that become files; without it, all of them.")
+    items: Items = Field(default_factory=list, description="The entries that become files; without this, all of them.")
     default_mode: int | None = Field(default=None, ge=0, le=0o777, description="Permission bits of the files.")
     optional: bool = Field(default=False, description="Whether the pod may start when the ConfigMap is missing.")
 
 
 class SecretVolume(ApiModel):
     secret_name: ObjectName = Field(description="The Secret, in the deployment's namespace.")
-    items: Items = Field(default_factory=list, description="The entries that become files; without it, all of them.")
+    items: Items = Field(default_factory=list, description="The entries that become files; without this, all of them.")
     default_mode: int | None = Field(default=None, ge=0, le=0o777, description="Permission bits of the files.")
     optional: bool = Field(default=False, description="Whether the pod may start when the Secret is missing.")
 
@@ -155,15 +155,15 @@ class EmptyDirVolume(ApiModel):
     medium: Literal["", "Memory"] = Field(
         default="", description="Memory keeps the files in RAM, where they count against the pod's memory limit."
     )
-    size_limit: StorageSize | None = Field(default=None, description="How much it may hold before the pod is evicted.")
+    size_limit: StorageSize | None = Field(default=None, description="Maximum size; beyond it, the pod is evicted.")
 
 
 class Volume(ApiModel):
-    name: Annotated[str, text(63)] = Field(description="What volumeMounts call it.")
+    name: Annotated[str, text(63)] = Field(description="The name that volumeMounts refer to.")
     config_map: ConfigMapVolume | None = Field(default=None, description="Files from the entries of a ConfigMap.")
     secret: SecretVolume | None = Field(default=None, description="Files from the entries of a Secret.")
-    persistent_volume_claim: ClaimVolume | None = Field(default=None, description="A claim that exists already.")
-    empty_dir: EmptyDirVolume | None = Field(default=None, description="Scratch space that goes when the pod goes.")
+    persistent_volume_claim: ClaimVolume | None = Field(default=None, description="An existing PersistentVolumeClaim.")
+    empty_dir: EmptyDirVolume | None = Field(default=None, description="Scratch space that is deleted with the pod.")
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -176,7 +176,7 @@ class Volume(ApiModel):
 
 class VolumeMount(ApiModel):
     name: Annotated[str, text(63)] = Field(description="The volume, by its name under volumes.")
-    mount_path: Annotated[str, text(512)] = Field(description="Where the engine's container sees it.")
+    mount_path: Annotated[str, text(512)] = Field(description="The path in the engine's container.")
     sub_path: Annotated[str, text(512)] | None = Field(
         default=None, description="The part of the volume that is mounted."
     )
@@ -188,5 +188,5 @@ class LocalObjectReference(ApiModel):
 
 
 def keyed(*keys: str) -> dict[str, Any]:
-    """A list whose items are merged by key, so that several field managers can each own some."""
+    """Schema of a list whose items are merged by key, so that each field manager can own some of them."""
     return {LIST_TYPE: "map", LIST_KEYS: list(keys)}

@@ -1,4 +1,4 @@
-"""`LLMDeployment`: a language model to be served, in one small object."""
+"""`LLMDeployment`: a language model to serve, in one small object."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ __all__ = [
 
 
 class AcceleratorSpec(ApiModel):
-    """What the model may run on."""
+    """The accelerators that the model may run on."""
 
     profiles: list[ObjectName] = Field(
         default_factory=list,
@@ -78,16 +78,16 @@ class AcceleratorSpec(ApiModel):
             **rules(
                 Rule(
                     rule="self.all(profile, self.filter(other, other == profile).size() == 1)",
-                    message="a profile is named twice: name each once",
+                    message="a profile is listed twice: list each profile once",
                 )
             ),
         },
     )
     policy: Literal["Cheapest", "Fastest", "InOrder"] = Field(
-        default="Cheapest", description="Which of those that fit is taken; InOrder takes the first."
+        default="Cheapest", description="Which profile is chosen of those that fit; InOrder chooses the first."
     )
     spot: Literal["Never", "Allowed", "Required"] = Field(
-        default="Never", description="Whether nodes may be used that the provider can take back at any time."
+        default="Never", description="Whether to use spot nodes, which the provider can take back at any time."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -101,25 +101,29 @@ class AcceleratorSpec(ApiModel):
 
 
 class LLMDeploymentSpec(ApiModel):
-    """What is wanted."""
+    """The desired state."""
 
-    model: ModelSpec = Field(description="Which model, and where its files are.")
-    engine: EngineSpec = Field(default_factory=EngineSpec, description="What runs the model, and how.")
+    model: ModelSpec = Field(description="The model, and where its files are.")
+    engine: EngineSpec = Field(
+        default_factory=EngineSpec, description="The engine that runs the model, and its settings."
+    )
     accelerator: AcceleratorSpec = Field(
-        default_factory=AcceleratorSpec, description="What it may run on; by default the cheapest that fits."
+        default_factory=AcceleratorSpec,
+        description="The accelerators that it may run on; by default the cheapest that fits.",
     )
     scaling: ScalingSpec = Field(
-        default_factory=ScalingSpec, description="How many replicas, when none, and who waits meanwhile."
+        default_factory=ScalingSpec,
+        description="The number of replicas, when there is none, and which requests wait meanwhile.",
     )
-    rollout: RolloutSpec = Field(
-        default_factory=RolloutSpec, description="How a new version takes the place of the old one."
+    rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="How a new version replaces the old one.")
+    access: AccessSpec = Field(
+        default_factory=AccessSpec, description="Which clients may use the model, and from where."
     )
-    access: AccessSpec = Field(default_factory=AccessSpec, description="Who may ask the model, and from where.")
     observability: ObservabilitySpec = Field(
-        default_factory=ObservabilitySpec, description="Who sees how the model does: metrics and traces."
+        default_factory=ObservabilitySpec, description="Where metrics and traces go."
     )
     pod: PodSpecExtras = Field(
-        default_factory=PodSpecExtras, description="What else the pods should have: labels, environment, volumes."
+        default_factory=PodSpecExtras, description="Additional settings of the pods: labels, environment, volumes."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -130,56 +134,56 @@ class LLMDeploymentSpec(ApiModel):
 
 
 class LLMDeployment(ReportModel):
-    """A language model to be served."""
+    """A language model to serve."""
 
     api_version: Literal["slipway.dev/v1alpha1"] = API_VERSION
     kind: Literal["LLMDeployment"] = KIND
     metadata: ObjectMeta
-    spec: LLMDeploymentSpec = Field(description="What is wanted.")
+    spec: LLMDeploymentSpec = Field(description="The desired state.")
     status: LLMDeploymentStatus | None = Field(
-        default=None, description="What is there, written by the operator alone."
+        default=None, description="The observed state, written only by the operator."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="!has(self.spec.engine.adapters) || self.spec.engine.adapters.all(adapter, adapter.name != "
             "(has(self.spec.model.servedName) ? self.spec.model.servedName : self.metadata.name))",
-            message="an adapter has the name that the model itself is served under: give it another",
+            message="an adapter has the served name of the model itself: give the adapter another name",
             at=".spec.engine.adapters",
         ),
         Rule(
             rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            message="the name must begin with a letter and have only lower-case letters, digits and '-', because "
+            message="the name must start with a letter and have only lower-case letters, digits and '-', because "
             "Services are named after it",
         ),
         Rule(
             rule=f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
-            message=f"the name must have {MAX_NAME_LENGTH} characters at most, because KServe appends '-predictor' "
-            "to it for a Service, which may have 63",
+            message=f"the name must have at most {MAX_NAME_LENGTH} characters, because KServe appends '-predictor' to "
+            "it for a Service, whose name may have 63",
         ),
         Rule(
             rule=f"!{cel([*RESERVED_ENDINGS, *OUR_ENDINGS])}.exists(ending, self.metadata.name.endsWith(ending))",
             message=f"a name that ends in {', '.join([*RESERVED_ENDINGS, *OUR_ENDINGS][:-1])} or {OUR_ENDINGS[-1]} "
-            "is that of a part of another deployment: choose another",
+            "is reserved for objects of another deployment: choose another name",
         ),
         Rule(
             rule=f"!self.metadata.name.startsWith({cel(KEDA_S_BEGINNING)})",
-            message=f"a name that begins with {KEDA_S_BEGINNING} is the one that KEDA gives to the autoscaler of "
-            "another deployment: choose another",
+            message=f"a name that starts with {KEDA_S_BEGINNING} is reserved for autoscalers that KEDA creates: choose "
+            "another name",
         ),
     )
 
     @property
     def is_paused(self) -> bool:
-        """Whether its number of replicas is to stay as it is."""
+        """Whether the number of replicas must stay as it is."""
         return self.metadata.annotations.get(PAUSED_ANNOTATION) == "true"
 
     @property
     def sync(self) -> str:
-        """Whatever was written there last, as far as the status has room for it."""
+        """The value of the sync annotation, cut to the length that the status stores."""
         return self.metadata.annotations.get(SYNC_ANNOTATION, "")[:LONGEST_SYNC]
 
     @property
     def served_name(self) -> str:
-        """What clients send as "model"."""
+        """The name that clients send as "model"."""
         return self.spec.model.served_name or self.metadata.name

@@ -1,4 +1,4 @@
-"""`spec.model`: which model, where its files are, and how they reach the node."""
+"""`spec.model`: the model, where its files are, and where they are cached."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _of_scheme(scheme: str, rest: str, message: str) -> Rule:
 URI_RULES = (
     Rule(
         rule=f"[{', '.join(cel(scheme + '://') for scheme in SCHEMES)}].exists(scheme, self.startsWith(scheme))",
-        message="must begin with hf://, s3://, gs://, az://, pvc://, oci://, https:// or mlflow://",
+        message="must start with hf://, s3://, gs://, az://, pvc://, oci://, https:// or mlflow://",
     ),
     Rule(
         rule=r"!self.matches('(^|/)[.][.](/|$)|\\s|[{][{]')",
-        message="must not contain '..' as a path segment, spaces or '{{': write the path out",
+        message="must not contain '..' as a path segment, spaces or '{{': write the full path",
     ),
     _of_scheme(
         "hf",
@@ -54,7 +54,7 @@ URI_RULES = (
         "model.credentialsSecret",
         why="FieldValueForbidden",
     ),
-    _of_scheme("https", "[^/]+/.+", "a model behind HTTPS is https://HOST/PATH"),
+    _of_scheme("https", "[^/]+/.+", "a model on an HTTPS server is https://HOST/PATH"),
     _of_scheme(
         "mlflow",
         "models:/[^/@]+(/[0-9]+|@[^/]+)",
@@ -64,59 +64,59 @@ URI_RULES = (
 
 
 class ModelFacts(ApiModel):
-    """What the planner would else read from the model's own config.json."""
+    """Facts that the planner otherwise reads from the model's config.json."""
 
     parameters: int | None = Field(
         default=None, ge=1_000, description="Number of weights, as 8030000000 for an 8B model."
     )
     active_parameters: int | None = Field(
-        default=None, ge=1_000, description="Weights used for each token, where a mixture of experts uses only some."
+        default=None, ge=1_000, description="Weights that are used per token, in a mixture of experts."
     )
     layers: int | None = Field(default=None, ge=1, le=10_000, description="Number of transformer layers.")
     attention_heads: int | None = Field(
         default=None, ge=1, le=10_000, description="Query heads; tensor parallelism must divide them."
     )
-    kv_heads: int | None = Field(default=None, ge=1, le=10_000, description="Key and value heads for each layer.")
+    kv_heads: int | None = Field(default=None, ge=1, le=10_000, description="Key and value heads per layer.")
     head_dim: int | None = Field(default=None, ge=1, le=100_000, description="Size of one attention head.")
     hidden_size: int | None = Field(default=None, ge=1, le=1_000_000, description="Width of the residual stream.")
     vocabulary_size: int | None = Field(
-        default=None, ge=1, le=100_000_000, description="Number of tokens that the model knows."
+        default=None, ge=1, le=100_000_000, description="Number of tokens in the vocabulary."
     )
     context_length: int | None = Field(
-        default=None, ge=1, le=100_000_000, description="Most tokens that the model itself can take in."
+        default=None, ge=1, le=100_000_000, description="Maximum context length of the model, in tokens."
     )
     dtype: Literal["float32", "float16", "bfloat16", "float8", "int8", "int4"] | None = Field(
-        default=None, description="Type of the weights as they lie in the checkpoint."
+        default=None, description="Data type of the weights in the checkpoint."
     )
     weights: Annotated[str, AsText, quantity_within("1Ki", "1Ei", example="16Gi")] | None = Field(
-        default=None, description="Size of the weight files; counts more than parameters and dtype."
+        default=None, description="Size of the weight files; takes precedence over parameters and dtype."
     )
 
 
 class ModelCache(ApiModel):
-    """Where fetched files stay, so that the next replica doesn't fetch them again."""
+    """Where downloaded files are kept, so that the next replica doesn't download them again."""
 
     kind: Literal["Node", "PVC", "None"] = Field(
         default="None",
-        description="Node keeps them on each node that has run the model, PVC on one shared volume; None fetches them "
-        "for each replica anew.",
+        description="Node keeps files on each node that has run the model, PVC on one shared volume; with None, each "
+        "replica downloads them again.",
     )
     size: StorageSize | None = Field(
-        default=None, description="Size of the volume, for kind PVC; it can grow where the storage class allows that."
+        default=None, description="Size of the volume, for kind PVC; it can grow if the storage class allows it."
     )
     storage_class_name: ObjectName | None = Field(
-        default=None, description="Storage class of the volume, for kind PVC; by default the cluster's own."
+        default=None, description="Storage class of the volume, for kind PVC; by default that of the cluster."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="self.kind == 'PVC' || !(has(self.size) || has(self.storageClassName))",
-            message="size and storageClassName describe a volume: set kind to PVC, or leave them out",
+            message="size and storageClassName describe a volume: set kind to PVC, or remove them",
             at=".kind",
         ),
         Rule(
             rule="self.kind != 'PVC' || has(self.size)",
-            message="a cache of kind PVC needs size: room for the model's files",
+            message="a cache of kind PVC needs a size: set one that holds the model's files",
             at=".size",
             why="FieldValueRequired",
         ),
@@ -146,14 +146,14 @@ ServedName = Annotated[
     str,
     matches(
         r"^[A-Za-z0-9]([-A-Za-z0-9._:/]*[A-Za-z0-9])?$",
-        "must be a model's name as clients write it: letters, digits, '-', '.', '_', ':' and '/', such as llama-3.1-8b",
+        "must be a model name as clients write it: letters, digits, '-', '.', '_', ':' and '/', such as llama-3.1-8b",
         at_most=128,
     ),
 ]
 
 
 class ModelSpec(ApiModel):
-    """The model that is served."""
+    """The model to serve."""
 
     uri: Uri = Field(
         description="Where the files are: hf://ORGANIZATION/MODEL, s3://BUCKET/PATH, gs://BUCKET/PATH, "
@@ -172,22 +172,22 @@ class ModelSpec(ApiModel):
         | None
     ) = Field(
         default=None,
-        description="Commit of the Hugging Face repository. A branch or tag works too, but may differ tomorrow, and "
-        "between two replicas.",
+        description="Commit of the Hugging Face repository. A branch or tag works too, but can change, so that two "
+        "replicas may serve different weights.",
     )
     served_name: ServedName | None = Field(
-        default=None, description='What clients send as "model"; by default the name of this object.'
+        default=None, description='The name that clients send as "model"; by default the name of this object.'
     )
     credentials_secret: ObjectName | None = Field(
         default=None,
-        description="Secret in the same namespace with what the model's source asks for, such as HF_TOKEN.",
+        description="Secret in the same namespace with the credentials for the model's source, such as HF_TOKEN.",
     )
     facts: ModelFacts = Field(
         default_factory=ModelFacts,
-        description="Corrects what the planner knows of the model, or tells it where it can't look.",
+        description="Facts about the model that override, or replace, those that the planner reads from its files.",
     )
     cache: ModelCache = Field(
-        default_factory=ModelCache, description="Where fetched files stay, so that they are fetched once."
+        default_factory=ModelCache, description="Where downloaded files are kept, so that they are downloaded once."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (

@@ -1,4 +1,4 @@
-"""`spec.pod`: what else the pods should have, within what the rest of the spec leaves open."""
+"""`spec.pod`: additional settings of the pods, as far as the rest of the spec leaves them open."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LABEL_RULES = (
     ),
     Rule(
         rule="!('kueue.x-k8s.io/queue-name' in self)",
-        message="the queue is named in pod.queueName: leave its label out",
+        message="pod.queueName sets this label: remove it, and set pod.queueName",
         why="FieldValueForbidden",
     ),
 )
@@ -73,21 +73,21 @@ Amounts = Annotated[
 
 
 class EngineVariable(EnvVar):
-    """A variable that the engine gets."""
+    """An environment variable of the engine."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule=f"self.name.matches({cel(A_NAME)})",
-            message="a variable's name has only letters, digits and '_', and no digit first",
+            message="a variable's name has only letters, digits and '_', and doesn't start with a digit",
             at=".name",
         ),
         Rule(
             rule="!(has(self.value) && has(self.valueFrom))",
-            message="a variable has a value or a valueFrom, not both: leave one out",
+            message="a variable has a value or a valueFrom, not both: remove one",
         ),
         Rule(
             rule=f"!(self.name in {cel(SECRETS)}) || !has(self.value)",
-            message="this is a secret that all who can read the object would see: name its Secret in "
+            message="this is a secret, and everyone who can read the object would see it: name its Secret in "
             "model.credentialsSecret",
             at=".value",
             why="FieldValueForbidden",
@@ -96,13 +96,14 @@ class EngineVariable(EnvVar):
 
 
 class EngineVolume(Volume):
-    """A volume that the pods get."""
+    """A volume of the pods."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         *Volume.constraints,
         Rule(
             rule="!self.name.startsWith('kserve-') && !self.name.startsWith('slipway-')",
-            message="volumes that begin with kserve- or slipway- are made by KServe and Slipway: choose another name",
+            message="names that start with kserve- or slipway- are reserved for volumes of KServe and Slipway: choose "
+            "another",
             at=".name",
             why="FieldValueForbidden",
         ),
@@ -115,73 +116,74 @@ class EngineVolume(Volume):
 
 
 class EngineMount(VolumeMount):
-    """Where the engine sees a volume."""
+    """Where a volume is mounted in the engine's container."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="self.mountPath.startsWith('/') && !self.mountPath.matches('/[.]{0,2}/|/[.]{0,2}$')",
-            message="mountPath must be a folder from the root, such as /data, without '.', '..' and '/' at its end",
+            message="mountPath must be an absolute path, such as /data, without '.', '..' and a '/' at the end",
             at=".mountPath",
         ),
     )
 
 
 class Resources(ApiModel):
-    """What a replica takes of its node beside accelerators."""
+    """CPU, memory and storage of a replica."""
 
-    requests: Amounts = Field(default_factory=dict, description="What the scheduler sets aside for each replica.")
-    limits: Amounts = Field(default_factory=dict, description="What each replica may use at most.")
+    requests: Amounts = Field(
+        default_factory=dict, description="Requests of each replica, which the scheduler reserves."
+    )
+    limits: Amounts = Field(default_factory=dict, description="Limits of each replica.")
 
 
 class PodSpecExtras(ApiModel):
-    """What else the pods should have."""
+    """Additional settings of the pods."""
 
     labels: Labels = Field(
         default_factory=dict,
-        description="Further labels of the pods. A change starts them anew.",
+        description="Additional labels of the pods. A change replaces the pods.",
         json_schema_extra=rules(*LABEL_RULES),
     )
     annotations: dict[str, Annotated[str, text(16384)]] = Field(
         default_factory=dict,
         max_length=64,
-        description="Further annotations of the pods. A change starts them anew.",
+        description="Additional annotations of the pods. A change replaces the pods.",
         json_schema_extra=rules(*ANNOTATION_RULES),
     )
     service_account_name: ObjectName | None = Field(
-        default=None, description="ServiceAccount of the pods; by default the namespace's own."
+        default=None, description="ServiceAccount of the pods; by default the default one of the namespace."
     )
     priority_class_name: ObjectName | None = Field(
-        default=None, description="PriorityClass of the pods: who gives way when accelerators are short."
+        default=None, description="PriorityClass of the pods: which pods are preempted when accelerators are scarce."
     )
-    queue_name: ObjectName | None = Field(
-        default=None, description="Kueue queue that the pods wait in for their quota."
-    )
+    queue_name: ObjectName | None = Field(default=None, description="Kueue queue in which the pods wait for quota.")
     tolerations: Tolerations = Field(
-        default_factory=list, description="Taints that the pods tolerate, beside those of the accelerator profile."
+        default_factory=list, description="Tolerations of the pods, in addition to those of the accelerator profile."
     )
     node_selector: Labels = Field(
-        default_factory=dict, description="Labels that a node must have, beside those of the accelerator profile."
+        default_factory=dict,
+        description="Labels that a node must have, in addition to those of the accelerator profile.",
     )
     resources: Resources = Field(
-        default_factory=Resources, description="CPU and memory of each replica; by default what the plan finds right."
+        default_factory=Resources, description="CPU and memory of each replica; by default as planned."
     )
     env: list[EngineVariable] = Field(
         default_factory=list,
         max_length=64,
-        description="Environment variables of the engine. Slipway's own get those that are known to be harmless, and "
-        "any that begins with APP_.",
+        description="Environment variables of the engine. Slipway's own engines accept those that are known to be "
+        "harmless, and any that starts with APP_.",
         json_schema_extra=keyed("name"),
     )
     volumes: list[EngineVolume] = Field(
         default_factory=list,
         max_length=32,
-        description="Further volumes of the pods.",
+        description="Additional volumes of the pods.",
         json_schema_extra=keyed("name"),
     )
     volume_mounts: list[EngineMount] = Field(
         default_factory=list,
         max_length=32,
-        description="Where the engine sees those volumes, such as under /data.",
+        description="Where those volumes are mounted in the engine's container, such as under /data.",
         json_schema_extra=keyed("mountPath"),
     )
     image_pull_secrets: list[LocalObjectReference] = Field(
@@ -194,14 +196,14 @@ class PodSpecExtras(ApiModel):
         default=None, description="RuntimeClass of the pods; by default that of the accelerator profile."
     )
     scheduler_name: ObjectName | None = Field(
-        default=None, description="Scheduler of the pods; by default the cluster's own."
+        default=None, description="Scheduler of the pods; by default that of the cluster."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="!has(self.volumeMounts) || self.volumeMounts.all(mount, "
             "has(self.volumes) && self.volumes.exists(volume, volume.name == mount.name))",
-            message="every volumeMount needs a volume of its name under pod.volumes",
+            message="a volumeMount has no volume of its name: add the volume under pod.volumes",
             at=".volumeMounts",
         ),
     )

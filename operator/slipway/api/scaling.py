@@ -1,4 +1,4 @@
-"""`spec.scaling`: how many replicas, when none, and what happens to requests meanwhile."""
+"""`spec.scaling`: the number of replicas, when there is none, and what happens to requests meanwhile."""
 
 from __future__ import annotations
 
@@ -47,34 +47,36 @@ CRON = "^{}$".format(
 
 
 class TargetSpec(ApiModel):
-    """The load that one replica should carry: a number of requests, or the times that it must keep."""
+    """The target load of one replica: a number of requests, or latencies."""
 
     in_flight: Annotated[int | Auto, whole_number_or_auto(1, 4096)] | None = Field(
-        default=None, description="Requests for each replica before another is added; Auto takes it from the plan."
+        default=None,
+        description="Requests in flight per replica, above which another replica is added; Auto uses the plan's "
+        "number.",
     )
     ttft_p95: Annotated[str, duration_within("1ms", "10m")] | None = Field(
-        default=None, description="Time to the first token that 95 of 100 requests must keep, such as 500ms."
+        default=None, description="Target time to first token (TTFT), 95th percentile, such as 500ms."
     )
     tpot_p95: Annotated[str, duration_within("1ms", "1m")] | None = Field(
-        default=None, description="Time for each further token that 95 of 100 requests must keep, such as 40ms."
+        default=None, description="Target time per output token (TPOT), 95th percentile, such as 40ms."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="!(has(self.inFlight) && (has(self.ttftP95) || has(self.tpotP95)))",
-            message="choose one kind of target: inFlight, or ttftP95 and tpotP95",
+            message="a target is either a number of requests or latencies: set inFlight, or ttftP95 and tpotP95",
             why="FieldValueForbidden",
         ),
         Rule(
             rule="has(self.inFlight) || has(self.ttftP95) || has(self.tpotP95)",
-            message="a target needs inFlight, ttftP95 or tpotP95: set one, or leave target out",
+            message="a target needs inFlight, ttftP95 or tpotP95: set one, or remove target",
             why="FieldValueRequired",
         ),
     )
 
 
 class ScheduleEntry(ApiModel):
-    """A time for which more replicas are kept than otherwise."""
+    """A recurring time window with a higher minimum number of replicas."""
 
     cron: Annotated[
         str,
@@ -84,14 +86,14 @@ class ScheduleEntry(ApiModel):
             "as '0 8 * * 1-5'",
             at_most=128,
         ),
-    ] = Field(description="When it begins: minute, hour, day of the month, month, day of the week.")
-    duration: Annotated[str, duration_within("1m", "168h")] = Field(description="How long it lasts, such as 10h.")
-    min_replicas: int = Field(ge=1, le=1000, description="Replicas that are kept meanwhile, at least.")
+    ] = Field(description="Start of the window: minute, hour, day of the month, month, day of the week.")
+    duration: Annotated[str, duration_within("1m", "168h")] = Field(description="Length of the window, such as 10h.")
+    min_replicas: int = Field(ge=1, le=1000, description="Minimum number of replicas during the window.")
     time_zone: Annotated[
         str,
         matches(
             r"^(UTC|[A-Z][A-Za-z_]+(/[A-Z][-A-Za-z0-9_+]+)+)$",
-            "must be a time zone by its name, such as UTC or Europe/Vienna",
+            "must be the name of a time zone, such as UTC or Europe/Vienna",
             at_most=64,
         ),
     ] = Field(default="UTC", description="Time zone of the cron expression, such as Europe/Vienna.")
@@ -104,40 +106,43 @@ WakingRequest = Annotated[
     matches(
         WAKING_REQUEST,
         "must be a method and a path, such as POST /v1/chat/completions or POST /v1/*: GET, POST, PUT, PATCH or "
-        "DELETE, and a * only for a whole part between slashes",
+        "DELETE, and a * only for a complete path segment",
         at_most=256,
     ),
 ]
 
 
 class HoldSpec(ApiModel):
-    """Requests that come while no replica is ready are held within these limits, and refused with 429 or 503 beyond."""
+    """Limits for requests that are held while no replica is ready; further requests are refused with 429 or 503."""
 
-    max_requests: int = Field(default=256, ge=1, le=100_000, description="Most requests that are held at a time.")
+    max_requests: int = Field(
+        default=256, ge=1, le=100_000, description="Maximum number of requests that are held at a time."
+    )
     max_bytes: Annotated[str, AsText, quantity_within("4Ki", "16Gi", example="64Mi")] = Field(
-        default="64Mi", description="Most memory that the held requests' bodies may take in all."
+        default="64Mi", description="Maximum memory for the bodies of all held requests together."
     )
     timeout: Annotated[str, duration_within("1s", "1h", or_auto=True)] = Field(
         default="Auto",
-        description="Longest that one request is held; Auto takes what earlier starts took, with some to spare.",
+        description="Maximum time that a request is held; Auto computes it from the duration of earlier starts, with a "
+        "margin.",
     )
     heartbeat: Annotated[str, duration_within("1s", "5m", or_auto=True)] = Field(
         default="Auto",
-        description="How often a held stream is told that it still waits, so that no proxy on the way gives up.",
+        description="Interval of the heartbeats in a held stream, which keep proxies on the way from timing out.",
     )
 
     wake_on: list[WakingRequest] | None = Field(
         default=None,
         max_length=32,
-        description="Requests that wait for a replica and wake one, such as POST /v1/chat/completions; a * stands for "
-        "one part between slashes, at the end for all that follows. By default all that the engine computes for, and "
-        "of engines that aren't Slipway's every POST.",
+        description="Requests that wake the model and wait for a replica, such as POST /v1/chat/completions. A * "
+        "matches one path segment; at the end, it matches all that follow. By default all requests that the engine "
+        "computes for; for engines that aren't Slipway's, every POST.",
         json_schema_extra={
             LIST_TYPE: "atomic",
             **rules(
                 Rule(
                     rule="size(self) > 0",
-                    message="an empty wakeOn would let nothing wake the model: name a request, or leave wakeOn out",
+                    message="with an empty wakeOn, no request would wake the model: add a request, or remove wakeOn",
                 )
             ),
         },
@@ -147,52 +152,55 @@ class HoldSpec(ApiModel):
         Rule(
             rule=f"!self.heartbeat.matches({cel(units.DURATION)}) || !self.timeout.matches({cel(units.DURATION)}) || "
             "duration(self.heartbeat) < duration(self.timeout)",
-            message="heartbeat must be shorter than timeout, or the request ends before the first one",
+            message="heartbeat must be shorter than timeout, or the request ends before the first heartbeat",
             at=".heartbeat",
         ),
     )
 
 
 class ScalingSpec(ApiModel):
-    """How many replicas there are."""
+    """The number of replicas, and what changes it."""
 
     min_replicas: int = Field(
-        default=0, ge=0, le=1000, description="Replicas that are always kept; 0 lets the model sleep when nobody asks."
+        default=0,
+        ge=0,
+        le=1000,
+        description="Minimum number of replicas; with 0, the model sleeps while it has no requests.",
     )
-    max_replicas: int = Field(default=1, ge=1, le=1000, description="Most replicas that load may ask for.")
+    max_replicas: int = Field(default=1, ge=1, le=1000, description="Maximum number of replicas.")
     initial_replicas: int | None = Field(
         default=None,
         ge=0,
         le=1000,
-        description="Replicas right after the object is created; by default minReplicas. Means nothing later, so it "
-        "can't be changed.",
+        description="Number of replicas when the object is created; by default minReplicas. It has no effect later, so "
+        "it can't be changed.",
     )
     autoscaler: Literal["KEDA", "HPA", "None"] = Field(
         default="KEDA",
-        description="Who sets the number of replicas: KEDA also scales to zero, HPA keeps at least one, None keeps "
-        "minReplicas.",
+        description="The autoscaler, which sets the number of replicas: KEDA also scales to zero, HPA keeps at least "
+        "one replica, None keeps minReplicas.",
     )
     idle_after: Annotated[str, duration_within("10s", "168h")] = Field(
         default="10m",
-        description="How long nobody must have asked before the last replica goes, where minReplicas is 0.",
+        description="Time without requests after which the last replica is removed, if minReplicas is 0.",
     )
     target: TargetSpec | None = Field(
-        default=None, description="Load that one replica should carry; by default as many requests as the plan allows."
+        default=None, description="Target load of one replica; by default the plan's number of concurrent requests."
     )
     schedule: list[ScheduleEntry] = Field(
         default_factory=list,
         max_length=32,
-        description="Times for which more replicas are kept, such as office hours.",
+        description="Time windows with a higher minimum number of replicas, such as office hours.",
         json_schema_extra=keyed("cron", "timeZone"),
     )
     hold: HoldSpec = Field(
-        default_factory=HoldSpec, description="Limits for requests that wait while no replica is ready."
+        default_factory=HoldSpec, description="Limits for requests that are held while no replica is ready."
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="self.minReplicas <= self.maxReplicas",
-            message="minReplicas must not be more than maxReplicas: raise maxReplicas, or lower minReplicas",
+            message="minReplicas must not be greater than maxReplicas: raise maxReplicas, or lower minReplicas",
             at=".minReplicas",
         ),
         Rule(
@@ -202,20 +210,20 @@ class ScalingSpec(ApiModel):
         ),
         Rule(
             rule="!has(self.initialReplicas) || self.initialReplicas <= self.maxReplicas",
-            message="initialReplicas must not be more than maxReplicas: lower it, or leave it out",
+            message="initialReplicas must not be greater than maxReplicas: lower it, or remove it",
             at=".initialReplicas",
         ),
         Rule(
             rule="!has(self.initialReplicas) || (has(oldSelf.initialReplicas) && "
             "self.initialReplicas == oldSelf.initialReplicas)",
-            message="initialReplicas only counts when the object is created, which is over: leave it as it is or "
-            "out, and change minReplicas",
+            message="initialReplicas only has an effect when the object is created: leave it unchanged or remove it, "
+            "and change minReplicas",
             at=".initialReplicas",
             why="FieldValueForbidden",
         ),
         Rule(
             rule="!has(self.schedule) || self.schedule.all(entry, entry.minReplicas <= self.maxReplicas)",
-            message="a schedule's minReplicas must not be more than maxReplicas: raise maxReplicas, or lower the "
+            message="a schedule's minReplicas must not be greater than maxReplicas: raise maxReplicas, or lower the "
             "schedule's",
             at=".schedule",
         ),

@@ -1,8 +1,8 @@
-"""What the types of the API are made of: texts, durations and quantities that are refused with a sentence.
+"""The building blocks of the API types: strings, durations and quantities that are refused with a sentence.
 
-What is said of one value (a text's form, a duration's bounds) is written once and holds twice: in the CRD, where the
-API server refuses with its sentence, and in Python, with the same words. What fields must be to each other, the API
-server alone checks: nothing else ever gets to see such an object.
+A rule about one value (the form of a string, the bounds of a duration) is written once and checked twice: by the API
+server, from the CRD, and by Python, with the same sentence. Rules about several fields are checked by the API server
+only, which never stores an object that breaks them.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ INT_OR_STRING = "x-kubernetes-int-or-string"
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
-# Kubernetes also knows FieldValueDuplicate, but shows no message with it.
+# Kubernetes also has FieldValueDuplicate, but shows no message with it.
 Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A CEL rule and the sentence that refuses; `says` makes the sentence in CEL, when it should name the value."""
+    """A CEL rule and the sentence of a refusal; `says` is a CEL expression for a sentence that names the value."""
 
     rule: str
     message: str
     says: str = ""
-    at: str = ""  # the field that is to blame, as ".minReplicas"
+    at: str = ""  # the field with the mistake, as ".minReplicas"
     why: Why = "FieldValueInvalid"
 
     def as_schema(self) -> JsonSchema:
@@ -59,7 +59,7 @@ def rules(*them: Rule) -> JsonSchema:
 
 
 def cel(value: object) -> str:
-    """A text, list or map as CEL writes it."""
+    """A string, list or map as a CEL literal."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -67,10 +67,10 @@ def cel(value: object) -> str:
 
 
 class ApiModel(BaseModel):
-    """A part of an object that people write: an unknown field is a mistake."""
+    """A part of an object that users write: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True)
-    constraints: ClassVar[tuple[Rule, ...]] = ()  # what its fields must be to each other; the API server checks it
+    constraints: ClassVar[tuple[Rule, ...]] = ()  # rules about several fields, which only the API server checks
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
@@ -81,7 +81,7 @@ class ApiModel(BaseModel):
 
 
 class ReportModel(ApiModel):
-    """A part of an object that programs write: a field that a newer version added is passed over."""
+    """A part of an object that programs write: fields that a newer version added are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -91,7 +91,7 @@ class ReportModel(ApiModel):
 
 @dataclass(frozen=True)
 class Checked:
-    """A value that Python checks with a function and the API server with a rule; both refuse with the same sentence."""
+    """A check of a value: a function for Python and a rule for the API server, with the same sentence."""
 
     check: Callable[[Any], bool]
     rule: str
@@ -112,13 +112,13 @@ class Checked:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = handler.resolve_ref_schema(handler(core))
-        schema = {} if INT_OR_STRING in dict(self.schema) else schema  # a type of its own to Kubernetes, not a union
+        schema = {} if INT_OR_STRING in dict(self.schema) else schema  # for Kubernetes a type, not a union
         own = self.as_rule.as_schema()
         return {**schema, **dict(self.schema), RULES: [*schema.get(RULES, []), own]}
 
 
 def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
-    """A text of a form."""
+    """A string that matches a pattern."""
     return Checked(
         check=lambda value: len(value) <= at_most and re.fullmatch(pattern, value) is not None,
         rule=f"self.matches({cel(pattern)})",
@@ -128,7 +128,7 @@ def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
 
 
 def text(at_most: int, instead: str = "write it differently") -> Checked:
-    """A text of any form. KServe runs the container that it makes as a Go template, whoever wrote `{{` into it."""
+    """Any string without `{{`, because KServe evaluates the container spec as a Go template."""
     return Checked(
         check=lambda value: len(value) <= at_most and "{{" not in value,
         rule="!self.contains('{{')",

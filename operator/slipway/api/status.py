@@ -1,4 +1,4 @@
-"""`status`: the truth about a deployment, as the operator last saw it."""
+"""`status`: the state of a deployment, as the operator last observed it."""
 
 from __future__ import annotations
 
@@ -16,48 +16,50 @@ Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
 
 
 class Condition(ReportModel):
-    """One aspect of the deployment, as Kubernetes writes conditions."""
+    """A condition, in the form of Kubernetes."""
 
-    type: str = Field(max_length=316, description="The aspect, such as Ready or Planned.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=1024, description="The cause in one word, for programs.")
-    message: str = Field(max_length=32768, description="The cause in a sentence, for people.")
+    type: str = Field(max_length=316, description="Type of the condition, such as Ready or Planned.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: str = Field(max_length=1024, description="The cause as one word, for programs.")
+    message: str = Field(max_length=32768, description="The cause as a sentence, for people.")
     last_transition_time: str = Field(
-        description="When its status last changed.", json_schema_extra={"format": "date-time"}
+        description="When the status of the condition last changed.", json_schema_extra={"format": "date-time"}
     )
-    observed_generation: int = Field(default=0, ge=0, description="The generation of the spec that this is about.")
+    observed_generation: int = Field(default=0, ge=0, description="The generation of the spec that was observed.")
 
 
 class ReplicasStatus(ReportModel):
-    """How many replicas there are."""
+    """Numbers of replicas."""
 
-    desired: int = Field(default=0, description="Replicas that should be there now.")
-    ready: int = Field(default=0, description="Replicas that answer requests.")
-    warming_up: int = Field(default=0, description="Replicas that are on their way.")
+    desired: int = Field(default=0, description="Replicas that are wanted now.")
+    ready: int = Field(default=0, description="Replicas that are ready.")
+    warming_up: int = Field(default=0, description="Replicas that are starting.")
 
 
 class PlannedMemory(ReportModel):
-    """How the plan divides one replica's accelerator memory."""
+    """How the plan divides the accelerator memory of one replica."""
 
-    weights: str | None = Field(default=None, description="What the model's weights take.")
-    kv_cache: str | None = Field(default=None, description="What is left for the attention cache.")
+    weights: str | None = Field(default=None, description="Memory for the weights.")
+    kv_cache: str | None = Field(default=None, description="Memory that is left for the KV cache.")
     overhead: str | None = Field(
-        default=None, description="What the engine itself takes: activations, graphs, buffers."
+        default=None, description="Memory for the engine itself: activations, graphs, buffers."
     )
-    budget: str | None = Field(default=None, description="What the engine may use in all.")
+    budget: str | None = Field(default=None, description="Memory that the engine may use in total.")
 
 
 class PlanStatus(ReportModel):
-    """What will run where, and why."""
+    """The plan: the accelerator, its number, the memory, and why."""
 
     accelerator: str | None = Field(default=None, description="The accelerator profile that was chosen.")
-    gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica takes.")
-    memory: PlannedMemory | None = Field(default=None, description="How one replica's accelerator memory is divided.")
-    kv_tokens: int | None = Field(default=None, description="Tokens that one replica's attention cache should hold.")
-    max_concurrency: int | None = Field(
-        default=None, ge=1, le=MOST_CONCURRENCY, description="Requests that one replica works on at a time."
+    gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica uses.")
+    memory: PlannedMemory | None = Field(
+        default=None, description="How the accelerator memory of one replica is divided."
     )
-    context_length: int | None = Field(default=None, description="Most tokens of one request.")
+    kv_tokens: int | None = Field(default=None, description="Planned size of one replica's KV cache, in tokens.")
+    max_concurrency: int | None = Field(
+        default=None, ge=1, le=MOST_CONCURRENCY, description="Maximum concurrent requests of one replica."
+    )
+    context_length: int | None = Field(default=None, description="Maximum tokens of one request.")
     why: list[str] = Field(
         default_factory=list,
         max_length=64,
@@ -67,97 +69,101 @@ class PlanStatus(ReportModel):
     rejected: list[str] = Field(
         default_factory=list,
         max_length=64,
-        description="The profiles that were not chosen, each with the reason.",
+        description="Profiles that were not chosen, each with the reason.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
 
 
 class MeasuredStatus(ReportModel):
-    """What the engine said of itself, to hold against the plan."""
+    """Values that the engine reports, to compare with the plan."""
 
-    kv_tokens: int | None = Field(default=None, description="Tokens that the attention cache really holds.")
-    weights: str | None = Field(default=None, description="What the weights really take.")
-    decode_tokens_per_second: float | None = Field(default=None, description="Tokens that one replica writes a second.")
+    kv_tokens: int | None = Field(default=None, description="Measured size of the KV cache, in tokens.")
+    weights: str | None = Field(default=None, description="Measured size of the weights.")
+    decode_tokens_per_second: float | None = Field(
+        default=None, description="Tokens per second that one replica generates."
+    )
     plan_error_percent: float | None = Field(
-        default=None, description="How far the plan's number of cache tokens was off, in percent."
+        default=None, description="Error of the planned size of the KV cache, in percent."
     )
 
 
 class ColdStart(ReportModel):
     """The last start from zero, phase by phase, each as a duration."""
 
-    model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})  # whoever writes it, replaces all of it
+    model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})  # each write replaces all of it
 
-    held: Duration | None = Field(default=None, description="From the first request to its being held.")
-    push: Duration | None = Field(default=None, description="Until KEDA was told.")
+    held: Duration | None = Field(default=None, description="From the arrival of the first request until it was held.")
+    push: Duration | None = Field(default=None, description="Until the scaler pushed the wake to KEDA.")
     scale: Duration | None = Field(default=None, description="Until the number of replicas was raised.")
-    schedule: Duration | None = Field(default=None, description="Until the pod had a node.")
+    schedule: Duration | None = Field(default=None, description="Until the pod was scheduled.")
     pull: Duration | None = Field(default=None, description="Until the images were on the node.")
-    start: Duration | None = Field(default=None, description="Until the container ran.")
+    start: Duration | None = Field(default=None, description="Until the container was running.")
     import_: Duration | None = Field(default=None, alias="import", description="Until the engine's code was loaded.")
     load: Duration | None = Field(default=None, description="Until the weights were in memory.")
     compile: Duration | None = Field(default=None, description="Until kernels and graphs were ready.")
-    ready: Duration | None = Field(default=None, description="Until the pod counted as ready.")
-    first_token: Duration | None = Field(default=None, description="Until the client had its first token.")
+    ready: Duration | None = Field(default=None, description="Until the pod was ready.")
+    first_token: Duration | None = Field(default=None, description="Until the client received its first token.")
 
 
 class CostStatus(ReportModel):
-    """What it costs, by the profiles' prices."""
+    """The cost, by the prices of the accelerator profiles."""
 
-    per_hour: float | None = Field(default=None, description="Cost of the replicas that run now, for one hour.")
-    per_million_tokens: float | None = Field(
-        default=None, description="Cost of a million tokens at the measured speed."
-    )
+    per_hour: float | None = Field(default=None, description="Cost per hour of the replicas that run now.")
+    per_million_tokens: float | None = Field(default=None, description="Cost per million tokens at the measured speed.")
 
 
 class MadeStatus(ReportModel):
-    """What made the model's pods. A newer Slipway doesn't make them anew by itself."""
+    """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
     version: str = Field(default="", max_length=64, description="The version of Slipway that made them.")
-    spec: str = Field(default="", max_length=64, description="The digest of what of the spec concerns them.")
-    pods: str = Field(default="", max_length=64, description="The digest of what was asked of KServe for them.")
+    spec: str = Field(default="", max_length=64, description="Digest of the part of the spec that affects the pods.")
+    pods: str = Field(default="", max_length=64, description="Digest of the InferenceService's part for the pods.")
     sync: str = Field(
-        default="", max_length=LONGEST_SYNC, description="The annotation slipway.dev/sync, as it was then."
+        default="", max_length=LONGEST_SYNC, description="Value of the annotation slipway.dev/sync at that time."
     )
-    accelerator: str = Field(default="", max_length=63, description="The AcceleratorProfile of the plan then.")
-    gpus_per_replica: int = Field(default=0, ge=0, description="Accelerators of each replica, by that plan.")
-    max_concurrency: int | None = Field(default=None, ge=0, description="Requests that a replica takes, by that plan.")
+    accelerator: str = Field(default="", max_length=63, description="AcceleratorProfile of the plan at that time.")
+    gpus_per_replica: int = Field(default=0, ge=0, description="Accelerators per replica in that plan.")
+    max_concurrency: int | None = Field(default=None, ge=0, description="Concurrent requests per replica in that plan.")
 
 
 class UpdateStatus(ReportModel):
-    """What this version of Slipway would make differently. The annotation slipway.dev/sync asks for it."""
+    """What the installed version of Slipway would change. The annotation slipway.dev/sync applies it."""
 
-    version: str = Field(default="", max_length=64, description="The version of Slipway that is there.")
+    version: str = Field(default="", max_length=64, description="The installed version of Slipway.")
     changes: list[str] = Field(
         default_factory=list,
         max_length=32,
-        description="What would change in the pods, or in how they are made.",
+        description="Changes of the pods, or of how they are made.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
 
 
 class LLMDeploymentStatus(ReportModel):
-    """The truth about the deployment, as the operator last saw it."""
+    """The state of the deployment, as the operator last observed it."""
 
-    observed_generation: int = Field(default=0, ge=0, description="The generation of the spec that this is about.")
+    observed_generation: int = Field(default=0, ge=0, description="The generation of the spec that was observed.")
     state: Literal["Idle", "Waking", "Serving", "Updating", "Degraded", "Failed"] | None = Field(
-        default=None, description="The state in one word. Idle, at zero replicas, is healthy."
+        default=None, description="The state as one word. Idle, at zero replicas, is healthy."
     )
-    message: str = Field(default="", description="What is happening, or what went wrong, in a sentence.")
-    url: str | None = Field(default=None, description="Where requests go, within the cluster or through the Gateway.")
+    message: str = Field(default="", description="What is happening, or what went wrong, as a sentence.")
+    url: str | None = Field(default=None, description="URL for requests, within the cluster or through the Gateway.")
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=32,
-        description="Ready (a request now would be answered, if need be after a wake), Planned, ModelLoaded, Scaled, "
+        description="Ready (a request would be answered now, if necessary after a wake), Planned, ModelLoaded, Scaled, "
         "Reachable, Reconciling and Stalled.",
         json_schema_extra=keyed("type"),
     )
-    replicas: ReplicasStatus = Field(default_factory=ReplicasStatus, description="How many replicas there are.")
-    plan: PlanStatus | None = Field(default=None, description="What will run where, and why.")
-    measured: MeasuredStatus | None = Field(default=None, description="What was measured, to hold against the plan.")
-    last_cold_start: ColdStart | None = Field(default=None, description="The last start from zero, phase by phase.")
-    made: MadeStatus | None = Field(default=None, description="What made its pods.")
-    update: UpdateStatus | None = Field(
-        default=None, description="What a newer Slipway would make differently, once it is asked to."
+    replicas: ReplicasStatus = Field(default_factory=ReplicasStatus, description="Numbers of replicas.")
+    plan: PlanStatus | None = Field(
+        default=None, description="The plan: the accelerator, its number, the memory, and why."
     )
-    cost: CostStatus | None = Field(default=None, description="What it costs, by the accelerator profiles' prices.")
+    measured: MeasuredStatus | None = Field(default=None, description="Measured values, to compare with the plan.")
+    last_cold_start: ColdStart | None = Field(
+        default=None, description="Durations of the last start from zero, phase by phase."
+    )
+    made: MadeStatus | None = Field(default=None, description="What the pods were made from.")
+    update: UpdateStatus | None = Field(
+        default=None, description="Changes that a newer Slipway would make, once slipway.dev/sync asks for them."
+    )
+    cost: CostStatus | None = Field(default=None, description="The cost, by the prices of the accelerator profiles.")

@@ -1,4 +1,4 @@
-"""Durations and quantities as Kubernetes writes them, as numbers; whatever else a text is, is a ValueError."""
+"""Parses durations and quantities of Kubernetes into numbers; any other string is a ValueError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seconds(text: str) -> float:
     try:
         return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in found))
     except DecimalException:
-        raise ValueError(f"{text:.32} is longer than anything lasts") from None
+        raise ValueError(f"{text:.32} is too long for a duration") from None
 
 
 def amount(text: str | int) -> Decimal:
@@ -34,4 +34,4 @@ def amount(text: str | int) -> Decimal:
     try:
         return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
     except DecimalException:
-        raise ValueError(f"{text:.32} is beyond all that there is") from None
+        raise ValueError(f"{text:.32} is too large for a quantity") from None

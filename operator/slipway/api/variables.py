@@ -1,11 +1,11 @@
-"""`spec.pod.env`: which variables are let through, in CEL for the API server and the same in Python.
+"""`spec.pod.env`: which variables are allowed, as CEL for the API server and as the same check in Python.
 
-To Slipway's engines only those that are known to be harmless, as with flags: their images have hundreds of packages,
-each of which may take a folder of code, a compiler or settings from a variable of its own, and the next version brings
-others. Names that begin with APP_ are read by none of them, and are their writer's own.
+Slipway's engines get only variables that are known to be harmless, as with flags: their images have hundreds of
+packages, each of which may read a folder of code, a compiler or settings from its own variables, and the next version
+adds more. Names that start with APP_ are read by none of them, so users may choose them freely.
 
-A ServingRuntime of somebody else's has an image that nothing is known of. There it is the other way round: refused are
-variables that do what a refused flag does, and those by which any program loads other code.
+The image of a user's own ServingRuntime is unknown. There it is a deny list: variables that do what a refused flag
+does, and those that make any program load other code.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
-# Why a variable is refused, and which: those that a pattern finds at the name's beginning; with `$`, whole names.
+# Why variables are refused, and which: patterns for the start of a name, or, with `$`, for the full name.
 REASONS: Mapping[str, tuple[str, ...]] = {
     "is Slipway's own: choose another name": ("SLIPWAY_",),
-    "loads other code into the engine: build an image with what you need": (
+    "loads other code into the engine: build an image with the code that you need": (
         *("PYTHON", "LD_", "GCONV_PATH$", "LOCPATH$", "GLIBC_TUNABLES$", "BASH_ENV$", "ENV$", "PATH$", "CC$", "CXX$"),
         *("COMPILER_PATH$", "GCC_EXEC_PREFIX$", "CPATH$", "LIBRARY_PATH$", "[A-Z_]*INCLUDE_PATH$", "NVCC_"),
         *("OPENSSL_CONF$", "OPENSSL_ENGINES$", "OPENSSL_MODULES$", "OMP_TOOL", "GGML_", "LLAMA_", "OTEL_PYTHON_"),
@@ -35,20 +35,21 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         *("TRITON_", "TORCHINDUCTOR_[A-Z_]*DIR$", "TORCH_EXTENSIONS_DIR$", "FLASHINFER_[A-Z_]*(DIR|BASE|NVCC|PATH)"),
         *("LMCACHE_", "MOONCAKE_", "[A-Z_]*TRUST_REMOTE_CODE"),
     ),
-    "has NCCL write files, or listen to others: leave it out": (
+    "makes NCCL write files or listen on the network: remove it": (
         *("(NCCL|RCCL)_[A-Z0-9_]*DUMP", "(NCCL|RCCL)_DEBUG_FILE$", "(NCCL|RCCL)_RAS_ADDR$"),
     ),
-    "lets a file of weights run code: convert it to safetensors": ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD$",),
-    "gives the pod devices that Kubernetes didn't: name what it needs in spec.accelerator": (
+    "lets a weight file run code: convert it to safetensors": ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD$",),
+    "gives the pod devices that Kubernetes didn't assign: request accelerators in spec.accelerator": (
         *("NVIDIA_", "AMD_VISIBLE_DEVICES$", "HABANA_VISIBLE_DEVICES$", "ASCEND_VISIBLE_DEVICES$"),
     ),
-    "changes how many servers answer, and whom they believe: leave it out": (
+    "changes the number of server processes, or which proxies they trust: remove it": (
         *("UVICORN_", "GUNICORN_", "WEB_CONCURRENCY$", "FORWARDED_ALLOW_IPS$", "PROMETHEUS_MULTIPROC_DIR$"),
     ),
-    "is none of vLLM's variables that Slipway lets through: leave it out, or name a ServingRuntime of your own in "
-    "engine.name": ("VLLM_",),
+    "is not a variable of vLLM that Slipway allows: remove it, or name your own ServingRuntime in engine.name": (
+        "VLLM_",
+    ),
 }
-# Of vLLM 0.32, each begins with VLLM_.
+# Of vLLM 0.32; each starts with VLLM_.
 _OF_VLLM = """
     ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE ALLOW_LONG_MAX_MODEL_LEN ALLREDUCE_USE_FLASHINFER
     ALLREDUCE_USE_SYMM_MEM AUDIO_FETCH_TIMEOUT BATCH_INVARIANT BLOCKSCALE_FP8_GEMM_FLASHINFER COMPUTE_NANS_IN_LOGITS
@@ -67,7 +68,7 @@ _OF_VLLM = """
     USE_FLASHINFER_SAMPLER USE_FUSED_MOE_GROUPED_TOPK USE_NCCL_SYMM_MEM USE_STANDALONE_COMPILE USE_TRITON_AWQ
     USE_V2_MODEL_RUNNER V1_OUTPUT_PROC_CHUNK_SIZE VIDEO_FETCH_TIMEOUT WORKER_SHUTDOWN_TIMEOUT_SECONDS XGRAMMAR_CACHE_MB
 """
-# Of those that a pattern above finds, the ones that do none of this.
+# Harmless variables that a pattern above matches.
 _FOUND_BUT_HARMLESS: tuple[str, ...] = (
     *("PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONASYNCIODEBUG"),
     *(f"VLLM_{name}" for name in _OF_VLLM.split()),
@@ -109,19 +110,18 @@ _OF_OTHERS = """
     GRPC_VERBOSITY GRPC_TRACE RUST_LOG RUST_BACKTRACE PROMETHEUS_DISABLE_CREATED_SERIES
 """
 NAMES: tuple[str, ...] = (*_OF_OTHERS.split(), *_FOUND_BUT_HARMLESS)
-"""What Slipway's engines may get, by their whole names."""
+"""Variables that Slipway's engines may get, by their full names."""
 BEGINNINGS = ("APP_", "NCCL_", "RCCL_", "OTEL_EXPORTER_OTLP_", "OTEL_BSP_", "OTEL_SPAN_", "OTEL_ATTRIBUTE_")
-"""And by how they begin, but for those that a pattern of REASONS finds."""
+"""And by prefix, except for those that a pattern of REASONS matches."""
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-"""What must not be written down in an object."""
+"""Variables whose values must not be written into an object."""
 
 _PATTERNS = {why: f"^({'|'.join(names)})" for why, names in REASONS.items()}
 _FOUND = f"^({'|'.join(name for names in REASONS.values() for name in names)})"
 _BEGINNINGS = f"^({'|'.join(BEGINNINGS)})"
 A_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
 _UNKNOWN = (
-    " is none of the variables that Slipway lets through to its engines: leave it out, or name a ServingRuntime of "
-    "your own in engine.name"
+    " is not a variable that Slipway allows for its engines: remove it, or name your own ServingRuntime in engine.name"
 )
 
 # --- in CEL ----------------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ _UNKNOWN = (
 _IS_OURS = f"self.engine.name in {cel(list(HARMLESS))}"
 _IS_UNSUSPECTED = f"(name in {cel(_FOUND_BUT_HARMLESS)} || !name.matches({cel(_FOUND)}))"
 _IS_KNOWN = f"(name in {cel(NAMES)} || name.matches({cel(_BEGINNINGS)}))"
-# What is no variable's name is refused as such.
+# An invalid name is refused by another rule.
 _IS_HARMLESS = f"(!name.matches({cel(A_NAME)}) || {_IS_UNSUSPECTED} && (!({_IS_OURS}) || {_IS_KNOWN}))"
 _NAMES = "self.pod.env.map(each, each.name)"
 _WHY = "".join(f"name.matches({cel(pattern)}) ? {cel(' ' + why)} : " for why, pattern in _PATTERNS.items())
 LET_THROUGH = Rule(
     rule=f"!has(self.pod) || !has(self.pod.env) || {_NAMES}.all(name, {_IS_HARMLESS})",
-    message="has a variable that Slipway doesn't let through: leave it out",
+    message="has a variable that Slipway doesn't allow: remove it",
     says=f"[{_NAMES}.filter(name, !{_IS_HARMLESS})[0]].map(name, name + ({_WHY}{cel(_UNKNOWN)}))[0]",
     at=".pod.env",
     why="FieldValueForbidden",
@@ -145,7 +145,7 @@ LET_THROUGH = Rule(
 
 
 def why_refused(engine: str, name: str) -> str | None:
-    """The same sentence; None for what is let through."""
+    """Returns the same sentence, or None for a variable that is allowed."""
     if name not in _FOUND_BUT_HARMLESS:
         for why, pattern in _PATTERNS.items():
             if re.match(pattern, name):

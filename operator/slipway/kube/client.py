@@ -1,8 +1,8 @@
-"""Asks the API server, and keeps asking where "not now" was the answer.
+"""Calls the API server, and retries where the response means "not now".
 
 Retried within a deadline: 429 (no sooner than Retry-After), 5xx and broken connections. Never: 403, 404, 409, 422.
-Every try is counted. Repeating is safe: an apply ends in the same object, and a create or replace that had landed
-before is answered with 409.
+Every try is counted. Retrying is safe: an apply ends in the same object, and a create or replace that had landed before
+gets a 409.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
-from slipway.kube.connection import Answer, Connection, NoAnswerError, TooLongError
+from slipway.kube.call_retries import Patience, is_retried, retry_after
+from slipway.kube.connection import ApiResponse, Connection, NoResponseError, TooLongError
 from slipway.kube.errors import (
     Call,
     KindMissingError,
@@ -26,13 +27,12 @@ from slipway.kube.errors import (
     UnavailableError,
     error_of,
 )
-from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
-from slipway.kube.retries import Patience, is_worth_another_try, retry_after
+from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object
 
 PAGE = 200
-"""Objects of a list that are asked for at once. Those of 500 take 70 MB for a moment: their managed fields are read."""
-SMALLER = 8  # times is the next try for a page, where one was too large
+"""Objects in one page of a list. A page of 500 takes 70 MB for a moment: their managed fields are read."""
+SMALLER = 8  # so many times smaller is the next try for a page that was too large
 LARGEST_PAGE = 8 << 20  # bytes; a page takes several times as much while it is read
 JSON = {"Accept": "application/json"}
 WHICH = ("name", "namespace", "uid", "resourceVersion")
@@ -43,11 +43,11 @@ MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
 
 Objects = list[Object]
 Guard = Callable[[], float]
-"""The seconds for which writing is surely allowed; raises NotLeaderError when it isn't."""
+"""The seconds for which writing is certainly allowed; raises NotLeaderError when it isn't."""
 
 
 class ServiceAccount(NamedTuple):
-    """As the API server knows it."""
+    """By its names in the API server."""
 
     namespace: str
     name: str
@@ -58,12 +58,23 @@ class ServiceAccount(NamedTuple):
 
     @property
     def groups(self) -> list[str]:
-        """Those of every ServiceAccount: rights may have been given to them all."""
+        """Those of every ServiceAccount: rights may have been given to all of them."""
         return ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
 
 
+@dataclass(frozen=True)
+class FieldManagers:
+    """By which names the API server knows what we set by server-side apply; needed only by clients that apply."""
+
+    objects: str = ""
+    status: str = ""
+
+
 class KubeClient:
-    """`guard` is asked before each try of each write, and no try outlasts what it allows."""
+    """`guard` is called before each try of each write, and no try takes longer than it allows.
+
+    Derive one with other rules by `with_`; all share one connection.
+    """
 
     def __init__(
         self,
@@ -72,10 +83,11 @@ class KubeClient:
         *,
         patience: Patience | None = None,
         guard: Guard | None = None,
+        managers: FieldManagers | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._connection, self._metrics, self._guard, self._jitter = connection, metrics, guard, jitter
-        self._patience = patience or Patience()
+        self._patience, self._managers = patience or Patience(), managers or FieldManagers()
 
     def with_(self, *, guard: Guard | None = None, patience: Patience | None = None) -> KubeClient:
         """The same connection under other rules."""
@@ -84,15 +96,21 @@ class KubeClient:
             self._metrics,
             patience=patience or self._patience,
             guard=guard or self._guard,
+            managers=self._managers,
             jitter=self._jitter,
         )
+
+    @property
+    def configuration(self) -> Any:
+        """The official client's, of this API server."""
+        return self._connection.configuration
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None, *, at_most: int | None = None) -> Object:
-        """`at_most`: TooLargeError for more; reading what others have written takes everybody's time."""
+        """`at_most`: TooLargeError for more bytes; reading a large object that a tenant wrote delays the others."""
         call = Call("get", kind.name, _full_name(namespace, name))
-        return await self._ask(call, "GET", kind.path(namespace, name), at_most=at_most)
+        return await self._call(call, "GET", kind.path(namespace, name), at_most=at_most)
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None if it isn't there."""
@@ -102,26 +120,26 @@ class KubeClient:
             return None
 
     async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
-        """Its metadata alone is asked for: nobody here wants to know what a Secret says."""
+        """Requests its metadata alone: the content of a Secret is not needed here."""
         call = Call("get", kind.name, _full_name(namespace, name))
         try:
-            await self._ask(call, "GET", kind.path(namespace, name), headers=ITS_METADATA)
+            await self._call(call, "GET", kind.path(namespace, name), headers=ITS_METADATA)
         except NotFoundError:
             return False
         return True
 
     async def may_get(self, kind: Kind, name: str, namespace: str, *, account: ServiceAccount | None = None) -> bool:
-        """Whether we may, or that account: so that nobody has to wonder at requests that are refused."""
+        """Whether we may, or that account: refused requests would alarm readers of the audit log."""
         what = {"verb": "get", "group": kind.group, "resource": kind.plural, "name": name, "namespace": namespace}
-        asked = SUBJECT_ACCESS_REVIEW if account else ACCESS_REVIEW
-        whose = {"user": account.user, "groups": account.groups} if account else {}
+        kind_of_review = SUBJECT_ACCESS_REVIEW if account else ACCESS_REVIEW
+        subject = {"user": account.user, "groups": account.groups} if account else {}
         review: Object = {
-            "apiVersion": asked.api_version,
-            "kind": asked.name,
-            "spec": {**whose, "resourceAttributes": what},
+            "apiVersion": kind_of_review.api_version,
+            "kind": kind_of_review.name,
+            "spec": {**subject, "resourceAttributes": what},
         }
         call = Call("review", kind.name, _full_name(namespace, name))
-        answer = await self._ask(call, "POST", asked.path(), body=review)
+        answer = await self._call(call, "POST", kind_of_review.path(), body=review)
         return bool(answer["status"].get("allowed"))
 
     async def list(
@@ -134,10 +152,10 @@ class KubeClient:
         at_most: int | None = None,
         keep: Callable[[Object], Object] = dict,
     ) -> Objects:
-        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once. `keep`: what of
-        each object is wanted.
+        """`at_most`: bytes of a response; TooLargeError for more, instead of smaller pages. `keep`: returns what is
+        needed of each object.
         """
-        # In a list, the items don't say what they are.
+        # In a list, the items don't name their kind.
         named = {"apiVersion": kind.api_version, "kind": kind.name}
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         return await self._pages(
@@ -145,14 +163,14 @@ class KubeClient:
         )
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
-        """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""
+        """The names and versions of all objects: a fraction of the bytes, of which a fraction is kept."""
         query = {"labelSelector": label_selector}
         return await self._pages(kind, namespace, query, METADATA_ONLY, keep=_which)
 
     async def serves(self, kind: Kind) -> bool:
-        """Whether the API server has the kind, now."""
+        """Whether the API server has the kind now."""
         try:
-            found = await self._ask(Call("discover", kind.name, ""), "GET", kind.api_path)
+            found = await self._call(Call("discover", kind.name, ""), "GET", kind.api_path)
         except KindMissingError:
             return False
         return any(resource["name"] == kind.plural for resource in found["resources"] or [])
@@ -167,9 +185,9 @@ class KubeClient:
         keep: Callable[[Object], Object],
         at_most: int | None = None,
     ) -> Objects:
-        """Objects are as large as their writers want, so that what is too much at once is asked for in less."""
+        """Objects are as large as tenants make them, so a page that is too large is requested in smaller ones."""
         call, items, limit = Call("list", kind.name, ""), Objects(), PAGE
-        # What a field selects is little; without pages, the API server finds it in its cache instead of in etcd.
+        # A field selector matches few objects; without pages, the API server reads them from its cache, not from etcd.
         in_pages = not selectors.get("fieldSelector")
         query = {**selectors, "continue": ""}
         while True:
@@ -177,7 +195,7 @@ class KubeClient:
                 query["limit"] = str(limit)
             bound = at_most or (LARGEST_PAGE if in_pages and limit > 1 else None)
             try:
-                page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers, at_most=bound)
+                page = await self._call(call, "GET", kind.path(namespace), query=query, headers=headers, at_most=bound)
             except TooLargeError:
                 if at_most:
                     raise
@@ -191,66 +209,68 @@ class KubeClient:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    async def apply(self, thing: Object, *, manager: str = FIELD_MANAGER, force: bool = True) -> Object:
-        """Server-side. `force` takes fields from other managers; without it they are a ConflictError."""
-        return await self._apply("apply", thing, manager, force=force, subresource=None)
+    # A manifest names its own kind too, but callers know it: so it never has to be recognised.
 
-    async def apply_status(self, thing: Object, *, manager: str = STATUS_FIELD_MANAGER) -> Object:
-        """`thing`: its apiVersion, kind, name, namespace and the whole of the status that is ours."""
-        return await self._apply("apply-status", thing, manager, force=True, subresource="status")
+    async def apply(self, kind: Kind, manifest: Object, *, manager: str | None = None, force: bool = True) -> Object:
+        """Server-side apply. `force` takes fields from other managers; without it they are a ConflictError.
+
+        `manager`: if it isn't ours.
+        """
+        query = {"fieldManager": manager or self._managers.objects, "force": str(force).lower()}
+        return await self._write("apply", kind, manifest, "PATCH", _path(kind, manifest), query=query, headers=APPLY)
+
+    async def apply_status(self, kind: Kind, manifest: Object) -> Object:
+        """`manifest`: its apiVersion, kind, name, namespace and all fields of the status that are ours."""
+        query = {"fieldManager": self._managers.status, "force": "true"}
+        path = _path(kind, manifest, "status")
+        return await self._write("apply-status", kind, manifest, "PATCH", path, query=query, headers=APPLY)
 
     async def scale(self, kind: Kind, name: str, namespace: str, replicas: int) -> Object:
-        """Through the scale subresource, as autoscalers do it."""
+        """By the scale subresource, as autoscalers do it."""
         call = Call("scale", kind.name, _full_name(namespace, name))
-        where, query = kind.path(namespace, name, "scale"), {"fieldManager": FIELD_MANAGER}
+        where, query = kind.path(namespace, name, "scale"), {"fieldManager": self._managers.objects}
         change: Object = {"spec": {"replicas": replicas}}
-        return await self._ask(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
+        return await self._call(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
-        """`dry_run`: all that judges it is asked, and nothing is made."""
-        kind, _, namespace = _identity(thing)
+    async def create(self, kind: Kind, manifest: Object, *, dry_run: bool = False) -> Object:
+        """`dry_run`: admission judges it, and nothing is created."""
         query = {"dryRun": "All"} if dry_run else {}
-        return await self._write("create", thing, "POST", kind.path(namespace), query=query)
+        path = kind.path(manifest["metadata"].get("namespace"))
+        return await self._write("create", kind, manifest, "POST", path, query=query)
 
-    async def replace(self, thing: Object) -> Object:
-        """With the resourceVersion in it: a ConflictError if it has changed meanwhile."""
-        kind, name, namespace = _identity(thing)
-        return await self._write("replace", thing, "PUT", kind.path(namespace, name))
+    async def replace(self, kind: Kind, manifest: Object) -> Object:
+        """With the resourceVersion in it: ConflictError if it has changed meanwhile."""
+        return await self._write("replace", kind, manifest, "PUT", _path(kind, manifest))
 
     async def delete(self, kind: Kind, name: str, namespace: str | None = None, *, only: Object | None = None) -> bool:
-        """False if it isn't there. With `only`, that very object as it was seen; what it owns is collected later."""
+        """False if it doesn't exist. `only`: delete just this version. Objects that it owns are collected later."""
         call = Call("delete", kind.name, _full_name(namespace, name))
         seen = {name: only["metadata"][name] for name in ("uid", "resourceVersion")} if only else {}
         options: Object = {"propagationPolicy": "Background", "preconditions": seen}
         try:
-            await self._ask(call, "DELETE", kind.path(namespace, name), body=options, is_write=True)
+            await self._call(call, "DELETE", kind.path(namespace, name), body=options, is_write=True)
         except NotFoundError:
             return False
         return True
 
-    async def _apply(self, verb: str, thing: Object, manager: str, *, force: bool, subresource: str | None) -> Object:
-        kind, name, namespace = _identity(thing)
-        query = {"fieldManager": manager, "force": str(force).lower()}
-        path = kind.path(namespace, name, subresource)
-        return await self._write(verb, thing, "PATCH", path, query=query, headers=APPLY)
-
     async def _write(
         self,
         verb: str,
-        thing: Object,
+        kind: Kind,
+        manifest: Object,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] = JSON,
     ) -> Object:
-        kind, name, namespace = _identity(thing)
-        call = Call(verb, kind.name, _full_name(namespace, name))
-        return await self._ask(call, method, path, query=query, headers=headers, body=thing, is_write=True)
+        metadata = manifest["metadata"]
+        call = Call(verb, kind.name, _full_name(metadata.get("namespace"), metadata["name"]))
+        return await self._call(call, method, path, query=query, headers=headers, body=manifest, is_write=True)
 
-    # --- asking -----------------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def _ask(
+    async def _call(
         self,
         call: Call,
         method: str,
@@ -285,7 +305,7 @@ class KubeClient:
         began, answer = time.monotonic(), None
         try:
             answer = await self._connection.send(method, path, headers=headers, body=body, **bounds)
-        except NoAnswerError as error:
+        except NoResponseError as error:
             return _NotNow(UnavailableError(call, str(error)))
         except TooLongError as error:
             raise TooLargeError(call, str(error)) from None
@@ -296,18 +316,18 @@ class KubeClient:
 
 
 class _NotNow:
-    """The outcome of a try after which another one makes sense."""
+    """The outcome of a try that is worth a retry."""
 
     def __init__(self, error: KubeError, retry_after: float = 0.0) -> None:
         self.error, self.retry_after = error, retry_after
 
 
-def _read(call: Call, answer: Answer) -> Object | _NotNow:
+def _read(call: Call, answer: ApiResponse) -> Object | _NotNow:
     if answer.code < 300:
         thing: Object = json.loads(answer.data)
         return thing
     error = error_of(call, answer.code, answer.data)
-    if is_worth_another_try(answer.code):
+    if is_retried(answer.code):
         return _NotNow(error, retry_after(answer.headers))
     raise error
 
@@ -316,9 +336,9 @@ def _which(item: Object) -> Object:
     return {"metadata": {name: item["metadata"].get(name) for name in WHICH}}
 
 
-def _identity(thing: Object) -> tuple[Kind, str, str | None]:
-    metadata: Mapping[str, Any] = thing["metadata"]
-    return kind_of(thing), metadata["name"], metadata.get("namespace")
+def _path(kind: Kind, manifest: Object, subresource: str | None = None) -> str:
+    metadata: Mapping[str, Any] = manifest["metadata"]
+    return kind.path(metadata.get("namespace"), metadata["name"], subresource)
 
 
 def _full_name(namespace: str | None, name: str) -> str:

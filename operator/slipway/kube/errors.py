@@ -1,16 +1,15 @@
 """What can go wrong in a call to the API server, as a tree:
 
-UnknownKindError         an object of a kind that is not in `kinds`
-NotLeaderError           the lease isn't surely ours, so nothing may be written
+NotLeaderError           the Lease may no longer be ours, so we may not write
 KubeError                the API server refused, failed, or couldn't be reached
-├── KindMissingError     it has no such kind (now): a CRD isn't installed
+├── KindMissingError     it has no such kind now: a CRD isn't installed
 ├── NotFoundError        there is no such object
 ├── ConflictError        409: it exists, or has changed meanwhile
-├── ForbiddenError       401, 403: we may not, or an admission policy refused
-├── NamespaceGoesError   403: nothing new is taken into a namespace that is being deleted
+├── ForbiddenError       401, 403: we have no right to it, or an admission policy refused
+├── NamespaceGoesError   403: a namespace that is being deleted admits no new object
 ├── InvalidError         400, 422: the object is wrong
-├── TooLargeError        the answer has more bytes than whoever asked would read
-└── UnavailableError     429, 5xx or no answer, for as long as was tried; or our kinds are too new
+├── TooLargeError        the response has more bytes than the caller allows
+└── UnavailableError     429, 5xx or no response until the deadline; or the CRD of an owner is too new
 """
 
 from __future__ import annotations
@@ -22,20 +21,17 @@ from typing import Any
 
 WORDS_LIMIT = 1000
 NOT_YET_KNOWN = "cannot find RESTMapping"
-"""Said of an owner whose CRD came some seconds ago, where the API server checks rights on owners. It learns soon."""
-
-
-class UnknownKindError(Exception):
-    """To be repaired in the code: the kind must be named in `kinds`."""
+"""The API server says so of an owner whose CRD was created some seconds ago, where it checks rights on owners: it
+learns new kinds within seconds."""
 
 
 class NotLeaderError(Exception):
-    """Another replica may be the leader; whoever asked has to stop."""
+    """Another replica may be the leader, so the caller must stop."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What was asked, as a person would say it."""
+    """One call, in the words of a person."""
 
     verb: str
     kind: str
@@ -46,11 +42,11 @@ class Call:
 
 
 class KubeError(Exception):
-    """Says what was asked, and the API server's own words."""
+    """Names the call, and gives the API server's own words."""
 
     def __init__(self, call: Call, words: str, *, code: int | None = None, reason: str = "") -> None:
-        told = f"{code} {reason}".strip() if code else "no answer"
-        super().__init__(f"{call} failed ({told}): {words}")
+        result = f"{code} {reason}".strip() if code else "no answer"
+        super().__init__(f"{call} failed ({result}): {words}")
         self.call, self.words, self.code, self.reason = call, words, code, reason
 
 
@@ -98,7 +94,7 @@ BY_CODE: Mapping[int, type[KubeError]] = {
 
 
 def error_of(call: Call, code: int, data: bytes) -> KubeError:
-    """The error that an answer of the API server means."""
+    """The error that a response of the API server means."""
     status = _status(data)
     words = status.get("message") or data.decode(errors="replace").strip()[:WORDS_LIMIT] or "it gave no words"
     meant = BY_CODE.get(code, UnavailableError if code >= 500 else KubeError)
@@ -107,7 +103,7 @@ def error_of(call: Call, code: int, data: bytes) -> KubeError:
         meant = NamespaceGoesError
     if code == 403 and NOT_YET_KNOWN in words:
         meant = UnavailableError
-    # The path of a kind that isn't served is answered without the name of any object.
+    # The response for a kind that isn't served names no object.
     if code == 404 and not details.get("name"):
         meant = KindMissingError
     return meant(call, words, code=code, reason=status.get("reason") or "")

@@ -1,6 +1,6 @@
-"""Events on objects: what `kubectl describe` shows. One reason is told once in a while, however often it happens.
+"""Events on objects: what `kubectl describe` shows. One reason is recorded once in a while, however often it happens.
 
-Events are for people, so nothing depends on them: one that can't be written is logged and forgotten.
+Events are for people, so nothing depends on them: one that can't be written is logged and dropped.
 """
 
 from __future__ import annotations
@@ -13,39 +13,42 @@ from datetime import UTC, datetime
 
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, KubeError, NamespaceGoesError, NotLeaderError
-from slipway.kube.kinds import EVENT, Object
+from slipway.objects.kinds import EVENT, Object
 
 logger = logging.getLogger(__name__)
 
-CONTROLLER = "slipway.dev/operator"
-NOTE_LIMIT = 1024  # bytes of UTF-8: the API server counts those, not characters
+NOTE_LIMIT = 1024  # bytes of UTF-8: the API server counts bytes, not characters
 NAME_LIMIT = 200
 
 
 class EventRecorder:
+    """Lives as long as the process. `controller` and `instance`: the program and the replica that report the events."""
+
     def __init__(
         self,
         client: KubeClient,
         *,
+        controller: str,
         instance: str,
         quiet_for: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`quiet_for`: the seconds in which the same reason on the same object is not told again."""
-        self._client, self._instance, self._quiet_for = client, instance, quiet_for
+        """`quiet_for`: the seconds in which the same reason on the same object is not recorded again."""
+        self._client, self._quiet_for = client, quiet_for
+        self._controller, self._instance = controller, instance
         self._clock, self._now = clock, now
-        self._told: dict[tuple[str, str], float] = {}
+        self._recorded: dict[tuple[str, str], float] = {}
 
     async def record(
         self, regarding: Object, reason: str, note: str, *, action: str = "Reconcile", warning: bool = False
     ) -> bool:
-        """False if it was told a short time ago, or couldn't be."""
+        """False if it was recorded a short time ago, or could not be recorded."""
         if not self._is_due(regarding["metadata"]["uid"], reason):
             return False
         event = self._event(regarding, reason, note, action, "Warning" if warning else "Normal")
         try:
-            await self._client.create(event)
+            await self._client.create(EVENT, event)
         except ConflictError:
             pass  # an earlier try has landed
         except NamespaceGoesError:
@@ -58,15 +61,15 @@ class EventRecorder:
     def _is_due(self, uid: str, reason: str) -> bool:
         now = self._clock()
         self._forget_until(now - self._quiet_for)
-        is_new = (uid, reason) not in self._told
+        is_new = (uid, reason) not in self._recorded
         if is_new:
-            self._told[uid, reason] = now
+            self._recorded[uid, reason] = now
         return is_new
 
     def _forget_until(self, moment: float) -> None:
         """They are in the order of their times."""
-        while self._told and self._told[oldest := next(iter(self._told))] <= moment:
-            del self._told[oldest]
+        while self._recorded and self._recorded[oldest := next(iter(self._recorded))] <= moment:
+            del self._recorded[oldest]
 
     def _event(self, regarding: Object, reason: str, note: str, action: str, type_: str) -> Object:
         metadata, now = regarding["metadata"], self._now()
@@ -90,16 +93,16 @@ class EventRecorder:
             "reason": reason,
             "note": _cut(note),
             "action": action,
-            "reportingController": CONTROLLER,
+            "reportingController": self._controller,
             "reportingInstance": self._instance,
         }
 
 
 def _cut(note: str) -> str:
-    """To whole characters that the API server takes. Halves of some, which a pod's JSON may have told, are none."""
+    """To complete characters that the API server admits. A pod's JSON may contain halves of some, which it refuses."""
     return note.encode(errors="replace")[:NOTE_LIMIT].decode(errors="ignore")
 
 
 def micro_time(moment: datetime) -> str:
-    """As Kubernetes writes a MicroTime."""
+    """In the format of a Kubernetes MicroTime."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

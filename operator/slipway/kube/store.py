@@ -1,14 +1,15 @@
-"""The last known objects of each kind, from watches. Reading it costs no call.
+"""The cache: the last known objects of each kind, from watches. Reading it costs no call.
 
 Watches have three gaps, and each is closed here:
-- Events of two objects of one name, the old and the new, may come in any order: the newer resourceVersion wins, and an
-  object is removed only by its own end. (Kubernetes promises that resourceVersions of a kind can be compared.)
-- After a break, what ended meanwhile is never told: `compare` with a list of names finds these ghosts.
-- Nothing tells that the first list is complete, or that a kind has no objects: `compare` does.
+- Events of two objects of one name, the old and the new, may arrive in any order: the newer resourceVersion wins, and
+  an object is removed only by its own deletion. (Kubernetes promises that resourceVersions of a kind can be compared.)
+- After a break, the objects that were deleted meanwhile are never reported: `compare` with a list of names finds these
+  ghosts.
+- No event says that the first list is complete, or that a kind has no objects: `compare` does.
 
-Of ten thousand deployments, each with ten objects around it, few are looked at in a moment. Kinds that are `packed` are
-kept as text, a fifth of what dicts take, and read when they are asked for; those that were read last stay read. Where
-one deployment may have very many objects of a kind, a *brief* of each tells what is to be known of all of them.
+Of ten thousand models, each with ten objects around it, few are read in any minute. Kinds that are `packed` are
+stored as compressed text, a fifth of what dicts take, and parsed when they are read; those that were read last stay
+parsed. Where one model may have very many objects of a kind, a *brief* of each holds what must be known of all.
 """
 
 from __future__ import annotations
@@ -19,25 +20,21 @@ import json
 import logging
 import zlib
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.api.asked import writes
-from slipway.api.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, Kind, Object
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-FIELDS_ARE_READ = frozenset({INFERENCE_SERVICE.name})
-"""Kinds of which it is asked what we have set."""
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 OF_FIELDS = ("manager", "operation", "subresource", "fieldsV1")
 ALWAYS = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 OF_OWNERS, LONGEST_NAME = ("apiVersion", "kind", "name", "uid"), 253
-FOUND_BY = (OWNER_LABEL, SERVICE_LABEL, MANAGED_BY_LABEL)
 
-Place = tuple[str, str]  # namespace ("" for the cluster's own) and name
+Place = tuple[str, str]  # namespace ("" for cluster-scoped objects) and name
 Mark = int
 MakeBrief = Callable[[Object], Any]
 
@@ -48,14 +45,14 @@ class Entry:
     uid: str
     version: str
     mark: Mark  # grows with each change of the store
-    epoch: int  # of the watch that told it
+    epoch: int  # of the watch that reported it
     owner: Place | None = None
-    brief: Any = None  # None: nobody wants one, or none can be made of it
+    brief: Any = None  # None: no briefs of its kind are kept, or none can be made of it
 
 
 @dataclass
 class Shelf:
-    """All that is known of one kind. `by_label`: the names of those that belong to an LLMDeployment or a Service, in
+    """All that is known of one kind. `by_label`: the names of the objects with each value of an indexed label, in
     order."""
 
     entries: dict[Place, Entry] = field(default_factory=dict)
@@ -67,16 +64,17 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between the store and a list of the API server."""
+    """Between the store and a list by the API server."""
 
     ghosts: tuple[Object, ...]  # no longer there
-    behind: Mapping[str, Mark]  # uids whose newest state no watch has told, and the entry's mark (0: there is none)
+    behind: Mapping[str, Mark]
+    """By uid, the objects whose newest state no watch has reported, with the mark of the entry (0: there is none)."""
 
 
 class Texts:
-    """One copy of each text for all objects: half of their memory is names of fields and such.
+    """One copy of each string for all objects: half of their memory is names of fields and the like.
 
-    Not Python's own interning, which keeps texts for ever in some versions, and most texts come once.
+    Not Python's own interning, which keeps strings forever in some versions, and most strings occur once.
     """
 
     MOST = 20_000
@@ -101,9 +99,9 @@ class Texts:
 
 
 class Packing:
-    """Objects as text made small, and those that were read last as they were read."""
+    """Objects as compressed text, and those that were read last as dicts."""
 
-    MOST_READ = 256  # more than all workers have in their hands
+    MOST_READ = 256  # more than all workers use at the same time
 
     def __init__(self) -> None:
         self._read: dict[Mark, Object] = {}  # in the order in which they were read
@@ -126,10 +124,21 @@ class Packing:
 
 
 class Store:
-    def __init__(self, kinds: Iterable[Kind], *, hints: Collection[Kind] = (), packed: Collection[Kind] = ()) -> None:
-        """`hints`: the kinds that nobody waits for, because they help and are not needed."""
-        self._hints, self._packed = frozenset(hints), frozenset(packed)
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        *,
+        hints: Collection[Kind] = (),
+        packed: Collection[Kind] = (),
+        index_by: Sequence[str] = (),
+        on_synced: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`hints`: the kinds that help and are not needed, so that nothing waits for them. `index_by`: labels by whose
+        values `labelled` finds objects; of an object that has several of them, the first one counts. `on_synced` is
+        called when the first list of a kind may have become complete."""
+        self._hints, self._packed, self._index_by = frozenset(hints), frozenset(packed), tuple(index_by)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
+        self._on_synced = on_synced
         self._texts, self._packing = Texts(), Packing()
         self._owners: dict[Place, Place] = {}
         self._make_brief: dict[Kind, MakeBrief] = {}
@@ -146,11 +155,11 @@ class Store:
         return [self._packing.unpacked(entry) for entry in self._shelves[kind].entries.values()]
 
     def places(self, kind: Kind) -> Iterator[Place]:
-        """Which there are, in no order."""
+        """Of all objects, in no order."""
         return iter(self._shelves[kind].entries)
 
     def labelled(self, kind: Kind, name: str, namespace: str, *, most: int | None = None) -> list[Object]:
-        """Those that carry the owner label of the LLMDeployment; EndpointSlices those of the Service, too. By name.
+        """Those of the namespace that have this name as the value of an indexed label. By name.
 
         If there are more than `most`, those with the greatest briefs.
         """
@@ -161,12 +170,12 @@ class Store:
         return [self._packing.unpacked(entry) for entry in entries]
 
     def briefs(self, kind: Kind, name: str, namespace: str) -> list[Any]:
-        """Of the same, by name. None of them is read for it."""
+        """Of the objects that `labelled` would return, without reading them. By name."""
         shelf = self._shelves[kind]
         return [shelf.entries[namespace, each].brief for each in shelf.by_label.get((namespace, name), ())]
 
     def keep_briefs(self, kind: Kind, make: MakeBrief) -> None:
-        """From now on of each object, as it comes."""
+        """Makes them of all objects, now and as they arrive."""
         self._make_brief[kind] = make
         shelf = self._shelves[kind]
         for place, entry in shelf.entries.items():
@@ -176,11 +185,12 @@ class Store:
         return self._shelves[kind].missing
 
     def is_synced(self, kind: Kind) -> bool:
-        """What exists is known; a kind that the cluster doesn't have keeps nobody waiting."""
+        """All objects that exist are known; so it is for a kind that the cluster doesn't have."""
         shelf = self._shelves[kind]
         return shelf.synced or shelf.missing
 
     def unsynced(self) -> list[Kind]:
+        """Empty: the cache is filled. A kind that is installed later is in it until its first list is complete."""
         return [kind for kind in self._shelves if not self.is_synced(kind)]
 
     def ages(self, now: float) -> dict[str, float]:
@@ -193,10 +203,10 @@ class Store:
         """Changes from now on get a greater one."""
         return self._mark
 
-    # --- what watches tell ------------------------------------------------------------------------------------------
+    # --- events of watches ------------------------------------------------------------------------------------------
 
     def take(self, kind: Kind, type_: str | None, thing: Object, *, now: float, epoch: int = 0) -> bool:
-        """An event as kopf gives it: None (listed), ADDED, MODIFIED or DELETED. False if it tells nothing new."""
+        """An event with kopf's types: None (listed), ADDED, MODIFIED or DELETED. False if it changes nothing."""
         shelf, place = self._shelves[kind], place_of(thing)
         shelf.current_at, shelf.missing = now, False
         known = shelf.entries.get(place)
@@ -209,15 +219,16 @@ class Store:
         return is_change
 
     def forget_hints(self) -> None:
-        """Nobody checks them, so what ended while no watch ran would stay for ever."""
+        """They are not audited, so an object that was deleted while no watch ran would stay forever."""
         for kind in self._hints:
             self._shelves[kind] = Shelf(synced=True)
 
     def miss(self, kind: Kind) -> list[Object]:
-        """The cluster doesn't have the kind (any more); what was there is returned."""
+        """The cluster doesn't have the kind (any more). Returns the objects that were stored."""
         shelf = self._shelves[kind]
         gone = [self._packing.unpacked(entry) for entry in shelf.entries.values()]
         self._shelves[kind] = Shelf(missing=True)
+        self._on_synced()
         return gone
 
     def found(self, kind: Kind) -> None:
@@ -227,9 +238,9 @@ class Store:
     def compare(
         self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float, unseen: Collection[str] = ()
     ) -> Difference:
-        """With a list that was asked for at the mark `since`; takes the ghosts out.
+        """With a list that was requested at the mark `since`; removes the ghosts.
 
-        `unseen`: namespaces of which it says nothing.
+        `unseen`: namespaces that are not in the list.
         """
         shelf = self._shelves[kind]
         versions = {thing["metadata"]["uid"]: thing["metadata"]["resourceVersion"] for thing in listed}
@@ -245,6 +256,7 @@ class Store:
         )
         shelf.missing = False
         shelf.synced = shelf.synced or versions.keys() <= known.keys()
+        self._on_synced()
         if not difference.behind:
             shelf.current_at = now
         return difference
@@ -257,7 +269,7 @@ class Store:
         self._mark = next(self._marks)
         kept = self._packing.pack(thing) if kind in self._packed else self._texts.shared_in(thing)
         uid = self._texts.shared_in(str(thing["metadata"]["uid"]))
-        if owner := _owner(thing):
+        if owner := self._owner(thing):
             owner = self._owners.setdefault(owner, owner)  # one for all kinds
             if owner in shelf.by_label:
                 insort(shelf.by_label[owner], place[1])
@@ -278,7 +290,7 @@ class Store:
         return entry
 
     def _brief(self, kind: Kind, thing: Object) -> Any:
-        """Whatever somebody has written into one, the watch goes on."""
+        """Whatever a tenant has written into one object, the watch continues."""
         if not (make := self._make_brief.get(kind)):
             return None
         try:
@@ -287,19 +299,27 @@ class Store:
             logger.warning("No brief can be made of %s %s: %r", kind, "/".join(place_of(thing)), error)
             return None
 
+    def _owner(self, thing: Object) -> Place | None:
+        """What the first of its indexed labels names, in its namespace."""
+        metadata = thing["metadata"]
+        labels = metadata.get("labels") or {}
+        owner = next((labels[name] for name in self._index_by if labels.get(name)), None)
+        return (metadata.get("namespace", ""), owner) if owner else None
+
     def _forget_owner(self, owner: Place) -> None:
         if not any(owner in shelf.by_label for shelf in self._shelves.values()):
             self._owners.pop(owner, None)
 
 
-def pruned(thing: Object) -> Object:
-    """Without what nobody reads here and is often larger than the rest."""
+def pruned(thing: Object, *, fields_of: str = "") -> Object:
+    """Without the fields that are never read here and are often larger than the rest.
+
+    `fields_of`: the field manager for which the entry of managedFields is kept.
+    """
     metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
-    if thing.get("kind") == LLM_DEPLOYMENT.name and (told := writes(thing["metadata"].get("managedFields") or [])):
-        metadata["managedFields"] = told
-    if thing.get("kind") in FIELDS_ARE_READ and "managedFields" in thing["metadata"]:
+    if fields_of and "managedFields" in thing["metadata"]:
         entries = thing["metadata"]["managedFields"]
-        metadata["managedFields"] = [_fields(each) for each in entries if each.get("manager") == FIELD_MANAGER]
+        metadata["managedFields"] = [_fields(each) for each in entries if each.get("manager") == fields_of]
     if LAST_APPLIED in metadata.get("annotations", {}):
         annotations = metadata["annotations"].items()
         metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
@@ -310,15 +330,18 @@ def _fields(entry: Object) -> Object:
     return {name: entry[name] for name in OF_FIELDS if name in entry}
 
 
-def bare(thing: Object) -> Object:
-    """What is kept of one that is too large, or that can't be read: that it is there, and whose it seems to be."""
+def bare(thing: Object, labels: Iterable[str] = ()) -> Object:
+    """What is stored of an object that is too large or can't be read: that it exists, and its apparent owner.
+
+    `labels`: those that it keeps.
+    """
     metadata = thing["metadata"]
-    labels = metadata.get("labels") or {}
+    present = metadata.get("labels") or {}
     kept: Object = {name: metadata[name] for name in ALWAYS if name in metadata}
-    kept["labels"] = {name: labels[name] for name in FOUND_BY if name in labels}
+    kept["labels"] = {name: present[name] for name in (*labels, MANAGED_BY_LABEL) if name in present}
     if controller := next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None):
-        who = {name: str(controller.get(name, ""))[:LONGEST_NAME] for name in OF_OWNERS}
-        kept["ownerReferences"] = [{**who, "controller": True}]
+        owner = {name: str(controller.get(name, ""))[:LONGEST_NAME] for name in OF_OWNERS}
+        kept["ownerReferences"] = [{**owner, "controller": True}]
     return {**{name: thing[name] for name in ("apiVersion", "kind") if name in thing}, "metadata": kept}
 
 
@@ -332,16 +355,8 @@ def place_of(thing: Object) -> Place:
     return metadata.get("namespace", ""), metadata["name"]
 
 
-def _owner(thing: Object) -> Place | None:
-    """The LLMDeployment that the label names; of an EndpointSlice of another Service, that Service."""
-    metadata = thing["metadata"]
-    labels = metadata.get("labels") or {}
-    owner = labels.get(OWNER_LABEL) or labels.get(SERVICE_LABEL)
-    return (metadata.get("namespace", ""), owner) if owner else None
-
-
 def _is_news(known: Entry, thing: Object, type_: str | None, epoch: int) -> bool:
-    if epoch > known.epoch:  # a watch begun anew has the say, even if the API server was set back to a backup
+    if epoch > known.epoch:  # a restarted watch is right, even if the API server was restored from a backup
         return type_ != "DELETED" or known.uid == thing["metadata"]["uid"]
     if type_ == "DELETED" and known.uid == thing["metadata"]["uid"]:
         return True

@@ -1,1 +1,1 @@
-"""What the cluster shows, read: pure functions from Kubernetes objects to causes, phases, conditions and status."""
+"""Reads what the cluster shows: pure functions from Kubernetes objects to causes, phases, conditions and status."""

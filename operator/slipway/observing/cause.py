@@ -1,4 +1,4 @@
-"""Why a deployment isn't as it should be: one cause, in the words of whoever saw it."""
+"""Why an LLMDeployment isn't as it should be: one cause, in the words of the component that reported it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway.api.reasons import Reason
 
 @dataclass(frozen=True)
 class Cause:
-    """What went wrong. Final: it doesn't get better by waiting."""
+    """What went wrong. Final: waiting doesn't help."""
 
     reason: Reason
     message: str
@@ -21,7 +21,7 @@ class Cause:
 
 
 def reason_named(word: str) -> Reason:
-    """The reason of that name, as somebody else has written it."""
+    """The reason with that name, as another program or another version has written it."""
     return next((reason for reason in Reason if reason == word), Reason.UNKNOWN)
 
 
@@ -39,7 +39,7 @@ NO_POD_CAN_HELP = (
     Reason.POD_CONFIG_ERROR,
     Reason.INTERNAL_ERROR,
 )
-"""What stays as it is until a person or the platform changes, however often somebody asks."""
+"""Causes that stay until a person or the platform changes something, however many requests arrive."""
 
 WORST_FIRST = (
     *NO_POD_CAN_HELP,
@@ -47,7 +47,8 @@ WORST_FIRST = (
     Reason.KEDA_DOWN,
     Reason.SCALER_UNAVAILABLE,
     Reason.QUOTA_EXCEEDED,
-    # what says exactly what to change
+    # causes that name exactly what to change
+    # these say exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
     Reason.UNSUPPORTED_ARCHITECTURE,
     Reason.QUANTIZATION_MISMATCH,
@@ -60,7 +61,8 @@ WORST_FIRST = (
     Reason.DRIVER_MISMATCH,
     Reason.IMAGE_NAME_INVALID,
     Reason.IMAGE_PULL_FAILED,
-    # what says where to look
+    # causes that name where to look
+    # these say where to look
     Reason.GPU_UNHEALTHY,
     Reason.GPU_BUSY,
     Reason.MODEL_DOWNLOAD_FAILED,
@@ -69,11 +71,11 @@ WORST_FIRST = (
     Reason.ENGINE_CRASHED,
     Reason.START_TIMEOUT,
     Reason.ENGINE_STUCK,
-    # why a replica has lost its place, before that it finds no other
+    # why a replica lost its node; more useful than that it finds no other
     Reason.NODE_LOST,
     Reason.PREEMPTED,
     Reason.UNSCHEDULABLE,
-    # what has passed already, or hurts little
+    # causes that have passed already, or do little harm
     Reason.EVICTED,
     Reason.POD_STUCK,
 )
@@ -98,14 +100,14 @@ WOULD_HAPPEN_AGAIN = frozenset(
         Reason.START_TIMEOUT,
     }
 )
-"""What a new pod of the same spec would meet as well."""
+"""Causes that would stop a new pod of the same spec, too."""
 
 KEEPS_ASLEEP = frozenset({Reason.KSERVE_DOWN, Reason.KEDA_DOWN, Reason.SCALER_UNAVAILABLE, Reason.VOLUME_NOT_READY})
-"""What a model at zero doesn't wake from, though it passes without a change of the model."""
+"""Causes that prevent a model at zero from waking, and that pass without a change of the model."""
 
 
 def worst(causes: Iterable[Cause]) -> Cause | None:
-    """The one that a person should act on first; of several alike, the first that came."""
+    """The one that a person should act on first; of equal ones, the oldest."""
     return min(causes, key=_urgency, default=None)
 
 

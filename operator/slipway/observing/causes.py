@@ -1,4 +1,4 @@
-"""The one cause that explains a deployment best: of its pods, of those who should make pods, and of the platform."""
+"""The one cause that explains an LLMDeployment best: of its pods, their controllers, or the platform."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slipway.api.reasons import Reason
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import INFERENCE_SERVICE, Object
+from slipway.objects.times import parse_time
+from slipway.observing import platform, scaler, words
+from slipway.observing.cause import Cause, worst
+from slipway.observing.pods import Pod, cause_of_pod
+from slipway.observing.references import in_words
+from slipway.observing.snapshot import RefusedWrite, Snapshot
 
-from . import platform, scaler, words
-from .cause import Cause, worst
-from .pods import Pod, cause_of
-from .references import in_words
-from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
-
-REFUSALS: words.Table = (
+REFUSALS = words.table(
     (
         r"cannot find RESTMapping",
         Reason.API_ERROR,
@@ -43,98 +45,104 @@ RECONCILE_FAILED = "ReconcileFailed"
 NAMESPACE_GOES = "because it is being terminated"
 
 
-def cause_in(world: WorldView) -> Cause | None:
-    """None: nothing is known to be wrong."""
+def main_cause(snapshot: Snapshot) -> Cause | None:
+    """The most urgent cause; None: nothing is known to be wrong."""
     found = worst(
-        [*_of_platform(world), *_of_lacks(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)]
+        [
+            *_of_platform(snapshot),
+            *_of_unmet(snapshot),
+            *_of_kserve(snapshot),
+            *of_replica_makers(snapshot),
+            *_of_pods(snapshot),
+        ]
     )
-    return _with_missing_credentials(found, world) if found and found.reason == Reason.IMAGE_PULL_FAILED else found
+    return _with_missing_credentials(found, snapshot) if found and found.reason == Reason.IMAGE_PULL_FAILED else found
 
 
-def _of_platform(world: WorldView) -> Iterator[Cause]:
-    if INFERENCE_SERVICE not in world.kinds:
-        message = "The cluster has no InferenceServices; as soon as KServe is installed, this goes on"
+def _of_platform(snapshot: Snapshot) -> Iterator[Cause]:
+    if INFERENCE_SERVICE not in snapshot.kinds:
+        message = "The cluster has no InferenceServices; install KServe, and this continues"
         yield Cause(Reason.KSERVE_MISSING, message, final=Reason.KSERVE_MISSING.is_final)
-    for thing in world.foreign:
-        yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} is there already and {_owner(thing)}", final=True)
-    yield from platform.causes_in(world)
-    yield from scaler.causes_in(world)
-    yield from map(_of_refusal, world.refusals)
+    for raw in snapshot.foreign:
+        yield Cause(Reason.NAME_TAKEN, f"{_title(raw)} exists already and {_owner(raw)}", final=True)
+    yield from platform.causes_in(snapshot)
+    yield from scaler.causes_in(snapshot)
+    yield from map(_of_refusal, snapshot.refusals)
 
 
-def _of_lacks(world: WorldView) -> Iterator[Cause]:
-    for lack in world.lacks:
-        if lack.problem:
-            yield Cause(Reason.VOLUME_NOT_READY, in_words(lack), final=lack.is_final)
-        elif lack.is_needed:
-            yield Cause(Reason.POD_CONFIG_ERROR, in_words(lack), final=True)
+def _of_unmet(snapshot: Snapshot) -> Iterator[Cause]:
+    for unmet in snapshot.unmet:
+        if unmet.problem:
+            yield Cause(Reason.VOLUME_NOT_READY, in_words(unmet), final=unmet.is_final)
+        elif unmet.is_needed:
+            yield Cause(Reason.POD_CONFIG_ERROR, in_words(unmet), final=True)
 
 
-def _with_missing_credentials(cause: Cause, world: WorldView) -> Cause:
-    """A registry that refuses an image doesn't tell what was to let us in."""
-    told = (cause.message.rstrip("."), *(in_words(each) for each in world.lacks if not each.is_needed))
-    return replace(cause, message="; ".join(told))
+def _with_missing_credentials(cause: Cause, snapshot: Snapshot) -> Cause:
+    """A registry that refuses an image doesn't name the credentials that are missing."""
+    parts = (cause.message.rstrip("."), *(in_words(each) for each in snapshot.unmet if not each.is_needed))
+    return replace(cause, message="; ".join(parts))
 
 
-def _of_refusal(refusal: Refusal) -> Cause:
+def _of_refusal(refusal: RefusedWrite) -> Cause:
     said = words.explain(refusal.message.replace("\n", " "), REFUSALS)
     reason = said.reason if said else Reason.API_ERROR
-    message = f"{refusal.kind} {refusal.name} was refused: {words.plain(refusal.message)}"
+    message = f"{refusal.kind} {refusal.name} was refused: {words.unwrapped(refusal.message)}"
     return Cause(reason, message, final=reason.is_final)
 
 
-def _of_kserve(world: WorldView) -> Iterator[Cause]:
-    """What KServe says itself. It is believed about its own work, and never about pods."""
-    service = world.inference_service or {}
+def _of_kserve(snapshot: Snapshot) -> Iterator[Cause]:
+    """What KServe reports. It is trusted about its own work, and never about pods."""
+    service = snapshot.inference_service or {}
     failure = service.get("status", {}).get("modelStatus", {}).get("lastFailureInfo") or {}
     if reason := KSERVE_FAILURES.get(failure.get("reason", "")):
         yield Cause(reason, words.shorten(failure.get("message", "") or reason.meaning), final=True)
-    elif service and not world.deployments:
+    elif service and not snapshot.deployments:
         yield from _of_conditions(service)
 
 
 def _of_conditions(service: Object) -> Iterator[Cause]:
-    """Its reconcile failed before there was a Deployment: its webhook, a policy or the API server refused something."""
+    """KServe's reconcile failed before it created a Deployment: a webhook, a policy or the API server refused."""
     for kind in ("PredictorReady", "Ready"):
         found = condition(service, kind) or {}
         if found.get("reason") == RECONCILE_FAILED and found.get("message") and NAMESPACE_GOES not in found["message"]:
             said = words.explain(found["message"], REFUSALS)
             reason = said.reason if said else Reason.ADMISSION_DENIED
             since = parse_time(found.get("lastTransitionTime"))
-            yield Cause(reason, f"KServe: {words.plain(found['message'])}", since, reason.is_final)
+            yield Cause(reason, f"KServe: {words.unwrapped(found['message'])}", since, reason.is_final)
             return
 
 
-def of_replica_makers(world: WorldView) -> Iterator[Cause]:
-    """Pods that could not even be made: a quota, a policy or a webhook refuses them."""
-    for maker in (*world.deployments, *world.replica_sets):
+def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
+    """Pods that could not even be created: a quota, a policy or a webhook refuses them."""
+    for maker in (*snapshot.deployments, *snapshot.replica_sets):
         failure = condition(maker, "ReplicaFailure") or {}
         if failure.get("status") == "True":
             said = words.explain(failure.get("message", ""), REFUSALS)
             reason = said.reason if said else Reason.API_ERROR
             since = parse_time(failure.get("lastTransitionTime"))
             yield Cause(
-                reason, f"A pod can't be made: {words.plain(failure.get('message', ''))}", since, reason.is_final
+                reason, f"A pod can't be created: {words.unwrapped(failure.get('message', ''))}", since, reason.is_final
             )
             return
 
 
-def _of_pods(world: WorldView) -> Iterator[Cause]:
-    """A pod that is left behind for people to look at explains something only while a replica is missing."""
-    pods = [Pod(raw, world) for raw in world.pods]
+def _of_pods(snapshot: Snapshot) -> Iterator[Cause]:
+    """A pod that has ended and was not deleted is a cause only while a replica is missing."""
+    pods = [Pod(raw, snapshot) for raw in snapshot.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
     for pod in pods:
-        if not (pod.is_left_behind and whole) and (cause := cause_of(pod.raw, world)):
+        if not (pod.is_left_behind and whole) and (cause := cause_of_pod(pod.raw, snapshot)):
             yield cause
 
 
-def _title(thing: Object) -> str:
-    return f"{thing.get('kind', 'Object')} {thing['metadata']['name']}"
+def _title(raw: Object) -> str:
+    return f"{raw.get('kind', 'Object')} {raw['metadata']['name']}"
 
 
-def _owner(thing: Object) -> str:
-    owners = thing["metadata"].get("ownerReferences") or []
-    label = thing["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
+def _owner(raw: Object) -> str:
+    owners = raw["metadata"].get("ownerReferences") or []
+    label = raw["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
     if owners:
         return f"belongs to {owners[0]['kind']} {owners[0]['name']}"
     return f"is managed by {label}" if label else "isn't ours; delete it, or give this deployment another name"

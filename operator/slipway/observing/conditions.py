@@ -1,4 +1,4 @@
-"""Conditions as Kubernetes wants them: always all of them, and a new time only when the status itself changes."""
+"""Conditions as Kubernetes defines them: always all of them, and a new time only when the status changes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from slipway.api.reasons import ConditionType
-
-from .world import Object
+from slipway.objects.kinds import Object
 
 
 class Conditions:
-    """The conditions of one status while it is being written, on top of those that were there before."""
+    """The conditions of one status while it is being written, based on the previous ones."""
 
     def __init__(self, previous: Iterable[Object], *, generation: int, now: datetime) -> None:
         self._now = f"{now:%Y-%m-%dT%H:%M:%SZ}"
@@ -20,7 +19,7 @@ class Conditions:
         self._set: dict[ConditionType, Object] = {}
 
     def set(self, kind: ConditionType, holds: bool | None, reason: str, message: str) -> None:
-        """None: not known."""
+        """`holds`: None means Unknown."""
         status = "Unknown" if holds is None else str(holds)
         before = self._before.get(kind, {})
         since = before["lastTransitionTime"] if before.get("status") == status else self._now

@@ -1,12 +1,11 @@
-"""What is worth an event on the object: each change of its state, and each new cause; never a mere look."""
+"""What is worth an event on the object: each change of its state, and each new cause; never a mere reconcile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from slipway.api.reasons import ConditionType, State
-
-from .world import Object
+from slipway.objects.kinds import Object
 
 UPDATE = "UpdateAvailable"
 TROUBLE = {State.DEGRADED, State.FAILED}
@@ -22,8 +21,8 @@ class Notice:
 
 
 def events_between(previous: Object | None, current: Object) -> list[Notice]:
-    """The events that tell a person how it went from one status to the next; none if nothing important has changed."""
-    news = _update_to_be_had(previous, current)
+    """The events that explain the change from one status to the next; none if nothing important has changed."""
+    news = _available_update(previous, current)
     if previous and _story(previous) == _story(current):
         return news
     _, trouble = _story(current)
@@ -31,19 +30,19 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
     return [*news, Notice("Warning" if is_trouble else "Normal", trouble or current["state"], current["message"])]
 
 
-def _update_to_be_had(previous: Object | None, current: Object) -> list[Notice]:
+def _available_update(previous: Object | None, current: Object) -> list[Notice]:
     update = current.get("update")
     if not update or update == (previous or {}).get("update"):
         return []
     message = (
-        f"Slipway {update['version']} would make the pods differently ({'; '.join(update['changes'])}). They stay as "
+        f"Slipway {update['version']} would create the pods differently ({'; '.join(update['changes'])}). They stay as "
         "they are until the annotation slipway.dev/sync changes."
     )
     return [Notice("Normal", UPDATE, message)]
 
 
 def _story(status: Object) -> tuple[str, str]:
-    """The state, and the reason of what is wrong, if something is."""
+    """The state, and the reason of the problem, if there is one."""
     return status.get("state", ""), _trouble(status)
 
 

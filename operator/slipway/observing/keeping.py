@@ -1,7 +1,7 @@
-"""How much of an object is kept: what is read of it by either program, and bounded, whoever has written it. Pure.
+"""How much of an object is stored: the fields that a program reads, bounded in size. Pure.
 
-Pods, Services and EndpointSlices are their namespace's to write. Whoever may make them may make them as large as the
-API server takes them (1.5 MB), and label them as ours.
+Any tenant that may create pods, Services or EndpointSlices in its namespace may make them as large as the API server
+accepts (1.5 MB), and label them as ours.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from slipway.api.engine_notes import OF_METRICS
-from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, RUNTIME_PORT, SERVICE_LABEL
+from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.contract.pod import READY_PATH, RUNTIME_PORT
+from slipway.objects.kinds import Object
+from slipway.observing.rollout import TEMPLATE_HASH
 
-from .rollout import TEMPLATE_HASH
-from .world import Object
-
-LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container be
+LONGEST_TEXT = 4096  # the kubelet's own limit of a termination message
 MOST_ENTRIES = 32  # of each list and each map
-MOST_PODS = 1000  # of one deployment, which can't have more replicas; those that are ready first, then the newest
+MOST_PODS = 1000  # of one deployment, which can't have more replicas; ready ones first, then the newest
 
+FOUND_BY = (OWNER_LABEL, SERVICE_LABEL)  # labels by which caches find what belongs to a model, or to a Service
 WHICH = ("name", "namespace", "uid", "resourceVersion")
 OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
 OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)
@@ -26,12 +27,12 @@ OF_PODS = ("nodeName", "nodeSelector")
 OF_CONTAINERS = ("name", "restartPolicy")
 OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
 OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
-OUR_PROBE = {"httpGet": {"path": "/readyz", "port": RUNTIME_PORT}}
+OUR_PROBE = {"httpGet": {"path": READY_PATH, "port": RUNTIME_PORT}}
 POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
 
 
 def bounded(value: Any) -> Any:
-    """The same, with long texts cut, and long lists and maps cut short."""
+    """The same, with long strings, lists and maps cut."""
     if isinstance(value, str):
         return value[:LONGEST_TEXT]
     if isinstance(value, dict):
@@ -41,41 +42,41 @@ def bounded(value: Any) -> Any:
     return value
 
 
-def picked(thing: Object, names: Iterable[str]) -> Object:
-    """These fields of it, as far as it has them."""
-    return {name: bounded(thing[name]) for name in names if name in thing}
+def picked(raw: Object, names: Iterable[str]) -> Object:
+    """These of its fields that it has."""
+    return {name: bounded(raw[name]) for name in names if name in raw}
 
 
-def named(thing: Object, *more: str) -> Object:
-    """Its kind, and of its metadata what finds it again and tells whose it is; with these fields of it beside."""
-    metadata = picked(thing["metadata"], (*OF_METADATA, *more))
-    metadata["labels"] = picked(thing["metadata"].get("labels") or {}, OF_LABELS)
+def named(raw: Object, *more: str) -> Object:
+    """Its kind, and the metadata that identify it and its owner, with `more` fields of the metadata."""
+    metadata = picked(raw["metadata"], (*OF_METADATA, *more))
+    metadata["labels"] = picked(raw["metadata"].get("labels") or {}, OF_LABELS)
     if "ownerReferences" in more:
-        metadata["ownerReferences"] = owners(thing)
-    return {**picked(thing, ("apiVersion", "kind")), "metadata": metadata}
+        metadata["ownerReferences"] = owners(raw)
+    return {**picked(raw, ("apiVersion", "kind")), "metadata": metadata}
 
 
-def owners(thing: Object) -> list[Object]:
-    """Those first that tell whose it is: its controller, and LLMDeployments."""
-    there = thing["metadata"].get("ownerReferences") or []
+def owners(raw: Object) -> list[Object]:
+    """Its owner references, with its controller and LLMDeployments first."""
+    there = raw["metadata"].get("ownerReferences") or []
     in_order = sorted(there, key=lambda each: not (each.get("controller") or each.get("kind") == KIND))
     return [bounded(each) for each in _first(in_order)]
 
 
 def pod_shown(pod: Object) -> Object:
-    """How it is. What its containers are to run is KServe's, and longer than all the rest."""
+    """Its status, and little of its spec: what its containers run is KServe's, and larger than everything else."""
     spec = picked(pod["spec"], OF_PODS)
     for which in ("initContainers", "containers"):
         if which in pod["spec"]:
             spec[which] = [_container(each) for each in _first(pod["spec"][which] or [])]
-    told = pod.get("status") or {}
-    status = picked(told, OF_POD_STATUS)
-    if "conditions" in told:
-        found = (each for each in told["conditions"] or [] if each["type"] in POD_CONDITIONS)
+    reported = pod.get("status") or {}
+    status = picked(reported, OF_POD_STATUS)
+    if "conditions" in reported:
+        found = (each for each in reported["conditions"] or [] if each["type"] in POD_CONDITIONS)
         status["conditions"] = [bounded(each) for each in _first(found)]
     for which in ("initContainerStatuses", "containerStatuses"):
-        if which in told:
-            status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(told[which] or [])]
+        if which in reported:
+            status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(reported[which] or [])]
     shown = named(pod, "finalizers")
     if notes := picked(pod["metadata"].get("annotations") or {}, OF_METRICS):
         shown["metadata"]["annotations"] = notes
@@ -89,8 +90,8 @@ def _container(container: Object) -> Object:
 
 
 def _readiness(container: Object) -> Object:
-    """What the kubelet asks, where that is another question than our runtime's: with the port's number; empty where
-    nobody else can ask it."""
+    """The readiness probe, where it isn't our runtime's, with the number of its port; empty if only the kubelet can run
+    it."""
     probe = container.get("readinessProbe")
     if not probe:
         return {}

@@ -1,4 +1,4 @@
-"""What can be said about a deployment from what the cluster shows: counts, the cause, the step, the way to it."""
+"""What a snapshot shows about an LLMDeployment: counts, the cause of a problem, the step of a start, its address."""
 
 from __future__ import annotations
 
@@ -8,97 +8,101 @@ from datetime import datetime, timedelta
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-
-from . import platform, scaler
-from .autoscaling import METRICS_COME_WITHIN, cause_of, silent_since
-from .cause import Cause
-from .causes import cause_in
-from .containers import LONG_SILENCE
-from .phases import Phases, phases_of, step_of
-from .pods import OVERDUE, Pod
-from .rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
-from .world import SCALED_OBJECT, Object, WorldView, created, is_recent, parse_time
+from slipway.objects.kinds import SCALED_OBJECT, Object
+from slipway.objects.metadata import created_at
+from slipway.objects.times import is_near, parse_time
+from slipway.observing import platform, scaler
+from slipway.observing.autoscaling import METRICS_COME_WITHIN, cause_of_autoscaler, silent_since
+from slipway.observing.cause import Cause
+from slipway.observing.causes import main_cause
+from slipway.observing.containers import LONG_SILENCE
+from slipway.observing.phases import Phases, phases_of, step_of
+from slipway.observing.pods import OVERDUE, Pod
+from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
+from slipway.observing.snapshot import Snapshot
 
 PATIENCE = timedelta(minutes=10)
-"""For what passes by itself, as a rule; what lasts longer counts as lasting."""
+"""For problems that usually pass on their own; those that last longer count as lasting."""
 
-HEARD_OF_WITHIN = timedelta(seconds=3)
-"""A new Service leads somewhere once the packet filter of each node has heard of it, which nobody tells. Who is told
-before that the model is ready would be refused. Moments of creation are whole seconds, so that it is 2 s at least.
+ROUTED_WITHIN = timedelta(seconds=3)
+"""A new Service works once kube-proxy on each node has processed it, which nothing reports. A client that believes
+the status too early would be refused. Creation times are in whole seconds, so that it is 2 s at least.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """The facts that the status is made of."""
+    """The facts from which the status is written. It lives for one reconcile."""
 
     desired: int
     ready: int
     warming_up: int
-    made: bool = True  # KServe has made its Deployment, and our Service is known by now
+    made: bool = True  # KServe has created its Deployment, and our Service works by now
     updating: bool = False  # pods of an older version are still there
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
-    scaling_doubt: Cause | None = None  # why it couldn't, if it had to: nothing that runs now is worse for it
-    paused: bool = False  # somebody wants their number to stay as it is
-    lasting: bool = False  # the cause won't pass by itself
-    step: Reason = Reason.STARTING  # of the first replica that is on its way
+    scaling_doubt: Cause | None = None  # why it couldn't if it had to; running replicas are not affected
+    paused: bool = False  # the annotation slipway.dev/paused is set
+    lasting: bool = False  # the cause won't pass on its own
+    step: Reason = Reason.STARTING  # of the first replica that is starting
     waking_since: datetime | None = None
     phases: Phases | None = None  # of the first replica that is ready
     url: str | None = None
     activator_answers: bool | None = None
-    look_again_at: datetime | None = None  # time alone may change something then
+    look_again_at: datetime | None = None  # time alone may change the status then
 
 
-def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
-    """`deployment`: None where it can't be read; what runs is told all the same."""
-    pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
+def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation:
+    """`deployment`: None if it is invalid; running replicas are reported all the same."""
+    pods = sorted(
+        (Pod(raw, snapshot) for raw in snapshot.pods), key=lambda pod: (pod.created or snapshot.now, pod.name)
+    )
     ready = [pod for pod in pods if pod.is_ready]
     coming = [pod for pod in pods if pod.is_on_its_way]
-    cause = _trouble(deployment, world)
+    cause = _trouble(deployment, snapshot)
     return Observation(
-        desired=_desired(deployment, world),
+        desired=_desired(deployment, snapshot),
         ready=len(ready),
         warming_up=len(coming),
-        made=bool(world.deployments) and not _is_new(world.service, world.now),
-        updating=is_updating(world),
+        made=bool(snapshot.deployments) and not _is_new(snapshot.service, snapshot.now),
+        updating=is_updating(snapshot),
         cause=cause,
-        scaling_cause=_scaling_cause(deployment, world),
-        scaling_doubt=platform.doubt_in(world) or scaler.doubt_in(world),
+        scaling_cause=_scaling_cause(deployment, snapshot),
+        scaling_doubt=platform.doubt_in(snapshot) or scaler.doubt_in(snapshot),
         paused=bool(deployment and deployment.is_paused),
-        lasting=bool(cause and (cause.final or _outlasted_patience(cause, world.now))),
+        lasting=bool(cause and (cause.final or _outlasted_patience(cause, snapshot.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
         waking_since=coming[0].created if coming else None,
         phases=phases_of(ready[0]) if ready else None,
-        url=_url(world.service),
-        activator_answers=world.activator_answers,
-        look_again_at=min(_moments(pods, cause, world), default=None),
+        url=_url(snapshot.service),
+        activator_answers=snapshot.activator_answers,
+        look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )
 
 
-def _trouble(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
-    """A place that is missing is no trouble where one becomes free, or where the rollout sees to it that one does."""
-    cause = cause_in(world)
-    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(world))
-    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(world)) else cause
+def _trouble(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | None:
+    """A missing node is no problem while a place becomes free, or while the rollout frees one."""
+    cause = main_cause(snapshot)
+    frees_place = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(snapshot))
+    return None if cause and cause.reason in NO_ROOM and (frees_place or makes_room(snapshot)) else cause
 
 
-def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
-    """What the Deployment was told; before there is one, what the spec begins with."""
-    if world.deployments:
-        return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+def _desired(deployment: LLMDeployment | None, snapshot: Snapshot) -> int:
+    """The replicas of KServe's Deployment; before it exists, the number that the spec starts with."""
+    if snapshot.deployments:
+        return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)
     if deployment is None:
         return 0
     scaling = deployment.spec.scaling
     return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
 
 
-def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+def _scaling_cause(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | None:
     if deployment is None:
         return None
     if deployment.spec.scaling.autoscaler == "HPA":
-        return cause_of(world)
-    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+        return cause_of_autoscaler(snapshot)
+    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in snapshot.kinds:
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)
@@ -112,29 +116,29 @@ def _url(service: Object | None) -> str | None:
     return f"http://{meta['name']}.{meta['namespace']}.svc" + ("" if port == 80 else f":{port}")
 
 
-def _heard_of_at(service: Object | None) -> datetime | None:
-    since = created(service) if service else None
-    return since + HEARD_OF_WITHIN if since else None
+def _routed_at(service: Object | None) -> datetime | None:
+    since = created_at(service) if service else None
+    return since + ROUTED_WITHIN if since else None
 
 
 def _is_new(service: Object | None, now: datetime) -> bool:
-    since = created(service) if service else None
-    return since is not None and is_recent(since, now, HEARD_OF_WITHIN)
+    since = created_at(service) if service else None
+    return since is not None and is_near(since, now, ROUTED_WITHIN)
 
 
 def _outlasted_patience(cause: Cause, now: datetime) -> bool:
     return cause.since is not None and now - cause.since >= PATIENCE
 
 
-def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
-    """The moments to come from which on things look different, though nothing has changed."""
+def _moments(pods: list[Pod], cause: Cause | None, snapshot: Snapshot) -> Iterator[datetime]:
+    """The future moments at which time alone changes the status."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
-    moments += [*platform.moments_in(world), *scaler.moments_in(world)]
-    if heard_of := _heard_of_at(world.service):
-        moments.append(heard_of)
-    if taken_by := place_is_taken_by(world):
+    moments += [*platform.moments_in(snapshot), *scaler.moments_in(snapshot)]
+    if routed_at := _routed_at(snapshot.service):
+        moments.append(routed_at)
+    if taken_by := place_is_taken_by(snapshot):
         moments.append(taken_by)
-    if silence := silent_since(world):
+    if silence := silent_since(snapshot):
         moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:
         if pod.is_leaving and (due := parse_time(pod.raw["metadata"]["deletionTimestamp"])):
@@ -142,4 +146,4 @@ def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator
         for container in pod.containers() if pod.is_on_its_way else ():
             if began := parse_time(container.running.get("startedAt")):
                 moments.append(began + LONG_SILENCE)
-    return (moment for moment in moments if moment > world.now)
+    return (moment for moment in moments if moment > snapshot.now)

@@ -1,4 +1,4 @@
-"""How long the phases of a replica's start took, as far as the cluster shows them, and in which one it is now."""
+"""How long the phases of a replica's start took, as far as the cluster shows them, and the current one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import datetime
 
 from slipway.api import units
 from slipway.api.reasons import Reason
+from slipway.objects.conditions import condition, is_true
+from slipway.objects.times import parse_time
+from slipway.observing.pods import Pod
 
-from .pods import Pod
-from .world import condition, is_true, parse_time
-
-LONGEST = 7 * 86_400.0  # seconds of a start; nobody would wait for it
+LONGEST = 7 * 86_400.0  # seconds of a start; longer ones are invalid
 
 
 @dataclass(frozen=True)
 class Phases:
-    """The moments of one start; None: not reached, or nobody wrote it down."""
+    """The moments of one start; None: not reached, or not recorded."""
 
     created: datetime | None
     scheduled: datetime | None
@@ -26,7 +26,7 @@ class Phases:
     ready: datetime | None
 
     def durations(self) -> dict[str, str]:
-        """Each phase as the time since the one before it that is known, under its name in the status."""
+        """The time of each phase since the last known one before it, under its name in the status."""
         found: dict[str, str] = {}
         before = self.created
         names = {"schedule": self.scheduled, "pull": self.pulled, "start": self.started, "ready": self.ready}
@@ -38,7 +38,7 @@ class Phases:
 
 
 def length_of(durations: Mapping[str, str]) -> float | None:
-    """Seconds, of phases as a status has them; None if that is no start that anything could have had."""
+    """The seconds of all phases in a status; None if they are invalid or impossibly long."""
     try:
         length = sum(units.seconds(each) for each in durations.values())
     except ValueError:
@@ -51,7 +51,7 @@ def phases_of(pod: Pod) -> Phases:
 
 
 def step_of(pod: Pod) -> Reason:
-    """What a pod that isn't ready yet is doing."""
+    """The current step of a pod that isn't ready yet."""
     containers = list(pod.containers())
     inits = [each for each in containers if each.is_init and not each.is_well]
     if not is_true(pod.raw, "PodScheduled"):
@@ -69,13 +69,13 @@ def _since(pod: Pod, kind: str) -> datetime | None:
 
 
 def _pulled(pod: Pod) -> datetime | None:
-    """When the last of its images was there, by the kubelet's event; an image that was there before counts at once."""
+    """When the last of its images was on the node, by the kubelet's events, which report cached images, too."""
     moments = [event.last_seen for event in pod.events() if event.reason == "Pulled"]
     return max((moment for moment in moments if moment), default=None)
 
 
 def _started(pod: Pod) -> datetime | None:
-    """When the last of its containers began to run."""
+    """When the last of its containers started."""
     moments = [parse_time(each.running.get("startedAt")) for each in pod.containers() if each.running]
     return max((moment for moment in moments if moment), default=None)
 

@@ -1,11 +1,11 @@
-"""Whether KServe and KEDA do their work: read off what runs them, and off what they should have done and haven't.
+"""Whether KServe and KEDA work: read from their Deployments and pods, and from objects that they haven't processed.
 
-Thousands of deployments wait for the same two programs, and each tells of them. So that none of them flaps:
+Thousands of LLMDeployments depend on these two programs, and each reports them. So that no status flaps:
 
-- The words stay the same as long as the trouble is the same; they count nothing and name no moment.
-- A pause is no outage: a controller whose pod is replaced is back before anybody is told. Who waits for it is told
-  after `PASSES_WITHIN`, who serves and doesn't need it just then after `LASTS_AFTER`.
-- A controller that keeps ending is down until it has run for `STEADY_AFTER`, though it is ready for moments in between.
+- The message stays the same while the problem is the same; it contains no counts and no times.
+- A short pause is no outage: a controller whose pod is replaced is back before any status reports it. An LLMDeployment
+  that waits for it reports it after `PASSES_WITHIN`, one that serves and doesn't need it now after `LASTS_AFTER`.
+- A controller that keeps crashing is down until it has run for `STEADY_AFTER`, though it is ready at times.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .containers import TRIES, Container
-from .pods import Pod, cause_of
-from .world import Object, Part, WorldView, condition, created, is_recent, parse_time
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import Object
+from slipway.objects.metadata import created_at
+from slipway.objects.times import is_near, parse_time
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.containers import TRIES, Container
+from slipway.observing.pods import Pod, cause_of_pod
+from slipway.observing.snapshot import PlatformPart, Snapshot
 
 PASSES_WITHIN = timedelta(seconds=10)
 LASTS_AFTER = timedelta(seconds=60)
 STEADY_AFTER = timedelta(minutes=2)
-SHORT_LIFE = timedelta(minutes=10)  # whatever ends within it doesn't do its work
+SHORT_LIFE = timedelta(minutes=10)  # a program that ends within it doesn't work
 ACTS_WITHIN = timedelta(seconds=30)
-"""After something was given to a controller that runs: a busy one takes its time."""
+"""After an object was created for a running controller: a busy one needs time."""
 
 KEDA_PAUSED = "autoscaling.keda.sh/paused"
 SAFE_KEDA = (2, 21)
@@ -36,62 +39,68 @@ SAFE_KEDA = (2, 21)
 
 @dataclass(frozen=True)
 class Outage:
-    """`since`: None if it comes and goes. Sure: it won't be over in a moment."""
+    """`since`: None if the program keeps crashing. Sure: it won't be over in a moment."""
 
     message: str
     since: datetime | None
     is_sure: bool = False
 
-    def is_told(self, now: datetime, *, waits: bool) -> bool:
+    def is_reported(self, now: datetime, *, waits: bool) -> bool:
         if self.since is None or (waits and self.is_sure):
             return True
         return now - self.since >= (PASSES_WITHIN if waits else LASTS_AFTER)
 
 
-def causes_in(world: WorldView) -> Iterator[Cause]:
-    """Why this deployment gets no pod, where it waits for one, or would when somebody asks."""
-    if _waits_for_pods(world):
-        yield from _told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=True)
-        yield from _silent_kserve(world)
-    if wants_none(world) and is_keda_s(world):
-        yield from _told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=True)
-        yield from _silent_keda(world)
+def causes_in(snapshot: Snapshot) -> Iterator[Cause]:
+    """Why this LLMDeployment gets no pod, where it waits for one, or would on the next request."""
+    if _waits_for_pods(snapshot):
+        yield from _reported("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=True)
+        yield from _silent_kserve(snapshot)
+    if wants_none(snapshot) and is_keda_s(snapshot):
+        yield from _reported("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=True)
+        yield from _silent_keda(snapshot)
 
 
-def doubt_in(world: WorldView) -> Cause | None:
-    """Why the number of replicas, which is right now, couldn't change."""
-    found = [*_told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=False)]
-    if is_keda_s(world):
-        found += [*_told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=False), *_silent_keda(world)]
+def doubt_in(snapshot: Snapshot) -> Cause | None:
+    """Why the number of replicas, although correct now, couldn't change."""
+    found = [*_reported("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=False)]
+    if is_keda_s(snapshot):
+        found += [
+            *_reported("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=False),
+            *_silent_keda(snapshot),
+        ]
     return next(iter(found), None)
 
 
-def moments_in(world: WorldView) -> Iterator[datetime]:
-    """When something else may be said, though nothing changes. Some of them have passed."""
-    for name, part in (("KServe", world.kserve), ("KEDA", world.keda)):
-        outage = outage_of(name, part, world.now) if part else None
+def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
+    """When time alone may change the result; some of these moments have passed."""
+    for name, part in (("KServe", snapshot.kserve), ("KEDA", snapshot.keda)):
+        outage = outage_of(name, part, snapshot.now) if part else None
         if outage and outage.since:
             yield from (outage.since + PASSES_WITHIN, outage.since + LASTS_AFTER)
-    for given, is_taken in ((world.inference_service, _is_taken_by_kserve), (world.scaled_object, _is_taken_by_keda)):
-        if given and not is_taken(world) and (since := created(given)):
+    for given, is_taken in (
+        (snapshot.inference_service, _is_taken_by_kserve),
+        (snapshot.scaled_object, _is_taken_by_keda),
+    ):
+        if given and not is_taken(snapshot) and (since := created_at(given)):
             yield since + ACTS_WITHIN
 
 
-def steady_at(part: Part, now: datetime) -> datetime | None:
-    """When a pod that keeps ending will have run for long enough, though nothing changes."""
-    moments = (began for pod in _pods(part, now) if _comes_and_goes(pod, now) for began in _begins(pod))
-    return min((began + STEADY_AFTER for began in moments), default=None)
+def steady_at(part: PlatformPart, now: datetime) -> datetime | None:
+    """When a pod that keeps crashing will have run for long enough to count as steady."""
+    moments = (started for pod in _pods(part, now) if _keeps_crashing(pod, now) for started in _starts(pod))
+    return min((started + STEADY_AFTER for started in moments), default=None)
 
 
-def remarks(keda: Part | None) -> Iterator[str]:
-    """What a person should know of the platform that stops nothing."""
-    version = version_of(keda.controller) if keda and keda.controller else None
+def remarks(keda: PlatformPart | None) -> Iterator[str]:
+    """What a person should know about the platform, though it stops nothing."""
+    version = program_version(keda.controller) if keda and keda.controller else None
     if version and version < SAFE_KEDA:
-        told, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
-        yield f"KedaTooOld: KEDA {told} has the critical CVE-2026-77524; update it to {safe} or later."
+        found, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
+        yield f"KedaTooOld: KEDA {found} has the critical CVE-2026-77524; update it to {safe} or later."
 
 
-def version_of(controller: Object) -> tuple[int, ...] | None:
+def program_version(controller: Object) -> tuple[int, ...] | None:
     """By the tag of its image, else by its label; None if neither is a version."""
     containers = controller.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or []
     images = [str(each.get("image", "")).partition("@")[0].rpartition("/")[2] for each in containers]
@@ -104,104 +113,106 @@ def _tag(image: str) -> str:
     return image.partition(":")[2]
 
 
-# --- who needs whom --------------------------------------------------------------------------------------------------
+# --- who needs it ---------------------------------------------------------------------------------------------------
 
 
-def _count(world: WorldView) -> int:
-    return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+def _count(snapshot: Snapshot) -> int:
+    return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)
 
 
-def _waits_for_pods(world: WorldView) -> bool:
-    """KServe makes the Deployment, and its webhook is asked for each new pod; who has all pods needs neither."""
-    staying = [pod for pod in (Pod(raw, world) for raw in world.pods) if not (pod.is_leaving or pod.is_over)]
-    return not world.deployments or len(staying) < max(_count(world), 1)
+def _waits_for_pods(snapshot: Snapshot) -> bool:
+    """KServe creates the Deployment, and its webhook is called for each new pod; with all pods, neither is needed."""
+    staying = [pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if not (pod.is_leaving or pod.is_over)]
+    return not snapshot.deployments or len(staying) < max(_count(snapshot), 1)
 
 
-def wants_none(world: WorldView) -> bool:
-    return _count(world) == 0
+def wants_none(snapshot: Snapshot) -> bool:
+    return _count(snapshot) == 0
 
 
-def is_keda_s(world: WorldView) -> bool:
+def is_keda_s(snapshot: Snapshot) -> bool:
     """Whether KEDA is to change the number of replicas."""
-    annotations = (world.scaled_object or {}).get("metadata", {}).get("annotations") or {}
-    return world.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
+    annotations = (snapshot.scaled_object or {}).get("metadata", {}).get("annotations") or {}
+    return snapshot.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
 
 
 # --- what should have been done --------------------------------------------------------------------------------------
 
 
-def _is_taken_by_kserve(world: WorldView) -> bool:
-    told = (world.inference_service or {}).get("status") or {}
-    return bool(world.deployments or told.get("conditions") or told.get("modelStatus", {}).get("lastFailureInfo"))
+def _is_taken_by_kserve(snapshot: Snapshot) -> bool:
+    status = (snapshot.inference_service or {}).get("status") or {}
+    return bool(
+        snapshot.deployments or status.get("conditions") or status.get("modelStatus", {}).get("lastFailureInfo")
+    )
 
 
-def _is_taken_by_keda(world: WorldView) -> bool:
-    return condition(world.scaled_object or {}, "Ready") is not None
+def _is_taken_by_keda(snapshot: Snapshot) -> bool:
+    return condition(snapshot.scaled_object or {}, "Ready") is not None
 
 
-def _silent_kserve(world: WorldView) -> Iterator[Cause]:
-    if world.inference_service and not _is_taken_by_kserve(world):
-        what = f"KServe has made nothing of InferenceService {world.inference_service['metadata']['name']}"
-        yield from _silent(what, Reason.KSERVE_DOWN, world.inference_service, world.kserve, world.now)
+def _silent_kserve(snapshot: Snapshot) -> Iterator[Cause]:
+    if snapshot.inference_service and not _is_taken_by_kserve(snapshot):
+        what = f"KServe has not processed InferenceService {snapshot.inference_service['metadata']['name']}"
+        yield from _silent(what, Reason.KSERVE_DOWN, snapshot.inference_service, snapshot.kserve, snapshot.now)
 
 
-def _silent_keda(world: WorldView) -> Iterator[Cause]:
-    if world.scaled_object and not _is_taken_by_keda(world):
-        what = f"KEDA has made nothing of ScaledObject {world.scaled_object['metadata']['name']}"
-        yield from _silent(what, Reason.KEDA_DOWN, world.scaled_object, world.keda, world.now)
+def _silent_keda(snapshot: Snapshot) -> Iterator[Cause]:
+    if snapshot.scaled_object and not _is_taken_by_keda(snapshot):
+        what = f"KEDA has not processed ScaledObject {snapshot.scaled_object['metadata']['name']}"
+        yield from _silent(what, Reason.KEDA_DOWN, snapshot.scaled_object, snapshot.keda, snapshot.now)
 
 
-def _silent(what: str, reason: Reason, given: Object, part: Part | None, now: datetime) -> Iterator[Cause]:
-    since = created(given)
+def _silent(what: str, reason: Reason, given: Object, part: PlatformPart | None, now: datetime) -> Iterator[Cause]:
+    since = created_at(given)
     if since and now - since >= ACTS_WITHIN:
         yield Cause(reason, f"{what}: {_where_to_look(part, reason)}", since)
 
 
-def _where_to_look(part: Part | None, reason: Reason) -> str:
+def _where_to_look(part: PlatformPart | None, reason: Reason) -> str:
     if part and part.controller:
         name = part.controller["metadata"]["name"]
-        return f"see what it says with kubectl --namespace {part.namespace} logs deployment/{name}"
+        return f"see its log with kubectl --namespace {part.namespace} logs deployment/{name}"
     flag = "--kserve-namespace" if reason == Reason.KSERVE_DOWN else "--keda-namespace"
     where = f"namespace {part.namespace}" if part else "the namespace where it is looked for"
-    return f"its controller isn't in {where}; install it, or name its namespace with the operator's flag {flag}"
+    return f"its controller isn't in {where}; install it, or set its namespace by the operator's flag {flag}"
 
 
 # --- what runs it ----------------------------------------------------------------------------------------------------
 
 
-def _told(name: str, reason: Reason, part: Part | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
+def _reported(name: str, reason: Reason, part: PlatformPart | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
     outage = outage_of(name, part, now) if part else None
-    if outage and outage.is_told(now, waits=waits):
+    if outage and outage.is_reported(now, waits=waits):
         yield Cause(reason, outage.message)
 
 
-def outage_of(name: str, part: Part, now: datetime) -> Outage | None:
-    """None: it runs, or nobody knows."""
+def outage_of(name: str, part: PlatformPart, now: datetime) -> Outage | None:
+    """None: it runs, or nothing is known about it."""
     controller = part.controller
     if controller is None:
         return None
     who = f"{name}'s controller {part.namespace}/{controller['metadata']['name']}"
     if not int(controller["spec"].get("replicas", 1)):
         command = f"kubectl --namespace {part.namespace} scale deployment/{controller['metadata']['name']} --replicas=1"
-        return Outage(f"{who} is scaled to 0 replicas: {command} brings it back", None, is_sure=True)
+        return Outage(f"{who} is scaled to 0 replicas: run {command}", None, is_sure=True)
     pods = _pods(part, now)
-    if any(pod.is_ready and not _comes_and_goes(pod, now) for pod in pods):
+    if any(pod.is_ready and not _keeps_crashing(pod, now) for pod in pods):
         return _dead_webhook(name, part, pods)
     if not pods and controller.get("status", {}).get("readyReplicas"):
-        return None  # its pods haven't been told of yet
-    keeps_ending = [pod for pod in pods if _comes_and_goes(pod, now)]
+        return None  # no watch has reported its pods yet
+    crashing = [pod for pod in pods if _keeps_crashing(pod, now)]
     return Outage(
-        f"{who} isn't running: {_why(controller, keeps_ending or pods)}{', again and again' if keeps_ending else ''}; "
+        f"{who} isn't running: {_why(controller, crashing or pods)}{', again and again' if crashing else ''}; "
         f"see kubectl --namespace {part.namespace} describe pods",
-        None if keeps_ending else _unavailable_since(controller, pods, now),
-        is_sure=bool(keeps_ending),
+        None if crashing else _unavailable_since(controller, pods, now),
+        is_sure=bool(crashing),
     )
 
 
-def _pods(part: Part, now: datetime) -> list[Pod]:
-    """Those of its Deployment. What is read of them is read as of models' pods."""
+def _pods(part: PlatformPart, now: datetime) -> list[Pod]:
+    """Those of its Deployment, diagnosed like the pods of models."""
     selector = ((part.controller or {}).get("spec", {}).get("selector") or {}).get("matchLabels") or {}
-    view = WorldView(now=now)
+    view = Snapshot(now=now)
     return [
         Pod(raw, view)
         for raw in part.pods
@@ -210,63 +221,63 @@ def _pods(part: Part, now: datetime) -> list[Pod]:
 
 
 def _why(controller: Object, pods: list[Pod]) -> str:
-    found = (cause_of(_as_if_for_the_first_time(pod.raw), pod.world) for pod in pods)
+    found = (cause_of_pod(_as_if_for_the_first_time(pod.raw), pod.snapshot) for pod in pods)
     cause = next((cause for cause in found if cause), None)
     if cause:
         return cause.message.rstrip(".")
     if pods:
         return "none of its pods is ready"
     failure = condition(controller, "ReplicaFailure") or {}
-    return words.plain(failure["message"]) if failure.get("status") == "True" else "it has no pod"
+    return words.unwrapped(failure["message"]) if failure.get("status") == "True" else "it has no pod"
 
 
 def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> datetime:
-    """By its Deployment; where that doesn't know yet, by its pods. One that leaves may have been ready just now."""
+    """By its Deployment; if its status is outdated, by its pods. A terminating pod may have been ready just now."""
     available = condition(controller, "Available") or {}
-    told = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
-    return told or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
+    since = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
+    return since or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
 
 
-def _dead_webhook(name: str, part: Part, pods: list[Pod]) -> Outage | None:
-    """Its Service may lead nowhere, though it runs. What isn't known is no trouble: some have another name for it."""
+def _dead_webhook(name: str, part: PlatformPart, pods: list[Pod]) -> Outage | None:
+    """Its Service may have no endpoints, though it runs. An unknown Service is no problem: some name it differently."""
     endpoints = [endpoint for each in part.webhook for endpoint in each.get("endpoints") or []]
     if not part.webhook or any((each.get("conditions") or {}).get("ready", True) for each in endpoints):
         return None
     service = (part.webhook[0]["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
     since = max((pod.troubled_since for pod in pods if pod.is_ready and pod.troubled_since), default=None)
     return Outage(
-        f"{name}'s webhook can't be asked: Service {part.namespace}/{service} leads to no ready pod; see kubectl "
+        f"{name}'s webhook can't be called: Service {part.namespace}/{service} leads to no ready pod; see kubectl "
         f"--namespace {part.namespace} describe service {service}",
         since,
     )
 
 
-# --- a pod that keeps ending -----------------------------------------------------------------------------------------
+# --- a pod that keeps crashing ---------------------------------------------------------------------------------------
 
 
-def _begins(pod: Pod) -> Iterator[datetime]:
+def _starts(pod: Pod) -> Iterator[datetime]:
     for container in pod.containers():
-        if began := parse_time(container.running.get("startedAt")):
-            yield began
+        if started := parse_time(container.running.get("startedAt")):
+            yield started
 
 
-def _comes_and_goes(pod: Pod, now: datetime) -> bool:
-    return any(not each.is_init and _keeps_ending(each, now) for each in pod.containers())
+def _keeps_crashing(pod: Pod, now: datetime) -> bool:
+    return any(not each.is_init and _is_crash_looping(each, now) for each in pod.containers())
 
 
-def _keeps_ending(container: Container, now: datetime) -> bool:
-    """It has ended more than once, soon after its begin, and hasn't run for long since."""
+def _is_crash_looping(container: Container, now: datetime) -> bool:
+    """It has terminated more than once, soon after its start, and hasn't run for long since."""
     status = container.status
     last: Object = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
-    began, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
-    if container.ends < TRIES or not (began and ended) or ended - began >= SHORT_LIFE:
+    started, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
+    if container.ends < TRIES or not (started and ended) or ended - started >= SHORT_LIFE:
         return False
     runs_since = parse_time(container.running.get("startedAt"))
-    return runs_since is None or is_recent(runs_since, now, STEADY_AFTER)
+    return runs_since is None or is_near(runs_since, now, STEADY_AFTER)
 
 
 def _as_if_for_the_first_time(raw: Object) -> Object:
-    """A pod whose containers have ended once, whenever: the words are the same each time then."""
+    """The pod as if its containers had terminated once, so that the message doesn't change with each crash."""
     status = raw.get("status", {})
     statuses = [_ended_once(each) for each in status.get("containerStatuses") or []]
     conditions = [each for each in status.get("conditions") or [] if each["type"] != "Ready"]
@@ -274,7 +285,7 @@ def _as_if_for_the_first_time(raw: Object) -> Object:
 
 
 def _ended_once(status: Object) -> Object:
-    """It isn't ready, so that what it died of is looked for; nothing is said of the kubelet's next try."""
+    """Not ready, so that the cause of its termination is diagnosed, and without the kubelet's back-off."""
     state = status.get("state", {})
     before = state.get("terminated") or status.get("lastState", {}).get("terminated")
     if not before or (state.get("waiting") or {}).get("reason", "CrashLoopBackOff") != "CrashLoopBackOff":
@@ -283,5 +294,5 @@ def _ended_once(status: Object) -> Object:
 
 
 def without_moment(outage: Outage | None) -> Outage | None:
-    """What of it makes a difference to those who wait for it."""
+    """What of it makes a difference to the status of LLMDeployments."""
     return replace(outage, since=None) if outage else None

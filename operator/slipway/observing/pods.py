@@ -1,4 +1,4 @@
-"""What is wrong with one pod: its place, its node, its volumes, its containers, its end."""
+"""What is wrong with one pod: its scheduling, its node, its volumes, its containers, its termination."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
+from slipway.objects.conditions import condition, is_false, is_true
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.containers import SAME_MOMENT, Container, cause_of_container
+from slipway.observing.snapshot import ObservedEvent, Snapshot
 
-from . import words
-from .cause import Cause
-from .containers import SAME_MOMENT, Container, cause_in
-from .world import Event, Object, WorldView, condition, is_false, is_true, parse_time
-
-OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp has in it already
+OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp includes
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod in its world."""
+    """A pod, with the snapshot that it is a part of."""
 
     raw: Object
-    world: WorldView
+    snapshot: Snapshot
 
     @property
     def name(self) -> str:
@@ -38,7 +40,7 @@ class Pod:
 
     @property
     def is_over(self) -> bool:
-        """It has ended for good; where nobody deletes it, it stays for people to look at."""
+        """It has ended permanently; unless it is deleted, it stays visible."""
         return self.raw.get("status", {}).get("phase") in ("Failed", "Succeeded")
 
     @property
@@ -64,16 +66,16 @@ class Pod:
 
     @property
     def has_been_ready(self) -> bool:
-        """It isn't now, and the kubelet called it so some time after it had been set up."""
+        """It isn't ready now, and the kubelet reported it ready some time after it was initialized."""
         initialized, ready = (condition(self.raw, kind) or {} for kind in ("Initialized", "Ready"))
-        begun, changed = (parse_time(each.get("lastTransitionTime")) for each in (initialized, ready))
-        return bool(begun and changed and changed - begun > SAME_MOMENT)
+        initialized_at, changed_at = (parse_time(each.get("lastTransitionTime")) for each in (initialized, ready))
+        return bool(initialized_at and changed_at and changed_at - initialized_at > SAME_MOMENT)
 
-    def events(self) -> tuple[Event, ...]:
-        return tuple(self.world.events_of(self.raw))
+    def events(self) -> tuple[ObservedEvent, ...]:
+        return tuple(self.snapshot.events_of(self.raw))
 
     def containers(self) -> Iterator[Container]:
-        """Those that the kubelet knows of, in the order in which they start."""
+        """Those that the kubelet has reported, in the order in which they start."""
         status = self.raw.get("status", {})
         for specs, statuses in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
             by_name = {each["name"]: each for each in status.get(statuses) or []}
@@ -86,9 +88,9 @@ class Pod:
         return Cause(reason, message, since or self.troubled_since, reason.is_final)
 
 
-def cause_of(raw: Object, world: WorldView) -> Cause | None:
-    """The first diagnosis of the table that fits. A pod that is ready has no cause."""
-    pod = Pod(raw, world)
+def cause_of_pod(raw: Object, snapshot: Snapshot) -> Cause | None:
+    """The first diagnosis in the table that applies; None for a pod that is ready."""
+    pod = Pod(raw, snapshot)
     if pod.is_ready:
         return None
     found = (diagnosis(pod) for diagnosis in (DIAGNOSES_LEAVING if pod.is_leaving else DIAGNOSES))
@@ -96,31 +98,39 @@ def cause_of(raw: Object, world: WorldView) -> Cause | None:
     return replace(cause, pod=pod.name) if cause else None
 
 
+def has_ready_pod(snapshot: Snapshot) -> bool:
+    return any(Pod(raw, snapshot).is_ready for raw in snapshot.pods)
+
+
+def has_pod_on_node(snapshot: Snapshot) -> bool:
+    return any(raw["spec"].get("nodeName") for raw in snapshot.pods)
+
+
 # --- the diagnoses ---------------------------------------------------------------------------------------------------
 
 
 def stuck(pod: Pod) -> Cause | None:
     due = parse_time(pod.raw["metadata"]["deletionTimestamp"])
-    if not due or pod.world.now < due + OVERDUE:
+    if not due or pod.snapshot.now < due + OVERDUE:
         return None
     finalizers = ", ".join(pod.raw["metadata"].get("finalizers") or [])
-    why = f"waits for its finalizers: {finalizers}" if finalizers else f"its node {pod.node} doesn't end it"
-    return pod.cause(Reason.POD_STUCK, f"Pod {pod.name} was to be gone by {due:%H:%M:%S} UTC; {why}", due)
+    why = f"waits for its finalizers: {finalizers}" if finalizers else f"is not stopped by its node {pod.node}"
+    return pod.cause(Reason.POD_STUCK, f"Pod {pod.name} should have been gone by {due:%H:%M:%S} UTC; it {why}", due)
 
 
-def put_out(pod: Pod) -> Cause | None:
-    """Somebody other than its owner ended it: the condition DisruptionTarget says who, the pod's status why."""
+def evicted(pod: Pod) -> Cause | None:
+    """It was evicted or preempted: the condition DisruptionTarget says by which component, the pod's status why."""
     status = pod.raw.get("status", {})
     disruption = condition(pod.raw, "DisruptionTarget") or {}
-    told = status.get("message") or disruption.get("message") or ""
+    message = status.get("message") or disruption.get("message") or ""
     since = parse_time(disruption.get("lastTransitionTime"))
-    if reason := PUT_OUT_BY.get(disruption.get("reason", "")) or PUT_OUT_BY.get(status.get("reason", "")):
-        return pod.cause(reason, words.shorten(told) or reason.meaning, since)
+    if reason := EVICTED_BY.get(disruption.get("reason", "")) or EVICTED_BY.get(status.get("reason", "")):
+        return pod.cause(reason, words.shorten(message) or reason.meaning, since)
     return None
 
 
 def refused_by_kubelet(pod: Pod) -> Cause | None:
-    """The scheduler chose a node that then would not have it: OutOfcpu, UnexpectedAdmissionError, NodeAffinity…"""
+    """The kubelet of the scheduled node rejected it: OutOfcpu, UnexpectedAdmissionError, NodeAffinity…"""
     status = pod.raw.get("status", {})
     if not (pod.is_over and status.get("reason") and not status.get("containerStatuses")):
         return None
@@ -140,15 +150,15 @@ def no_place(pod: Pod) -> Cause | None:
 
 
 def _kind_of_node(pod: Pod, said: words.Said) -> str:
-    """The scheduler never names the labels that it looked for."""
+    """The scheduler's message doesn't name the labels that the pod requires."""
     labels = pod.raw["spec"].get("nodeSelector") or {}
     if not labels or said.reason != Reason.UNSCHEDULABLE or "Pod's node affinity/selector" not in said.words:
         return ""
-    return f"; it asks for a node with {', '.join(f'{name}={value}' for name, value in labels.items())}"
+    return f"; it requires a node with {', '.join(f'{name}={value}' for name, value in labels.items())}"
 
 
 def node_lost(pod: Pod) -> Cause | None:
-    nodes = pod.world.nodes
+    nodes = pod.snapshot.nodes
     if nodes is None or not pod.node:
         return None
     if pod.node not in nodes:
@@ -156,17 +166,17 @@ def node_lost(pod: Pod) -> Cause | None:
     ready = condition(nodes[pod.node], "Ready") or {}
     if ready.get("status") == "True" or not ready:
         return None
-    told = f"Node {pod.node} isn't ready: {words.shorten(ready.get('message') or ready.get('reason', ''))}"
-    return pod.cause(Reason.NODE_LOST, told, parse_time(ready.get("lastTransitionTime")))
+    message = f"Node {pod.node} isn't ready: {words.shorten(ready.get('message') or ready.get('reason', ''))}"
+    return pod.cause(Reason.NODE_LOST, message, parse_time(ready.get("lastTransitionTime")))
 
 
 def bad_container(pod: Pod) -> Cause | None:
-    found = (cause_in(container, now=pod.world.now) for container in pod.containers())
+    found = (cause_of_container(container, now=pod.snapshot.now) for container in pod.containers())
     return next((cause for cause in found if cause), None)
 
 
 def no_volume(pod: Pod) -> Cause | None:
-    """The kubelet says so in events alone; once a container has started, they are past."""
+    """The kubelet reports it only in events; once a container has started, they are outdated."""
     if not pod.node or not is_false(pod.raw, "Ready") or any(each.status.get("started") for each in pod.containers()):
         return None
     for event in pod.events():
@@ -180,16 +190,16 @@ def no_volume(pod: Pod) -> Cause | None:
 
 
 DIAGNOSES: tuple[Callable[[Pod], Cause | None], ...] = (
-    put_out,
+    evicted,
     refused_by_kubelet,
     no_place,
     node_lost,
     bad_container,
     no_volume,
 )
-DIAGNOSES_LEAVING: tuple[Callable[[Pod], Cause | None], ...] = (put_out, node_lost, stuck)
+DIAGNOSES_LEAVING: tuple[Callable[[Pod], Cause | None], ...] = (evicted, node_lost, stuck)
 
-PUT_OUT_BY = {
+EVICTED_BY = {
     "Evicted": Reason.EVICTED,
     "TerminationByKubelet": Reason.EVICTED,
     "EvictionByEvictionAPI": Reason.EVICTED,
@@ -204,4 +214,4 @@ VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 PASSES_AT_ONCE = re.compile(
     r"failed to sync (?:configmap|secret) cache|object \S+ not registered|no relationship found between node"
 )
-"""What a kubelet says that is busy, or ahead of the API server's leave to read a new pod's things; it tries again."""
+"""Messages of a busy kubelet, or of one that may not read a new pod's objects yet; it retries."""

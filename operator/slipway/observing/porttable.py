@@ -1,31 +1,37 @@
 """The table that says which port of an activator leads to which LLMDeployment. Pure.
 
-ConfigMaps of Slipway's own namespace hold it, which the leading operator alone writes: nothing that a tenant can write
-says who is meant by a port. Each has the ports of one range, and a port counts in the ConfigMap of its range alone, so
-that no two lines can ever give one port away. A line names the namespace, the name and the uid:
+It is stored in ConfigMaps of Slipway's own namespace, which only the leading operator writes: nothing that a tenant can
+write decides whose port it is. Each ConfigMap has the ports of one range, and a port counts only in the ConfigMap of
+its range, so that no two lines can ever assign one port. A line names the namespace, the name and the uid:
 
     data: {"20000": "chat/llama 5f0c…"}
 
-The uid makes it one very object. So lines of deployments that are gone may stay: they lead to nobody, and tell which
-ports were used before.
+The uid identifies one object. So lines of deleted LLMDeployments may stay: they match nothing, and show which ports
+were used before.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 PORTS = range(ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT + 1)
-PER_MAP = 256  # lines; the longest names and uids make 45 kB of them, and a ConfigMap may have 1 MiB
+PER_MAP = 256  # lines; with the longest names and uids they take 45 kB, and a ConfigMap may have 1 MiB
+
+
+class ActivatorPort(NamedTuple):
+    """The port at which the requests of one LLMDeployment arrive."""
+
+    activator: str  # the name of its Service
+    port: int
 
 
 class Claim(NamedTuple):
-    """One very LLMDeployment."""
+    """The owner of a port: one LLMDeployment, and not its successor of the same name."""
 
     namespace: str
     name: str
@@ -49,8 +55,8 @@ def map_of(port: int) -> int:
 
 
 def ports_in(number: int) -> range:
-    begin = ACTIVATOR_FIRST_PORT + number * PER_MAP
-    return range(begin, min(begin + PER_MAP, ACTIVATOR_LAST_PORT + 1))
+    first = ACTIVATOR_FIRST_PORT + number * PER_MAP
+    return range(first, min(first + PER_MAP, ACTIVATOR_LAST_PORT + 1))
 
 
 def map_name(activator: str, number: int) -> str:
@@ -58,7 +64,7 @@ def map_name(activator: str, number: int) -> str:
 
 
 def number_in(name: str, activator: str) -> int | None:
-    """None: it is no part of this activator's table."""
+    """None if it isn't a part of this activator's table."""
     text = name.removeprefix(f"{activator}-ports-")
     number = int(text) if text.isascii() and text.isdigit() else -1
     return number if 0 <= number <= map_of(PORTS[-1]) and name == map_name(activator, number) else None
@@ -69,7 +75,7 @@ def lines(claims: Mapping[int, Claim]) -> dict[str, str]:
 
 
 def claims_in(config_map: Object | None, number: int) -> dict[int, Claim]:
-    """What can't be read, or has no place in this one, gives nothing to anybody."""
+    """Lines that are invalid, or that belong to another ConfigMap, are ignored."""
     read = ((_port(port), _claim(text)) for port, text in ((config_map or {}).get("data") or {}).items())
     return {port: claim for port, claim in read if claim and port in ports_in(number)}
 
@@ -79,8 +85,8 @@ def _port(text: str) -> int:
 
 
 def _claim(text: str) -> Claim | None:
-    whose, _, uid = text.partition(" ")
-    namespace, _, name = whose.partition("/")
+    owner, _, uid = text.partition(" ")
+    namespace, _, name = owner.partition("/")
     return Claim(namespace, name, uid) if namespace and name and uid else None
 
 
@@ -88,7 +94,7 @@ def _claim(text: str) -> Claim | None:
 
 
 class PortTable:
-    """Of one activator, as its ConfigMaps are by now."""
+    """The table of one activator, as its ConfigMaps are by now."""
 
     def __init__(self, activator: str) -> None:
         self.activator = activator
@@ -96,7 +102,7 @@ class PortTable:
         self._ports: defaultdict[Claim, set[int]] = defaultdict(set)
 
     def take(self, name: str, config_map: Object | None) -> list[Claim]:
-        """What became of the ConfigMap (None: it is gone). Returns whom it concerns, those first who lose a port."""
+        """Takes over a ConfigMap (None: it is gone). Returns whose port changed, those first that lose one."""
         number = number_in(name, self.activator)
         if number is None:
             return []
@@ -113,7 +119,7 @@ class PortTable:
         return list(dict.fromkeys(claim for _, claim in (*lost, *won)))
 
     def ports_of(self, claim: Claim) -> list[int]:
-        """One, unless somebody has changed the table by hand; then the lowest is meant."""
+        """One, unless the table was changed by hand; then the lowest counts."""
         return sorted(self._ports.get(claim, ()))
 
     def owner_of(self, port: int) -> Claim | None:

@@ -1,8 +1,8 @@
-"""Takes credentials out of words that others wrote: logs of pods, events, answers of registries and stores.
+"""Removes credentials from messages of other programs: logs of pods, events, responses of registries and stores.
 
-What a container says at its end is told to whoever may read the object, and by the activator to whoever asks for the
-model. A program that fails to fetch something likes to name the URL, signature and all. What surely is a credential, by
-its form or by the name before it, is replaced; the words around it stay, since they are why the message is read.
+A container's termination message is shown to everyone who may read the object, and by the activator to every client of
+the model. A program that fails to fetch a file often names the URL, including its signature. Strings that surely are
+credentials, by their form or by the name before them, are replaced; the rest of the message stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 MARK = "***"
 
 _NAMED = r"(?:passw(?:or)?d|passphrase|secret|api[-_]?key|access[-_]?key(?:[-_]?id)?|account[-_]?key|private[-_]?key)"
-_WORD = r"(?:token|credential|signature|sig|auth|jwt|cookie)"  # also said of what is none: counts, of grammars
+_WORD = r"(?:token|credential|signature|sig|auth|jwt|cookie)"  # also names of harmless values: counts, grammars
 _IS = r"[\"']?\s*[=:]\s*"
 _QUOTED = r"\"[^\"]*\"|'[^']*'"
 
@@ -20,7 +20,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
     for pattern, replacement in (
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", MARK),
-        # who asks, and what with: https://user:password@host/path?signature=…
+        # credentials in URLs: https://user:password@host/path?signature=…
         (r"(://)[^\s/\"'<>]*@", rf"\1{MARK}@"),
         (r"([?&;#][\w.~%-]+=)[^\s&;#\"'<>)\]}]+(?<!\.)", rf"\1{MARK}"),
         # headers
@@ -36,7 +36,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 _FORMS = re.compile(
     r"\bhf_[A-Za-z0-9]{8,}"  # Hugging Face
-    r"|\b[sr]k-[A-Za-z0-9_-]{8,}|\b[sr]k_(?:live|test)_\w{8,}"  # OpenAI and those who do as it does, Stripe
+    r"|\b[sr]k-[A-Za-z0-9_-]{8,}|\b[sr]k_(?:live|test)_\w{8,}"  # OpenAI and APIs like it, Stripe
     r"|\bgh[oprsu]_[A-Za-z0-9]{8,}|\bgithub_pat_\w{8,}|\bglpat-[\w-]{8,}"  # GitHub, GitLab
     r"|\bxox[a-z]-[\w-]{8,}"  # Slack
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}"  # AWS
@@ -47,7 +47,7 @@ _FORMS = re.compile(
 
 
 def redacted(text: str) -> str:
-    """The same without credentials. What has been redacted already stays as it is."""
+    """The same without credentials. Redacting twice changes nothing more."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _FORMS.sub(MARK, text)

@@ -1,7 +1,8 @@
-"""What a spec names that somebody else makes: claims, Secrets, ConfigMaps and their keys, classes.
+"""The objects that a spec names and others create: claims, Secrets, ConfigMaps and their keys, classes.
 
-Without one of them no pod starts. Left out is what is `optional`. Secrets of registries are looked for, though a pod
-may do without: an image may be public, or be there. Keys of Secrets aren't, since who sees them sees what they say.
+Without them no pod starts. References that are `optional` are left out. Secrets of registries are included, though a
+pod may start without them: the image may be public, or on the node already. Keys of Secrets are left out, because
+reading them would need the right to read their values.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
-
-from .world import Lack, Object
+from slipway.objects.kinds import Object
+from slipway.observing.snapshot import UnmetReference
 
 CLAIM, SECRET, CONFIG_MAP = "PersistentVolumeClaim", "Secret", "ConfigMap"
 SERVICE_ACCOUNT, PRIORITY_CLASS, RUNTIME_CLASS = "ServiceAccount", "PriorityClass", "RuntimeClass"
@@ -24,14 +25,16 @@ class Reference:
     field: str
     kind: str
     name: str
-    key: str = ""  # that the ConfigMap must have
+    key: str = ""  # the key that the ConfigMap must have
     is_needed: bool = True
 
-    def lack(self, problem: str = "") -> Lack:
-        return Lack(field=self.field, kind=self.kind, name=self.name, problem=problem, is_needed=self.is_needed)
+    def unmet(self, problem: str = "") -> UnmetReference:
+        return UnmetReference(
+            field=self.field, kind=self.kind, name=self.name, problem=problem, is_needed=self.is_needed
+        )
 
-    def lack_of_key(self) -> Lack:
-        return Lack(field=self.field, kind=self.kind, name=self.name, key=self.key)
+    def without_key(self) -> UnmetReference:
+        return UnmetReference(field=self.field, kind=self.kind, name=self.name, key=self.key)
 
 
 def references_of(spec: LLMDeploymentSpec) -> tuple[Reference, ...]:
@@ -101,33 +104,34 @@ def _of_registries(spec: LLMDeploymentSpec) -> Iterator[Reference]:
         yield Reference("spec.model.credentialsSecret", SECRET, spec.model.credentials_secret, is_needed=False)
 
 
-def lacks_in(references: Iterable[Reference], keys: Collection[str] | None) -> Iterator[Lack]:
-    """Of one object, in all that names it. `keys`: those that it has; None: it isn't there."""
+def unmet_in(references: Iterable[Reference], keys: Collection[str] | None) -> Iterator[UnmetReference]:
+    """Of all references to one object. `keys`: the object's; None: it doesn't exist."""
     for each in references:
         if keys is None:
-            yield each.lack()
+            yield each.unmet()
         elif each.key and each.key not in keys:
-            yield each.lack_of_key()
+            yield each.without_key()
 
 
-def remarks(lacks: Iterable[Lack]) -> Iterator[str]:
-    """What a person should know of them that may stop nothing."""
-    return (f"SecretMissing: {in_words(each)}" for each in lacks if not each.is_needed)
+def remarks(unmet: Iterable[UnmetReference]) -> Iterator[str]:
+    """A sentence for each that may not stop anything."""
+    return (f"SecretMissing: {in_words(each)}" for each in unmet if not each.is_needed)
 
 
-def in_words(lack: Lack) -> str:
-    named = f"{lack.kind} {lack.name}"
-    if lack.key:
-        return f"{lack.field} names the key {lack.key} of {named}, which isn't in it: add it, or correct the name"
-    if lack.problem:
-        return f"{lack.field} names {named}, {lack.problem}"
-    return f"{lack.field} names {named}, which isn't there: make it, or correct the name"
+def in_words(unmet: UnmetReference) -> str:
+    named = f"{unmet.kind} {unmet.name}"
+    if unmet.key:
+        remedy = "add the key, or correct its name"
+        return f"{unmet.field} names the key {unmet.key} of {named}, which doesn't exist in it: {remedy}"
+    if unmet.problem:
+        return f"{unmet.field} names {named}, {unmet.problem}"
+    return f"{unmet.field} names {named}, which doesn't exist: create it, or correct the name"
 
 
-def lack_of_claim(reference: Reference, claim: Object | None) -> Lack | None:
-    """One that waits for its first pod is Pending, which is as it should be: only the scheduler knows more."""
+def unmet_claim(reference: Reference, claim: Object | None) -> UnmetReference | None:
+    """A claim that waits for its first pod is Pending, which is no problem: only the scheduler knows more."""
     if claim is None:
-        return reference.lack()
+        return reference.unmet()
     if (claim.get("status") or {}).get("phase") == "Lost":
-        return reference.lack("whose volume is gone (it is Lost): restore the volume, or make the claim anew")
+        return reference.unmet("whose volume is gone (it is Lost): restore the volume, or recreate the claim")
     return None

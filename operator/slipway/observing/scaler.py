@@ -1,8 +1,8 @@
-"""What KEDA says of a ScaledObject by which it can't scale: its trigger doesn't answer, or its target can't be scaled.
+"""Why KEDA can't scale by a ScaledObject: its trigger doesn't respond, or its target can't be scaled.
 
-One poll that fails makes a ScaledObject not ready, as when an activator has just started and doesn't know the
-deployment yet, and the next one, five seconds later, makes it ready again: that is no outage, as in `platform`. KEDA
-notes no time. Whoever reads the cluster remembers it, and what the status has told already counts as old.
+A single failed poll makes a ScaledObject not ready, for example when an activator has just started and doesn't know the
+LLMDeployment yet, and the next one, five seconds later, makes it ready again: that is no outage, as in `platform`. KEDA
+records no time, so the operator remembers it; a failure that the status has reported already counts as old.
 """
 
 from __future__ import annotations
@@ -12,70 +12,73 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .platform import LASTS_AFTER, PASSES_WITHIN, is_keda_s, wants_none
-from .world import Object, WorldView, condition, is_false
+from slipway.objects.conditions import condition, is_false
+from slipway.objects.kinds import Object
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.platform import LASTS_AFTER, PASSES_WITHIN, is_keda_s, wants_none
+from slipway.observing.snapshot import Snapshot
 
 UNANSWERED = re.compile(r"no metric specs returned from scalers|rpc error")
-"""In KEDA's words, of a trigger that it couldn't even ask once. Later it says TriggerError, and not why."""
+"""KEDA's messages about a trigger that it could never query. Later it reports TriggerError without a cause."""
 
 
-def causes_in(world: WorldView) -> Iterator[Cause]:
-    """Why nobody would wake this deployment, which is at zero."""
-    if wants_none(world) and _fails_for(world, PASSES_WITHIN):
-        yield _cause(world)
+def causes_in(snapshot: Snapshot) -> Iterator[Cause]:
+    """Why this LLMDeployment, which is at zero, would not wake."""
+    if wants_none(snapshot) and _fails_for(snapshot, PASSES_WITHIN):
+        yield _cause(snapshot)
 
 
-def doubt_in(world: WorldView) -> Cause | None:
-    """Why the number of replicas, which is right now, couldn't change."""
-    return _cause(world) if _fails_for(world, LASTS_AFTER) else None
+def doubt_in(snapshot: Snapshot) -> Cause | None:
+    """Why the number of replicas, although correct now, couldn't change."""
+    return _cause(snapshot) if _fails_for(snapshot, LASTS_AFTER) else None
 
 
-def moments_in(world: WorldView) -> Iterator[datetime]:
-    """When something else may be said, though nothing changes. Some of them have passed."""
-    if since := world.scaler_fails_since:
+def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
+    """When time alone may change the result; some of these moments have passed."""
+    if since := snapshot.scaler_fails_since:
         yield from (since + PASSES_WITHIN, since + LASTS_AFTER)
 
 
 def fails_since(
     scaled_object: Object | None, known: datetime | None, status: Object | None, now: datetime
 ) -> datetime | None:
-    """`known`: what this gave the last time; `status`: of the deployment, by a leader of before, perhaps."""
+    """`known`: the previous result; `status`: the LLMDeployment's, maybe written by a former leader."""
     if not scaled_object or not is_false(scaled_object, "Ready"):
         return None
-    return known or (now - LASTS_AFTER if _is_told(status or {}) else now)
+    return known or (now - LASTS_AFTER if _is_reported(status or {}) else now)
 
 
-def address_of(scaled_object: Object) -> str:
-    """Where KEDA asks."""
+def scaler_address(scaled_object: Object) -> str:
+    """The address that KEDA queries."""
     triggers = scaled_object.get("spec", {}).get("triggers") or [{}]
     return str((triggers[0].get("metadata") or {}).get("scalerAddress", ""))
 
 
-def _fails_for(world: WorldView, patience: timedelta) -> bool:
-    """Without its target, or on its way out, it has nothing to scale."""
-    since, thing = world.scaler_fails_since, world.scaled_object
-    if since is None or thing is None or not world.deployments or thing["metadata"].get("deletionTimestamp"):
+def _fails_for(snapshot: Snapshot, patience: timedelta) -> bool:
+    """A ScaledObject without its target, or being deleted, has nothing to scale."""
+    since, scaled = snapshot.scaler_fails_since, snapshot.scaled_object
+    if since is None or scaled is None or not snapshot.deployments or scaled["metadata"].get("deletionTimestamp"):
         return False
-    return is_keda_s(world) and world.now - since >= patience
+    return is_keda_s(snapshot) and snapshot.now - since >= patience
 
 
-def _cause(world: WorldView) -> Cause:
-    thing = world.scaled_object or {}
-    found = condition(thing, "Ready") or {}
+def _cause(snapshot: Snapshot) -> Cause:
+    scaled = snapshot.scaled_object or {}
+    found = condition(scaled, "Ready") or {}
     message = found.get("message") or found.get("reason", "")
-    said = words.plain(message).rstrip(".")
+    said = words.unwrapped(message).rstrip(".")
     if found.get("reason") != "TriggerError" and not UNANSWERED.search(message):
-        told = f"KEDA can't scale by ScaledObject {thing['metadata']['name']}: {said}"
-    elif world.scaler_is_there is False:
-        told = f"KEDA can't ask the activator at {address_of(thing)}, of which no replica is ready: {said}"
+        explanation = f"KEDA can't scale with ScaledObject {scaled['metadata']['name']}: {said}"
+    elif snapshot.scaler_is_there is False:
+        explanation = f"KEDA can't reach the activator at {scaler_address(scaled)}, which has no ready replica: {said}"
     else:
-        told = f"KEDA can't ask the activator at {address_of(thing)}, which a NetworkPolicy may keep from it: {said}"
-    return Cause(Reason.SCALER_UNAVAILABLE, f"{told}; the log of KEDA's operator tells more")
+        explanation = (
+            f"KEDA can't reach the activator at {scaler_address(scaled)}, which a NetworkPolicy may block: {said}"
+        )
+    return Cause(Reason.SCALER_UNAVAILABLE, f"{explanation}; see the log of KEDA's operator")
 
 
-def _is_told(status: Object) -> bool:
-    """In a deployment's status."""
+def _is_reported(status: Object) -> bool:
+    """Whether the status already reports it."""
     return any(each.get("reason") == Reason.SCALER_UNAVAILABLE for each in status.get("conditions") or [])

@@ -1,4 +1,4 @@
-"""Addresses as the kernel and proxies write them, and which of them are one client. Pure."""
+"""Parses addresses in the forms of the kernel and of proxies, and says which of them are one client. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 
-ONE_CLIENT = 64  # bits of an IPv6 address: whoever has one such network can have any address of it
+ONE_CLIENT = 64  # bits of an IPv6 address: one client can have any address of such a network
 
 
 @lru_cache(maxsize=4096)
 def address_of(text: str) -> Address | None:
-    """Without a zone; an IPv4 address that is written as an IPv6 one is the IPv4 address. None: it is none."""
+    """Without a zone; an IPv4 address in the form of an IPv6 one is the IPv4 address. None: not an address."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,103 +1,81 @@
-"""Flags of a program, each with an environment variable of the same name; what they share, and the kinds of values.
+"""Flags of Slipway's programs, by click: each has an environment variable of the same name, and the flag wins.
 
-A flag wins over its variable. A value that can't be right is refused at once, with the flag, the value and the remedy.
+A value that can't be right is refused at the start, in one sentence with the flag, its variable, the value and the
+remedy; the exit code is 2. The flags of one program are in its own module `flags`; those of several are here.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+import secrets
+import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import click
 
 PREFIX = "SLIPWAY_"
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-
-@dataclass(frozen=True)
-class Flag:
-    name: str
-    help: str
-    default: str | None
-    read: Callable[[str], Any] = str
-    metavar: str | None = None
-    choices: tuple[str, ...] | None = None
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name.replace("-", "_").upper()
-
-    def add_to(self, parser: argparse.ArgumentParser, from_environment: str | None) -> None:
-        """argparse reads a default that is a text as it reads an argument; choices it checks for arguments alone."""
-        value = from_environment or self.default
-        if self.choices and value not in self.choices:
-            parser.error(f"{self.variable}: {value!r} is none of {', '.join(self.choices)}: set it to one of them")
-        told = f"{self.help} (default: {self.default})" if self.default else self.help
-        parser.add_argument(
-            f"--{self.name}",
-            type=self.read,
-            default=value,
-            help=f"{told} [{self.variable}]",
-            metavar=self.metavar,
-            choices=self.choices,
-        )
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
-class Program:
-    """A program and its flags."""
+def program(name: str, description: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Makes a command of the function that takes all of its flags."""
 
-    name: str
-    description: str
-    flags: Sequence[Flag]
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        with_version = click.version_option(package_name="slipway", message="%(prog)s %(version)s")(function)
+        return click.command(
+            name,
+            help=description,
+            epilog="Each flag can also be set by its environment variable; the flag wins.",
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+        )(with_version)
 
-    def parse(self, arguments: Iterable[str], environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-        """Each flag's value. Prints --help and --version, and refuses bad values: both end the program."""
-        parser = argparse.ArgumentParser(
-            prog=self.name,
-            description=self.description,
-            epilog="Each flag can also be set by the environment variable that is named with it; the flag wins.",
-            allow_abbrev=False,
-        )
-        parser.add_argument("--version", action="version", version=f"%(prog)s {version('slipway')}")
-        for flag in self.flags:
-            flag.add_to(parser, environment.get(flag.variable))
-        return vars(parser.parse_args(list(arguments)))
+    return decorate
 
 
-# --- the kinds of values ---------------------------------------------------------------------------------------------
+def flag(name: str, *more: str, default: Any = None, **attributes: Any) -> Decorator[Any]:
+    """A click option `--some-name` with the variable SLIPWAY_SOME_NAME. `more`: what the function calls it."""
+    variable = PREFIX + name.removeprefix("--").replace("-", "_").upper()
+    attributes.setdefault("show_default", default not in (None, ""))
+    return click.option(name, *more, default=default, envvar=variable, show_envvar=True, **attributes)
+
+
+# --- the types of values ---------------------------------------------------------------------------------------------
 
 
 def existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file: name a kubeconfig that is there")
+        raise click.BadParameter(f"{text!r} is not a file: name a kubeconfig that exists")
     return path
 
 
-def name(text: str) -> str:
+def object_name(text: str) -> str:
     if not DNS_LABEL.fullmatch(text):
-        raise argparse.ArgumentTypeError(
+        raise click.BadParameter(
             f"{text!r} can't be the name of an object: use at most 63 lower-case letters, digits and '-'"
         )
     return text
 
 
-def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """Values separated by commas; none in an empty text."""
+def comma_separated(read: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
+    """Values separated by commas; none in an empty string."""
     return lambda text: tuple(read(each.strip()) for each in text.split(",") if each.strip())
 
 
-def whole(*, at_least: int, at_most: int) -> Callable[[str], int]:
+def integer(*, at_least: int, at_most: int) -> Callable[[str], int]:
+    """A whole number in decimal digits. click's IntRange would not name the remedy."""
+
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {at_least} to {at_most}")
+            raise click.BadParameter(f"{text!r} is not a whole number from {at_least} to {at_most}")
         return int(text)
 
     return read
@@ -109,38 +87,70 @@ def duration(*, at_least: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         found = DURATION.fullmatch(text)
         seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
-        if seconds < at_least:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a time of at least {at_least:.0f}s: write it as 30s, 10m or 1h"
-            )
+        if found is None or seconds < at_least:
+            raise click.BadParameter(f"{text!r} is not a time of at least {at_least:.0f}s: write it as 30s, 10m or 1h")
         return seconds
 
     return read
 
 
-# --- flags of every program ------------------------------------------------------------------------------------------
+def own_identity() -> str:
+    """A different one for each process, so that a restarted container does not take itself for its predecessor."""
+    return f"{socket.gethostname()}_{secrets.token_hex(4)}"
 
-KUBECONFIG = Flag(
-    "kubeconfig",
-    "file that says where the API server is; without it the pod's own service account, else what kubectl uses",
-    None,
-    existing_file,
-    "FILE",
+
+# --- flags of several programs ---------------------------------------------------------------------------------------
+
+MANAGEMENT_PORT = 8081
+
+kubeconfig = flag(
+    "--kubeconfig",
+    type=existing_file,
+    metavar="FILE",
+    help="file that says where the API server is; without it the pod's own service account, else what kubectl uses",
 )
-MANAGEMENT_PORT = Flag(
-    "management-port",
-    "port of /livez, /readyz and /metrics; 0: any free one",
-    "8081",
-    whole(at_least=0, at_most=65535),
-    "PORT",
+namespace = flag(
+    "--namespace",
+    type=object_name,
+    default="slipway-system",
+    metavar="NAME",
+    help="namespace in which Slipway runs, and in which the operator's replicas hold their Lease",
 )
-WATCH_NAMESPACES = Flag(
-    "watch-namespaces",
-    "namespaces whose LLMDeployments are served, separated by commas, if rights are given in these alone; without it "
-    "all of the cluster's",
-    "",
-    several(name),
-    "NAMES",
+watch_namespaces = flag(
+    "--watch-namespaces",
+    type=comma_separated(object_name),
+    default="",
+    metavar="NAMES",
+    help="namespaces whose LLMDeployments are served, separated by commas, if Slipway has rights in these alone; "
+    "without it those of the entire cluster",
 )
-LOG_LEVEL = Flag("log-level", "least important lines to write", "info", choices=("debug", "info", "warning", "error"))
-LOG_FORMAT = Flag("log-format", "for people or for programs", "console", choices=("console", "json"))
+keda_namespace = flag(
+    "--keda-namespace",
+    type=object_name,
+    default="keda",
+    metavar="NAME",
+    help="namespace in which KEDA's operator runs; the activator answers only its pods about demand",
+)
+identity = flag(
+    "--identity",
+    default=own_identity,
+    show_default="the host's name, '_' and random digits",
+    metavar="NAME",
+    help="name of this replica, which no other replica may have",
+)
+management_port = flag(
+    "--management-port",
+    type=integer(at_least=0, at_most=65535),
+    default=str(MANAGEMENT_PORT),
+    metavar="PORT",
+    help="port of /livez, /readyz and /metrics; 0: any free one",
+)
+log_level = flag(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="least important lines to write",
+)
+log_format = flag(
+    "--log-format", type=click.Choice(["console", "json"]), default="console", help="for people or for programs"
+)

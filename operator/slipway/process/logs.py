@@ -1,4 +1,4 @@
-"""How lines of the log look: for people at a terminal, or one JSON object each for programs that collect them."""
+"""The format of log lines: for people at a terminal, or one JSON object each for programs that collect them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 FIELDS = ("key", "reason")
-"""What a line may say beside its message, for those who search."""
+"""Fields that a line may have next to its message, for searches."""
 
 QUIETER = {
     "asyncio": logging.WARNING,
@@ -17,8 +17,8 @@ QUIETER = {
     "kubernetes": logging.WARNING,
     "kopf": logging.CRITICAL,
 }
-"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds; and
-when it ends, as it does when a kind goes, it tells so in several tracebacks, and its caller in one line."""
+"""Loggers of libraries, unless the level is debug. kopf warns of its thread and of missing kinds, which are intended;
+and when it ends, as it does when a kind disappears, it logs several tracebacks where our own log has one line."""
 
 
 def set_up(*, level: str, format_: str, stream: TextIO | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Looks whether all parts of an installation work together, from a pod in it: what `helm test` runs."""
+"""Checks from a pod in an installation whether all of its parts work together: what `helm test` runs."""

@@ -1,6 +1,6 @@
-"""What has to work for a model to be served, each found out by doing it. A check returns what is wrong, in a sentence.
+"""What must work for a model to be served; each check tries it out, and returns what is wrong, in a sentence.
 
-Nothing of it needs a model, and nothing stays: KServe is asked on trial, and what KEDA is given to scale has no pods.
+No check needs a model, and none leaves objects behind: KServe gets a dry run, and what KEDA is to scale has no pods.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Protocol
 
 from slipway.api.names import ACTIVATOR_GRPC_PORT
 from slipway.kube.errors import ConflictError, KubeError, NotFoundError, UnavailableError
-from slipway.kube.kinds import (
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     DEPLOYMENT,
@@ -25,18 +26,17 @@ from slipway.kube.kinds import (
     SCALED_OBJECT,
     Kind,
     Object,
-    kind_of,
 )
 from slipway.observing import platform
-from slipway.observing.world import Part, condition
+from slipway.observing.snapshot import PlatformPart
+from slipway.operator.reconciling.platform import KEDA, KSERVE
 from slipway.process.flags import MANAGEMENT_PORT
-from slipway.reconciling.platform import KEDA, KSERVE
-from slipway.selftest.options import Options
+from slipway.selftest.flags import SelftestSettings
 
-LEASE_HOLDS = 20.0  # seconds: a leader that crashed is replaced within them
-KEDA_ANSWERS = 60.0
-GONE_WITHIN = 20.0
-OFTEN = 0.5
+LEASE_RENEWED_WITHIN = 20.0  # seconds: a leader that crashed is replaced within them
+KEDA_REACTS_WITHIN = 60.0
+DELETED_WITHIN = 20.0
+POLL_INTERVAL = 0.5
 SOURCES = {
     LLM_DEPLOYMENT: "install the chart slipway-crds",
     ACCELERATOR_PROFILE: "install the chart slipway-crds",
@@ -47,26 +47,26 @@ SOURCES = {
 NAME = "slipway-selftest"
 
 
-class Cluster(Protocol):
-    """What is asked of the API server."""
+class ApiServer(Protocol):
+    """The calls to the API server that the checks need."""
 
     async def serves(self, kind: Kind) -> bool: ...
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object: ...
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object: ...
+    async def create(self, kind: Kind, manifest: Object, *, dry_run: bool = False) -> Object: ...
 
     async def delete(self, kind: Kind, name: str, namespace: str | None = None) -> bool: ...
 
 
-Ask = Callable[[str], Awaitable[tuple[int, str]]]
-"""GET of a URL: the status and the text. OSError, with words, if nobody answers."""
+Get = Callable[[str], Awaitable[tuple[int, str]]]
+"""GET of a URL: the status and the body. OSError, with words, if no response arrives."""
 
 
 @dataclass(frozen=True)
 class Check:
     promise: str
-    look: Callable[[], Awaitable[str | None]]
+    find_problem: Callable[[], Awaitable[str | None]]
 
 
 class Checks:
@@ -74,18 +74,18 @@ class Checks:
 
     def __init__(
         self,
-        options: Options,
-        cluster: Cluster,
-        ask: Ask,
+        settings: SelftestSettings,
+        cluster: ApiServer,
+        get: Get,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._options, self._cluster, self._ask = options, cluster, ask
+        self._settings, self._cluster, self._get = settings, cluster, get
         self._clock, self._sleep = clock, sleep
 
     def all(self) -> Sequence[Check]:
-        activators = self._options.activators
+        activators = self._settings.activators
         return [
             Check("the API server has all types", self.types),
             Check("an operator leads", self.leader),
@@ -102,15 +102,15 @@ class Checks:
 
     async def types(self) -> str | None:
         missing = [kind for kind in SOURCES if not await self._cluster.serves(kind)]
-        told = [f"it has no {kind} ({kind.api_version}): {SOURCES[kind]}" for kind in missing]
-        return "; ".join(told) or None
+        problems = [f"it has no {kind} ({kind.api_version}): {SOURCES[kind]}" for kind in missing]
+        return "; ".join(problems) or None
 
     async def leader(self) -> str | None:
-        """No time of day is compared: whoever leads renews the Lease while it is looked at."""
-        name, namespace = self._options.lease_name, self._options.namespace
-        see = f"see kubectl --namespace {namespace} logs deployment/{self._options.lease_name} --all-pods"
+        """Compares no time of day: the leader must renew the Lease while this waits."""
+        name, namespace = self._settings.lease_name, self._settings.namespace
+        see = f"see kubectl --namespace {namespace} logs deployment/{self._settings.lease_name} --all-pods"
         first: Object | None = None
-        end = self._clock() + LEASE_HOLDS
+        end = self._clock() + LEASE_RENEWED_WITHIN
         while self._clock() < end:
             try:
                 lease = await self._cluster.get(LEASE, name, namespace)
@@ -119,26 +119,27 @@ class Checks:
             first = first or lease
             if lease and first and lease["spec"].get("holderIdentity") and _version(lease) != _version(first):
                 return None
-            await self._sleep(OFTEN)
+            await self._sleep(POLL_INTERVAL)
         if first is None:
-            return f"there is no Lease {namespace}/{name}, so that no operator has ever led: {see}"
-        holder = first["spec"].get("holderIdentity") or "nobody"
-        return f"Lease {namespace}/{name} is held by {holder}, who doesn't renew it: {see}"
+            return f"there is no Lease {namespace}/{name}, so no operator has ever led: {see}"
+        holder = first["spec"].get("holderIdentity")
+        state = f"is held by {holder}, which doesn't renew it" if holder else "has no holder"
+        return f"Lease {namespace}/{name} {state}: {see}"
 
     async def activator(self, service: str) -> str | None:
-        url = f"http://{service}.{self._options.namespace}.svc:{MANAGEMENT_PORT.default}/readyz"
+        url = f"http://{service}.{self._settings.namespace}.svc:{MANAGEMENT_PORT}/readyz"
         try:
-            code, text = await self._ask(url)
+            code, text = await self._get(url)
         except OSError as error:
             code, text = 0, str(error)
         if code == 200:
             return None
-        told = f"answers {code} ({' '.join(text.split())})" if code else f"can't be asked ({text})"
-        see = f"kubectl --namespace {self._options.namespace} describe pods -l app.kubernetes.io/name={service}"
-        return f"{url} {told}: see {see}"
+        found = f"answers {code} ({' '.join(text.split())})" if code else f"doesn't answer ({text})"
+        see = f"kubectl --namespace {self._settings.namespace} describe pods -l app.kubernetes.io/name={service}"
+        return f"{url} {found}: see {see}"
 
     async def keda_version(self) -> str | None:
-        namespace = self._options.keda_namespace
+        namespace = self._settings.keda_namespace
         try:
             controller = await self._cluster.get(DEPLOYMENT, KEDA.controller, namespace)
         except NotFoundError:
@@ -146,71 +147,74 @@ class Checks:
                 f"there is no Deployment {namespace}/{KEDA.controller}: install KEDA, or name its namespace with the "
                 "value platform.kedaNamespace"
             )
-        return next(platform.remarks(Part(namespace=namespace, controller=controller)), None)
+        return next(platform.remarks(PlatformPart(namespace=namespace, controller=controller)), None)
 
     async def scaler(self, number: int, service: str) -> str | None:
-        """By something that it is to scale: it asks the activator then what to measure, and notes the answer."""
-        name = name_of(number)
-        address = f"{service}.{self._options.namespace}:{ACTIVATOR_GRPC_PORT}"
-        made = target(name, self._options), scaled_object(name, address, self._options)
+        """Gives KEDA a ScaledObject: KEDA then queries the activator for its metrics, and notes them in the status."""
+        name = objects_name(number)
+        address = f"{service}.{self._settings.namespace}:{ACTIVATOR_GRPC_PORT}"
+        objects = {
+            DEPLOYMENT: target(name, self._settings),
+            SCALED_OBJECT: scaled_object(name, address, self._settings),
+        }
         try:
-            for thing in made:
-                await self._make(thing)
-            return await self._told(name, address)
+            for kind, manifest in objects.items():
+                await self._create(kind, manifest)
+            return await self._keda_problem(name, address)
         finally:
-            await self._end(*reversed(made))
+            for kind in reversed(objects):
+                await self._delete(kind, name)
 
     async def kserve(self) -> str | None:
         try:
-            await self._cluster.create(model(self._options), dry_run=True)
+            await self._cluster.create(INFERENCE_SERVICE, model(self._settings), dry_run=True)
         except UnavailableError as error:
             return (
-                f"{error.words}: KServe's webhook has to answer, so see whether its controller, Deployment "
+                f"{error.words}: KServe's webhook must answer, so see whether its controller, Deployment "
                 f"{KSERVE.controller}, runs"
             )
         except KubeError as error:
-            return f"{error.words}: Slipway goes with KServe 0.20 in Standard mode"
+            return f"{error.words}: Slipway needs KServe 0.20 in Standard mode"
         return None
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _make(self, thing: Object) -> None:
-        """A test that was cut off may have left it, and then it is about to go."""
-        end = self._clock() + GONE_WITHIN
+    async def _create(self, kind: Kind, manifest: Object) -> None:
+        """A self-test that was killed may have left such an object, which is deleted first."""
+        end = self._clock() + DELETED_WITHIN
         while True:
             try:
-                await self._cluster.create(thing)
+                await self._cluster.create(kind, manifest)
             except ConflictError:
                 if self._clock() > end:
                     raise
-                await self._end(thing)
-                await self._sleep(OFTEN)
+                await self._delete(kind, manifest["metadata"]["name"])
+                await self._sleep(POLL_INTERVAL)
             else:
                 return
 
-    async def _end(self, *things: Object) -> None:
-        """What can't be deleted goes with our pod."""
-        for thing in things:
-            with suppress(KubeError):
-                await self._cluster.delete(kind_of(thing), thing["metadata"]["name"], self._options.namespace)
+    async def _delete(self, kind: Kind, name: str) -> None:
+        """What can't be deleted now is deleted with our pod, its owner."""
+        with suppress(KubeError):
+            await self._cluster.delete(kind, name, self._settings.namespace)
 
-    async def _told(self, name: str, address: str) -> str | None:
-        end, found = self._clock() + KEDA_ANSWERS, Object()
+    async def _keda_problem(self, name: str, address: str) -> str | None:
+        end, found = self._clock() + KEDA_REACTS_WITHIN, Object()
         while self._clock() < end:
-            found = await self._cluster.get(SCALED_OBJECT, name, self._options.namespace)
+            found = await self._cluster.get(SCALED_OBJECT, name, self._settings.namespace)
             if (found.get("status") or {}).get("externalMetricNames"):
                 return None
-            await self._sleep(OFTEN)
+            await self._sleep(POLL_INTERVAL)
         ready = condition(found, "Ready")
         if ready is None:
             return (
-                f"KEDA has made nothing of a ScaledObject within {KEDA_ANSWERS:.0f} s: see whether its operator, "
-                f"Deployment {self._options.keda_namespace}/{KEDA.controller}, runs"
+                f"KEDA has not reacted to a ScaledObject within {KEDA_REACTS_WITHIN:.0f} s: see whether its operator, "
+                f"Deployment {self._settings.keda_namespace}/{KEDA.controller}, runs"
             )
         return (
-            f"KEDA can't ask the activator at {address} ({ready.get('message', '')}): the value platform.kedaNamespace "
-            f"(now {self._options.keda_namespace}) has to name the namespace of KEDA's operator, and no "
-            "NetworkPolicy may keep it from that port"
+            f"KEDA can't reach the activator at {address} ({ready.get('message', '')}): the value "
+            f"platform.kedaNamespace (now {self._settings.keda_namespace}) must name the namespace of KEDA's operator, "
+            "and no NetworkPolicy may keep it from that port"
         )
 
 
@@ -218,28 +222,28 @@ def _version(thing: Object) -> str:
     return str(thing["metadata"]["resourceVersion"])
 
 
-# --- what is made ----------------------------------------------------------------------------------------------------
+# --- the objects that are created -------------------------------------------------------------------------------------
 
 
-def name_of(number: int) -> str:
-    """Of what is made for one of the activators; the chart's Role names it, too."""
+def objects_name(number: int) -> str:
+    """Of the objects for one of the activators; the chart's Role has the same names."""
     return f"{NAME}-{number}"
 
 
-def _metadata(name: str, options: Options) -> Object:
-    owner = {"apiVersion": "v1", "kind": "Pod", "name": options.pod, "uid": options.pod_uid}
-    owners = {"ownerReferences": [owner]} if options.pod and options.pod_uid else {}
-    return {"name": name, "namespace": options.namespace, "labels": {"app.kubernetes.io/name": NAME}, **owners}
+def _metadata(name: str, settings: SelftestSettings) -> Object:
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": settings.pod, "uid": settings.pod_uid}
+    owners = {"ownerReferences": [owner]} if settings.pod and settings.pod_uid else {}
+    return {"name": name, "namespace": settings.namespace, "labels": {"app.kubernetes.io/name": NAME}, **owners}
 
 
-def target(name: str, options: Options) -> Object:
-    """No pod is ever made of it."""
+def target(name: str, settings: SelftestSettings) -> Object:
+    """Has no pods."""
     labels = {"slipway.dev/selftest": name}
     container = {"name": "none", "image": "none"}
     return {
         "apiVersion": DEPLOYMENT.api_version,
         "kind": DEPLOYMENT.name,
-        "metadata": _metadata(name, options),
+        "metadata": _metadata(name, settings),
         "spec": {
             "replicas": 0,
             "selector": {"matchLabels": labels},
@@ -248,12 +252,12 @@ def target(name: str, options: Options) -> Object:
     }
 
 
-def scaled_object(name: str, address: str, options: Options) -> Object:
-    """An activator tells of models alone that replicas are wanted, so it stays at zero."""
+def scaled_object(name: str, address: str, settings: SelftestSettings) -> Object:
+    """Stays at zero: an activator reports demand for models alone."""
     return {
         "apiVersion": SCALED_OBJECT.api_version,
         "kind": SCALED_OBJECT.name,
-        "metadata": _metadata(name, options),
+        "metadata": _metadata(name, settings),
         "spec": {
             "scaleTargetRef": {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "name": name},
             "minReplicaCount": 0,
@@ -263,16 +267,16 @@ def scaled_object(name: str, address: str, options: Options) -> Object:
     }
 
 
-def model(options: Options) -> Object:
-    """As the operator asks for one."""
+def model(settings: SelftestSettings) -> Object:
+    """An InferenceService like the operator's."""
     annotations = {
         "serving.kserve.io/deploymentMode": "Standard",
         "serving.kserve.io/autoscalerClass": "external",
     }
-    asked = {"modelFormat": {"name": "selftest"}, "storageUri": "pvc://selftest/"}
+    spec = {"modelFormat": {"name": "selftest"}, "storageUri": "pvc://selftest/"}
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.name,
-        "metadata": {"name": NAME, "namespace": options.namespace, "annotations": annotations},
-        "spec": {"predictor": {"minReplicas": 0, "model": asked}},
+        "metadata": {"name": NAME, "namespace": settings.namespace, "annotations": annotations},
+        "spec": {"predictor": {"minReplicas": 0, "model": spec}},
     }

@@ -1,4 +1,4 @@
-"""Why an engine ended: its last lines and its exit code, read by somebody who knows what they mean."""
+"""Why an engine ended, read from its last lines and its exit code. The sentences are in `slipway_runtime.contract`."""
 
 from slipway_runtime.diagnosis.diagnosing import diagnose
 from slipway_runtime.diagnosis.memory import kills_for_memory

@@ -1,14 +1,17 @@
-"""How often the kernel has killed a process of this container because its memory was at the limit."""
+"""How often the kernel has killed a process of this container because the memory limit was reached."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-COUNTERS = ("memory.events", "memory/memory.oom_control")  # by cgroup v2 and v1
+COUNTERS = ("memory.events", "memory/memory.oom_control")  # of cgroup v2 and v1
 
 
 def kills_for_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Compared before and after an end by SIGKILL, it tells who did it; None where there is no such counter."""
+    """The count since the container started; None if there is no such counter.
+
+    Read before the engine starts and after it ended by SIGKILL, it shows whether the kernel killed it.
+    """
     for name in COUNTERS:
         try:
             lines = (cgroups / name).read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What it means when an engine is ended by a signal. Pure."""
+"""What it means when a signal ends an engine. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 import signal
 from collections.abc import Iterable
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 
-LARGEST_EXIT_CODE = 128  # above it, a shell tells of a signal
-CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -(?P<number>\d+)")  # vLLM, of its child
+LARGEST_EXIT_CODE = 128  # above it, a shell reports the signal that ended its child
+CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -(?P<number>\d+)")  # vLLM, about its child
 
 MEANINGS = {
     signal.SIGILL: (
@@ -17,16 +18,16 @@ MEANINGS = {
         "Choose nodes with newer processors, or an image for older ones.",
     ),
     signal.SIGBUS: (
-        "a file that it had mapped is shorter than it was, or /dev/shm is full",
-        "Look whether the model's volume has changed under it, and give /dev/shm more room.",
+        "a file that it had mapped became shorter, or /dev/shm is full",
+        "Check whether the model's volume was changed while it was in use, and make /dev/shm larger.",
     ),
 }
-NOT_US = "It is started anew; if it happens again, look for who sends it."
-A_FAULT = "It is a fault of the engine or of its driver: try another version, and look into the node's kernel log."
+NOT_US = "It is restarted; if this happens again, find out who or what sends the signal."
+A_FAULT = "This is a bug of the engine or of its driver: try another version, and check the node's kernel log."
 
 
 def signal_of(exit_code: int, lines: Iterable[str]) -> int | None:
-    """The signal, by the exit code, or by what vLLM tells of the process that did the work."""
+    """The signal, from the exit code, or from what vLLM logs about the process that did the work."""
     if exit_code < 0:
         return -exit_code
     if exit_code > LARGEST_EXIT_CODE:
@@ -36,16 +37,16 @@ def signal_of(exit_code: int, lines: Iterable[str]) -> int | None:
 
 
 def ended_by(number: int, *, for_memory: bool | None) -> Failure:
-    """What a signal means; of SIGKILL it has to be known whether the kernel sent it for want of memory."""
+    """What a signal means. `for_memory`: whether the kernel sent SIGKILL for lack of memory; None if it isn't known."""
     name = _name(number)
     if number == signal.SIGKILL and for_memory:
         return Failure(
             Reason.HOST_OUT_OF_MEMORY,
             "The kernel killed the engine, because the container was at its limit of memory.",
-            "Raise the memory limit in pod.resources, or lower engine.contextLength or maxConcurrency.",
+            "Raise the memory limit in pod.resources, or lower engine.contextLength or engine.maxConcurrency.",
         )
     if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        maybe = "; that may have been the kernel, for want of memory" if _may_be_kernel(number, for_memory) else ""
+        maybe = "; that may have been the kernel, for lack of memory" if _may_be_kernel(number, for_memory) else ""
         return Failure(Reason.ENGINE_CRASHED, f"The engine was ended from outside, by {name}{maybe}.", NOT_US)
     meaning, remedy = next((told for each, told in MEANINGS.items() if each == number), ("", A_FAULT))
     return Failure(Reason.ENGINE_CRASHED, f"The engine crashed by {name}{f': {meaning}' if meaning else ''}.", remedy)

@@ -1,10 +1,10 @@
-"""A connection to the engine's web server: uvicorn's, with limits to what a client may send before it is let in.
+"""A connection to the engine's web server: uvicorn's, with limits on what a client may send before it is authorized.
 
-uvicorn alone takes heads of any size from any number of clients for any time, and as many requests at once as a client
-cares to send behind each other. Here a head is limited in bytes, headers and time, as are the requests that wait behind
-the one that is being answered; what is neither read nor written in time ends; and where there are too many connections,
-the one that has said nothing for longest makes room. Bodies are what the guard looks at: here a body waits in the
-client until somebody reads it.
+uvicorn alone accepts heads of any size, from any number of clients, for any time, and any number of pipelined requests.
+Here a head is limited in bytes, headers and time, and so are the requests that wait behind the one that is being
+answered. A connection on which nothing is read or written in time is closed. If there are too many connections, the one
+that has been silent longest is closed to make room. The guard limits bodies; a body stays with the client until the
+guard reads it.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from slipway_runtime.engines.crowd import Crowd
-from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.errors import ErrorResponse
+from slipway_runtime.guard.settings import GuardSettings
 
 LONGEST_HEAD = 64 << 10
 """Bytes of a request's first line, headers and trailers."""
 MOST_HEADERS = 128
 MOST_QUEUED = 8
-"""Requests behind the one that is being answered."""
+"""Pipelined requests behind the one that is being answered."""
 AT_ONCE = 16 << 10
-"""Bytes that are read between two looks at how long a head has become."""
+"""Bytes that are parsed between two checks of a head's length."""
 
 # Seconds
-HEAD_TAKES = 30.0  # from a connection's begin, or a head's, until the head is there
-BODY_PAUSES = 30.0  # between two pieces of a body that somebody waits for
-READING_PAUSES = 60.0  # of a client that takes nothing of its answer
-GOODBYE = 5.0  # for a client to take the last words, or to send the rest of a body that nobody wants
+HEAD_TAKES = 30.0  # from the start of a connection, or of a head, until the head is complete
+BODY_PAUSES = 30.0  # between two pieces of a body that the guard is waiting for
+READING_PAUSES = 60.0  # of a client that reads nothing of its response
+GOODBYE = 5.0  # for a client to read the last response, or to send the rest of a body that is not needed
 BETWEEN_LOOKS = 1.0
 
-LEAST = 2048  # connections of all clients together, where the open files allow it
-OPEN_FILES = 65536  # that the process may have, where it was given fewer and may have more
-OF_OUR_OWN = 128  # files that are no clients' connections
+LEAST = 2048  # connections of all clients together, if the limit of open files allows it
+OPEN_FILES = 65536  # the soft limit that is set, if the hard limit allows it
+OF_OUR_OWN = 128  # files that are not clients' connections
 
-TOO_LONG = Refusal(431, "head_too_long", f"The request's headers are more than {LONGEST_HEAD} bytes.")
-TOO_MANY_HEADERS = Refusal(431, "too_many_headers", f"The request has more than {MOST_HEADERS} headers.")
-TOO_SLOW = Refusal(408, "request_too_slow", "The request didn't arrive in time; send it again.")
-TOO_MANY_QUEUED = Refusal(
+TOO_LONG = ErrorResponse(431, "head_too_long", f"The request's headers are more than {LONGEST_HEAD} bytes.")
+TOO_MANY_HEADERS = ErrorResponse(431, "too_many_headers", f"The request has more than {MOST_HEADERS} headers.")
+TOO_SLOW = ErrorResponse(408, "request_too_slow", "The request didn't arrive in time; send it again.")
+TOO_MANY_QUEUED = ErrorResponse(
     429, "too_many_pipelined", "Too many requests were sent on this connection before the first was answered.", 1
 )
-TOO_MANY_CONNECTIONS = Refusal(503, "too_many_connections", "There are too many connections; try again.", 1)
-MALFORMED = Refusal(400, "malformed_request", "This is not an HTTP request.")
+TOO_MANY_CONNECTIONS = ErrorResponse(503, "too_many_connections", "There are too many connections; try again.", 1)
+MALFORMED = ErrorResponse(400, "malformed_request", "This is not an HTTP request.")
 
 
-class _Refused(Exception):  # noqa: N818 - nothing went wrong here
-    """Ends the parsing of what a client has sent."""
+class _Refused(Exception):  # noqa: N818 - the client's error, not ours
+    """Stops parsing what a client has sent."""
 
 
 class Connection(HttpToolsProtocol):
@@ -67,18 +67,18 @@ class Connection(HttpToolsProtocol):
         self.address = ""
         self._crowd = crowd()
         self._told = 0
-        """Bytes of the head, or the trailers, that the parser has told of."""
+        """Bytes of the head, or of the trailers, that the parser has reported."""
         self._untold = 0
-        """Bytes in which the parser found nothing to tell yet."""
+        """Bytes about which the parser has reported nothing yet."""
         self._headers = 0
         self._in_head = self._between = True
-        """Whether a head is what comes next or is under way, and whether nothing is under way."""
+        """Whether a head comes next or is being received, and whether nothing is being received."""
         self._running: RequestResponseCycle | None = None
-        self._refusal: Refusal | None = None
-        """Why nothing more is taken; told when all before it is answered."""
+        self._refusal: ErrorResponse | None = None
+        """Why nothing more is read; it is sent when everything before it is answered."""
         self._has_told = False
         self._deadline = self._taken_by = math.inf
-        """When what is being waited for is late: from the client, and by it."""
+        """When the client is late: with what it has to send, and with what it has to read."""
         self._is_leaving = False
 
     # --- the connection ----------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def leave(self) -> None:
-        """Others need the room."""
+        """Closes, because other clients need the room."""
         self.transport.close()
         self._expect(GOODBYE)
 
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif now > self._deadline and not self.flow.read_paused:
             if self._has_told or (not self._is_busy and (self._between or not self._in_head)):
-                self.leave()  # all is said, nothing is asked, or the rest is late of a body that nobody wants
+                self.leave()  # all is sent, nothing was requested, or the rest of an unneeded body is late
             else:
                 self._refuse(TOO_SLOW)
 
@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
         self._taken_by = math.inf
         super().resume_writing()
 
-    # --- what comes in -----------------------------------------------------------------------------------------------
+    # --- incoming ---------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self._refusal:
@@ -146,7 +146,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(told.args[0] if isinstance(told, _Refused) else MALFORMED)
 
     def _count(self, told: int) -> None:
-        """Of what isn't body: both what is known to belong to the head, and what may still become a header."""
+        """Counts bytes that aren't body: those that belong to the head, and those that may still become a header."""
         self._told += told
         if self._told + self._untold > LONGEST_HEAD:
             raise _Refused(TOO_LONG)
@@ -166,7 +166,7 @@ class Connection(HttpToolsProtocol):
             crowd.forget(self)
             lost(exc)
 
-        setattr(successor, "connection_lost", connection_lost)  # noqa: B010 - a method of somebody else's
+        setattr(successor, "connection_lost", connection_lost)  # noqa: B010 - a method of another class
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MOST_QUEUED:
@@ -188,7 +188,7 @@ class Connection(HttpToolsProtocol):
         self._count(len(name) + len(value) + len(b": \r\n"))
         if self._headers > MOST_HEADERS:
             raise _Refused(TOO_MANY_HEADERS)
-        if self._in_head:  # trailers are nothing that anybody asks for
+        if self._in_head:  # no program reads trailers
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -209,7 +209,7 @@ class Connection(HttpToolsProtocol):
         if self._is_busy:
             self._deadline = math.inf
         super().on_message_complete()
-        if not self._is_busy:  # the rest of a body whose request was answered before
+        if not self._is_busy:  # the rest of a body whose request was answered earlier
             self._expect(self.timeout_keep_alive)
 
     @property
@@ -217,7 +217,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _may_read(self) -> bool:
-        """One request after another: what is behind the next one waits in the client."""
+        """One request after another: what follows the next one stays with the client."""
         return self._has_told or not (self.pipeline or self._refusal)
 
     def _reads_on(self) -> None:
@@ -230,11 +230,11 @@ class Connection(HttpToolsProtocol):
             self._expect(BODY_PAUSES)
         super()._start_asgi_task(cycle, app)
 
-    # --- what goes out -----------------------------------------------------------------------------------------------
+    # --- outgoing ---------------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # what a client sends without asking for anything would put it off
+        self._unset_keepalive_if_required()  # bytes that are no request would postpone it
         if self._is_busy or self.transport.is_closing():
             return
         if self._refusal:
@@ -246,8 +246,8 @@ class Connection(HttpToolsProtocol):
         else:
             self._expect(self.timeout_keep_alive)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Nothing more is read. What was asked before is answered first; what isn't whole yet never will be."""
+    def _refuse(self, refusal: ErrorResponse) -> None:
+        """Stops reading. Earlier requests are answered first; one that is incomplete never will be."""
         self._refusal = refusal
         self.flow.pause_reading()
         if self.pipeline and self.cycle.more_body:
@@ -264,8 +264,8 @@ class Connection(HttpToolsProtocol):
         if not self._is_busy:
             self._say(refusal)
 
-    def _say(self, refusal: Refusal) -> None:
-        """The last words. What the client goes on to send is dropped for a while, or a reset would overtake them."""
+    def _say(self, refusal: ErrorResponse) -> None:
+        """Sends the last response. Further bytes are dropped for a while, because a reset would overtake it."""
         if self._has_told or self.transport.is_closing():
             return
         self._has_told = True
@@ -275,7 +275,7 @@ class Connection(HttpToolsProtocol):
         if refusal is TOO_MANY_CONNECTIONS:
             self.transport.close()
             return
-        with contextlib.suppress(OSError):  # who has left already needs no goodbye
+        with contextlib.suppress(OSError):  # the client has left already
             self.transport.write_eof()
         self._crowd.is_silent(self)
         self._expect(GOODBYE)
@@ -283,7 +283,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Reads on when it is asked to, unless there is enough already."""
+    """Resumes reading when uvicorn calls for it, unless enough was read already."""
 
     def __init__(
         self, transport: asyncio.Transport, *, may_read: Callable[[], bool], reads_on: Callable[[], None]
@@ -301,24 +301,24 @@ class _Flow(FlowControl):
 
 
 def limit_uvicorn() -> None:
-    """What uvicorn chooses by itself is limited from now on: for servers that others start in this process."""
+    """Makes uvicorn use our connections by default, for servers that other code starts in this process."""
     auto.AutoHTTPProtocol = Connection
 
 
 @cache
 def crowd() -> Crowd:
-    return Crowd(room(open_files(), Settings.from_environment().max_in_flight))
+    return Crowd(room(open_files(), GuardSettings.from_environment().max_in_flight))
 
 
 def room(files: int, max_in_flight: int) -> int:
-    """How many connections: twice what may be in flight, and at most what half of the files allow, for as many again
-    may have to be taken to be turned away.
+    """How many connections to allow: twice what may be in flight, but at most half of the open files, because as many
+    again may have to be accepted only to be refused.
     """
     return max(16, min(max(LEAST, 2 * max_in_flight), (files - OF_OUR_OWN) // 2))
 
 
 def open_files() -> int:
-    """How many the process may have; more than it was given, if it may."""
+    """How many files the process may open, after raising its soft limit as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -329,7 +329,7 @@ def open_files() -> int:
 
 
 def _watch(crowd: Crowd, loop: asyncio.AbstractEventLoop) -> None:
-    """One timer for all, as long as there is anybody."""
+    """One timer for all connections, while there are any."""
     if crowd.watched_by is not loop:
         crowd.watched_by = loop
         loop.call_later(BETWEEN_LOOKS, _look, crowd, loop)
@@ -343,7 +343,7 @@ def _look(crowd: Crowd, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _find_out_who_is_gone(transport: asyncio.Transport) -> None:
-    """A client whose machine has vanished says nothing: the kernel asks it now and then, and ends the connection."""
+    """A client whose machine is gone doesn't even close: so the kernel probes it, and closes the connection."""
     with contextlib.suppress(OSError, AttributeError):
         found = transport.get_extra_info("socket")
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

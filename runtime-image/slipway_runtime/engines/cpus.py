@@ -1,4 +1,4 @@
-"""How many threads of an engine can run at once."""
+"""How many threads of an engine can run at the same time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cpus(allowed: int, quota: float | None) -> int:
-    """Threads that can all run at once: one more than the quota, and every step waits for the one that is throttled."""
+    """Threads that can all run at the same time: with more, each step would wait for a throttled one."""
     return max(1, min(allowed, int(quota) if quota else allowed))
 
 
 def cpu_quota(cgroups: Path = CGROUPS) -> float | None:
-    """The CPUs that the container may use up, by cgroup v2 or v1; None if there is no limit."""
+    """The CPUs that the container may use, from cgroup v2 or v1; None if there is no limit."""
     for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
         files = [cgroups / name for name in names]
         if all(file.is_file() for file in files):

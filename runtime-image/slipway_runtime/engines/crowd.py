@@ -1,8 +1,8 @@
-"""Who may keep a connection to the engine's web server: how many in all and of one address, and who has to make room.
+"""Which clients may keep a connection to the engine's web server: how many in all and per address. Pure.
 
-Only computed here. A connection is silent while nothing that it asked for is being answered: before its first request,
-while a head is still on its way, and between two requests. Where there is no room, the one that has been silent longest
-goes; it is one of the same address if that address has its share.
+A connection is silent while none of its requests is being answered: before its first request, while a head is being
+received, and between two requests. If there is no room, the one that has been silent longest is closed; if the new
+client's address already has its share, it is one of that address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 LOOPBACK = ("127.", "::1", "::ffff:127.")
-"""Within the pod: its supervisor is let in, whoever fills the house."""
+"""Within the pod: its supervisor is always admitted."""
 
 
 class Member(Protocol):
@@ -25,23 +25,25 @@ class Member(Protocol):
 
 
 class Crowd:
+    """All connections of the process, for its life."""
+
     def __init__(self, most: int) -> None:
         self.most = most
         self.share = most - most // 4
-        """Of one address: a gateway's clients all have its address."""
+        """The most of one address. It is large, because all clients of a gateway have the gateway's address."""
         self._of: Counter[str] = Counter()
         self._strangers = 0
         self._members: set[Member] = set()
         self._silent: dict[Member, None] = {}
-        """The one that has been so longest is first."""
+        """The one that has been silent longest is first."""
         self.watched_by: object = None
-        """Who looks after it, again and again."""
+        """The event loop whose timer checks it."""
 
     def __len__(self) -> int:
         return len(self._members)
 
     def enter(self, member: Member) -> bool:
-        """Whether there is room, or could be made."""
+        """Whether the member is admitted: there is room, or a silent one could be closed."""
         address = member.address
         if self._of[address] >= self.share:
             is_let_in = self._make_room(lambda each: each.address == address)
@@ -65,7 +67,7 @@ class Crowd:
         return True
 
     def speaks(self, member: Member) -> None:
-        """A request of it is being answered from now on."""
+        """From now on, one of its requests is being answered."""
         self._silent.pop(member, None)
 
     def is_silent(self, member: Member) -> None:
@@ -83,7 +85,7 @@ class Crowd:
         self._strangers -= not _is_ours(member.address)
 
     def look(self, now: float) -> None:
-        """At each, whether it keeps others waiting."""
+        """Has each member check whether its client is late."""
         for member in list(self._members):
             member.look(now)
 

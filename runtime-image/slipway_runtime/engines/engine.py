@@ -1,4 +1,4 @@
-"""What an engine is to the supervisor: a command, and how to read what the engine says."""
+"""What the supervisor has to know of an engine: its command, and how to read its output and metrics."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.engine import Metrics
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 
 ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
-"""Variables that say the same as `module` to all that an engine starts itself."""
+"""Variables that do the same as `module` for every process that the engine itself starts."""
 
 
 def module(name: str) -> tuple[str, ...]:
-    """The command that runs a module of Python, which is looked for where packages are installed, and nowhere else: a
-    container starts in `/`, where volumes of the spec lie, and so may its user's folder.
+    """The command that runs a Python module. It is searched for where packages are installed, and nowhere else: the
+    container's working directory and its user's home may be on volumes of the spec.
     """
     return (sys.executable, "-P", "-s", "-m", name)
 
 
-class Refusal(Exception):  # noqa: N818 - nothing went wrong; something wrong was asked for
-    """The engine isn't started, because of how it would have been."""
+class StartRefusedError(Exception):
+    """The engine isn't started, because its arguments, its environment or its model are wrong."""
 
     def __init__(self, message: str, remedy: str = "", reason: Reason = Reason.BAD_ENGINE_ARGUMENTS) -> None:
         super().__init__(message)
@@ -38,10 +40,10 @@ class Refusal(Exception):  # noqa: N818 - nothing went wrong; something wrong wa
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is asked of any engine."""
+    """What any engine is started with."""
 
     model: Path
-    name: str | None = None  # that requests ask for
+    name: str | None = None  # by which requests name the model
     host: str
     port: int
     mode: str = "Balanced"
@@ -52,7 +54,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Choice:
-    """A flag, or a variable of the environment, that nobody asked for, and why it is set."""
+    """A flag, or a variable of the environment, that the runtime chose, and the reason for it."""
 
     setting: str
     reason: str
@@ -71,15 +73,19 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The names of the engine's metrics that tell whether it has requests, and whether it works on them."""
+    """The names of the engine's metrics that show whether it has requests, and whether it works on them."""
 
     pending: tuple[str, ...]
     progress: tuple[str, ...]
 
 
+def work_of(metrics: Metrics) -> Work:
+    return Work(pending=metrics.in_flight, progress=(*metrics.progress, *metrics.alive))
+
+
 @dataclass(frozen=True)
 class WarmUp:
-    """A first request, so that nobody has to wait for what an engine only does then."""
+    """A first request, so that no client has to wait for the work that an engine does only then."""
 
     path: str
     body: Mapping[str, object]
@@ -87,10 +93,10 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class SecondWay:
-    """An engine that couldn't be started in one way is being started in another, without having ended."""
+    """A second way to start an engine, used after the first one failed, without the process having ended."""
 
-    announced: re.Pattern[str]  # by a line of its output
-    futile_after: frozenset[Reason]  # causes that no way of starting changes
+    announced: re.Pattern[str]  # the line of its output by which it starts
+    futile_after: frozenset[Reason]  # causes that would stop it just as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,7 @@ class Launch:
     """One start of an engine."""
 
     engine: str
-    distributions: tuple[str, ...]  # that may have installed it, for its version
+    distributions: tuple[str, ...]  # of Python, that may have installed it; they show its version
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"  # where the supervisor reaches it
@@ -108,11 +114,11 @@ class Launch:
     work: Work
     warm_up: WarmUp | None = None
     choices: tuple[Choice, ...] = ()
-    moments: tuple[tuple[re.Pattern[str], str], ...] = ()  # lines of its output that tell how far it is
-    facts: tuple[re.Pattern[str], ...] = ()  # lines that tell something of it, in named groups
+    moments: tuple[tuple[re.Pattern[str], str], ...] = ()  # lines of its output that show how far the start is
+    facts: tuple[re.Pattern[str], ...] = ()  # lines with facts about it, in named groups
     second_way: SecondWay | None = None
     computes_on_cpus: bool = False
-    stop: float = 5.0  # seconds that it needs to end by itself
+    stop: float = 5.0  # seconds that it needs to end on its own
 
     @property
     def url(self) -> str:
@@ -131,6 +137,6 @@ class Launch:
 
 
 def reachable(host: str) -> str:
-    """The address under which one reaches a server on this machine that listens on that one."""
-    loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - it is compared with
+    """The address at which a server that listens on `host` is reachable from this machine."""
+    loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only compared
     return loopback.get(host, f"[{host}]" if ":" in host else host)

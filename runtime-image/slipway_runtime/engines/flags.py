@@ -1,18 +1,18 @@
-"""The last word on an engine's own flags: which are let through, and why the others are not.
+"""The last word on an engine's own flags: which are allowed, and why the others are not.
 
-What is let through is a list; whatever else there is, or a newer version of an engine brings, is refused until somebody
-has judged it. So are shortened flags, which an engine would complete. The lists are the operator's, see flags.json.
+The flags of a list are allowed. Every other flag, including those that a newer version of an engine adds, is refused
+until a person has judged it. So are abbreviated flags, which an engine would complete. The operator has the same lists.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
+
+from slipway_runtime.contract.flags import HARMLESS, REASONS, WRITTEN
 
 ANOTHER_NAME = {
     "-q": "--quantization",
@@ -20,39 +20,26 @@ ANOTHER_NAME = {
     "-pp": "--pipeline-parallel-size",
     "-sc": "--speculative-config",
 }
-UNKNOWN = "is none of the engine's flags that slipway-runtime lets through, in full"
+WRITTEN_FLAGS = frozenset(flag for flags in WRITTEN.values() for flag in flags)
+WHY_REFUSED = {flag: why for why, flags in sorted(REASONS.items()) for flag in sorted(flags)}
+UNKNOWN = "is not one of the engine's flags that slipway-runtime allows, written in full"
 KEYS_OF_CODE = re.compile(
     r".*(module_path|_plugin|_cls|_class)|trust_remote_code|code_revision|auto_map|inductor_passes"
 )
-"""Keys in JSON whose values are names of code to be loaded, or lead to such."""
+"""Keys in JSON whose values name code to be loaded, or lead to such a name."""
 WORDS_OF_CODE = ("custom_class",)
 
 
 @dataclass(frozen=True)
 class Objection:
+    """A flag that is refused, and the end of a sentence that starts with it."""
+
     flag: str
     why: str
 
 
-@dataclass(frozen=True)
-class Lists:
-    harmless: Mapping[str, frozenset[str]]
-    """Of each engine, those that whoever writes a spec may give."""
-    written: frozenset[str]
-    """Those that the operator writes, from fields of the spec."""
-    refused: Mapping[str, str]
-    """The others, and what is said of each."""
-
-
-@cache
-def lists() -> Lists:
-    told = json.loads(Path(__file__).with_name("flags.json").read_text())
-    harmless = {engine: frozenset(flags) for engine, flags in told["harmless"].items()}
-    return Lists(harmless, frozenset(told["written"]), told["refused"])
-
-
 def objections(engine: str, words: Sequence[str], allowed: Collection[str] = ()) -> Iterator[Objection]:
-    """`allowed` are names without dashes that are let through whatever the lists say."""
+    """What is refused among the words. `allowed` are names without dashes that are allowed whatever the lists say."""
     written: set[str] = set()
     for word in words:
         if not _is_flag(word):
@@ -64,14 +51,14 @@ def objections(engine: str, words: Sequence[str], allowed: Collection[str] = ())
         if why := _why_not(engine, flag):
             yield Objection(flag, why)
         elif full in written:
-            yield Objection(flag, f"is given twice, and the first {lists().refused[flag]}")
-        elif flag in lists().written:
+            yield Objection(flag, f"is given twice, and the first {WHY_REFUSED[flag]}")
+        elif flag in WRITTEN_FLAGS:
             written.add(full)
     yield from _code_in_json(words, allowed)
 
 
 def name_of(word: str) -> str:
-    """vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value."""
+    """The flag of an argument. vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value."""
     return word.partition("=")[0].partition(".")[0].replace("_", "-").rstrip("+")
 
 
@@ -80,13 +67,12 @@ def _is_flag(word: str) -> bool:
 
 
 def _why_not(engine: str, flag: str) -> str | None:
-    known = lists()
-    off = _positive(flag) != flag and _positive(flag) in known.refused  # to turn a danger off is none
-    if {flag, _positive(flag)} & known.harmless[engine] or flag in known.written or off:
+    off = _positive(flag) != flag and _positive(flag) in WHY_REFUSED  # turning a danger off is harmless
+    if not {flag, _positive(flag)}.isdisjoint(HARMLESS[engine]) or flag in WRITTEN_FLAGS or off:
         return None
-    if len(flag) > len("--") and (meant := [name for name in known.refused if name.startswith(flag)]):
+    if len(flag) > len("--") and (meant := [name for name in WHY_REFUSED if name.startswith(flag)]):
         means = "" if flag in meant else f"may be short for {meant[0]}, which "
-        return means + known.refused[flag if flag in meant else meant[0]]
+        return means + WHY_REFUSED[flag if flag in meant else meant[0]]
     return UNKNOWN
 
 
@@ -94,7 +80,7 @@ def _positive(flag: str) -> str:
     return "--" + flag.removeprefix("--no-") if flag.startswith("--no-") else flag
 
 
-# --- JSON, in which a harmless flag may do what a refused one does ---------------------------------------------------
+# --- JSON, by which a harmless flag may do the same as a refused one --------------------------------------------------
 
 
 def _code_in_json(words: Sequence[str], allowed: Collection[str]) -> Iterator[Objection]:
@@ -106,7 +92,7 @@ def _code_in_json(words: Sequence[str], allowed: Collection[str]) -> Iterator[Ob
         keys = [*flag.replace("+", "").split(".")[1:], *_keys(_read(value))]
         named = [key for key in keys if KEYS_OF_CODE.fullmatch(key)] + [key for key in WORDS_OF_CODE if key in value]
         if named and named[0] not in allowed:
-            yield Objection(name_of(flag), f"has {named[0]} in it, which loads code by name into the engine")
+            yield Objection(name_of(flag), f"contains {named[0]}, which loads code by name into the engine")
 
 
 def _read(value: str) -> Any:

@@ -12,15 +12,17 @@ from types import TracebackType
 import uvicorn
 
 from slipway_runtime.engines.connection import Connection
-from slipway_runtime.guard.asgi import App, Receive
+from slipway_runtime.guard.exchange import App, Receive
 
 KEEP_ALIVE = 75  # seconds; clients that reuse connections close them sooner
 
 
 @asynccontextmanager
 async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
-    """Serves while the block runs; at its end, what is left of answers has a second."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not what strangers send that is no HTTP
+    """Serves while the block runs; at its end, responses have one second to finish."""
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.ERROR
+    )  # no line for bytes that aren't HTTP, which anyone can send
     config = uvicorn.Config(
         app,
         host=host,
@@ -48,7 +50,7 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
 
 
 async def body_of(receive: Receive) -> deque[bytes] | None:
-    """A request's body, in the pieces in which it comes; None if its client has left."""
+    """A request's body, in the pieces in which it arrives; None if its client has left."""
     pieces: deque[bytes] = deque()
     while (message := await receive())["type"] == "http.request":
         pieces.append(message.get("body", b""))
@@ -58,7 +60,7 @@ async def body_of(receive: Receive) -> deque[bytes] | None:
 
 
 class WhileThere:
-    """A block that is left when the client has left: `async with WhileThere(receive):`."""
+    """A block that is cancelled when the client leaves: `async with WhileThere(receive):`."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -66,7 +68,8 @@ class WhileThere:
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        if task is None:
+            raise RuntimeError("WhileThere is used outside of a task, so there is nothing to cancel")
         self._task = task
         self._watch = asyncio.ensure_future(self._until_left())
 

@@ -1,11 +1,11 @@
-"""`python -m slipway_runtime.faststart FLAGS OF VLLM`, with the rest in SLIPWAY_FASTSTART."""
+"""`python -m slipway_runtime.faststart VLLM_FLAGS`, with everything else in SLIPWAY_FASTSTART."""
 
 import os
 import sys
 
-from .launcher import main
+from slipway_runtime.faststart.launcher import main
 
 code = main(sys.argv[1:])
-if code < 0:  # a signal ended the engine core, and that is what has ended the engine
+if code < 0:  # the engine core was ended by a signal, so the launcher ends by the same one
     os.kill(os.getpid(), -code)
 sys.exit(abs(code))

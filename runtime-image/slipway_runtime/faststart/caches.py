@@ -1,7 +1,7 @@
 """The folders of what vLLM, torch and Triton compile: one for each engine version, device, model and set of flags.
 
-A cache is used only if it was filled for exactly what is started now, and is file by file what it was when it was
-sealed. It is sealed when the engine serves. What was left unsealed, or was damaged, is removed and made anew.
+A cache is used only if it was filled for exactly this start, and if every file is what it was when the cache was
+sealed. It is sealed when the engine serves. A cache that was left unsealed or was damaged is deleted and filled again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from slipway_runtime.faststart import import_cache, read_ahead_notes
+from slipway_runtime.faststart.manifest import Manifest, difference, name_of
+from slipway_runtime.faststart.settings import FastStartSettings
 from slipway_runtime.versions import version_of
-
-from . import surveys, wanted
-from .manifest import Manifest, difference, name_of
-from .settings import Settings
 
 MANIFEST = "manifest.json"
 WITHOUT_EFFECT = (
@@ -26,27 +25,28 @@ WITHOUT_EFFECT = (
     *("disable-uvicorn-access-log", "disable-fastapi-docs", "custom-histogram-buckets", "chat-template"),
     *("uvicorn-log-level", "enable-auto-tool-choice", "tool-call-parser"),
 )
-"""Flags that change nothing of what is compiled."""
+"""Flags that have no effect on what is compiled."""
 
 
 class Cache:
-    """One folder, or none: then everything is compiled where vLLM does by itself."""
+    """The cache of one start: a folder, or none. Without a folder everything is compiled where vLLM puts it."""
 
     def __init__(self, folder: Path | None, key: Mapping[str, str]) -> None:
         self.folder, self.key = folder, key
         self._lock: int | None = None
-        """Held for life by the one start that may change the folder."""
+        """Held by the one start that may change the folder, until it ends."""
 
     @classmethod
-    def open(cls, settings: Settings, flags: Sequence[str], *, say: Callable[[str], None]) -> Cache:
+    def open(cls, settings: FastStartSettings, flags: Sequence[str], *, say: Callable[[str], None]) -> Cache:
         key = key_of(settings, flags)
         if not settings.cache:
             return cls(None, key)
         root = Path(settings.cache)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            cache = cls(root / name_of(key), key)
-            return cache if cache._is_usable(root, say) else cls(None, key)
+            folder = root / name_of(key)
+            cache = cls(folder, key)
+            return cache if cache._prepare(folder, say) else cls(None, key)
         except OSError as error:
             say(f"the cache {root} can't be used: {error.strerror}")
             return cls(None, key)
@@ -60,12 +60,12 @@ class Cache:
             "TRITON_CACHE_DIR": str(self.folder / "files/triton"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "files/inductor"),
             "SLIPWAY_TRITON_KEY": str(self.folder / "files/triton_key"),
-            surveys.ENVIRONMENT: str(self.folder / "files/survey"),
-            wanted.ENVIRONMENT: str(self.folder / "files/wanted"),
+            import_cache.ENVIRONMENT: str(self.folder / "files/survey"),
+            read_ahead_notes.ENVIRONMENT: str(self.folder / "files/wanted"),
         }
 
     def seal(self) -> None:
-        """From here on what is in it may be used. Without anything new this is but a look."""
+        """Declares the content valid from here on. If nothing is new, that takes one comparison."""
         if self.folder is None or self._lock is None:
             return
         with contextlib.suppress(OSError):
@@ -76,55 +76,55 @@ class Cache:
                 unfinished.replace(self.folder / MANIFEST)
 
     def close(self) -> None:
-        """Others may change it now."""
+        """Lets other starts change the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _is_usable(self, root: Path, say: Callable[[str], None]) -> bool:
-        assert self.folder is not None
+    def _prepare(self, folder: Path, say: Callable[[str], None]) -> bool:
+        """Makes the folder usable, empty if need be; returns False if it can't be used."""
+        root = folder.parent
         if os.access(root, os.W_OK):
-            self._lock = _locked(root / f"{self.folder.name}.lock")
-        manifest = Manifest.read(self.folder / MANIFEST)
-        flaw = self._flaw(manifest)
+            self._lock = _locked(root / f"{folder.name}.lock")
+        manifest = Manifest.read(folder / MANIFEST)
+        flaw = self._flaw(folder, manifest)
         if manifest and not flaw:
-            self._remove(manifest.strangers(self.folder / "files"))
-            say(f"uses the cache {self.folder}")
+            if self._lock is not None:
+                _remove(folder, manifest.strangers(folder / "files"))
+            say(f"uses the cache {folder}")
             return True
         if self._lock is None:
-            say("there is no cache to use, and it can't be made now: it is read-only, or another start makes it.")
+            say("there is no cache to use, and none can be made: the folder is read-only, or another start fills it.")
             return False
-        say(f"the cache {self.folder} {flaw}: it is made anew" if flaw else self._why_there_is_none(root))
-        shutil.rmtree(self.folder, ignore_errors=True)
-        (self.folder / "files").mkdir(parents=True)
+        say(f"the cache {folder} {flaw}: it is filled again" if flaw else self._why_there_is_none(root))
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "files").mkdir(parents=True)
         return True
 
-    def _flaw(self, manifest: Manifest | None) -> str:
-        assert self.folder is not None
-        if not self.folder.exists():
+    def _flaw(self, folder: Path, manifest: Manifest | None) -> str:
+        if not folder.exists():
             return ""
         if manifest is None:
             return "was never finished"
         if differences := difference(self.key, manifest.key):
             return f"is for something else: {'; '.join(differences)}"
-        damaged = manifest.damage(self.folder / "files")
-        return f"is damaged: {damaged} is not what it was" if damaged else ""
+        damaged = manifest.damage(folder / "files")
+        return f"is damaged: {damaged} has changed" if damaged else ""
 
     def _why_there_is_none(self, root: Path) -> str:
         others = [found.key for file in sorted(root.glob(f"*/{MANIFEST}")) if (found := Manifest.read(file))]
         if not others:
-            return f"no cache yet in {root}: it is made now"
+            return f"there is no cache in {root} yet: one is filled now"
         nearest = min((difference(self.key, other) for other in others), key=len)
-        return f"no cache in {root} fits, so one is made now: {'; '.join(nearest)}"
-
-    def _remove(self, names: Sequence[str]) -> None:
-        assert self.folder is not None
-        if self._lock is not None:
-            for name in names:
-                (self.folder / "files" / name).unlink(missing_ok=True)
+        return f"no cache in {root} fits this start, so a new one is filled: {'; '.join(nearest)}"
 
 
-def key_of(settings: Settings, flags: Sequence[str]) -> dict[str, str]:
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (folder / "files" / name).unlink(missing_ok=True)
+
+
+def key_of(settings: FastStartSettings, flags: Sequence[str]) -> dict[str, str]:
     return {
         "engine": f"vLLM {settings.version}",
         "torch": version_of("torch"),
@@ -141,7 +141,7 @@ def _is_without_effect(flag: str) -> bool:
 
 
 def _locked(file: Path) -> int | None:
-    """None while another start fills the same cache."""
+    """Returns None while another start fills the same cache."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

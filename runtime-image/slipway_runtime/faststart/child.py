@@ -7,78 +7,80 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from . import page_cache, surveys, triton_names, wanted
-from .adapters import adapter_for
-from .adapters.parts import UnexpectedError
-from .addresses import Addresses
-from .collector import Collector
-from .news import Event, Teller
-from .settings import Settings
+from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, triton_names
+from slipway_runtime.faststart.adapters import adapter_for
+from slipway_runtime.faststart.adapters.parts import UnexpectedError
+from slipway_runtime.faststart.addresses import Addresses
+from slipway_runtime.faststart.child_messages import ChildEvent, MessageSender
+from slipway_runtime.faststart.gc_control import GcControl
+from slipway_runtime.faststart.settings import FastStartSettings
 
 PR_SET_PDEATHSIG = 1
-FOLDER = "SLIPWAY_FASTSTART_FOLDER"
 
 Ready = Callable[[], None]
-"""To be called when the engine core could take requests, or the server is about to."""
+"""Called when the engine core can take requests, or when the server is about to."""
 
 
 def main() -> int:
     who, flags = sys.argv[1], sys.argv[2:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    collector = Collector()
-    collector.hold()
-    teller = Teller.of(who, os.environ)
-    settings = Settings.from_environment(os.environ)
-    addresses = Addresses(Path(os.environ[FOLDER]))
-    teller.say("has begun")
-    surveys.keep(os.environ)
+    gc_control = GcControl()
+    gc_control.hold()
+    sender = MessageSender.of(who, os.environ)
+    settings = FastStartSettings.from_environment(os.environ)
+    addresses = Addresses.from_environment(os.environ)
+    sender.say("has started")
+    import_cache.install(os.environ)
 
     def ready() -> None:
-        collector.release()
-        wanted.note(who)
-        teller.tell(Event.READY)
+        gc_control.release()
+        read_ahead_notes.note(who)
+        sender.send(ChildEvent.READY)
 
     try:
         run = _core if who == "core" else _server
-        run(settings, flags, addresses, teller, ready)
+        run(settings, flags, addresses, sender, ready)
     except UnexpectedError as error:
-        teller.tell(Event.GIVES_UP, str(error))
+        sender.send(ChildEvent.GIVES_UP, str(error))
         return 1
     return 0
 
 
-def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, ready: Ready) -> None:
+def _core(
+    settings: FastStartSettings, flags: list[str], addresses: Addresses, sender: MessageSender, ready: Ready
+) -> None:
     adapter = adapter_for(settings.version)
     copy = None
     if settings.copy_weights:
-        from . import device_copy  # noqa: PLC0415 - CPUs have no use for it
+        from slipway_runtime.faststart import device_copy  # noqa: PLC0415 - CPUs don't need it
 
-        copy = device_copy.begin(settings.weights, say=teller.say, wait=lambda: page_cache.until_read(addresses.folder))
+        copy = device_copy.begin(settings.weights, say=sender.say, wait=lambda: page_cache.until_read(addresses.folder))
     triton_names.choose_ptxas(os.environ)
     import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
 
-    teller.say("has imported torch")
+    sender.say("has imported torch")
     parts = adapter.core_parts()
-    teller.say("has imported vLLM")
+    sender.say("has imported vLLM")
     if copy:
-        from . import loading  # noqa: PLC0415 - as above
+        from slipway_runtime.faststart import loading  # noqa: PLC0415 - as above
 
-        loading.take_weights_from(copy, parts.loader, say=teller.say)
-    from . import core_process  # noqa: PLC0415 - as above
+        loading.take_weights_from(copy, parts.loader, say=sender.say)
+    from slipway_runtime.faststart import core_process  # noqa: PLC0415 - as above
 
     triton_names.keep_key(os.environ.get("SLIPWAY_TRITON_KEY"))
-    core_process.run(parts, flags, addresses, teller=teller, ready=ready)
+    core_process.run(parts, flags, addresses, sender=sender, ready=ready)
 
 
-def _server(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, ready: Ready) -> None:
-    from . import server_process  # noqa: PLC0415 - the core has no use for it
+def _server(
+    settings: FastStartSettings, flags: list[str], addresses: Addresses, sender: MessageSender, ready: Ready
+) -> None:
+    from slipway_runtime.faststart import server_process  # noqa: PLC0415 - the core doesn't need it
 
     adapter = adapter_for(settings.version)
     parts = adapter.server_parts()
-    teller.say("has imported vLLM")
-    server_process.run(parts, flags, addresses, also_imported=adapter.ALSO_IMPORTED, teller=teller, ready=ready)
+    sender.say("has imported vLLM")
+    server_process.run(parts, flags, addresses, also_imported=adapter.ALSO_IMPORTED, sender=sender, ready=ready)
 
 
 if __name__ == "__main__":

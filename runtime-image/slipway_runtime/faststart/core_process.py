@@ -1,7 +1,8 @@
-"""The engine core in a process of its own that nobody waits for: it doesn't ask the server for the addresses to use.
+"""The engine core as a separate process: it knows its addresses in advance, so it doesn't wait for the server's
+handshake.
 
-It is how vLLM starts a core under Ray, where addresses are known beforehand, too; and the server is told that its
-engine is managed by others, as vLLM tells several servers that share one.
+vLLM starts a core the same way under Ray, where addresses are known in advance, too. The server is started with an
+engine that is managed elsewhere, as vLLM starts several servers that share one.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .adapters.parts import CoreParts, UnexpectedError
-from .addresses import Addresses, digest
-from .news import Event, Teller
+from slipway_runtime.faststart.adapters.parts import CoreParts, UnexpectedError
+from slipway_runtime.faststart.addresses import Addresses, digest
+from slipway_runtime.faststart.child_messages import ChildEvent, MessageSender
 
 
-def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> None:
-    """Returns, or raises, when the engine core has ended."""
-    multiprocessing.current_process().name = "EngineCore"  # as its lines in the log are marked
+def run(
+    parts: CoreParts, flags: list[str], addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]
+) -> None:
+    """Runs the engine core; returns or raises when it has ended."""
+    multiprocessing.current_process().name = "EngineCore"  # how vLLM marks its log lines
     arguments = read_flags(parts, flags)
-    teller.tell(Event.FLAGS, digest(arguments))
+    sender.send(ChildEvent.FLAGS, digest(arguments))
     config = arguments.create_engine_config(usage_context=parts.usage)
     refuse(config)
-    teller.say("has its configuration")
-    parts.core.EngineCoreProc = _alone(parts, addresses, teller=teller, ready=ready)
+    sender.say("has its configuration")
+    parts.core.EngineCoreProc = _alone(parts, addresses, sender=sender, ready=ready)
     parts.core.EngineCoreProc.run_engine_core(
         vllm_config=config,
         local_client=True,
@@ -35,7 +38,8 @@ def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Tel
 
 
 def read_flags(parts: CoreParts, flags: list[str]) -> Any:
-    """Those of the server alone are left to the server, which tells what it has understood of the others."""
+    """Returns the engine's arguments. Flags of the server alone are ignored here; the server reports its digest of the
+    others."""
 
     class Parser(parts.parser):  # type: ignore[misc, name-defined]
         def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
@@ -48,16 +52,16 @@ def read_flags(parts: CoreParts, flags: list[str]) -> Any:
 
 
 def refuse(config: Any) -> None:
-    """What nobody has tried with one process for the core and one for the server."""
+    """Refuses configurations that were never tried with one process for the core and one for the server."""
     parallel = config.parallel_config
     if parallel.world_size != 1 or parallel.data_parallel_size != 1:
-        raise UnexpectedError("the engine core is to be more than one process")
+        raise UnexpectedError("the engine core would be more than one process")
     multimodal = config.model_config.multimodal_config
     if multimodal is not None and multimodal.mm_tensor_ipc == "torch_shm":
-        raise UnexpectedError("tensors are to go through a queue that only vLLM's own launcher makes")
+        raise UnexpectedError("tensors would go through a queue that only vLLM's own launcher creates")
 
 
-def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> type[Any]:
+def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]) -> type[Any]:
     class Core(parts.core.EngineCoreProc):  # type: ignore[misc, name-defined]
         @contextlib.contextmanager
         def _perform_handshakes(
@@ -67,7 +71,7 @@ def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, ready: Cal
             vllm_config.__post_init__()  # as after a real handshake
 
         def run_busy_loop(self) -> Any:
-            teller.say("is ready")
+            sender.say("is ready")
             ready()
             return super().run_busy_loop()
 

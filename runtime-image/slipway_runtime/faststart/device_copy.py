@@ -1,8 +1,8 @@
-"""Copies a model's files into a GPU's memory while Python imports what will use them.
+"""Copies a model's files into a GPU's memory while Python imports the modules that will use them.
 
-Each thread asks the kernel and CUDA's driver for long pieces of work that run without the interpreter's lock: to read
-a piece of a file into the page cache, and to copy it. The driver's context is the one that torch will use, too. If
-anything goes wrong here, the weights are loaded as vLLM does it.
+Each thread gives the kernel and the CUDA driver long pieces of work that run without the interpreter's lock: reading a
+piece of a file into the page cache, and copying it. The driver's context is the one that torch uses later. If anything
+fails here, vLLM loads the weights in its own way.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-PIECE = 512 << 20  # bytes; the interpreter's lock is asked for twice a piece
+PIECE = 512 << 20  # bytes; a thread needs the interpreter's lock twice per piece
 THREADS = 8
-ROOM = 1.15  # the copies must fit twice for a while: as files and as parameters; with a little for the rest
-POPULATE_READ = 22  # MADV_POPULATE_READ: an error where the kernel is older than 5.14, and that is no matter
+ROOM = 1.15  # the weights are there twice for a while, as files and as parameters; with a margin for the rest
+POPULATE_READ = 22  # MADV_POPULATE_READ: fails on kernels older than 5.14, which does no harm
 
 
 class CudaError(Exception):
     pass
 
 
-class Driver:
+class CudaDriver:
     """The few functions of libcuda that are needed."""
 
     def __init__(self, load: Callable[[str], Any] = ctypes.CDLL) -> None:
@@ -38,7 +38,7 @@ class Driver:
         self.use()
 
     def use(self) -> None:
-        """In the calling thread."""
+        """Makes the context current in the calling thread."""
         self._call("cuCtxSetCurrent", self._context)
 
     def free_memory(self) -> int:
@@ -68,9 +68,9 @@ class Driver:
 
 
 class DeviceMemory:
-    """One file in the device's memory, in the form in which torch takes it over: freed with the last tensor on it."""
+    """One file in the device's memory, in a form that torch can adopt: freed together with the last tensor in it."""
 
-    def __init__(self, driver: Driver, size: int) -> None:
+    def __init__(self, driver: CudaDriver, size: int) -> None:
         self._driver, self.size = driver, size
         self.address = driver.allocate(size)
         self.__cuda_array_interface__ = {
@@ -86,7 +86,7 @@ class DeviceMemory:
 
 
 class Copy:
-    """The files that are on their way."""
+    """The copy of a model's files, from its start until the loader takes them."""
 
     def __init__(self) -> None:
         self._files: Future[dict[str, DeviceMemory]] = Future()
@@ -95,20 +95,20 @@ class Copy:
         self,
         files: Sequence[str],
         say: Callable[[str], None],
-        driver: Callable[[], Driver] = Driver,
+        driver: Callable[[], CudaDriver] = CudaDriver,
         wait: Callable[[], object] = lambda: None,
     ) -> None:
-        """Waits where nothing else is left to do but to read."""
+        """Copies the files; calls `wait` when everything is prepared and only the reading is left."""
         try:
             copied = _copy(files, driver(), wait)
             say(f"has copied {sum(file.size for file in copied.values()) / 2**30:.1f} GiB of weights to the device")
             self._files.set_result(copied)
         except Exception as error:
-            say(f"has not copied the weights beforehand: {error}")
+            say(f"has not copied the weights early: {error}")
             self._files.set_result({})
 
     def take(self, files: Sequence[str]) -> list[DeviceMemory] | None:
-        """Waits for them, and hands them over once; None if these are not the files that were copied."""
+        """Waits for the copies and hands them over once; returns None if these are not the files that were copied."""
         copied = self._files.result()
         if set(files) != set(copied):
             return None
@@ -117,12 +117,12 @@ class Copy:
 
 def begin(files: Sequence[str], *, say: Callable[[str], None], wait: Callable[[], object]) -> Copy:
     copy = Copy()
-    threading.Thread(target=copy.run, args=(files, say, Driver, wait), name="device-copy", daemon=True).start()
+    threading.Thread(target=copy.run, args=(files, say, CudaDriver, wait), name="device-copy", daemon=True).start()
     return copy
 
 
-def _copy(files: Sequence[str], driver: Driver, wait: Callable[[], object]) -> dict[str, DeviceMemory]:
-    sizes = {file: os.path.getsize(file) for file in files}  # noqa: PTH202 - plain words, handed to the kernel
+def _copy(files: Sequence[str], driver: CudaDriver, wait: Callable[[], object]) -> dict[str, DeviceMemory]:
+    sizes = {file: os.path.getsize(file) for file in files}  # noqa: PTH202 - plain strings for the kernel
     if driver.free_memory() < 2 * ROOM * sum(sizes.values()):
         raise CudaError("they would not fit twice")
     memories = {file: DeviceMemory(driver, size) for file, size in sizes.items()}
@@ -139,7 +139,7 @@ def _copy(files: Sequence[str], driver: Driver, wait: Callable[[], object]) -> d
     return memories
 
 
-def _in_threads(driver: Driver, pieces: queue.SimpleQueue[tuple[int, int, int]]) -> None:
+def _in_threads(driver: CudaDriver, pieces: queue.SimpleQueue[tuple[int, int, int]]) -> None:
     errors: list[CudaError] = []
 
     def work() -> None:
@@ -164,7 +164,7 @@ def _in_threads(driver: Driver, pieces: queue.SimpleQueue[tuple[int, int, int]])
 
 
 def _map(path: str, size: int) -> int:
-    """By hand, for Python's own mapping doesn't tell its address unless it may be written to."""
+    """Maps a file by the C library: Python's mmap doesn't reveal the address of a read-only mapping."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         address = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file, 0)

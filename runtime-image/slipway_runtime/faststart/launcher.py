@@ -1,4 +1,4 @@
-"""The launcher: two processes at once where there were two in a row, and the ordinary start if they don't get along."""
+"""The launcher: starts two processes in parallel, and falls back to vLLM's ordinary start if that fails."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control
+from slipway_runtime.faststart import page_cache, read_ahead_notes
+from slipway_runtime.faststart.adapters import adapter_for
+from slipway_runtime.faststart.addresses import FOLDER
+from slipway_runtime.faststart.caches import Cache
+from slipway_runtime.faststart.child_messages import ChildMessage, say
+from slipway_runtime.faststart.page_cache import Piece
+from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress, SignalReceived
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from slipway_runtime.scratch import scratch_folder
 
-from . import page_cache, wanted
-from .adapters import adapter_for
-from .caches import Cache
-from .news import News, say
-from .page_cache import Piece
-from .pair import CORE, SERVER, Ended, Pair, Progress, Told
-from .settings import ENVIRONMENT, Settings
-
-FOLDER = "SLIPWAY_FASTSTART_FOLDER"
-NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would name its cache
-ANSWER_LAST = 1.0  # seconds for the server to answer what is in flight when the engine core has died
-TIDY_UP = 3.0  # seconds for the engine core to end by itself
+NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would end up in its cache's name
+ANSWER_LAST = 1.0  # seconds for the server to answer requests in flight when the engine core has died
+TIDY_UP = 3.0  # seconds for the engine core to end on its own
 
 
 def main(flags: Sequence[str]) -> int:
-    settings = Settings.from_environment(os.environ)
+    settings = FastStartSettings.from_environment(os.environ)
     try:
         with scratch_folder(within=control.folder()) as folder:
             cache = Cache.open(settings, flags, say=say)
             _read_ahead(settings, cache, folder)
             with Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ)) as pair:
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
+                    signal.signal(number, lambda number, _: pair.occurrences.put(SignalReceived(number)))
                 trouble = until_it_serves(pair)
                 if not trouble:
                     return _serve(pair, cache)
@@ -45,32 +44,32 @@ def main(flags: Sequence[str]) -> int:
     return _start_ordinarily(settings)
 
 
-def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
-    """What is imported comes before the weights, which are so much more that it would be lost among them."""
+def _read_ahead(settings: FastStartSettings, cache: Cache, folder: Path) -> None:
+    """Reads imported files first: they would be lost among the weights, which are so much larger."""
     weights = () if settings.copy_weights else map(Piece.whole, settings.weights)
-    page_cache.read_ahead([*wanted.noted(cache.environment), *weights], folder)
+    page_cache.read_ahead([*read_ahead_notes.noted(cache.environment), *weights], folder)
 
 
 def environments(
-    settings: Settings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
+    settings: FastStartSettings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """What is set by hand counts for more than what the adapter thinks best."""
+    """Returns the children's variables. Those that were set by hand override those of the adapter."""
     both = {**adapter_for(settings.version).environment(settings.device), **environment, **cache, FOLDER: str(folder)}
     core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
-    # Names of compiled things are made of sets of words, too, whose order changes with the seed.
+    # Names of compiled code depend on the order of sets of strings, which changes with the seed.
     return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}
 
 
 def until_it_serves(pair: Pair) -> str:
-    """What went wrong, if anything did."""
+    """Waits until the pair serves; returns what went wrong, or an empty string."""
     progress = Progress()
     while not (progress.serves or progress.trouble):
-        match pair.happenings.get():
-            case News() as news:
-                progress.hear(news)
-            case Ended() as end:
-                progress.blame(str(end))
-            case Told(number):
+        match pair.occurrences.get():
+            case ChildMessage() as message:
+                progress.receive(message)
+            case ChildEnded() as end:
+                progress.fail(str(end))
+            case SignalReceived(number):
                 sys.exit(128 + number)
     return progress.trouble
 
@@ -85,22 +84,22 @@ def _serve(pair: Pair, cache: Cache) -> int:
 
 
 def until_it_ends(pair: Pair) -> int:
-    """The exit code, as subprocess tells it."""
-    told = False
+    """Waits for the end; returns the exit code as in subprocess."""
+    stopping = False
     while True:
-        match pair.happenings.get():
-            case Told(number):
-                told = True
-                pair.tell(SERVER, number)
-            case Ended(who, code) if who == SERVER:
+        match pair.occurrences.get():
+            case SignalReceived(number):
+                stopping = True
+                pair.send_signal(SERVER, number)
+            case ChildEnded(who, code) if who == SERVER:
                 pair.terminate(CORE, TIDY_UP)
-                return code if code > 0 or told else 1
-            case Ended(who, code) as end if who == CORE and not told:
+                return code if code > 0 or stopping else 1
+            case ChildEnded(who, code) as end if who == CORE and not stopping:
                 say(f"{end}.")
                 pair.terminate(SERVER, ANSWER_LAST)
                 return code or 1
 
 
-def _start_ordinarily(settings: Settings) -> NoReturn:
+def _start_ordinarily(settings: FastStartSettings) -> NoReturn:
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)

@@ -1,4 +1,4 @@
-"""Hands weights that are on the device already to vLLM's loader, in place of the function that would read the files."""
+"""Hands weights that are already on the device to vLLM's loader, in place of the function that reads the files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .device_copy import Copy, DeviceMemory
+from slipway_runtime.faststart.device_copy import Copy, DeviceMemory
 
 TYPES = {  # safetensors' names, and torch's
     "BF16": "bfloat16",
@@ -25,7 +25,7 @@ TYPES = {  # safetensors' names, and torch's
 
 
 def take_weights_from(copy: Copy, loader: Any, *, say: Callable[[str], None]) -> None:
-    """Files that were not copied, such as a draft model's, are read as ever."""
+    """Replaces the loader's function. Files that were not copied, such as a draft model's, are read as usual."""
     ordinary = loader.safetensors_weights_iterator
 
     def safetensors_weights_iterator(hf_weights_files: list[str], *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -40,10 +40,10 @@ def take_weights_from(copy: Copy, loader: Any, *, say: Callable[[str], None]) ->
     loader.safetensors_weights_iterator = safetensors_weights_iterator
 
 
-Header = tuple[int, dict[str, Any]]  # where the values begin, and what lies where
+SafetensorsHeader = tuple[int, dict[str, Any]]  # the offset of the values, and the tensors by name
 
 
-def header_of(file: Path) -> Header:
+def header_of(file: Path) -> SafetensorsHeader:
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         tensors = json.loads(opened.read(length))
@@ -51,12 +51,12 @@ def header_of(file: Path) -> Header:
     return 8 + length, tensors
 
 
-def _is_understood(header: Header) -> bool:
+def _is_understood(header: SafetensorsHeader) -> bool:
     return all(tensor["dtype"] in TYPES for tensor in header[1].values())
 
 
 def _tensors(
-    headers: Sequence[Header], memories: list[DeviceMemory], say: Callable[[str], None]
+    headers: Sequence[SafetensorsHeader], memories: list[DeviceMemory], say: Callable[[str], None]
 ) -> Iterator[tuple[str, Any]]:
     import torch  # noqa: PLC0415 - only the engine core has it
 

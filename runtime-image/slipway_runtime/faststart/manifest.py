@@ -1,4 +1,4 @@
-"""What a cache was filled for, and what was in it then: so that nothing else is ever taken for it."""
+"""What a cache was filled for, and what it contained then, so that nothing else is ever mistaken for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 FORMAT = 1
-TRANSIENT = (".lock", ".tmp")  # what tools leave beside what they cache
+TRANSIENT = (".lock", ".tmp")  # what tools leave next to what they cache
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Manifest:
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
-        """None if there is none, or none that can be understood."""
+        """Returns None if there is no valid manifest."""
         try:
             told = json.loads(file.read_text())
             return cls(dict(told["key"]), dict(told["files"])) if told["format"] == FORMAT else None
@@ -37,17 +37,17 @@ class Manifest:
         return json.dumps({"format": FORMAT, "key": dict(self.key), "files": dict(self.files)}, indent=1)
 
     def damage(self, folder: Path) -> str | None:
-        """The first file that is not what it was."""
+        """Returns the first file that has changed."""
         found = digests(folder, list(self.files))
         return next((name for name, digest in self.files.items() if found[name] != digest), None)
 
     def strangers(self, folder: Path) -> list[str]:
-        """Files that came later, from a start that may have been cut off while it wrote them."""
+        """Returns files that were added later, by a start that may have been killed while it wrote them."""
         return [name for name in names_in(folder) if name not in self.files]
 
 
 def difference(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    """In words, what keeps one's cache from being the other's."""
+    """Returns in words why a cache for one key can't serve the other."""
     names = sorted(set(ours) | set(theirs))
     return [
         f"{name} is {ours.get(name, 'unknown')}, and was {theirs.get(name, 'unknown')}"
@@ -67,7 +67,7 @@ def names_in(folder: Path) -> Iterator[str]:
 
 
 def digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Hashing runs without the interpreter's lock, so several files are read at a time."""
+    """Returns the digests of files, several at a time, because hashing runs without the interpreter's lock."""
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(names, pool.map(lambda name: _digest(folder / name), names), strict=True))
 

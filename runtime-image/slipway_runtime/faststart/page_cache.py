@@ -1,4 +1,4 @@
-"""Asks the kernel for files before anybody needs them. What is in memory already costs next to nothing."""
+"""Asks the kernel to read files before they are needed, which costs almost nothing for files that are in memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-WISH = 128 * 1024  # bytes; what the kernel takes of one wish, on most devices
+WISH = 128 * 1024  # bytes that most devices accept in one request
 AT_ONCE = 16  # files
-READ = "has-been-read"  # a file: all that was asked for is in memory
+READ = "has-been-read"  # the name of a file that says: everything is in memory
 PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Of a file."""
+    """A part of a file."""
 
     start: int
     size: int
@@ -36,25 +36,25 @@ class Piece:
         try:
             return cls(0, Path(path).stat().st_size, path)
         except OSError:
-            return cls(0, 0, path)  # who needs it will say so
+            return cls(0, 0, path)  # the process that needs it will report that
 
 
 def read_ahead(pieces: Sequence[Piece], folder: Path) -> threading.Thread:
-    """Begins at once, beside whatever else this process does. The folder is one that others look into for the end."""
+    """Starts immediately, in a thread. The folder is where `until_read` looks for the end."""
     thread = threading.Thread(target=_read, args=(pieces, folder), name="page-cache", daemon=True)
     thread.start()
     return thread
 
 
 def until_read(folder: Path) -> None:
-    """But not for ever, since nothing depends on it but time."""
+    """Waits for the end, but not forever: only time depends on it."""
     until = time.monotonic() + PATIENCE
     while not (folder / READ).exists() and time.monotonic() < until:
         time.sleep(0.01)
 
 
 def _read(pieces: Sequence[Piece], folder: Path) -> None:
-    """First all is asked for, so that the disk never waits; then each is waited for."""
+    """First requests all pieces, so that the disk is never idle, then waits for each."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="page-cache") as pool:
         list(pool.map(_opened(_ask_for), pieces))
         list(pool.map(_opened(_wait_for), pieces))

@@ -1,4 +1,4 @@
-"""The engine core and the server as two processes, and what becomes known of them."""
+"""The engine core and the server as two processes, and what becomes known about them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from slipway_runtime.engines.engine import module
-
-from .news import PIPE, Event, News
+from slipway_runtime.faststart.child_messages import PIPE, ChildEvent, ChildMessage
 
 CORE, SERVER = "core", "server"
 NAMES = {CORE: "the engine core", SERVER: "the server"}
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildEnded:
     who: str
-    exit_code: int  # as subprocess tells it: negative for a signal
+    exit_code: int  # as in subprocess: negative for a signal
 
     def __str__(self) -> str:
         how = f"with exit code {self.exit_code}" if self.exit_code >= 0 else f"by signal {-self.exit_code}"
@@ -31,36 +30,36 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Told:
-    """This process was sent a signal."""
+class SignalReceived:
+    """The launcher has received a signal."""
 
     signal: int
 
 
-Happening = News | Ended | Told
+Occurrence = ChildMessage | ChildEnded | SignalReceived
 
 
 @dataclass
 class Progress:
-    """How far the two have come. Pure."""
+    """How far the start of the two has come. Pure."""
 
     ready: set[str] = field(default_factory=set)
     flags: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
 
-    def hear(self, news: News) -> None:
-        match news.event:
-            case Event.FLAGS:
-                self.flags[news.who] = news.value
+    def receive(self, message: ChildMessage) -> None:
+        match message.event:
+            case ChildEvent.FLAGS:
+                self.flags[message.who] = message.value
                 if len(set(self.flags.values())) > 1:
-                    self.blame("the two processes don't understand the flags alike")
-            case Event.GIVES_UP:
-                self.blame(f"{NAMES[news.who]} finds that {news.value}")
-            case Event.READY:
-                self.ready.add(news.who)
+                    self.fail("the two processes read the flags differently")
+            case ChildEvent.GIVES_UP:
+                self.fail(f"{NAMES[message.who]} reports that {message.value}")
+            case ChildEvent.READY:
+                self.ready.add(message.who)
 
-    def blame(self, trouble: str) -> None:
-        """What comes first is the cause."""
+    def fail(self, trouble: str) -> None:
+        """Records the first trouble: it is the cause of what follows."""
         self.trouble = self.trouble or trouble
 
     @property
@@ -69,22 +68,22 @@ class Progress:
 
 
 class Pair:
-    """Whatever happens is put into one queue, in its order; a signal's handler may put something there, too.
+    """The two processes. Everything that happens to them goes into one queue; a signal handler may use it, too.
 
-    As a context it leaves neither of the two behind, whatever becomes of the launcher's part in it.
+    As a context manager it leaves neither process behind, whatever happens to the launcher's own code.
     """
 
     def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
-        self.happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self.occurrences: queue.SimpleQueue[Occurrence] = queue.SimpleQueue()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for who, environment in environments.items():
-                self._begin(who, flags, environment)
-        except BaseException:  # of one process, or a thread, too many, say: nobody would end the other one
+                self._start_child(who, flags, environment)
+        except BaseException:  # for example at a limit of processes or threads: nothing else would end the first child
             self.__exit__()
             raise
 
-    def _begin(self, who: str, flags: Sequence[str], environment: Mapping[str, str]) -> None:
+    def _start_child(self, who: str, flags: Sequence[str], environment: Mapping[str, str]) -> None:
         reading, writing = os.pipe()
         try:
             self._processes[who] = subprocess.Popen(
@@ -97,7 +96,7 @@ class Pair:
             raise
         finally:
             os.close(writing)
-        threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
+        threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-messages", daemon=True).start()
         threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -112,18 +111,18 @@ class Pair:
     def _listen(self, who: str, reading: int) -> None:
         with os.fdopen(reading) as lines:
             for line in lines:
-                self.happenings.put(News.read(who, line))
+                self.occurrences.put(ChildMessage.read(who, line))
 
     def _wait(self, who: str) -> None:
-        self.happenings.put(Ended(who, self._processes[who].wait()))
+        self.occurrences.put(ChildEnded(who, self._processes[who].wait()))
 
     def terminate(self, who: str, patience: float) -> int:
-        """Lets it end by itself, for a while."""
+        """Lets a child end on its own for a while, then kills it."""
         self._processes[who].send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._processes[who].wait(patience)
         self._processes[who].kill()
         return self._processes[who].wait()
 
-    def tell(self, who: str, number: int) -> None:
+    def send_signal(self, who: str, number: int) -> None:
         self._processes[who].send_signal(number)

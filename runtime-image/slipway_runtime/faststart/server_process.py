@@ -1,4 +1,4 @@
-"""The API server, beside the engine core: it is told where to listen for an engine that others have started."""
+"""The API server, next to the engine core: it gets the addresses of an engine that it did not start."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .adapters.parts import ServerParts, UnexpectedError
-from .addresses import Addresses, digest
-from .news import Event, Teller
+from slipway_runtime.faststart.adapters.parts import ServerParts, UnexpectedError
+from slipway_runtime.faststart.addresses import Addresses, digest
+from slipway_runtime.faststart.child_messages import ChildEvent, MessageSender
 
 
 def run(
@@ -17,19 +17,19 @@ def run(
     addresses: Addresses,
     *,
     also_imported: Iterable[str],
-    teller: Teller,
+    sender: MessageSender,
     ready: Callable[[], None],
 ) -> None:
-    """Returns, or raises, when the server has ended."""
+    """Runs the server; returns or raises when it has ended."""
     parts.prepare()
     arguments = parts.make_parser(parts.parser()).parse_args(flags)
     parts.configure(arguments)
     parts.validate(arguments)
-    teller.tell(Event.FLAGS, digest(parts.arguments.from_cli_args(arguments)))
+    sender.send(ChildEvent.FLAGS, digest(parts.arguments.from_cli_args(arguments)))
     _import(also_imported)
-    teller.say("waits for the engine core")
+    sender.say("waits for the engine core")
     _join(parts.api, addresses)
-    _tell_when_it_serves(parts, teller=teller, ready=ready)
+    _tell_when_it_serves(parts, sender=sender, ready=ready)
     parts.run(parts.api.run_server(arguments))
 
 
@@ -56,12 +56,12 @@ def _join(api: Any, addresses: Addresses) -> None:
     api.run_server_worker = run_server_worker
 
 
-def _tell_when_it_serves(parts: ServerParts, *, teller: Teller, ready: Callable[[], None]) -> None:
+def _tell_when_it_serves(parts: ServerParts, *, sender: MessageSender, ready: Callable[[], None]) -> None:
     serve = parts.api.serve_http
 
     async def serve_http(*args: Any, **kwargs: Any) -> Any:
         parts.settle()
-        teller.say("begins to serve")
+        sender.say("starts to serve")
         ready()
         return await serve(*args, **kwargs)
 

@@ -1,4 +1,5 @@
-"""What the launcher and its children are told: as JSON in SLIPWAY_FASTSTART, so that the command keeps vLLM's flags."""
+"""The settings of the launcher and its children, as JSON in SLIPWAY_FASTSTART, so that the command line is vLLM's
+alone."""
 
 from __future__ import annotations
 
@@ -11,23 +12,23 @@ ENVIRONMENT = "SLIPWAY_FASTSTART"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FastStartSettings:
     version: str
-    """Of vLLM; there is an adapter for it."""
+    """The version of vLLM, for which there is an adapter."""
     ordinary: tuple[str, ...]
-    """The command that starts vLLM as its makers meant it, for whenever this start fails."""
+    """The command that starts vLLM in its own way, in case this start fails."""
     flags: tuple[str, ...] = ()
-    """Those of the fast start alone; they come after all others."""
+    """Flags that the fast start adds; they come after all others."""
     weights: tuple[str, ...] = ()
-    """The model's files, in the order in which they are wanted."""
+    """The model's files, in the order in which they are needed."""
     copy_weights: bool = False
-    """Straight to the device, while Python imports; else they are only read into the page cache."""
+    """Copy them to the device while Python imports modules; otherwise they are only read into the page cache."""
     cache: str = ""
-    """The folder for what vLLM compiles. Empty: wherever vLLM puts it."""
+    """The folder for what vLLM compiles. Empty: where vLLM puts it."""
     device: str = ""
-    """Whatever the compiled depends on, in words."""
+    """The device for which code is compiled, in words."""
     model: str = ""
-    """A digest of what the compiled depends on."""
+    """A digest of the model's configuration, for which code is compiled."""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

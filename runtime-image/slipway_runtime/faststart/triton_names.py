@@ -1,9 +1,9 @@
-"""What Triton names its compiled kernels by: the same at each start, so that they are found again.
+"""Keeps the names of Triton's compiled kernels the same at each start, so that the next one finds them.
 
-A name is a hash of a kernel's source, of Triton's own files, and of what ptxas says of itself. Triton's own files take
-0.3 s to hash, and an image never changes them. As to ptxas, torch points Triton to one of its own, but only when it
-loads a kernel itself; so chance decides whether names are made with torch's or with Triton's, and a cache that knows
-one half of them makes all of them anew. Here it is torch's from the beginning.
+A name is a hash of a kernel's source, of Triton's own files, and of ptxas' version. Hashing Triton's own files takes
+0.3 s, and they never change in an image. torch points Triton to its own ptxas, but only when it loads a kernel itself;
+so it is random whether names are made with torch's ptxas or Triton's, and a cache with one half of the names compiles
+all kernels again. Here it is torch's from the start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOLDERS = ("triton.runtime.cache", "torch._inductor.runtime.triton_compat", "tri
 
 
 def choose_ptxas(environment: MutableMapping[str, str]) -> None:
-    """To be called before Triton is imported. Without an assembler of torch's there is only one to take."""
+    """Selects torch's ptxas; to be called before Triton is imported. Without one, Triton's is the only choice."""
     torch = importlib.util.find_spec("torch")
     if torch and torch.submodule_search_locations:
         ptxas = Path(torch.submodule_search_locations[0]) / "bin/ptxas"
@@ -27,7 +27,7 @@ def choose_ptxas(environment: MutableMapping[str, str]) -> None:
 
 
 def keep_key(path: str | None) -> None:
-    """The hash of Triton's files goes into the cache, whose manifest names Triton's version."""
+    """Stores the hash of Triton's files in the cache, whose manifest names Triton's version."""
     if not path:
         return
     file = Path(path)

@@ -1,1 +1,1 @@
-"""The guard: who may ask the engine what, and how much, decided inside of the engine's own web app."""
+"""The guard: decides inside the engine's own web app which client may send which requests, and how many."""

@@ -1,6 +1,6 @@
-"""One line for each request: who, what, how it ended, how long it took. Never what was asked or answered.
+"""One log line for each request: who, what, how it ended, how long it took. Never a prompt or a response.
 
-And one for each failure that the engine does not answer itself.
+And one for each exception that the engine does not turn into a response itself.
 """
 
 import json
@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from slipway_runtime.guard.visit import Visit
 
-LONGEST_TRACEBACK = 16_000  # characters, of its end
+LONGEST_TRACEBACK = 16_000  # characters, from its end
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def write(visit: Visit) -> None:
@@ -22,7 +22,8 @@ def write(visit: Visit) -> None:
 
 
 def write_failure(visit: Visit, error: Exception) -> None:
-    """What the engine's app has raised, as a line like the others: what quotes clients is no cause of an end later."""
+    """Logs an exception of the engine's app as JSON, so that the diagnosis doesn't take a client's words in it for a
+    cause."""
     told = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     words = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -32,7 +33,7 @@ def write_failure(visit: Visit, error: Exception) -> None:
         "trace_id": visit.trace.trace_id,
         "traceback": told,
     }
-    log.error(json.dumps(words, separators=(",", ":")))
+    logger.error(json.dumps(words, separators=(",", ":")))
 
 
 def line(visit: Visit, now: datetime) -> str:

@@ -1,110 +1,43 @@
-"""What is learned from an answer while it goes by: tokens, its id, and whether the engine gave up.
+"""What the guard learns from a response while it passes: tokens, its id, and whether the engine gave up.
 
-Each is looked for at its own place in each API's answers, in an event of a stream that can have it, or at the top level
-of a whole answer, and nowhere else: what the model wrote and what the client had echoed is stepped over. Most events
-bring text and nothing else. They are known by bytes that they lack, and most of those by how they end, since to look
-closer would be a good part of what the engine itself does for a token. Both go by names in quotation marks, and inside
-of strings JSON has none that aren't escaped. What they have beyond the least that an event with text has had is text.
+Each value is read at its own place in each API's responses, in an event of a stream that can have it or at the top
+level of a complete response, and nowhere else: what the model wrote, and what is echoed from the client, is skipped.
+Most events bring text and nothing else. They are recognised by bytes that they lack, and most of those by how they end,
+because reading them more closely would cost a good part of what the engine itself does for a token. Both ways look for
+names in quotation marks, and inside JSON strings all quotation marks are escaped. The text of such an event is what it
+has beyond the smallest event with text so far.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from slipway_runtime.guard import engine_errors
-from slipway_runtime.guard.events import LARGEST, NAME, Events, Span
-from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, Tree, number_of, text_of
+from slipway_runtime.guard.api_shapes import AUDIO, MESSAGES, RESPONSES, api_of
+from slipway_runtime.guard.events import LARGEST, NAME, ByteRange, Events
+from slipway_runtime.guard.scanner import SLICE, Scanner, Tree, number_of, text_of
 
-BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most have, and as a longer one has
+BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # of most tokens, and of a longer one
 TOKENS_PER_SECOND = 25
-"""Of audio, as most models make of it."""
-LARGEST_HELD = 1 << 20  # bytes of a whole answer that comes in parts
-LONGEST_EVENT_LINE = 64  # bytes, of `event: response.output_text.delta` and the like
+"""Of audio, as most models count it."""
+LARGEST_HELD = 1 << 20  # bytes of a complete response that arrives in parts
+LONGEST_EVENT_LINE = 64  # bytes of `event: response.output_text.delta` and the like
 FRAME = len(b"data:\n\n")
 DONE = 32
-"""Bytes of the data that ends a stream, at most."""
+"""The most bytes of data that end a stream."""
 _REASON, _GOES_ON = b'"finish_reason"', b'"finish_reason":null'
 _USAGE, _NO_USAGE = b'"usage"', b'"usage":null'
 
-_OPENAI: Tree = {b"prompt_tokens": "prompt", b"completion_tokens": "completion", b"total_tokens": "total"}
-_OTHERS: Tree = {b"input_tokens": "prompt", b"output_tokens": "completion"}
-_ANTHROPIC: Tree = {**_OTHERS, b"cache_read_input_tokens": "cached", b"cache_creation_input_tokens": "created"}
-_TIMINGS: Tree = {name.encode(): name for name in ("cache_n", "prompt_n", "prompt_ms", "predicted_n", "predicted_ms")}
-_DELTA: Tree = {
-    **dict.fromkeys((b"content", b"reasoning", b"reasoning_content", b"text", b"partial_json", b"thinking"), "text"),
-    b"tool_calls": {None: {b"function": {b"arguments": "text"}}},
-}
-_CHOICE: Tree = {b"index": "index", b"finish_reason": "finish", b"text": "text", b"delta": _DELTA, b"message": _DELTA}
-_ERROR: Tree = {THERE: "error"}
-
-
-def _texts(*names: str) -> re.Pattern[bytes]:
-    return re.compile(rb'(?s)"(?:%b)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"' % "|".join(names).encode())
-
-
-@dataclass(frozen=True)
-class Api:
-    """Where an API's answers have what is looked for, and what an event has in it that can have any of it."""
-
-    whole: Tree
-    event: Tree
-    signs: tuple[bytes, ...]
-    texts: re.Pattern[bytes]
-    """A text in an event that has none of them."""
-
-
-_CHAT = Api(
-    whole={b"choices": {None: {THERE: "choice", **_CHOICE}}, b"usage": _OPENAI, b"timings": {THERE: "one", **_TIMINGS}},
-    event={b"choices": {None: _CHOICE}, b"usage": _OPENAI, b"timings": _TIMINGS, b"error": _ERROR},
-    signs=(b'"abort"', b'"timings"', b'"error"'),
-    texts=_texts("content", "reasoning", "reasoning_content", "text", "arguments"),
-)
-_AUDIO = Api(
-    whole={b"usage": {**_OPENAI, b"seconds": "seconds"}, b"duration": "seconds", b"text": "text"},
-    event=_CHAT.event,
-    signs=_CHAT.signs,
-    texts=_CHAT.texts,
-)
-_MESSAGES = Api(
-    whole={b"type": "type", b"stop_reason": "stop", b"usage": _ANTHROPIC},
-    event={
-        b"type": "type",
-        b"message": {b"usage": _ANTHROPIC},
-        b"delta": {**_DELTA, b"stop_reason": "stop"},
-        b"usage": _ANTHROPIC,
-        b"error": _ERROR,
-    },
-    signs=(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
-    texts=_texts("text", "partial_json", "thinking"),
-)
-_RESPONSES = Api(
-    whole={b"id": "id", b"status": "status", b"usage": _OTHERS},
-    event={
-        b"type": "type",
-        b"delta": "text",
-        b"response": {b"id": "id", b"status": "status", b"usage": _OTHERS},
-        b"error": _ERROR,
-    },
-    signs=(b'"response"', b'"error"'),
-    texts=_texts("delta"),
-)
-_APIS = {
-    "/v1/messages": _MESSAGES,
-    "/v1/responses": _RESPONSES,
-    "/v1/audio/transcriptions": _AUDIO,
-    "/v1/audio/translations": _AUDIO,
-}
 _BEFORE_ALL = frozenset(f"response.{how}" for how in ("created", "queued", "in_progress"))
-"""Events that vLLM's web server sends by itself, before its engine has done anything."""
+"""Events that vLLM's web server sends on its own, before its engine has done anything."""
 _LAST = frozenset(f"response.{how}" for how in ("completed", "failed", "incomplete", "cancelled"))
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens, and for llama.cpp the seconds that it computed; as far as the answer told."""
+    """Tokens, and for llama.cpp the seconds of computation; as far as the response reports them."""
 
     prompt: int = 0
     completion: int = 0
@@ -113,31 +46,32 @@ class Usage:
 
 
 class Reading:
-    """An answer that is read: the same for a whole one and for a stream."""
+    """Reads one complete response; `Stream` reads one that streams."""
 
     streams = False
 
     def __init__(self, path: str) -> None:
-        self._api = _APIS.get(path, _CHAT)
+        self._api = api_of(path)
         self._words: dict[str, bytes] = {}
         self._numbers: dict[str, float] = {}
         self._completions: dict[int, int] = {}
-        """Tokens that are told of each choice, and of all of them at -1. llama.cpp's streams have only the former."""
+        """Reported tokens of each choice, and of all of them at -1. llama.cpp's streams report them for each choice
+        only."""
         self._of_choices = 0
-        """Their sum, without that of all."""
+        """Their sum, without the entry for all."""
         self._held: bytearray | None = bytearray()
-        """What has come of a whole answer, until it is judged; None if it is too much for that."""
+        """What has arrived of a complete response, until it is judged; None once it is too long for that."""
         self._text = self._text_before = self._choices = 0
-        """Bytes of text that were found, and how many of them in a whole answer's first choice."""
+        """Bytes of text that were found, and how many of them in the first choice of a complete response."""
         self._gave_up = False
         self.aborted = False
-        """The engine ended the answer without finishing it, which vLLM sends as a success."""
+        """The engine ended the response without finishing it, which vLLM sends as a success."""
         self.failed = False
-        """The engine said in the stream that it failed."""
+        """The engine reported in the stream that it failed."""
         self.complete = False
-        """The stream's last event went by: nothing that follows matters to the client."""
+        """The stream's last event has passed: nothing that follows matters to the client."""
         self.events = self.text = 0
-        """Of a stream: events that may be tokens, and the bytes of their text."""
+        """In a stream: events that may be tokens, and the bytes of their text."""
         self.usage: Usage | None = None
         self.response_id = ""
 
@@ -147,11 +81,12 @@ class Reading:
 
     @cached_property
     def _scanner(self) -> Scanner:
-        """Made when it is needed: most streams have one event that is scanned, the last."""
+        """Created on demand: most streams have one event that is scanned, the last."""
         return Scanner(self._tree, self._found)
 
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
-        """What of it and of what was held may go by. It yields where others may have a turn."""
+        """Reads a piece; returns what may pass now, of it and of what was held. It yields where other requests may have
+        a turn."""
         yield from self._scan(piece, 0, len(piece))
         if last:
             self._text += self._scanner.long_bytes
@@ -171,7 +106,7 @@ class Reading:
             self._scanner.feed(bytes(data[at : min(end, at + SLICE)]))
 
     def _found(self, what: str, word: bytes) -> None:
-        """The largest of a number counts: a stream tells it again and again, and never less."""
+        """Stores a value. Of a number the largest counts, since a stream repeats it and it never falls."""
         if what == "finish":
             self._gave_up = self._gave_up or word == b'"abort"'
         elif what == "text":
@@ -182,20 +117,21 @@ class Reading:
                 self._text_before = self._text + self._scanner.long_bytes
         elif word[:1].isdigit():
             self._numbers[what] = max(self._numbers.get(what, 0), number_of(word))
-        elif what == "seconds":  # some write the number as a string
+        elif what == "seconds":  # some engines write the number as a string
             self._numbers[what] = number_of(word.strip(b'"'))
         else:
             self._words[what] = word
 
     def _judge(self) -> None:
-        """What was found in a whole answer, or in one event."""
+        """Judges what was found in a complete response, or in one event."""
         words, kind = self._words, text_of(self._words.get("type", b""))
-        if self._api is _MESSAGES:
-            # vLLM gives no reason for the end of an aborted message: null in a stream, and none at all in a whole one.
+        if self._api is MESSAGES:
+            # vLLM gives no reason for the end of an aborted message: null in a stream, and none at all in a complete
+            # response.
             reason = words.get("stop", b"" if self.streams else b"null")
             self._gave_up = reason == b"null" and kind == ("message_delta" if self.streams else "message")
             self.complete = self.complete or kind == "message_stop"
-        elif self._api is _RESPONSES:
+        elif self._api is RESPONSES:
             ends = not self.streams or kind in _LAST
             self._gave_up = ends and words.get("status") == b'"cancelled"'
             self.complete = self.complete or (self.streams and ends)
@@ -214,9 +150,9 @@ class Reading:
             self._completions[choice] = told.completion
             self._of_choices += more if choice >= 0 else 0
         completion = max(self._completions.get(-1, 0), self._of_choices)
-        if "one" in self._words and self._choices > 1:  # of llama.cpp's choices, the first tells what it used
+        if "one" in self._words and self._choices > 1:  # llama.cpp reports the usage of the first choice only
             completion += (self._text - self._text_before) // BYTES_PER_TOKEN
-        elif self._api is _AUDIO and not self.streams:
+        elif self._api is AUDIO and not self.streams:
             completion = max(completion, self._text // BYTES_PER_TOKEN)
         prompt = max(told.prompt, before.prompt)
         if prompt or completion:
@@ -240,9 +176,9 @@ class Stream(Reading):
         super().__init__(path)
         self._events = Events()
         self._bare = 0
-        """Bytes of data that an event with text has beside it, at least; 0 as long as none has come."""
+        """The fewest bytes of data that an event with text had besides it; 0 until one has passed."""
         self._long = False
-        """The event that isn't whole was let go as far as it has come."""
+        """The incomplete event was passed on as far as it has arrived."""
 
     @property
     def _tree(self) -> Tree:
@@ -250,15 +186,15 @@ class Stream(Reading):
 
     @property
     def bare(self) -> int:
-        """Bytes of a piece that is one event, beside its text."""
+        """Bytes of a piece with one event, besides its text."""
         return self._bare + FRAME
 
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
-        """Events go by when they are whole; of an aborted one, and of what follows it, nothing does."""
+        """Passes events on when they are complete; of an aborted stream, nothing from the aborting event on."""
         if not piece and not self._events.buffer and not self._long:
             return piece
         events, sent, out = self._events, 0, bytearray()
-        end_of_all = b"\n\n" if last else b""  # what isn't whole then is judged, too
+        end_of_all = b"\n\n" if last else b""  # at the end, an incomplete event is judged, too
         for found in events.feed(piece + end_of_all):
             if found is None:
                 yield
@@ -284,7 +220,7 @@ class Stream(Reading):
         return b"".join((out, rest.removesuffix(end_of_all)))
 
     def text_of_plain(self, piece: bytes) -> int:
-        """The bytes of its text, if it is one event and tells nothing else; -1 if that isn't known."""
+        """Returns the bytes of a piece's text if it is one event with nothing else to read; -1 if that is uncertain."""
         if self._events.buffer or self._long:
             return -1
         at, size = piece.find(b"data:", 0, LONGEST_EVENT_LINE), len(piece)
@@ -295,7 +231,7 @@ class Stream(Reading):
         return self._text_of(piece, at + NAME, size - 2)
 
     def _text_of(self, data: bytes | bytearray, start: int, end: int) -> int:
-        """The bytes of an event's text; -1 if it may tell something besides, or is too large for one go."""
+        """Returns the bytes of an event's text; -1 if it may contain something else, or is too large for one step."""
         size = end - start
         if size > SLICE or self._tells(data, start, end):
             return -1
@@ -311,14 +247,14 @@ class Stream(Reading):
             self._bare = min(self._bare or size, size - text)
 
     def _tells(self, data: bytes | bytearray, start: int, end: int) -> bool:
-        """Whether an event may tell something besides its text."""
+        """Returns whether an event may contain something besides its text."""
         if any(data.find(sign, start, end) >= 0 for sign in self._api.signs):
             return True
         usages = data.count(_USAGE, start, end)
         return usages > 0 and usages != data.count(_NO_USAGE, start, end)
 
-    def _read(self, data: list[Span]) -> Generator[None, None, None]:
-        """Judges an event."""
+    def _read(self, data: list[ByteRange]) -> Generator[None, None, None]:
+        """Reads and judges an event."""
         buffer, (start, end) = self._events.buffer, data[0]
         self.events += 1
         self._words = {}
@@ -336,7 +272,7 @@ class Stream(Reading):
         self._text = 0
         self._scanner = Scanner(self._tree, self._found)
 
-    def _scan_all(self, data: list[Span]) -> Generator[None, None, None]:
+    def _scan_all(self, data: list[ByteRange]) -> Generator[None, None, None]:
         for start, end in data:
             yield from self._scan(self._events.buffer, start, end)
             self._scanner.feed(b"\n")
@@ -349,7 +285,7 @@ class Stream(Reading):
         return text
 
     def _go_on_long(self) -> Generator[None, None, None]:
-        """An event that is too large to be held goes by while it is read."""
+        """Passes on an event that is too large to be held, while it is read."""
         if not self._long:
             self.events += 1
             self._words = {}
@@ -358,13 +294,13 @@ class Stream(Reading):
         for start, end in self._events.let_go():
             yield from self._scan(self._events.buffer, start, end)
 
-    def _end_long(self, data: list[Span]) -> Generator[None, None, None]:
+    def _end_long(self, data: list[ByteRange]) -> Generator[None, None, None]:
         self._long = False
         yield from self._scan_all(data)
         self._end()
         self.failed = self.failed or "error" in self._words
 
-    def _rewritten(self, data: list[Span]) -> bytes:
+    def _rewritten(self, data: list[ByteRange]) -> bytes:
         buffer = self._events.buffer
         size = sum(end - start for start, end in data)
         whole = b"\n".join(buffer[start:end] for start, end in data) if size <= engine_errors.LARGEST else b""
@@ -379,7 +315,8 @@ def read_at_once(answer: bytes, path: str) -> Reading:
 
 
 def tail_of(piece: bytes) -> bytes:
-    """How a stream's piece ends that brings a token and tells nothing else, if its text isn't there; else empty."""
+    """Returns the end of a stream's piece that brings a token and nothing else, if the text isn't in that end; else
+    b""."""
     at = piece.find(_REASON)
     tail = piece[at:] if at >= 0 else b""
     if not tail.startswith(_GOES_ON) or not tail.endswith(b"\n\n") or b'"delta"' in tail or b'"text"' in tail:
@@ -388,10 +325,10 @@ def tail_of(piece: bytes) -> bytes:
 
 
 def is_token(piece: bytes, tail: bytes) -> bool:
-    """Whether a piece differs from one with that tail by its token alone.
+    """Returns whether a piece differs from one with that tail in its token alone.
 
-    It is one line, so it is one event. The only name of that kind in it begins the tail, so there is one choice, and it
-    goes on; in a text the quotation marks of that name would be escaped.
+    It is one line, so it is one event. The only "finish_reason" in it starts the tail, so there is one choice, and it
+    continues; inside a text, the quotation marks of that name would be escaped.
     """
     size = len(piece)
     return piece.endswith(tail) and piece.find(_REASON) == size - len(tail) and piece.find(b"\n") == size - 2
@@ -399,5 +336,5 @@ def is_token(piece: bytes, tail: bytes) -> bool:
 
 @lru_cache(maxsize=16)
 def _the_one(tail: bytes) -> bytes:
-    """The same object for all streams: then it is in the processor's caches."""
+    """Returns the same object for all streams, so that it stays in the CPU's caches."""
     return tail

@@ -1,6 +1,6 @@
-"""The guard in an ASGI app: `vllm serve --middleware slipway_runtime.guard.asgi.Guard`.
+"""The guard as ASGI middleware: `vllm serve --middleware slipway_runtime.guard.asgi.Guard`.
 
-It stands before everything that the app serves, and the app sees what it has let in.
+It runs before everything that the app serves; the app sees only requests that the guard has admitted.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import MODELS, ONE_MODEL
@@ -17,13 +17,13 @@ from slipway_runtime.guard.visit import Visit
 __all__ = ["VISIT", "App", "EngineGone", "Guard", "Message", "Receive", "Scope", "Send"]
 
 VISIT = "slipway.visit"
-"""In a request's scope: the account of it."""
+"""The key in a request's scope under which its `Visit` is."""
 
-POLICY_VIOLATION = 1008  # why a WebSocket is closed
+POLICY_VIOLATION = 1008  # the close code of a refused WebSocket
 
 
 class EngineGone(Exception):  # noqa: N818 - it is what happened
-    """What an app raises whose engine has ended the connection before its answer was complete, or hasn't answered."""
+    """An app raises it when its engine has closed the connection before the response was complete."""
 
 
 class Guard:
@@ -32,7 +32,7 @@ class Guard:
         self._gate = gate or _gate_of_this_process()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._gate.watch()
+        self._gate.start_sync()
         match scope["type"]:
             case "http":
                 await self._http(scope, receive, send)
@@ -52,7 +52,7 @@ class Guard:
             elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 if visit.path == ONE_MODEL:
-                    await exchange.tell_of_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
+                    await exchange.send_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
                 else:
                     await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
@@ -64,8 +64,8 @@ class Guard:
         except EngineGone:
             await exchange.refuse(gate.failed(visit))
         except Exception as error:
-            # Whoever stands around us would answer in a form of its own, and without what we add to an answer.
-            if exchange.is_half_told:
+            # The server would answer in a form of its own, and without our headers.
+            if exchange.is_half_sent:
                 visit.status, visit.reason = 500, "engine_error"
                 raise
             await exchange.refuse(gate.broken(visit, error))
@@ -73,7 +73,8 @@ class Guard:
             gate.leave(visit)
 
     async def _models(self, asked: Scope, exchange: Exchange) -> dict[str, Any]:
-        """What the engine says of all that it serves: each can be asked that, and not each about one."""
+        """Returns all models that the engine lists, by name: every engine serves the list, not every one a path for one
+        model."""
         said = bytearray()
 
         async def hear(message: Message) -> None:
@@ -90,7 +91,7 @@ class Guard:
         visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope), client=_client(scope))
         try:
             if refusal:
-                await receive()  # the wish to connect
+                await receive()  # the client's request to connect
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
             else:
                 visit.status = 101
@@ -105,25 +106,26 @@ def _gate_of_this_process() -> Gate:
 
 
 def _path(scope: Scope) -> str:
-    """As the app's routes have it, without the prefix under which the app was mounted."""
+    """Returns the path as the app's routes have it, without the prefix under which the app was mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _client(scope: Scope) -> str:
-    """The address that its connection comes from, if there is one."""
+    """Returns the address that the connection comes from; an empty string if there is none."""
     return str((scope.get("client") or ("",))[0])
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Of a header that is there more than once, the first."""
+    """Returns the headers; of one that occurs more than once, the first."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
 def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
-    """Its log lines carry the same request, its span lies in ours; where we send none, a trace goes by as it came.
+    """Returns the scope for the engine: its log lines carry our request id, and its span is a child of ours.
 
-    Not every engine answers HEAD. The server keeps the body of the answer to itself, by its own scope.
+    Where we send no span, a client's trace context passes unchanged. Not every engine answers HEAD, so it becomes GET;
+    the server drops the response's body because its own scope still says HEAD.
     """
     ours = {b"x-request-id": visit.request_id.encode()}
     if traced:
@@ -133,7 +135,7 @@ def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
     return {**scope, VISIT: visit, "headers": headers, "method": method}
 
 
-def _why_it_was_cut(visit: Visit) -> Refusal | None:
-    """By us; None if it was by somebody else, or by them too."""
+def _why_it_was_cut(visit: Visit) -> ErrorResponse | None:
+    """Returns the reason if the guard has cancelled the request; None if another party has, or both have."""
     task = asyncio.current_task()
     return visit.cut if visit.cut and task is not None and task.uncancel() == 0 else None

@@ -1,12 +1,12 @@
-"""What is looked at in a request's body before the engine sees it, and how much memory bodies may take at a time.
+"""What the guard checks in a request's body before the engine sees it, and how much memory bodies may take at a time.
 
-At the top level of the JSON: the model, which has to be one that is served, since llama.cpp answers for any; numbers
-that the OpenAI API or vLLM bounds, and not every engine does; the ids of stored responses; and how many answers are
-asked for. Of a member that is there twice, each counts. Whether all of it is JSON, the engine finds out. What llama.cpp
-reads beyond that is judged by `members`.
+At the top level of the JSON it checks: the model, which has to be a served one, since llama.cpp accepts any name;
+numbers that the OpenAI API or vLLM bounds and not every engine does; the ids of stored responses; and the number of
+answers that are requested. Of a member that occurs twice, each occurrence counts. Whether all of it is valid JSON, the
+engine finds out. What llama.cpp reads beyond that is checked by `members`.
 
-Answers that don't tell how many tokens their prompt has are paid for by a guess. What it leaves out are pictures and
-sounds, at the places where APIs have them: in bytes, they would be many times of what a model makes of them.
+Where a response doesn't report the tokens of its prompt, an estimate is charged. It leaves out pictures and sounds, at
+the places where APIs have them: their bytes are many times what a model makes of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from slipway_runtime.guard import errors, members
-from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, Refusal
+from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, ErrorResponse
 from slipway_runtime.guard.members import Members, out_of_range
 from slipway_runtime.guard.scanner import (
     DEEPEST,
@@ -29,19 +29,19 @@ from slipway_runtime.guard.scanner import (
     number_of,
     text_of,
 )
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.values import Values
 
 GRACE = 30.0  # seconds that any body may take
-SLOWEST = 32 << 10  # bytes for each second more
+SLOWEST = 32 << 10  # bytes that earn another second
 RETRY_AFTER = 1
 BYTES_PER_TOKEN, BYTES_PER_TOKEN_OF_MEDIA = 4, 1000
 TOKENS_OF_A_MEDIUM = 1000
-"""At least, as of a picture of a megapixel."""
+"""At least: that of a picture of a megapixel."""
 
 ABOVE_0 = 1e-300
 _RANGES = {
-    # from, to, and how it is said
+    # from, to, and how an error describes the range
     "temperature": (0.0, 2.0, "from 0 to 2"),
     "top_p": (ABOVE_0, 1.0, "above 0 and at most 1"),
     "max_tokens": (1.0, 1e15, "at least 1"),
@@ -55,17 +55,18 @@ _RANGES = {
     "min_p": (0.0, 1.0, "from 0 to 1"),
 }
 _LOGPROBS = ("logprobs", "top_logprobs", "n_probs")
-"""As APIs call the number of tokens that are told beside each; llama.cpp has no bound for it."""
+"""The names that APIs have for the number of tokens reported next to each one; llama.cpp has no bound for it."""
 _ANSWERS = ("n", "n_cmpl")
-"""As they call the number of answers to each prompt."""
+"""The names that they have for the number of answers to each prompt."""
 _ONE_ANSWER = ("/v1/messages", "/v1/responses")
 _MANY_PROMPTS = "/v1/completions"
 
 MOST_ITEMS = 2048
-"""Messages, parts of them, tools and texts in a request. Engines take far more memory and time for one than for what is
-written of it, most of all if it is none: for 32,768 numbers as the input of a response, 64 KiB, vLLM takes 17 GiB."""
+"""Messages, their parts, tools and strings in a request. Engines need far more memory and time for one than its bytes
+suggest, most of all for one of the wrong type: for 32,768 numbers as the input of a response, 64 KiB, vLLM needs 17
+GiB."""
 _TOKENS = ("/v1/embeddings", "/pooling", "/classify")
-"""Where the input may be tokens."""
+"""Paths whose input may be tokens."""
 
 _MEDIUM: Tree = {STRING: "medium", b"url": "medium", b"data": "medium"}
 _PARTS: Tree = {
@@ -87,15 +88,15 @@ _WANTED: Tree = {
 }
 _WANTED_OF_LLAMACPP: Tree = {**_WANTED, **members.TREE, b"tools": {EACH: "item", **members.TOOLS}}
 LONGEST_MARK = 4
-"""Bytes by which the encodings of JSON can be told from each other."""
+"""Bytes by which the encodings of JSON can be distinguished."""
 
 
 class Body:
-    """What is wrong with one, as far as it is looked at here."""
+    """Checks one request's body while it is read; `refusal` is the first error."""
 
-    def __init__(self, path: str, settings: Settings, *, owns: Callable[[str], bool] | None) -> None:
-        """`owns` says whether a stored response is of whoever asks; None where nobody has a key."""
-        self.refusal: Refusal | None = None
+    def __init__(self, path: str, settings: GuardSettings, *, owns: Callable[[str], bool] | None) -> None:
+        """`owns` says whether a stored response belongs to the client's key; None where there are no keys."""
+        self.refusal: ErrorResponse | None = None
         self._path, self._owns = path, owns
         self._served, self._most_logprobs = settings.models, float(settings.max_logprobs)
         self._members = Members() if settings.engine == "llamacpp" else None
@@ -103,11 +104,11 @@ class Body:
         self._scanner = Scanner(wanted, self._found, deepest=DEEPEST)
         self._values = Values()
         self._start: bytes | None = b""
-        """All that has come, as long as it could be no more than a mark of its encoding."""
+        """The start of the body, until it is longer than any byte order mark; None after that."""
         self._items = self._input_tokens = 0
         self._bytes = self._commas = self._media = self._bytes_of_media = self._prompts = 0
         self.answers = 1
-        """To each prompt."""
+        """The number of answers to each prompt."""
 
     @property
     def prompts(self) -> int:
@@ -115,18 +116,18 @@ class Body:
 
     @property
     def memory(self) -> int:
-        """That an engine takes for what was read, beside the bytes themselves."""
+        """Memory that an engine takes for what was read, besides the bytes themselves."""
         return (BYTES_OF_A_BYTE - 1) * self._bytes + BYTES_OF_A_VALUE * self._values.number
 
     @property
     def tokens(self) -> int:
-        """Of the prompts, by a guess: as its bytes have them, or as numbers, with a comma after each."""
+        """An estimate of the prompts' tokens: by bytes, or where the prompt consists of numbers, by commas."""
         media = self._bytes_of_media + self._scanner.long_bytes
         of_media = max(self._media * TOKENS_OF_A_MEDIUM, media // BYTES_PER_TOKEN_OF_MEDIA)
         return of_media + max(max(0, self._bytes - media) // BYTES_PER_TOKEN, self._commas)
 
     def feed(self, piece: bytes) -> None:
-        """A part of it, one of `slices`."""
+        """Reads a part of the body, one of `slices`."""
         self._bytes += len(piece)
         self._commas += piece.count(b",")
         self._values.feed(piece)
@@ -150,7 +151,7 @@ class Body:
 
     def _after_mark(self, start: bytes) -> bytes:
         if b"\0" in start[:LONGEST_MARK] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self.refusal = errors.NO_UTF8  # Python's JSON would be read all the same
+            self.refusal = errors.NO_UTF8  # Python's JSON parser would accept it all the same
         return start.removeprefix(b"\xef\xbb\xbf")
 
     def _found(self, what: str, word: bytes) -> None:
@@ -166,12 +167,13 @@ class Body:
             self.refusal = judges(what, word)
 
     def _item(self, *, is_token: bool) -> None:
-        """Tokens are many, and nothing but tokens: among texts, each of them is an item, too."""
+        """Counts an item. Tokens are many, and valid only among themselves: next to strings, each of them is an item,
+        too."""
         self._items, self._input_tokens = self._items + (not is_token), self._input_tokens + is_token
         if self._items and self._items + self._input_tokens > MOST_ITEMS:
             self.refusal = self.refusal or errors.too_many_items(MOST_ITEMS)
 
-    def _wrong(self, what: str, word: bytes) -> Refusal | None:
+    def _wrong(self, what: str, word: bytes) -> ErrorResponse | None:
         match what:
             case "model":
                 return self._wrong_model(word)
@@ -188,8 +190,8 @@ class Body:
             return out_of_range(what, word, 1.0, most, wanted)
         return out_of_range(what, word, *_RANGES[what]) if what in _RANGES else None
 
-    def _wrong_model(self, word: bytes) -> Refusal | None:
-        """Left out, null and empty mean the one that is served."""
+    def _wrong_model(self, word: bytes) -> ErrorResponse | None:
+        """Checks the model's name. A missing one, null and "" mean the served model."""
         if not self._served or word in (b"null", b'""'):
             return None
         if not word.startswith(b'"'):
@@ -199,7 +201,7 @@ class Body:
 
 
 def slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Of what is read, as much at a time as leaves others their turns."""
+    """Yields the pieces in parts that are small enough to let other requests have their turns."""
     for piece in pieces:
         if len(piece) <= SLICE:
             yield piece
@@ -207,11 +209,11 @@ def slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield from (piece[at : at + SLICE] for at in range(0, len(piece), SLICE))
 
 
-class Room:
-    """The memory of all bodies under way, from their coming until their requests have ended.
+class BodyMemory:
+    """The memory of the bodies of all requests under way, from their arrival until the requests have ended.
 
-    It is what an engine takes: their bytes as they come, and what it makes of them while it reads them. That stays
-    taken as long as the request lasts, since engines keep what they have read meanwhile.
+    It is what an engine takes: the bytes, and what it makes of them while it reads them. That stays reserved until the
+    request ends, because engines keep what they have read that long.
     """
 
     def __init__(self, *, total: int, of_owner: int) -> None:
@@ -219,8 +221,8 @@ class Room:
         self._taken = 0
         self._of_owner: Counter[str] = Counter()
 
-    def take(self, owner: str, size: int, *, has: int = 0) -> Refusal | None:
-        """Why there is no room for so many more bytes, to a request that has some already; else they are taken."""
+    def take(self, owner: str, size: int, *, has: int = 0) -> ErrorResponse | None:
+        """Reserves more bytes for a request that has some already, or returns why there is no room for them."""
         if has + size > self._most_of_owner:
             return errors.takes_too_much(self._most_of_owner)
         if self._taken + size > self._total:

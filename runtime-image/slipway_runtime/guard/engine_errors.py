@@ -1,8 +1,8 @@
-"""What engines say when they refuse or fail, in one form: that of the OpenAI API, with a word for programs.
+"""Turns the errors of engines into one form: that of the OpenAI API, with a code that is a word.
 
-vLLM has a number for a code, and another form for each of its APIs; llama.cpp has forms of its own, and now and then
-calls the client's mistake its own. The sentence is kept, the rest is said anew, so that a client needs no more than one
-way to read an error, whichever engine is behind it.
+vLLM has a number for a code, and another form for each of its APIs; llama.cpp has forms of its own, and sometimes calls
+a client's mistake an internal error. The engine's sentence is kept and the rest is replaced, so that a client has to
+know one form of errors, whichever engine serves it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from slipway_runtime.guard.errors import Refusal, type_of
+from slipway_runtime.guard.errors import ErrorResponse, type_of
 
 LARGEST = 64 << 10  # bytes of an engine's error that are read
 LONGEST_MESSAGE = 4000  # characters
@@ -29,11 +29,11 @@ _CODES = {
     429: "rate_limit_exceeded",
     500: "engine_error",
     502: "engine_failed",
-    503: "engine_unavailable",  # and not a code of the guard's, by which no work was done for the request
+    503: "engine_unavailable",  # not one of the guard's codes, which promise that no work was done for the request
     504: "engine_timeout",
 }
-# What is said may quote what a client wrote. So it counts only with the status that the engine has for it, and from its
-# first word on, up to which nothing of a client's stands.
+# An engine's sentence may quote a client. So it counts only with the status that the engine has for it, and from its
+# first word on, where no client's words can be.
 _SAID = (
     # llama.cpp has 500 for these
     (
@@ -43,7 +43,7 @@ _SAID = (
         ),
         400,
     ),
-    # and 400 for what it doesn't keep, and so can't find
+    # and 400 for a response that it doesn't store and so can't find
     (400, re.compile(r"llama\.cpp does not support 'previous_response_id'"), 404),
 )
 _TOO_LONG = re.compile(
@@ -60,30 +60,30 @@ _TOO_LONG = re.compile(
 _NO_SUCH_MODEL = re.compile(r"(?s)The model `.*` does not exist")
 
 
-def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
-    """What is answered instead of an engine's error."""
+def of_answer(status: int, body: bytes, *, method: str, path: str) -> ErrorResponse:
+    """Returns the response that replaces an engine's error."""
     error = _error_in(body)
     message = _message(error)
     if status == 501 or (status == 404 and message in ("Not Found", "File Not Found")):
-        # llama.cpp and vLLM say so of an API that isn't for a model of this kind.
-        return Refusal(404, "not_found", f"{method} {path} is not served with this model.")
+        # llama.cpp and vLLM say so of an API that a model of this kind doesn't have.
+        return ErrorResponse(404, "not_found", f"{method} {path} is not served with this model.")
     if method == "OPTIONS":
-        return Refusal(405, "method_not_allowed", f"{method} is not answered here.")
-    if path == "/detokenize" and "_M_range_check" in message:  # llama.cpp looks it up without a look at it
-        return Refusal(400, _code(400, ""), "'tokens' has one that this model doesn't have.", param="tokens")
+        return ErrorResponse(405, "method_not_allowed", f"{method} is not answered here.")
+    if path == "/detokenize" and "_M_range_check" in message:  # llama.cpp looks up a token without checking its range
+        return ErrorResponse(400, _code(400, ""), "'tokens' contains one that this model doesn't have.", param="tokens")
     status = next((meant for at, said, meant in _SAID if status == at and said.match(message)), status)
     status = 400 if status == 422 else status
     retry_after = 1 if status in (429, 503) else 0
-    told = message or f"The engine answered with status {status}, and said no more."
-    return Refusal(status, _code(status, message), told, retry_after, param=_param(error))
+    told = message or f"The engine answered with status {status} and gave no reason."
+    return ErrorResponse(status, _code(status, message), told, retry_after, param=_param(error))
 
 
 def of_event(data: bytes) -> bytes:
-    """The data of an event in which an engine says that it failed."""
+    """Returns the data of the event that replaces an engine's error in a stream."""
     whole = _parsed(data)
     error = _error_in(data)
     status = error.get("code") if type(error.get("code")) is int else 500
-    message = _message(error) or "The engine failed, and said no more."
+    message = _message(error) or "The engine failed and gave no reason."
     code = _code(int(status or 500), message)
     told = {"message": message, "type": type_of(int(status or 500)), "param": _param(error), "code": code}
     kept = {"type": "error"} if isinstance(whole, dict) and whole.get("type") == "error" else {}
@@ -106,7 +106,7 @@ def _parsed(body: bytes) -> object:
 
 
 def _error_in(body: bytes) -> dict[str, Any]:
-    """Its object, whichever form it has."""
+    """Returns the error object, whichever form it has."""
     whole = _parsed(body)
     if not isinstance(whole, dict):
         return {}

@@ -1,14 +1,15 @@
-"""What a client is told that isn't served: in the format of the OpenAI API, with the time to try again."""
+"""The error responses of the guard: in the format of the OpenAI API, with the time after which to try again."""
 
 import json
 from dataclasses import dataclass
 
 BYTES_OF_A_BYTE, BYTES_OF_A_VALUE = 5, 96
-"""Of memory, that engines take at most for each of a body: `tests/engines/test_llamacpp_memory.py` measures it."""
+"""Memory that engines take at most for each byte and value of a body, as `tests/engines/test_llamacpp_memory.py`
+measures."""
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ErrorResponse:
     status: int
     code: str
     message: str
@@ -21,7 +22,7 @@ class Refusal:
         return json.dumps({"error": self._error()}, separators=(",", ":")).encode()
 
     def event(self) -> bytes:
-        """As the last event of a stream that has begun."""
+        """Returns it as the last event of a stream that has started."""
         return b"data: " + self.body() + b"\n\n"
 
     def headers(self) -> dict[str, str]:
@@ -40,7 +41,7 @@ class Refusal:
 
 WRONG_KEYS = "too_many_wrong_keys"
 _CLOSING = (401, 408, 413, 503)
-"""A body that nobody reads may follow, or the engine is about to end."""
+"""Statuses after which the connection closes: the rest of a body may follow unread, or the engine is about to end."""
 
 
 def type_of(status: int) -> str:
@@ -48,126 +49,135 @@ def type_of(status: int) -> str:
     return special.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-def not_served(method: str, path: str) -> Refusal:
-    return Refusal(404, "unknown_url", f"{method[:20]} {path[:200]} is not served here.")
+def not_served(method: str, path: str) -> ErrorResponse:
+    return ErrorResponse(404, "unknown_url", f"{method[:20]} {path[:200]} is not served here.")
 
 
-NO_KEY = Refusal(
-    401, "missing_api_key", "An API key is needed: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'."
+NO_KEY = ErrorResponse(
+    401, "missing_api_key", "An API key is required: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'."
 )
-WRONG_KEY = Refusal(401, "invalid_api_key", "This API key is not valid here.")
-TOO_MANY_AT_ONCE = Refusal(
-    429, "too_many_in_flight", "This key has as many requests in flight as it may have; wait for an answer.", 1
+WRONG_KEY = ErrorResponse(401, "invalid_api_key", "This API key is not valid here.")
+TOO_MANY_AT_ONCE = ErrorResponse(
+    429, "too_many_in_flight", "This key has as many requests in flight as it may have; wait for a response.", 1
 )
 
 
-NO_BODY = Refusal(413, "request_too_large", "This request takes no body; send it without one.")
-TOO_SLOW = Refusal(
-    408, "request_timeout", "The request's body comes too slowly; send it faster, or in a smaller request."
+NO_BODY = ErrorResponse(413, "request_too_large", "This request must not have a body; send it without one.")
+TOO_SLOW = ErrorResponse(
+    408, "request_timeout", "The request's body arrives too slowly; send it faster, or in a smaller request."
 )
-BODIES_OF_KEY = Refusal(
-    429, "too_many_in_flight", "This key's requests in flight have as large bodies as they may; wait for an answer.", 1
+BODIES_OF_KEY = ErrorResponse(
+    429,
+    "too_many_in_flight",
+    "The bodies of this key's requests in flight take as much memory as they may; wait for a response.",
+    1,
 )
-NO_JSON = Refusal(
-    415, "unsupported_media_type", "The body has to be JSON; send it with the header 'Content-Type: application/json'."
+NO_JSON = ErrorResponse(
+    415, "unsupported_media_type", "The body must be JSON; send it with the header 'Content-Type: application/json'."
 )
-NO_UTF8 = Refusal(400, "invalid_request", "The body is not JSON in UTF-8; send it in that encoding.")
-TOO_DEEP = Refusal(400, "invalid_request", "The body has values nested too deeply; send a flatter one.")
-MODEL_NO_STRING = Refusal(
+NO_UTF8 = ErrorResponse(400, "invalid_request", "The body is not JSON in UTF-8; send it in that encoding.")
+TOO_DEEP = ErrorResponse(400, "invalid_request", "The body's values are nested too deeply; send a flatter one.")
+MODEL_NO_STRING = ErrorResponse(
     400, "invalid_request", "'model' is not a string; name the model, or leave it out.", 0, "model"
 )
-OWN_ID = Refusal(
+OWN_ID = ErrorResponse(
     400,
     "invalid_request",
-    "'request_id' can't be chosen for a response; leave it out and use the answer's id.",
+    "'request_id' can't be chosen for a response; leave it out and use the id in the response.",
     0,
     "request_id",
 )
 
 
-BROKEN = Refusal(500, "engine_error", "The engine failed at this request; its log says why.")
+BROKEN = ErrorResponse(500, "engine_error", "The engine failed on this request; its log says why.")
 
 
-def no_such_response(name: str) -> Refusal:
-    """The same whether there is none, or one of another key."""
-    return Refusal(404, "not_found", f"Response with id '{name[:200]}' not found.", 0, "response_id")
+def no_such_response(name: str) -> ErrorResponse:
+    """The same whether the response doesn't exist or belongs to another key."""
+    return ErrorResponse(404, "not_found", f"Response with id '{name[:200]}' not found.", 0, "response_id")
 
 
-def no_such_model(name: str, served: tuple[str, ...]) -> Refusal:
+def no_such_model(name: str, served: tuple[str, ...]) -> ErrorResponse:
     told = f"The model '{name[:200]}' is not served here; name {' or '.join(repr(each) for each in served)}."
-    return Refusal(404, "model_not_found", told, 0, "model")
+    return ErrorResponse(404, "model_not_found", told, 0, "model")
 
 
-def out_of_range(name: str, value: str, wanted: str) -> Refusal:
-    return Refusal(400, "invalid_request", f"'{name}' is {value[:40]}; it has to be {wanted}.", 0, name)
+def out_of_range(name: str, value: str, wanted: str) -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", f"'{name}' is {value[:40]}; it has to be {wanted}.", 0, name)
 
 
-def too_long_a_number(name: str) -> Refusal:
+def too_long_a_number(name: str) -> ErrorResponse:
     told = f"'{name}' is a number of more than 32 characters; write it shorter."
-    return Refusal(400, "invalid_request", told, 0, name)
+    return ErrorResponse(400, "invalid_request", told, 0, name)
 
 
-def not_for_clients(name: str) -> Refusal:
-    return Refusal(400, "invalid_request", f"'{name}' can't be chosen by requests here; leave it out.", 0, name)
+def not_for_clients(name: str) -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", f"'{name}' can't be chosen by requests here; leave it out.", 0, name)
 
 
-def too_much(name: str, what: str) -> Refusal:
-    return Refusal(400, "invalid_request", f"'{name}' has {what}; ask for less.", 0, name)
+def too_much(name: str, what: str) -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", f"'{name}' has {what}; send less.", 0, name)
 
 
-def too_many_answers(prompts: int, answers: int, most: int) -> Refusal:
+def too_many_answers(prompts: int, answers: int, most: int) -> ErrorResponse:
     name, asked = ("prompt", f"has {prompts} prompts") if prompts > 1 else ("n", f"is {answers}")
     times = f", and 'n' is {answers}" if prompts > 1 and answers > 1 else ""
-    told = (
-        f"'{name}' {asked}{times}; this model computes {most} answers at once: ask for more in requests of their own."
-    )
-    return Refusal(400, "invalid_request", told, 0, name)
+    told = f"'{name}' {asked}{times}; this model computes at most {most} answers at a time: send more requests."
+    return ErrorResponse(400, "invalid_request", told, 0, name)
 
 
-def too_large(limit: int) -> Refusal:
-    return Refusal(413, "request_too_large", f"The request's body is larger than {limit} bytes.")
+def too_large(limit: int) -> ErrorResponse:
+    return ErrorResponse(413, "request_too_large", f"The request's body is larger than {limit} bytes.")
 
 
-def takes_too_much(limit: int) -> Refusal:
+def takes_too_much(limit: int) -> ErrorResponse:
     told = f"The request's body takes more than {limit} bytes of memory, with {BYTES_OF_A_BYTE} for each byte and "
     told += f"{BYTES_OF_A_VALUE} for each name, number, string, list and object in it; send less in one request."
-    return Refusal(413, "request_too_large", told)
+    return ErrorResponse(413, "request_too_large", told)
 
 
-def too_many_items(most: int) -> Refusal:
-    told = f"The request has more than {most} messages, parts, tools and texts; send fewer in one request."
-    return Refusal(413, "request_too_large", told)
+def too_many_items(most: int) -> ErrorResponse:
+    told = f"The request has more than {most} messages, parts, tools and strings; send fewer in one request."
+    return ErrorResponse(413, "request_too_large", told)
 
 
-def too_fast(wait: int) -> Refusal:
-    return Refusal(429, "rate_limit_exceeded", f"This key sends requests faster than it may; wait {wait} s.", wait)
+def too_fast(wait: int) -> ErrorResponse:
+    return ErrorResponse(
+        429, "rate_limit_exceeded", f"This key sends requests faster than it may; wait {wait} s.", wait
+    )
 
 
-def too_many_wrong_keys(wait: int) -> Refusal:
+def too_many_wrong_keys(wait: int) -> ErrorResponse:
     told = f"Too many keys that aren't valid came from this address; wait {wait} s."
-    return Refusal(429, WRONG_KEYS, told, wait)
+    return ErrorResponse(429, WRONG_KEYS, told, wait)
 
 
-def too_many_tokens(limit: int, wait: int) -> Refusal:
+def too_many_tokens(limit: int, wait: int) -> ErrorResponse:
     told = f"This key has used up its {limit} tokens per minute, of prompts and answers; wait {wait} s."
-    return Refusal(429, "token_limit_exceeded", told, wait)
+    return ErrorResponse(429, "token_limit_exceeded", told, wait)
 
 
-def overloaded(retry_after: int) -> Refusal:
-    return Refusal(503, "overloaded", "The model has as many requests as it takes; try again.", retry_after)
+def overloaded(retry_after: int) -> ErrorResponse:
+    return ErrorResponse(503, "overloaded", "The model has as many requests as it accepts; try again.", retry_after)
 
 
-def draining(retry_after: int) -> Refusal:
-    return Refusal(503, "draining", "This replica is being stopped; try again, another one will answer.", retry_after)
+def draining(retry_after: int) -> ErrorResponse:
+    return ErrorResponse(503, "draining", "This replica is stopping; try again, another one will answer.", retry_after)
 
 
-def cut(retry_after: int) -> Refusal:
-    return Refusal(503, "cut_off", "This replica was stopped before the answer was complete; try again.", retry_after)
+def cut(retry_after: int) -> ErrorResponse:
+    return ErrorResponse(
+        503, "cut_off", "This replica was stopped before the response was complete; try again.", retry_after
+    )
 
 
-def aborted(retry_after: int) -> Refusal:
-    return Refusal(503, "engine_aborted", "The engine gave up before the answer was complete; try again.", retry_after)
+def aborted(retry_after: int) -> ErrorResponse:
+    return ErrorResponse(
+        503, "engine_aborted", "The engine gave up before the response was complete; try again.", retry_after
+    )
 
 
-def engine_failed(retry_after: int) -> Refusal:
-    return Refusal(502, "engine_failed", "The engine ended the connection before it answered; try again.", retry_after)
+def engine_failed(retry_after: int) -> ErrorResponse:
+    return ErrorResponse(
+        502, "engine_failed", "The engine closed the connection before it answered; try again.", retry_after
+    )

@@ -1,36 +1,37 @@
-"""Where the events of a stream begin and end, as its bytes come, in pieces that were cut anywhere.
+"""Finds the events of a stream in its bytes, which arrive in pieces that were cut anywhere.
 
-Lines end with \\n or \\r\\n, an empty one ends an event, and its data are the lines that begin with `data:`.
+Lines end with \\n or \\r\\n, an empty line ends an event, and its data are the lines that start with `data:`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-LARGEST = 1 << 20  # bytes that are held of an event that comes in parts
+LARGEST = 1 << 20  # bytes that are held of an event that arrives in parts
 NAME = len(b"data:")
 LINES_AT_ONCE = 100
 MOST_DATA = 1024
-"""Lines of data that are read of one event. No engine writes more than one, and each is read by itself."""
+"""Lines of data that are read of one event. No engine writes more than one, and each is read separately."""
 
-Span = tuple[int, int]
+ByteRange = tuple[int, int]
 
 
 class Events:
     def __init__(self) -> None:
         self.buffer: bytes | bytearray = b""
-        """What the spans are of: what has come of an event that isn't whole, and the newest piece."""
+        """The bytes that ranges refer to: the incomplete event as far as it has arrived, and the newest piece."""
         self._line = 0
-        """Where the line begins that isn't whole."""
+        """Where the incomplete line starts."""
         self._searched = 0
         self._event = 0
-        """Where the event begins that isn't whole."""
-        self._data: list[Span] = []
+        """Where the incomplete event starts."""
+        self._data: list[ByteRange] = []
         self._goes_on: bool | None = None
-        """Of the line that isn't whole, the begin was let go: whether it is data; None if it wasn't."""
+        """Whether the incomplete line is data, if its start was passed on already; None if it wasn't."""
 
-    def feed(self, piece: bytes) -> Iterator[tuple[Span, list[Span]] | None]:
-        """Each event that is whole now, and the spans of its data; None where others may have a turn."""
+    def feed(self, piece: bytes) -> Iterator[tuple[ByteRange, list[ByteRange]] | None]:
+        """Yields each event that is complete now, with the ranges of its data; None where other requests may have a
+        turn."""
         if self.buffer:
             if not isinstance(self.buffer, bytearray):
                 self.buffer = bytearray(self.buffer)
@@ -54,7 +55,7 @@ class Events:
         self._searched = len(buffer)
 
     def _learn(self, line: int, end: int) -> None:
-        """A line is whole that doesn't end the event."""
+        """Handles a complete line that doesn't end the event."""
         if self._goes_on is not None:
             if self._goes_on:
                 self._add((line, end))
@@ -62,14 +63,14 @@ class Events:
         elif self.buffer.startswith(b"data:", line):
             self._add((line + NAME, end))
         elif line == self._event and self.buffer[line] == 0x3A:
-            self._event = self._line  # a comment, which nobody has to wait for
+            self._event = self._line  # a comment, which no reader has to wait for
 
-    def _add(self, data: Span) -> None:
+    def _add(self, data: ByteRange) -> None:
         if len(self._data) < MOST_DATA:
             self._data.append(data)
 
     def done(self) -> None:
-        """Forgets the events that were told: what isn't whole stays."""
+        """Forgets the complete events; the incomplete one stays."""
         whole = self._event
         if whole == len(self.buffer):
             self.buffer = b""
@@ -80,11 +81,11 @@ class Events:
         self._line, self._searched, self._event = self._line - whole, self._searched - whole, 0
         self._data = [(start - whole, end - whole) for start, end in self._data]
 
-    def let_go(self) -> list[Span]:
-        """The data that has come of the event that isn't whole. It isn't held from now on; `done` forgets it."""
+    def let_go(self) -> list[ByteRange]:
+        """Returns the data of the incomplete event so far, which is no longer held from now on; `done` forgets it."""
         line, end = self._line, len(self.buffer)
         if self._goes_on is None and end - line < NAME:
-            end = line  # what line it is will be seen
+            end = line  # too short to show whether it is data
         elif self._goes_on is None:
             self._goes_on = self.buffer.startswith(b"data:", line)
             line += NAME
@@ -94,5 +95,5 @@ class Events:
 
     @property
     def held(self) -> int:
-        """Bytes of the event that isn't whole."""
+        """Bytes of the incomplete event."""
         return len(self.buffer) - self._event

@@ -1,11 +1,11 @@
-"""One request's messages in both directions, as the guard lets them by.
+"""One request's messages in both directions, on their way through the guard.
 
-A request's body is taken whole before the app sees any of it: then it can still be refused for what is in it. An
-answer's first words are held until its first piece is there, for until then it can still become an error. After that a
-piece costs one plain call: `send` is no coroutine of its own.
+The guard takes a request's body completely before the app sees any of it: then it can still refuse the request for its
+content. It holds the response's head until the first piece is there: until then the response can still become an error.
+After that a piece costs one plain call: `send` is not a coroutine itself.
 
-By the time of its next token, the engine's server has driven all of a stream out of the processor's caches, so what a
-token costs is what is touched for it, more than what is computed: several times of what a loop would show.
+By the time of its next token, the engine's server has driven everything of a stream out of the CPU's caches. So the
+cost of a token is the memory that is touched for it, more than the computation: several times what a loop would show.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
+from enum import IntEnum
 from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
 from slipway_runtime.guard.answers import BYTES_OF_A_TOKEN, Stream
 from slipway_runtime.guard.bodies import Body, slices
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.routes import Kind, Takes
+from slipway_runtime.guard.routes import BodyKind, RouteKind
 from slipway_runtime.guard.visit import Visit
 
 Message = MutableMapping[str, Any]
@@ -30,21 +31,44 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-AT_ONCE = 4096  # bytes of an answer that are read in one go; of more, others get their turn in between
+AT_ONCE = 4096  # bytes of a response that are read in one go; after each, other requests get their turn
+
+
+class ResponseState(IntEnum):
+    """How far a response has come on its way to the client. From FORWARDED on, nothing more is sent."""
+
+    NONE = 0
+    """The app has not started it."""
+    HEAD_HELD = 1
+    """Its head is held, and the client has nothing yet."""
+    ERROR_HELD = 2
+    """It is an engine's error, held until it is complete, to be sent in the guard's form."""
+    FORWARDING = 3
+    """Its head and some of its body were sent."""
+    FORWARDED = 4
+    """All of it was sent."""
+    BROKEN_OFF = 5
+    """It is no stream, so an error in the middle of it could only be shown by closing the connection."""
+    REPLACED = 6
+    """The guard has sent a response of its own, or ended the stream with an error event."""
+
+
+NONE, HEAD_HELD, ERROR_HELD, FORWARDING, FORWARDED, BROKEN_OFF, REPLACED = ResponseState
 
 
 class Exchange:
+    """One request and its response, as long as the app runs for it."""
+
     __slots__ = (
         "_bare",
-        "_begun",
         "_body",
         "_error",
         "_gate",
         "_has_tail",
-        "_over",
         "_receive",
         "_send",
         "_start",
+        "_state",
         "_tail",
         "_visit",
     )
@@ -55,25 +79,24 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: deque[Message] = deque()
-        """The request's, as far as the app hasn't taken it."""
-        self._start: Message | None = None
-        """The answer's first words, while they are held."""
-        self._begun = False
-        self._over = False
+        """The messages of the request's body that the app hasn't taken yet."""
+        self._state: ResponseState = NONE
+        self._start: Message = {}
+        """The response's head, while it is held."""
+        self._error = bytearray()
+        """The engine's error, as far as it has arrived."""
         self._tail = b""
         """How the stream's last piece ended, if it was a token like most; else empty."""
         self._has_tail = True
-        """As far as is known: its text comes before what all of its tokens end with."""
+        """False once a token was seen whose text does not come before a tail that all tokens share."""
         self._bare = 0
-        """Bytes of a piece that is one, beside its text."""
-        self._error: bytearray | None = None
-        """What the engine says instead of an answer, as far as it has come."""
+        """Bytes of a piece with that tail besides its text."""
 
     # --- the request ---
 
     async def take_body(self, content_type: str) -> bool:
-        """False if the app isn't to be asked: the client has left, or was refused."""
-        if self._visit.takes is Takes.JSON and not self._visit.supervisor and not _is_json(content_type):
+        """Returns False if the app must not be called: the client has left, or was refused."""
+        if self._visit.takes is BodyKind.JSON and not self._visit.supervisor and not _is_json(content_type):
             return await self._refused(errors.NO_JSON)
         self._visit.is_awaited = True
         refusal = await self._whole_body()
@@ -83,7 +106,7 @@ class Exchange:
             self._visit.asked(body)
         return await self._refused(refusal) if refusal else not self._visit.reason
 
-    async def _read(self, body: Body) -> Refusal | None:
+    async def _read(self, body: Body) -> ErrorResponse | None:
         for number, part in enumerate(slices(message.get("body", b"") for message in self._body)):
             if number:
                 if refusal := self._gate.reads(self._visit, body):
@@ -96,24 +119,24 @@ class Exchange:
         return body.refusal or self._gate.reads(self._visit, body)
 
     async def admitted(self) -> bool:
-        """False if there is no place for it, now that its body is there."""
+        """Returns False if there is no place for the request, now that its body is there."""
         refusal = self._gate.admit(self._visit)
         return await self._refused(refusal) if refusal else True
 
-    async def _whole_body(self) -> Refusal | None:
-        """One that comes too slowly is cut by the gate."""
+    async def _whole_body(self) -> ErrorResponse | None:
+        """Receives the body. The gate cuts one that arrives too slowly."""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._visit.client_left()
                 return None
-            if refusal := self._gate.came(self._visit, len(message.get("body", b""))):
+            if refusal := self._gate.receives(self._visit, len(message.get("body", b""))):
                 return refusal
             self._body.append(message)
             if not message.get("more_body"):
                 return None
 
-    async def _refused(self, refusal: Refusal) -> bool:
+    async def _refused(self, refusal: ErrorResponse) -> bool:
         self._gate.refuse(self._visit, refusal)
         await self.refuse(refusal)
         return False
@@ -122,11 +145,11 @@ class Exchange:
         if self._body:
             return self._body.popleft()
         message = await self._receive()
-        if message["type"] == "http.disconnect" and not self._over:
+        if message["type"] == "http.disconnect" and self._state < FORWARDED:
             self._visit.client_left()
         return message
 
-    # --- the answer ---
+    # --- the response ---
 
     def send(self, message: Message) -> Awaitable[None]:
         if self._tail and message.get("more_body"):
@@ -136,12 +159,12 @@ class Exchange:
                 visit = self._visit
                 visit.events += 1
                 visit.text += text
-                self._gate.untold += 1
+                self._gate.unreported += 1
                 return self._send(message)
         return self._look_at(message)
 
     def _look_at(self, message: Message) -> Awaitable[None]:
-        if self._over:
+        if self._state >= FORWARDED:
             return NOTHING
         match message["type"]:
             case "http.response.body":
@@ -154,20 +177,22 @@ class Exchange:
     def _begin(self, start: Message) -> None:
         self._visit.answer(start["status"], _header(start, b"content-type"), _header(start, b"metadata"))
         self._start = start
-        if start["status"] >= 400 and self._visit.kind is not Kind.OPEN and not self._visit.supervisor:
-            self._error = bytearray()
+        is_error = start["status"] >= 400 and self._visit.kind is not RouteKind.OPEN and not self._visit.supervisor
+        self._state = ERROR_HELD if is_error else HEAD_HELD
 
     def _piece(self, message: Message) -> Awaitable[None]:
-        if self._error is not None:
-            return self._engines_error(message, self._error)
+        state = self._state
+        if state is ERROR_HELD:
+            return self._engines_error(message)
         piece, last = message.get("body", b""), not message.get("more_body", False)
         if (reading := self._visit.reading) is None:
             return self._pass_on(message, piece, piece)
         if not last and type(reading) is Stream and (text := reading.text_of_plain(piece)) >= 0:
             self._visit.events += 1
             self._visit.text += text
-            self._gate.untold += 1
-            if not self._begun:
+            self._gate.unreported += 1
+            if state is HEAD_HELD:
+                self._state = FORWARDING
                 self._gate.piece(self._visit)
                 return self._first(message)
             self._learn_tail(piece, reading)
@@ -196,72 +221,73 @@ class Exchange:
         visit, reading, goes_on = self._visit, self._visit.reading, message.get("more_body", False)
         if reading and reading.aborted:
             return self.refuse(self._gate.aborted(visit), before=out)
+        is_held = self._state is HEAD_HELD
         if out or not goes_on:
             self._gate.piece(visit)
-        elif piece or self._start:
-            return NOTHING  # an event that isn't whole, or nothing yet that could be judged
-        self._over = not goes_on
+        elif piece or is_held:
+            return NOTHING  # an incomplete event, or nothing yet that could be judged
+        self._state = FORWARDING if goes_on else FORWARDED
         if out is not piece:
             message = {**message, "body": out}
-        return self._first(message) if self._start else self._send(message)
+        return self._first(message) if is_held else self._send(message)
 
     async def _first(self, message: Message) -> None:
-        start, self._start = self._start, None
-        assert start is not None
-        self._begun = True
+        start, self._start = self._start, {}
         await self._send({**start, "headers": [*start.get("headers", ()), *self._own_headers()]})
         await self._send(message)
 
-    async def _engines_error(self, message: Message, told: bytearray) -> None:
-        """What an engine says of an error is said in one form; what is too long for that isn't read."""
-        told += message.get("body", b"")[: engine_errors.LARGEST + 1 - len(told)]
+    async def _engines_error(self, message: Message) -> None:
+        """Collects an engine's error, and sends it in the guard's form; one that is too long for that isn't read."""
+        self._error += message.get("body", b"")[: engine_errors.LARGEST + 1 - len(self._error)]
         if message.get("more_body", False):
             return
-        assert self._start is not None
-        visit, start = self._visit, self._start
-        refusal = engine_errors.of_answer(start["status"], bytes(told), method=visit.method, path=visit.path)
+        visit, status = self._visit, self._start["status"]
+        refusal = engine_errors.of_answer(status, bytes(self._error), method=visit.method, path=visit.path)
         visit.status = refusal.status
         self._gate.piece(visit)
         await self.refuse(refusal)
 
-    async def tell_of_model(self, name: str, models: Mapping[str, Any]) -> None:
-        """Of one, as the engine describes it among all that it serves."""
+    async def send_model(self, name: str, models: Mapping[str, Any]) -> None:
+        """Sends one model, as the engine describes it in its list."""
         if name not in models:
             await self._refused(errors.no_such_model(name, tuple(models)))
             return
-        self._over, self._visit.status = True, 200
+        self._state, self._visit.status = REPLACED, 200
         said = json.dumps(models[name]).encode()
         await self._answer(200, {"content-type": "application/json", "content-length": str(len(said))}, said)
 
-    async def refuse(self, refusal: Refusal, *, before: bytes = b"") -> None:
-        """Tells the client, by whatever can still be told; `before` goes before that in a stream that has begun."""
-        if self._over:
-            return
-        self._over, self._tail = True, b""
-        if not self._begun:
-            await self._answer(refusal.status, refusal.headers(), refusal.body())
-        elif self._visit.stream:
-            await self._send({"type": "http.response.body", "body": before + refusal.event()})
-        else:
-            raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+    async def refuse(self, refusal: ErrorResponse, *, before: bytes = b"") -> None:
+        """Sends the error in whatever way the response still allows; `before` precedes the error in a stream."""
+        self._tail = b""
+        match self._state:
+            case ResponseState.NONE | ResponseState.HEAD_HELD | ResponseState.ERROR_HELD:
+                self._state = REPLACED
+                await self._answer(refusal.status, refusal.headers(), refusal.body())
+            case ResponseState.FORWARDING if self._visit.stream:
+                self._state = REPLACED
+                await self._send({"type": "http.response.body", "body": before + refusal.event()})
+            case ResponseState.FORWARDING:
+                self._state = BROKEN_OFF
+                # the server closes the connection: half a response must not look complete
+                raise ConnectionAbortedError(refusal.message)
 
     async def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """All of it, of our own."""
+        """Sends a complete response of the guard's own."""
         named = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": [*named, *self._own_headers()]})
         await self._send({"type": "http.response.body", "body": body})
 
     @property
-    def is_half_told(self) -> bool:
-        """A whole answer has begun, which can't become an error any more."""
-        return self._begun and not self._visit.stream
+    def is_half_sent(self) -> bool:
+        """Whether a response that is no stream has started: it can't become an error any more."""
+        return FORWARDING <= self._state <= BROKEN_OFF and not self._visit.stream
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]
+        return [(name.encode(), value.encode()) for name, value in self._gate.own_headers(self._visit)]
 
 
 class _Nothing:
-    """Can be awaited any number of times, and does nothing."""
+    """An awaitable that does nothing, and can be awaited any number of times."""
 
     def __await__(self) -> Generator[None, None, None]:
         return

@@ -1,7 +1,7 @@
-"""Whether llama.cpp can be given a grammar, or a pattern of a schema, that a client wrote.
+"""Whether llama.cpp can safely be given a grammar, or a pattern in a schema, that a client wrote.
 
-llama.cpp reads brackets by recursion, and writes out what is to be repeated: `a{2,1}` has no end there. For each token
-it goes all ways on which the text can have come about, and there may be as many as the grammar has choices.
+llama.cpp reads brackets recursively and unrolls repetitions: `a{2,1}` never ends there. For each token it follows all
+ways in which the text can be derived, and there may be as many as the grammar has choices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TIMES = re.compile(r"\{ *([0-9]{1,9}) *(?:(,) *([0-9]{1,9})? *)?\}")
 
 
 def wrong_in(grammar: str) -> str:
-    """What of it is too much, in words that follow "has"; empty if nothing is."""
+    """Returns what is too much in it, in words that follow "has"; an empty string if nothing is."""
     if grammar.lstrip().startswith("%"):
         return "another notation than GBNF"
     return _wrong(grammar, _TOKEN)

@@ -1,8 +1,8 @@
-"""How often one client may show keys that aren't valid. Pure: the time is told.
+"""How many wrong keys one client may try. Pure: the time is an argument.
 
-The rules are those of the activator: so many at once, then one in a while. Whoever has used that up is not told about
-any further key, a right one neither, or it would go on guessing by that. Keys that it has shown before, and that were
-valid, count still: behind the activator or a gateway, others have the same address.
+The rules are those of the activator: a number of wrong keys immediately, then one per interval. Beyond that no further
+key of the client is checked, not even a valid one, or the client could go on guessing. Keys that it has shown before
+and that were valid stay valid: behind the activator or a gateway, other clients have the same address.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TypeVar
 
 PER_SECOND, AT_ONCE = 0.5, 20
 CLIENTS, PROVEN = 1024, 2048
-"""That are remembered: those with wrong keys, and valid keys of clients. The ones of longest ago go."""
-NETWORK = 64  # bits of an address of IPv6 that somebody has with all that follow
+"""How many are remembered: clients with wrong keys, and valid keys of clients. The oldest are forgotten first."""
+NETWORK = 64  # bits: an IPv6 client owns all addresses with the same prefix
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,11 +24,11 @@ V = TypeVar("V")
 class Guesses:
     def __init__(self) -> None:
         self._good_again: OrderedDict[str, float] = OrderedDict()
-        """When a client may show as many wrong ones again as at first."""
+        """When a client may try as many wrong keys again as at first."""
         self._proven: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
     def wait(self, client: str, digest: bytes, now: float) -> float:
-        """Seconds for which a client isn't told whether a key is valid."""
+        """Returns the seconds for which a client's key isn't checked."""
         if (client, digest) in self._proven:
             return 0.0
         return max(0.0, self._good_again.get(client, now) - now - (AT_ONCE - 1) / PER_SECOND)
@@ -44,7 +44,7 @@ class Guesses:
 
 @lru_cache(maxsize=CLIENTS)
 def client_of(address: str) -> str:
-    """Who asks from there."""
+    """Returns the name for the client at that address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,24 +1,24 @@
 """API keys from the folder of a mounted Secret, read again when it changes.
 
-Each file is named as the key's owner and holds the key, or several, one a line. The rules, which hold for whoever else
-checks the same Secret:
+Each file is named after the keys' owner and holds one key per line. These rules hold for every program that reads the
+same Secret:
 
-- A file is bytes. A UTF-8 byte order mark at its begin is no part of it. Lines end with LF, CR LF or CR.
-- A key is what a line holds without the ASCII white space around it; within it, a space is a character like others.
-- A key has 8 to 512 bytes. Empty lines are no keys; others that are shorter or longer are not taken, and it is logged.
-- The first 1,000 keys count, in the order of the files' names. Further ones are not taken, and it is logged.
-- What a client shows is bytes, too: of the header Authorization what follows the scheme Bearer, in any case, and a
-  space; with another scheme or none the header X-Api-Key, else Api-Key. White space around it is no part of it. Of a
-  header that comes twice, the first counts.
-- It is the key if it has the same bytes, or if one is in UTF-8 what the other is in Latin-1: clients send a letter
-  beyond ASCII in either.
+- A file is bytes. A UTF-8 byte order mark at its start is no part of it. Lines end with LF, CR LF or CR.
+- A key is a line without the ASCII white space around it; a space within it is a character like others.
+- A key has 8 to 512 bytes. Empty lines are ignored; shorter or longer ones are ignored and logged.
+- The first 1,000 keys count, in the order of the files' names. Further ones are ignored and logged.
+- The client's key is bytes, too: in the header Authorization, what follows the scheme Bearer, in any case, and a space;
+  with another scheme or none, the header X-Api-Key, else Api-Key. White space around it is no part of it. Of a header
+  that occurs twice, the first counts.
+- Two keys are the same if their bytes are, or if one is in UTF-8 what the other is in Latin-1: clients send characters
+  beyond ASCII in either encoding.
 
-A mounted Secret changes by a link, `..data`, that turns to another folder: where it is, a look is at it alone, at most
-once a second. Elsewhere a look is at each file. Both that and reading are done in steps, between which requests have
-their turn, and meanwhile the keys that were known hold.
+A mounted Secret changes by a symbolic link, `..data`, that is replaced: where it exists, it alone is checked, at most
+once a second. In other folders every file is checked. Checking and reading happen in steps, between which requests have
+their turn; meanwhile the known keys stay valid.
 
-Keys are kept and compared as digests under a random key of this process: nothing about a stored key can be learned from
-how long a comparison takes.
+Keys are stored and compared as digests under a random key of this process, so the time of a comparison says nothing
+about a stored key.
 """
 
 import asyncio
@@ -34,16 +34,16 @@ from pathlib import Path
 
 from slipway_runtime.guard.guesses import Guesses
 
-SHORTEST, LONGEST = 8, 512  # bytes: less can be guessed, and is rather a mistake
+SHORTEST, LONGEST = 8, 512  # bytes: a shorter one can be guessed, and is probably a mistake
 MOST_KEYS = 1000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LOOK_EVERY = 1.0
-AT_ONCE = 32  # files or keys; of more, others get their turn in between
+CHECK_EVERY = 1.0
+AT_ONCE = 32  # files or keys; after each, requests get their turn
 DATA = "..data"
 
 Steps = Generator[None, None, None]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Keys:
@@ -54,22 +54,22 @@ class Keys:
         self._owners: dict[bytes, str] = {}
         self._guesses = Guesses()
         self.owners = 0
-        self._looks: object = None
-        self._next_look = 0.0
+        self._seen: object = None
+        self._next_check = 0.0
         self._steps: Iterator[None] | None = None
-        """Of the look that is under way."""
-        for _ in self._look():
+        """The rest of the check that is running."""
+        for _ in self._check_files():
             pass
 
     def owner(self, shown: bytes) -> str | None:
-        """Whose key it is; None if it is nobody's."""
+        """Returns the owner of the key; None if it is not valid."""
         return self.check(shown, client="")[0]
 
     def check(self, shown: bytes, *, client: str) -> tuple[str | None, float]:
-        """Whose key it is, and the seconds for which this client isn't told, since it has guessed too much."""
+        """Returns the key's owner, and the seconds for which this client's keys aren't checked after wrong ones."""
         now = self._clock()
-        if self._steps is None and now >= self._next_look:
-            self._steps = self._look()
+        if self._steps is None and now >= self._next_check:
+            self._steps = self._check_files()
             self._go_on()
         if not shown:
             return None, 0.0
@@ -87,36 +87,36 @@ class Keys:
         return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
 
     def _go_on(self) -> None:
-        """One step, and the next when others have had their turn; all at once where nobody waits."""
+        """Runs one step, and schedules the next after other work; runs all steps where there is no event loop."""
         for _ in self._steps or ():
-            with suppress(RuntimeError):  # no loop runs
+            with suppress(RuntimeError):  # no event loop is running
                 asyncio.get_running_loop().call_soon(self._go_on)
                 return
         self._steps = None
 
-    def _look(self) -> Steps:
-        self._next_look = self._clock() + LOOK_EVERY
+    def _check_files(self) -> Steps:
+        self._next_check = self._clock() + CHECK_EVERY
         try:
             if data := _mounted(self._folder):
-                folder, looks = data
-                if looks != self._looks:
-                    yield from self._take((yield from _files(folder)), looks)
+                folder, state = data
+                if state != self._seen:
+                    yield from self._take((yield from _files(folder)), state)
             else:
                 files = yield from _files(self._folder)
-                if files != self._looks:
+                if files != self._seen:
                     yield from self._take(files, files)
         except OSError as error:
-            log.warning("API keys can't be read, the ones known stay valid: %s", error)
+            logger.warning("API keys can't be read; the known ones stay valid: %s", error)
 
-    def _take(self, files: "list[File]", looks: object) -> Steps:
+    def _take(self, files: "list[File]", state: object) -> Steps:
         owners: dict[bytes, str] = {}
         for number, (owner, key) in enumerate(_keys_of(files), 1):
             owners |= dict.fromkeys(map(self._digest, forms_of(key)), owner)
             if number % AT_ONCE == 0:
                 yield
-        self._owners, self._looks = owners, looks
+        self._owners, self._seen = owners, state
         self.owners = len(set(owners.values()))
-        log.info("API keys of %d owners are valid.", self.owners)
+        logger.info("API keys of %d owners are valid.", self.owners)
 
 
 def _keys_of(files: "list[File]") -> Iterator[tuple[str, bytes]]:
@@ -125,9 +125,9 @@ def _keys_of(files: "list[File]") -> Iterator[tuple[str, bytes]]:
         owner = Path(path).name
         for key in keys_in(Path(path).read_bytes()):
             if not SHORTEST <= len(key) <= LONGEST:
-                log.warning("A key of %s is not taken: keys have %d to %d bytes.", owner, SHORTEST, LONGEST)
+                logger.warning("A key of %s is ignored: keys must have %d to %d bytes.", owner, SHORTEST, LONGEST)
             elif taken == MOST_KEYS:
-                log.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
+                logger.warning("Only the first %d keys are valid; the Secret has more, which are ignored.", MOST_KEYS)
                 return
             else:
                 taken += 1
@@ -140,7 +140,7 @@ def keys_in(text: bytes) -> list[bytes]:
 
 
 def forms_of(key: bytes) -> set[bytes]:
-    """All the bytes by which a client may show it."""
+    """Returns all byte strings in which a client may send the key."""
     try:
         text = key.decode()
     except UnicodeDecodeError:
@@ -152,13 +152,14 @@ def forms_of(key: bytes) -> set[bytes]:
 
 
 File = tuple[str, int, int]
-"""Its path, when it was changed, and its inode."""
+"""Its path, modification time and inode."""
 
 
 def _mounted(folder: Path) -> tuple[Path, object] | None:
-    """Where a mounted Secret has its files now, and what is another whenever they are others; None of other folders.
+    """Returns the folder of a mounted Secret's current files, and a value that differs whenever they do; None for other
+    folders.
 
-    Names beside the link are made after it has turned, so a look at those could come too early for a new one.
+    Names next to the link are created after it has changed, so reading those could miss a new one.
     """
     link = folder / DATA
     try:
@@ -169,11 +170,11 @@ def _mounted(folder: Path) -> tuple[Path, object] | None:
 
 
 def _files(folder: Path) -> Generator[None, None, list[File]]:
-    """Without the hidden ones, which are how a mounted Secret changes."""
+    """Lists the files without hidden ones, which belong to the mount's mechanism."""
     found: list[File] = []
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries, 1):
-            with suppress(FileNotFoundError):  # a link to nowhere
+            with suppress(FileNotFoundError):  # a dangling link
                 status = entry.stat()
                 if stat.S_ISREG(status.st_mode) and not entry.name.startswith("."):
                     found.append((entry.path, status.st_mtime_ns, status.st_ino))

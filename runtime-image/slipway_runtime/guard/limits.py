@@ -1,21 +1,22 @@
-"""Who has how much in flight, and how fast each may go on. Pure: the time is told."""
+"""How many requests each owner has in flight, and how fast each may send. Pure: the time is an argument."""
 
 from collections import Counter
 
-FORGET_ABOVE = 10_000  # owners; those whose bucket is full again are as if never seen
+FORGET_ABOVE = 10_000  # owners; one whose bucket is full again can be forgotten
 
 
 class Rate:
-    """A bucket for each owner, which fills by itself. What is taken may be more than there is: it is made up for."""
+    """A token bucket for each owner. More may be taken than it holds; the next request then waits until that has
+    refilled."""
 
     def __init__(self, *, per_minute: float, burst: float) -> None:
         self._rate = per_minute / 60
         self._burst = burst
         self._full_again: dict[str, float] = {}
-        """When an owner's bucket is full: one number says how much is in it at any time."""
+        """When an owner's bucket is full: this one number gives its level at any time."""
 
     def wait(self, owner: str, now: float, *, wanted: float = 0.0) -> float:
-        """Seconds until so much is in the bucket; 0 if it is now, or if there is no limit."""
+        """Returns the seconds until the bucket holds that much; 0 if it does now, or if there is no limit."""
         if not self._rate:
             return 0.0
         return max(0.0, self._full(owner, now) - now - (self._burst - wanted) / self._rate)
@@ -35,14 +36,14 @@ class Rate:
 
 
 class Arrivals:
-    """Who sends how many bodies that aren't there yet. They have no places in flight, and so a bound of their own."""
+    """Requests of each sender whose bodies are incomplete. They take no place in flight, so they have a limit."""
 
     def __init__(self, most_of_sender: int) -> None:
         self._most_of_sender = most_of_sender
         self._of_sender: Counter[str] = Counter()
 
     def enter(self, sender: str) -> bool:
-        """Whether one more may come."""
+        """Returns False if the sender has too many."""
         if self._of_sender[sender] >= self._most_of_sender:
             return False
         self._of_sender[sender] += 1
@@ -60,17 +61,17 @@ class Limits:
         self._of_owner: Counter[str] = Counter()
         self._requests = Rate(per_minute=per_minute, burst=burst)
         self.tokens = Rate(per_minute=tokens_per_minute, burst=tokens_per_minute)
-        """A minute's worth at once. What a request takes is known when it has been answered."""
+        """A minute's worth may be used immediately. What a request uses is known when it has been answered."""
 
     def of(self, owner: str) -> int:
         return self._of_owner[owner]
 
     def wait(self, owner: str, now: float) -> float:
-        """Seconds until the owner may send one more; 0 if now."""
+        """Returns the seconds until the owner may send another request; 0 if now."""
         return self._requests.wait(owner, now, wanted=1)
 
     def wait_for_tokens(self, owner: str, now: float) -> float:
-        """Seconds until the owner has a token left; 0 if it has now."""
+        """Returns the seconds until the owner has a token left; 0 if it has one now."""
         return self.tokens.wait(owner, now, wanted=1)
 
     def enter(self, owner: str, now: float) -> None:

@@ -1,11 +1,12 @@
-"""What llama.cpp reads in a request's body beyond the OpenAI API, and how much of each a request may ask for.
+"""What llama.cpp reads in a request's body beyond the OpenAI API, and the bounds of each.
 
-llama.cpp trusts whoever asks: a grammar is read by recursion, a schema unfolded into what it allows, and a few bytes
-can end its process, fill its memory, or keep it from others. So whatever it reads is here in a table: judged, with
-bounds, or refused by name. A member that isn't in any table is one that it doesn't read: clients send new ones of the
-OpenAI API every month, and lose nothing. That the tables have all, a test finds out with each version of llama.cpp.
+llama.cpp trusts every client: it reads a grammar recursively, unrolls a schema, and a few bytes can crash its process,
+fill its memory, or keep it from other requests. So every member that it reads is in a table here: checked against
+bounds, refused by name, or known to be harmless. Members in no table are ones that it doesn't read; they pass, because
+clients send new members of the OpenAI API every month. A test finds members that the tables lack with each version of
+llama.cpp.
 
-vLLM has a type for each member, and judges by itself.
+vLLM has a type for each member, and checks them itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from slipway_runtime.guard import errors, grammars, schemas
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.scanner import LARGEST, LONG, LONGEST_NUMBER, STRING, THERE, Tree, Whole, text_of
 
 MOST_REMEMBERED = 65536
@@ -22,7 +23,7 @@ MOST_REMEMBERED = 65536
 LONGEST_GRAMMAR = 4096
 ANY = 1e15
 NUMBERS: Mapping[str, tuple[float, float, str]] = {
-    # from, to, and how it is said. Those that bodies of all engines may have are in `bodies`.
+    # from, to, and how an error describes the range. Those that all engines have are in `bodies`.
     **dict.fromkeys(("repeat_last_n", "dry_penalty_last_n"), (-1, MOST_REMEMBERED, f"from -1 to {MOST_REMEMBERED}")),
     **dict.fromkeys(("n_predict", "t_max_predict_ms"), (-1, ANY, "-1, 0 or more")),
     **dict.fromkeys(("reasoning_budget_tokens", "thinking_budget_tokens"), (-1, ANY, "-1, 0 or more")),
@@ -37,8 +38,8 @@ NUMBERS: Mapping[str, tuple[float, float, str]] = {
     "mirostat": (0, 2, "0, 1 or 2"),
     "adaptive_target": (-1, 1, "from -1 to 1"),
     "adaptive_decay": (0, 0.99, "from 0 to 0.99"),
-    "seed": (-(2**63), 2**64, "a whole number of 64 bits"),
-    "id_slot": (-1, -1, "-1: which one computes isn't the client's to say"),
+    "seed": (-(2**63), 2**64, "a 64-bit integer"),
+    "id_slot": (-1, -1, "-1: clients can't choose the slot"),
     "top_n": (0, ANY, "at least 0"),
 }
 HARMLESS = (
@@ -47,31 +48,31 @@ HARMLESS = (
     *("ignore_eos", "post_sampling_probs", "echo", "parse_tool_calls", "add_generation_prompt"),
     *("continue_final_message", "parallel_tool_calls", "tool_choice", "reasoning_format", "reasoning_effort"),
     *("encoding_format", "embd_normalize", "return_text", "add_special", "parse_special", "with_pieces", "thinking"),
-    # What is asked; its bytes are bounded, and its tokens by the context.
+    # The content; its bytes are bounded, and its tokens by the context.
     *("messages", "prompt", "input", "content", "tokens", "instructions", "system", "query", "documents", "texts"),
     *("metadata", "max_output_tokens", "best_of"),
 )
 REFUSED = (
-    # By these, grammars and patterns are tried on every token, with other engines of patterns, and without bounds.
+    # With these, grammars and patterns are tried on every token, by other pattern engines, and without bounds.
     *("grammar_triggers", "grammar_lazy", "grammar_type", "preserved_tokens"),
-    # How llama.cpp tells itself what comes out of a chat's template.
+    # How llama.cpp itself stores how to parse the output of a chat template.
     *("chat_format", "chat_parser", "generation_prompt", "reasoning_control"),
     *(f"reasoning_budget_{name}" for name in ("start_tag", "end_tag", "end_tags", "message")),
-    # Whoever runs the model says what it is served with, and by which adapters.
+    # The author of the deployment decides how it is served, and with which adapters.
     *("lora", "backend_sampling", "sse_ping_interval"),
     *(f"speculative.{name}" for name in ("type", "types", "n_max", "n_min", "p_min", "p_split")),
     *(f"speculative.ngram_{name}" for name in ("size_n", "size_m", "min_hits", "m_hits")),
-    # Of filling in the middle, and of streams that are gone on with: APIs that aren't served.
+    # Of infilling, and of streams that are resumed: APIs that aren't served.
     *("input_prefix", "input_suffix", "input_extra", "conversation_ids", "conversation_id"),
 )
-"""Unless they are null or false, which is as if they weren't there."""
+"""Null and false are accepted, since they mean the same as leaving the member out."""
 
 _TEXT = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 LISTS: Mapping[str, tuple[int, int]] = {
-    # How many commas and brackets it may have, and how many bytes each text; it may be a text itself.
-    **dict.fromkeys(("stop", "stop_sequences"), (64, 256)),  # one that has begun takes the square of its length
+    # The most commas and brackets, and the most bytes of each text; the value may be a text itself.
+    **dict.fromkeys(("stop", "stop_sequences"), (64, 256)),  # a partial match costs the square of its length
     "samplers": (16, 16),
-    "dry_sequence_breakers": (16, 64),  # for each, all tokens of the model are looked through
+    "dry_sequence_breakers": (16, 64),  # for each, all tokens of the model are searched
     "response_fields": (64, 256),
     "logit_bias": (4096, 256),
     "chat_template_kwargs": (256, 4096),
@@ -95,13 +96,13 @@ TREE: Tree = {
 
 
 class Members:
-    """Those of one body."""
+    """Checks the members of one body."""
 
     def __init__(self) -> None:
         self._tools = self._schemas = self._in_schemas = 0
 
-    def wrong(self, what: str, word: bytes) -> Refusal | None:
-        """Why a body with this in it is refused; `what` is a word of the tree."""
+    def wrong(self, what: str, word: bytes) -> ErrorResponse | None:
+        """Returns why a body with this value is refused; `what` is a word of the tree."""
         kind, _, name = what.partition(" ")
         if kind == "number":
             return out_of_range(name, word, *NUMBERS[name])
@@ -149,9 +150,9 @@ _JUDGES: Mapping[str, Callable[[str, bytes], str]] = {
 }
 
 
-def out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> Refusal | None:
-    """Of what is a number. Whether it should be one, engines say."""
-    if len(word) > LONGEST_NUMBER and word[:1] not in b'"[{':  # it may be another than what is left of it
+def out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> ErrorResponse | None:
+    """Checks a number. Whether the value should be a number is for the engine to say."""
+    if len(word) > LONGEST_NUMBER and word[:1] not in b'"[{':  # it was cut, so its value isn't known
         return errors.too_long_a_number(name)
     try:
         value = float(word)

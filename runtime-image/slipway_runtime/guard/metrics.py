@@ -1,4 +1,4 @@
-"""What the guard counts, for Prometheus. Owners of keys beyond the first few are counted together, as "other"."""
+"""The guard's metrics for Prometheus. Owners of keys beyond the first few are counted together, as "other"."""
 
 from functools import cached_property
 
@@ -12,7 +12,7 @@ _PER_TOKEN = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1
 _WHOLE = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 240, 480, 960)
 
 
-class Metrics:
+class GuardMetrics:
     def __init__(self, registry: CollectorRegistry, model: str) -> None:
         self._registry = registry
         self._model = model
@@ -21,7 +21,7 @@ class Metrics:
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self._refusals: dict[tuple[str, str], Counter] = {}
         self.in_flight = self._gauge().labels(model)
-        """From the beginning: to an autoscaler, a series that isn't there yet is a broken one."""
+        """Exists from the start: an autoscaler takes a missing series for a broken one."""
 
     def of(self, owner: str) -> "OfOwner":
         name = self._name(owner)
@@ -51,7 +51,7 @@ class Metrics:
         return owner
 
     def _gauge(self) -> Gauge:
-        told = "Requests that the engine has and has not answered yet."
+        told = "Requests that the engine has accepted and not answered yet."
         labels = ["model_name"]
         return Gauge("slipway_requests_in_flight", told, labels, registry=self._registry, multiprocess_mode="livesum")
 
@@ -62,7 +62,7 @@ class Metrics:
 
     @cached_property
     def _refused(self) -> Counter:
-        told = "Requests that the guard refused, or cut off, by reason."
+        told = "Requests that the guard refused or cut off, by reason."
         return Counter("slipway_refusals", told, ["model_name", "key", "reason"], registry=self._registry)
 
     @cached_property
@@ -72,20 +72,22 @@ class Metrics:
 
     @cached_property
     def tokens(self) -> Counter:
-        told = "Tokens, as answers tell; of streams that don't tell, their events, or by their text if more."
+        told = "Tokens, as responses report them; else the events of a stream, or an estimate by its text if higher."
         return Counter("slipway_tokens", told, ["model_name", "key", "kind"], registry=self._registry)
 
     @cached_property
     def first_token(self) -> Histogram:
-        return self._histogram("time_to_first_token", "From a request to its stream's first piece.", _UP_TO_MINUTES)
+        return self._histogram(
+            "time_to_first_token", "From a request to the first piece of its stream.", _UP_TO_MINUTES
+        )
 
     @cached_property
     def per_token(self) -> Histogram:
-        return self._histogram("time_per_output_token", "Of a stream after its first token.", _PER_TOKEN)
+        return self._histogram("time_per_output_token", "Time per token of a stream, after the first one.", _PER_TOKEN)
 
     @cached_property
     def whole(self) -> Histogram:
-        return self._histogram("request", "From a request to the end of its answer.", _WHOLE)
+        return self._histogram("request", "From a request to the end of its response.", _WHOLE)
 
     def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
         labels = ["model_name", "key"]
@@ -97,9 +99,9 @@ class Metrics:
 
 
 class OfOwner:
-    """The series of one owner, found once."""
+    """The series of one owner, looked up once."""
 
-    def __init__(self, metrics: Metrics, owner: str) -> None:
+    def __init__(self, metrics: GuardMetrics, owner: str) -> None:
         labels = (metrics.model, owner)
         self.prompt_tokens = metrics.tokens.labels(*labels, "prompt")
         self.completion_tokens = metrics.tokens.labels(*labels, "completion")

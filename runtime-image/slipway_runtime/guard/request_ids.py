@@ -1,4 +1,4 @@
-"""Request ids: taken from the request where they are well formed, made where not."""
+"""Request ids: the client's where it is well formed, else a new one."""
 
 import os
 import re
@@ -7,5 +7,5 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 def request_id_of(given: str | None) -> str:
-    """The client's, if it can stand in a header and in a line of a log."""
+    """Returns the client's id if it is safe in a header and in a log line; else a new one."""
     return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

@@ -1,7 +1,7 @@
-"""Which key made which stored response, so that no other reads it, goes on from it, or cancels it.
+"""Which key created which stored response, so that no other key reads, continues or cancels it.
 
-Each process of the engine's front end remembers its own, as vLLM's own store does, and the oldest are forgotten: whose
-response is not remembered, nobody has.
+Each process of the engine's front end remembers its own, as vLLM's own store does, and forgets the oldest. A response
+that is not remembered belongs to no one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Responses:
         self._owners: OrderedDict[str, str] = OrderedDict()
 
     def made(self, name: str, owner: str) -> None:
-        """Who comes first has it: an id that is told again changes nothing."""
+        """Records the owner. The first one counts: an id that is seen again changes nothing."""
         self._owners.setdefault(name, owner)
         if len(self._owners) > self._most:
             self._owners.popitem(last=False)

@@ -1,23 +1,32 @@
-"""The paths that engines serve, and who may ask for which. What isn't listed here doesn't exist for anyone outside."""
+"""The paths that engines serve, and who may call them. A path that isn't listed here doesn't exist for clients."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 
-class Kind(Enum):
-    OPEN = "open"
-    """For everybody, without a key."""
-    KEYED = "keyed"
-    """With a key; costs next to nothing."""
-    LIMITED = "limited"
-    """With a key; the front end computes, so it is limited as work is, but isn't the engine's."""
-    WORK = "work"
-    """With a key; the engine computes, so it is limited, counted and measured."""
+class RouteKind(Enum):
+    """Who may call a path, and what is counted; `callers` is the description in the reference."""
+
+    callers: str
+
+    def __new__(cls, value: str, callers: str) -> Self:
+        kind = object.__new__(cls)
+        kind._value_, kind.callers = value, callers
+        return kind
+
+    OPEN = "open", "everyone"
+    KEYED = "keyed", "clients with a key"
+    """Costs next to nothing."""
+    LIMITED = "limited", "clients with a key, within the limits"
+    """The front end computes, so it is limited as work is, but the engine isn't involved."""
+    WORK = "work", "clients with a key, within the limits; counted and measured"
+    """The engine computes."""
 
 
-class Takes(Enum):
-    """The body of a request."""
+class BodyKind(Enum):
+    """What the body of a request may be."""
 
     NOTHING = "nothing"
     JSON = "JSON"
@@ -25,18 +34,18 @@ class Takes(Enum):
 
 
 TOKENIZER_BYTES = 1 << 20
-"""Of a body of which only tokens are made, by the process that all requests come to."""
+"""For bodies that are only tokenized, by the process that serves all requests."""
 
 
 @dataclass(frozen=True)
 class Route:
     method: str
     path: str
-    """A * stands for one part between slashes."""
-    kind: Kind
-    takes: Takes = Takes.NOTHING
+    """A * is one segment between slashes."""
+    kind: RouteKind
+    takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 1 << 62
-    """Of a body, if the guard's limit isn't lower."""
+    """The most bytes of a body, if the guard's limit isn't lower."""
 
 
 _WORK = """
@@ -47,20 +56,20 @@ _AUDIO = "/v1/audio/transcriptions /v1/audio/translations"
 _TOKENIZER = "/tokenize /detokenize /v1/messages/count_tokens"
 MODELS, ONE_MODEL = "/v1/models", "/v1/models/*"
 SERVED = (
-    Route("GET", "/health", Kind.OPEN),
-    Route("GET", MODELS, Kind.KEYED),
-    Route("GET", ONE_MODEL, Kind.KEYED),
-    Route("GET", "/v1/responses/*", Kind.KEYED),
-    Route("POST", "/v1/responses/*/cancel", Kind.LIMITED, Takes.ANYTHING, TOKENIZER_BYTES),
-    *(Route("POST", path, Kind.LIMITED, Takes.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),
-    *(Route("POST", path, Kind.WORK, Takes.JSON) for path in _WORK.split()),
-    *(Route("POST", path, Kind.WORK, Takes.ANYTHING) for path in _AUDIO.split()),
+    Route("GET", "/health", RouteKind.OPEN),
+    Route("GET", MODELS, RouteKind.KEYED),
+    Route("GET", ONE_MODEL, RouteKind.KEYED),
+    Route("GET", "/v1/responses/*", RouteKind.KEYED),
+    Route("POST", "/v1/responses/*/cancel", RouteKind.LIMITED, BodyKind.ANYTHING, TOKENIZER_BYTES),
+    *(Route("POST", path, RouteKind.LIMITED, BodyKind.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),
+    *(Route("POST", path, RouteKind.WORK, BodyKind.JSON) for path in _WORK.split()),
+    *(Route("POST", path, RouteKind.WORK, BodyKind.ANYTHING) for path in _AUDIO.split()),
 )
 
 
 class Routes:
     def __init__(self, more: Iterable[str] = ()) -> None:
-        """`more` is allowed besides what is served: "POST /path"."""
+        """`more` are additional routes as "POST /path"."""
         added = (_added(*rule.partition(" ")[::2]) for rule in more)
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[tuple[str, ...], Route]] = []
@@ -71,13 +80,13 @@ class Routes:
                 self._exact[route.method, route.path] = route
 
     def find(self, method: str, path: str) -> Route | None:
-        """The route of a decoded path, compared as it is: what an engine would forgive in it, the guard doesn't."""
+        """Returns the route of a decoded path, compared exactly: the guard tolerates none of what an engine would."""
         if method == "HEAD":
             method = "GET"
         return self._exact.get((method, path)) or self._by_pattern(method, path)
 
     def exists(self, path: str) -> bool:
-        """By any method: what browsers ask for with OPTIONS before they send a request."""
+        """Returns whether any method has the path: what a browser asks with OPTIONS before it sends a request."""
         return any(self.find(method, path) for method in ("GET", "POST", "PUT", "DELETE"))
 
     def _by_pattern(self, method: str, path: str) -> Route | None:
@@ -90,8 +99,8 @@ class Routes:
 
 def _added(method: str, path: str) -> Route:
     if method in ("GET", "HEAD", "OPTIONS"):
-        return Route(method, path, Kind.KEYED)
-    return Route(method, path, Kind.LIMITED, Takes.ANYTHING)
+        return Route(method, path, RouteKind.KEYED)
+    return Route(method, path, RouteKind.LIMITED, BodyKind.ANYTHING)
 
 
 def _fits(wanted: str, part: str) -> bool:

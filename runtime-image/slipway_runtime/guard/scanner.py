@@ -1,10 +1,10 @@
-"""Finds a few values in JSON while it goes by, each at its own place and nowhere else.
+"""Finds a few values in JSON while it passes, each at its own place and nowhere else.
 
-What is looked for is a tree of dictionaries: names of members lead on, None leads into each element of an array, and a
-word is what a value there is called. All other values are only stepped over, strings and brackets alone being looked
-at, so that nobody's text is ever taken for the structure. Nothing is built and nothing kept but the path; the JSON may
-come in pieces of any size, and the time for a piece goes with its length, whatever is in it. JSON that is broken is not
-found out about: what is found in it then means nothing.
+What to find is a tree of dictionaries: names lead to members, None leads to each element of an array, and a word is the
+label of the value there. All other values are skipped by looking at strings and brackets only, so no client's text is
+ever taken for structure. Nothing is built or kept except the path. The JSON may come in pieces of any size, and the
+time for a piece depends on its length, not on its content. Invalid JSON is not detected: what is found in it means
+nothing.
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ import json
 import re
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 THERE: Final = object()
-"""Beside the names of an object's members: the word for the object itself, or the array."""
+"""Next to the names of an object's members: the label of the object itself, or of the array."""
 STRING: Final = object()
-"""Beside them, too: the word for a string that is there instead."""
+"""Next to them, too: the label of a string in its place."""
 EACH: Final = object()
-"""And the word for each element of the array, whatever it is."""
-LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is found as LONG
+"""And the label of each element of the array, whatever it is."""
+LONGEST = 4096  # bytes of a name, or of a string that is found; a longer string is found as LONG
 LONG = b'"'
 LONGEST_NUMBER = 32
-"""Of what isn't in quotes. What is longer is found as something longer than this, but may have lost its end."""
+"""For values without quotes. A longer one is found as longer than this, but may have lost its end."""
 LARGEST = 1 << 16  # bytes
 DEEPEST = 256
-"""Containers within each other in what others are to read: some do so by recursion, and would use up their stack."""
-SLICE = 1 << 13  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
+"""Nested containers in JSON that others will read: some parsers are recursive, and would overflow their stack."""
+SLICE = 1 << 13  # bytes that a caller may feed at a time, so that it takes a few milliseconds at most
 
 
 class Whole(str):
-    """The word for a value that is found at its end, with all of it; as LONG, if it is larger than LARGEST."""
+    """The label of a value that is found with its complete content; as LONG, if it is larger than LARGEST."""
 
     __slots__ = ()
 
 
 Tree = dict[object, object]
-Found = Callable[[str, bytes], None]
-"""What a value is called, and as it was written; of a container, its first bracket."""
+OnFound = Callable[[str, bytes], None]
+"""Called with a value's label and its bytes; for a container, its opening bracket."""
 
+_Match = Callable[[bytes, int], re.Match[bytes]]
+"""For patterns that also match nothing, so there is always a match."""
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SKIPPED = re.compile(rb'(?s)(?:[^"\[\]{}]++|%b)*+(?:([\[{]++)|([\]}]++))?' % _STRING)
-_TOKEN = re.compile(rb'(?s)[\s,:]*+(?:(%b)|([\[{])|([\]}])|([^\s,:"\[\]{}]++))?' % _STRING)
+_SKIPPED = cast(_Match, re.compile(rb'(?s)(?:[^"\[\]{}]++|%b)*+(?:([\[{]++)|([\]}]++))?' % _STRING).match)
+_TOKEN = cast(_Match, re.compile(rb'(?s)[\s,:]*+(?:(%b)|([\[{])|([\]}])|([^\s,:"\[\]{}]++))?' % _STRING).match)
 _MEMBER = re.compile(rb'(?s)[\s,]*+(%b)\s*+:\s*+(?:(%b)|([^\s,:"\[\]{}]++)(?=.))' % (_STRING, _STRING))
-"""One whose value is whole, and nothing but a word."""
-_REST_OF_STRING = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
+"""A member whose value is complete, and a string, number or literal."""
+_REST_OF_STRING = cast(_Match, re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+').match)
 
 
 class TooDeep(Exception):  # noqa: N818 - it is what was found
-    """More containers within each other than anybody needs."""
+    """The containers are nested deeper than any client needs."""
 
 
 class Scanner:
@@ -70,31 +72,31 @@ class Scanner:
         "long_bytes",
     )
 
-    def __init__(self, wanted: Tree, found: Found, *, deepest: float = inf) -> None:
+    def __init__(self, wanted: Tree, found: OnFound, *, deepest: float = inf) -> None:
         self._found = found
         self._deepest = deepest
         self.long_bytes = 0
-        """Of the strings that were found as LONG."""
+        """The bytes of strings that were found as LONG."""
         self._open: list[Tree] = []
-        """The wanted part of each container that we are in."""
+        """The part of the tree for each container that we are in."""
         self._closers = bytearray()
-        """By which each of them will end: whether it is an object."""
+        """For each of them, whether it is an object."""
         self._slot: object = wanted
-        """What the next value is, if it is wanted."""
+        """The part of the tree for the next value; None if it isn't wanted."""
         self._is_name = False
-        """The next word is the name of a member."""
+        """The next string is the name of a member."""
         self._skipped = 0
-        """Containers that we are in of which nothing is wanted."""
+        """The depth within a container that is being skipped."""
         self._whole: Whole | None = None
-        """What they are called together, if they are found whole."""
+        """The label of that container, if it is to be found with its content."""
         self._kept = bytearray()
-        """As far as they have come."""
+        """Its content so far."""
         self._in_string = False
-        """Within a string that isn't kept."""
+        """Inside a string that isn't kept."""
         self._is_long = False
-        """It is one that was found."""
+        """That string was found as LONG."""
         self._rest = b""
-        """What came last and isn't whole."""
+        """The incomplete end of the last piece."""
 
     def feed(self, data: bytes) -> None:
         if self._rest:
@@ -109,28 +111,26 @@ class Scanner:
             else:
                 at = self._walk(data, at)
                 begin = at
-            if self._whole is not None:
-                self._keep(data, begin, at - len(self._rest))
+            if (whole := self._whole) is not None:
+                self._keep(whole, data, begin, at - len(self._rest))
 
     def _end_of_string(self, data: bytes, at: int) -> int:
-        match = _REST_OF_STRING.match(data, at)
-        assert match
+        match = _REST_OF_STRING(data, at)
         if self._is_long:
             self.long_bytes += match.end() - at
         at = match.end()
         if at == len(data):
             return at
-        if data[at] == 0x5C:  # a backslash, and what it escapes is still to come
+        if data[at] == 0x5C:  # a backslash whose escaped character has not arrived
             self._rest = data[at:]
             return len(data)
         self._in_string = self._is_long = False
         return at + 1
 
     def _skip(self, data: bytes, at: int) -> int:
-        depth, match_at = self._skipped, _SKIPPED.match
+        depth, match_at = self._skipped, _SKIPPED
         while True:
             match = match_at(data, at)
-            assert match
             at, kind = match.end(), match.lastindex
             if kind == 1:
                 depth += at - match.start(1)
@@ -140,17 +140,16 @@ class Scanner:
                 depth -= at - match.start(2)
                 if depth <= 0:
                     self._skipped = 0
-                    return at + depth  # what was closed beyond is for others
+                    return at + depth  # closing brackets beyond it belong to outer containers
             else:
                 self._skipped = depth
                 return self._begin_string(data, at)
 
-    def _keep(self, data: bytes, begin: int, end: int) -> None:
-        assert self._whole is not None
+    def _keep(self, whole: Whole, data: bytes, begin: int, end: int) -> None:
         if len(self._kept) <= LARGEST:
             self._kept += data[begin : min(end, begin + LARGEST)]
         if not self._skipped:
-            whole, self._whole = self._whole, None
+            self._whole = None
             kept, self._kept = bytes(self._kept), bytearray()
             self._found(whole, kept if len(kept) <= LARGEST else LONG)
 
@@ -160,12 +159,11 @@ class Scanner:
         return at
 
     def _walk(self, data: bytes, at: int) -> int:
-        match_at = _TOKEN.match
+        match_at = _TOKEN
         while not self._skipped:
             if self._is_name:
                 at = self._members(data, at)
             match = match_at(data, at)
-            assert match
             at, kind = match.end(), match.lastindex
             if kind == 1:
                 self._word(match[1])
@@ -175,7 +173,8 @@ class Scanner:
                 self._leave()
             elif kind == 4 and at < len(data):
                 self._word(match[4])
-            elif kind == 4:  # it may go on; one byte more than a number has says that it is none, wherever it is cut
+            # it may continue; one byte more than a number has shows that it is none, wherever it is cut
+            elif kind == 4:
                 self._rest = data[match.start(4) :][: LONGEST_NUMBER + 1]
             elif at < len(data):
                 return self._half_a_string(data, at)
@@ -192,7 +191,7 @@ class Scanner:
         return self._begin_string(data, at)
 
     def _word(self, word: bytes) -> None:
-        """A string, number or literal, whole."""
+        """Handles a complete string, number or literal."""
         if self._is_name:
             self._is_name, self._slot = False, self._open[-1].get(_name(word))
             return
@@ -202,7 +201,7 @@ class Scanner:
         self._after_value()
 
     def _members(self, data: bytes, at: int) -> int:
-        """Those whose values are whole, and nothing but words: as most are, so they are gone through faster."""
+        """Reads members with complete simple values. Most are like that, so this loop makes them fast."""
         here = self._open[-1]
         while match := _MEMBER.match(data, at):
             at, self._slot = match.end(), here.get(_name(match[1]))
@@ -216,7 +215,7 @@ class Scanner:
             self._found(what, word)
 
     def _wanted(self, word: bytes) -> str | None:
-        """What the next value is called, if it is this one."""
+        """Returns the label of the next value, if it is this one."""
         slot = self._slot
         if isinstance(slot, dict) and word[:1] == b'"':
             slot = slot.get(STRING)
@@ -256,14 +255,14 @@ class Scanner:
 
 
 def _name(word: bytes) -> bytes:
-    """As it is meant: letters may be written as escapes."""
+    """Returns a name without its escapes."""
     if b"\\" not in word:
         return word[1:-1]
     return text_of(word).encode(errors="surrogatepass")
 
 
 def text_of(word: bytes) -> str:
-    """What a string says; nothing, if it is none."""
+    """Returns the text of a string; an empty one for another value."""
     if not word.startswith(b'"'):
         return ""
     try:
@@ -276,7 +275,7 @@ def text_of(word: bytes) -> str:
 
 
 def number_of(word: bytes) -> float:
-    """What a number says, not below 0; 0 if it is none, or none that can be meant."""
+    """Returns a number of at least 0; 0 for another value, or for a number beyond reason."""
     try:
         value = float(word) if len(word) <= LONGEST_NUMBER and word[:1].isdigit() else 0.0
     except ValueError:

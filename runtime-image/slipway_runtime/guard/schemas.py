@@ -1,8 +1,8 @@
-"""Whether llama.cpp can be given a schema, in JSON, that a client wrote.
+"""Whether llama.cpp can safely be given a JSON schema that a client wrote.
 
-It makes a grammar of it, by recursion, in which it writes out what there may be several times: what contradicts itself
-("at least 5 and at most 2") has no end there, and what refers to itself neither. What a schema may have at most is more
-than models are asked for, and less than what takes a second or a hundred MiB.
+It turns the schema into a grammar, recursively, and unrolls repetitions: a contradiction ("at least 5 and at most 2")
+never ends there, and neither does a schema that refers to itself. The bounds are more than models are asked for, and
+less than what takes a second or a hundred MiB.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ LARGEST = 4096
 """Commas and brackets: each value has one."""
 DEEPEST = 40
 MOST_REFS = 64
-"""Different ones: llama.cpp goes deeper with each, by as much as the schema is deep."""
+"""Distinct ones: llama.cpp recurses for each, as deep as the schema is."""
 MOST_REPEATED = 4096
-"""Items that are said to be there; it has each of them written out."""
+"""Required items; llama.cpp writes out each of them."""
 MOST_OPTIONAL = 200
-"""Properties of an object that may be left out: it works for the cube of it."""
+"""Optional properties of an object: its work grows with their cube."""
 LONGEST_NAME, LONGEST_PATTERN = 256, 1024
 _BOUNDS = {"minItems": "maxItems", "minLength": "maxLength", "minProperties": "maxProperties"}
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 class Wrong(Exception):  # noqa: N818 - it is what was found
-    """What is too much, in words that follow "has"."""
+    """The message says what is too much, in words that follow "has"."""
 
 
 def size_of(written: bytes) -> int:
-    """About how many values it has, some of which may be commas in texts."""
+    """Returns about how many values it has; commas in strings count, too."""
     return written.count(b",") + written.count(b"{") + written.count(b"[")
 
 
 def wrong_in(written: bytes) -> str:
-    """What of it is too much; empty if nothing is."""
+    """Returns what is too much in it; an empty string if nothing is."""
     if size_of(written) > LARGEST:
         return f"a schema of more than {LARGEST} values"
     try:
@@ -52,7 +52,7 @@ def wrong_in(written: bytes) -> str:
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        raise Wrong("a member that is there twice")
+        raise Wrong("a member that occurs twice")
     return found
 
 
@@ -64,7 +64,7 @@ class _Schema:
         self._whole = schema
         self._refs: set[str] = set()
         self._nested: dict[str, Any] = {}
-        """What is in any `$defs`, which llama.cpp finds from everywhere."""
+        """The content of every `$defs`, which llama.cpp finds from everywhere."""
         self._merges = False
         self._repeated = self._work = 0
 
@@ -76,9 +76,9 @@ class _Schema:
             raise Wrong(f"more than {MOST_REPEATED} items that are repeated ('minItems', 'maxItems')")
         if self._work > MOST_OPTIONAL**3:
             raise Wrong(f"more than {MOST_OPTIONAL} properties that may be left out")
-        # Through `allOf`, it follows what only refers further, and for ever if that leads back.
+        # Through `allOf`, it follows references to references, endlessly if they form a circle.
         if self._merges and any("$ref" in target for target in self._targets()):
-            raise Wrong("'allOf', and a '$ref' to what is only a '$ref'")
+            raise Wrong("'allOf', and a '$ref' that leads to nothing but a '$ref'")
 
     def _value(self, value: Any, depth: int) -> None:
         if depth > DEEPEST:
@@ -132,14 +132,14 @@ class _Schema:
             raise Wrong(f"a 'pattern' with {why}")
 
     def _kinds(self, kinds: list[Any], value: dict[str, Any]) -> None:
-        """It goes through all that is in it once for each."""
+        """llama.cpp goes through the entire schema once for each type."""
         if len({str(kind) for kind in kinds}) < len(kinds) or (len(kinds) > 1 and "allOf" in value):
-            raise Wrong("a 'type' that has one twice, or 'allOf' beside several")
+            raise Wrong("a 'type' that lists one twice, or 'allOf' next to several types")
 
     def _parts(self, parts: list[Any]) -> None:
         self._merges = True
         if any(isinstance(part, dict) and "anyOf" in part for part in parts):
-            raise Wrong("'anyOf' right within 'allOf'")
+            raise Wrong("'anyOf' directly within 'allOf'")
 
     def _properties(self, properties: dict[str, Any], required: Any) -> None:
         needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()

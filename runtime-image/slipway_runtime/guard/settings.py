@@ -1,4 +1,4 @@
-"""What the guard is told, as JSON in SLIPWAY_GUARD. An unknown word is an error: no limit is lost to a typo."""
+"""The guard's settings, as JSON in SLIPWAY_GUARD. An unknown name is an error, so that no limit is lost to a typo."""
 
 import json
 import os
@@ -12,39 +12,40 @@ MIB = 1 << 20
 
 
 class SettingsError(Exception):
-    """The settings can't be meant so; the message says which and why."""
+    """The settings are not valid; the message says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GuardSettings:
     model: str = ""
-    """The name that metrics carry."""
+    """The model's name in metrics."""
     models: tuple[str, ...] = ()
-    """The names by which requests may ask for the model, and those of its adapters. Empty: the engine alone judges."""
+    """The names that requests may use for the model and its adapters. Empty: only the engine checks the name."""
     engine: str = ""
-    """llamacpp: what requests ask of it beyond the OpenAI API is judged, too. Any other judges by itself."""
+    """llamacpp: members beyond the OpenAI API are checked, too. Other engines check them themselves."""
     keys: str = ""
-    """The folder of a mounted Secret: a file for each API key, named as its owner. Empty: no key is asked for."""
+    """The folder of a mounted Secret: a file for each owner of API keys, with the keys. Empty: no key is required."""
     max_in_flight: int = 0
-    """Requests taken at a time, those that wait in the engine's queue among them. 0: no limit."""
+    """Requests that are accepted at a time, those in the engine's queue included. 0: no limit."""
     max_in_flight_per_key: int = 0
     requests_per_minute_per_key: int = 0
     tokens_per_minute_per_key: int = 0
-    """Of prompts and answers."""
+    """Of prompts and responses."""
     burst_per_key: int = 10
-    """Requests that a key may send at once, before its rate counts."""
+    """Requests that a key may send immediately, before its rate counts."""
     max_body_bytes: int = 32 * MIB
     max_bodies_bytes: int = 256 * MIB
-    """Of memory for the bodies of all requests under way, with what engines make of them; a key may have half of it."""
+    """Memory for the bodies of all requests under way, and for what engines make of them; one key may have half of it.
+    """
     max_logprobs: int = 20
-    """Likeliest tokens that a request may have told of each token. More of them take much memory in llama.cpp."""
+    """The most likely alternatives that a request may ask for per token. More of them take much memory in llama.cpp."""
     allow: tuple[str, ...] = ()
-    """More to allow than the OpenAI API: "POST /path", where a * stands for a part between slashes."""
+    """Routes that are allowed beyond the OpenAI API: "POST /path", where a * is one segment between slashes."""
     access_log: bool = True
     traces_endpoint: str = ""
-    """Where spans are sent, over OTLP/HTTP. Empty: nowhere."""
+    """The URL to which spans are sent, over OTLP/HTTP. Empty: none are sent."""
     traces_sample_ratio: float = 1.0
-    """The share of requests that are traced, of those whose client has not decided it."""
+    """The share of requests that are traced, where the client has not decided it."""
 
     def __post_init__(self) -> None:
         limits = ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key", "tokens_per_minute_per_key")
@@ -73,18 +74,18 @@ class Settings:
         _check(isinstance(words, dict), "it is not an object")
         known, types = {field.name for field in fields(cls)}, get_type_hints(cls)
         for name in words:
-            _check(name in known, f"{name!r} is not one of its words: {', '.join(sorted(known))}")
+            _check(name in known, f"{name!r} is not one of its settings: {', '.join(sorted(known))}")
         return cls(**{name: _of_type(name, value, types[name]) for name, value in words.items()})
 
 
 def _of_type(name: str, value: Any, wanted: Any) -> Any:
-    """A JSON value as the type that is wanted; true is no number, whatever Python thinks."""
+    """Returns a JSON value as the expected type; true is not a number here, although it is in Python."""
     if wanted == tuple[str, ...]:
-        _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of words")
+        _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of strings")
         return tuple(value)
     if wanted is float and type(value) is int:
         return float(value)
-    _check(type(value) is wanted, f"{name} is {value!r}, and should be a {wanted.__name__}")
+    _check(type(value) is wanted, f"{name} is {value!r}, but must be a {wanted.__name__}")
     return value
 
 

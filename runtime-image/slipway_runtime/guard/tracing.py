@@ -1,6 +1,6 @@
-"""The spans of requests: ours around the engine's, and within it what an engine did that sends no spans itself.
+"""The spans of requests: ours around the engine's, and within it the stages of an engine that sends no spans itself.
 
-Names are those of OpenTelemetry's conventions for generative AI and HTTP. What was asked and answered is never in them.
+Names are those of OpenTelemetry's conventions for generative AI and HTTP. Prompts and responses are never in them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Self
 
 from slipway_runtime.guard.answers import Usage
-from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.metrics import GuardMetrics
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.exporter import Exporter
-from slipway_runtime.tracing.spans import Kind, Span, Value
+from slipway_runtime.tracing.spans import Span, SpanKind, Value
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",
@@ -26,7 +26,7 @@ OPERATIONS = {
 }
 
 Stage = tuple[str, float, float]
-"""Its name, when it began, and when it ended."""
+"""Its name, start and end."""
 
 
 class Tracer:
@@ -34,16 +34,16 @@ class Tracer:
         self._exporter, self._model = exporter, model
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics) -> Self | None:
-        """None without a place to send traces to."""
+    def of(cls, settings: GuardSettings, metrics: GuardMetrics) -> Self | None:
+        """Returns None without an endpoint to send traces to."""
         if not settings.traces_endpoint:
             return None
         tracer = cls(Exporter.to(settings.traces_endpoint, count=metrics.spans), model=settings.model)
         atexit.register(tracer.close)
         return tracer
 
-    def tell(self, visit: Visit) -> None:
-        """Of a visit that has ended just now."""
+    def send(self, visit: Visit) -> None:
+        """Sends the spans of a visit that has ended just now."""
         self._exporter.add(spans_of(visit, model=self._model, offset=time.time_ns() - _nanoseconds(visit.ended)))
 
     def close(self) -> None:
@@ -51,11 +51,11 @@ class Tracer:
 
 
 def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
-    """`offset` is what makes the visit's clock, in nanoseconds, that of the world."""
+    """Returns the spans. `offset` converts the visit's clock, in nanoseconds, to Unix time."""
     request = Span(
         name=f"{OPERATIONS.get(visit.path, visit.path)} {model}".strip(),
         trace=visit.trace,
-        kind=Kind.SERVER,
+        kind=SpanKind.SERVER,
         start=_nanoseconds(visit.started) + offset,
         end=_nanoseconds(visit.ended) + offset,
         attributes=dict(_attributes(visit, model)),
@@ -74,7 +74,7 @@ def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
 
 
 def stages(visit: Visit) -> Iterator[Stage]:
-    """One after the other, without gaps, as far as they are known. The rest is left to an engine's own spans."""
+    """Yields the known stages, one after the other without gaps. Engines that send spans report their own."""
     if not visit.taken:
         return
     usage = visit.usage or Usage()

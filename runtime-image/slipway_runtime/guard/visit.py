@@ -1,85 +1,85 @@
-"""One request that was let in, from its first byte to its last: what happened to it, and when."""
+"""The account of one request from its first byte to its last: what happened to it, and when."""
 
 from dataclasses import dataclass, field
 
 from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage, read_at_once
 from slipway_runtime.guard.bodies import BYTES_PER_TOKEN_OF_MEDIA, GRACE, SLOWEST, Body
-from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.routes import Kind, Takes
+from slipway_runtime.guard.errors import ErrorResponse
+from slipway_runtime.guard.routes import BodyKind, RouteKind
 from slipway_runtime.tracing.context import Trace
 
 STREAM, JSON, BINARY = "text/event-stream", "application/json", "application/octet-stream"
 UNSEEN_PER_SECOND = 30
-"""Tokens of an answer that was to come in one piece, and whose client left before."""
+"""Tokens that are charged for a non-streaming response whose client left before it."""
 IN_BACKGROUND = "/v1/responses"  # may be answered before anything was computed
-EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
+EVENTS_WITHOUT_TOKENS = 2  # in a stream: the opening one, and [DONE]
 
 
 @dataclass(slots=True, eq=False)
 class Visit:
     method: str
     path: str
-    """As the route has it, with * in place of ids; so it can't hold anything of the client's."""
-    kind: Kind | None
+    """The route's path, with * in place of ids, so it contains nothing that the client chose."""
+    kind: RouteKind | None
     owner: str
     request_id: str
     trace: Trace
     started: float
     sender: str = ""
-    """Of whom it counts while its body comes: its owner, or where there are no keys, the client's address."""
+    """Whose limit counts while the body arrives: the owner, or where there are no keys, the client's address."""
     supervisor: bool = False
-    takes: Takes = Takes.NOTHING
+    takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 0
-    """Of its body."""
+    """The most bytes of its body."""
     taken: float = 0.0
     """When it left the engine's queue, if that is ours; else 0."""
     first: float = 0.0
-    """When the first piece of the answer came; 0 if none has."""
+    """When the first piece of the response passed; 0 if none has."""
     last: float = 0.0
-    """When the last piece came that was looked at: of a whole answer, its last."""
+    """When the last piece passed that was read; of a complete response, its last."""
     ended: float = 0.0
     status: int = 0
     stream: bool = False
     events: int = 0
-    """Of its stream, as far as they may be tokens."""
+    """Events of its stream, as far as they may be tokens."""
     text: int = 0
     """Bytes of the text in them."""
     usage: Usage | None = None
     reason: str = ""
     """Why it didn't end as it should have; empty if it did."""
     body_bytes: int = 0
-    """Of the request, as far as it was read."""
+    """Bytes of its body that have arrived."""
     memory: int = 0
-    """That its body takes: its bytes, and what the engine makes of them."""
+    """Memory of its body: its bytes, and what the engine makes of them."""
     prompts: int = 1
     answers: int = 1
-    """That are to come: so many for each prompt."""
+    """The number of answers to each prompt."""
     guess: int = 0
-    """Tokens of its prompts, by what its body has."""
+    """The estimated tokens of its prompts, by its body."""
     charged: int = 0
-    """Tokens of it that its owner's bucket has paid."""
+    """Tokens that its owner was charged for it."""
     complete: bool = False
-    """Its stream's last event went by: many clients hang up then, and miss nothing."""
+    """Its stream's last event has passed: many clients hang up then, and miss nothing."""
     is_awaited: bool = False
-    """Its body is, and nothing else."""
-    cut: Refusal | None = None
-    """What its client will be told, when it is being ended by us."""
+    """Its body is incomplete, and nothing else happens to it."""
+    cut: ErrorResponse | None = None
+    """The error that its client gets, once the guard has cancelled it."""
     reading: Reading | None = None
-    """How its answer is read; None if nothing is to be learned from that."""
+    """Reads its response; None if nothing is to be learned from that."""
     work: bool = field(init=False)
     """The engine computes for it."""
     limited: bool = field(init=False)
-    """It counts as one of its owner's requests."""
+    """It counts for its owner's limits of requests."""
 
     def __post_init__(self) -> None:
-        self.work = self.kind is Kind.WORK
-        self.limited = self.work or self.kind is Kind.LIMITED
+        self.work = self.kind is RouteKind.WORK
+        self.limited = self.work or self.kind is RouteKind.LIMITED
 
     def asked(self, body: Body) -> None:
         self.prompts, self.answers, self.guess = body.prompts, body.answers, body.tokens
 
     def answer(self, status: int, content_type: str, metadata: str = "") -> None:
-        """Its first words have come. Embeddings as bytes tell their usage in a header."""
+        """The response's head is here. Embeddings as bytes report their usage in a header."""
         self.status = status
         self.stream = content_type.startswith(STREAM)
         if self.work and status == 200 and self.stream:
@@ -90,7 +90,7 @@ class Visit:
             self.usage = read_at_once(metadata.encode("latin-1"), self.path).usage
 
     def piece(self, now: float) -> int:
-        """A piece of the answer goes by that has been read; returns the tokens that can be seen in it."""
+        """Counts a piece of the response that has been read; returns the tokens that are visible in it."""
         if not self.first:
             self.first = now
         self.last = now
@@ -109,7 +109,7 @@ class Visit:
         return events
 
     def is_late(self, now: float) -> bool:
-        """So is one whose body should be there by now."""
+        """Returns whether its body should be complete by now."""
         return self.is_awaited and now > self.started + GRACE + self.body_bytes / SLOWEST
 
     def client_left(self) -> None:
@@ -118,10 +118,10 @@ class Visit:
 
     @property
     def done(self) -> bool:
-        """The engine has answered it, by what only an engine that works can say.
+        """Whether the engine has answered it, judged by what only a working engine can say.
 
-        A web server whose engine hangs still finds mistakes of clients, opens streams without a token, and takes a
-        response that is to be computed in the background, which tells no usage.
+        The web server of a hung engine still reports clients' mistakes, opens streams without a token, and accepts a
+        response that is to be computed in the background, which has no usage.
         """
         if not self.first or not 200 <= self.status < 300 or self.reason:
             return False
@@ -130,24 +130,26 @@ class Visit:
 
     @property
     def tokens(self) -> int:
-        """Of prompt and answer, as far as they are known: the answer's as they come, the prompt's as the end tells."""
+        """Tokens of prompt and response as far as they are known: the response's while they pass, the prompt's at the
+        end."""
         return self.prompt_tokens + self.completion_tokens
 
     @property
     def tokens_at_the_end(self) -> int:
-        """Where nothing was told, by a stream without usage or to a client that left, the prompt is guessed."""
+        """Tokens to charge in the end. Without reported usage, in a stream or because the client left, the prompt is
+        estimated."""
         if self.usage or self.status not in (0, 200):
             return self.tokens
         return self.tokens + self._guess + self._unseen
 
     @property
     def _guess(self) -> int:
-        """Of the prompt. What comes as a form is audio."""
-        return self.body_bytes // BYTES_PER_TOKEN_OF_MEDIA if self.takes is Takes.ANYTHING else self.guess
+        """The estimate for the prompt. A form contains audio."""
+        return self.body_bytes // BYTES_PER_TOKEN_OF_MEDIA if self.takes is BodyKind.ANYTHING else self.guess
 
     @property
     def _unseen(self) -> int:
-        """What was computed of a whole answer until its client left, by the time that it took."""
+        """An estimate of what was computed of a non-streaming response until its client left, by time."""
         if self.first or self.reason != "client_gone":
             return 0
         return int(UNSEEN_PER_SECOND * max(0.0, self.ended - (self.taken or self.started)))
@@ -156,13 +158,14 @@ class Visit:
     def prompt_tokens(self) -> int:
         if self.usage is None:
             return 0
-        if self.prompts > 1 and self.usage.decode:  # of several prompts, llama.cpp tells one
+        if self.prompts > 1 and self.usage.decode:  # of several prompts, llama.cpp reports one
             return max(self.usage.prompt, self.guess)
         return self.usage.prompt
 
     @property
     def completion_tokens(self) -> int:
-        """As they are told; where not, or not of all choices yet, by the events, or their text if that is of more."""
+        """As reported; else, or while choices are still missing, the number of events, or an estimate by their text if
+        higher."""
         told = self.usage.completion if self.usage else 0
         if (told and (self.complete or not self.stream)) or not self.work or self.status != 200:
             return told

@@ -1,8 +1,8 @@
-"""What a checkpoint's config.json says, under whichever of its names; and Mistral's params.json. Pure.
+"""What a checkpoint's config.json says, under any of its names; and Mistral's params.json. Pure.
 
-The same name means something else in another family of models: EXAONE's `sliding_window_pattern` is a text. So a
-dimension of another kind is one that isn't known, for the engine may know it. What can't be a dimension of any model,
-and what has but one meaning, is refused.
+The same name has other meanings in other families of models: EXAONE's `sliding_window_pattern` is a string. So a
+dimension of an unexpected type counts as unknown, since the engine may understand it. A value that can't be a dimension
+of any model, or that has only one meaning, is refused.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LANGUAGE_MODEL = (
     "llm_config",
     "language_config",
     "thinker_config",
-)  # of a model that also sees or hears
-DEEPEST = 4  # such parts within each other; models have two
+)  # of a model with vision or audio
+DEEPEST = 4  # nested parts; models have two levels
 MOST_BITS = 64
 MOST_STRETCHED = 1_000_000  # times
 
@@ -35,7 +35,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "sliding_window": ("sliding_window",),
 }
 
-# How a rope scaling of that kind changes the context length: those missing here leave it, or have it counted already.
+# Kinds of rope scaling that multiply the context length; others leave it, or it includes them already.
 STRETCHED = ("linear", "dynamic", "ntk")
 
 
@@ -49,7 +49,7 @@ def architecture_of(config: JsonObject) -> str:
 
 
 def names_architecture(config: JsonObject) -> bool:
-    return bool(config.get("architectures")) or "n_layers" in config  # the latter is Mistral's own form
+    return bool(config.get("architectures")) or "n_layers" in config  # Mistral's own format
 
 
 def shape_of(config: JsonObject) -> Shape:
@@ -69,17 +69,17 @@ def shape_of(config: JsonObject) -> Shape:
 
 
 def language_model(config: JsonObject) -> JsonObject:
-    """The part that describes the language model, with what stands around it."""
+    """Returns the part that describes the language model, merged with what surrounds it."""
     for _ in range(DEEPEST):
         name = next((name for name in LANGUAGE_MODEL if isinstance(config.get(name), dict)), None)
         if name is None:
             return config
         config = {**{key: value for key, value in config.items() if key != name}, **config[name]}
-    raise Unfit("text_config", config, f"one within no more than {DEEPEST} others")
+    raise Unfit("text_config", config, f"nested no more than {DEEPEST} levels deep")
 
 
 def quantization_of(config: JsonObject) -> tuple[str | None, int | None]:
-    """The method that the checkpoint is quantized by, and the bits of a weight."""
+    """Returns the method by which the checkpoint is quantized, and the bits of a weight."""
     name = "quantization_config"
     told = mapping(config, name) or mapping(language_model(config), name)
     method = text(told, "quant_method", within=f"{name}.") or text(told, "quant_algo", within=f"{name}.")
@@ -90,12 +90,12 @@ def quantization_of(config: JsonObject) -> tuple[str | None, int | None]:
 
 
 def needs_remote_code(config: JsonObject) -> bool:
-    """Whether the checkpoint brings Python of its own."""
+    """Returns whether the checkpoint contains Python code."""
     return any(key.startswith("AutoModel") for key in mapping(config, "auto_map"))
 
 
 def _number(config: JsonObject, names: tuple[str, ...]) -> int | None:
-    """The first that is there and is a number; where each layer has its own, the largest."""
+    """Returns the first one that is a number; where each layer has its own, the largest."""
     for name in names:
         value = config.get(name)
         if isinstance(value, list) and value and all(map(is_whole, value)):
@@ -118,13 +118,13 @@ def _stretched(context_length: int | None, config: JsonObject) -> int | None:
 
 
 def _latent_size(config: JsonObject) -> int | None:
-    """Multi-head latent attention, as DeepSeek has it."""
+    """Multi-head latent attention, as in DeepSeek."""
     rank, rope = _number(config, ("kv_lora_rank",)), _number(config, ("qk_rope_head_dim",))
     return rank + rope if rank and rope else None
 
 
 def _sliding_layers(config: JsonObject, layer_types: list[Any] | None, shape: dict[str, int | None]) -> int:
-    """Layers that see only a window. Without a list of them: every one but each nth, or all, or none."""
+    """Counts layers that see only a window. Without a list of them: all but each nth, or all, or none."""
     if not shape["sliding_window"] or config.get("use_sliding_window") is False:
         return 0
     if layer_types is not None:
@@ -134,7 +134,7 @@ def _sliding_layers(config: JsonObject, layer_types: list[Any] | None, shape: di
 
 
 def _layer_types(config: JsonObject, layers: int | None) -> list[Any] | None:
-    """Some lists go on with layers that only guess ahead."""
+    """Some lists continue with layers for speculative decoding."""
     told = config.get("layer_types")
     return told[:layers] if isinstance(told, list) else None
 

@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded. Pure."""
+"""What is known about a model before it is loaded. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KV_VALUE_BYTES = 2  # 16 bits, unless another type is chosen for the cache
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The model's dimensions, as far as its config or header tells them."""
+    """The model's dimensions, as far as its config or header has them."""
 
     layers: int | None = None
     hidden_size: int | None = None
@@ -21,17 +21,17 @@ class Shape:
     context_length: int | None = None
     experts: int | None = None
     experts_per_token: int | None = None
-    sliding_window: int | None = None  # tokens that the layers with a window look back
+    sliding_window: int | None = None  # tokens that layers with a window see
     sliding_layers: int = 0  # layers with such a window
     stateless_layers: int = 0  # layers whose memory doesn't grow with the context, such as Mamba's
     latent_size: int | None = (
-        None  # values that a layer keeps of a token, where keys and values are compressed into one
+        None  # values that a layer stores per token, where keys and values are compressed into one
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A model: what the planner computes with, and what the checks before a start compare."""
+    """A model's facts: the planner computes with them, and the preflight checks compare them."""
 
     path: str
     format: str  # safetensors | pytorch | gguf
@@ -43,13 +43,13 @@ class Facts:
     active_parameters: int | None = None
     dtype: str | None = None
     quantization: str | None = None
-    tokenizer: str | None = None  # the file that it is in
+    tokenizer: str | None = None  # the name of its file
     has_chat_template: bool = False
     needs_remote_code: bool = False
     adapters: tuple[str, ...] = ()
 
     def kv_cache_bytes(self, tokens: int, value_bytes: float = KV_VALUE_BYTES) -> int | None:
-        """Memory for the keys and values of one sequence of that length; None where the shape isn't known."""
+        """Returns the memory for keys and values of one sequence of that length; None where the shape isn't known."""
         shape = self.shape
         values = shape.latent_size or (shape.kv_heads and shape.head_dim and 2 * shape.kv_heads * shape.head_dim)
         if not (shape.layers and values):
@@ -59,7 +59,8 @@ class Facts:
         return int((growing * tokens + windowed) * values * value_bytes)
 
     def as_json(self) -> dict[str, Any]:
-        """`facts` has the words of an LLMDeployment's spec.model.facts; what isn't known is left out."""
+        """Returns the facts as JSON. `facts` has the names of an LLMDeployment's spec.model.facts; unknown ones are
+        left out."""
         shape = self.shape
         facts = {
             "parameters": self.parameters,
@@ -97,7 +98,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterFacts:
-    """A LoRA adapter: what the engine must allow for it."""
+    """A LoRA adapter: what the engine must reserve for it."""
 
     path: str
     rank: int

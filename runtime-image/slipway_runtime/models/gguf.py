@@ -1,4 +1,4 @@
-"""The header of a GGUF file, as https://github.com/ggml-org/ggml/blob/master/docs/gguf.md has it.
+"""The header of a GGUF file, as described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
 Counts, then metadata (key, type, value), then the tensors' names, shapes, types and offsets, then their bytes.
 """
@@ -18,32 +18,32 @@ from slipway_runtime.models.problem import corrupt, unsupported
 from slipway_runtime.models.values import LongList, text, whole
 
 MAGIC = b"GGUF"
-VERSIONS = (2, 3)  # the first is as good as extinct, and no engine reads it
+VERSIONS = (2, 3)  # version 1 is practically extinct, and no engine reads it
 DEFAULT_ALIGNMENT = 32
 LONGEST_LIST = 1024  # items; longer ones are the tokenizer's tables, of which only the length is kept
 LONGEST_TEXT = 1 << 16  # bytes that are kept of a text, such as a chat template
-MOST_ENTRIES = 10_000_000  # a file that claims to have more of anything is damaged
+MOST_ENTRIES = 10_000_000  # a file that claims more entries is damaged
 MOST_DIMENSIONS = 8
 MOST_ELEMENTS = 1 << 60
 LARGEST_ALIGNMENT = 1 << 20
 
-# What is read of all files of a model together. The largest vocabularies have a million texts with what belongs to
-# them; what is kept is a few megabytes.
-MOST_STEPS = 10_000_000  # texts and values that are looked at one by one: some seconds
-MOST_KEPT = 64 << 20  # bytes, about
-VALUE_BYTES, TENSOR_BYTES = 64, 256  # that one takes in memory, about
+# Limits for all files of a model together. The largest vocabularies have a million strings and their attributes; what
+# is kept is a few megabytes.
+MOST_STEPS = 10_000_000  # strings and values that are read one by one: some seconds
+MOST_KEPT = 64 << 20  # bytes, approximately
+VALUE_BYTES, TENSOR_BYTES = 64, 256  # memory of one, approximately
 
 STRING, ARRAY = 8, 9
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 
 
 class _Excess(Exception):  # noqa: N818 - it becomes an error where the file is known
-    """There is more in the headers than in those of any model."""
+    """The headers contain more than those of any model."""
 
 
 @dataclass
 class Budget:
-    """What may still be read: a header of gigabytes takes neither as much memory nor minutes."""
+    """What may still be read: a header of gigabytes must take neither that much memory nor minutes."""
 
     steps: int = MOST_STEPS
     room: int = MOST_KEPT
@@ -61,16 +61,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class GgufTensor:
     type: str
     elements: int
-    bytes: int | None  # unknown for a type that is newer than this table
+    bytes: int | None  # None for a type that is newer than this table
 
 
 @dataclass(frozen=True)
-class Header:
-    metadata: dict[str, Any]  # the length stands in for a long list
-    tensors: dict[str, Tensor]
+class GgufHeader:
+    metadata: dict[str, Any]  # a long list is replaced by its length
+    tensors: dict[str, GgufTensor]
 
     @property
     def architecture(self) -> str:
@@ -78,19 +78,19 @@ class Header:
 
     @property
     def kind(self) -> str:
-        """`model`, or what lies beside models: `adapter`, `mmproj`, `imatrix`."""
+        """`model`, or what lies next to models: `adapter`, `mmproj`, `imatrix`."""
         return text(self.metadata, "general.type") or "model"
 
 
-def read_header(file: Path, budget: Budget | None = None) -> Header:
-    """Reads the header, and checks that the file is as long as it says."""
+def read_header(file: Path, budget: Budget | None = None) -> GgufHeader:
+    """Reads the header, and checks that the file is as long as the header says."""
     with reading(file):
         refuse_pointer(file)
         with file.open("rb") as stream:
             return _read(stream, file.name, budget or Budget())
 
 
-def _read(stream: BinaryIO, name: str, budget: Budget) -> Header:
+def _read(stream: BinaryIO, name: str, budget: Budget) -> GgufHeader:
     magic = stream.read(len(MAGIC))
     if magic != MAGIC:
         what = "is empty" if not magic else f"begins with {magic!r}"
@@ -99,13 +99,13 @@ def _read(stream: BinaryIO, name: str, budget: Budget) -> Header:
         try:
             return _header(_Cursor(data, len(MAGIC), budget), name)
         except _Excess:
-            raise corrupt(f"{name}: its header has more in it than that of any model.") from None
+            raise corrupt(f"{name}: its header contains more than that of any model.") from None
         except (struct.error, IndexError, KeyError, OverflowError, RecursionError):
             raise corrupt(f"{name} ({size(len(data))}) is cut short or damaged within its header.") from None
 
 
 class _Cursor:
-    """A place in the bytes that moves on as they are read; past their end is an error."""
+    """A position in the bytes, which advances as they are read; reading past the end is an error."""
 
     def __init__(self, data: mmap.mmap, at: int, budget: Budget) -> None:
         self.data, self.at, self.budget = data, at, budget
@@ -157,7 +157,7 @@ class _Cursor:
         return LongList(length)
 
     def _skip_texts(self, count: int) -> None:
-        """Of a vocabulary, a quarter of a million: in a loop that is as short as can be."""
+        """Skips the strings of a vocabulary, a quarter of a million, in a loop that is as short as possible."""
         self.budget.step(count)
         at, data, read = self.at, self.data, struct.Struct("<Q").unpack_from
         for _ in range(count):
@@ -166,13 +166,13 @@ class _Cursor:
         self.skip(0)
 
 
-def _header(cursor: _Cursor, name: str) -> Header:
+def _header(cursor: _Cursor, name: str) -> GgufHeader:
     version = cursor.scalar("<I")
     if version not in VERSIONS:
         order = " (the file is big-endian)" if version & 0xFFFF == 0 else ""
         raise unsupported(
             f"{name} is of GGUF version {version}{order}; llama.cpp reads {' and '.join(map(str, VERSIONS))}.",
-            "Convert the model anew with a current llama.cpp.",
+            "Convert the model again with a current llama.cpp.",
         )
     tensor_count, metadata_count = cursor.count(), cursor.count()
     metadata = {cursor.key(): cursor.value(cursor.scalar("<I")) for _ in range(metadata_count)}
@@ -181,11 +181,11 @@ def _header(cursor: _Cursor, name: str) -> Header:
     wanted = -(-cursor.at // alignment) * alignment + ends if tensors else cursor.at
     if len(cursor.data) < wanted:
         raise corrupt(f"{name} is cut short: it has {size(len(cursor.data))} of {size(wanted)}.")
-    return Header(metadata, tensors)
+    return GgufHeader(metadata, tensors)
 
 
-def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, Tensor], int]:
-    """The tensors, and where the last of them ends."""
+def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, GgufTensor], int]:
+    """Returns the tensors, and where the last of them ends."""
     tensors, ends = {}, 0
     for _ in range(count):
         cursor.budget.keep(TENSOR_BYTES)
@@ -196,6 +196,6 @@ def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, Tensor], int]:
         kind, offset = cursor.scalar("<I"), cursor.scalar("<Q")
         word, per_block, block_bytes = TENSOR_TYPES.get(kind, (str(kind), 0, 0))
         taken = elements // per_block * block_bytes if per_block else None
-        tensors[name] = Tensor(word, elements, taken)
+        tensors[name] = GgufTensor(word, elements, taken)
         ends = max(ends, offset + (taken or 0))
     return tensors, ends

@@ -1,6 +1,6 @@
-"""The numbers that GGUF has for the types of tensors and files, as ggml.h and llama.h list them."""
+"""GGUF's numbers for the types of tensors and files, as ggml.h and llama.h list them."""
 
-# Of each tensor type: its name, and how many elements take how many bytes.
+# For each tensor type: its name, and how many elements take how many bytes.
 TENSOR_TYPES = {
     0: ("F32", 1, 4),
     1: ("F16", 1, 2),
@@ -38,7 +38,7 @@ TENSOR_TYPES = {
     41: ("Q1_0", 128, 18),
 }
 
-# `general.file_type`: what people call the mixture of types in the file.
+# `general.file_type`: the common name for the mixture of types in the file.
 FILE_TYPES = {
     0: "F32",
     1: "F16",

@@ -6,7 +6,6 @@ import json
 import sys
 from pathlib import Path
 
-from slipway_runtime.failure import exit_code_of
 from slipway_runtime.models.facts import AdapterFacts, Facts
 from slipway_runtime.models.locating import ADAPTER_CONFIG, find_adapter, find_model
 from slipway_runtime.models.problem import ModelError
@@ -14,12 +13,12 @@ from slipway_runtime.models.reading import read_adapter, read_model
 
 
 def inspect_command(path: Path) -> int:
-    """Prints the facts, or says why there are none; the exit code."""
+    """Prints the facts, or why there are none; returns the exit code."""
     try:
         facts = _inspect(path)
     except ModelError as error:
         sys.stderr.write(f"slipway-runtime: {error.failure.message} {error.failure.remedy}\n")
-        return exit_code_of(error.failure.reason)
+        return error.failure.reason.exit_code
     sys.stdout.write(json.dumps(facts.as_json(), indent=2) + "\n")
     return 0
 

@@ -1,6 +1,6 @@
-"""Which model lies under a path: a GGUF file, or a folder with a checkpoint as the Hugging Face hub has them.
+"""Which model is at a path: a GGUF file, or a folder with a checkpoint as the Hugging Face hub has them.
 
-The path may be the thing itself, or a folder that has it somewhere within, with other things beside it.
+The path may be the model itself, or a folder that contains it at any depth, next to other files.
 """
 
 from __future__ import annotations
@@ -11,41 +11,43 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from slipway_runtime.contract.engines import BUILT_IN
 from slipway_runtime.models import gguf
 from slipway_runtime.models.files import reading
 from slipway_runtime.models.problem import ModelError, corrupt, not_found, unsupported
 
 CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG = "config.json", "params.json", "adapter_config.json"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
-GGUF_ENGINES, CHECKPOINT_ENGINES = ("llamacpp",), ("vllm",)
-DEEPEST = 6  # folders below the path that are looked into
-MOST_ENTRIES = 200_000  # files and folders that are looked at: links to folders may lead round in circles
+GGUF_ENGINES = tuple(each.name for each in BUILT_IN if each.model_format == "gguf")
+CHECKPOINT_ENGINES = tuple(each.name for each in BUILT_IN if each.model_format == "huggingface")
+DEEPEST = 6  # levels of folders below the path
+MOST_ENTRIES = 200_000  # files and folders that are visited: links to folders may form circles
 MOST_STEPS = 50_000_000  # in the headers of several models, of which one is to be chosen
 NAME_IT = "Name the one to serve with --model."
 
 
 @dataclass(frozen=True)
-class Found:
-    """A model: what the engine is told to load, and what belongs to it."""
+class LocatedModel:
+    """A model: what the engine is to load, and what belongs to it."""
 
     path: Path  # a GGUF file, of several the first; or the folder of a checkpoint
     shards: tuple[Path, ...] = ()  # all files of a GGUF model
-    projector: Path | None = None  # what lets a GGUF model see or hear
-    adapters: dict[str, Path] = field(default_factory=dict)  # LoRA folders beside the model, by name
+    projector: Path | None = None  # the file with the vision or audio part of a GGUF model
+    adapters: dict[str, Path] = field(default_factory=dict)  # LoRA folders next to the model, by name
 
     @property
     def is_gguf(self) -> bool:
         return bool(self.shards)
 
 
-def find_model(path: Path, engine: str = "") -> Found:
-    """The only model under the path that the engine can read; an engine that isn't known reads all."""
+def find_model(path: Path, engine: str = "") -> LocatedModel:
+    """Returns the only model under the path that the engine can read; without an engine, all formats count."""
     with reading(path):
         return _find_model(path, engine)
 
 
 def find_adapter(path: Path) -> Path:
-    """The folder of the only LoRA adapter under the path."""
+    """Returns the folder of the only LoRA adapter under the path."""
     with reading(path):
         return _find_adapter(path)
 
@@ -61,9 +63,9 @@ def _find_adapter(path: Path) -> Path:
     return found[0]
 
 
-def _find_model(path: Path, engine: str) -> Found:
+def _find_model(path: Path, engine: str) -> LocatedModel:
     if not path.exists():
-        raise not_found(f"{path} doesn't exist.", "Mount the model there, or name its place with --model.")
+        raise not_found(f"{path} doesn't exist.", "Mount the model there, or name another path with --model.")
     files = _files(path)
     weights = [file for file in files if file.suffix.lower() == ".gguf"]
     folders = _checkpoint_folders(path, files)
@@ -72,7 +74,7 @@ def _find_model(path: Path, engine: str) -> Found:
     if weights and (engine in GGUF_ENGINES or not folders):
         if engine in CHECKPOINT_ENGINES:
             raise unsupported(
-                f"{path} has a GGUF model ({_names(path, weights)}), and {engine} reads none.",
+                f"{path} has a GGUF model ({_names(path, weights)}), which {engine} can't read.",
                 "Choose engine llamacpp, or the model's original checkpoint.",
             )
         return _gguf(path, weights)
@@ -81,21 +83,22 @@ def _find_model(path: Path, engine: str) -> Found:
     raise _nothing(path, files, engine)
 
 
-def _single_file(file: Path, engine: str) -> Found:
-    """A file is what it begins with, whatever its name."""
+def _single_file(file: Path, engine: str) -> LocatedModel:
+    """Recognises a file by its first bytes, whatever its name."""
     with file.open("rb") as stream:
         if stream.read(len(gguf.MAGIC)) != gguf.MAGIC and engine not in GGUF_ENGINES:
             raise not_found(
-                f"{file} is a single file and no GGUF file.", "Name the folder that has the checkpoint's config.json."
+                f"{file} is a single file, but not a GGUF file.",
+                "Name the folder that has the checkpoint's config.json.",
             )
-    return Found(file, shards=(file,))
+    return LocatedModel(file, shards=(file,))
 
 
 # --- GGUF ------------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path, files: list[Path]) -> Found:
-    """One model, its parts counted as one; of several files those that aren't models themselves don't count."""
+def _gguf(path: Path, files: list[Path]) -> LocatedModel:
+    """Returns the one model; its parts count as one file, and files that are not models don't count."""
     models = _models_by_first_file(files)
     projector = None
     if len(models) > 1:
@@ -108,7 +111,7 @@ def _gguf(path: Path, files: list[Path]) -> Found:
         raise not_found(f"There are {len(models)} GGUF models in {path}: {_names(path, models)}.", NAME_IT)
     [(first, parts)] = models.items()
     _all_parts_there(first, parts)
-    return Found(first, shards=tuple(parts), projector=projector)
+    return LocatedModel(first, shards=tuple(parts), projector=projector)
 
 
 def _models_by_first_file(files: Iterable[Path]) -> dict[Path, list[Path]]:
@@ -134,19 +137,19 @@ def _all_parts_there(first: Path, parts: list[Path]) -> None:
 
 
 def _kind(file: Path, budget: gguf.Budget) -> str:
-    budget.room = gguf.MOST_KEPT  # nothing is kept of the one before
+    budget.room = gguf.MOST_KEPT  # nothing is kept of the previous one
     try:
         with reading(file):
             return gguf.read_header(file, budget).kind
     except ModelError:
-        return "model"  # a damaged file is no reason to take another one: it is told about when it is read
+        return "model"  # a damaged file is no reason to choose another one: reading it reports the damage
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
 def _checkpoint_folders(path: Path, files: list[Path]) -> list[Path]:
-    """Folders with a config.json; the path itself, where it has one, leaves those within it without a say."""
+    """Returns folders with a config.json; if the path itself has one, it alone counts."""
     folders = list(dict.fromkeys(file.parent for file in files if file.name in (CONFIG, MISTRAL_CONFIG)))
     return [path] if path in folders else [folder for folder in folders if _has_weights(folder)] or folders
 
@@ -155,12 +158,12 @@ def _has_weights(folder: Path) -> bool:
     return any(file.suffix in (".safetensors", ".bin", ".pt") for file in folder.iterdir())
 
 
-def _checkpoint(path: Path, folders: list[Path], files: list[Path]) -> Found:
+def _checkpoint(path: Path, folders: list[Path], files: list[Path]) -> LocatedModel:
     if len(folders) > 1:
         raise not_found(f"There are {len(folders)} models in {path}: {_names(path, folders)}.", NAME_IT)
     [folder] = folders
     adapters = {file.parent.name: file.parent for file in files if file.name == ADAPTER_CONFIG}
-    return Found(folder, adapters={name: place for name, place in adapters.items() if place != folder})
+    return LocatedModel(folder, adapters={name: place for name, place in adapters.items() if place != folder})
 
 
 # --- what is said when there is none ---------------------------------------------------------------------------------
@@ -178,9 +181,9 @@ def _nothing(path: Path, files: list[Path], engine: str) -> ModelError:
             f"No .gguf file in {path} ({_contents(path)}), and {engine} reads no other format.",
             "Choose engine vllm, or the model as GGUF.",
         )
-    wanted = {"llamacpp": "No .gguf file", "vllm": "No config.json"}.get(
-        engine, "Neither a config.json nor a GGUF file"
-    )
+    wanted = "Neither a config.json nor a GGUF file"
+    if engine in (*GGUF_ENGINES, *CHECKPOINT_ENGINES):
+        wanted = "No .gguf file" if engine in GGUF_ENGINES else "No config.json"
     return not_found(f"{wanted} in {path} ({_contents(path)}).", "Check spec.model.uri and its path.")
 
 
@@ -195,7 +198,7 @@ def _names(path: Path, places: Iterable[Path], most: int = 5) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """All files under the path, its own first; hidden folders are the business of downloaders."""
+    """Returns all files under the path, its own first; hidden folders belong to downloaders."""
     if path.is_file():
         return [path]
     entries = [*islice(_entries(path, DEEPEST), MOST_ENTRIES + 1)]
@@ -205,7 +208,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _entries(path: Path, depth: int) -> Iterator[tuple[Path, bool]]:
-    """What lies under the path, and whether it is a file."""
+    """Yields every entry under the path, and whether it is a file."""
     folders = []
     for entry in sorted(islice(path.iterdir(), MOST_ENTRIES + 1)):
         is_file = entry.is_file()

@@ -1,8 +1,9 @@
-"""What is raised when the files of a model aren't as they must be: a failure, told in a sentence with a remedy."""
+"""The error for unusable model files: a failure with a sentence and a remedy."""
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models.words import printable
 
 FETCH_AGAIN = "Fetch the model again, or take another revision of it."
@@ -10,7 +11,7 @@ FETCH_AGAIN = "Fetch the model again, or take another revision of it."
 
 class ModelError(Exception):
     def __init__(self, reason: Reason, message: str, remedy: str) -> None:
-        """Names in the message may be a stranger's."""
+        """Escapes the message, because names in it may come from an untrusted model."""
         super().__init__(message)
         self.failure = Failure(reason, printable(message), remedy)
 

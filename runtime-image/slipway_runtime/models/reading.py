@@ -1,4 +1,4 @@
-"""Reads what was found: the headers of its files, never their weights."""
+"""Reads the model that was found: the headers of its files, never their weights."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from slipway_runtime.models import gguf, safetensors, tokenizer
 from slipway_runtime.models.facts import AdapterFacts, Facts, Shape
 from slipway_runtime.models.files import read_json, reading, refuse_pointer
 from slipway_runtime.models.gguf_types import FILE_TYPES
-from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, Found
+from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, LocatedModel
 from slipway_runtime.models.problem import corrupt, not_found, unsupported
 from slipway_runtime.models.values import JsonObject, Unfit, is_whole, length, text, whole
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 PYTORCH_INDEX = "pytorch_model.bin.index.json"
-PACKED = ("I32", "U8")  # in which a quantized checkpoint packs several weights into one value
+PACKED = ("I32", "U8")  # types in which a quantized checkpoint packs several weights into one value
 LONGEST_PATH = 4096
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
-def read_model(found: Found) -> Facts:
-    """The facts of a model that is whole, as far as its headers and sizes show it; else ModelError."""
+def read_model(found: LocatedModel) -> Facts:
+    """Returns the facts of a model that is complete, as far as headers and sizes show it; else raises ModelError."""
     with reading(found.path):
         return _gguf(found) if found.is_gguf else _checkpoint(found)
 
@@ -51,7 +51,7 @@ def _adapter(folder: Path) -> AdapterFacts:
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _checkpoint(found: Found) -> Facts:
+def _checkpoint(found: LocatedModel) -> Facts:
     folder = found.path
     told = _told(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
     files = _without_second_copy(safetensors.weight_files(folder))
@@ -78,7 +78,7 @@ def _checkpoint(found: Found) -> Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Told:
-    """What a checkpoint's config tells."""
+    """What a checkpoint's config says."""
 
     architecture: str
     shape: Shape
@@ -105,7 +105,7 @@ def _told(file: Path) -> _Told:
 
 
 def _without_second_copy(files: list[Path]) -> list[Path]:
-    """Mistral's repositories have the weights twice: in their own form, and in the hub's."""
+    """Mistral's repositories contain the weights twice: in their own format, and in the hub's."""
     return [file for file in files if not file.name.startswith("consolidated")] or files
 
 
@@ -116,7 +116,7 @@ def _pytorch_files(folder: Path) -> list[Path]:
         if missing := sorted(names - {file.name for file in files}):
             raise corrupt(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing[:3])}.")
     if not files:
-        raise not_found(f"There are no weights in {folder}, only a config.", "Fetch the whole model.")
+        raise not_found(f"There are no weights in {folder}, only a config.", "Fetch the complete model.")
     for file in files:
         with reading(file):
             refuse_pointer(file)
@@ -127,7 +127,8 @@ def _pytorch_files(folder: Path) -> list[Path]:
 
 
 def _parameters(tensors: safetensors.Tensors, shape: Shape, bits: int | None) -> tuple[int | None, int | None]:
-    """All weights, and those used for one token; scales and zero points of a quantized checkpoint don't count."""
+    """Returns the number of all weights, and of those used per token; scales and zero points of a quantized checkpoint
+    don't count."""
     counts = {name: _weights_in(name, tensor, bits) for name, tensor in tensors.items()}
     return _total_and_active(counts, shape, expert_mark=".experts.")
 
@@ -148,7 +149,7 @@ def _total_and_active(counts: dict[str, int], shape: Shape, expert_mark: str) ->
 
 
 def _dtype(tensors: safetensors.Tensors, bits: int | None) -> str | None:
-    """The type that most bytes are of."""
+    """Returns the type of most bytes."""
     by_type: Counter[str] = Counter()
     for tensor in tensors.values():
         by_type[tensor.dtype] += tensor.bytes
@@ -168,10 +169,12 @@ def _told_dtype(config: JsonObject) -> str | None:
 # --- GGUF ------------------------------------------------------------------------------------------------------------
 
 
-def _gguf(found: Found) -> Facts:
+def _gguf(found: LocatedModel) -> Facts:
     first, tensors = _headers(found.shards)
     if first.kind != "model":
-        raise not_found(f"{found.path.name} is no model: its header calls it {first.kind}.", "Name the model's file.")
+        raise not_found(
+            f"{found.path.name} is not a model: its header calls it {first.kind}.", "Name the model's file."
+        )
     if not first.architecture:
         raise corrupt(f"{found.path.name} names no architecture.")
     _all_tensors_there(first, tensors, found.path)
@@ -196,8 +199,8 @@ def _gguf(found: Found) -> Facts:
     )
 
 
-def _headers(shards: Sequence[Path]) -> tuple[gguf.Header, dict[str, gguf.Tensor]]:
-    """The first header, and the tensors of all."""
+def _headers(shards: Sequence[Path]) -> tuple[gguf.GgufHeader, dict[str, gguf.GgufTensor]]:
+    """Returns the first header, and the tensors of all files."""
     budget = gguf.Budget()
     first = gguf.read_header(shards[0], budget)
     tensors = dict(first.tensors)
@@ -206,13 +209,13 @@ def _headers(shards: Sequence[Path]) -> tuple[gguf.Header, dict[str, gguf.Tensor
     return first, tensors
 
 
-def _all_tensors_there(header: gguf.Header, tensors: dict[str, gguf.Tensor], file: Path) -> None:
+def _all_tensors_there(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor], file: Path) -> None:
     wanted = whole(header.metadata, "split.tensors.count") or 0
     if len(tensors) < wanted:
         raise corrupt(f"{file.name} and its parts have {len(tensors)} of {wanted} tensors.")
 
 
-def _gguf_shape(header: gguf.Header) -> Shape:
+def _gguf_shape(header: gguf.GgufHeader) -> Shape:
     heads, hidden = _largest(header, "attention.head_count"), _largest(header, "embedding_length")
     layers, window = _largest(header, "block_count"), _largest(header, "attention.sliding_window")
     return Shape(
@@ -231,24 +234,24 @@ def _gguf_shape(header: gguf.Header) -> Shape:
     )
 
 
-def _sliding_layers(header: gguf.Header, layers: int | None) -> int:
-    """Where it is said of each layer whether it has a window."""
+def _sliding_layers(header: gguf.GgufHeader, layers: int | None) -> int:
+    """Counts the layers with a window, where the header says it for each layer."""
     name = f"{header.architecture}.attention.sliding_window_pattern"
     pattern = header.metadata.get(name)
     if pattern is None or isinstance(pattern, int):
         return 0
     if not isinstance(pattern, list) or not all(isinstance(each, int) for each in pattern):
-        raise Unfit(name, pattern, "a list of what is true or false")
+        raise Unfit(name, pattern, "a list of true and false")
     return sum(map(bool, pattern[:layers]))
 
 
-def _latent_size(header: gguf.Header) -> int | None:
+def _latent_size(header: gguf.GgufHeader) -> int | None:
     rank, rope = _largest(header, "attention.kv_lora_rank"), _largest(header, "rope.dimension_count")
     return rank + rope if rank and rope else None
 
 
-def _largest(header: gguf.Header, key: str) -> int | None:
-    """Where each layer has its own number, the largest; 0 is how some writers say none."""
+def _largest(header: gguf.GgufHeader, key: str) -> int | None:
+    """Returns the number; where each layer has its own, the largest. Some writers use 0 for none."""
     name = f"{header.architecture}.{key}"
     value = header.metadata.get(name)
     if isinstance(value, list) and value and all(map(is_whole, value)):
@@ -256,8 +259,8 @@ def _largest(header: gguf.Header, key: str) -> int | None:
     return whole({name: value}, name) or None
 
 
-def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
-    """What people call the mixture; else the type that most bytes are of."""
+def _file_type(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor]) -> str:
+    """Returns the common name of the mixture; else the type of most bytes."""
     number = whole(header.metadata, "general.file_type")
     named = None if number is None else FILE_TYPES.get(number)
     by_type: Counter[str] = Counter()
@@ -266,7 +269,7 @@ def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
     return named or (by_type.most_common(1)[0][0] if by_type else "unknown")
 
 
-def _gguf_bytes(found: Found, tensors: dict[str, gguf.Tensor]) -> int:
+def _gguf_bytes(found: LocatedModel, tensors: dict[str, gguf.GgufTensor]) -> int:
     sizes = [tensor.bytes for tensor in tensors.values()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else sum(file.stat().st_size for file in found.shards)

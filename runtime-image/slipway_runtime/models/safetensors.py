@@ -15,14 +15,14 @@ from slipway_runtime.models.values import JsonObject, Unfit, as_text, is_file_na
 from slipway_runtime.models.words import printable, shown
 
 INDEX = "model.safetensors.index.json"
-# What is read is bounded, for each file and for all together. The largest models have 200,000 tensors, in some 100
-# files, and headers of 30 MB together; safetensors itself reads up to 100 MB of one file.
+# Limits for each file and for all together. The largest models have 200,000 tensors in some 100 files, and headers of
+# 30 MB together; safetensors itself reads up to 100 MB of one file.
 LARGEST_HEADER = 32 << 20  # bytes
 LARGEST_HEADERS = 256 << 20
 MOST_TENSORS = 500_000
 MOST_BYTES = 1 << 50  # of one file, or in one dimension
 MOST_DIMENSIONS = 16
-LONGEST_TENSOR = 100  # letters of its name that are told
+LONGEST_TENSOR = 100  # characters of its name in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ Tensors = dict[str, Tensor]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that the index names, each of which must be there; without an index, all that lie in the folder."""
+    """Returns the files that the index names, each of which must exist; without an index, all files of the folder."""
     if not (folder / INDEX).exists():
         files = sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("adapter_"))
         return [file for file in files if file.is_file()]
@@ -48,19 +48,19 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weight_map(index: Path) -> dict[str, str]:
-    """From tensors to the names of files that lie beside the index."""
+    """Returns the map from tensors to the names of files next to the index."""
     told = read_json(index, LARGEST_INDEX).get("weight_map")
-    none = f"{index.name} has no weight_map that leads from tensors to files"
+    none = f"{index.name} has no weight_map from tensors to files"
     if not isinstance(told, dict):
         raise corrupt(f"{none}: it is {shown(told)}.")
     for name in told.values():
         if not is_file_name(name):
-            raise corrupt(f"{none} beside it: it leads to {shown(name)}.")
+            raise corrupt(f"{none} next to it: it names {shown(name)}.")
     return told
 
 
 def read_checkpoint(folder: Path, files: Iterable[Path]) -> Tensors:
-    """The tensors of all the files; every one that the index names must be in its file."""
+    """Returns the tensors of all files; every one that the index names must be in its file."""
     found: dict[str, Tensors] = {}
     bytes_left, tensors_left = LARGEST_HEADERS, MOST_TENSORS
     for file in files:
@@ -71,17 +71,19 @@ def read_checkpoint(folder: Path, files: Iterable[Path]) -> Tensors:
     if (folder / INDEX).exists():
         for tensor, name in weight_map(folder / INDEX).items():
             if name in found and tensor not in found[name]:
-                raise corrupt(f"{name} lacks the tensor {printable(tensor, LONGEST_TENSOR)}, which {INDEX} puts there.")
+                raise corrupt(
+                    f"{name} lacks the tensor {printable(tensor, LONGEST_TENSOR)}, which {INDEX} assigns to it."
+                )
     return {name: tensor for tensors in found.values() for name, tensor in tensors.items()}
 
 
 def read_header(file: Path) -> Tensors:
-    """The tensors of one file, which must be as long as its header says."""
+    """Returns the tensors of one file, which must be as long as its header says."""
     return _read_header(file, LARGEST_HEADER)[1]
 
 
 def _read_header(file: Path, most: int) -> tuple[int, Tensors]:
-    """The length of the header, too."""
+    """Returns the header's length, too."""
     with reading(file):
         refuse_pointer(file)
         there = file.stat().st_size
@@ -89,7 +91,7 @@ def _read_header(file: Path, most: int) -> tuple[int, Tensors]:
             begins = stream.read(8)
             length = struct.unpack("<Q", begins)[0] if len(begins) == 8 else 0
             if most < length <= there:
-                raise corrupt(f"{file.name}: its header has {size(length)}, and {size(most)} are read at most.")
+                raise corrupt(f"{file.name}: its header has {size(length)}, and at most {size(most)} are read.")
             header = _parsed(stream.read(length) if length <= there else b"")
         if header is None:
             raise corrupt(f"{file.name} ({size(there)}) has no valid safetensors header.")
@@ -112,15 +114,15 @@ def _parsed(text: bytes) -> JsonObject | None:
 
 
 def _tensor(name: str, entry: Any) -> tuple[Tensor, int]:
-    """The tensor, and where it ends."""
+    """Returns the tensor, and where it ends."""
     if not isinstance(entry, dict):
         raise Unfit(name, entry, "an object with dtype, shape and data_offsets")
     begins, ends = _whole_numbers(name, entry, "data_offsets", least_count=2, most_count=2)
     if begins > ends:
-        raise Unfit(f"{name}.data_offsets", begins, f"a place before {ends}")
+        raise Unfit(f"{name}.data_offsets", begins, f"an offset up to {ends}")
     elements = math.prod(_whole_numbers(name, entry, "shape", most_count=MOST_DIMENSIONS))
     if elements > MOST_BYTES:
-        raise Unfit(f"{name}.shape", elements, f"one with a product of {MOST_BYTES} at most")
+        raise Unfit(f"{name}.shape", elements, f"a shape with a product of at most {MOST_BYTES}")
     return Tensor(as_text(f"{name}.dtype", entry.get("dtype")), elements, ends - begins), ends
 
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint's tokenizer is, and whether it is whole."""
+"""Where a checkpoint's tokenizer is, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def find_tokenizer(folder: Path) -> str | None:
-    """The name of the file that holds the vocabulary."""
+    """Returns the name of the file with the vocabulary."""
     there = [name for name in FILES if (folder / name).is_file()]
     others = [*folder.glob("*.tiktoken"), *folder.glob("tokenizer.model.*")]
     there += sorted(file.name for file in others if file.is_file())
@@ -28,11 +28,6 @@ def find_tokenizer(folder: Path) -> str | None:
 
 def has_chat_template(folder: Path) -> bool:
     return any((folder / name).is_file() for name in TEMPLATES) or bool(_config(folder).get("chat_template"))
-
-
-def brings_its_own_code(folder: Path) -> bool:
-    """Whether the tokenizer is a class of the checkpoint's own."""
-    return bool(_config(folder).get("auto_map"))
 
 
 def _config(folder: Path) -> JsonObject:

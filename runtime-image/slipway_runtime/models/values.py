@@ -1,6 +1,6 @@
-"""Values of a model's files, each as the kind that is meant; another is an error that names the field and the value.
+"""Values of a model's files with the expected type; another type is an error that names the field and the value.
 
-What isn't there, or is null, is None. Pure.
+A missing value and null are None. Pure.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from slipway_runtime.models.words import printable, shown
 
 JsonObject = dict[str, Any]
 
-MOST = 1 << 40  # of anything that is counted: what is computed of several such numbers is still no infinity
-LONGEST_NAME = 200  # letters
+MOST = 1 << 40  # of anything that is counted: the product of several such numbers is still finite
+LONGEST_NAME = 200  # characters
 LONGEST_FIELD = 160
-LONGEST_FILE_NAME = 255  # bytes, on every file system that models lie on
+LONGEST_FILE_NAME = 255  # bytes, on all common file systems
 
 
-class Unfit(Exception):  # noqa: N818 - it says what a value is, and becomes an error where its file is known
-    """A value that is of another kind than is meant, or beyond its bounds."""
+class Unfit(Exception):  # noqa: N818 - it describes a value, and becomes an error where the file is known
+    """A value has an unexpected type, or is out of bounds."""
 
     def __init__(self, field: str, value: object, meant: str) -> None:
-        super().__init__(f"{printable(field, LONGEST_FIELD)} is {shown(value)}, and {meant} is meant")
+        super().__init__(f"{printable(field, LONGEST_FIELD)} is {shown(value)}, but must be {meant}")
 
 
 class LongList(int):
@@ -34,10 +34,10 @@ def text(values: JsonObject, name: str, *, most: int = LONGEST_NAME, within: str
 
 
 def as_text(field: str, value: object, most: int = LONGEST_NAME) -> str:
-    """A name: one line, and not long."""
+    """Returns a name: one line, and not long."""
     if isinstance(value, str) and len(value) <= most and value.isprintable():
         return value
-    raise Unfit(field, value, f"a text in one line, of {most} letters at most,")
+    raise Unfit(field, value, f"a string in one line of at most {most} characters")
 
 
 def whole(values: JsonObject, name: str, *, least: int = 0, most: int = MOST, within: str = "") -> int | None:
@@ -57,7 +57,7 @@ def real(values: JsonObject, name: str, *, most: int, within: str = "") -> float
 
 
 def mapping(values: JsonObject, name: str, *, within: str = "") -> JsonObject:
-    """Empty where there is none."""
+    """Returns the object; an empty one where there is none."""
     value = values.get(name)
     if value is None or isinstance(value, dict):
         return value or {}
@@ -65,7 +65,7 @@ def mapping(values: JsonObject, name: str, *, within: str = "") -> JsonObject:
 
 
 def length(values: JsonObject, name: str) -> int | None:
-    """Of a list, whether it was kept or not."""
+    """Returns the length of a list, whether it was kept or not."""
     value = values.get(name)
     if isinstance(value, list):
         return len(value)
@@ -79,10 +79,10 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def is_file_name(value: object) -> TypeGuard[str]:
-    """The name of something that can lie in a folder, and leads nowhere else."""
+    """Returns whether it is the name of a file in a folder that leads nowhere else."""
     if not isinstance(value, str) or value in ("", ".", "..") or "/" in value or "\0" in value:
         return False
     try:
         return len(value.encode()) <= LONGEST_FILE_NAME
-    except UnicodeEncodeError:  # half a pair of surrogates
+    except UnicodeEncodeError:  # half of a surrogate pair
         return False

@@ -7,8 +7,8 @@ from pathlib import Path
 from slipway_runtime.preflight.host import Device
 
 KFD, CARDS = Path("/dev/kfd"), Path("/sys/class/drm")
-NO_DRIVER = "/dev/kfd is missing: the container has no AMD GPU, or the node no amdgpu driver"
-NO_ACCESS = "/dev/kfd may not be opened by this user: it isn't in the group that owns it"
+NO_DRIVER = "/dev/kfd is missing: the container has no AMD GPU, or the node has no amdgpu driver"
+NO_ACCESS = "/dev/kfd can't be opened by this user: it isn't in the group that owns the file"
 
 
 def read_trouble(kfd: Path = KFD) -> str:
@@ -22,7 +22,7 @@ def read_trouble(kfd: Path = KFD) -> str:
 
 
 def read_devices(cards: Path = CARDS, nodes: Path = Path("/dev/dri")) -> tuple[Device, ...]:
-    """The cards whose device node the container has been given."""
+    """Returns the cards whose device nodes are in the container."""
     found: list[Device] = []
     for render in sorted(cards.glob("renderD*")):
         total = _number(render / "device/mem_info_vram_total")
@@ -35,7 +35,7 @@ def read_devices(cards: Path = CARDS, nodes: Path = Path("/dev/dri")) -> tuple[D
 
 
 def _faults(ras: Path) -> list[str]:
-    """More bad pages than the driver will work with."""
+    """Reports memory pages that are bad and that the driver could not retire."""
     pages = _text(ras / "gpu_vram_bad_pages")
     return (
         ["its memory has bad pages that are still in use"] if any(": F" in line for line in pages.splitlines()) else []

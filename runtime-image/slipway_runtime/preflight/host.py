@@ -1,4 +1,4 @@
-"""What is known of the machine and of the engine that is installed: the facts that the checks compare."""
+"""The facts that the checks compare: about the machine, and about the installed engine."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ class Device:
     memory: int
     free_memory: int
     capability: Version | None = None  # CUDA's compute capability
-    faults: tuple[str, ...] = ()  # what it reports of itself that will end an engine
+    faults: tuple[str, ...] = ()  # faults that it reports and that will end an engine
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
-    """What the installed engine can do; what isn't known refuses nothing."""
+    """What the installed engine supports; nothing is refused because of what isn't known."""
 
     version: str = ""
     knows_architecture: Callable[[str], bool] = lambda _: True
-    gone: Mapping[str, str] = field(default_factory=dict)  # architectures that it knew once, and what became of them
+    # architectures that earlier versions knew, and what became of them
+    gone: Mapping[str, str] = field(default_factory=dict)
     quantizations: frozenset[str] = frozenset()
-    cuda: Version | None = None  # that it was built for
+    cuda: Version | None = None  # the version that it was built for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
     devices: tuple[Device, ...] = ()
     driver: str = ""  # its version
-    driver_cuda: Version | None = None  # the newest that the driver can run
-    driver_trouble: str = ""  # why it couldn't be asked
-    memory: int | None = None  # what the container may use, in bytes
-    shm: int | None = None  # size of /dev/shm; None if it can't be written to
-    cache_free: int | None = None  # bytes free where caches go; None if it can't be written to
+    driver_cuda: Version | None = None  # the newest that the driver supports
+    driver_trouble: str = ""  # why the driver couldn't be queried
+    memory: int | None = None  # bytes that the container may use
+    shm: int | None = None  # size of /dev/shm; None if it is not writable
+    cache_free: int | None = None  # free bytes in the folder for caches; None if it is not writable
     support: Support = field(default_factory=Support)

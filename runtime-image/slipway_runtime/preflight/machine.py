@@ -1,4 +1,4 @@
-"""Reads the machine that this process runs on."""
+"""Reads the facts of the machine on which this process runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from slipway_runtime.preflight import amd, nvidia
 from slipway_runtime.preflight.host import Host, Support
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 from slipway_runtime.preflight.support import read_support
 
 CGROUPS = Path("/sys/fs/cgroup")
-LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # by cgroup v2 and v1
-NO_LIMIT = 1 << 60  # v1 writes a very large number where there is none
+LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of cgroup v2 and v1
+NO_LIMIT = 1 << 60  # v1 has a very large number where there is no limit
 SHM = Path("/dev/shm")  # noqa: S108 - the one that engines use
 
 
-def read_host(settings: Settings) -> Host:
+def read_host(settings: EngineSettings) -> Host:
     driver = _driver(settings.device)
     return Host(
         devices=driver.devices,
@@ -32,7 +32,7 @@ def read_host(settings: Settings) -> Host:
 
 
 def memory_limit(cgroups: Path = CGROUPS, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """What the container may use, or the machine has, whichever is less."""
+    """Returns what the container may use, or the machine has, whichever is less."""
     known = [limit for limit in (*_limits(cgroups), _total(meminfo)) if limit]
     return min(known, default=None)
 
@@ -52,12 +52,12 @@ def _total(meminfo: Path) -> int | None:
     return None
 
 
-def _driver(device: str) -> nvidia.Driver:
+def _driver(device: str) -> nvidia.DriverReport:
     if device == "cuda":
         return nvidia.read_driver(os.environ.get("CUDA_VISIBLE_DEVICES"))
     if device == "rocm":
-        return nvidia.Driver(devices=amd.read_devices(), trouble=amd.read_trouble())
-    return nvidia.Driver()
+        return nvidia.DriverReport(devices=amd.read_devices(), trouble=amd.read_trouble())
+    return nvidia.DriverReport()
 
 
 def _support(engine: str) -> Support:
@@ -75,7 +75,7 @@ def _size(folder: Path) -> int | None:
 
 
 def _free(folder: Path) -> int | None:
-    """What is free in the folder, or where it would be made."""
+    """Returns the free bytes in the folder, or where it would be created."""
     place = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         return None

@@ -1,4 +1,4 @@
-"""NVIDIA devices, as the driver's own library tells of them; it needs no CUDA context, and takes milliseconds."""
+"""NVIDIA devices, as the driver's own library reports them; it needs no CUDA context, and takes milliseconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from slipway_runtime.preflight.host import Device, Version
 
 LIBRARY = "libnvidia-ml.so.1"
-ERRORS = {  # those of nvmlReturn_t that a start can meet
+ERRORS = {  # the errors of nvmlReturn_t that a start can meet
     1: "the driver's library was not initialized",
     4: "the container may not use the device",
     9: "the NVIDIA driver is not loaded on the node",
@@ -32,7 +32,7 @@ class NvmlError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driver:
+class DriverReport:
     version: str = ""
     cuda: Version | None = None
     devices: tuple[Device, ...] = ()
@@ -43,20 +43,20 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def read_driver(visible: str | None, load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
-    """The driver and the devices; `visible` is CUDA_VISIBLE_DEVICES, where it is set."""
+def read_driver(visible: str | None, load: Callable[[str], Any] = ctypes.CDLL) -> DriverReport:
+    """Returns the driver and the devices; `visible` is CUDA_VISIBLE_DEVICES, where it is set."""
     try:
         nvml = _Nvml(load(LIBRARY))
         nvml.call("nvmlInit_v2")
     except OSError as error:
-        return Driver(trouble=f"the NVIDIA driver's library is missing ({error})")
+        return DriverReport(trouble=f"the NVIDIA driver's library is missing ({error})")
     except (NvmlError, AttributeError) as error:
-        return Driver(trouble=str(error))
+        return DriverReport(trouble=str(error))
     try:
         devices = tuple(nvml.devices(visible))
-        return Driver(version=nvml.text("nvmlSystemGetDriverVersion"), cuda=nvml.cuda(), devices=devices)
+        return DriverReport(version=nvml.text("nvmlSystemGetDriverVersion"), cuda=nvml.cuda(), devices=devices)
     except (NvmlError, AttributeError) as error:
-        return Driver(trouble=str(error))
+        return DriverReport(trouble=str(error))
     finally:
         nvml.call("nvmlShutdown")
 
@@ -96,7 +96,7 @@ class _Nvml:
                     yield Device(index=index, name=f"GPU {index}", memory=0, free_memory=0, faults=(str(error),))
 
     def _device(self, index: int, handle: ctypes.c_void_p) -> Iterator[Device]:
-        """The device itself, or the slices that it is cut into."""
+        """Yields the device itself, or its MIG slices."""
         slices = list(self._slices(handle))
         for part in slices or [handle]:
             memory = _Memory()
@@ -134,7 +134,7 @@ class _Nvml:
             yield "a damaged row of its memory waits for a reset of the GPU to be replaced"
 
     def _remapped_rows(self, handle: ctypes.c_void_p) -> tuple[int, int, int, int]:
-        """Corrected, uncorrected, pending, failed; GPUs without that kind of repair have none."""
+        """Returns corrected, uncorrected, pending and failed rows; GPUs without that kind of repair have none."""
         rows = [ctypes.c_uint() for _ in range(4)]
         try:
             self.call("nvmlDeviceGetRemappedRows", handle, *(ctypes.byref(row) for row in rows))
@@ -145,7 +145,7 @@ class _Nvml:
 
 
 def is_visible(index: int, uuid: str, visible: str | None) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES lets CUDA see the device; slices are named by UUIDs of their own."""
+    """Returns whether CUDA_VISIBLE_DEVICES includes the device; MIG slices have UUIDs of their own."""
     if visible is None:
         return True
     named = [name.strip() for name in visible.split(",") if name.strip()]

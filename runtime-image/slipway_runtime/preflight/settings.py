@@ -1,4 +1,4 @@
-"""What the engine is about to be asked for, as far as it can be checked beforehand. Pure."""
+"""The settings with which the engine is about to start, as far as they can be checked in advance. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 GIB = 1 << 30
-AUTO = -1  # the engine makes the context fit the memory by itself
+AUTO = -1  # the engine fits the context to the memory on its own
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class EngineSettings:
     engine: str  # vllm | llamacpp
     device: str = "cpu"  # cuda | rocm | cpu
     context_length: int | None = None  # the model's own, if None; AUTO
-    parallel: int = 1  # llama.cpp keeps the whole context for each of so many requests
+    parallel: int = 1  # llama.cpp reserves the full context for each of that many requests
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     quantization: str | None = None
@@ -43,8 +43,8 @@ class Settings:
 KV_16 = ("auto", "float16", "bfloat16")
 
 
-def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str) -> Settings:
-    """Reads them off vLLM's flags; those that it doesn't understand it leaves to vLLM."""
+def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str) -> EngineSettings:
+    """Reads the settings from vLLM's flags; values that it doesn't understand it leaves to vLLM."""
     given = _by_name(flags)
 
     def last(*names: str, default: str = "") -> str:
@@ -52,7 +52,7 @@ def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str
 
     own_space = environment.get("VLLM_CPU_KVCACHE_SPACE", "") if device == "cpu" else ""
     kv_cache_bytes = _number(last("kv-cache-memory-bytes")) or (_number(own_space) or 0) * GIB
-    return Settings(
+    return EngineSettings(
         engine="vllm",
         device=device,
         context_length=AUTO if last("max-model-len") in ("auto", "-1") else _number(last("max-model-len")),
@@ -72,7 +72,7 @@ def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str
 
 
 def _by_name(flags: Sequence[str]) -> dict[str, list[str]]:
-    """--name=value, --name value value, -n value; the same name may be written with underscores."""
+    """Understands --name=value, --name value value, and -n value; names may have underscores."""
     found: dict[str, list[str]] = {}
     name = ""
     for word in flags:
@@ -86,7 +86,7 @@ def _by_name(flags: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _number(text: str) -> int | None:
-    """Whole numbers as vLLM reads them: 32k is 32,000, and 32K 32,768."""
+    """Returns a whole number as vLLM reads it: 32k is 32,000, and 32K is 32,768."""
     read = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)", text.strip())
     return int(float(read[1]) * SUFFIXES[read[2]]) if read else None
 

@@ -1,6 +1,6 @@
-"""What the installed engine can do, read from its files: to import it would take longer than all the checks.
+"""What the installed engine supports, read from its files: importing it would take longer than all the checks.
 
-Whatever isn't where it is expected to be is taken for not known, and then nothing is refused because of it.
+What is not where it is expected counts as unknown, and nothing is refused because of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_support(engine: str) -> Support:
 
 
 def vllm_support(vllm: Path | None = None, transformers: Path | None = None, torch: Path | None = None) -> Support:
-    """By the folders of the packages; by default, of those that are installed."""
+    """Reads the folders of the packages; by default, those of the installed ones."""
     vllm = vllm or _folder("vllm")
     if vllm is None or _has_plugins():
         return Support(version=version_of(*VLLM), cuda=_cuda(torch or _folder("torch")))
@@ -46,7 +46,7 @@ def vllm_support(vllm: Path | None = None, transformers: Path | None = None, tor
 
 
 def llamacpp_support(package: Path | None = None) -> Support:
-    """llama.cpp keeps the names of its architectures in the library, each with a zero byte after it."""
+    """llama.cpp's library contains the names of its architectures, each followed by a zero byte."""
     package = package or _folder("xllamacpp")
     libraries = sorted(package.glob("*.so")) if package else []
     knows = _contains(libraries[0]) if libraries else lambda _: True
@@ -62,7 +62,7 @@ def _contains(library: Path) -> Callable[[str], bool]:
 
 
 def _has_plugins() -> bool:
-    """Whether somebody else's package teaches vLLM architectures or quantizations."""
+    """Returns whether another package adds architectures or quantizations to vLLM."""
     from importlib import metadata  # noqa: PLC0415 - slow to import, and only vLLM has plugins
 
     plugins = metadata.entry_points(group="vllm.general_plugins")
@@ -70,7 +70,7 @@ def _has_plugins() -> bool:
 
 
 def _folder(package: str) -> Path | None:
-    """Where a package is installed; it isn't imported for that."""
+    """Returns where a package is installed, without importing it."""
     try:
         found = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -93,7 +93,7 @@ def _parse(file: Path) -> ast.Module:
 
 
 def _model_tables(module: ast.Module) -> Iterator[tuple[str, dict[str, str]]]:
-    """The tables _…_MODELS, and of each what it leads to, where that is a plain text."""
+    """Yields the tables _…_MODELS, with the values that are plain strings."""
     for statement in module.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys, values=values)) if name.endswith(
@@ -124,11 +124,11 @@ def _quantizations(module: ast.Module) -> Iterator[str]:
 
 
 def _is_named(architecture: str, names: str) -> bool:
-    """vLLM runs what it doesn't know itself by Transformers' own code, where that knows it."""
+    """vLLM runs an architecture that it doesn't know by Transformers' own code, where Transformers knows it."""
     return f'"{architecture}"' in names
 
 
 def _cuda(torch: Path | None) -> Version | None:
-    """The CUDA that torch was built for, from its generated version.py."""
+    """Returns the CUDA version that torch was built for, from its generated version.py."""
     read = re.search(r"^cuda\b.*= *'(\d+)\.(\d+)", _text(torch / "version.py") if torch else "", re.MULTILINE)
     return (int(read[1]), int(read[2])) if read else None

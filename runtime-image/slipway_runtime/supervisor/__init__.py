@@ -1,1 +1,1 @@
-"""Process 1 of a model's pod: starts the engine, watches it, stops it, and says how it went."""
+"""Process 1 of a model's pod: starts the engine, watches it, stops it, and reports how it ended."""

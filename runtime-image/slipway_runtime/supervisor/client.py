@@ -1,4 +1,4 @@
-"""What the supervisor asks the engine over HTTP: is it up, has it limits, what does it count, and a first request."""
+"""The supervisor's HTTP requests to the engine: health, limits, metrics and the warm-up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import aiohttp
 from slipway_runtime.engines.engine import Launch, WarmUp
 
 SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
-PATIENCE = 3.0  # seconds for an answer that costs an engine nothing
-PATIENCE_WITH_HEADS = 20.0  # seconds for an answer that a server without limits would never give
+PATIENCE = 3.0  # seconds for a response that costs an engine nothing
+PATIENCE_WITH_HEADS = 20.0  # seconds for a response that a server without limits would never send
 TOO_LONG_A_HEAD = b"GET /health HTTP/1.1\r\nx: " + b"x" * (256 << 10)
-"""Without an end."""
+"""It never ends."""
 
 
 class EngineClient:
@@ -28,7 +28,7 @@ class EngineClient:
         self._telling: asyncio.Task[str | None] | None = None
 
     async def health(self) -> int:
-        """The status of its answer; 0 if there was none."""
+        """Returns the status of the health check; 0 if there was no response."""
         try:
             async with self._session.get(self._launch.health) as answer:
                 return answer.status
@@ -36,7 +36,7 @@ class EngineClient:
             return 0
 
     async def has_limits(self) -> bool:
-        """Whether its server refuses a head that is too long, instead of waiting for the rest of it."""
+        """Returns whether the server refuses a head that is too long, instead of waiting for the rest of it."""
         try:
             async with asyncio.timeout(PATIENCE_WITH_HEADS):
                 host = self._launch.host.strip("[]")
@@ -52,7 +52,8 @@ class EngineClient:
             return False
 
     async def metrics(self) -> str | None:
-        """Asked once for all who want them at a time: while it tells, an engine's server sends nobody a token."""
+        """Scrapes the engine once for all concurrent callers: while it renders its metrics, its server sends no client
+        a token."""
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._metrics())
         return await asyncio.shield(self._telling)
@@ -64,11 +65,12 @@ class EngineClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
-    async def warm_up(self, request: WarmUp, *, patience: float, trace: str | None = None) -> int:
-        timeout, headers = aiohttp.ClientTimeout(total=patience), {"Traceparent": trace} if trace else {}
+    async def warm_up(self, request: WarmUp, *, timeout: float, trace: str | None = None) -> int:
+        headers = {"Traceparent": trace} if trace else {}
         body = dict(request.body)
         try:
-            async with self._session.post(request.path, json=body, headers=headers, timeout=timeout) as answer:
+            within = aiohttp.ClientTimeout(total=timeout)
+            async with self._session.post(request.path, json=body, headers=headers, timeout=within) as answer:
                 await answer.read()
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):

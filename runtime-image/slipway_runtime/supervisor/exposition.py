@@ -1,6 +1,6 @@
-"""Prometheus' text format, as far as two sources are put together and a sum is read: names are looked at, labels never.
+"""Prometheus' text format, as far as it takes to merge two sources and to sum a metric. Labels are never parsed.
 
-Label values may contain anything, so a sample is a line, and only the name at its beginning is taken apart.
+Label values may contain anything, so a sample is a line, and only the name at its start is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PARTS = re.compile(r"_(?:bucket|sum|count|total|created|info)$")
 
 
 def merge(*texts: str) -> str:
-    """One text with the families of all; what two tell, the first one is believed."""
+    """Returns one exposition with the families of all; of a sample that two of them have, the first one counts."""
     families: dict[str, list[str]] = {}
     told: set[str] = set()
     for text in texts:
@@ -30,13 +30,20 @@ def merge(*texts: str) -> str:
 
 
 def total(text: str, name: str) -> float | None:
-    """The sum of a metric over all of its labels; None where it isn't told."""
+    """Returns the sum of a metric over all of its labels; None where the text lacks it."""
     found = [float(value) for sample, value in _values(text) if sample == name]
     return sum(found) if found else None
 
 
+def totals(text: str | None, names: tuple[str, ...]) -> tuple[float, ...]:
+    """Returns the totals of those metrics that are in the text."""
+    found = [total(text, name) for name in names] if text else []
+    return tuple(value for value in found if value is not None)
+
+
 def _lines(text: str) -> Iterator[tuple[str, str]]:
-    """Each line with the name of its family: that of the comments above it, where its own name goes on from that."""
+    """Yields each line with the name of its family: the name in the comments above it, where the line's own name
+    extends it."""
     family = ""
     for line in text.splitlines():
         if comment := _COMMENT.match(line):
@@ -45,7 +52,7 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
             if name[0] != family and _PARTS.sub("", name[0]) != _PARTS.sub("", family):
                 family = name[0]
         else:
-            continue  # empty, or a comment that means nothing
+            continue  # empty, or a comment without meaning
         yield family, line
 
 

@@ -1,40 +1,44 @@
-"""Whether the engine makes progress: found out from what can be seen from outside, and only computed here.
+"""Decides whether the engine makes progress, from observations of it. Nothing here observes.
 
-An engine that has work makes progress when some count of it moves. Where the processors do the computing, to want
-their time counts as progress too: a long prompt there takes minutes before the first count moves, the more so where
-others have the processors. An engine without work makes progress when it answers.
+An engine that has work makes progress when one of its counts moves. Where the engine computes on CPUs, its demand for
+CPU time counts as progress too: a long prompt takes minutes there before the first count moves, and longer when other
+processes use the CPUs. An engine without work makes progress when it answers its health check.
 
-To wait for a processor counts only beside time spent on one: where many want the processors, each thread that wakes for
-a moment waits long for that moment, and a hung engine's idle threads would together seem busy.
+Time spent waiting for a CPU only counts in proportion to time spent on one. On a busy machine every thread that wakes
+up briefly waits a long time for its turn, so the idle threads of a hung engine would together look busy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-BUSY = 0.3  # of one processor's time: less is what an engine wants while it waits
-CROWD = 10.0  # seconds of waiting that are believed for one on a processor
+BUSY = 0.3  # of one CPU's time: an engine that only waits uses less
+CROWD = 10.0  # seconds of waiting that are counted at most for each second on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
+    """One observation of the engine."""
+
     at: float
-    answers: bool  # its health check did
-    has_work: bool  # by its own word, or else by the guard's
-    counts: tuple[float | None, ...]  # requests that it answered, tokens, steps: whatever is counted of its work
-    spent: float  # seconds on processors
-    waited: float  # seconds in which a thread could have run, had there been a processor for it
+    answers: bool  # it has answered its health check
+    has_work: bool  # as its own metrics say; where they don't, as the guards say
+    counts: tuple[float | None, ...]  # answered requests, tokens, steps: everything that counts its work
+    spent: float  # seconds on CPUs
+    waited: float  # seconds in which a thread was runnable and had no CPU
 
 
-class Pulse:
+class LivenessMonitor:
+    """Remembers the last sign of life; lives as long as the engine."""
+
     def __init__(self, *, stuck_after: float, computes_on_cpus: bool) -> None:
         self._stuck_after = stuck_after
         self._computes_on_cpus = computes_on_cpus
         self._last: Sample | None = None
         self._alive_at = 0.0
 
-    def feel(self, sample: Sample) -> str | None:
-        """What is wrong, in a sentence, once it is sure."""
+    def observe(self, sample: Sample) -> str | None:
+        """Returns what is wrong, as a sentence, once that is certain."""
         if self._last is None or self._is_alive(sample, self._last):
             self._alive_at = sample.at
         self._last = sample
@@ -46,7 +50,7 @@ class Pulse:
         return f"The engine has not answered its health check, nor worked on a request, for {silent:.0f} seconds."
 
     def silence(self, now: float) -> float:
-        """Seconds since the last sign of life."""
+        """Returns the seconds since the last sign of life."""
         return now - self._alive_at if self._last else 0.0
 
     def _is_alive(self, sample: Sample, before: Sample) -> bool:

@@ -1,7 +1,7 @@
-"""The container's log: what the engine prints, and what the runtime says itself, on one stream and in order.
+"""The container's log: what the engine prints, and the runtime's own messages, on one stream and in order.
 
-A thread of its own writes, because the other end of the stream may be slow or stuck, and neither the engine nor the
-probes may wait for it. What there is no room for is counted and left out.
+A separate thread writes, because the reader of the stream may be slow or stuck, and neither the engine nor the probes
+may wait for it. Lines beyond the buffer are counted and left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Log:
         self.dropped = 0
 
     def start(self) -> None:
-        """From here on, nobody who writes waits; before it, each writes by itself, so that the process can fork."""
+        """Starts the thread: from here on, no caller waits. Before it, callers write themselves, so that the process
+        can fork."""
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -44,9 +45,9 @@ class Log:
             self._changed.notify()
 
     def close(self, patience: float = 1.0) -> None:
-        """Writes what is left, as far as the stream takes it in time."""
+        """Writes what is left, as far as the stream accepts it in time."""
         if self.dropped:
-            self.say(f"{self.dropped} lines were left out of this log, because nobody took them in time.")
+            self.say(f"{self.dropped} lines were left out of this log, because the log was not read in time.")
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -58,7 +59,7 @@ class Log:
             _write_all(self._file, piece)
 
     def _next(self) -> bytes:
-        """What is to be written next; nothing at the end."""
+        """Returns the next piece to write; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             piece = bytes(self._waiting[:AT_ONCE])
@@ -70,5 +71,5 @@ def _write_all(file: int, text: bytes) -> None:
     try:
         while text:
             text = text[os.write(file, text) :]
-    except OSError:  # nobody listens any more
+    except OSError:  # no one reads the stream any more
         return

@@ -1,6 +1,7 @@
-"""The pod's own port: probes for the kubelet, facts for people and the operator, and all metrics in one scrape.
+"""The pod's management port: probes for the kubelet, facts for people and the operator, and all metrics in one scrape.
 
-`/readyz?wait=10` answers as soon as the engine is ready, or after 10 s: who holds requests learns of it at once.
+`/readyz?wait=10` answers as soon as the engine is ready, or after 10 s: a proxy that holds requests learns of it
+immediately.
 """
 
 from __future__ import annotations
@@ -8,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from aiohttp import web
 
-from .state import State
+from slipway_runtime.supervisor.state import PodState
 
 LONGEST_WAIT = 60.0
 MOST_CONNECTIONS = 128
 KEEP_ALIVE = 75.0  # seconds
-BETWEEN_LOOKS = 1.0
+CHECK_EVERY = 1.0  # seconds
 HOW_TO_WAIT = f"wait must be a number of seconds from 0 to {LONGEST_WAIT:g}, as in /readyz?wait=10"
 
 
-class Watched(Protocol):
-    """What the port tells of."""
+class Supervised(Protocol):
+    """What the port reports on."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> PodState: ...
     @property
     def has_started(self) -> bool: ...
     @property
@@ -40,36 +41,53 @@ class Watched(Protocol):
     async def metrics(self) -> str: ...
 
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+class Handlers:
+    """One method for each path; their docstrings are the paths' descriptions in the reference."""
 
+    def __init__(self, supervised: Supervised) -> None:
+        self._supervised = supervised
 
-def application(watched: Watched) -> web.Application:
-    def said(good: bool) -> web.Response:
-        told = f"{watched.state}, phase {watched.phase}" + (f": {watched.trouble}" if watched.trouble else "")
-        return web.Response(text=f"{told}\n", status=200 if good else 503)
+    async def startupz(self, _: web.Request) -> web.Response:
+        """200 once the engine has answered for the first time"""
+        return self._probe(self._supervised.has_started)
 
-    async def startupz(_: web.Request) -> web.Response:
-        return said(watched.has_started)
-
-    async def readyz(request: web.Request) -> web.Response:
+    async def readyz(self, request: web.Request) -> web.Response:
+        """200 while requests are answered and no stop signal was received; `?wait=10` waits up to 10 s for that"""
         seconds = _seconds(request.query.get("wait", "0"))
         if seconds is None:
             return web.Response(text=f"{HOW_TO_WAIT}, and not {request.query['wait']!r}\n", status=400)
-        await watched.until_ready(within=seconds)
-        return said(watched.is_ready)
+        await self._supervised.until_ready(within=seconds)
+        return self._probe(self._supervised.is_ready)
 
-    async def livez(_: web.Request) -> web.Response:
-        return said(watched.trouble is None)
+    async def livez(self, _: web.Request) -> web.Response:
+        """503 when the engine makes no progress; the pod then ends on its own and reports the reason"""
+        return self._probe(self._supervised.trouble is None)
 
-    async def info(_: web.Request) -> web.Response:
-        return web.json_response(watched.info())
+    async def info(self, _: web.Request) -> web.Response:
+        """versions, facts of the model, flags with their reasons, capacity, and phases with their times, as JSON"""
+        return web.json_response(self._supervised.info())
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(text=await watched.metrics(), content_type="text/plain", charset="utf-8")
+    async def metrics(self, _: web.Request) -> web.Response:
+        """the metrics of the runtime, the guard and the engine, in one scrape"""
+        return web.Response(text=await self._supervised.metrics(), content_type="text/plain", charset="utf-8")
 
+    def _probe(self, passes: bool) -> web.Response:
+        trouble = f": {self._supervised.trouble}" if self._supervised.trouble else ""
+        text = f"{self._supervised.state}, phase {self._supervised.phase}{trouble}\n"
+        return web.Response(text=text, status=200 if passes else 503)
+
+
+PATHS = {
+    f"/{handler.__name__}": handler
+    for handler in (Handlers.startupz, Handlers.readyz, Handlers.livez, Handlers.info, Handlers.metrics)
+}
+
+
+def application(supervised: Supervised) -> web.Application:
+    handlers = Handlers(supervised)
     app = web.Application()
-    for handler in (startupz, readyz, livez, info, metrics):
-        app.router.add_get(f"/{handler.__name__}", handler)
+    for path, handler in PATHS.items():
+        app.router.add_get(path, getattr(handlers, handler.__name__))
     return app
 
 
@@ -81,29 +99,29 @@ def _seconds(text: str) -> float | None:
     return min(seconds, LONGEST_WAIT) if math.isfinite(seconds) and seconds >= 0 else None
 
 
-async def listen(watched: Watched, *, host: str, port: int) -> web.AppRunner:
-    app = application(watched)
+async def listen(supervised: Supervised, *, host: str, port: int) -> web.AppRunner:
+    app = application(supervised)
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, shutdown_timeout=0.1, keepalive_timeout=KEEP_ALIVE
     )
 
-    async def keep_few(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(_keep_few(runner))
+    async def limit_connections(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(_limit_connections(runner))
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    app.cleanup_ctx.append(keep_few)
+    app.cleanup_ctx.append(limit_connections)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
 
 
-async def _keep_few(runner: web.AppRunner) -> None:
-    """The oldest make room: whoever asks for something here has long been answered by then, or asks again."""
+async def _limit_connections(runner: web.AppRunner) -> None:
+    """Closes the oldest connections beyond the limit: their requests were answered long ago, or will be retried."""
     while True:
-        await asyncio.sleep(BETWEEN_LOOKS)
+        await asyncio.sleep(CHECK_EVERY)
         connections = runner.server.connections if runner.server else []
         for connection in connections[: max(0, len(connections) - MOST_CONNECTIONS)]:
             connection.force_close()

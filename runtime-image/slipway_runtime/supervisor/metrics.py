@@ -1,4 +1,4 @@
-"""What the runtime counts of itself, as Prometheus reads it."""
+"""The runtime's own metrics in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from slipway_runtime.control import Counts
-
-from .phases import Moment
-from .state import State
+from slipway_runtime.supervisor.phases import Moment
+from slipway_runtime.supervisor.state import PodState
 
 
 class _Once(Collector):
@@ -25,7 +24,7 @@ class _Once(Collector):
 def own_metrics(
     *,
     labels: dict[str, str],
-    state: State,
+    state: PodState,
     moments: Iterable[Moment],
     counts: Counts,
     silence: float,
@@ -36,19 +35,27 @@ def own_metrics(
     info = GaugeMetricFamily(prefix + "info", "The runtime and its engine.", labels=list(labels))
     info.add_metric(list(labels.values()), 1)
     states = GaugeMetricFamily(prefix + "state", "1 for the state that the pod is in.", labels=["state"])
-    for each in State:
+    for each in PodState:
         states.add_metric([each], float(each is state))
     reached = GaugeMetricFamily(
-        prefix + "phase_seconds", "When a phase was reached, in seconds since the process began.", labels=["phase"]
+        prefix + "phase_seconds", "When a phase was reached, in seconds since the process started.", labels=["phase"]
     )
     for moment in moments:
         reached.add_metric([moment.name], moment.seconds)
     single = [
-        GaugeMetricFamily(prefix + "requests_in_flight", "Requests taken and not yet answered.", counts.in_flight),
+        GaugeMetricFamily(
+            prefix + "requests_in_flight", "Requests that were accepted and are not answered yet.", counts.in_flight
+        ),
         GaugeMetricFamily(prefix + "guards", "Processes of the engine that answer requests.", counts.guards),
         GaugeMetricFamily(prefix + "engine_silence_seconds", "Seconds since the engine's last sign of life.", silence),
-        GaugeMetricFamily(prefix + "engine_scraped", "Whether the engine's own metrics are below.", float(scraped)),
-        CounterMetricFamily(prefix + "output_lines_dropped", "Lines of output that nobody took in time.", dropped),
+        GaugeMetricFamily(
+            prefix + "engine_scraped", "1 if this scrape contains the engine's own metrics.", float(scraped)
+        ),
+        CounterMetricFamily(
+            prefix + "output_lines_dropped",
+            "Lines of output that were dropped because the log was not read in time.",
+            dropped,
+        ),
     ]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once([info, states, reached, *single]))

@@ -1,4 +1,4 @@
-"""The engine's output, line by line: passed on, remembered for a while, and shown to whoever waits for a sentence."""
+"""The engine's output, line by line: passed on to the log, kept for a while, and shown to a callback."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from slipway_runtime.diagnosis.lines import quotes_clients
+from slipway_runtime.contract.lines import quotes_clients
 
 LONGEST_LINE = 64 * 1024
 REMEMBERED = 200
-AT_ONCE = 1 << 20  # bytes; then others have their turn
+AT_ONCE = 1 << 20  # bytes; then other work gets its turn
 
 
 class Output:
@@ -24,7 +24,7 @@ class Output:
         return self._file
 
     def read(self) -> bool:
-        """Takes what is there; False at the end of the output."""
+        """Reads what is there; returns False at the end of the output."""
         taken = 0
         while taken < AT_ONCE:
             try:
@@ -39,7 +39,7 @@ class Output:
         return True
 
     def close(self) -> None:
-        """Takes what is left, even if a process that should be gone holds the other end open."""
+        """Reads what is left, even if a process that should be gone holds the other end open."""
         self.read()
         self._finish()
         os.close(self._file)
@@ -58,10 +58,10 @@ class Output:
             self._unfinished = b""
 
     def _line(self, line: bytes) -> None:
-        """Of a progress bar, which draws over itself, what it came to."""
+        """Handles a line. A progress bar overwrites itself, so only its last form counts."""
         line = line.rstrip(b"\r").rpartition(b"\r")[2]
         self._pass_on(line + b"\n")
         text = line.decode(errors="replace")
-        if text.strip() and not quotes_clients(text):  # of which many come, and none tells why an engine ends
+        if text.strip() and not quotes_clients(text):  # there are many of these, and none says why an engine ends
             self.last.append(text)
         self._on_line(text)

@@ -1,4 +1,4 @@
-"""When a pod reached what: named moments, on the wall clock and in seconds since the process began."""
+"""When a pod reached each phase: named moments, on the wall clock and in seconds since the process started."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .processes import stat_fields
+from slipway_runtime.supervisor.processes import stat_fields
 
 
 @dataclass(frozen=True)
 class Moment:
     name: str
-    seconds: float  # since the process began
+    seconds: float  # since the process started
     at: datetime
 
     def as_json(self) -> dict[str, object]:
@@ -24,12 +24,14 @@ class Moment:
 
 
 def age_of_process(pid: int | str = "self") -> float:
-    """Seconds since the kernel started it: what Python took to start counts too."""
+    """Returns the seconds since the kernel started the process: the start of Python counts too."""
     began = int(stat_fields(Path(f"/proc/{pid}/stat").read_text())[19]) / os.sysconf("SC_CLK_TCK")
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began
 
 
-class Phases:
+class PhaseRecorder:
+    """The moments of one start, for the life of the process."""
+
     def __init__(
         self,
         *,
@@ -42,7 +44,7 @@ class Phases:
         self.moments: list[Moment] = [Moment("started", 0.0, _utc(wall() - age))]
 
     def reach(self, name: str) -> bool:
-        """Whether it is reached now; only the first time counts."""
+        """Records the phase; returns False if it was reached before, since only the first time counts."""
         if any(moment.name == name for moment in self.moments):
             return False
         self.moments.append(Moment(name, self.seconds, _utc(self._wall())))

@@ -1,6 +1,6 @@
-"""The engine as a process: started in a session of its own, and ended with all that it started.
+"""The engine as a process: started in a session of its own, and ended together with everything that it started.
 
-Its orphans become our children, as process 1 or by a flag of Linux, so that none is left as a zombie or survives.
+Its orphans become our children, because we are process 1 or by a Linux flag, so that none stays a zombie or survives.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from .processes import Demand, children, cpu_demand
+from slipway_runtime.supervisor.processes import CpuDemand, children, cpu_demand
 
-PIPE_SIZE = 1 << 20  # bytes of output that the engine can print while nobody reads
+PIPE_SIZE = 1 << 20  # bytes of output that the engine can print while the supervisor doesn't read
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class EngineProcess:
-    """What has been started. Threads may be started only after it, for it forks."""
+    """The engine from its start on. Threads may be started only after it, because it forks."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.output, theirs = os.pipe()
-        with contextlib.suppress(OSError):  # a smaller one does, too
+        with contextlib.suppress(OSError):  # a smaller pipe works too
             fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         self.pid = os.fork()
         if self.pid == 0:
             _become(command, environment, theirs)
         os.close(theirs)
         self.exit_code: int | None = None
-        """As subprocess tells it: negative for a signal."""
+        """As in subprocess: negative for a signal."""
 
     @property
-    def cpu_demand(self) -> Demand:
+    def cpu_demand(self) -> CpuDemand:
         return cpu_demand(self.pid)
 
     def terminate(self) -> None:
@@ -46,10 +46,10 @@ class EngineProcess:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._signal(signal.SIGKILL)  # it may not be the group's leader yet
+        self._signal(signal.SIGKILL)  # it may not be the leader of its group yet
 
     def reap(self) -> bool:
-        """Takes in every child that has ended; whether the engine's first process has."""
+        """Reaps every child that has ended; returns whether the engine's first process has."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self.pid:
@@ -57,7 +57,7 @@ class EngineProcess:
         return self.exit_code is not None
 
     def clear(self, patience: float = 2.0) -> bool:
-        """Kills what is left of it, whatever session that fled to; False if something doesn't even die of that."""
+        """Kills what is left of the engine in whatever session; returns False if a process survives even that."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         until = time.monotonic() + patience
@@ -81,7 +81,8 @@ class EngineProcess:
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str], output: int) -> NoReturn:
-    """The child's way into the engine. A terminal's Ctrl-C doesn't reach its session: to stop is the parent's part."""
+    """Turns the forked child into the engine. Ctrl-C in a terminal doesn't reach its session: stopping is the parent's
+    job."""
     try:
         os.setsid()
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

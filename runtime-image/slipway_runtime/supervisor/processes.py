@@ -1,4 +1,4 @@
-"""What /proc tells about processes."""
+"""What /proc says about processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Process(NamedTuple):
 
 
 def stat_fields(text: str) -> list[str]:
-    """The fields of /proc/PID/stat from the third on: the name before them may contain anything."""
+    """Returns the fields of /proc/PID/stat from the third on: the name before them may contain anything."""
     return text[text.rindex(")") + 2 :].split()
 
 
@@ -34,20 +34,20 @@ def processes() -> Iterator[Process]:
             yield Process(int(entry.name), int(fields[1]), int(fields[3]), cpu, fields[0] == "Z")
 
 
-class Demand(NamedTuple):
-    """In seconds, so far."""
+class CpuDemand(NamedTuple):
+    """CPU time so far, in seconds."""
 
     spent: float
-    """On processors."""
+    """On a CPU."""
     waited: float
-    """Ready to run, and without a processor."""
+    """Runnable, without a CPU."""
 
 
-def cpu_demand(session: int) -> Demand:
-    """Of all processes of a session."""
+def cpu_demand(session: int) -> CpuDemand:
+    """Returns the CPU time of all processes of a session."""
     of_session = [process for process in processes() if process.session == session]
     tasks = (task for process in of_session for task in _tasks(process.pid))
-    return Demand(sum(process.cpu_seconds for process in of_session), sum(map(_waited, tasks)))
+    return CpuDemand(sum(process.cpu_seconds for process in of_session), sum(map(_waited, tasks)))
 
 
 def _tasks(pid: int) -> list[Path]:
@@ -58,10 +58,10 @@ def _tasks(pid: int) -> list[Path]:
 
 
 def _waited(task: Path) -> float:
-    """Seconds that a thread could have run, had there been a processor for it."""
+    """Returns the seconds in which a thread was runnable and had no CPU."""
     try:
         return int((task / "schedstat").read_text().split()[1]) / 1e9
-    except OSError:  # the thread has ended, or the kernel doesn't tell
+    except OSError:  # the thread has ended, or this kernel doesn't count it
         return 0.0
 
 

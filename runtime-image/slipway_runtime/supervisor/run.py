@@ -1,4 +1,4 @@
-"""The life of process 1: what is checked first, the engine, its end, and what is told of it."""
+"""The life of process 1: the checks, the engine, its end, and the report of a failure."""
 
 from __future__ import annotations
 
@@ -9,99 +9,101 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control, stopping
-from slipway_runtime.engines.engine import ISOLATED, Launch, Refusal
-from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.engines.engine import ISOLATED, Launch, StartRefusedError
+from slipway_runtime.failure import Failure, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
 from slipway_runtime.scratch import scratch_folder
-
-from . import shared_memory
-from .log import Log
-from .options import Options
-from .phases import Phases, age_of_process
-from .process import EngineProcess
-from .start_trace import StartTrace
+from slipway_runtime.supervisor import shared_memory
+from slipway_runtime.supervisor.log import Log
+from slipway_runtime.supervisor.options import Options
+from slipway_runtime.supervisor.phases import PhaseRecorder, age_of_process
+from slipway_runtime.supervisor.process import EngineProcess
+from slipway_runtime.supervisor.start_trace import StartTrace
 
 DEEPEST_TRACE = 20  # calls
-LONGEST_ERROR = 1000  # letters; it may quote what was read
+LONGEST_ERROR = 1000  # characters; an error may quote a file
 
 
 def run(
     prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path, trace: StartTrace | None = None
 ) -> int:
-    """The exit code: 0 if it was told to stop, else what the failure's class says."""
-    stopping.obey()
-    log, phases, trace = Log(), Phases(age=age_of_process()), trace or StartTrace()
-    stopping.lead_to(lambda _: _leave(log))
+    """Runs the pod; returns the exit code: 0 after a stop signal, else that of the failure's reason."""
+    stopping.install()
+    log, phases, trace = Log(), PhaseRecorder(age=age_of_process()), trace or StartTrace()
+    stopping.on_stop(lambda _: _exit_before_start(log))
     try:
         launch, options = prepare()
         phases.reach("checked")
         failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
-    except (Refusal, ModelError) as refusal:
+    except (StartRefusedError, ModelError) as refusal:
         failure = refusal.failure
-    except Exception as error:  # a cause that nobody has foreseen is told in the same form as all others
-        failure = _broken(error, log)
+    except Exception as error:  # an unforeseen cause is reported in the same form as all others
+        failure = _bug(error, log)
     stopping.ignore()
-    code = _tell(failure, log, termination_log)
+    code = _report(failure, log, termination_log)
     if failure:
         trace.failed(phases, failure)
     trace.close()
     return code
 
 
-def _leave(log: Log) -> NoReturn:
-    """At once, whatever is being read or imported: nothing was started yet."""
-    log.say("Told to stop before the engine was started.")
+def _exit_before_start(log: Log) -> NoReturn:
+    """Exits immediately, whatever is being read or imported: nothing has been started yet."""
+    log.say("Stop signal received before the engine was started.")
     os._exit(0)
 
 
-def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, trace: StartTrace) -> Failure | None:
+def _supervise(
+    launch: Launch, options: Options, *, log: Log, phases: PhaseRecorder, trace: StartTrace
+) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
-    told_to_stop: list[int] = []
-    stopping.lead_to(told_to_stop.append)
-    shared = shared_memory.names()
+    stop_signals: list[int] = []
+    stopping.on_stop(stop_signals.append)
+    before = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
-        told = {**ISOLATED, control.ENVIRONMENT: str(folder / "control"), **trace.environment}
-        engine = EngineProcess(launch.command, {**launch.environment, **told})
+        added = {**ISOLATED, control.ENVIRONMENT: str(folder / "control"), **trace.environment}
+        engine = EngineProcess(launch.command, {**launch.environment, **added})
         phases.reach("launched")
         log.start()
         try:
-            # What it needs takes longer to import than all before: so it is imported beside the engine's start.
-            from .supervisor import Supervisor  # noqa: PLC0415
+            # Its imports take longer than everything before it, so they run while the engine starts.
+            from slipway_runtime.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
             supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases, trace=trace)
-            return supervisor.run(told_to_stop)
+            return supervisor.run(stop_signals)
         except OSError as error:
             return _cannot_work(error)
         except Exception as error:
-            return _broken(error, log)
+            return _bug(error, log)
         finally:
-            _clear(engine, shared, log)
+            _clean_up(engine, before, log)
             guards.close()
 
 
-def _clear(engine: EngineProcess, shared: frozenset[str], log: Log) -> None:
-    """After the engine's end nothing of it is left."""
+def _clean_up(engine: EngineProcess, before: frozenset[str], log: Log) -> None:
+    """Removes what the engine left behind: processes, and files in shared memory."""
     if not engine.clear():
-        log.say("Something that the engine started doesn't end; it is left to the kernel.")
-    if os.getpid() == 1 and (names := shared_memory.clear(shared)):  # else others may share /dev/shm
+        log.say("A process that the engine started doesn't end; it is left to the kernel.")
+    if os.getpid() == 1 and (names := shared_memory.clear(before)):  # else other processes may share /dev/shm
         log.say(f"Removed what the engine left in shared memory: {', '.join(names)}.")
 
 
 def _cannot_work(error: OSError) -> Failure:
-    told = f"The container doesn't let slipway-runtime do its work: {error.strerror or error}."
-    return Failure(Reason.POD_CONFIG_ERROR, told, "If an address is in use, choose another --management-port.")
+    message = f"slipway-runtime can't work in this container: {error.strerror or error}."
+    return Failure(Reason.POD_CONFIG_ERROR, message, "If an address is in use, choose another --management-port.")
 
 
-def _broken(error: Exception, log: Log) -> Failure:
-    """The log has the place in the code."""
+def _bug(error: Exception, log: Log) -> Failure:
+    """Writes the traceback to the log."""
     log.pass_on("".join(traceback.format_exception(error, limit=-DEEPEST_TRACE)).encode(errors="replace"))
-    told = f"slipway-runtime itself failed: {type(error).__name__}: {str(error)[:LONGEST_ERROR]}"
-    return Failure(Reason.UNKNOWN, told, "This is a bug, worth a report with the log.")
+    message = f"slipway-runtime itself failed: {type(error).__name__}: {str(error)[:LONGEST_ERROR]}"
+    return Failure(Reason.UNKNOWN, message, "This is a bug: please report it with the log.")
 
 
-def _tell(failure: Failure | None, log: Log, termination_log: Path) -> int:
+def _report(failure: Failure | None, log: Log, termination_log: Path) -> int:
     if failure is None:
         log.close()
         return 0
@@ -109,4 +111,4 @@ def _tell(failure: Failure | None, log: Log, termination_log: Path) -> int:
         log.pass_on(termination_message(failure).encode())
     log.say(f"{failure.reason}: {failure.message} {failure.remedy}".rstrip())
     log.close()
-    return exit_code_of(failure.reason)
+    return failure.reason.exit_code

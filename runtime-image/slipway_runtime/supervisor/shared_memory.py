@@ -1,4 +1,4 @@
-"""What a killed engine leaves behind in /dev/shm. A pod's /dev/shm outlives its containers, and counts as memory."""
+"""What a killed engine leaves in /dev/shm. A pod's /dev/shm outlives its containers, and counts as memory."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .processes import PROC
+from slipway_runtime.supervisor.processes import PROC
 
-FOLDER = Path("/dev/shm")  # noqa: S108 - it is the one
+FOLDER = Path("/dev/shm")  # noqa: S108 - the one that engines use
 
 
 def names(folder: Path = FOLDER) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208 - names are all that is asked for
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - only names are needed
     except OSError:
         return frozenset()
 
 
 def clear(before: frozenset[str], folder: Path = FOLDER) -> list[str]:
-    """Removes our user's files that were not there before and that no process uses; their names."""
+    """Removes our user's files that are new and that no process uses; returns their names."""
     ours = [folder / name for name in sorted(names(folder) - before)]
     used = in_use(folder) if ours else set()
     removed = []
@@ -57,7 +57,7 @@ def _targets(folder: Path) -> Iterator[Path]:
 
 
 def _mapped(maps: Path) -> Iterator[Path]:
-    """The files that a process has in its memory."""
+    """Yields the files that a process has mapped."""
     with contextlib.suppress(OSError):
         for line in maps.read_text().splitlines():
             name = line.split(maxsplit=5)[5:]

@@ -1,5 +1,5 @@
-"""The start of a pod as a trace: a span from the process's first moment to ready, or to what went wrong; and within it
-one for each phase, that ends when the phase is reached.
+"""The start of a pod as a trace: one span from the process's start until it is ready or has failed, and within it one
+span per phase, which ends when the phase is reached.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slipway_runtime.failure import Failure
+from slipway_runtime.supervisor.phases import Moment, PhaseRecorder
+from slipway_runtime.supervisor.state import PodState
 from slipway_runtime.tracing.context import Trace, trace_of
 from slipway_runtime.tracing.spans import Attributes, Span
-
-from .phases import Moment, Phases
-from .state import State
 
 if TYPE_CHECKING:
     from slipway_runtime.tracing.exporter import Exporter
 
 PARENT = "TRACEPARENT"
-"""The variable that tells a process of the trace that it belongs to: process 1, and by it the engine."""
-END = {State.STOPPING.lower(), State.ENDED.lower()}
-"""Moments that follow a failure."""
+"""The variable that gives a process its parent span: for process 1, and through it for the engine."""
+END = {PodState.STOPPING.lower(), PodState.ENDED.lower()}
+"""Phases that follow a failure."""
 
 
 class StartTrace:
-    """Without an exporter nothing is traced."""
+    """The trace of one start. Without an exporter nothing is traced."""
 
     def __init__(
         self, exporter: Exporter | None = None, *, parent: str | None = None, attributes: Attributes | None = None
@@ -41,25 +40,25 @@ class StartTrace:
 
     @property
     def traceparent(self) -> str | None:
-        """For what is a part of the start: the engine's own spans of it, and the warm-up."""
+        """The parent for spans of the start that others make: the engine, and the warm-up request."""
         return self._trace.traceparent() if self._exporter else None
 
     @property
     def environment(self) -> dict[str, str]:
         return {PARENT: self.traceparent} if self.traceparent else {}
 
-    def ready(self, phases: Phases, attributes: Attributes) -> None:
+    def ready(self, phases: PhaseRecorder, attributes: Attributes) -> None:
         self._tell(phases, attributes)
 
-    def failed(self, phases: Phases, failure: Failure) -> None:
-        """Says nothing if it had been ready, for then it was not the start that failed."""
+    def failed(self, phases: PhaseRecorder, failure: Failure) -> None:
+        """Does nothing if the pod was ready before: then it was not the start that failed."""
         self._tell(phases, {}, failure)
 
     def close(self) -> None:
         if self._exporter:
             self._exporter.close()
 
-    def _tell(self, phases: Phases, attributes: Attributes, failure: Failure | None = None) -> None:
+    def _tell(self, phases: PhaseRecorder, attributes: Attributes, failure: Failure | None = None) -> None:
         if self._exporter and not self._is_told:
             self._is_told = True
             told = {**self._attributes, **attributes}
@@ -69,8 +68,8 @@ class StartTrace:
 def spans_of(
     moments: Sequence[Moment], seconds: float, trace: Trace, attributes: Attributes, failure: Failure | None = None
 ) -> list[Span]:
-    """`seconds` is when it failed, if it did, since the process began."""
-    began = int(moments[0].at.timestamp() * 1e6) * 1000  # as exact as a datetime is
+    """Returns the spans. `seconds` since the process started is when it failed, if it did."""
+    began = int(moments[0].at.timestamp() * 1e6) * 1000  # the resolution of a datetime
     reached = [(moment.name, moment.seconds) for moment in moments]
     if failure:
         reached = [*(each for each in reached if each[0] not in END), ("failed", seconds)]

@@ -1,78 +1,98 @@
-"""In what state a pod is, and what follows from each event: one table, and nothing that acts."""
+"""The state machine of a pod: its states, the events, and one table of what follows from each. Nothing here acts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
 
 
-class State(StrEnum):
-    STARTING = "Starting"  # the engine loads
-    READY = "Ready"
-    LEAVING = "Leaving"  # told to stop; still serves, until no Service leads here any more
-    DRAINING = "Draining"  # refuses what is new, finishes what is in flight
-    CUTTING = "Cutting"  # what is still in flight is ended with an error
-    STOPPING = "Stopping"  # the engine is told to end, or killed
-    ENDED = "Ended"
+class PodState(StrEnum):
+    """Where a pod is in its life, and what that means for its requests."""
 
-    @property
-    def admits(self) -> bool:
-        """Whether requests that come now are served."""
-        return self in (State.READY, State.LEAVING)
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        state = str.__new__(cls, value)
+        state._value_, state.meaning = value, meaning
+        return state
+
+    STARTING = "Starting", "The engine loads."
+    READY = "Ready", "Requests are answered."
+    LEAVING = (
+        "Leaving",
+        "SIGTERM was received. Requests are still answered until no Service routes to this pod any more.",
+    )
+    DRAINING = "Draining", "New requests get 503; requests in flight are finished."
+    CUTTING = "Cutting", "Requests that outlived the drain end with an error."
+    STOPPING = "Stopping", "The engine is asked to end, or killed."
+    ENDED = "Ended", "The engine has ended."
 
 
 class Event(StrEnum):
-    ANSWERS = "Answers"  # the engine has answered its health check and the warm-up
+    """What happens to a pod from outside."""
+
+    ANSWERS = "Answers"  # the engine has answered its health check and the warm-up request
     STOP = "Stop"  # SIGTERM or SIGINT
     TIME_UP = "TimeUp"  # the state has lasted as long as it may
     IDLE = "Idle"  # nothing is in flight
     STUCK = "Stuck"  # the engine makes no progress
     ENGINE_ENDED = "EngineEnded"
-    UNLIMITED = "Unlimited"  # the engine's web server would take anything from anybody
-    FUTILE = "Futile"  # the engine is tried once more, for nothing: what it has failed of will be the same
+    UNLIMITED = "Unlimited"  # the engine's web server accepts requests of any size from anyone
+    FUTILE = "Futile"  # the engine starts a second time although the cause of its first failure remains
 
 
 class Action(StrEnum):
-    REFUSE = "Refuse"  # the guard answers what is new with 503
-    CUT = "Cut"  # the guard ends what is in flight
-    TERMINATE = "Terminate"  # the engine may end by itself
-    KILL = "Kill"  # the engine and all that it started
-    BLAME_THE_START = "BlameTheStart"  # it took too long
-    BLAME_THE_SERVER = "BlameTheServer"  # it has no limits
-    BLAME_THE_ENGINE = "BlameTheEngine"  # it ended, failed, or got stuck, and nobody had asked for that
+    """What the supervisor does about an event."""
+
+    REFUSE = "Refuse"  # the guard answers new requests with 503
+    CUT = "Cut"  # the guard ends requests in flight with an error
+    TERMINATE = "Terminate"  # SIGTERM: the engine may end on its own
+    KILL = "Kill"  # SIGKILL for the engine and everything that it started
+    BLAME_THE_START = "BlameTheStart"  # the failure is: the start took too long
+    BLAME_THE_SERVER = "BlameTheServer"  # the failure is: the web server has no limits
+    BLAME_THE_ENGINE = (
+        "BlameTheEngine"  # the failure is: the engine ended, failed or got stuck without being asked to end
+    )
 
 
-Step = tuple[State, tuple[Action, ...]]
+Step = tuple[PodState, tuple[Action, ...]]
 
-TABLE: Mapping[tuple[State, Event], Step] = {
-    (State.STARTING, Event.ANSWERS): (State.READY, ()),
-    (State.STARTING, Event.STOP): (State.STOPPING, (Action.KILL,)),  # nothing is in flight, and vLLM would not listen
-    (State.STARTING, Event.TIME_UP): (State.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
-    (State.STARTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.STARTING, Event.UNLIMITED): (State.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
-    (State.STARTING, Event.FUTILE): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.READY, Event.STOP): (State.LEAVING, ()),
-    (State.READY, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.READY, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.LEAVING, Event.TIME_UP): (State.DRAINING, (Action.REFUSE,)),
-    (State.LEAVING, Event.STOP): (State.CUTTING, (Action.REFUSE, Action.CUT)),
-    (State.LEAVING, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.LEAVING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.DRAINING, Event.IDLE): (State.STOPPING, (Action.TERMINATE,)),
-    (State.DRAINING, Event.TIME_UP): (State.CUTTING, (Action.CUT,)),
-    (State.DRAINING, Event.STOP): (State.CUTTING, (Action.CUT,)),
-    (State.DRAINING, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
-    (State.DRAINING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.CUTTING, Event.IDLE): (State.STOPPING, (Action.TERMINATE,)),
-    (State.CUTTING, Event.TIME_UP): (State.STOPPING, (Action.TERMINATE,)),
-    (State.CUTTING, Event.STOP): (State.STOPPING, (Action.KILL,)),
-    (State.CUTTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
-    (State.STOPPING, Event.TIME_UP): (State.STOPPING, (Action.KILL,)),
-    (State.STOPPING, Event.STOP): (State.STOPPING, (Action.KILL,)),
-    (State.STOPPING, Event.ENGINE_ENDED): (State.ENDED, ()),
+TABLE: Mapping[tuple[PodState, Event], Step] = {
+    (PodState.STARTING, Event.ANSWERS): (PodState.READY, ()),
+    # While it loads, nothing is in flight, and vLLM would ignore SIGTERM: so it is killed.
+    (PodState.STARTING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STARTING, Event.TIME_UP): (PodState.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
+    (PodState.STARTING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.STARTING, Event.UNLIMITED): (PodState.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
+    (PodState.STARTING, Event.FUTILE): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.READY, Event.STOP): (PodState.LEAVING, ()),
+    (PodState.READY, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.READY, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.LEAVING, Event.TIME_UP): (PodState.DRAINING, (Action.REFUSE,)),
+    (PodState.LEAVING, Event.STOP): (PodState.CUTTING, (Action.REFUSE, Action.CUT)),
+    (PodState.LEAVING, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.LEAVING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.DRAINING, Event.IDLE): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.DRAINING, Event.TIME_UP): (PodState.CUTTING, (Action.CUT,)),
+    (PodState.DRAINING, Event.STOP): (PodState.CUTTING, (Action.CUT,)),
+    (PodState.DRAINING, Event.STUCK): (PodState.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
+    (PodState.DRAINING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.CUTTING, Event.IDLE): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.CUTTING, Event.TIME_UP): (PodState.STOPPING, (Action.TERMINATE,)),
+    (PodState.CUTTING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.CUTTING, Event.ENGINE_ENDED): (PodState.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (PodState.STOPPING, Event.TIME_UP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STOPPING, Event.STOP): (PodState.STOPPING, (Action.KILL,)),
+    (PodState.STOPPING, Event.ENGINE_ENDED): (PodState.ENDED, ()),
 }
 
 
-def step(state: State, event: Event) -> Step:
-    """The state that follows, and what to do; an event that means nothing in a state changes nothing."""
+def step(state: PodState, event: Event) -> Step:
+    """Returns the next state and the actions; an event without a row in the table changes nothing."""
     return TABLE.get((state, event), (state, ()))
+
+
+def waits_for(state: PodState, event: Event) -> bool:
+    """Returns whether the event changes anything in that state."""
+    return (state, event) in TABLE

@@ -1,1 +1,1 @@
-"""Traces over OpenTelemetry, written by hand: what is sent is one POST of JSON (adrs/0007)."""
+"""OpenTelemetry traces without its SDK: what is sent is one POST of JSON (adrs/0007)."""

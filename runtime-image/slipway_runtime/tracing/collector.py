@@ -1,6 +1,6 @@
-"""Where spans are sent, and in whose name: as the options say, and OpenTelemetry's own variables.
+"""Where spans are sent, and in whose name: by the options and OpenTelemetry's own variables.
 
-Modules that speak HTTP are imported where they are needed: without traces nobody waits for them.
+Modules for HTTP are imported on demand: a pod without traces must not wait for them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 PATH = "/v1/traces"
 LATER = (429, 502, 503, 504)
-"""Answers after which it may be tried again."""
-PATIENCE = 5.0  # seconds for an answer
+"""Statuses after which a retry may succeed."""
+PATIENCE = 5.0  # seconds for a response
 SERVICE = "slipway-runtime"
 
 Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExportOutcome:
     trouble: str = ""
     again: bool = False
-    """It may work later."""
+    """A retry may succeed."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,31 @@ class Collector:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     certificate: str = ""
-    """The file of those who vouch for it; by default the system's."""
+    """The file of the collector's CA certificate; by default the system's."""
 
     @classmethod
     def of(cls, url: str, environment: Environment = os.environ) -> Self:
         return cls(url, _pairs(_named(environment, "HEADERS")), _named(environment, "CERTIFICATE"))
 
-    def take(self, body: bytes) -> Outcome:
+    def take(self, body: bytes) -> ExportOutcome:
         from http.client import HTTPException  # noqa: PLC0415 - see above
 
         try:
             status = self._post(body)
         except (OSError, HTTPException, ValueError) as error:
-            return Outcome(f"{type(error).__name__}: {error}", again=True)
-        return Outcome() if 200 <= status < 300 else Outcome(f"it answered with {status}", again=status in LATER)
+            return ExportOutcome(f"{type(error).__name__}: {error}", again=True)
+        return (
+            ExportOutcome()
+            if 200 <= status < 300
+            else ExportOutcome(f"it answered with {status}", again=status in LATER)
+        )
 
     def _post(self, body: bytes) -> int:
         from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above
 
         to = urlsplit(self.url)
-        assert to.hostname
+        if not to.hostname:
+            raise ValueError(f"{self.url!r} names no host")
         if to.scheme == "https":
             import ssl  # noqa: PLC0415 - see above
 
@@ -67,7 +72,7 @@ class Collector:
 
 
 def endpoint(text: str) -> str:
-    """The address to send traces to; of a collector that is named without a path, the usual one."""
+    """Returns the URL to send traces to; for a collector without a path, that of the standard."""
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.username or " " in text:
         raise ValueError(f"{text!r} is not the URL of a collector, such as http://otel-collector.monitoring:4318")
@@ -75,7 +80,7 @@ def endpoint(text: str) -> str:
 
 
 def resource(environment: Environment = os.environ, *, host: str) -> dict[str, str]:
-    """Who sends the spans."""
+    """Returns the attributes of the sender."""
     named = _pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     service = environment.get("OTEL_SERVICE_NAME") or named.get("service.name") or SERVICE
     return {"host.name": host, "telemetry.sdk.name": "slipway", "telemetry.sdk.language": "python", **named} | {
@@ -84,12 +89,12 @@ def resource(environment: Environment = os.environ, *, host: str) -> dict[str, s
 
 
 def _named(environment: Environment, what: str) -> str:
-    """What OpenTelemetry's variables say of traces, or of everything."""
+    """Reads one of OpenTelemetry's variables: the one for traces, or the one for all signals."""
     return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{what}") or environment.get(f"OTEL_EXPORTER_OTLP_{what}") or ""
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """`key=value,key=value`, as in W3C baggage; what isn't so is left out."""
+    """Parses `key=value,key=value`, as in W3C baggage; other parts are ignored."""
     parts = (part.partition("=") for part in text.split(","))
     return {unquote(key.strip()): unquote(value.strip()) for key, equals, value in parts if equals and key.strip()}
 

@@ -1,4 +1,4 @@
-"""W3C trace context: where something stands in its trace, as `traceparent` tells it from one program to the next."""
+"""W3C trace context, as the header `traceparent` carries it from one program to the next."""
 
 import os
 import re
@@ -9,7 +9,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where something stands in its trace: this span, and the one that it belongs to."""
+    """A position in a trace: this span, and its parent."""
 
     trace_id: str
     span_id: str
@@ -17,7 +17,7 @@ class Trace:
     sampled: bool = False
 
     def traceparent(self) -> str:
-        """What the next one on the way is told."""
+        """Returns the header for the next program on the way."""
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
     def child(self) -> "Trace":
@@ -25,7 +25,8 @@ class Trace:
 
 
 def trace_of(traceparent: str | None, *, share: float = 0.0) -> Trace:
-    """A span of the caller's trace, who decides whether that is sampled; or of a new one, of which this share is."""
+    """Returns a span in the caller's trace, and the caller decides about sampling; else in a new trace, sampled by
+    `share`."""
     if traceparent and (given := _parse(traceparent)):
         return given.child()
     ids = os.urandom(24).hex()
@@ -34,7 +35,7 @@ def trace_of(traceparent: str | None, *, share: float = 0.0) -> Trace:
 
 
 def is_within(trace_id: str, share: float) -> bool:
-    """As OpenTelemetry's samplers decide by the ratio: everyone who asks this of a trace gets the same answer."""
+    """Decides as OpenTelemetry's ratio sampler does: every program gets the same result for a trace."""
     return int(trace_id[16:], 16) < share * 2**64
 
 

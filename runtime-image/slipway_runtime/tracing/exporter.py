@@ -1,4 +1,4 @@
-"""Sends spans from a thread of its own: nothing that is traced ever waits for the collector, or fails because of it."""
+"""Sends spans from a separate thread: no traced work ever waits for the collector, or fails because of it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 from slipway_runtime.tracing import collector as collectors
-from slipway_runtime.tracing.collector import Outcome
+from slipway_runtime.tracing.collector import ExportOutcome
 from slipway_runtime.tracing.spans import Attributes, Span, encoded
 
 BATCH = 512  # spans in one POST
-ROOM = 4096  # spans that wait for the collector; those that come then are left out
-GATHER = 1.0  # seconds until the first that waits is sent, for others to come along
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between trials, after the last of which a batch is given up
+ROOM = 4096  # spans that wait for the collector; further ones are dropped
+GATHER = 1.0  # seconds between the first waiting span and its sending, so that others join it
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between retries; after the last one a batch is dropped
 AT_THE_END = 1.0  # seconds for what is left
 
 
-class Takes(Protocol):
-    def take(self, body: bytes) -> Outcome: ...
+class SpanReceiver(Protocol):
+    def take(self, body: bytes) -> ExportOutcome: ...
 
 
 Count = Callable[[str, int], None]
-"""Of spans: "sent" or "dropped", and how many."""
+"""Called with "sent" or "dropped", and the number of spans."""
 
 
 class Exporter:
     def __init__(
         self,
-        collector: Takes,
+        collector: SpanReceiver,
         resource: Attributes,
         *,
         count: Count = lambda _, __: None,
@@ -49,7 +49,7 @@ class Exporter:
 
     @classmethod
     def to(cls, endpoint: str, *, count: Count = lambda _, __: None) -> Self:
-        """As this process's environment says."""
+        """Creates one by this process's environment."""
         resource = collectors.resource(host=os.uname().nodename)
         return cls(collectors.Collector.of(endpoint), resource, count=count)
 
@@ -58,7 +58,7 @@ class Exporter:
             self._count("dropped", len(spans))
             return
         self._waiting.extend(spans)
-        if self._thread is None:  # only now: a process that forks has none
+        if self._thread is None:  # not earlier, since a fork would lose the thread
             self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
             self._thread.start()
         if not self._news.is_set():
@@ -90,7 +90,7 @@ class Exporter:
             outcome = self._take(body)
         self._count("dropped" if outcome.trouble else "sent", len(batch))
 
-    def _take(self, body: bytes) -> Outcome:
+    def _take(self, body: bytes) -> ExportOutcome:
         outcome = self._collector.take(body)
         if bool(outcome.trouble) != self._troubled:
             self._troubled = bool(outcome.trouble)

@@ -1,4 +1,4 @@
-"""Spans, and how OTLP writes them as JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. Pure."""
+"""Spans, and their JSON in OTLP: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import IntEnum
 from slipway_runtime.tracing.context import Trace
 
 SCOPE = "slipway_runtime"
-ERROR = 2  # as the status of a span
+ERROR = 2  # the status of a failed span
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
 
 
-class Kind(IntEnum):
+class SpanKind(IntEnum):
     INTERNAL = 1
     SERVER = 2
 
@@ -25,7 +25,7 @@ class Kind(IntEnum):
 class Span:
     name: str
     trace: Trace
-    kind: Kind = Kind.INTERNAL
+    kind: SpanKind = SpanKind.INTERNAL
     start: int  # both in nanoseconds since 1970
     end: int
     attributes: Attributes = field(default_factory=dict)
@@ -33,7 +33,8 @@ class Span:
 
 
 def encoded(spans: Iterable[Span], resource: Attributes) -> bytes:
-    """The body of one POST. Each span is written by itself, so that threads with more urgent work get their turns."""
+    """Returns the body of one POST. Each span is encoded separately, so that threads with more urgent work get their
+    turns."""
     head = {"resource": {"attributes": _attributes(resource)}}
     before = _json(head)[:-1] + ',"scopeSpans":[{"scope":{"name":"' + SCOPE + '"},"spans":['
     return ('{"resourceSpans":[' + before + ",".join(_json(_as_json(span)) for span in spans) + "]}]}]}").encode()
@@ -64,7 +65,7 @@ def _value(value: Value) -> dict[str, object]:
         case bool():
             return {"boolValue": value}
         case int():
-            return {"intValue": str(value)}  # 64 bits are more than JSON's numbers can hold
+            return {"intValue": str(value)}  # JSON's numbers hold less than 64 bits
         case float():
             return {"doubleValue": value}
     return {"stringValue": value}

@@ -1,4 +1,4 @@
-"""What goes over sockets is tested on both event loops, the activator's own and Python's, and on real ports."""
+"""Tests over sockets run on both event loops, the activator's own and Python's, and on real ports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 import uvloop
-from support.activator import Activator, activated
-from support.scripted_engine import ScriptedEngine, scripted_engine
+from support.fakes.scripted_engine import ScriptedEngine, scripted_engine
+from support.programs.activator import Activator, activated
 
-OVER_SOCKETS = {"test_forwarding", "test_failing_replicas", "test_waiting", "test_abuse", "test_goes_on", "test_pool"}
+OVER_SOCKETS = {
+    "test_forwarding",
+    "test_failing_replicas",
+    "test_held_requests",
+    "test_abuse",
+    "test_keep_alive",
+    "test_upstream_pool",
+}
 
 
 def pytest_asyncio_loop_factories(
@@ -29,7 +36,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @pytest.fixture
 async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
-    """One whose deployment has a replica."""
+    """An activator with one model, which has a replica."""
     async with activated() as activator:
         activator.ready(engine)
         yield activator

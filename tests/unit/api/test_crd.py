@@ -1,4 +1,4 @@
-"""The CRDs are made from the types, are what Kubernetes calls structural, and explain every field."""
+"""The CRDs are generated from the types, are structural as Kubernetes defines it, and explain every field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api import crd
-from support.slipway_api import CRDS
+from support.repository import CRDS
 
 Schema = dict[str, Any]
 ROOT_FIELDS = {"apiVersion", "kind", "metadata"}
@@ -23,7 +23,7 @@ def schema_of(definition: Schema) -> Schema:
 
 
 def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
-    """Every schema within a schema, with the path of its field."""
+    """Yields every schema within a schema, with the path of its field."""
     yield path, schema
     for name, inner in schema.get("properties", {}).items():
         yield from walk(inner, f"{path}.{name}".lstrip("."))
@@ -60,18 +60,18 @@ RULES = [
 
 
 @pytest.mark.parametrize("definition", crd.all_definitions(), ids=lambda it: it["spec"]["names"]["kind"])
-def test_the_committed_definitions_are_those_of_the_types(definition: Schema) -> None:
+def test_the_committed_crds_are_generated_from_the_types(definition: Schema) -> None:
     file = CRDS / f"slipway.dev_{definition['spec']['names']['plural']}.yaml"
     assert yaml.safe_load(file.read_text()) == definition
 
 
 @pytest.mark.parametrize("file", sorted(CRDS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_kubectl_apply_can_note_what_it_applied(file: Path) -> None:
-    """Without --server-side, in an annotation, as Go writes JSON. All annotations together have 256 KiB at most."""
-    noted = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"), ensure_ascii=False)
+def test_kubectl_apply_can_store_a_crd_in_its_annotation(file: Path) -> None:
+    """Without --server-side it stores the object in an annotation, as JSON of Go; annotations have 256 KiB at most."""
+    annotation = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"), ensure_ascii=False)
     for letter in "<>&":
-        noted = noted.replace(letter, f"\\u{ord(letter):04x}")
-    assert len(noted.encode()) < (256 << 10) * 3 / 4
+        annotation = annotation.replace(letter, f"\\u{ord(letter):04x}")
+    assert len(annotation.encode()) < (256 << 10) * 3 / 4
 
 
 @pytest.mark.parametrize(("name", "schema"), FIELDS)
@@ -82,8 +82,8 @@ def test_a_field_is_described_in_a_sentence(name: str, schema: Schema) -> None:
 @pytest.mark.parametrize(("name", "schema"), FIELDS)
 def test_a_description_says_more_than_the_name_does(name: str, schema: Schema) -> None:
     words = re.findall(r"[a-z]+", re.sub(r"([A-Z])", r" \1", name).lower())
-    said = re.findall(r"[a-z]+", schema["description"].lower())
-    assert set(said) - set(words) - {"the", "a", "an", "of", "is", "this"}
+    description_words = re.findall(r"[a-z]+", schema["description"].lower())
+    assert set(description_words) - set(words) - {"the", "a", "an", "of", "is", "this"}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -103,7 +103,7 @@ def test_a_list_says_how_field_managers_share_it(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_refuses_in_a_sentence(rule: Schema) -> None:
+def test_the_message_of_a_validation_rule_is_a_sentence(rule: Schema) -> None:
     assert re.fullmatch(r"[A-Za-z-][^\n]{20,}[^.\n]", rule["message"])
 
 
@@ -111,5 +111,5 @@ def test_the_status_is_a_subresource_and_scaling_is_not() -> None:
     assert crd.llmdeployment()["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_deployments_are_of_a_namespace_and_profiles_of_the_cluster() -> None:
+def test_deployments_are_namespaced_and_profiles_are_cluster_scoped() -> None:
     assert [it["spec"]["scope"] for it in crd.all_definitions()] == ["Namespaced", "Cluster"]

@@ -1,4 +1,4 @@
-"""What a runtime says of its engine is read as it is written, and what can't be read is told with its remedy."""
+"""The annotations with which a runtime describes its engine are parsed, or reported with the remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slipway.api.engine_notes import (
 )
 
 
-def test_a_runtime_that_says_nothing_has_the_words_of_our_own_engines() -> None:
+def test_a_runtime_without_annotations_gets_the_notes_of_the_built_in_engines() -> None:
     notes = read({})
     assert notes.metrics == USUAL == Exposition(port=None, path="/metrics", words=OUR_WORDS)
     assert (notes.names_words, notes.drains_for, notes.options) == (False, None, {})
@@ -49,17 +49,17 @@ def test_metrics_are_named_with_the_labels_that_they_must_have() -> None:
 
 
 @pytest.mark.parametrize("text", ["true", "false", ""])
-def test_that_it_is_silent_until_it_is_used_is_said_with_its_metrics(text: str) -> None:
+def test_the_metrics_annotation_says_that_an_engine_has_no_metrics_before_its_first_request(text: str) -> None:
     assert exposition({IN_FLIGHT: "a", SILENT: text}).words.silent_until_used == (text == "true")
     assert exposition({SILENT: "true"}).words == OUR_WORDS
 
 
-def test_an_empty_note_says_nothing() -> None:
+def test_an_empty_annotation_says_nothing() -> None:
     empty = read({PORT: "", PATH: "", IN_FLIGHT: " ", PROGRESS: "", DRAINS_FOR: "", OPTIONS: ""})
     assert empty == read({})
 
 
-def test_how_long_it_drains_is_a_duration() -> None:
+def test_the_drain_timeout_is_a_duration() -> None:
     assert read({DRAINS_FOR: "1m30s"}).drains_for == 90
 
 
@@ -97,7 +97,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("note", "text", "says"), WRONG, ids=[f"{row[0]} {row[1]:.20}" for row in WRONG])
-def test_what_cannot_be_read_is_told_with_its_remedy(note: str, text: str, says: str) -> None:
+def test_an_unreadable_annotation_is_reported_with_its_remedy(note: str, text: str, says: str) -> None:
     with pytest.raises(NoteError) as error:
         read({note: text})
     assert says in str(error.value)

@@ -1,4 +1,4 @@
-"""Durations and quantities are read as Kubernetes reads them."""
+"""Durations and quantities are parsed as Kubernetes parses them."""
 
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ def test_a_duration_is_a_number_of_seconds(text: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "10 m", "m", "-5s", "1d", "5s\n"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         seconds(text)
 
@@ -33,6 +33,6 @@ def test_exponents_and_fractions_are_quantities(text: str, expected: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "80 GB", "64MB", "Gi", "1KI"])
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+def test_an_invalid_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         amount(text)

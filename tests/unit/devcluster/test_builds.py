@@ -1,4 +1,4 @@
-"""Builds are made once per version and flags, complete or not at all, and noticed when broken. Go itself is played."""
+"""Builds are made once per version and flags, completely or not at all, and damage is noticed. Go is a fake script."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import builds, go_toolchain, packages
-from slipway_devcluster.builds import UPSTREAMS, Upstream
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.go_toolchain import Go, ensure_go, new_enough
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS, Upstream, required_version
+from slipway_devcluster.progress import Steps
 
-# Answers as the real one does; notes its builds and their environment, and makes the programs that MADE names.
+# Prints what the real Go prints, logs its builds and their environment, and creates the programs that MADE lists.
 GO = """#!/bin/sh
 case $1 in
 env) echo go1.26.8; echo amd64 ;;
@@ -52,18 +52,18 @@ def cache(tmp_path: Path) -> Cache:
 
 
 @pytest.fixture
-def said() -> io.StringIO:
+def output() -> io.StringIO:
     return io.StringIO()
 
 
 @pytest.fixture
-def steps(cache: Cache, said: io.StringIO) -> Steps:
-    return Steps(cache, stream=said)
+def steps(cache: Cache, output: io.StringIO) -> Steps:
+    return Steps(cache, stream=output)
 
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with the played Go on its PATH; the folder holds what it noted."""
+    """A machine with the fake Go on its PATH, which logs its calls to the returned folder."""
     program(tmp_path / "bin" / "go", GO)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(go_toolchain, "USUAL_GO", tmp_path / "nowhere")
@@ -76,11 +76,11 @@ def times_built(notes: Path) -> int:
     return len((notes / "builds").read_text().splitlines())
 
 
-# --- what is pinned
+# --- pinned versions
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS.values(), ids=UPSTREAMS.keys())
-def test_the_version_is_the_one_that_the_go_mod_names(upstream: Upstream) -> None:
+def test_the_version_comes_from_the_go_mod(upstream: Upstream) -> None:
     if upstream.name == "node":
         assert upstream.version == "local"
     else:
@@ -89,18 +89,18 @@ def test_the_version_is_the_one_that_the_go_mod_names(upstream: Upstream) -> Non
 
 def test_a_go_mod_without_the_module_is_refused() -> None:
     with pytest.raises(Refusal, match=r"k8s\.io/kubernetes is not required by its go\.mod"):
-        builds.required_version("k8s.io/kubernetes", "module x\n\nrequire k8s.io/kubernetes-more v1.0.0\n")
+        required_version("k8s.io/kubernetes", "module x\n\nrequire k8s.io/kubernetes-more v1.0.0\n")
 
 
-def test_kubernetes_is_told_its_version() -> None:
+def test_kubernetes_is_built_with_its_version() -> None:
     kubernetes = UPSTREAMS["kubernetes"]
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
         assert f" -X {package}.gitVersion={kubernetes.version} -X {package}.gitMajor=1 " in kubernetes.ldflags
 
 
-def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_it_is() -> None:
+def test_helm_is_built_with_the_kubernetes_version_of_its_client() -> None:
     helm = UPSTREAMS["helm"]
-    client = builds.required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
+    client = required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
     stamps = helm.ldflags.split(" -X ")[1:]
     assert stamps[0] == f"helm.sh/helm/v3/internal/version.version={helm.version}"
     for package in ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules"):
@@ -108,11 +108,11 @@ def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_i
         assert f"{package}.k8sVersionMinor={client.split('.')[1]}" in stamps
 
 
-def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "registry"}
+def test_a_program_that_only_a_benchmark_or_a_test_needs_is_not_built_for_a_cluster() -> None:
+    assert set(UPSTREAMS) - set(OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "kwok", "registry"}
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
+def test_an_unknown_name_is_refused_with_a_list_of_the_known_ones(cache: Cache, steps: Steps) -> None:
     with pytest.raises(Refusal, match="nothing called istio is built here; there are node, etcd, "):
         builds.ensure_built("istio", cache, steps)
 
@@ -134,18 +134,18 @@ def a_go(version: str = "go1.26.8", arch: str = "amd64") -> Go:
 
 
 @pytest.mark.parametrize("go", [a_go(version="go1.26.9"), a_go(arch="arm64")])
-def test_another_go_is_another_build(upstream: Upstream, go: Go) -> None:
+def test_another_version_of_go_makes_another_build(upstream: Upstream, go: Go) -> None:
     assert builds.build_key(upstream, go) != builds.build_key(upstream, a_go())
 
 
 @pytest.mark.parametrize("change", [{"kept": ("config",)}, {"stamps": lambda _: " -X a.b=c"}, {"binaries": ("z",)}])
-def test_another_wish_is_another_build(upstream: Upstream, change: dict[str, object]) -> None:
-    changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # whichever field it is
+def test_another_field_of_the_upstream_makes_another_build(upstream: Upstream, change: dict[str, object]) -> None:
+    changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # any field
     assert builds.build_key(changed, a_go()) != builds.build_key(upstream, a_go())
 
 
 @pytest.mark.parametrize("name", ["go.mod", "go.sum", "main.go"])
-def test_another_source_is_another_build(upstream: Upstream, name: str) -> None:
+def test_another_source_makes_another_build(upstream: Upstream, name: str) -> None:
     before = builds.build_key(upstream, a_go())
     with (upstream.go_folder / name).open("a") as file:
         file.write("// changed\n")
@@ -161,11 +161,18 @@ def test_a_build_is_made_once(notes: Path, cache: Cache, steps: Steps) -> None:
     assert times_built(notes) == 1
 
 
+def test_the_duration_of_a_build_is_recorded(notes: Path, cache: Cache, steps: Steps) -> None:
+    cost = builds.ensure_built("etcd", cache, steps).cost
+    assert cost is not None
+    assert 0 <= cost.cpu_seconds < 10
+    assert 0 <= cost.elapsed_seconds < 60
+
+
 def test_an_only_program_gets_its_known_name(notes: Path, cache: Cache, steps: Steps) -> None:
     assert builds.ensure_built("etcd", cache, steps).binary("etcd").read_text() == "program server\n"
 
 
-def test_a_program_that_is_not_of_the_upstream_is_a_mistake(notes: Path, cache: Cache, steps: Steps) -> None:
+def test_a_program_that_the_upstream_does_not_have_is_refused(notes: Path, cache: Cache, steps: Steps) -> None:
     with pytest.raises(KeyError, match="etcd has no program kubelet"):
         builds.ensure_built("etcd", cache, steps).binary("kubelet")
 
@@ -178,14 +185,14 @@ def test_unexpected_programs_are_refused(
         builds.ensure_built("keda", cache, steps)
 
 
-def test_go_keeps_to_our_caches_and_to_the_pinned_versions(notes: Path, cache: Cache, steps: Steps) -> None:
+def test_go_uses_only_our_caches_and_the_pinned_versions(notes: Path, cache: Cache, steps: Steps) -> None:
     builds.ensure_built("etcd", cache, steps)
-    seen = dict(line.split("=", 1) for line in (notes / "env").read_text().splitlines())
-    assert seen["GOMODCACHE"] == str(cache.go / "mod")
-    assert seen["GOCACHE"] == str(cache.go / "build")
-    assert seen["GOTMPDIR"].startswith(str(cache.builds))
-    assert "-mod=readonly" in seen["GOFLAGS"]
-    assert (seen["GOTOOLCHAIN"], seen["GOWORK"], seen["CGO_ENABLED"]) == ("local", "off", "0")
+    environment = dict(line.split("=", 1) for line in (notes / "env").read_text().splitlines())
+    assert environment["GOMODCACHE"] == str(cache.go / "mod")
+    assert environment["GOCACHE"] == str(cache.go / "build")
+    assert environment["GOTMPDIR"].startswith(str(cache.builds))
+    assert "-mod=readonly" in environment["GOFLAGS"]
+    assert (environment["GOTOOLCHAIN"], environment["GOWORK"], environment["CGO_ENABLED"]) == ("local", "off", "0")
 
 
 def test_the_wanted_source_is_kept_without_code_and_tests(
@@ -215,7 +222,7 @@ def test_a_failed_build_leaves_nothing(
     assert list(cache.builds.iterdir()) == []
 
 
-def test_an_unknown_version_is_told_with_the_file_that_names_it(
+def test_an_unknown_version_is_reported_with_the_file_that_names_it(
     notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXIT", "1")
@@ -224,7 +231,7 @@ def test_an_unknown_version_is_told_with_the_file_that_names_it(
         builds.ensure_built("etcd", cache, steps)
 
 
-def test_what_a_killed_run_left_is_replaced(notes: Path, cache: Cache, steps: Steps) -> None:
+def test_leftovers_of_a_killed_run_are_replaced(notes: Path, cache: Cache, steps: Steps) -> None:
     build = builds.ensure_built("etcd", cache, steps)
     build.folder.rename(build.folder.with_name(f".{build.folder.name}.x7"))
     assert builds.ensure_built("etcd", cache, steps).binary("etcd").exists()
@@ -232,7 +239,7 @@ def test_what_a_killed_run_left_is_replaced(notes: Path, cache: Cache, steps: St
     assert list(cache.builds.iterdir()) == [build.folder]
 
 
-def test_what_is_missing_is_told_without_building(notes: Path, cache: Cache, steps: Steps) -> None:
+def test_missing_builds_are_listed_without_building(notes: Path, cache: Cache, steps: Steps) -> None:
     builds.ensure_built("etcd", cache, steps)
     assert builds.missing(["etcd", "helm"], cache) == ["helm"]
     assert times_built(notes) == 1
@@ -260,21 +267,21 @@ def test_finished_builds_survive_the_loss_of_gos_caches(notes: Path, cache: Cach
         (lambda folder: (folder / "manifest.json").unlink(), "its manifest is unreadable"),
     ],
 )
-def test_a_broken_build_is_said_to_be_and_made_again(
-    cache: Cache, steps: Steps, said: io.StringIO, damage: Callable[[Path], object], words: str
+def test_a_damaged_build_is_reported_and_made_again(
+    cache: Cache, steps: Steps, output: io.StringIO, damage: Callable[[Path], object], words: str
 ) -> None:
     damage(builds.ensure_built("etcd", cache, steps).folder)
     again = builds.ensure_built("etcd", cache, steps)
-    assert f"the cached build of etcd is broken ({words}), so it is built again\n" in said.getvalue()
+    assert f"the cached build of etcd is broken ({words}), so it is built again\n" in output.getvalue()
     assert again.binary("etcd").read_text() == "program server\n"
 
 
-def test_a_copied_cache_is_not_broken(notes: Path, cache: Cache, steps: Steps) -> None:
+def test_a_copied_cache_is_valid(notes: Path, cache: Cache, steps: Steps) -> None:
     etcd = builds.ensure_built("etcd", cache, steps).binary("etcd")
     os.utime(etcd, (0, 0))
     builds.ensure_built("etcd", cache, steps)
     assert times_built(notes) == 1
-    assert etcd.stat().st_mtime > 0  # as noted again, so that the next use need not read it in full
+    assert etcd.stat().st_mtime > 0  # The time is recorded again, so that the next use need not read the entire file.
 
 
 # --- the toolchain
@@ -300,7 +307,7 @@ def test_an_old_go_is_replaced_by_the_packaged_one(
     assert ensure_go(cache, steps) == go
 
 
-def test_without_any_usable_go_the_remedy_is_said(
+def test_without_any_usable_go_the_error_names_the_remedy(
     notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV", str(program(notes / "uv", "#!/bin/sh\nexit 1\n")))

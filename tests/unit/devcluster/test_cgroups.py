@@ -1,4 +1,4 @@
-"""Control groups are found on kernels with either version, and removed with all below them."""
+"""Control groups are found on kernels with either version, and removed with all groups below them."""
 
 from pathlib import Path
 
@@ -17,11 +17,13 @@ def test_version_1_has_a_hierarchy_for_each_controller() -> None:
     assert cgroups.hierarchies(V1) == [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup/cpu,cpuacct")]
 
 
-def test_version_2_has_one() -> None:
+def test_version_2_has_one_hierarchy() -> None:
     assert cgroups.hierarchies(V2) == [Path("/sys/fs/cgroup")]
 
 
-def test_removing_takes_every_group_below_and_nothing_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_a_group_removes_all_groups_below_it_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cgroups, "_mounted", lambda: [tmp_path])
     (tmp_path / "slipway-a/kubepods/pod1").mkdir(parents=True)
     (tmp_path / "slipway-b").mkdir()

@@ -1,4 +1,4 @@
-"""GPU look-alikes: what is asked for in a short text stands there as Kubernetes would see the machine."""
+"""Simulated GPU nodes: a short string describes nodes that look to Kubernetes like the real machines."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def names(text: str) -> list[str]:
     return [node["metadata"]["name"] for node in gpu_nodes(text)]
 
 
-# --- what is asked for ---
+# --- the description ---
 
 
-def test_nothing_asked_for_is_no_node() -> None:
+def test_an_empty_description_makes_no_node() -> None:
     assert gpu_nodes("") == []
 
 
-def test_a_model_and_a_number_are_one_node_with_so_many_devices() -> None:
+def test_a_model_and_a_number_make_one_node_with_that_many_devices() -> None:
     assert only_node("h100:2")["status"]["allocatable"]["nvidia.com/gpu"] == "2"
 
 
@@ -48,7 +48,7 @@ def test_a_count_in_front_makes_several_nodes() -> None:
     assert names("3xl4:4") == ["gpu-l4-0", "gpu-l4-1", "gpu-l4-2"]
 
 
-def test_nodes_of_a_model_are_numbered_through_the_whole_text() -> None:
+def test_nodes_of_a_model_are_numbered_through_the_entire_description() -> None:
     assert names("h100:2, l4:1, H100:8") == ["gpu-h100-0", "gpu-l4-0", "gpu-h100-1"]
 
 
@@ -60,17 +60,17 @@ def test_text_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
         gpu_nodes(text)
 
 
-def test_an_unknown_model_is_refused_with_all_that_are_known() -> None:
+def test_an_unknown_model_is_refused_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(Refusal, match=r"'v100:1'.*t4, l4.*gaudi3"):
         gpu_nodes("h100:1,v100:1")
 
 
-def test_more_devices_than_a_machine_holds_are_refused_with_the_way_to_get_them() -> None:
+def test_more_devices_than_a_machine_has_are_refused_with_the_remedy() -> None:
     with pytest.raises(Refusal, match=r"'h100:16'.*up to 8.*2xh100:8"):
         gpu_nodes("h100:16")
 
 
-# --- what stands there ---
+# --- the nodes ---
 
 
 def test_an_h100_is_labelled_as_gpu_feature_discovery_labels_it() -> None:
@@ -96,13 +96,13 @@ def test_a_gpu_that_cannot_be_sliced_has_no_configuration_of_slices() -> None:
     assert "nvidia.com/mig.config" not in labels("l4:1")
 
 
-def test_slices_are_a_resource_of_their_own_beside_no_whole_gpu() -> None:
+def test_slices_are_a_resource_of_their_own_and_the_node_has_no_full_gpus() -> None:
     node = only_node("a100-mig-1g.10gb:14")
     assert node["status"]["allocatable"]["nvidia.com/mig-1g.10gb"] == "14"
     assert "nvidia.com/gpu" not in node["status"]["allocatable"]
 
 
-def test_the_labels_of_slices_tell_slices_from_gpus() -> None:
+def test_the_labels_of_slices_differ_from_those_of_gpus() -> None:
     found = labels("a100-mig-1g.10gb:10")
     assert found["nvidia.com/mig-1g.10gb.count"] == "10"
     assert found["nvidia.com/gpu.count"] == "2"  # seven slices each
@@ -117,7 +117,7 @@ def test_an_mi300x_is_labelled_as_amds_labeller_labels_it() -> None:
     assert not [name for name in found if name.startswith("nvidia.com/")]
 
 
-def test_a_node_that_no_machine_equals_is_a_share_of_one_and_of_no_instance_type() -> None:
+def test_a_node_smaller_than_any_machine_is_a_share_of_one_without_an_instance_type() -> None:
     node = only_node("h200:2")
     assert node["status"]["capacity"]["cpu"] == "56"
     assert "node.kubernetes.io/instance-type" not in node["metadata"]["labels"]
@@ -132,14 +132,14 @@ def test_a_node_that_no_machine_equals_is_a_share_of_one_and_of_no_instance_type
         ("gaudi3:1", "habana.ai/gaudi", "habana.ai/gaudi"),
     ],
 )
-def test_pods_that_ask_for_no_gpu_are_kept_away(text: str, resource: str, taint: str) -> None:
+def test_pods_that_request_no_gpu_are_repelled_by_a_taint(text: str, resource: str, taint: str) -> None:
     node = only_node(text)
     assert node["spec"]["taints"] == [{"key": taint, "value": "present", "effect": "NoSchedule"}]
     assert node["status"]["allocatable"][resource] == "1"
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_node_is_kwoks_and_fits_what_kubernetes_allows(model: str) -> None:
+def test_every_node_belongs_to_kwok_and_is_valid_in_kubernetes(model: str) -> None:
     node = only_node(f"{model}:1")
     assert node["metadata"]["annotations"] == {"kwok.x-k8s.io/node": "fake"}
     assert re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", node["metadata"]["name"])
@@ -148,7 +148,7 @@ def test_every_node_is_kwoks_and_fits_what_kubernetes_allows(model: str) -> None
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pods_get_less_than_the_machine_has(model: str) -> None:
+def test_allocatable_is_less_than_capacity(model: str) -> None:
     status = only_node(f"{model}:{MODELS[model].most_devices}")["status"]
     assert int(status["allocatable"]["cpu"].removesuffix("m")) < int(status["capacity"]["cpu"]) * 1000
     assert int(status["allocatable"]["memory"].removesuffix("Mi")) < int(
@@ -159,11 +159,11 @@ def test_pods_get_less_than_the_machine_has(model: str) -> None:
 # --- the real node, and kwok ---
 
 
-def test_gpus_can_be_advertised_on_a_node_that_has_none() -> None:
+def test_gpus_can_be_advertised_on_a_node_without_gpus() -> None:
     assert advertise_gpus_patch(2)["status"]["allocatable"] == {"nvidia.com/gpu": "2"}
 
 
-def test_the_stages_are_all_of_kwoks_files_as_one_stream(tmp_path: Path) -> None:
+def test_the_stages_are_all_files_of_kwok_as_one_stream(tmp_path: Path) -> None:
     for stage in STAGES:
         file = tmp_path / "kustomize" / "stage" / stage
         file.parent.mkdir(parents=True, exist_ok=True)

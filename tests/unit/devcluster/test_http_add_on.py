@@ -1,4 +1,4 @@
-"""The HTTP add-on is installed as upstream says, with images that need no registry."""
+"""The HTTP add-on is installed with upstream's manifests, and with images that need no registry."""
 
 from typing import Any
 
@@ -16,20 +16,20 @@ def adapted_container(image: str) -> dict[str, Any]:
     return found
 
 
-def test_its_programs_run_from_the_images_that_are_built_here() -> None:
+def test_its_programs_run_from_the_images_that_the_devcluster_builds() -> None:
     container = adapted_container("ko://github.com/kedacore/http-add-on/scaler")
 
     assert container["image"] == "ghcr.io/kedacore/http-add-on-scaler:0.15.0"
     assert container["imagePullPolicy"] == "IfNotPresent"
 
 
-def test_it_may_use_as_much_of_the_processor_as_keda() -> None:
+def test_it_may_use_as_much_cpu_as_keda() -> None:
     assert adapted_container("ko://github.com/kedacore/http-add-on/scaler")["resources"]["limits"] == {
         "memory": "1000Mi"
     }
 
 
-def test_what_is_no_program_stays_as_it_is() -> None:
+def test_manifests_without_a_program_are_unchanged() -> None:
     scaled = {"kind": "ScaledObject", "spec": {"minReplicaCount": 1}}
 
     assert adapted([dict(scaled)], "v0.15.0") == [scaled]

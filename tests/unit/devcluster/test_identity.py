@@ -24,11 +24,11 @@ def test_another_process_with_the_same_pid_is_not_taken_for_it(identity: Identit
     assert not dataclasses.replace(identity, start_ticks=identity.start_ticks - 1).alive()
 
 
-def test_nothing_of_before_a_reboot_is_alive(identity: Identity) -> None:
+def test_no_process_from_before_a_reboot_is_alive(identity: Identity) -> None:
     assert not dataclasses.replace(identity, boot_id="another boot").alive()
 
 
-def test_a_process_that_has_ended_is_gone_even_before_its_parent_has_noticed() -> None:
+def test_an_ended_process_is_gone_even_before_its_parent_has_reaped_it() -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
@@ -37,7 +37,7 @@ def test_a_process_that_has_ended_is_gone_even_before_its_parent_has_noticed() -
     process.wait()
 
 
-def test_a_name_with_blanks_and_parentheses_is_read_right(tmp_path: Path) -> None:
+def test_a_process_name_with_blanks_and_parentheses_is_parsed_correctly(tmp_path: Path) -> None:
     script = tmp_path / "odd) Z (1"
     script.write_text("#!/bin/sh\nread line\n")
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A node starts with every image and can't change what other nodes start with; loading twice is loading once."""
+"""A node starts with every image and can't change the images of other nodes; loading an image twice has no effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ localhost/it:1 application/vnd.oci.image.manifest.v1+json sha256:aaaa 76.5 MiB l
 
 
 class Containerd:
-    """Stands in for `ctr`: remembers which archives were imported."""
+    """A fake `ctr`, which remembers the imported archives."""
 
     def __init__(self) -> None:
         self.imported: list[Path] = []
@@ -62,14 +62,14 @@ def seed(tmp_path: Path) -> Path:
 # --- loading ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_image_that_is_there_is_not_loaded_again(archive: Path) -> None:
+def test_an_image_that_is_already_loaded_is_not_loaded_again(archive: Path) -> None:
     containerd = Containerd()
 
     assert [import_archive(archive, run=containerd) for _ in range(2)] == [True, False]
     assert containerd.imported == [archive]
 
 
-def test_an_image_that_changed_under_its_name_is_loaded_again(archive: Path) -> None:
+def test_an_image_that_changed_under_the_same_name_is_loaded_again(archive: Path) -> None:
     containerd = Containerd()
     import_archive(archive, run=containerd)
     write_archive(archive.with_name("newer.tar"), "localhost/it:1", [], {"User": "2"})
@@ -85,14 +85,14 @@ def test_an_image_that_changed_under_its_name_is_loaded_again(archive: Path) -> 
         ("localhost/it:2", "sha256:aaaa", False),
     ],
 )
-def test_an_image_is_there_when_both_its_name_and_its_digest_are(name: str, digest: str, listed: bool) -> None:
+def test_an_image_is_loaded_if_both_its_name_and_its_digest_exist(name: str, digest: str, listed: bool) -> None:
     assert is_listed(Image(name, digest), LISTING) is listed
 
 
 # --- the seed --------------------------------------------------------------------------------------------------------
 
 
-def test_a_seed_is_known_by_the_archives_in_it_in_any_order() -> None:
+def test_the_key_of_a_seed_is_made_of_its_archives_in_any_order() -> None:
     one, two = Path("/a/one@1.tar"), Path("/b/two@2.tar")
 
     assert seed_key([one, two]) == seed_key([two, Path("/elsewhere/one@1.tar")])
@@ -108,21 +108,21 @@ def test_a_seed_without_all_of_its_content_is_not_used(seed: Path) -> None:
     assert not seed_is_whole(seed)
 
 
-def test_a_seed_whose_sizes_nobody_has_noted_is_not_used(seed: Path) -> None:
+def test_a_seed_without_recorded_sizes_is_not_used(seed: Path) -> None:
     assert not seed_is_whole(seed)
 
 
-def test_the_containerd_that_makes_a_seed_keeps_out_of_the_rest_of_the_machine() -> None:
+def test_the_containerd_that_makes_a_seed_changes_nothing_else_on_the_machine() -> None:
     config = tomllib.loads(containerd_config(Path("/cache/root")))
 
     assert (config["root"], config["state"]) == ("/cache/root", "/run/containerd")
-    assert "io.containerd.internal.v1.opt" in config["disabled_plugins"]  # it would make /opt/containerd
+    assert "io.containerd.internal.v1.opt" in config["disabled_plugins"]  # this plugin would create /opt/containerd
 
 
 # --- planting --------------------------------------------------------------------------------------------------------
 
 
-def test_a_planted_root_holds_all_of_the_seed(seed: Path, tmp_path: Path) -> None:
+def test_a_planted_root_contains_the_entire_seed(seed: Path, tmp_path: Path) -> None:
     plant(seed, tmp_path / "root")
 
     def contents(folder: Path) -> set[Path]:
@@ -134,7 +134,7 @@ def test_a_planted_root_holds_all_of_the_seed(seed: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "shared"), [(BLOB, True), (UNPACKED, True), (RECORDS, False), (SNAPSHOT_RECORDS, False)]
 )
-def test_only_what_never_changes_is_shared(seed: Path, tmp_path: Path, name: str, shared: bool) -> None:
+def test_only_files_that_never_change_are_shared(seed: Path, tmp_path: Path, name: str, shared: bool) -> None:
     plant(seed, tmp_path / "root")
 
     assert (tmp_path / "root" / name).samefile(seed / name) is shared

@@ -1,4 +1,4 @@
-"""Images are made of exactly what they name, once, whole or not at all, and say nothing of the machine's network."""
+"""Images are made once and completely from their inputs alone, and contain nothing of the machine's network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def steps(cache: Cache) -> Steps:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that trusts one authority and knows no time zones; returns the file of its authorities."""
+    """A machine that trusts one authority and has no time zones; returns the file of its authorities."""
     bundle = tmp_path / "authorities.crt"
     bundle.write_text("an authority")
     monkeypatch.setenv("PIP_CERT", str(bundle))
@@ -81,14 +81,14 @@ def configuration(archive: Path) -> dict[str, object]:
 # --- archives --------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_image_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_inputs_make_an_identical_archive(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_archive(tmp_path / name, "localhost/it:1", [a_layer(tmp_path, greeting=b"hello")], {"User": "1"})
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_an_archive_tells_its_name_and_digest(tmp_path: Path) -> None:
+def test_an_archive_has_the_name_and_the_digest_of_its_image(tmp_path: Path) -> None:
     write_archive(tmp_path / "archive", "localhost/it:1", [a_layer(tmp_path, greeting=b"hello")], {})
 
     image = read_image(tmp_path / "archive")
@@ -97,7 +97,7 @@ def test_an_archive_tells_its_name_and_digest(tmp_path: Path) -> None:
     assert f"blobs/sha256/{image.digest.removeprefix('sha256:')}" in unpacked(tmp_path / "archive")
 
 
-def test_every_blob_lies_under_its_own_digest(tmp_path: Path) -> None:
+def test_every_blob_is_stored_under_its_digest(tmp_path: Path) -> None:
     layers = [a_layer(tmp_path, greeting=b"hello"), a_layer(tmp_path, farewell=b"bye")]
     write_archive(tmp_path / "archive", "localhost/it:1", layers, {})
     blobs = {name: content for name, content in unpacked(tmp_path / "archive").items() if name.startswith("blobs/")}
@@ -108,7 +108,7 @@ def test_every_blob_lies_under_its_own_digest(tmp_path: Path) -> None:
         assert file_digest(tmp_path / "blob") == name.removeprefix("blobs/").replace("/", ":")
 
 
-def test_an_image_that_buildah_wrote_can_be_dated_anew(tmp_path: Path) -> None:
+def test_an_image_that_buildah_wrote_can_get_another_date(tmp_path: Path) -> None:
     def written(name: str, created: str | None) -> Path:
         pack_folder(tmp_path / name, "localhost/it:1", as_folder(tmp_path / "written"), created=created)
         return tmp_path / name
@@ -118,7 +118,7 @@ def test_an_image_that_buildah_wrote_can_be_dated_anew(tmp_path: Path) -> None:
 
 
 def as_folder(folder: Path) -> Path:
-    """An image as buildah's transport `dir:` writes it."""
+    """Writes an image like buildah's transport `dir:`."""
     folder.mkdir(exist_ok=True)
     write_archive(folder / "archive", "localhost/it:1", [a_layer(folder, greeting=b"hello")], {"User": "1"})
     digest = read_image(folder / "archive").digest.removeprefix("sha256:")
@@ -128,7 +128,7 @@ def as_folder(folder: Path) -> Path:
     return folder
 
 
-def test_a_file_of_an_image_is_the_one_of_its_last_layer(tmp_path: Path) -> None:
+def test_a_file_of_an_image_comes_from_its_last_layer(tmp_path: Path) -> None:
     layers = [a_layer(tmp_path, greeting=b"hello"), a_layer(tmp_path, greeting=b"good day", other=b"")]
     write_archive(tmp_path / "archive", "localhost/it:1", layers, {"Labels": {"it": "is"}})
 
@@ -153,7 +153,7 @@ def test_a_platform_image_is_tagged_with_the_version_that_is_built(image: Platfo
 
 
 @pytest.mark.parametrize("image", PLATFORM_IMAGES, ids=lambda image: image.name)
-def test_a_platform_image_carries_the_full_name_that_the_kubelet_asks_for(image: PlatformImage) -> None:
+def test_a_platform_image_has_the_full_name_that_the_kubelet_uses(image: PlatformImage) -> None:
     registry = image.name.split("/")[0]
 
     assert "." in registry or registry == "localhost"
@@ -189,7 +189,7 @@ def test_unchanged_programs_make_no_image_again(tmp_path: Path, cache: Cache, st
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_changed_program_replaces_its_own_image_only(tmp_path: Path, cache: Cache, steps: Steps) -> None:
+def test_a_changed_program_replaces_only_its_own_image(tmp_path: Path, cache: Cache, steps: Steps) -> None:
     binaries = programs(tmp_path)
     first = images.ensure_platform_images(binaries, cache, steps)
     binaries["coredns"].write_text("a newer program")
@@ -200,7 +200,7 @@ def test_a_changed_program_replaces_its_own_image_only(tmp_path: Path, cache: Ca
     assert sorted(cache.images.glob("*.tar")) == sorted(second)
 
 
-def test_another_set_of_authorities_makes_other_images(
+def test_other_certificate_authorities_make_other_images(
     tmp_path: Path, cache: Cache, steps: Steps, machine: Path
 ) -> None:
     binaries = programs(tmp_path)
@@ -245,111 +245,10 @@ def test_the_base_comes_from_the_mirror_that_apt_uses(source: str, mirror: str) 
     assert images.debian_mirror(["deb https://other.example/packages stable main", source]) == mirror
 
 
-# --- what of a build context counts ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "patterns", "ignored"),
-    [
-        ("notes.md", ["*.md"], True),
-        ("docs/notes.md", ["*.md"], False),
-        ("docs/notes.md", ["**/*.md"], True),
-        ("notes.md", ["**/*.md"], True),
-        ("docs/deep/notes.md", ["docs"], True),
-        ("docs/deep/notes.md", ["/docs/"], True),
-        ("docs/notes.md", ["docs/**"], True),
-        ("README.md", ["*.md", "!README.md"], False),
-        ("README.md", ["!README.md", "*.md"], True),
-        ("a.txt", ["?.txt"], True),
-        ("ab.txt", ["?.txt"], False),
-        ("a+b", ["a+b"], True),
-        ("aab", ["a+b"], False),
-    ],
-)
-def test_ignore_patterns_mean_what_they_mean_to_buildah(path: str, patterns: list[str], ignored: bool) -> None:
-    assert images.is_ignored(Path(path), patterns) is ignored
-
-
-@pytest.fixture
-def containerfile(tmp_path: Path) -> Path:
-    context = tmp_path / "context"
-    (context / "package" / "__pycache__").mkdir(parents=True)
-    (context / ".containerignore").write_text("# not for the image\n\n*.md\n")
-    (context / "package" / "code.py").write_text("code")
-    (context / "Containerfile").write_text("FROM scratch\n")
-    return context / "Containerfile"
-
-
-def hash_of(containerfile: Path) -> str:
-    return images.context_hash(containerfile, images.ignore_patterns(containerfile.parent))
-
-
-def change_code(context: Path) -> None:
-    (context / "package" / "code.py").write_text("other code")
-
-
-def add_file(context: Path) -> None:
-    (context / "package" / "more.py").touch()
-
-
-def make_executable(context: Path) -> None:
-    (context / "package" / "code.py").chmod(0o755)
-
-
-def change_steps(context: Path) -> None:
-    (context / "Containerfile").write_text("FROM other\n")
-
-
-@pytest.mark.parametrize("change", [change_code, add_file, make_executable, change_steps])
-def test_what_goes_into_an_image_decides_whether_it_is_built_again(
-    containerfile: Path, change: Callable[[Path], None]
-) -> None:
-    before = hash_of(containerfile)
-
-    change(containerfile.parent)
-
-    assert hash_of(containerfile) != before
-
-
-@pytest.mark.parametrize("name", ["notes.md", "package/__pycache__/code.pyc"])
-def test_what_is_ignored_causes_no_build(containerfile: Path, name: str) -> None:
-    before = hash_of(containerfile)
-
-    (containerfile.parent / name).write_text("something")
-
-    assert hash_of(containerfile) == before
-
-
-# --- how packages are reached ----------------------------------------------------------------------------------------
-
-
-def test_pip_inside_a_build_trusts_the_authorities_of_the_machine() -> None:
-    assert images.pip_configuration([], {}) == f"[global]\ncert = {images.CA_BUNDLE}\n"
-
-
-def test_pip_inside_a_build_uses_the_index_of_the_host() -> None:
-    file = "[global]\nindex-url = https://file.example/simple\ntimeout = 60\n[install]\nproxy = http://proxy.example\n"
-    environment = {"PIP_INDEX_URL": "https://named.example/simple"}
-
-    lines = images.pip_configuration([file], environment).splitlines()
-
-    assert set(lines[2:]) == {
-        "index-url = https://named.example/simple",
-        "timeout = 60",
-        "proxy = http://proxy.example",
-    }
-
-
-def test_pip_inside_a_build_hears_of_no_folder_of_the_host() -> None:
-    file = "[global]\nfind-links = /srv/wheels\ncert = /srv/ca.pem\n"
-
-    assert "/srv" not in images.pip_configuration([file], {"PIP_FIND_LINKS": "/srv/wheels", "PIP_CERT": "/srv/ca.pem"})
-
-
 # --- archives in the cache -------------------------------------------------------------------------------------------
 
 
-def test_an_archive_that_could_not_be_finished_leaves_nothing(cache: Cache) -> None:
+def test_an_archive_that_could_not_be_completed_leaves_nothing(cache: Cache) -> None:
     def fail(partial: Path, scratch: Path) -> None:
         partial.write_text("half of it")
         (scratch / "more").write_text("something else")
@@ -361,7 +260,7 @@ def test_an_archive_that_could_not_be_finished_leaves_nothing(cache: Cache) -> N
     assert list(cache.images.iterdir()) == []
 
 
-def test_a_new_archive_replaces_that_of_the_same_name_only(cache: Cache) -> None:
+def test_a_new_archive_replaces_only_the_one_with_the_same_name(cache: Cache) -> None:
     def make(partial: Path, _: Path) -> None:
         partial.touch()
 
@@ -370,11 +269,11 @@ def test_a_new_archive_replaces_that_of_the_same_name_only(cache: Cache) -> None
     new = images.ensure_archive(cache, "localhost/it:1", "new", make)
 
     assert sorted(cache.images.glob("*.tar")) == sorted([other, new])
-    assert len(list(cache.images.iterdir())) == 4  # and what is noted of each
+    assert len(list(cache.images.iterdir())) == 4  # and the record of each
 
 
 @pytest.mark.parametrize("damage", ["truncated", "removed", "note removed", "note broken"])
-def test_a_broken_archive_is_made_again(cache: Cache, damage: str) -> None:
+def test_a_damaged_archive_is_made_again(cache: Cache, damage: str) -> None:
     def make(partial: Path, _: Path) -> None:
         partial.write_text("the whole of it")
 
@@ -391,7 +290,7 @@ def test_a_broken_archive_is_made_again(cache: Cache, damage: str) -> None:
     assert images.ensure_archive(cache, "localhost/it:1", "key", make).read_text() == "the whole of it"
 
 
-def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> None:
+def test_an_unchanged_archive_is_not_made_again(cache: Cache) -> None:
     made: list[Path] = []
 
     def make(partial: Path, _: Path) -> None:
@@ -402,9 +301,3 @@ def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> No
         images.ensure_archive(cache, "localhost/it:1", "key", make)
 
     assert len(made) == 1
-
-
-def test_the_stages_of_a_containerfile_are_known_by_name() -> None:
-    assert images.stages("ARG BASE\nFROM ${BASE} AS packages\nRUN a\nFROM ${BASE}\nCOPY --from=packages /a /a\n") == [
-        "packages"
-    ]

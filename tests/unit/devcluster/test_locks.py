@@ -1,4 +1,4 @@
-"""Locks keep two runs apart, and say what a waiting person waits for."""
+"""Locks separate two runs, and report what the user is waiting for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ignore(_: str) -> None:
     pass
 
 
-def test_only_one_thread_at_a_time_is_inside(tmp_path: Path) -> None:
+def test_only_one_thread_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
 
@@ -51,8 +51,8 @@ def test_the_lock_is_free_again_after_an_exception(tmp_path: Path) -> None:
         pass
 
 
-def test_whoever_waits_is_told_which_process_holds_the_lock(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_a_waiting_process_reports_which_process_holds_the_lock(tmp_path: Path) -> None:
+    reports: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -60,13 +60,13 @@ def test_whoever_waits_is_told_which_process_holds_the_lock(tmp_path: Path) -> N
         assert holder.stdout.readline() == b"held\n"
 
         def listen(text: str) -> None:
-            told.append(text)
+            reports.append(text)
             holder.kill()
 
         with locked(tmp_path / "lock", say=listen, patience=0):
             pass
-    assert f"process {holder.pid} (" in told[0]
-    assert str(tmp_path / "lock") in told[0]
+    assert f"process {holder.pid} (" in reports[0]
+    assert str(tmp_path / "lock") in reports[0]
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
-def test_an_unreadable_holder_is_just_another_process(tmp_path: Path) -> None:
+def test_a_holder_that_cannot_be_read_is_reported_as_another_process(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("not a pid")
     assert waiting_for(tmp_path / "lock") == f"waiting for another process, which holds {tmp_path / 'lock'}"
 
 
-def test_nobody_is_told_about_a_lock_that_is_free(tmp_path: Path) -> None:
-    told: list[str] = []
-    with locked(tmp_path / "lock", say=told.append, patience=0):
+def test_nothing_is_reported_if_the_lock_is_free(tmp_path: Path) -> None:
+    reports: list[str] = []
+    with locked(tmp_path / "lock", say=reports.append, patience=0):
         pass
-    assert told == []
+    assert reports == []

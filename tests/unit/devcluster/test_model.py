@@ -1,4 +1,4 @@
-"""The demo model in the cache: made once, never half, noticed when broken; and as a volume in the cluster."""
+"""The demo model in the cache: made once, never partially, checked for damage; and as a volume in the cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway_devcluster.progress import Steps
 
 
 class Maker:
-    """Fills a folder with one file, and counts how often it had to."""
+    """Fills a folder with one file, and counts its calls."""
 
     def __init__(self, content: str = "weights") -> None:
         self.content = content
@@ -48,7 +48,7 @@ def test_a_model_is_made_once(cache: Cache, steps: Steps) -> None:
     assert make.calls == 1
 
 
-def test_two_runs_at_once_make_it_once(cache: Cache, steps: Steps) -> None:
+def test_two_runs_at_the_same_time_make_a_model_once(cache: Cache, steps: Steps) -> None:
     make = Maker()
     with ThreadPoolExecutor(4) as pool:
         folders = list(pool.map(lambda _: ensure(cache, "m", make, steps), range(4)))
@@ -66,20 +66,20 @@ def test_a_changed_file_is_noticed_and_made_again(cache: Cache, steps: Steps, da
     assert file.read_text() == "weights"
 
 
-def test_a_lost_file_is_noticed_and_made_again(cache: Cache, steps: Steps) -> None:
+def test_a_missing_file_is_noticed_and_made_again(cache: Cache, steps: Steps) -> None:
     make = Maker()
     (ensure(cache, "m", make, steps) / "model.gguf").unlink()
     assert (ensure(cache, "m", make, steps) / "model.gguf").exists()
 
 
-def test_a_file_that_is_only_newer_is_kept(cache: Cache, steps: Steps) -> None:
+def test_a_file_with_a_newer_time_and_the_same_content_is_kept(cache: Cache, steps: Steps) -> None:
     make = Maker()
     os.utime(ensure(cache, "m", make, steps) / "model.gguf")
     ensure(cache, "m", make, steps)
     assert make.calls == 1
 
 
-def test_what_fails_halfway_leaves_nothing_behind(cache: Cache, steps: Steps) -> None:
+def test_a_failure_halfway_leaves_nothing_behind(cache: Cache, steps: Steps) -> None:
     def fail(folder: Path) -> None:
         (folder / "model.gguf").write_text("half")
         raise Refusal("no more network")
@@ -89,7 +89,7 @@ def test_what_fails_halfway_leaves_nothing_behind(cache: Cache, steps: Steps) ->
     assert list(cache.models.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_no_hindrance(cache: Cache, steps: Steps) -> None:
+def test_leftovers_of_a_killed_run_do_not_get_in_the_way(cache: Cache, steps: Steps) -> None:
     left = cache.models / ".m.unfinished"
     left.mkdir(parents=True)
     (left / "model.gguf.half").write_text("half")
@@ -98,7 +98,7 @@ def test_what_a_killed_run_left_is_no_hindrance(cache: Cache, steps: Steps) -> N
     assert not left.exists()
 
 
-def test_another_source_is_another_entry(tmp_path: Path) -> None:
+def test_another_source_makes_another_cache_entry(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("model==1.0.0")
     other.write_text("model==1.0.1")
@@ -110,7 +110,7 @@ def test_another_source_is_another_entry(tmp_path: Path) -> None:
 
 
 def parts(folder: Path, *contents: bytes) -> Path:
-    """Packages that carry the parts, written in such an order that their names have to be looked at."""
+    """Packages with the parts, written in an order that differs from the order of their names."""
     for number, content in reversed(list(enumerate(contents))):
         file = folder / f"package{len(contents) - number}" / "data" / f"model.gguf.part{number:02}"
         file.parent.mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_the_volume_is_the_folder_of_the_cache_read_only() -> None:
     assert volume["spec"]["accessModes"] == claim["spec"]["accessModes"] == ["ReadOnlyMany"]
 
 
-def test_no_storage_class_takes_part() -> None:
+def test_no_storage_class_is_involved() -> None:
     assert [each["spec"]["storageClassName"] for each in persistent_volume("m", Path("/m"), "n")] == ["", ""]
 
 
@@ -164,6 +164,6 @@ def test_each_namespace_has_a_volume_of_its_own() -> None:
     assert one["metadata"]["name"] != other["metadata"]["name"]
 
 
-def test_removing_the_claim_leaves_the_folder() -> None:
+def test_deleting_the_claim_keeps_the_folder() -> None:
     volume, _ = persistent_volume("models", Path("/m"), "n")
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"

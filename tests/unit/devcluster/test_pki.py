@@ -1,4 +1,4 @@
-"""Certificates that Kubernetes, KServe and KEDA accept, and keys that nobody else may read."""
+"""Certificates that Kubernetes, KServe and KEDA accept, and keys that only their owner may read."""
 
 import ipaddress
 import json
@@ -36,14 +36,14 @@ def test_hosts_may_be_names_or_addresses(authority: pki.Authority) -> None:
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("198.51.100.2")]
 
 
-def test_one_certificate_serves_and_calls_because_keda_uses_it_for_both(authority: pki.Authority) -> None:
+def test_one_certificate_is_for_servers_and_clients_because_keda_uses_it_for_both(authority: pki.Authority) -> None:
     certificate = parsed(authority.issue("keda", hosts=["keda-operator.keda.svc"]))
     uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
 
     assert set(uses) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
-def test_a_certificate_is_verified_by_its_own_authority_alone(authority: pki.Authority) -> None:
+def test_a_certificate_is_verified_only_by_its_own_authority(authority: pki.Authority) -> None:
     certificate = parsed(authority.issue("somebody"))
 
     certificate.verify_directly_issued_by(parsed(authority.own))
@@ -51,13 +51,13 @@ def test_a_certificate_is_verified_by_its_own_authority_alone(authority: pki.Aut
         certificate.verify_directly_issued_by(parsed(pki.Authority("another").own))
 
 
-def test_keys_are_readable_by_their_owner_alone(authority: pki.Authority, tmp_path: Path) -> None:
+def test_keys_are_readable_only_by_their_owner(authority: pki.Authority, tmp_path: Path) -> None:
     authority.issue("somebody").write(tmp_path, "somebody")
 
     assert stat.S_IMODE((tmp_path / "somebody.key").stat().st_mode) == 0o600
 
 
-def test_a_kubeconfig_holds_all_that_a_client_needs(authority: pki.Authority) -> None:
+def test_a_kubeconfig_contains_everything_that_a_client_needs(authority: pki.Authority) -> None:
     client = authority.issue("admin")
 
     text = pki.kubeconfig(

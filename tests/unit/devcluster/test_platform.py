@@ -1,6 +1,7 @@
-"""Upstream's manifests stay upstream's, but for certificates, probes and what is not built here."""
+"""Upstream's manifests are unchanged except for certificates, probes and programs that are not built here."""
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from slipway_devcluster import pki, platform
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.programs import UPSTREAMS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def adapted_container(certificates: platform.WebhookCertificates, before: dict[s
 def test_cert_manager_s_objects_are_replaced_by_secrets(certificates: platform.WebhookCertificates) -> None:
     issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "i"}}
 
-    kinds = [thing["kind"] for thing in platform.adapt([issuer], certificates)]
+    kinds = [obj["kind"] for obj in platform.adapt([issuer], certificates)]
 
     assert kinds == ["Secret", "Secret"]
 
@@ -41,14 +43,14 @@ def test_cert_manager_s_objects_are_replaced_by_secrets(certificates: platform.W
 @pytest.mark.parametrize("kind", ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
 def test_webhooks_are_trusted_by_our_authority(certificates: platform.WebhookCertificates, kind: str) -> None:
     hooks: list[dict[str, Any]] = [{"clientConfig": {"service": {}}}, {"clientConfig": {"service": {}}}]
-    thing = {
+    obj = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
         "metadata": {"name": "w"},
         "webhooks": hooks,
     }
 
-    platform.adapt([thing], certificates)
+    platform.adapt([obj], certificates)
 
     assert all(b64decode(hook["clientConfig"]["caBundle"]) == certificates.authority for hook in hooks)
 
@@ -78,7 +80,7 @@ def test_keda_does_not_rotate_the_certificates_that_we_issue(certificates: platf
     assert "--leader-elect" in arguments
 
 
-def test_images_have_a_fixed_version_and_are_not_pulled_when_they_are_there(
+def test_images_have_a_fixed_version_and_are_pulled_only_if_missing(
     certificates: platform.WebhookCertificates,
 ) -> None:
     after = adapted_container(certificates, container("keda-operator", "ghcr.io/kedacore/keda:main"))
@@ -87,7 +89,7 @@ def test_images_have_a_fixed_version_and_are_not_pulled_when_they_are_there(
     assert after["imagePullPolicy"] == "IfNotPresent"
 
 
-def test_a_readiness_probe_does_not_wait_before_its_first_look(certificates: platform.WebhookCertificates) -> None:
+def test_a_readiness_probe_has_no_initial_delay(certificates: platform.WebhookCertificates) -> None:
     probe = {"httpGet": {"path": "/readyz"}, "initialDelaySeconds": 30, "failureThreshold": 5}
 
     after = adapted_container(certificates, container(readinessProbe=probe))["readinessProbe"]
@@ -96,7 +98,7 @@ def test_a_readiness_probe_does_not_wait_before_its_first_look(certificates: pla
     assert after["failureThreshold"] == 5
 
 
-def test_memory_limits_stay_and_cpu_limits_go(certificates: platform.WebhookCertificates) -> None:
+def test_memory_limits_are_kept_and_cpu_limits_removed(certificates: platform.WebhookCertificates) -> None:
     resources = {"limits": {"cpu": "100m", "memory": "300Mi"}, "requests": {"cpu": "100m", "memory": "300Mi"}}
 
     after = adapted_container(certificates, container(resources=resources))["resources"]
@@ -104,13 +106,13 @@ def test_memory_limits_stay_and_cpu_limits_go(certificates: platform.WebhookCert
     assert after == {"limits": {"memory": "300Mi"}, "requests": {"memory": "300Mi"}}
 
 
-def test_the_proxy_of_kserve_s_metrics_is_left_out(certificates: platform.WebhookCertificates) -> None:
+def test_the_proxy_for_the_metrics_of_kserve_is_removed(certificates: platform.WebhookCertificates) -> None:
     *_, after = platform.adapt([deployment(container(), container("kube-rbac-proxy", "quay.io/x"))], certificates)
 
     assert [each["name"] for each in after["spec"]["template"]["spec"]["containers"]] == ["manager"]
 
 
-def test_definitions_are_served_before_anything_that_needs_them_is_applied() -> None:
+def test_crds_are_served_before_anything_that_needs_them_is_applied() -> None:
     established = {"type": "Established", "status": "True"}
     definition = {"kind": "CustomResourceDefinition", "metadata": {"name": "things"}}
     answers: Iterator[dict[str, Any]] = iter(
@@ -128,7 +130,7 @@ def test_definitions_are_served_before_anything_that_needs_them_is_applied() -> 
     assert calls == ["apply", "get", "get", "get", "apply"]
 
 
-def test_a_definition_that_is_never_served_is_named() -> None:
+def test_a_crd_that_is_never_served_is_named() -> None:
     def kubectl(_: list[str], __: bytes | None) -> str:
         return '{"items": [{"metadata": {"name": "things.example"}}]}'
 
@@ -136,7 +138,16 @@ def test_a_definition_that_is_never_served_is_named() -> None:
         platform.wait_until_served(["things.example"], kubectl, timeout=0)
 
 
-def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_tells_pods() -> None:
-    service = next(thing for thing in platform.dns() if thing["kind"] == "Service")
+def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_gives_to_pods() -> None:
+    service = next(obj for obj in platform.dns() if obj["kind"] == "Service")
 
     assert service["spec"]["clusterIP"] == "198.19.0.10"
+
+
+def test_coredns_is_built_with_the_plugins_that_its_corefile_names() -> None:
+    corefile = next(obj for obj in platform.dns() if obj["kind"] == "ConfigMap")["data"]["Corefile"]
+    named = set(
+        re.findall(r"^ {4}([a-z]+)", corefile, re.MULTILINE)
+    )  # plugins are indented by one level in a server block
+    source = (UPSTREAMS["coredns"].go_folder / "main.go").read_text()
+    assert named == set(re.findall(r'_ "github.com/coredns/coredns/plugin/([a-z]+)"', source))

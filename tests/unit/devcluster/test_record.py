@@ -1,4 +1,4 @@
-"""What is known of a cluster survives between two commands, and a broken file is no cluster rather than a crash."""
+"""The state of a cluster survives between two commands, and a broken file means no cluster instead of a crash."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from slipway_devcluster.record import Record, Running
 PROCESS = Identity(pid=7, start_ticks=8, boot_id="b")
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     written = Record(
         "dev",
         16443,
@@ -30,12 +30,12 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert records.read(tmp_path) == written
 
 
-def test_where_nothing_was_written_there_is_no_cluster(tmp_path: Path) -> None:
+def test_without_a_record_there_is_no_cluster(tmp_path: Path) -> None:
     assert records.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "dev"}', '{"unknown": 1, "components": {}}'])
-def test_a_broken_file_is_no_cluster(tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_means_no_cluster(tmp_path: Path, text: str) -> None:
     (tmp_path / "cluster.json").write_text(text)
 
     assert records.read(tmp_path) is None

@@ -1,4 +1,4 @@
-"""The registry of a node is reached from the node alone, and leaves nothing outside of its cluster."""
+"""The registry of a node is reachable only from the node, and stores nothing outside of its cluster."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from slipway_devcluster import registry
 
 
-def test_nobody_else_reaches_it(tmp_path: Path) -> None:
+def test_no_other_machine_can_reach_it(tmp_path: Path) -> None:
     config = json.loads(registry.configuration(tmp_path))
     host, _, port = config["http"]["addr"].partition(":")
     assert ipaddress.ip_address(host).is_loopback
     assert int(port) > 1023
 
 
-def test_what_is_pushed_lies_in_the_folder_of_the_cluster(tmp_path: Path) -> None:
+def test_pushed_images_are_stored_in_the_folder_of_the_cluster(tmp_path: Path) -> None:
     config = json.loads(registry.configuration(tmp_path))
     assert config["storage"]["filesystem"] == {"rootdirectory": str(tmp_path)}
 
 
-def test_it_writes_down_who_asked_for_what(tmp_path: Path) -> None:
+def test_it_logs_each_request_with_its_client(tmp_path: Path) -> None:
     assert json.loads(registry.configuration(tmp_path))["log"]["accesslog"] == {"disabled": False}

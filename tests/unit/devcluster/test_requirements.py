@@ -1,4 +1,4 @@
-"""Each requirement of the machine is judged, and refused in one sentence that says what to do."""
+"""Each requirement of the machine is checked, and refused with one sentence that names the remedy."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FIT = Machine(
 
 
 def refusal(seen: Mapping[str, object], *, everything_built: bool = False) -> str:
-    machine = dataclasses.replace(FIT, **seen)  # type: ignore[arg-type]  # whichever field it is
+    machine = dataclasses.replace(FIT, **seen)  # type: ignore[arg-type]  # any field
     with pytest.raises(Refusal) as refused:
         refuse_if_unmet(judge(machine, everything_built=everything_built))
     return str(refused.value)
 
 
-def test_a_fit_machine_is_not_refused() -> None:
+def test_a_suitable_machine_is_not_refused() -> None:
     findings = judge(FIT, everything_built=False)
     refuse_if_unmet(findings)
     assert [finding.requirement for finding in findings] == [
@@ -63,33 +63,35 @@ def test_a_fit_machine_is_not_refused() -> None:
         ({"available_memory": 5 * GB}, "5.0 GB of memory are available, and 6 GB are needed", "larger machine"),
     ],
 )
-def test_what_is_missing_is_refused_with_its_remedy(seen: Mapping[str, object], problem: str, remedy: str) -> None:
+def test_a_missing_requirement_is_refused_with_its_remedy(
+    seen: Mapping[str, object], problem: str, remedy: str
+) -> None:
     sentence = refusal(seen)
     assert problem in sentence
     assert remedy in sentence
     assert sentence.endswith(".")
 
 
-def test_less_disk_will_do_once_everything_is_built() -> None:
+def test_less_disk_is_required_once_everything_is_built() -> None:
     machine = dataclasses.replace(FIT, free_disk=5 * GB)
     refuse_if_unmet(judge(machine, everything_built=True))
     assert "and 5 GB are needed" in refusal({"free_disk": 4 * GB}, everything_built=True)
 
 
-def test_elsewhere_than_on_linux_nothing_else_is_judged() -> None:
+def test_on_other_systems_than_linux_nothing_else_is_checked() -> None:
     assert len(judge(dataclasses.replace(FIT, system="Darwin"), everything_built=False)) == 1
 
 
-def test_what_could_not_be_tried_is_not_judged() -> None:
+def test_a_requirement_that_could_not_be_checked_is_not_refused() -> None:
     ordinary = judge(dataclasses.replace(FIT, is_root=False, namespaces=False, overlay=False), everything_built=False)
     assert not {"namespaces", "overlayfs"} & {finding.requirement for finding in ordinary}
 
 
-def test_the_first_unmet_requirement_is_the_one_refused() -> None:
+def test_the_first_unmet_requirement_is_reported() -> None:
     assert "needs root" in refusal({"is_root": False, "free_disk": 0})
 
 
-# --- looking
+# --- examining
 
 V1 = """\
 cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
@@ -109,7 +111,7 @@ def test_controllers_of_cgroup_v2_are_found() -> None:
     assert requirements.mounted_controllers("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", v2) >= CONTROLLERS
 
 
-def test_available_memory_is_what_the_kernel_says() -> None:
+def test_available_memory_is_read_from_the_kernel() -> None:
     assert requirements.available_memory("MemTotal: 9 kB\nMemAvailable:    1000 kB\n") == 1_024_000
     assert requirements.available_memory("") == 0
 
@@ -127,18 +129,18 @@ def test_debian_and_its_children_are_recognised(os_release: str, expected: bool)
     assert requirements.is_debian(os_release) is expected
 
 
-def test_a_machine_with_everything_misses_no_package() -> None:
+def test_a_machine_with_all_programs_needs_no_package() -> None:
     assert requirements.missing_packages(lambda _: True) == ()
 
 
-def test_only_packages_whose_programs_are_missing_are_missed() -> None:
-    """Docker's containerd.io brings these programs; Debian's containerd would take their place."""
+def test_only_packages_with_missing_programs_are_needed() -> None:
+    """Docker's containerd.io has these programs; Debian's containerd would replace it."""
     from_docker = {"containerd", "containerd-shim-runc-v2", "ctr", "runc"}
-    missed = requirements.missing_packages(lambda what: what in from_docker)
+    missed = requirements.missing_packages(lambda name: name in from_docker)
     assert set(missed) == set(PACKAGES) - {"containerd", "runc"}
 
 
-def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
+def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     machine = requirements.probe(Cache(tmp_path / "not" / "there" / "yet"))
     assert machine.free_disk > 0
     assert machine.available_memory > 0
@@ -148,7 +150,7 @@ def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
 # --- installing
 
 
-# Notes how it is called; the first calls end with the codes in the file `ends`.
+# Logs its calls; the first ones exit with the codes in the file `ends`.
 APT_GET = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $SYSTEMD_OFFLINE: $*" >> "$NOTES/calls"
 end=$(head -n 1 "$NOTES/ends")
@@ -166,7 +168,7 @@ def steps(tmp_path: Path) -> Steps:
 
 @pytest.fixture
 def apt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """A machine whose apt-get ends its calls with the given codes; gives the calls that installing runc made."""
+    """A machine whose apt-get exits with the given codes; returns the calls that installing runc made."""
     apt_get = tmp_path / "bin" / "apt-get"
     apt_get.parent.mkdir()
     apt_get.write_text(APT_GET)
@@ -188,7 +190,9 @@ def test_packages_are_installed_without_services_questions_or_removals(
     assert apt_calls(steps) == [INSTALL]
 
 
-def test_the_lists_are_fetched_when_packages_are_not_found(steps: Steps, apt_calls: Callable[..., list[str]]) -> None:
+def test_the_package_lists_are_fetched_if_packages_are_not_found(
+    steps: Steps, apt_calls: Callable[..., list[str]]
+) -> None:
     assert apt_calls(steps, 100, 0, 0) == [INSTALL, UPDATE, INSTALL]
 
 
@@ -198,17 +202,17 @@ def test_packages_that_cannot_be_installed_are_named(steps: Steps, apt_calls: Ca
 
 
 @pytest.mark.parametrize(("user", "os_release"), [(1000, "ID=debian"), (0, "ID=fedora")])
-def test_packages_are_only_named_where_they_cannot_be_installed(
+def test_if_the_user_cannot_install_packages_they_are_only_named(
     steps: Steps, monkeypatch: pytest.MonkeyPatch, user: int, os_release: str
 ) -> None:
-    monkeypatch.setattr(requirements, "is_there", lambda what: what != "runc")
+    monkeypatch.setattr(requirements, "is_there", lambda name: name != "runc")
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(requirements, "_text", lambda _: os_release)
     with pytest.raises(Refusal, match="programs of these packages are missing: runc; on Debian or Ubuntu"):
         requirements.ensure_packages(steps)
 
 
-def test_nothing_is_installed_where_nothing_is_missing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_installed_if_nothing_is_missing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "is_there", lambda _: True)
     monkeypatch.setattr(requirements, "install_packages", None)
     requirements.ensure_packages(steps)

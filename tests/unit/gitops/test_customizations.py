@@ -1,4 +1,4 @@
-"""What Argo CD is told of Slipway's kinds is complete. tests/gitops/test_health.py has Argo CD itself carry it out."""
+"""Argo CD's customizations for Slipway's kinds are complete. tests/gitops/test_health.py runs them in Argo CD."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfileSpec
-from slipway.api.llmdeployment import LLMDeploymentSpec, LLMDeploymentStatus
+from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import State
-from support.health_scenes import SCENES
+from slipway.api.status import LLMDeploymentStatus
+from support.builders.health_cases import HEALTH_CASES
 
 ARGOCD = Path(__file__).parents[3] / "manifests/argocd"
 KINDS = sorted((ARGOCD / "resource_customizations").glob("*/*"))
@@ -25,29 +26,29 @@ def read(path: Path) -> Any:
 
 
 @each_kind
-def test_each_object_that_is_there_has_a_health_that_is_expected(kind: Path) -> None:
+def test_each_recorded_object_has_an_expected_health(kind: Path) -> None:
     tried = [kind / each["inputPath"] for each in read(kind / "health_test.yaml")["tests"]]
     assert sorted(tried) == sorted((kind / "testdata").glob("*.yaml"))
 
 
-def test_each_state_has_an_object() -> None:
-    states = {scene.object().get("status", {}).get("state") for scene in SCENES.values()}
+def test_each_state_has_a_recorded_object() -> None:
+    states = {scene.object().get("status", {}).get("state") for scene in HEALTH_CASES.values()}
     assert states == {*State, None}
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.rglob("testdata/*.yaml")), ids=lambda path: path.stem)
-def test_the_models_are_such_as_the_api_server_takes(path: Path) -> None:
-    thing = yaml.safe_load(path.read_text())
-    LLMDeploymentSpec.model_validate(thing["spec"])
-    LLMDeploymentStatus.model_validate(thing.get("status") or {})
+def test_the_models_are_valid(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    LLMDeploymentSpec.model_validate(document["spec"])
+    LLMDeploymentStatus.model_validate(document.get("status") or {})
 
 
-def test_the_accelerators_are_such_as_the_api_server_takes() -> None:
+def test_the_accelerators_are_valid() -> None:
     for path in (MODELS.parent / "AcceleratorProfile/testdata").glob("*.yaml"):
         AcceleratorProfileSpec.model_validate(yaml.safe_load(path.read_text())["spec"])
 
 
-def test_each_action_is_offered_and_tried() -> None:
+def test_each_action_is_discoverable_and_has_a_test() -> None:
     actions = {path.parent.name for path in (MODELS / "actions").glob("*/action.lua")}
     tests = read(MODELS / "actions/action_test.yaml")
     assert {each["action"] for each in tests["actionTests"]} == actions
@@ -56,7 +57,7 @@ def test_each_action_is_offered_and_tried() -> None:
 
 
 @each_kind
-def test_all_of_it_is_in_the_config_map(kind: Path) -> None:
+def test_the_config_map_has_all_customizations(kind: Path) -> None:
     name = f"{kind.parent.name}_{kind.name}"
     assert ENTRIES[f"resource.customizations.health.{name}"] == (kind / "health.lua").read_text()
     actions = yaml.safe_load(ENTRIES.get(f"resource.customizations.actions.{name}", "definitions: []"))
@@ -64,8 +65,8 @@ def test_all_of_it_is_in_the_config_map(kind: Path) -> None:
     assert definitions == {path.parent.name: path.read_text() for path in kind.glob("actions/*/action.lua")}
 
 
-def test_the_lua_needs_no_library_that_argo_cd_keeps_from_it() -> None:
-    """Of the standard ones it has base and table, and os by require: no string, no math, and no method of a text."""
+def test_the_lua_uses_only_libraries_that_argo_cd_provides() -> None:
+    """Argo CD provides base and table, and os by require; not string, not math, and no methods of strings."""
     for path in (ARGOCD / "resource_customizations").rglob("*.lua"):
         code = "\n".join(line.partition("--")[0] for line in path.read_text().splitlines())
         assert not [

@@ -1,8 +1,8 @@
-"""Which folders of the repository become models, and under which names: whatever is in one, the others go on.
+"""Which folders of the repository become models under which names: an invalid one must not affect the others.
 
-Argo CD makes all Applications of an ApplicationSet, or none: a file that it can't read, one that lacks what the
-template asks for, or a name that Kubernetes refuses would keep everybody's models from being made, changed and taken
-away. So none of these may come from what people write. tests/gitops has Argo CD itself do it.
+Argo CD creates all Applications of an ApplicationSet or none. A file that it can't parse, a file without a field of
+the template, or a name that Kubernetes refuses would stop the creation, change and deletion of all models. So none of
+these may depend on what users write. tests/gitops tests the same with Argo CD.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ folders = st.text(st.sampled_from("ab0-"), min_size=1, max_size=6) | st.text(min
 
 
 def matches(pattern: str, path: str) -> bool:
-    """As Go's path.Match: no `*` and no `?` goes beyond a slash."""
+    """Matches like Go's path.Match: neither `*` nor `?` matches a slash."""
     parts, wanted = path.split("/"), pattern.replace("[^", "[!").replace("\\-", "-").split("/")
     return len(parts) == len(wanted) and all(
         re.match(translate(each), part) for each, part in zip(wanted, parts, strict=True)
@@ -45,32 +45,32 @@ def is_taken(namespace: str, model: str, environment: str = "dev") -> bool:
 
 def name_of(namespace: str, model: str, environment: str = "dev") -> str:
     name = MODELS["template"]["metadata"]["name"]
-    for asked, value in (
+    for parameter, value in (
         ("{{ .environment }}", environment),
         ("{{ index .path.segments 2 }}", namespace),
         ("{{ index .path.segments 3 }}", model),
     ):
-        name = name.replace(asked, value)
+        name = name.replace(parameter, value)
     assert "{{" not in name
     return str(name)
 
 
-def asked_for(thing: Any) -> set[str]:
-    """What a template asks for."""
-    if isinstance(thing, dict):
-        return set().union(*(asked_for(each) for each in thing.values()))
-    if isinstance(thing, list):
-        return set().union(*(asked_for(each) for each in thing))
-    return set(re.findall(r"{{-?\s*(?:index\s+)?\.([a-z]+)", thing)) if isinstance(thing, str) else set()
+def parameters_of(template: Any) -> set[str]:
+    """Returns the parameters that a template uses."""
+    if isinstance(template, dict):
+        return set().union(*(parameters_of(each) for each in template.values()))
+    if isinstance(template, list):
+        return set().union(*(parameters_of(each) for each in template))
+    return set(re.findall(r"{{-?\s*(?:index\s+)?\.([a-z]+)", template)) if isinstance(template, str) else set()
 
 
-def test_no_file_is_read_to_know_which_applications_there_are() -> None:
+def test_the_list_of_applications_depends_on_folders_and_not_on_the_content_of_files() -> None:
     assert "files" not in GIT["git"]
-    assert asked_for(MODELS["template"]) <= {"path", *LIST["list"]["elements"][0]}
+    assert parameters_of(MODELS["template"]) <= {"path", *LIST["list"]["elements"][0]}
 
 
-def test_a_folder_is_read_as_objects_and_no_program_is_run_for_it() -> None:
-    """Argo CD takes a folder for a chart or a kustomization if it looks like one, unless it is told what it is."""
+def test_a_folder_is_read_as_plain_manifests_and_no_program_is_run_for_it() -> None:
+    """Argo CD treats a folder as a chart or a kustomization if it looks like one, unless its type is given."""
     assert MODELS["template"]["spec"]["source"]["directory"] == {"include": "model.yaml"}
 
 
@@ -78,44 +78,44 @@ def test_a_folder_is_read_as_objects_and_no_program_is_run_for_it() -> None:
     ("namespace", "model"),
     [("chat", "assistant"), ("c", "a"), ("0", "a0"), ("a-b", "c-d"), (LONG_NAMESPACE, LONG_MODEL)],
 )
-def test_what_can_be_a_namespace_and_a_model_becomes_one(namespace: str, model: str) -> None:
+def test_valid_names_of_a_namespace_and_a_model_make_an_application(namespace: str, model: str) -> None:
     assert is_taken(namespace, model)
 
 
 @pytest.mark.parametrize("name", ["A", "a_b", "a.b", "-a", "a-", "ä", "a b", "a'b", "a{{ .b }}", "a\nb", ".a", "a%"])
-def test_what_can_be_neither_makes_nothing(name: str) -> None:
+def test_invalid_names_make_no_application(name: str) -> None:
     assert not is_taken(name, "assistant")
     assert not is_taken("chat", name)
 
 
-def test_what_is_too_long_makes_nothing() -> None:
+def test_names_that_are_too_long_make_no_application() -> None:
     assert not is_taken(LONG_NAMESPACE + "n", "assistant")
     assert not is_taken("chat", LONG_MODEL + "m")
 
 
 @given(folders, folders)
-def test_exactly_what_can_be_one_becomes_one(namespace: str, model: str) -> None:
+def test_exactly_the_valid_names_make_an_application(namespace: str, model: str) -> None:
     if "/" not in namespace + model:
         assert is_taken(namespace, model) == bool(A_NAMESPACE.fullmatch(namespace) and A_MODEL.fullmatch(model))
 
 
-def test_folders_above_and_below_are_no_models() -> None:
+def test_folders_on_other_levels_are_not_models() -> None:
     assert not is_taken("chat/assistant", "more")
     assert not matches(GIT["git"]["directories"][0]["path"].replace("{{ .environment }}", "dev"), "models/dev/chat")
 
 
 @given(folders, folders, folders, folders)
-def test_no_two_folders_get_one_name(a: str, b: str, c: str, d: str) -> None:
+def test_no_two_folders_get_the_same_name(a: str, b: str, c: str, d: str) -> None:
     if is_taken(a, b) and is_taken(c, d):
         assert (name_of(a, b) == name_of(c, d)) == ((a, b) == (c, d))
 
 
-def test_a_dash_more_or_less_does_not_matter() -> None:
+def test_folders_that_differ_in_the_place_of_a_dash_get_different_names() -> None:
     assert name_of("chat", "a-b") != name_of("chat-a", "b")
 
 
 @pytest.mark.parametrize("environment", [each["environment"] for each in LIST["list"]["elements"]])
-def test_each_name_is_one_that_kubernetes_takes(environment: str) -> None:
+def test_each_name_is_valid_in_kubernetes(environment: str) -> None:
     for namespace, model in (("0", "a"), (LONG_NAMESPACE, LONG_MODEL)):
         name = name_of(namespace, model, environment)
         assert A_SUBDOMAIN.fullmatch(name)

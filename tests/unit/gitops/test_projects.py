@@ -1,4 +1,4 @@
-"""Who may write under models/ can have LLMDeployments made, in the namespaces of the environment, and nothing else."""
+"""Write access to models/ allows LLMDeployments in the namespaces of the environment, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.argocd_project import Project
+from support.cluster.gitops.argocd_project import Project
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = ROOT / "manifests/argocd/repository"
@@ -29,7 +29,7 @@ PLACES = [
     for environment in sorted((REPOSITORY / "models").iterdir())
     for namespace in sorted(environment.iterdir())
 ]
-"""Of the models that are there: their environment, and their namespace in the cluster."""
+"""The environment of each model in the repository, and its namespace in the cluster."""
 OF_PARTS = ("kserve", "keda", "slipway-system", "argocd", "default", "kube-system", "kube-public", "flux-system")
 OTHER_KINDS = [
     ("", "Secret"),
@@ -66,7 +66,7 @@ def place_in(environment: str) -> str:
     return next(str(namespace) for each, namespace in PLACES if each == environment)
 
 
-def test_each_model_may_be_where_it_is_to_be_and_its_namespace_is_the_owners() -> None:
+def test_each_model_may_be_created_in_its_own_namespace() -> None:
     assert PLACES
     for environment, namespace in PLACES:
         project, server = project_of(environment), ENVIRONMENTS[environment]["server"]
@@ -77,42 +77,44 @@ def test_each_model_may_be_where_it_is_to_be_and_its_namespace_is_the_owners() -
 
 @each_environment
 @pytest.mark.parametrize("group_and_kind", OTHER_KINDS, ids=lambda each: each[1])
-def test_nothing_else_may_be_there(environment: str, group_and_kind: tuple[str, str]) -> None:
+def test_no_other_kind_may_be_created_in_the_namespaces_of_models(
+    environment: str, group_and_kind: tuple[str, str]
+) -> None:
     assert not project_of(environment).allows(*group_and_kind, place_in(environment))
 
 
 @each_environment
 @pytest.mark.parametrize("group_and_kind", OF_THE_CLUSTER, ids=lambda each: each[1])
-def test_nothing_of_the_whole_cluster_may_be_made_and_no_namespace(
+def test_no_cluster_scoped_object_and_no_namespace_may_be_created(
     environment: str, group_and_kind: tuple[str, str]
 ) -> None:
     assert not project_of(environment).allows(*group_and_kind, "")
 
 
-def test_argo_cd_makes_no_namespace_beside_that() -> None:
+def test_argo_cd_creates_no_namespace_on_its_own_either() -> None:
     assert not [each for each in TEMPLATE["syncPolicy"]["syncOptions"] if "CreateNamespace" in each]
     assert "managedNamespaceMetadata" not in TEMPLATE["syncPolicy"]
 
 
 @each_environment
 @pytest.mark.parametrize("namespace", OF_PARTS)
-def test_a_file_can_not_put_its_model_beside_the_parts_of_the_cluster(environment: str, namespace: str) -> None:
-    """By `metadata.namespace`, which counts more than the place of the file."""
+def test_a_file_cannot_put_its_model_into_a_namespace_of_the_platform(environment: str, namespace: str) -> None:
+    """`metadata.namespace` overrides the namespace of the folder."""
     assert not project_of(environment).allows(GROUP, KIND, namespace)
 
 
-def test_a_file_of_one_environment_can_not_put_its_model_into_another_one() -> None:
+def test_a_file_of_one_environment_cannot_put_its_model_into_another_environment() -> None:
     for environment, namespace in PLACES:
         for other in ENVIRONMENTS.keys() - {environment}:
             assert not project_of(other).allows(GROUP, KIND, namespace), (other, namespace)
 
 
 @each_environment
-def test_nor_into_another_cluster(environment: str) -> None:
+def test_a_file_cannot_put_its_model_into_another_cluster(environment: str) -> None:
     assert not project_of(environment).allows(GROUP, KIND, place_in(environment), server="https://another.example.com")
 
 
-def test_a_namespace_whose_file_is_gone_stays_with_all_that_is_in_it() -> None:
+def test_a_namespace_whose_file_was_deleted_is_kept_with_its_content() -> None:
     assert APPS["namespaces"]["spec"]["syncPolicy"]["automated"]["prune"] is False
     assert "finalizers" not in APPS["namespaces"]["metadata"]
 
@@ -124,20 +126,20 @@ def destinations(*namespaces: str, server: str = "*") -> Project:
     return Project({"destinations": [{"server": server, "namespace": each} for each in namespaces]})
 
 
-def test_a_rule_that_forbids_one_namespace_allows_all_others() -> None:
-    """Which is why the projects have none."""
+def test_a_deny_rule_for_one_namespace_allows_all_others() -> None:
+    """That is why the projects have no such rule."""
     assert destinations("*-dev", "!kserve").allows_destination("slipway-system")
     assert not destinations("*-dev", "!kserve").allows_destination("kserve")
     assert not destinations("*-dev").allows_destination("slipway-system")
 
 
-def test_what_was_allowed_when_the_namespace_was_the_files_own() -> None:
+def test_allowing_the_kind_namespace_would_allow_any_namespace() -> None:
     before = Project({"destinations": [], "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}]})
     assert before.allows("", "Namespace", "")
     assert not destinations("*").allows("", "Namespace", "")
 
 
-def test_kinds_of_namespaces_are_allowed_where_no_list_is_written() -> None:
+def test_without_a_list_all_namespaced_kinds_are_allowed() -> None:
     assert destinations("*").allows("", "Secret", "chat")
     nothing = Project({**destinations("*").spec, "namespaceResourceWhitelist": []})
     assert not nothing.allows("", "Secret", "chat")

@@ -1,4 +1,4 @@
-"""What changed in dev goes over to prod on a branch of its own, and what prod has otherwise stays."""
+"""A promotion copies changes in dev to prod on a branch of its own, and keeps the differences of prod."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Repository:
         return subprocess.run(["./promote", model], cwd=self.folder, capture_output=True, text=True, check=False)
 
     def merge(self) -> str:
-        """The pull request; what prod has then."""
+        """Merges like a pull request, and returns the model of prod after it."""
         branch = self.git("branch", "--show-current")
         assert branch.startswith("promote-chat-assistant-")
         self.git("switch", "--quiet", "main")
@@ -59,54 +59,57 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 
 @pytest.fixture
-def both(repository: Repository) -> Repository:
-    """A model that has more replicas in prod."""
+def with_replicas_in_prod(repository: Repository) -> Repository:
+    """A repository with a model that has more replicas in prod."""
     repository.write("dev", FIRST)
     repository.write("prod", OF_PROD)
     return repository
 
 
-def test_a_model_that_prod_has_not_is_taken_over_as_it_is(repository: Repository) -> None:
+def test_a_model_that_prod_does_not_have_is_copied_unchanged(repository: Repository) -> None:
     repository.write("dev", FIRST)
     assert repository.promote().returncode == 0
     assert repository.merge() == FIRST
 
 
-def test_what_changed_in_dev_is_taken_over_and_what_prod_has_otherwise_stays(both: Repository) -> None:
-    both.write("dev", FIRST.replace("revision: a", "revision: b"))
-    assert both.promote().returncode == 0
-    assert both.merge() == OF_PROD.replace("revision: a", "revision: b")
+def test_changes_in_dev_are_copied_and_differences_of_prod_are_kept(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("revision: a", "revision: b"))
+    assert with_replicas_in_prod.promote().returncode == 0
+    assert with_replicas_in_prod.merge() == OF_PROD.replace("revision: a", "revision: b")
 
 
-def test_it_goes_on_where_the_last_time_ended(both: Repository) -> None:
+def test_a_promotion_continues_from_the_last_one(with_replicas_in_prod: Repository) -> None:
     for revision in "bcd":
-        both.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
-        assert both.promote().returncode == 0
-        assert both.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
+        with_replicas_in_prod.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
+        assert with_replicas_in_prod.promote().returncode == 0
+        assert with_replicas_in_prod.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
 
 
-def test_what_prod_has_changed_by_itself_meanwhile_does_not_hide_what_dev_has(both: Repository) -> None:
-    both.write("dev", FIRST.replace("revision: a", "revision: b"))
-    both.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
-    assert both.promote().returncode == 0
-    assert both.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
+def test_changes_in_prod_since_then_do_not_hide_changes_in_dev(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("revision: a", "revision: b"))
+    with_replicas_in_prod.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
+    assert with_replicas_in_prod.promote().returncode == 0
+    assert with_replicas_in_prod.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
 
 
-def test_where_both_have_changed_the_same_somebody_is_asked(both: Repository) -> None:
-    both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
-    asked = both.promote()
-    assert asked.returncode == 1
-    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in asked.stderr
-    assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
+def test_conflicting_changes_are_left_to_the_user(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
+    done = with_replicas_in_prod.promote()
+    assert done.returncode == 1
+    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in done.stderr
+    assert (
+        "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev"
+        in with_replicas_in_prod.path("prod").read_text()
+    )
 
 
-def test_where_nothing_has_changed_there_is_no_branch(both: Repository) -> None:
-    done = both.promote()
+def test_without_a_change_no_branch_is_made(with_replicas_in_prod: Repository) -> None:
+    done = with_replicas_in_prod.promote()
     assert (done.returncode, done.stdout.strip()) == (0, "prod has all that dev has of chat/assistant")
-    assert both.git("branch", "--format=%(refname:short)") == "main"
+    assert with_replicas_in_prod.git("branch", "--format=%(refname:short)") == "main"
 
 
-def test_what_is_no_model_and_what_is_in_no_commit_is_refused(both: Repository) -> None:
-    assert "usage: ./promote NAMESPACE/MODEL" in both.promote("chat/nothing").stderr
-    both.path("dev").write_text("changed")
-    assert "there are changes that are in no commit" in both.promote().stderr
+def test_a_folder_without_a_model_and_uncommitted_changes_are_refused(with_replicas_in_prod: Repository) -> None:
+    assert "usage: ./promote NAMESPACE/MODEL" in with_replicas_in_prod.promote("chat/nothing").stderr
+    with_replicas_in_prod.path("dev").write_text("changed")
+    assert "there are changes that are in no commit" in with_replicas_in_prod.promote().stderr

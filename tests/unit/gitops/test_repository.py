@@ -1,4 +1,4 @@
-"""The repository to start from: what its Applications name is there, and its models are such as the types allow."""
+"""The template of a repository: what its Applications name exists, and its models are valid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 REPOSITORY, FLUX = ROOT / "manifests/argocd/repository", ROOT / "manifests/flux"
 URL = "https://git.example.com/models.git"
 CHARTS = {f"charts/{path.parent.name}" for path in (ROOT / "charts").glob("*/Chart.yaml")}
-"""Copied in, as docs/gitops.md says."""
+"""Files that are copied into it, as docs/gitops.md says."""
 APPS = {
     path.stem: yaml.safe_load(path.read_text())
     for path in [REPOSITORY / "root.yaml", *sorted((REPOSITORY / "apps").glob("*.yaml"))]
@@ -29,21 +29,21 @@ def wave(name: str) -> int:
 
 
 @pytest.mark.parametrize("app", APPLICATIONS.values(), ids=APPLICATIONS.keys())
-def test_what_an_application_is_made_of_is_there(app: dict[str, Any]) -> None:
+def test_the_sources_of_an_application_exist(app: dict[str, Any]) -> None:
     source = app["spec"]["source"]
     assert source["path"] in CHARTS or (REPOSITORY / source["path"]).is_dir()
     values = source.get("helm", {}).get("valueFiles", [])
     assert not [each for each in values if not (REPOSITORY / each.removeprefix("/")).is_file()]
 
 
-def test_they_come_in_the_order_in_which_they_need_each_other() -> None:
+def test_the_applications_are_synced_in_the_order_of_their_dependencies() -> None:
     assert wave("crds") < wave("platform") < wave("slipway") < wave("accelerators") < wave("models")
     assert wave("namespaces") < wave("models")
     for each in ("project-dev", "project-prod"):
         assert wave(each) < wave("models")
 
 
-def test_all_of_them_name_one_repository_so_that_another_name_replaces_it() -> None:
+def test_all_applications_name_the_same_repository_so_that_one_replacement_changes_it() -> None:
     urls = [
         line.split()[-1]
         for path in REPOSITORY.rglob("*.yaml")
@@ -56,28 +56,28 @@ def test_all_of_them_name_one_repository_so_that_another_name_replaces_it() -> N
 
 
 @pytest.mark.parametrize("name", ["crds", "platform"])
-def test_types_are_never_taken_away(name: str) -> None:
+def test_crds_are_never_deleted(name: str) -> None:
     assert APPS[name]["spec"]["syncPolicy"]["automated"]["prune"] is False
     assert "finalizers" not in APPS[name]["metadata"]
 
 
-def test_certificates_are_not_made_anew_each_time_that_the_platform_is_rendered() -> None:
+def test_certificates_are_not_generated_again_each_time_the_platform_is_rendered() -> None:
     values = yaml.safe_load((REPOSITORY / "values/platform.yaml").read_text())
     assert values["global"]["kserveCertificates"] == "cert-manager"
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_the_models_can_be_read_and_leave_their_namespace_to_their_place(path: Path) -> None:
+def test_the_models_are_valid_and_get_their_namespace_from_their_folder(path: Path) -> None:
     model = LLMDeployment.model_validate(yaml.safe_load(path.read_text()))
     assert (model.metadata.name, model.metadata.namespace) == (path.parent.name, "")
 
 
-def test_the_accelerators_can_be_read() -> None:
+def test_the_accelerators_in_the_repository_are_valid() -> None:
     for path in (REPOSITORY / "accelerators").glob("*.yaml"):
         AcceleratorProfile.model_validate(yaml.safe_load(path.read_text()))
 
 
-def test_each_environment_of_the_models_has_a_place_in_a_cluster() -> None:
+def test_each_environment_of_the_models_has_a_cluster() -> None:
     [listed, _] = APPS["models"]["spec"]["generators"][0]["matrix"]["generators"]
     environments = {each["environment"] for each in listed["list"]["elements"]}
     assert environments == {path.relative_to(REPOSITORY / "models").parts[0] for path in MODELS}
@@ -101,7 +101,7 @@ def test_flux_reads_the_same_repository() -> None:
             assert each["spec"]["wait"] is True
 
 
-def test_flux_takes_what_is_pushed_though_the_chart_has_the_same_version() -> None:
+def test_flux_applies_each_push_though_the_chart_version_is_the_same() -> None:
     charts = [each["spec"]["chart"]["spec"] for each in OF_FLUX if each["kind"] == "HelmRelease"]
     assert charts
     for chart in charts:

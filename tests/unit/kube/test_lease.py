@@ -1,5 +1,5 @@
-"""One leader: who may write when, whatever happens to leaders, clocks and the API server."""
-# ruff: noqa: ASYNC110 - on a virtual clock, looking again and again costs nothing
+"""Only one leader writes at any time, whatever happens to leaders, clocks and the API server."""
+# ruff: noqa: ASYNC110 - on a virtual clock, polling costs nothing
 
 import asyncio
 import itertools
@@ -7,19 +7,21 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
+from slipway.kube.call_retries import Patience
 from slipway.kube.errors import Call, ConflictError, NotFoundError, NotLeaderError, UnavailableError
-from slipway.kube.kinds import Kind, Object
-from slipway.kube.lease import LeaderElection, Timing
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
-from support import virtual_time
-from support.virtual_time import now
+from slipway.kube.lease import LeaderElection
+from slipway.kube.lease_times import LeaseTimes
+from slipway.kube.metrics import LeaderMetrics
+from slipway.objects.kinds import Kind, Object
+from slipway.process.metrics import MetricsRegistry
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 CALL = Call("replace", "Lease", "slipway")
 
 
 class Server:
-    """One Lease, as the API server keeps it. It can be out of reach, for all or for one client."""
+    """One Lease in the API server, which can be unreachable for all clients or for one."""
 
     def __init__(self) -> None:
         self.lease: Object | None = None
@@ -32,10 +34,10 @@ class Server:
 
 
 class Client:
-    """What LeaderElection asks of a KubeClient."""
+    """The part of KubeClient that LeaderElection uses."""
 
     def __init__(self, server: Server) -> None:
-        self.server, self.cut_off, self.way = server, False, 0.01
+        self.server, self.cut_off, self.latency = server, False, 0.01
 
     def with_(self, *, patience: Patience) -> "Client":
         self.patience = patience
@@ -45,13 +47,13 @@ class Client:
         await self._travel()
         return deepcopy(self.server.lease)
 
-    async def create(self, lease: Object) -> Object:
+    async def create(self, kind: Kind, lease: Object) -> Object:
         await self._travel()
         if self.server.lease is not None:
             raise ConflictError(CALL, "it exists", code=409)
         return self.server.write(lease)
 
-    async def replace(self, lease: Object) -> Object:
+    async def replace(self, kind: Kind, lease: Object) -> Object:
         await self._travel()
         if self.server.lease is None:
             raise NotFoundError(CALL, "it is gone", code=404)
@@ -60,26 +62,26 @@ class Client:
         return self.server.write(lease)
 
     async def _travel(self) -> None:
-        await asyncio.sleep(self.way)
+        await asyncio.sleep(self.latency)
         if self.cut_off:
             await asyncio.sleep(self.patience.deadline)
             raise UnavailableError(CALL, "no answer")
 
 
 class Replica:
-    """One process that would lead. Its clock can be ahead; it can stop in the middle of everything."""
+    """A process that is a candidate. Its clock can be ahead, and it can stop at any point."""
 
     def __init__(self, server: Server, identity: str, *, clock_ahead: float = 0.0) -> None:
         self.client = Client(server)
-        self.told: list[tuple[float, bool]] = []
+        self.leadership_changes: list[tuple[float, bool]] = []
         clock: Callable[[], float] = lambda: now() + clock_ahead  # noqa: E731
         self.election = LeaderElection(
             self.client,  # type: ignore[arg-type]
-            Metrics(),
+            LeaderMetrics(MetricsRegistry()),
             namespace="slipway",
             name="slipway",
             identity=identity,
-            on_change=lambda leads: self.told.append((now(), leads)),
+            on_change=lambda leads: self.leadership_changes.append((now(), leads)),
             clock=clock,
         )
         self.start()
@@ -100,11 +102,11 @@ class Replica:
 
 
 async def until(replica: Replica) -> float:
-    """The seconds until the replica leads."""
-    began = now()
+    """Returns the seconds until the replica leads."""
+    started = now()
     while not replica.may_write:
         await asyncio.sleep(0.1)
-    return now() - began
+    return now() - started
 
 
 async def leader_and_standby(**standby: float) -> tuple[Server, Replica, Replica]:
@@ -117,7 +119,7 @@ async def leader_and_standby(**standby: float) -> tuple[Server, Replica, Replica
     return server, leader, other
 
 
-def test_of_many_that_start_at_once_one_leads() -> None:
+def test_if_many_replicas_start_at_the_same_time_one_leads() -> None:
     async def test() -> int:
         server = Server()
         replicas = [Replica(server, str(number)) for number in range(5)]
@@ -131,12 +133,12 @@ def test_a_leader_that_renews_goes_on_leading() -> None:
     async def test() -> list[bool]:
         _, leader, _ = await leader_and_standby()
         await asyncio.sleep(3600)
-        return [leads for _, leads in leader.told]
+        return [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == [True]
 
 
-def test_after_an_orderly_end_the_standby_leads_within_its_next_look() -> None:
+def test_after_an_orderly_end_the_standby_leads_at_its_next_check() -> None:
     async def test() -> float:
         _, leader, standby = await leader_and_standby()
         await leader.stop_in_order()
@@ -156,7 +158,7 @@ def test_after_a_crash_the_standby_leads_within_20_seconds() -> None:
 
 
 @pytest.mark.parametrize("ahead", [-86400.0, -7.0, 9.0, 86400.0])
-def test_clocks_that_differ_change_nothing(ahead: float) -> None:
+def test_different_clocks_change_nothing(ahead: float) -> None:
     async def test() -> tuple[bool, float]:
         _, leader, standby = await leader_and_standby(clock_ahead=ahead)
         await asyncio.sleep(60)
@@ -173,20 +175,20 @@ def test_a_leader_cut_off_from_the_api_server_stops_writing_before_another_one_l
     async def test() -> tuple[float, float]:
         _, leader, standby = await leader_and_standby()
         leader.client.cut_off = True
-        began = now()
+        started = now()
         while leader.may_write:
             assert not standby.may_write
             await asyncio.sleep(0.05)
-        doubted = now() - began
+        doubted = now() - started
         await until(standby)
-        return doubted, now() - began
+        return doubted, now() - started
 
     doubted, replaced = virtual_time.run(test())
     assert doubted <= 7.1
     assert replaced - doubted > 2
 
 
-def test_a_leader_hears_at_once_that_it_leads_no_more() -> None:
+def test_a_leader_is_notified_immediately_that_it_no_longer_leads() -> None:
     async def test() -> tuple[float, float]:
         _, leader, _ = await leader_and_standby()
         leader.client.cut_off = True
@@ -194,17 +196,17 @@ def test_a_leader_hears_at_once_that_it_leads_no_more() -> None:
             await asyncio.sleep(0.01)
         ended = now()
         await asyncio.sleep(5)
-        return leader.told[-1][0] - ended, leader.told[-1][1]
+        return leader.leadership_changes[-1][0] - ended, leader.leadership_changes[-1][1]
 
     delay, leads = virtual_time.run(test())
     assert not leads
-    assert delay <= 0  # the write that was refused was the last to be tried
+    assert delay <= 0  # the refused write was the last one that was tried
 
 
 def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
     async def test() -> bool:
         _, leader, standby = await leader_and_standby()
-        leader.task.cancel()  # a paused process does nothing, and remembers that it led
+        leader.task.cancel()  # a paused process does nothing, and its state still says that it leads
         await until(standby)
         could_write = leader.may_write
         leader.start()
@@ -214,7 +216,7 @@ def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
     assert virtual_time.run(test()) is False
 
 
-def test_a_leader_that_was_cut_off_for_long_leads_again_where_nobody_else_does() -> None:
+def test_a_leader_that_was_cut_off_for_long_leads_again_if_no_other_replica_does() -> None:
     async def test() -> float:
         server = Server()
         leader = Replica(server, "a")
@@ -228,7 +230,7 @@ def test_a_leader_that_was_cut_off_for_long_leads_again_where_nobody_else_does()
     assert virtual_time.run(test()) < 5
 
 
-def test_a_term_lasts_while_nobody_else_can_have_led() -> None:
+def test_a_term_lasts_while_no_other_replica_can_have_led() -> None:
     async def test() -> bool:
         leader = Replica(Server(), "a")
         await until(leader)
@@ -242,7 +244,7 @@ def test_a_term_lasts_while_nobody_else_can_have_led() -> None:
     assert virtual_time.run(test())
 
 
-def test_a_term_ends_when_somebody_else_has_led() -> None:
+def test_a_term_ends_when_another_replica_has_led() -> None:
     async def test() -> bool:
         _, leader, standby = await leader_and_standby()
         before = leader.election.term
@@ -262,12 +264,12 @@ def test_a_lease_that_was_edited_by_hand_stays_with_its_holder() -> None:
         assert server.lease
         server.write({**server.lease, "metadata": {**server.lease["metadata"], "labels": {"by": "hand"}}})
         await asyncio.sleep(20)
-        return [leads for _, leads in leader.told]
+        return [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == [True]
 
 
-def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
+def test_deleting_the_lease_never_makes_two_leaders() -> None:
     async def test() -> int:
         server, leader, standby = await leader_and_standby()
         server.lease = None
@@ -281,39 +283,39 @@ def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
     assert virtual_time.run(test()) == 1
 
 
-def test_a_lease_that_was_deleted_is_made_anew_by_who_holds_it() -> None:
+def test_a_deleted_lease_is_created_again_by_its_holder() -> None:
     async def test() -> tuple[bool, list[bool]]:
         server, leader, _ = await leader_and_standby()
         server.lease = None
         await asyncio.sleep(5)
-        return server.lease is not None, [leads for _, leads in leader.told]
+        return server.lease is not None, [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == (True, [True])
 
 
-def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
+def test_a_leader_that_ends_during_a_renewal_releases_the_lease_too() -> None:
     async def test() -> float:
         server, leader, standby = await leader_and_standby()
         assert server.lease
-        server.write(server.lease)  # it landed, but its answer was not heard
+        server.write(server.lease)  # the write was stored, but its response was lost
         await leader.stop_in_order()
         return await until(standby)
 
     assert virtual_time.run(test()) < 2.2
 
 
-def test_an_end_while_the_api_server_is_slow_does_not_wait_for_it() -> None:
+def test_a_leader_that_ends_does_not_wait_for_a_slow_api_server() -> None:
     async def test() -> float:
         _, leader, _ = await leader_and_standby()
-        leader.client.way = 1.5
-        began = now()
+        leader.client.latency = 1.5
+        started = now()
         await leader.stop_in_order()
-        return now() - began
+        return now() - started
 
-    assert virtual_time.run(test()) <= Timing().every
+    assert virtual_time.run(test()) <= LeaseTimes().renew_every
 
 
-def test_who_does_not_lead_gives_nothing_back() -> None:
+def test_a_standby_that_ends_does_not_release_the_lease() -> None:
     async def test() -> str:
         server, _, standby = await leader_and_standby()
         await standby.stop_in_order()
@@ -328,11 +330,11 @@ def test_a_refusal_to_write_names_the_leader() -> None:
         _, _, standby = await leader_and_standby()
         standby.election.guard()
 
-    with pytest.raises(NotLeaderError, match="a was seen to lead"):
+    with pytest.raises(NotLeaderError, match="a leads"):
         virtual_time.run(test())
 
 
-@pytest.mark.parametrize(("surely", "every"), [(10.0, 2.0), (3.0, 2.0)])
-def test_a_timing_that_could_give_two_leaders_or_none_is_refused(surely: float, every: float) -> None:
+@pytest.mark.parametrize(("write_until", "renew_every"), [(10.0, 2.0), (3.0, 2.0)])
+def test_timings_that_allow_two_leaders_or_none_are_refused(write_until: float, renew_every: float) -> None:
     with pytest.raises(ValueError, match="must be renewed at least twice"):
-        Timing(duration=10, surely=surely, every=every)
+        LeaseTimes(duration=10, write_until=write_until, renew_every=renew_every)

@@ -1,12 +1,12 @@
-"""The cache: events in any order that a watch may tell them, and the gaps that it may leave."""
+"""The cache: events in any order in which a watch may report them, and the events that it may miss."""
 
 import json
 from typing import Any
 
 import pytest
 from slipway.api.names import OWNER_LABEL
-from slipway.kube.kinds import DEPLOYMENT, POD, Object
 from slipway.kube.store import LAST_APPLIED, Packing, Store, bare, pruned
+from slipway.objects.kinds import DEPLOYMENT, POD, Object
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
@@ -17,7 +17,7 @@ def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> 
 
 @pytest.fixture
 def store() -> Store:
-    return Store([POD, DEPLOYMENT])
+    return Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL])
 
 
 def test_the_newest_event_counts(store: Store) -> None:
@@ -26,54 +26,43 @@ def test_the_newest_event_counts(store: Store) -> None:
     assert store.get(POD, "a", "chat") == pod("a", 2)
 
 
-def test_an_older_event_tells_nothing(store: Store) -> None:
+def test_an_older_event_is_ignored(store: Store) -> None:
     store.take(POD, "MODIFIED", pod("a", 10), now=0)
     assert not store.take(POD, "MODIFIED", pod("a", 9), now=0)
     assert store.get(POD, "a", "chat") == pod("a", 10)
 
 
-def test_listing_again_what_is_known_is_no_change(store: Store) -> None:
+def test_listing_a_known_object_again_is_not_a_change(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1), now=0)
     assert not store.take(POD, None, pod("a", 1), now=0)
 
 
-def test_an_object_that_ended_is_gone(store: Store) -> None:
+def test_a_deleted_object_is_gone(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1), now=0)
     assert store.take(POD, "DELETED", pod("a", 2), now=0)
     assert store.get(POD, "a", "chat") is None
 
 
-def test_the_late_end_of_an_object_does_not_remove_its_successor_of_the_same_name(store: Store) -> None:
+def test_the_late_deletion_of_an_object_does_not_remove_its_successor(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1, uid="old"), now=0)
     store.take(POD, "ADDED", pod("a", 5, uid="new"), now=0)
     assert not store.take(POD, "DELETED", pod("a", 3, uid="old"), now=0)
     assert store.get(POD, "a", "chat") == pod("a", 5, uid="new")
 
 
-def test_a_watch_begun_anew_is_believed_even_when_the_cluster_was_set_back(store: Store) -> None:
+def test_a_restarted_watch_counts_even_if_the_cluster_was_restored_to_an_older_state(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 100), now=0, epoch=1)
     assert store.take(POD, None, pod("a", 50), now=0, epoch=2)
     assert store.get(POD, "a", "chat") == pod("a", 50)
 
 
-def test_what_nobody_reads_is_not_kept() -> None:
+def test_unused_fields_are_not_stored() -> None:
     annotations = {LAST_APPLIED: "{…}", "kept": "yes"}
     whole = pod("a", 1, managedFields=[{"manager": "x"}], annotations=annotations)
     assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
 
 
-def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
-    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
-    entries = [
-        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
-        {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
-    ]
-    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert pruned(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
-    assert pruned(pruned(thing)) == pruned(thing)
-
-
-def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> None:
+def test_strings_that_many_objects_share_are_stored_once(store: Store) -> None:
     for name in ("a", "b"):
         store.take(POD, "ADDED", json.loads(json.dumps(pod(name, 1, labels={"team": "blue and green"}))), now=0)
     first, second = (each["metadata"]["labels"] for each in store.all(POD))
@@ -81,17 +70,17 @@ def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> N
     assert first["team"] is second["team"]
 
 
-def test_a_packed_kind_is_told_as_it_was_taken() -> None:
-    store = Store([POD, DEPLOYMENT], packed=[POD])
-    told = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
-    store.take(POD, "ADDED", told, now=0)
-    assert store.get(POD, "a", "chat") == told
-    assert store.labelled(POD, "llama", "chat") == store.all(POD) == [told]
+def test_objects_of_a_packed_kind_are_returned_as_they_were_stored() -> None:
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], packed=[POD])
+    packed = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
+    store.take(POD, "ADDED", packed, now=0)
+    assert store.get(POD, "a", "chat") == packed
+    assert store.labelled(POD, "llama", "chat") == store.all(POD) == [packed]
     assert [*store.places(POD)] == [("chat", "a")]
 
 
-def test_a_packed_kind_follows_changes_and_ends() -> None:
-    store = Store([POD, DEPLOYMENT], packed=[POD])
+def test_a_packed_kind_follows_changes_and_deletions() -> None:
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], packed=[POD])
     store.take(POD, "ADDED", pod("a", 1, labels={OWNER_LABEL: "llama"}), now=0)
     assert store.get(POD, "a", "chat")
     store.take(POD, "MODIFIED", pod("a", 2, labels={OWNER_LABEL: "gemma"}), now=0)
@@ -102,8 +91,8 @@ def test_a_packed_kind_follows_changes_and_ends() -> None:
     assert store.labelled(POD, "gemma", "chat") == []
 
 
-def test_of_packed_objects_those_read_last_stay_read_and_no_more() -> None:
-    store = Store([POD], packed=[POD])
+def test_only_the_packed_objects_that_were_read_last_stay_unpacked() -> None:
+    store = Store([POD], index_by=[OWNER_LABEL], packed=[POD])
     count = Packing.MOST_READ + 1
     for number in range(count):
         store.take(POD, "ADDED", pod(str(number), number + 1), now=0)
@@ -114,8 +103,8 @@ def test_of_packed_objects_those_read_last_stay_read_and_no_more() -> None:
     assert store.get(POD, "0", "chat") is not first
 
 
-def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:
-    store = Store([POD, DEPLOYMENT], hints=[POD])
+def test_hints_are_not_waited_for_and_those_of_an_ended_watch_are_forgotten() -> None:
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], hints=[POD])
     store.take(POD, "ADDED", pod("a", 1), now=0)
     assert store.unsynced() == [DEPLOYMENT]
     store.forget_hints()
@@ -142,34 +131,34 @@ def test_indexes_follow_changes(store: Store) -> None:
 # --- compared with a list --------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_listed_has_ended_unseen(store: Store) -> None:
+def test_an_object_missing_from_the_list_is_a_missed_deletion(store: Store) -> None:
     store.take(POD, "ADDED", pod("ghost", 1), now=0)
     difference = store.compare(POD, [], since=store.mark, now=0)
     assert difference.ghosts == (pod("ghost", 1),)
     assert store.all(POD) == []
 
 
-def test_what_came_while_the_list_was_made_is_no_ghost(store: Store) -> None:
+def test_an_object_that_arrived_during_the_list_is_not_a_missed_deletion(store: Store) -> None:
     since = store.mark
     store.take(POD, "ADDED", pod("new", 9), now=0)
     assert store.compare(POD, [], since=since, now=0).ghosts == ()
     assert store.all(POD) == [pod("new", 9)]
 
 
-def test_what_is_listed_and_was_not_told_is_behind(store: Store) -> None:
+def test_a_listed_object_that_no_watch_reported_means_behind(store: Store) -> None:
     store.take(POD, "ADDED", pod("old", 1), now=0)
     listed = [pod("old", 7), pod("unknown", 8)]
     behind = store.compare(POD, listed, since=store.mark, now=0).behind
     assert behind == {"uid of old": store.mark, "uid of unknown": 0}
 
 
-def test_what_changed_while_the_list_was_made_is_not_behind(store: Store) -> None:
+def test_a_change_during_the_list_does_not_mean_behind(store: Store) -> None:
     since = store.mark
     store.take(POD, "MODIFIED", pod("a", 9), now=0)
     assert store.compare(POD, [pod("a", 8)], since=since, now=0).behind == {}
 
 
-def test_a_kind_is_synced_once_all_that_is_listed_is_known(store: Store) -> None:
+def test_a_kind_is_synced_once_all_listed_objects_are_known(store: Store) -> None:
     store.compare(POD, [pod("a", 1)], since=store.mark, now=0)
     assert not store.is_synced(POD)
     store.take(POD, None, pod("a", 1), now=0)
@@ -183,7 +172,7 @@ def test_a_kind_without_objects_is_synced_by_an_empty_list(store: Store) -> None
     assert store.is_synced(POD)
 
 
-def test_a_kind_that_the_cluster_does_not_have_keeps_nobody_waiting(store: Store) -> None:
+def test_a_kind_that_the_cluster_does_not_have_counts_as_synced(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1), now=0)
     assert store.miss(POD) == [pod("a", 1)]
     assert store.is_missing(POD)
@@ -197,7 +186,7 @@ def test_a_kind_that_came_back_is_not_synced_before_it_is_listed(store: Store) -
     assert not store.is_synced(POD)
 
 
-def test_the_age_of_a_kind_counts_from_when_it_was_last_known_to_be_up_to_date(store: Store) -> None:
+def test_the_age_of_a_kind_counts_from_when_it_was_last_up_to_date(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1), now=10)
     assert store.ages(15) == {"Pod": 5}
     store.compare(POD, [pod("a", 1)], since=store.mark, now=20)
@@ -205,12 +194,12 @@ def test_the_age_of_a_kind_counts_from_when_it_was_last_known_to_be_up_to_date(s
     assert store.ages(32) == {"Pod": 12}
 
 
-def test_of_one_that_is_too_large_it_is_known_that_it_is_there_and_whose_it_is() -> None:
+def test_of_an_object_that_is_too_large_its_existence_and_its_owner_are_known() -> None:
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "7", "controller": True}
     large = pod("a", 1, labels={OWNER_LABEL: "llama", "large": "x"})
     large["metadata"]["ownerReferences"] = [{**owner, "controller": False, "name": "b"}, owner]
     large["spec"] = {"large": "x"}
-    kept = bare(large)
+    kept = bare(large, [OWNER_LABEL])
     assert kept["metadata"]["labels"] == {OWNER_LABEL: "llama"}
     assert kept["metadata"]["ownerReferences"] == [owner]
     assert kept.keys() == {"metadata"}
@@ -223,14 +212,14 @@ def of_llama(number: int) -> Object:
     return pod(f"{number:03}", number + 1, labels={OWNER_LABEL: "llama"})
 
 
-def version_of(thing: Object) -> int:
-    return int(thing["metadata"]["resourceVersion"])
+def version_of(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 @pytest.fixture
 def many() -> Store:
-    """Packed, and nobody may read them."""
-    store = Store([POD], packed=[POD])
+    """Packed objects, which no test may unpack."""
+    store = Store([POD], index_by=[OWNER_LABEL], packed=[POD])
     for number in reversed(range(20)):
         store.take(POD, "ADDED", of_llama(number), now=0)
     store.keep_briefs(POD, version_of)
@@ -246,13 +235,15 @@ def test_a_change_of_one_of_many_reads_none_of_them(many: Store, monkeypatch: py
     assert many.briefs(POD, "llama", "chat") == [*range(1, 6), 100, 103, *range(9, 21)]
 
 
-def test_of_more_than_are_wanted_those_with_the_greatest_briefs_are_told(many: Store) -> None:
+def test_if_there_are_too_many_objects_those_with_the_greatest_briefs_are_returned(many: Store) -> None:
     assert sorted(map(version_of, many.labelled(POD, "llama", "chat", most=3))) == [18, 19, 20]
     assert many.labelled(POD, "llama", "chat", most=20) == many.labelled(POD, "llama", "chat")
 
 
-def test_one_of_which_no_brief_can_be_made_is_there_without(many: Store, caplog: pytest.LogCaptureFixture) -> None:
-    many.keep_briefs(POD, lambda thing: thing["spec"])
+def test_an_object_without_a_possible_brief_is_stored_without_one(
+    many: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    many.keep_briefs(POD, lambda obj: obj["spec"])
     assert many.take(POD, "ADDED", of_llama(50), now=0)
     assert many.briefs(POD, "llama", "chat")[-1] is None
     assert "No brief can be made of Pod chat/050" in caplog.text

@@ -1,4 +1,4 @@
-"""What kopf does wrong, watching survives; what it does right is tested with a real API server."""
+"""Watching survives faults of kopf; what kopf does right is tested with a real API server."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from typing import Any, cast
 
 import kopf
 import pytest
-from slipway.kube import arrivals, watching
-from slipway.kube.audit import Rhythm
+from slipway.kube import handover, kopf_watch, watching
+from slipway.kube.cache_audit import AuditTimes
 from slipway.kube.errors import Call, ForbiddenError, UnavailableError
-from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
-from slipway.kube.metrics import Metrics
-from slipway.kube.watching import Watch, Watching
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.objects.kinds import CONFIG_MAP, POD, Kind, Object
+from slipway.process.metrics import MetricsRegistry
 
 ONE: Object = {"metadata": {"name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1"}}
 
 
 class Lister:
-    """Has an object that no watch tells."""
+    """Lists an object that no watch reports."""
+
+    configuration = None
 
     async def list_metadata(self, *_: Any, **__: Any) -> list[Object]:
         return [ONE]
@@ -33,12 +37,8 @@ class Lister:
         return True
 
 
-async def no_login() -> kopf.ConnectionInfo:
-    raise AssertionError("nobody is asked")
-
-
-class DeafKopf:
-    """Is told to stop, and goes on; as kopf does when the cancellation of a watch finds it just being closed."""
+class UnstoppableKopf:
+    """Goes on after a request to stop, as kopf does if a watch is cancelled just while it closes."""
 
     def __init__(self) -> None:
         self.runs, self.ends = 0, 0
@@ -52,39 +52,40 @@ class DeafKopf:
 
 
 @pytest.fixture
-def deaf(monkeypatch: pytest.MonkeyPatch) -> DeafKopf:
-    deaf = DeafKopf()
-    monkeypatch.setattr(kopf, "operator", deaf.run)
-    monkeypatch.setattr(watching, "STOP_WITHIN", 0.05)
-    return deaf
+def unstoppable(monkeypatch: pytest.MonkeyPatch) -> UnstoppableKopf:
+    unstoppable = UnstoppableKopf()
+    monkeypatch.setattr(kopf, "operator", unstoppable.run)
+    monkeypatch.setattr(kopf_watch, "STOP_WITHIN", 0.05)
+    return unstoppable
 
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - another thread tells nobody
+        while not holds():  # noqa: ASYNC110 - another thread sends no event
             await asyncio.sleep(0.01)
 
 
-async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_kopf_that_does_not_end_is_abandoned(
+    unstoppable: UnstoppableKopf, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     watched = Watching(
         [Watch(CONFIG_MAP, lambda _: ["key"])],
         client=Lister(),
-        login=no_login,
         add=lambda _: None,
-        metrics=Metrics(),
-        rhythm=Rhythm(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, begun=0.05, listed_anew=0.01),
+        metrics=WatchMetrics(MetricsRegistry()),
+        audit_times=AuditTimes(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, restarted=0.05, listed=0.01),
     )
     task = asyncio.create_task(watched.run())
-    await until(lambda: deaf.runs >= 2)
-    assert "kopf does not end by itself, so it is cancelled" in caplog.text
+    await until(lambda: unstoppable.runs >= 2)
+    assert "kopf has not ended on its own, so it is cancelled" in caplog.text
     task.cancel()
     await asyncio.wait([task])
-    await until(lambda: deaf.ends == deaf.runs)
+    await until(lambda: unstoppable.ends == unstoppable.runs)
 
 
 class BriefKopf:
-    """Remembers where it was told to watch, and ends when it is told to; or at once, in that namespace."""
+    """Records what it is to watch, and ends on request; or immediately, if it watches the namespace `ends_in`."""
 
     def __init__(self, *, ends_in: str = "") -> None:
         self.where: list[tuple[bool, tuple[str, ...]]] = []
@@ -101,32 +102,34 @@ IN_ALL, IN_ONE = (True, ()), (False, ("home",))
 
 def watched_in_one_namespace_and_in_all(lister: Lister) -> Watching[str]:
     watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=("home",)), Watch(POD, lambda _: ["key"])]
-    rhythm = Rhythm(every=60, unsynced=60, missing=60, behind=60, begun=60, listed_anew=0.01)
-    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+    times = AuditTimes(every=60, unsynced=60, missing=60, behind=60, restarted=60, listed=0.01)
+    return Watching(
+        watches, client=lister, add=lambda _: None, metrics=WatchMetrics(MetricsRegistry()), audit_times=times
+    )
 
 
-async def test_what_is_watched_in_one_namespace_takes_no_right_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    brief, lister = BriefKopf(), Asked()
+async def test_a_kind_watched_in_one_namespace_needs_no_rights_in_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief, lister = BriefKopf(), RecordingLister()
     monkeypatch.setattr(kopf, "operator", brief.run)
     task = asyncio.create_task(watched_in_one_namespace_and_in_all(lister).run())
-    await until(lambda: len(brief.where) == 2 and len(lister.asked) >= 2)
+    await until(lambda: len(brief.where) == 2 and len(lister.requests) >= 2)
     task.cancel()
     await asyncio.wait([task])
     assert set(brief.where) == {IN_ALL, IN_ONE}
-    assert set(lister.asked) == {(CONFIG_MAP, "home"), (POD, None)}
+    assert set(lister.requests) == {(CONFIG_MAP, "home"), (POD, None)}
 
 
-async def test_when_one_of_the_kopfs_ends_both_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_if_one_kopf_ends_both_are_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     brief = BriefKopf(ends_in="home")
     monkeypatch.setattr(kopf, "operator", brief.run)
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.01)
-    task = asyncio.create_task(watched_in_one_namespace_and_in_all(Asked()).run())
+    task = asyncio.create_task(watched_in_one_namespace_and_in_all(RecordingLister()).run())
     await until(lambda: brief.where.count(IN_ALL) >= 2 and brief.where.count(IN_ONE) >= 2)
     task.cancel()
     await asyncio.wait([task])
 
 
-async def test_a_namespace_that_is_closed_to_us_is_left_out_until_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forbidden_namespace_is_left_out_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     brief, lister = BriefKopf(), Guarded(closed={"shut"})
     monkeypatch.setattr(kopf, "operator", brief.run)
     task = asyncio.create_task(watched_in(("open", "shut"), lister).run())
@@ -137,7 +140,7 @@ async def test_a_namespace_that_is_closed_to_us_is_left_out_until_it_opens(monke
     await asyncio.wait([task])
 
 
-async def test_where_every_namespace_is_closed_no_watch_begins_before_one_opens(
+async def test_if_every_namespace_is_forbidden_no_watch_starts_before_one_is_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     brief, lister = BriefKopf(), Guarded(closed={"shut"})
@@ -153,9 +156,11 @@ async def test_where_every_namespace_is_closed_no_watch_begins_before_one_opens(
 
 
 def watched_in(namespaces: tuple[str, ...], lister: Lister) -> Watching[str]:
-    rhythm = Rhythm(every=60, unsynced=60, missing=0.05, behind=60, begun=60, listed_anew=0.01)
+    times = AuditTimes(every=60, unsynced=60, missing=0.05, behind=60, restarted=60, listed=0.01)
     watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=namespaces)]
-    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+    return Watching(
+        watches, client=lister, add=lambda _: None, metrics=WatchMetrics(MetricsRegistry()), audit_times=times
+    )
 
 
 class Guarded(Lister):
@@ -168,17 +173,17 @@ class Guarded(Lister):
         return []
 
 
-class Asked(Lister):
+class RecordingLister(Lister):
     def __init__(self) -> None:
-        self.asked: list[tuple[Kind, str | None]] = []
+        self.requests: list[tuple[Kind, str | None]] = []
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
-        self.asked.append((kind, namespace))
+        self.requests.append((kind, namespace))
         return []
 
 
-class TellingKopf:
-    """Lists many objects, tells the end of the last of them, and ends; begun anew, it lists nothing and goes on."""
+class ListingKopf:
+    """Lists many objects, reports the deletion of the last one, and ends; restarted, it lists nothing and goes on."""
 
     MANY = 50
 
@@ -191,43 +196,57 @@ class TellingKopf:
             await stop_flag.wait()
             return
         [handler] = registry._watching.get_all_handlers()
-        tell = cast(Any, handler.fn)
+        handle = cast(Any, handler.fn)
         for number in range(self.MANY):
             metadata = {**ONE["metadata"], "name": f"{number}", "uid": f"{number}", "resourceVersion": f"{number + 1}"}
-            await tell(event={"type": None, "object": {"metadata": metadata}})
-        await tell(event={"type": "DELETED", "object": {"metadata": metadata}})
+            await handle(event={"type": None, "object": {"metadata": metadata}})
+        await handle(event={"type": "DELETED", "object": {"metadata": metadata}})
 
 
-async def test_all_that_a_watch_has_told_is_known_before_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    telling = TellingKopf()
-    monkeypatch.setattr(kopf, "operator", telling.run)
+async def test_all_events_of_a_watch_are_in_the_cache_before_the_next_watch_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = ListingKopf()
+    monkeypatch.setattr(kopf, "operator", listing.run)
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(watching, "CLOSE_WITHIN", 0.0)
-    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one at a time
+    monkeypatch.setattr(kopf_watch, "CLOSE_WITHIN", 0.0)
+    monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one at a time
     watched = Watching(
         [Watch(CONFIG_MAP, lambda _: ["key"])],
-        client=Unheard(),
-        login=no_login,
-        add=lambda _: time.sleep(0.01),  # by when the watch has long ended
-        metrics=Metrics(),
+        client=FailingLister(),
+        add=lambda _: time.sleep(0.01),  # long after the end of the watch
+        metrics=WatchMetrics(MetricsRegistry()),
     )
     task = asyncio.create_task(watched.run())
-    await until(lambda: telling.runs == 2)
-    assert {name for _, name in watched.store.places(CONFIG_MAP)} == {f"{each}" for each in range(telling.MANY - 1)}
+    await until(lambda: listing.runs == 2)
+    assert {name for _, name in watched.store.places(CONFIG_MAP)} == {f"{each}" for each in range(listing.MANY - 1)}
     task.cancel()
     await asyncio.wait([task])
 
 
-class Unheard(Lister):
-    """The audit hears nothing, so that it mends nothing."""
+class FailingLister(Lister):
+    """Gives the audit no list, so that it repairs nothing."""
 
     async def list_metadata(self, *_: Any, **__: Any) -> list[Object]:
         raise UnavailableError(Call("list", "ConfigMap", ""), "it is down")
 
 
-async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
-    memories, seen = watching.NoMemories(), cast(kopf.RawBody, ONE)
+async def test_kopf_remembers_no_objects() -> None:
+    memories, body = kopf_watch.NoMemories(), cast(kopf.RawBody, ONE)
     for _ in range(3):
-        await memories.recall(seen, noticed_by_listing=True)
+        await memories.recall(body, noticed_by_listing=True)
     assert [*memories.iter_all_memories()] == []
-    await memories.forget(seen)
+    await memories.forget(body)
+
+
+async def test_the_caches_are_filled_when_the_first_list_of_every_kind_is_complete() -> None:
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"]), Watch(POD, lambda _: ["key"])]
+    metrics = WatchMetrics(MetricsRegistry())
+    watched = Watching(watches, client=Lister(), add=lambda _: None, metrics=metrics)
+    filled = asyncio.create_task(watched.until_filled())
+    for kind in (CONFIG_MAP, POD):
+        await asyncio.sleep(0)
+        assert not filled.done()
+        watched.store.compare(kind, [], since=watched.store.mark, now=0)
+    async with asyncio.timeout(1):
+        await filled

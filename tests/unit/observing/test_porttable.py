@@ -1,4 +1,4 @@
-"""The table of an activator's ports: what a line says, where it counts, and whom a change concerns."""
+"""The table of an activator's ports: what a line means, where it is valid, and which models a change concerns."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def config_map(**data: str) -> dict[str, Any]:
 
 
 def table(*maps: dict[str, Any]) -> PortTable:
-    made = PortTable("activator")
+    port_table = PortTable("activator")
     for number, each in enumerate(maps):
-        made.take(map_name("activator", number), each)
-    return made
+        port_table.take(map_name("activator", number), each)
+    return port_table
 
 
 def test_each_port_has_its_place_in_one_of_the_maps() -> None:
@@ -39,7 +39,7 @@ def test_each_port_has_its_place_in_one_of_the_maps() -> None:
     assert [number_in(map_name("activator", number), "activator") for number in numbers] == list(numbers)
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_a_written_table_is_parsed_back() -> None:
     claims = {20000: LLAMA, 20007: GEMMA}
     assert claims_in({"data": lines(claims)}, 0) == claims
 
@@ -55,16 +55,16 @@ def test_what_is_written_is_read_again() -> None:
         "activator-ports-\u0660\u0660",
     ],
 )
-def test_another_name_is_no_part_of_the_table(name: str) -> None:
-    made = PortTable("activator")
-    assert made.take(name, config_map(p20000="chat/llama 1")) == []
-    assert made.owner_of(20000) is None
+def test_a_config_map_with_another_name_is_not_part_of_the_table(name: str) -> None:
+    port_table = PortTable("activator")
+    assert port_table.take(name, config_map(p20000="chat/llama 1")) == []
+    assert port_table.owner_of(20000) is None
 
 
 @pytest.mark.parametrize(
     ("port", "line"),
     [
-        ("20256", "chat/llama 1"),  # has its place in the next one
+        ("20256", "chat/llama 1"),  # belongs to the next map
         ("80", "chat/llama 1"),
         ("-20001", "chat/llama 1"),
         ("020001", "chat/llama 1"),
@@ -74,31 +74,31 @@ def test_another_name_is_no_part_of_the_table(name: str) -> None:
         ("20001", ""),
     ],
 )
-def test_a_line_that_can_not_be_read_or_has_its_place_elsewhere_gives_nothing_to_anybody(port: str, line: str) -> None:
+def test_an_unreadable_line_or_one_in_the_wrong_map_assigns_no_port(port: str, line: str) -> None:
     assert claims_in({"data": {port: line}}, 0) == {}
 
 
-def test_a_port_that_two_maps_give_away_belongs_to_the_one_of_its_range() -> None:
-    made = table(config_map(p20000="chat/llama 1"), config_map(p20000="chat/gemma 2"))
-    assert made.owner_of(20000) == LLAMA
-    assert made.ports_of(GEMMA) == []
+def test_a_port_in_two_maps_belongs_to_the_line_in_the_map_of_its_range() -> None:
+    port_table = table(config_map(p20000="chat/llama 1"), config_map(p20000="chat/gemma 2"))
+    assert port_table.owner_of(20000) == LLAMA
+    assert port_table.ports_of(GEMMA) == []
 
 
-def test_it_is_the_very_object_that_is_meant() -> None:
-    made = table(config_map(p20000="chat/llama 1"))
-    assert made.ports_of(LLAMA) == [20000]
-    assert made.ports_of(LLAMA._replace(uid="another")) == []
-    assert made.ports_of(LLAMA._replace(namespace="evil")) == []
+def test_a_line_means_the_object_with_its_uid() -> None:
+    port_table = table(config_map(p20000="chat/llama 1"))
+    assert port_table.ports_of(LLAMA) == [20000]
+    assert port_table.ports_of(LLAMA._replace(uid="another")) == []
+    assert port_table.ports_of(LLAMA._replace(namespace="evil")) == []
 
 
-def test_of_two_ports_that_one_has_the_lowest_comes_first() -> None:
+def test_if_an_object_has_two_ports_the_lowest_counts() -> None:
     assert table(config_map(p20007="chat/llama 1", p20003="chat/llama 1")).ports_of(LLAMA) == [20003, 20007]
 
 
-def test_a_change_concerns_those_alone_whose_port_it_is_and_first_those_who_lose_it() -> None:
+def test_a_change_concerns_only_the_owners_of_changed_ports_and_the_losers_first() -> None:
     name = map_name("activator", 0)
-    made = table(config_map(p20000="chat/llama 1", p20001="chat/qwen 3"))
-    assert made.take(name, config_map(p20000="chat/gemma 2", p20001="chat/qwen 3")) == [LLAMA, GEMMA]
-    assert made.ports_of(LLAMA) == []
-    assert made.take(name, None) == [GEMMA, Claim("chat", "qwen", "3")]
-    assert made.ports_of(GEMMA) == []
+    port_table = table(config_map(p20000="chat/llama 1", p20001="chat/qwen 3"))
+    assert port_table.take(name, config_map(p20000="chat/gemma 2", p20001="chat/qwen 3")) == [LLAMA, GEMMA]
+    assert port_table.ports_of(LLAMA) == []
+    assert port_table.take(name, None) == [GEMMA, Claim("chat", "qwen", "3")]
+    assert port_table.ports_of(GEMMA) == []

@@ -1,18 +1,17 @@
-"""What pods say is told without the credentials in it, and with all the rest."""
+"""Messages of pods are reported without the credentials in them, and otherwise unchanged."""
 
 from __future__ import annotations
 
 import pytest
 from slipway.observing import words
-from slipway.observing.causes import cause_in
+from slipway.observing.causes import main_cause
 from slipway.observing.redacting import MARK, redacted
-
-from .cluster_objects import container, ended, event, pod, world
+from support.builders.observed import container, ended, event, pod, snapshot
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
 SECRETS = [
-    # the text, the credential in it, what is left
+    # the text, the credential in it, the redacted text
     ("GET https://me:hunter2@host/m.gguf", "hunter2", f"GET https://{MARK}@host/m.gguf"),
     ("https://me:p@ss@host/m", "p@ss", f"https://{MARK}@host/m"),
     ("https://ghp_0123456789abcdef@github.com/a", "ghp_0123456789abcdef", f"https://{MARK}@github.com/a"),
@@ -51,16 +50,16 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "secret", "left"), SECRETS, ids=[text[:30] for text, *_ in SECRETS])
-def test_a_credential_is_not_told(text: str, secret: str, left: str | None) -> None:
-    told = redacted(text)
-    assert secret not in told
-    assert MARK in told
+def test_a_credential_is_redacted(text: str, secret: str, left: str | None) -> None:
+    redacted_text = redacted(text)
+    assert secret not in redacted_text
+    assert MARK in redacted_text
     if left is not None:
-        assert told == left
+        assert redacted_text == left
 
 
 @pytest.mark.parametrize("text", [text for text, *_ in SECRETS])
-def test_what_has_been_redacted_stays_as_it_is(text: str) -> None:
+def test_redacted_text_is_unchanged_by_redacting_it_again(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
 
 
@@ -80,23 +79,23 @@ def test_what_has_been_redacted_stays_as_it_is(text: str) -> None:
         "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
     ],
 )
-def test_what_is_none_is_told_as_it_was_said(text: str) -> None:
+def test_text_without_a_credential_is_unchanged(text: str) -> None:
     assert redacted(text) == text
 
 
-@pytest.mark.parametrize("bait", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
-def test_no_text_takes_long(bait: str) -> None:
-    """As long as a termination message can be, of what a rule looks for; it would time out."""
-    assert len(redacted(bait * (12_000 // len(bait)))) > 0
+@pytest.mark.parametrize("text_part", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
+def test_redacting_takes_linear_time(text_part: str) -> None:
+    """As long as a termination message can be, full of what a rule searches for; a slow rule would time out."""
+    assert len(redacted(text_part * (12_000 // len(text_part)))) > 0
 
 
-# --- wherever such words come in -------------------------------------------------------------------------------------
+# --- everywhere such messages are used -------------------------------------------------------------------------------
 
 SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
 
 
 @pytest.mark.parametrize(
-    "troubled",
+    "failing",
     [
         pod(containerStatuses=[container(state=ended(f"403 Client Error for url: {SIGNED}"), restartCount=3)]),
         pod(containerStatuses=[container(state=ended(f"Segmentation fault after {SIGNED}"))]),
@@ -105,21 +104,21 @@ SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
     ],
     ids=["known words", "unknown words", "an image", "our runtime"],
 )
-def test_a_cause_is_told_without_credentials(troubled: object) -> None:
-    assert isinstance(troubled, dict)
-    cause = cause_in(world(troubled))
+def test_a_cause_is_reported_without_credentials(failing: object) -> None:
+    assert isinstance(failing, dict)
+    cause = main_cause(snapshot(failing))
     assert cause
     assert "store/m?X-Amz-Signature=" in cause.message
     assert "0af3e9" not in cause.message
 
 
-def test_an_event_is_told_without_credentials() -> None:
+def test_an_event_is_reported_without_credentials() -> None:
     silent = pod(containerStatuses=[container(started=True)])
-    told = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
-    cause = cause_in(world(silent, events=(told,)))
+    redacted_text = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
+    cause = main_cause(snapshot(silent, events=(redacted_text,)))
     assert cause is None or "0af3e9" not in cause.message
 
 
-def test_a_credential_at_the_end_of_what_is_told_is_not_told_by_half() -> None:
+def test_half_of_a_credential_at_the_end_of_a_message_is_redacted_too() -> None:
     text = "x" * (words.LONGEST - 12) + " hf_abcdefGHIJ0123456789"
     assert "hf_ab" not in words.shorten(text)

@@ -1,4 +1,4 @@
-"""What a spec names: found in every field that can name something, and told by its field when it isn't there."""
+"""Objects that a spec names: found in every field that can name one, and reported by their field if missing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.observing.causes import cause_in
-from slipway.observing.references import Reference, lack_of_claim, lacks_in, references_of, remarks
-from slipway.observing.world import Lack
-
-from .cluster_objects import container, deployment, world
-from .cluster_objects import pod as a_pod
+from slipway.observing.causes import main_cause
+from slipway.observing.references import Reference, references_of, remarks, unmet_claim, unmet_in
+from slipway.observing.snapshot import UnmetReference
+from support.builders.observed import container, deployment, snapshot
+from support.builders.observed import pod as a_pod
 
 S3: dict[str, Any] = {"model": {"uri": "s3://models/llama"}}
 
@@ -67,12 +66,12 @@ NOT_NEEDED = [
 
 
 @pytest.mark.parametrize(("spec", "field", "kind"), NAMED, ids=[f"{field} {kind}" for _, field, kind in NAMED])
-def test_a_thing_is_found_where_the_spec_names_it(spec: dict[str, Any], field: str, kind: str) -> None:
+def test_a_reference_is_found_in_every_field_of_the_spec(spec: dict[str, Any], field: str, kind: str) -> None:
     assert references_of(LLMDeploymentSpec.model_validate(spec)) == (Reference(field, kind, "named"),)
 
 
 @pytest.mark.parametrize("spec", NOT_NEEDED)
-def test_what_a_pod_can_do_without_is_not_looked_for(spec: dict[str, Any]) -> None:
+def test_optional_references_are_not_checked(spec: dict[str, Any]) -> None:
     assert references_of(LLMDeploymentSpec.model_validate(spec)) == ()
 
 
@@ -86,7 +85,9 @@ KEYED = [
 
 
 @pytest.mark.parametrize(("spec", "keys"), KEYED)
-def test_each_key_of_a_config_map_is_looked_for_and_none_of_a_secret(spec: dict[str, Any], keys: list[str]) -> None:
+def test_the_keys_of_a_config_map_are_checked_and_those_of_a_secret_are_not(
+    spec: dict[str, Any], keys: list[str]
+) -> None:
     assert [each.key for each in references_of(LLMDeploymentSpec.model_validate(spec))] == keys
 
 
@@ -97,17 +98,17 @@ REGISTRIES = [
 
 
 @pytest.mark.parametrize(("spec", "field"), REGISTRIES)
-def test_a_pod_may_do_without_the_secret_of_a_registry(spec: dict[str, Any], field: str) -> None:
+def test_the_secret_of_a_registry_is_optional(spec: dict[str, Any], field: str) -> None:
     expected = Reference(field, "Secret", "named", is_needed=False)
     assert references_of(LLMDeploymentSpec.model_validate(spec)) == (expected,)
 
 
-def test_what_is_needed_elsewhere_is_needed_though_it_is_a_registry_s_too() -> None:
+def test_a_secret_that_is_also_needed_elsewhere_is_required() -> None:
     both = pod(imagePullSecrets=[{"name": "named"}], volumes=[{"name": "v", "secret": {"secretName": "named"}}])
     assert [each.is_needed for each in references_of(LLMDeploymentSpec.model_validate(both))] == [True]
 
 
-def test_what_is_named_twice_is_looked_for_once() -> None:
+def test_an_object_that_is_named_twice_is_checked_once() -> None:
     spec = {"model": {"uri": "pvc://named/a"}, "engine": {"adapters": [{"name": "b", "uri": "pvc://named/b"}]}}
     assert [each.field for each in references_of(LLMDeploymentSpec.model_validate(spec))] == ["spec.model.uri"]
 
@@ -118,27 +119,29 @@ URI = Reference("spec.model.uri", "PersistentVolumeClaim", "weights")
 
 
 @pytest.mark.parametrize("phase", ["Bound", "Pending", ""])
-def test_a_claim_that_waits_for_its_first_pod_lacks_nothing(phase: str) -> None:
-    assert lack_of_claim(URI, {"status": {"phase": phase}}) is None
+def test_a_claim_that_waits_for_its_first_pod_is_not_missing(phase: str) -> None:
+    assert unmet_claim(URI, {"status": {"phase": phase}}) is None
 
 
-def test_a_claim_whose_volume_is_gone_is_told() -> None:
-    lack = lack_of_claim(URI, {"status": {"phase": "Lost"}})
+def test_a_claim_whose_volume_is_gone_is_reported() -> None:
+    lack = unmet_claim(URI, {"status": {"phase": "Lost"}})
     assert lack
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(lack,)))
+    cause = main_cause(snapshot(deployments=(deployment(0),), unmet=(lack,)))
     assert cause
     assert (cause.reason, cause.final) == ("VolumeNotReady", True)
     assert cause.message.startswith("spec.model.uri names PersistentVolumeClaim weights, whose volume is gone")
 
 
-def test_what_isn_t_there_is_told_with_its_field_its_name_and_the_remedy() -> None:
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(Lack(field="f", kind="Secret", name="s"),)))
+def test_a_missing_object_is_reported_with_its_field_its_name_and_the_remedy() -> None:
+    cause = main_cause(
+        snapshot(deployments=(deployment(0),), unmet=(UnmetReference(field="f", kind="Secret", name="s"),))
+    )
     assert cause
     assert (cause.reason, cause.final) == ("PodConfigError", True)
-    assert cause.message == "f names Secret s, which isn't there: make it, or correct the name"
+    assert cause.message == "f names Secret s, which doesn't exist: create it, or correct the name"
 
 
-# --- keys, and what may not be needed --------------------------------------------------------------------------------
+# --- keys and optional objects ---------------------------------------------------------------------------------------
 
 ENV = Reference("spec.pod.env[A]", "ConfigMap", "settings", "a")
 WHOLE = Reference("spec.pod.volumes[v]", "ConfigMap", "settings")
@@ -148,32 +151,33 @@ WHOLE = Reference("spec.pod.volumes[v]", "ConfigMap", "settings")
     ("keys", "lacking"),
     [({"a"}, []), ({"b"}, [("spec.pod.env[A]", "a")]), (None, [("spec.pod.env[A]", ""), ("spec.pod.volumes[v]", "")])],
 )
-def test_an_object_is_missed_as_a_whole_or_for_its_keys(keys: set[str] | None, lacking: list[tuple[str, str]]) -> None:
-    assert [(each.field, each.key) for each in lacks_in([ENV, WHOLE], keys)] == lacking
+def test_an_object_is_missing_entirely_or_lacks_keys(keys: set[str] | None, lacking: list[tuple[str, str]]) -> None:
+    assert [(each.field, each.key) for each in unmet_in([ENV, WHOLE], keys)] == lacking
 
 
-def test_a_key_that_is_missing_is_told_with_its_field_and_the_config_map() -> None:
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(ENV.lack_of_key(),)))
+def test_a_missing_key_is_reported_with_its_field_and_the_config_map() -> None:
+    cause = main_cause(snapshot(deployments=(deployment(0),), unmet=(ENV.without_key(),)))
     assert cause
     assert (cause.reason, cause.final) == ("PodConfigError", True)
     assert cause.message == (
-        "spec.pod.env[A] names the key a of ConfigMap settings, which isn't in it: add it, or correct the name"
+        "spec.pod.env[A] names the key a of ConfigMap settings, which doesn't exist in it: add the key, or correct its "
+        "name"
     )
 
 
-REGISTRY = Reference("spec.pod.imagePullSecrets[r]", "Secret", "r", is_needed=False).lack()
-IN_WORDS = "spec.pod.imagePullSecrets[r] names Secret r, which isn't there: make it, or correct the name"
+REGISTRY = Reference("spec.pod.imagePullSecrets[r]", "Secret", "r", is_needed=False).unmet()
+IN_WORDS = "spec.pod.imagePullSecrets[r] names Secret r, which doesn't exist: create it, or correct the name"
 
 
-def test_a_registry_s_secret_that_is_missing_is_a_remark_and_no_cause() -> None:
-    assert cause_in(world(deployments=(deployment(0),), lacks=(REGISTRY,))) is None
-    assert [*remarks([REGISTRY, ENV.lack()])] == [f"SecretMissing: {IN_WORDS}"]
+def test_a_missing_secret_of_a_registry_is_a_remark_and_not_a_cause() -> None:
+    assert main_cause(snapshot(deployments=(deployment(0),), unmet=(REGISTRY,))) is None
+    assert [*remarks([REGISTRY, ENV.unmet()])] == [f"SecretMissing: {IN_WORDS}"]
 
 
-def test_where_an_image_can_not_be_pulled_the_missing_secret_is_told_with_it() -> None:
+def test_if_an_image_cannot_be_pulled_the_missing_secret_is_reported_with_it() -> None:
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}
     refused = a_pod(containerStatuses=[container(state=waiting)])
-    cause = cause_in(world(refused, lacks=(REGISTRY,)))
+    cause = main_cause(snapshot(refused, unmet=(REGISTRY,)))
     assert cause
     assert cause.reason == "ImagePullFailed"
     assert cause.message.endswith(f"401 Unauthorized; {IN_WORDS}")

@@ -1,4 +1,4 @@
-"""A ScaledObject that KEDA itself calls not ready: the model that would wait for it says so, and nobody flaps."""
+"""A ScaledObject that KEDA reports as not ready: a model that needs it says so, and its status doesn't flap."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from slipway.objects.kinds import Object
 from slipway.observing.observation import observe
 from slipway.observing.platform import LASTS_AFTER, PASSES_WITHIN
 from slipway.observing.scaler import fails_since
-from slipway.observing.world import Object, WorldView
+from slipway.observing.snapshot import Snapshot
+from support.builders.observed import NOW
 
-from .cluster_objects import NOW
-from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, serving, summed_up, told, waking
+from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, reported_status, serving, summed_up, waking
 
 ADDRESS = "slipway-activator.slipway-system:9090"
 UNANSWERED = "Triggers defined in ScaledObject are not working correctly"
@@ -24,7 +25,7 @@ NO_METRICS = "failed to ensure HPA is correctly created for ScaledObject: no met
 def scaled_object(
     ready: str | None = "False", reason: str = "TriggerError", message: str = UNANSWERED, **metadata: Any
 ) -> Object:
-    """As KEDA writes it, without any time. None: it has said nothing yet."""
+    """As KEDA writes it, without any time. None: KEDA has set no condition yet."""
     conditions = [{"type": "Ready", "status": ready, "reason": reason, "message": message}] if ready else []
     return {
         "metadata": {"name": "model", "creationTimestamp": at(1000), **metadata},
@@ -34,13 +35,13 @@ def scaled_object(
 
 
 def failing(seconds: float = 10, *, is_there: bool = True, **more: Any) -> dict[str, Any]:
-    """What of a world says that KEDA calls it not ready since so many seconds."""
+    """Fields of a snapshot in which KEDA has reported it as not ready for the given number of seconds."""
     since = NOW - timedelta(seconds=seconds)
     return {"scaled_object": scaled_object(**more), "scaler_fails_since": since, "scaler_is_there": is_there}
 
 
-WORLDS: list[tuple[str, WorldView, str, str, str]] = [
-    # the world, the state, Ready, Scaled
+ROWS: list[tuple[str, Snapshot, str, str, str]] = [
+    # the snapshot, the state, Ready, Scaled
     ("asleep, just now", asleep(**failing(9)), "Idle", "True ScaledToZero", "True AsWanted"),
     ("asleep", asleep(**failing(10)), "Failed", "False ScalerUnavailable", "True AsWanted"),
     ("asleep, for long", asleep(**failing(60)), "Failed", "False ScalerUnavailable", "False ScalerUnavailable"),
@@ -48,55 +49,55 @@ WORLDS: list[tuple[str, WorldView, str, str, str]] = [
      "False KedaDown"),
     ("asleep, paused", asleep(**{**failing(60), "scaled_object": PAUSED}), "Idle", "True ScaledToZero",
      "True AsWanted"),
-    ("asleep, not KEDA's any more", asleep(**failing(60, deletionTimestamp=at(1))), "Idle", "True ScaledToZero",
+    ("asleep, the ScaledObject terminates", asleep(**failing(60, deletionTimestamp=at(1))), "Idle", "True ScaledToZero",
      "True AsWanted"),
     ("serving", serving(**failing(59)), "Serving", "True Serving", "True AsWanted"),
     ("serving, for long", serving(**failing(60)), "Serving", "True Serving", "False ScalerUnavailable"),
-    ("waking already", waking(**failing(59)), "Waking", "True Waking", "False Scaling"),
+    ("already waking", waking(**failing(59)), "Waking", "True Waking", "False Scaling"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("view", "state", "ready", "scaled"), [each[1:] for each in WORLDS], ids=[each[0] for each in WORLDS]
+    ("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[each[0] for each in ROWS]
 )
-def test_who_would_wait_for_it_isn_t_ready_and_who_serves_says_it_beside(
-    view: WorldView, state: str, ready: str, scaled: str
+def test_a_model_that_needs_the_scaler_is_not_ready_and_one_that_serves_only_mentions_it(
+    view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
-    found = summed_up(told(view))
+    found = summed_up(reported_status(view))
     assert (found["state"], found["Ready"], found["Scaled"]) == (state, ready, scaled)
-    assert found["Stalled"] == "False AsWanted"  # KEDA goes on asking
+    assert found["Stalled"] == "False AsWanted"  # KEDA keeps polling
 
 
-def test_without_a_deployment_kserve_is_waited_for() -> None:
+def test_without_a_deployment_the_model_waits_for_kserve() -> None:
     assert observe(model(), replace(asleep(**failing(99)), deployments=())).cause is None
 
 
 WORDS = [
-    ({}, f"KEDA can't ask the activator at {ADDRESS}, which a NetworkPolicy may keep from it: {UNANSWERED}; "),
-    ({"is_there": False}, f"KEDA can't ask the activator at {ADDRESS}, of which no replica is ready: {UNANSWERED}; "),
-    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't ask the activator at {ADDRESS}"),
+    ({}, f"KEDA can't reach the activator at {ADDRESS}, which a NetworkPolicy may block: {UNANSWERED}; "),
+    ({"is_there": False}, f"KEDA can't reach the activator at {ADDRESS}, which has no ready replica: {UNANSWERED}; "),
+    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't reach the activator at {ADDRESS}"),
     ({"reason": "ScaledObjectCheckFailed", "message": NO_TARGET},
-     f"KEDA can't scale by ScaledObject model: {NO_TARGET}; the log of KEDA's operator tells more."),
+     f"KEDA can't scale with ScaledObject model: {NO_TARGET}; see the log of KEDA's operator."),
     ({"reason": "ErrorGettingCurrentReplicas", "message": "dial tcp 10.96.0.1:443: connect: connection refused"},
-     "KEDA can't scale by ScaledObject model: dial tcp 10.96.0.1:443"),
+     "KEDA can't scale with ScaledObject model: dial tcp 10.96.0.1:443"),
     ({"reason": "ErrorScalingTarget", "message": "scale of it is forbidden"}, "model: scale of it is forbidden;"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("more", "words"), WORDS, ids=[words[:60] for _, words in WORDS])
-def test_the_cause_is_told_in_keda_s_words_with_whom_it_can_t_reach(more: dict[str, Any], words: str) -> None:
-    assert words in told(asleep(**failing(**more)))["message"]
+def test_the_cause_quotes_keda_and_names_the_address_that_it_cannot_reach(more: dict[str, Any], words: str) -> None:
+    assert words in reported_status(asleep(**failing(**more)))["message"]
 
 
-def test_as_long_as_the_trouble_is_the_same_the_status_is() -> None:
-    first = told(asleep(**failing(60)))
-    assert told(asleep(**failing(900)), first) == first
+def test_while_the_failure_is_the_same_the_status_does_not_change() -> None:
+    first = reported_status(asleep(**failing(60)))
+    assert reported_status(asleep(**failing(900)), first) == first
 
 
 @pytest.mark.parametrize("patience", [PASSES_WITHIN, LASTS_AFTER])
-def test_when_it_would_be_told_is_known(patience: timedelta) -> None:
-    seen = observe(model(), asleep(**failing(patience.total_seconds() - 1)))
-    assert seen.look_again_at == NOW + timedelta(seconds=1)
+def test_a_reconcile_is_due_when_the_failure_would_be_reported(patience: timedelta) -> None:
+    observation = observe(model(), asleep(**failing(patience.total_seconds() - 1)))
+    assert observation.look_again_at == NOW + timedelta(seconds=1)
 
 
 # --- since when ------------------------------------------------------------------------------------------------------
@@ -104,18 +105,18 @@ def test_when_it_would_be_told_is_known(patience: timedelta) -> None:
 EARLIER = NOW - timedelta(minutes=3)
 
 
-@pytest.mark.parametrize("thing", [None, scaled_object(None), scaled_object("Unknown"), scaled_object("True")])
-def test_what_keda_has_not_said_yet_or_is_not_sure_of_is_no_trouble(thing: Object | None) -> None:
-    assert fails_since(thing, EARLIER, None, NOW) is None
+@pytest.mark.parametrize("observed", [None, scaled_object(None), scaled_object("Unknown"), scaled_object("True")])
+def test_an_absent_or_unknown_condition_of_keda_is_not_a_failure(observed: Object | None) -> None:
+    assert fails_since(observed, EARLIER, None, NOW) is None
 
 
-def test_it_counts_from_when_it_was_first_seen() -> None:
+def test_a_failure_counts_from_when_it_was_first_seen() -> None:
     assert fails_since(scaled_object(), None, None, NOW) == NOW
     assert fails_since(scaled_object(), EARLIER, None, NOW) == EARLIER
 
 
 @pytest.mark.parametrize("view", [asleep(**failing(10)), serving(**failing(60))], ids=["asleep", "serving"])
-def test_another_leader_goes_on_telling_what_the_one_before_has_told(view: WorldView) -> None:
-    since = fails_since(scaled_object(), None, told(view), NOW)
+def test_another_leader_keeps_reporting_the_failure_with_the_same_time(view: Snapshot) -> None:
+    since = fails_since(scaled_object(), None, reported_status(view), NOW)
     assert since
     assert NOW - since >= LASTS_AFTER

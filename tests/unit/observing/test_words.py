@@ -1,10 +1,15 @@
-"""What the sentences of engines, downloaders, registries and the scheduler mean."""
+"""The meaning of messages from engines, downloaders, registries and the scheduler."""
 
 from __future__ import annotations
 
 import pytest
 from slipway.api.reasons import Reason
 from slipway.observing import words
+
+
+def meaning(explained: words.Said | None) -> tuple[Reason, str] | None:
+    return (explained.reason, explained.words) if explained else None
+
 
 SEE_ABOVE = (
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
@@ -75,7 +80,7 @@ SEE_ABOVE = (
     ],
 )
 def test_an_engine_is_understood_though_its_last_line_says_nothing(line: str, reason: Reason) -> None:
-    assert words.explain(f"INFO 10:00 loading\n{line}\n{SEE_ABOVE}\n", words.ENGINE) == (reason, line)
+    assert meaning(words.explain(f"INFO 10:00 loading\n{line}\n{SEE_ABOVE}\n", words.ENGINE)) == (reason, line)
 
 
 @pytest.mark.parametrize(
@@ -90,24 +95,27 @@ def test_an_engine_is_understood_though_its_last_line_says_nothing(line: str, re
     ],
 )
 def test_a_downloader_is_understood(line: str, reason: Reason) -> None:
-    assert words.explain(line, words.DOWNLOADER) == (reason, line)
+    assert meaning(words.explain(line, words.DOWNLOADER)) == (reason, line)
 
 
-def test_the_runtime_s_own_explanation_counts_before_the_engine_s_words() -> None:
+def test_the_explanation_of_the_runtime_comes_before_the_log_of_the_engine() -> None:
     text = '{"reason": "GpuBusy", "message": "pid 12 holds 40 GiB", "log": []}\nCUDA out of memory'
-    assert words.explain(text, words.ENGINE) == (Reason.GPU_BUSY, "pid 12 holds 40 GiB")
+    assert meaning(words.explain(text, words.ENGINE)) == (Reason.GPU_BUSY, "pid 12 holds 40 GiB")
 
 
-def test_a_reason_of_a_newer_runtime_is_unknown_and_its_words_are_kept() -> None:
-    assert words.explain('{"reason": "New", "message": "it is so"}', words.ENGINE) == (Reason.UNKNOWN, "it is so")
+def test_an_unknown_reason_of_a_newer_runtime_keeps_its_message() -> None:
+    assert meaning(words.explain('{"reason": "New", "message": "it is so"}', words.ENGINE)) == (
+        Reason.UNKNOWN,
+        "it is so",
+    )
 
 
 @pytest.mark.parametrize("line", ["{", "{}", '{"reason": "GpuBusy"}', "[1]", '{"level": "info", "message": "x"}'])
-def test_json_that_explains_nothing_is_no_explanation(line: str) -> None:
+def test_json_without_an_explanation_is_not_an_explanation(line: str) -> None:
     assert words.explain(line, words.ENGINE) is None
 
 
-def test_the_last_line_that_says_something_by_itself_stands_for_the_rest() -> None:
+def test_the_last_line_that_means_something_on_its_own_is_quoted() -> None:
     assert words.last_line(f"one\nValueError: two\n{SEE_ABOVE}\n\n") == "ValueError: two"
 
 
@@ -146,9 +154,9 @@ def test_the_last_line_that_says_something_by_itself_stands_for_the_rest() -> No
         ),
     ],
 )
-def test_the_scheduler_is_read_and_quoted(message: str, reason: Reason, reading: str) -> None:
-    said = words.explain_scheduler(f"{message} preemption: 0/3 nodes are available: 3 Preemption is not helpful.")
-    assert said == (reason, f"{reading}: {message.rstrip('.')}")
+def test_the_scheduler_is_understood_and_quoted(message: str, reason: Reason, reading: str) -> None:
+    explained = words.explain_scheduler(f"{message} preemption: 0/3 nodes are available: 3 Preemption is not helpful.")
+    assert meaning(explained) == (reason, f"{reading}: {message.rstrip('.')}")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,7 @@ def test_the_scheduler_is_read_and_quoted(message: str, reason: Reason, reading:
         ("dial tcp 10.0.0.1:443: i/o timeout", False),
     ],
 )
-def test_only_a_registry_that_has_said_no_is_hopeless(answer: str, hopeless: bool) -> None:
+def test_only_a_refusal_of_the_registry_is_final(answer: str, hopeless: bool) -> None:
     assert words.pull_is_hopeless(answer) is hopeless
 
 
@@ -175,9 +183,9 @@ def test_only_a_registry_that_has_said_no_is_hopeless(answer: str, hopeless: boo
         'Error creating: pods "model-7d9f-x2x4z" is forbidden: it is not there',
     ],
 )
-def test_what_changes_from_try_to_try_is_left_out_so_that_it_causes_no_writes(message: str) -> None:
-    assert words.plain(message) == "it is not there"
+def test_parts_that_change_at_every_try_are_left_out_so_that_they_cause_no_writes(message: str) -> None:
+    assert words.unwrapped(message) == "it is not there"
 
 
-def test_long_words_are_cut_to_fit_a_message() -> None:
+def test_long_text_is_cut_to_fit_a_message() -> None:
     assert len(words.shorten("word " * 1000)) == words.LONGEST

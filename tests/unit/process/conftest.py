@@ -1,4 +1,4 @@
-"""Logging as it was before."""
+"""Restores logging after each test."""
 
 from __future__ import annotations
 

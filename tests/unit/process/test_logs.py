@@ -1,4 +1,4 @@
-"""Lines of the log: for people, and for programs."""
+"""Lines of the log as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def written(format_: str, level: str = "info") -> tuple[logging.Logger, io.Strin
     return logging.getLogger("slipway.test"), stream
 
 
-def test_a_line_for_people_names_the_object_first() -> None:
+def test_a_line_of_text_names_the_object_first() -> None:
     logger, stream = written("console")
     logger.info("%s created", "Service", extra={"key": "chat/llama"})
     assert stream.getvalue().split(" ", 1)[1] == "info    chat/llama: Service created\n"
 
 
-def test_a_line_for_programs_is_one_json_object() -> None:
+def test_a_line_of_json_is_one_object() -> None:
     logger, stream = written("json")
     logger.warning("two\nlines", extra={"key": "chat/llama", "reason": "Waking"})
     [line] = stream.getvalue().splitlines()
-    told = json.loads(line)
-    assert told.pop("time")
-    assert told == {
+    entry = json.loads(line)
+    assert entry.pop("time")
+    assert entry == {
         "level": "warning",
         "logger": "slipway.test",
         "message": "two\nlines",
@@ -38,7 +38,7 @@ def test_a_line_for_programs_is_one_json_object() -> None:
 
 
 @pytest.mark.parametrize("format_", ["console", "json"])
-def test_an_error_comes_with_its_traceback(format_: str) -> None:
+def test_an_error_is_logged_with_its_traceback(format_: str) -> None:
     logger, stream = written(format_)
     try:
         raise KeyError("poison")
@@ -48,13 +48,13 @@ def test_an_error_comes_with_its_traceback(format_: str) -> None:
     assert "poison" in stream.getvalue()
 
 
-def test_others_are_quiet_unless_everything_is_wanted() -> None:
+def test_libraries_log_less_unless_the_level_is_debug() -> None:
     _, stream = written("console")
-    logging.getLogger("kopf").error("expected, and told by whoever began it")
+    logging.getLogger("kopf").error("expected, and logged by the caller")
     assert stream.getvalue() == ""
 
 
-def test_less_than_the_level_is_not_written() -> None:
+def test_records_below_the_level_are_not_written() -> None:
     logger, stream = written("console", level="error")
     logger.warning("no")
     logging.getLogger("aiohttp").error("yes")

@@ -1,4 +1,4 @@
-"""Release notes are what CHANGELOG.md says of the version."""
+"""Release notes are the section of the version in CHANGELOG.md."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_a_version_has_its_own_section_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.0.1"])
-def test_a_version_that_nothing_is_said_of_is_not_released(version: str) -> None:
-    with pytest.raises(Refusal, match=rf"CHANGELOG\.md says nothing of {version}; .*`## \[{version}\] - DATE`"):
+def test_a_version_without_a_section_is_not_released(version: str) -> None:
+    with pytest.raises(Refusal, match=rf"CHANGELOG\.md has no entry for {version}; .*`## \[{version}\] - DATE`"):
         notes(CHANGELOG, version)
 
 
-def test_something_is_said_of_the_version_of_this_checkout() -> None:
+def test_the_version_of_this_checkout_has_a_section() -> None:
     assert notes((ROOT / "CHANGELOG.md").read_text(), (ROOT / "VERSION").read_text().strip())

@@ -1,4 +1,4 @@
-"""Charts of a release: other defaults, in place; archives that tell no time. With the real helm: tests/charts."""
+"""Charts of a release: other defaults, edited in place; reproducible archives. With the real helm: tests/charts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def values_with(digests: dict[str, str]) -> Any:
     return yaml.safe_load(with_images(VALUES, "registry.example.com/llm", digests))
 
 
-def test_the_images_of_a_release_are_named_by_its_registry_and_their_digests() -> None:
+def test_images_of_a_release_are_named_by_registry_and_digest() -> None:
     values = values_with({"slipway-operator": DIGEST, "slipway-llamacpp": DIGEST})
     assert values["images"]["registry"] == "registry.example.com/llm"
     assert values["images"]["operator"] == {
@@ -45,7 +45,7 @@ def test_the_images_of_a_release_are_named_by_its_registry_and_their_digests() -
     assert values["runtimes"]["llamacpp"]["image"]["digest"] == DIGEST
 
 
-def test_images_that_are_not_in_the_release_are_named_by_tag() -> None:
+def test_images_outside_of_the_release_are_named_by_tag() -> None:
     assert values_with({"slipway-operator": DIGEST})["runtimes"]["llamacpp"]["image"]["digest"] == ""
 
 
@@ -58,12 +58,12 @@ def test_values_without_images_stay_as_they_are() -> None:
     assert with_images("keep: true # types\n", "registry.example.com", {}) == "keep: true # types\n"
 
 
-def test_a_digest_that_no_chart_has_a_place_for_is_refused(tmp_path: Path) -> None:
+def test_a_digest_without_a_field_in_any_chart_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"`repository: slipway-other` with a `digest`"):
         charts.copies(tmp_path, "registry.example.com", {"slipway-other": DIGEST})
 
 
-def test_a_chart_of_a_release_is_that_of_the_repository_but_for_its_values(tmp_path: Path) -> None:
+def test_a_chart_of_a_release_differs_from_the_repository_only_in_its_values(tmp_path: Path) -> None:
     made = charts.copies(tmp_path, "registry.example.com", {"slipway-operator": DIGEST})
     assert {chart.name for chart in made} == {each.parent.name for each in charts.CHARTS.glob("*/Chart.yaml")}
     for chart in made:
@@ -75,7 +75,7 @@ def test_a_chart_of_a_release_is_that_of_the_repository_but_for_its_values(tmp_p
 
 
 def packed_at(folder: Path, moment: int) -> Path:
-    """As helm packs: with the moment in it."""
+    """An archive as helm packs it, with the current time."""
     archive = folder / f"chart-{moment}.tgz"
     with tarfile.open(archive, "w:gz") as tar:
         member = tarfile.TarInfo("slipway/Chart.yaml")
@@ -84,7 +84,7 @@ def packed_at(folder: Path, moment: int) -> Path:
     return archive
 
 
-def test_an_archive_does_not_tell_when_it_was_made(tmp_path: Path) -> None:
+def test_an_archive_contains_no_time(tmp_path: Path) -> None:
     archives = [packed_at(tmp_path, moment) for moment in (1, 2)]
     for archive in archives:
         charts.pack_timeless(archive, epoch=1795953600)

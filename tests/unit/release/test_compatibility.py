@@ -1,4 +1,4 @@
-"""A release whose types break what the one before promised is not made."""
+"""A release is refused if its types break a promise of the previous release."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def without_field(name: str) -> dict[str, Any]:
     return {**SPEC, "properties": {key: each for key, each in SPEC["properties"].items() if key != name}}
 
 
-def said(after: dict[str, Any]) -> list[str]:
+def breaks_after(after: dict[str, Any]) -> list[str]:
     return list(broken(SPEC, after, "spec"))
 
 
@@ -57,8 +57,8 @@ def said(after: dict[str, Any]) -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_would_change_models_that_are_there_is_found(after: dict[str, Any], sentence: str) -> None:
-    assert said(after) == [sentence]
+def test_changes_that_break_existing_models_are_found(after: dict[str, Any], sentence: str) -> None:
+    assert breaks_after(after) == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_would_change_models_that_are_there_is_found(after: dict[str, Any],
         {**SPEC, "required": []},
     ],
 )
-def test_what_leaves_them_as_they_are_is_allowed(after: dict[str, Any]) -> None:
-    assert said(after) == []
+def test_compatible_changes_are_allowed(after: dict[str, Any]) -> None:
+    assert breaks_after(after) == []
 
 
 # --- a checkout ------------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def definition(spec: dict[str, Any], version: str = "v1alpha1") -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Of which one version was released."""
+    """A repository with one released version."""
     (tmp_path / "crds").mkdir()
     (tmp_path / "crds/it.yaml").write_text(definition(SPEC))
     for command in ("init --quiet", "add --all", "commit --quiet --message=first", "tag v0.1.0", "tag v0.2.0-rc.1"):
@@ -96,19 +96,22 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_release_that_breaks_them_is_refused_with_all_that_it_breaks(checkout: Path) -> None:
+def test_an_incompatible_release_is_refused_with_all_breaking_changes(checkout: Path) -> None:
     (checkout / "crds/it.yaml").write_text(definition(without_field("mode")))
-    with pytest.raises(Refusal, match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Put it"):
+    with pytest.raises(
+        Refusal,
+        match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Make this change",
+    ):
         refuse_broken_promises(checkout)
 
 
-def test_an_api_version_does_not_just_go(checkout: Path) -> None:
+def test_removing_an_api_version_is_refused(checkout: Path) -> None:
     (checkout / "crds/it.yaml").write_text(definition(SPEC, "v1beta1"))
     with pytest.raises(Refusal, match="v1alpha1 is gone"):
         refuse_broken_promises(checkout)
 
 
-def test_a_type_that_is_new_breaks_nothing(checkout: Path) -> None:
+def test_a_new_type_breaks_nothing(checkout: Path) -> None:
     (checkout / "crds/other.yaml").write_text(definition(with_field("speed", type="string", default="Slow")))
     refuse_broken_promises(checkout)
 

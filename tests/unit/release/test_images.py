@@ -1,4 +1,4 @@
-"""Images of a release: those that there are, and what goes into them."""
+"""The images of a release, and their build contexts."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ from pathlib import Path
 import pytest
 from slipway_devcluster.errors import Refusal
 from slipway_release import images
-from slipway_release.images import Image, chosen, every
+from slipway_release.images import ReleaseImage, chosen, every
 
 OPERATOR = every()["operator"]
 NOON = 1795953600
 
 
-def test_every_containerfile_is_an_image() -> None:
+def test_every_containerfile_belongs_to_an_image() -> None:
     assert sorted(every()) == ["llamacpp", "operator", "vllm-cpu", "vllm-cuda", "vllm-rocm"]
     assert {image.repository for image in every().values()} == {f"slipway-{name}" for name in every()}
 
 
-def test_those_without_gpus_are_made_unless_others_are_named() -> None:
+def test_images_without_gpus_are_made_by_default() -> None:
     assert [image.name for image in chosen(())] == ["operator", "llamacpp", "vllm-cpu"]
     assert [image.name for image in chosen(("vllm-cuda",))] == ["vllm-cuda"]
 
 
-def test_an_image_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(Refusal, match=r"there is no image 'vllm'; IMAGES takes one or more of: operator llamacpp "):
+def test_an_unknown_image_is_refused_with_a_list_of_the_known_ones() -> None:
+    with pytest.raises(
+        Refusal, match=r"'vllm' is not an image of this repository; IMAGES can be one or more of: operator llamacpp "
+    ):
         chosen(("vllm",))
 
 
-def test_all_but_that_for_amd_are_built_on_any_debian() -> None:
+def test_all_images_except_the_one_for_amd_are_built_on_any_debian() -> None:
     assert [name for name, image in every().items() if not image.builds_on_debian] == ["vllm-rocm"]
 
 
-def test_the_usual_base_is_a_public_one() -> None:
+def test_the_default_base_is_public() -> None:
     assert all(image.usual_base.startswith("docker.io/") for image in every().values())
 
 
-# --- what goes into a build ------------------------------------------------------------------------------------------
+# --- build contexts --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -46,14 +48,14 @@ def staged(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_build_gets_the_code_and_nothing_that_is_not_for_the_image(staged: Path) -> None:
+def test_a_build_context_has_the_code_and_nothing_else(staged: Path) -> None:
     assert (staged / "slipway/api/llmdeployment.py").read_bytes()
     assert (staged / "Containerfile").is_file()
     assert not list(staged.rglob("__pycache__"))
     assert not list(staged.glob("generate_*.py"))  # by .containerignore
 
 
-def test_a_build_can_not_tell_who_checked_the_code_out_and_when(staged: Path) -> None:
+def test_a_build_context_does_not_show_who_checked_out_the_code_and_when(staged: Path) -> None:
     for path in [staged, *staged.rglob("*")]:
         found = path.stat()
         assert found.st_mtime == NOON
@@ -61,7 +63,7 @@ def test_a_build_can_not_tell_who_checked_the_code_out_and_when(staged: Path) ->
 
 
 @pytest.mark.parametrize("image", every().values(), ids=lambda image: image.name)
-def test_whatever_a_containerfile_copies_is_there(image: Image, tmp_path: Path) -> None:
+def test_everything_that_a_containerfile_copies_exists(image: ReleaseImage, tmp_path: Path) -> None:
     file = images.stage(image, tmp_path, epoch=NOON)
     copies = [line.split()[1:-1] for line in file.read_text().splitlines() if line.startswith("COPY ")]
     sources = [source for copy in copies if not copy[0].startswith("--from") for source in copy]

@@ -1,4 +1,4 @@
-"""What a release has beside images and charts: bills and checksums; and what is pushed of it, and when not."""
+"""SBOMs and checksums of a release, and which releases are pushed or refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def archive_with(folder: Path, name: str, **files: object) -> Path:
 # --- bills of materials ----------------------------------------------------------------------------------------------
 
 
-def test_the_bill_of_an_image_is_the_one_that_its_build_wrote_with_its_digest(tmp_path: Path) -> None:
+def test_the_sbom_of_an_image_is_the_one_of_its_build_with_the_digest_added(tmp_path: Path) -> None:
     archive = archive_with(tmp_path, "it.oci.tar", **{sbom.PLACE: BILL})
 
     bill = json.loads(sbom.of_archive(archive, "slipway-operator", SOURCE))
@@ -49,7 +49,7 @@ def test_the_bill_of_an_image_is_the_one_that_its_build_wrote_with_its_digest(tm
     assert bill["metadata"]["timestamp"] == "2026-11-29T12:00:00Z"
 
 
-def test_the_same_image_has_the_same_bill(tmp_path: Path) -> None:
+def test_the_same_image_has_the_same_sbom(tmp_path: Path) -> None:
     bills = []
     for name in ("one", "two"):
         archive = archive_with(tmp_path, name, **{sbom.PLACE: BILL})
@@ -57,7 +57,7 @@ def test_the_same_image_has_the_same_bill(tmp_path: Path) -> None:
     assert bills[0] == bills[1]
 
 
-def test_an_image_without_a_bill_is_refused(tmp_path: Path) -> None:
+def test_an_image_without_an_sbom_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"it\.oci\.tar has no /opt/slipway/sbom\.cdx\.json"):
         sbom.of_archive(archive_with(tmp_path, "it.oci.tar"), "slipway-operator", SOURCE)
 
@@ -76,28 +76,28 @@ def dist(tmp_path: Path) -> Path:
     return folder
 
 
-def test_checksums_are_those_of_all_files_as_sha256sum_checks_them(dist: Path) -> None:
+def test_checksums_cover_all_files_in_the_format_of_sha256sum(dist: Path) -> None:
     done = subprocess.run(
         ["sha256sum", "--check", "--strict", making.SUMS], cwd=dist, check=True, capture_output=True, text=True
     )
     assert len(done.stdout.splitlines()) == len(list(dist.iterdir())) - 1
 
 
-def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letters").touch()
-    with pytest.raises(Refusal, match=r"holds something else than a release; .*DIST="):
-        making.refuse_what_is_no_release(tmp_path)
+    with pytest.raises(Refusal, match=r"has other files than a release; .*DIST="):
+        making.refuse_other_content(tmp_path)
 
 
-def test_an_earlier_release_is(dist: Path, tmp_path: Path) -> None:
+def test_an_earlier_release_is_overwritten(dist: Path, tmp_path: Path) -> None:
     for folder in (dist, tmp_path / "new"):
-        making.refuse_what_is_no_release(folder)
+        making.refuse_other_content(folder)
 
 
 # --- pushing ---------------------------------------------------------------------------------------------------------
 
 
-def test_images_go_before_charts_and_as_they_are(dist: Path) -> None:
+def test_images_are_pushed_before_charts_and_unchanged(dist: Path) -> None:
     pushes = list(publishing.pushes(dist, "registry.example.com/llm", HELM))
     assert [push.what for push in pushes] == [
         "registry.example.com/llm/slipway-operator:0.2.0",
@@ -108,25 +108,25 @@ def test_images_go_before_charts_and_as_they_are(dist: Path) -> None:
     assert pushes[2].command == (HELM, "push", dist / "slipway-0.2.0.tgz", "oci://registry.example.com/llm/charts")
 
 
-def test_only_a_registry_on_this_machine_is_asked_without_tls(dist: Path) -> None:
+def test_only_a_registry_on_this_machine_is_used_without_tls(dist: Path) -> None:
     plain = {"--plain-http", "--dest-tls-verify=false"}
     assert not [each for each in publishing.pushes(dist, "registry.example.com", HELM) if plain & set(each.command)]
     assert all(plain & set(each.command) for each in publishing.pushes(dist, "localhost:5000", HELM))
 
 
-def test_what_was_changed_after_it_was_made_is_not_pushed(dist: Path) -> None:
+def test_a_release_that_was_changed_after_it_was_made_is_not_pushed(dist: Path) -> None:
     publishing.refuse_if_changed(dist)
     (dist / "slipway-0.2.0.tgz").write_text("another chart")
-    with pytest.raises(Refusal, match="is not as it was made"):
+    with pytest.raises(Refusal, match="was changed after it was made"):
         publishing.refuse_if_changed(dist)
 
 
-def test_what_was_made_for_one_registry_is_not_pushed_to_another(dist: Path) -> None:
+def test_a_release_made_for_one_registry_is_not_pushed_to_another(dist: Path) -> None:
     publishing.refuse_other_registry(dist, "registry.example.com/llm")
     with pytest.raises(Refusal, match=r"made for another registry than registry\.example\.com"):
         publishing.refuse_other_registry(dist, "registry.example.com")
 
 
 def test_a_folder_without_a_release_is_not_pushed(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="holds no release; make one with `make release"):
+    with pytest.raises(Refusal, match="has no release; make one with `make release"):
         publishing.refuse_if_changed(tmp_path)

@@ -1,4 +1,4 @@
-"""Names of registries."""
+"""Which names of registries are valid."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from slipway_release import registry
 @pytest.mark.parametrize(
     "name", ["localhost", "localhost:5000", "127.0.0.1:5000/llm", "registry.example.com/a/b-c", "ghcr.io/some_body/x"]
 )
-def test_a_registry_is_a_host_and_perhaps_a_folder(name: str) -> None:
+def test_a_registry_is_a_host_with_an_optional_path(name: str) -> None:
     assert registry.checked(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["https://registry.example.com", "registry.example.com/", "Registry.example.com", "a b"]
 )
-def test_anything_else_is_refused_with_an_example(name: str) -> None:
-    with pytest.raises(Refusal, match=r"is no registry: .*as in registry\.example\.com/slipway"):
+def test_an_invalid_registry_is_refused_with_an_example(name: str) -> None:
+    with pytest.raises(Refusal, match=r"is not a valid registry: .*as in registry\.example\.com/slipway"):
         registry.checked(name)
 
 
-def test_without_one_it_says_what_to_set() -> None:
+def test_without_a_registry_the_error_says_what_to_set() -> None:
     with pytest.raises(Refusal, match=r"REGISTRY is not set, .*REGISTRY=registry\.example\.com/slipway"):
         registry.checked("")
 
@@ -38,5 +38,5 @@ def test_without_one_it_says_what_to_set() -> None:
         ("registry.example.com/localhost", False),
     ],
 )
-def test_one_on_this_machine_is_known_by_its_host(name: str, here: bool) -> None:
+def test_a_registry_on_this_machine_is_recognised_by_its_host(name: str, here: bool) -> None:
     assert registry.is_here(name) is here

@@ -1,4 +1,4 @@
-"""What is released names its commit, its moment and its home, and nothing of who made it."""
+"""A release names its commit, date and repository, and nothing about who made it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway_devcluster.errors import Refusal
 from slipway_release import source
 from slipway_release.source import Release, Source
 
-NOBODY = {
+IDENTITY = {
     "GIT_AUTHOR_NAME": "n",
     "GIT_AUTHOR_EMAIL": "n@example.com",
     "GIT_AUTHOR_DATE": "2026-11-29T12:00:00Z",
@@ -26,7 +26,7 @@ NOON = 1795953600
 
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **NOBODY})
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **IDENTITY})
     return done.stdout.strip()
 
 
@@ -40,41 +40,41 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(checkout: Path, environment: Mapping[str, str] | None = None) -> Source:
+def source_of(checkout: Path, environment: Mapping[str, str] | None = None) -> Source:
     return source.look(checkout, environment=environment or {})
 
 
-def test_it_is_the_commit_at_the_moment_of_the_commit(checkout: Path) -> None:
-    found = look(checkout)
+def test_the_source_is_the_commit_with_its_time(checkout: Path) -> None:
+    found = source_of(checkout)
     assert (found.version, found.revision, found.epoch) == ("0.2.0", git(checkout, "rev-parse", "HEAD"), NOON)
     assert found.created == "2026-11-29T12:00:00Z"
 
 
-def test_another_moment_is_set_as_everywhere(checkout: Path) -> None:
-    assert look(checkout, {"SOURCE_DATE_EPOCH": "86400"}).created == "1970-01-02T00:00:00Z"
+def test_source_date_epoch_sets_another_time(checkout: Path) -> None:
+    assert source_of(checkout, {"SOURCE_DATE_EPOCH": "86400"}).created == "1970-01-02T00:00:00Z"
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "-1", "1e9", "²"])
-def test_what_is_no_moment_is_refused(checkout: Path, moment: str) -> None:
-    with pytest.raises(Refusal, match="has to be a number of seconds since 1970"):
-        look(checkout, {"SOURCE_DATE_EPOCH": moment})
+def test_an_invalid_time_is_refused(checkout: Path, moment: str) -> None:
+    with pytest.raises(Refusal, match="must be a number of seconds since 1970"):
+        source_of(checkout, {"SOURCE_DATE_EPOCH": moment})
 
 
 @pytest.mark.parametrize("file", ["VERSION", "new"])
-def test_files_that_are_not_those_of_the_commit_are_told(checkout: Path, file: str) -> None:
+def test_uncommitted_files_are_reported(checkout: Path, file: str) -> None:
     (checkout / file).write_text("0.3.0")
-    assert look(checkout).is_dirty
+    assert source_of(checkout).is_dirty
 
 
-def test_what_git_ignores_is_no_difference(checkout: Path) -> None:
+def test_ignored_files_are_not_a_difference(checkout: Path) -> None:
     (checkout / "__pycache__").mkdir()
     (checkout / "__pycache__/code.pyc").touch()
-    assert not look(checkout).is_dirty
+    assert not source_of(checkout).is_dirty
 
 
 def test_without_a_commit_there_is_nothing_to_release(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="is no checkout with a commit"):
-        look(tmp_path)
+    with pytest.raises(Refusal, match="is not a Git checkout with a commit"):
+        source_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_without_a_commit_there_is_nothing_to_release(tmp_path: Path) -> None:
         ("", ""),
     ],
 )
-def test_the_home_is_told_as_people_find_it_and_without_who_fetched_it(remote: str, url: str) -> None:
+def test_the_url_of_the_repository_is_public_and_without_credentials(remote: str, url: str) -> None:
     assert source.public_url(remote) == url
 
 
@@ -104,7 +104,7 @@ def test_labels_say_only_what_is_known() -> None:
     assert "org.opencontainers.image.source" in Source("0.2.0", "abc", NOON, "https://git.example.com/slipway").labels()
 
 
-def test_an_image_is_tagged_with_the_version_unless_somebody_says_otherwise() -> None:
+def test_an_image_is_tagged_with_the_version_unless_another_tag_is_set() -> None:
     made_from = Source("0.2.0", "abc", NOON)
     assert (
         Release("localhost:5000/x", made_from).image_name("slipway-operator")
@@ -113,7 +113,7 @@ def test_an_image_is_tagged_with_the_version_unless_somebody_says_otherwise() ->
     assert Release("localhost", made_from, "next").image_name("slipway-operator") == "localhost/slipway-operator:next"
 
 
-def test_files_are_those_that_git_keeps_or_would_keep(checkout: Path) -> None:
+def test_the_files_are_those_that_git_tracks_or_would_track(checkout: Path) -> None:
     for name in ("new", "__pycache__/code.pyc"):
         (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).touch()

@@ -1,4 +1,4 @@
-"""The version stands in VERSION, and wherever else it is asked for by `make generate`."""
+"""The version in VERSION is copied to all files that contain it by `make generate`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_file_decides_for_all(checkout: Path) -> None:
+def test_one_file_sets_the_version_in_all_places(checkout: Path) -> None:
     generate_versions.write(checkout)
 
     for file in ("pyproject.toml", "operator/pyproject.toml"):
@@ -77,7 +77,7 @@ def test_one_file_decides_for_all(checkout: Path) -> None:
     assert (chart["version"], chart["appVersion"]) == ("0.2.0", "0.2.0")
 
 
-def test_what_is_of_others_stays(checkout: Path) -> None:
+def test_versions_of_other_projects_stay(checkout: Path) -> None:
     generate_versions.write(checkout)
 
     versions = dict(re.findall(r'name = "(.+)"\nversion = "(.+)"', (checkout / "uv.lock").read_text()))
@@ -91,7 +91,7 @@ def test_what_is_of_others_stays(checkout: Path) -> None:
     assert chart["dependencies"] == [{"name": "other", "version": "0.1.0"}]
 
 
-def test_a_candidate_is_written_as_each_tool_writes_it(checkout: Path) -> None:
+def test_a_release_candidate_is_written_in_the_form_of_each_tool(checkout: Path) -> None:
     (checkout / "VERSION").write_text("0.2.0-rc.1")
 
     generate_versions.write(checkout)
@@ -101,7 +101,7 @@ def test_a_candidate_is_written_as_each_tool_writes_it(checkout: Path) -> None:
     assert "version: 0.2.0-rc.1" in (checkout / "charts/slipway/Chart.yaml").read_text()
 
 
-def test_what_is_right_is_not_written_again(checkout: Path) -> None:
+def test_correct_files_are_not_written_again(checkout: Path) -> None:
     generate_versions.write(checkout)
     before = {file: file.stat().st_mtime_ns for file in checkout.rglob("*") if file.is_file()}
 
@@ -111,13 +111,13 @@ def test_what_is_right_is_not_written_again(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "v1.2.3", "1.2", "1.2.3-beta", "1.2.3+dirty"])
-def test_what_is_no_version_is_refused_with_the_form_that_is(checkout: Path, text: str) -> None:
+def test_an_invalid_version_is_refused_with_the_valid_form(checkout: Path, text: str) -> None:
     (checkout / "VERSION").write_text(text)
-    with pytest.raises(Misplaced, match=r"VERSION holds .*: write it as 1\.2\.3 or 1\.2\.3-rc\.1"):
+    with pytest.raises(Misplaced, match=r"VERSION has .*: write it as 1\.2\.3 or 1\.2\.3-rc\.1"):
         generate_versions.write(checkout)
 
 
-def test_a_place_that_is_gone_is_missed(checkout: Path) -> None:
+def test_a_missing_place_is_an_error(checkout: Path) -> None:
     (checkout / "operator/pyproject.toml").write_text("[project]\n")
     with pytest.raises(Misplaced, match=r"operator/pyproject\.toml has no line for the version"):
         generate_versions.write(checkout)
@@ -134,6 +134,6 @@ def test_all_places_of_this_checkout_have_the_version() -> None:
 
 
 @pytest.mark.parametrize("program", ["slipway-operator", "slipway-activator", "slipway-release"])
-def test_a_program_tells_it(program: str) -> None:
-    said = subprocess.run([BIN / program, "--version"], check=True, capture_output=True, text=True).stdout
-    assert generate_versions.for_python(VERSION) in said.split()
+def test_a_program_prints_the_version(program: str) -> None:
+    output = subprocess.run([BIN / program, "--version"], check=True, capture_output=True, text=True).stdout
+    assert generate_versions.for_python(VERSION) in output.split()

@@ -50,19 +50,19 @@ def test_help_explains_every_option_of_an_engine(engine: str, options: tuple[str
         ["serve", "llamacpp", "--traces-sample-ratio", "2"],
     ],
 )
-def test_a_wrong_command_line_is_explained_and_exits_with_2(arguments: list[str]) -> None:
+def test_an_invalid_command_line_is_explained_and_exits_with_2(arguments: list[str]) -> None:
     ended = run(*arguments)
     assert ended.returncode == 2
     assert "usage: slipway-runtime" in ended.stderr
 
 
-def test_what_serves_imports_no_engine() -> None:
+def test_the_serving_process_imports_no_engine() -> None:
     code = "import sys, slipway_runtime.serving; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "vllm", "xllamacpp", "aiohttp", "prometheus_client"} & set(modules)
 
 
-def test_no_model_is_told_in_a_sentence_a_line_of_json_and_a_code_of_its_class(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_as_a_sentence_a_line_of_json_and_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     log = tmp_path / "termination-log"
     ended = run("serve", "llamacpp", "--model", tmp_path / "models", "--termination-log", log)

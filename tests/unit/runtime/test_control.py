@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.control import Control, ControlError, Counts, Slot, State
+from slipway_runtime.control import Control, ControlError, Counts, GuardMode, Slot
 
 
 @pytest.fixture
@@ -61,10 +61,23 @@ def test_only_the_owner_may_read_the_file(control: Control, path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_the_supervisor_says_reaches_the_guard(control: Control, path: Path) -> None:
+def test_the_supervisors_state_reaches_the_guard(control: Control, path: Path) -> None:
     slot = Slot.claim(path)
-    control.state, control.retry_after = State.DRAINING, 17
-    assert (slot.state, slot.retry_after) == (State.DRAINING, 17)
+    control.mode, control.retry_after = GuardMode.DRAINING, 17
+    assert (slot.mode, slot.retry_after) == (GuardMode.DRAINING, 17)
+
+
+def test_every_count_of_a_guard_reaches_the_supervisor(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    slot.arrives()
+    for _ in range(2):
+        slot.begin()
+    slot.answering()
+    slot.end(waiting=False, done=True)
+    slot.tokens(3)
+    counts = control.counts()
+    assert counts == Counts(guards=1, arriving=1, in_flight=1, waiting=1, done=1, tokens=3, beat=counts.beat)
+    assert counts.beat > 0
 
 
 def test_supervisor_and_guard_share_a_secret(control: Control, path: Path) -> None:
@@ -76,7 +89,7 @@ def test_every_start_has_another_secret(control: Control, path: Path) -> None:
     assert Slot.alone().secret != control.secret
 
 
-def test_a_request_is_in_flight_and_waiting_until_its_answer_begins_and_ends(control: Control, path: Path) -> None:
+def test_a_request_is_in_flight_and_waiting_until_its_response_starts_and_ends(control: Control, path: Path) -> None:
     slot = Slot.claim(path)
     slot.begin()
     assert counted(control) == (1, 1, 1, 0, 0)
@@ -87,16 +100,14 @@ def test_a_request_is_in_flight_and_waiting_until_its_answer_begins_and_ends(con
     assert counted(control) == (1, 0, 0, 1, 3)
 
 
-def test_a_request_that_got_no_answer_waits_no_longer_and_is_none_that_the_engine_has_done(
-    control: Control, path: Path
-) -> None:
+def test_a_request_without_a_response_stops_waiting_and_does_not_count_as_done(control: Control, path: Path) -> None:
     slot = Slot.claim(path)
     slot.begin()
     slot.end(waiting=True, done=False)
     assert counted(control) == (1, 0, 0, 0, 0)
 
 
-def test_a_request_whose_body_is_not_there_yet_is_not_in_flight(control: Control, path: Path) -> None:
+def test_a_request_whose_body_is_incomplete_is_not_in_flight(control: Control, path: Path) -> None:
     slot = Slot.claim(path)
     slot.arrives()
     assert (control.counts().arriving, control.counts().in_flight) == (1, 0)
@@ -111,10 +122,10 @@ def test_the_counts_of_all_guards_are_added_up(
     assert counted(control) == (2, 3, 2, 0, 7)
 
 
-def test_a_killed_guard_takes_its_counts_with_it(control: Control, other_guard: subprocess.Popen[bytes]) -> None:
+def test_the_counts_of_a_killed_guard_disappear(control: Control, other_guard: subprocess.Popen[bytes]) -> None:
     assert counted(control) == (1, 2, 1, 0, 7)
     os.kill(other_guard.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, other_guard.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie still
+    os.waitid(os.P_PID, other_guard.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
     assert counted(control) == (0, 0, 0, 0, 0)
 
 
@@ -127,10 +138,10 @@ def test_the_slot_of_a_killed_guard_is_used_again(
     assert control.counts().guards == len(slots)
 
 
-def test_the_slowest_guard_sets_the_beat(control: Control, path: Path) -> None:
-    slow, lively = Slot.claim(path), Slot.claim(path)
+def test_the_slowest_guard_determines_the_heartbeat(control: Control, path: Path) -> None:
+    slow, fast = Slot.claim(path), Slot.claim(path)
     before = control.counts().beat
-    lively.beat()
+    fast.beat()
     assert control.counts().beat == before > 0
     slow.beat()
     assert control.counts().beat > before
@@ -155,7 +166,7 @@ def test_a_missing_file_is_refused(path: Path) -> None:
         Slot.claim(path)
 
 
-def test_a_new_supervisor_starts_afresh_though_an_old_file_is_there(control: Control, path: Path) -> None:
+def test_a_new_supervisor_starts_from_scratch_though_an_old_file_exists(control: Control, path: Path) -> None:
     Slot.claim(path).begin()
     again = Control.create(path)
     assert counted(again) == (0, 0, 0, 0, 0)
@@ -163,4 +174,4 @@ def test_a_new_supervisor_starts_afresh_though_an_old_file_is_there(control: Con
 
 
 def test_a_guard_without_a_supervisor_serves(path: Path) -> None:
-    assert Slot.alone().state == State.SERVING
+    assert Slot.alone().mode == GuardMode.SERVING

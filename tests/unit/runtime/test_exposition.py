@@ -21,17 +21,17 @@ vllm:ttft_count 2.0
 """
 
 
-def test_all_of_both_is_there() -> None:
+def test_all_samples_of_both_are_there() -> None:
     assert merge(OURS, THEIRS) == OURS + THEIRS
 
 
-def test_a_family_of_both_is_told_once_and_its_samples_stay_together() -> None:
+def test_a_family_of_both_has_one_header_and_its_samples_stay_together() -> None:
     more = '# HELP slipway_state Again.\n# TYPE slipway_state gauge\nslipway_state{state="Idle"} 2\n'
     more += 'slipway_state{state="Ready"} 9\n'
     assert merge(OURS + THEIRS, more) == OURS + 'slipway_state{state="Idle"} 2\n' + THEIRS
 
 
-def test_what_has_no_comment_is_kept() -> None:
+def test_samples_without_comments_are_kept() -> None:
     assert merge("a 1\n", "b 2\n") == "a 1\nb 2\n"
 
 

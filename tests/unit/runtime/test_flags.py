@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from slipway.api import engine_flags as api
-from slipway_runtime.engines.flags import lists
+from slipway.contract import flags as operators
+from slipway_runtime.contract.flags import HARMLESS
+from slipway_runtime.engines.flags import WHY_REFUSED, WRITTEN_FLAGS
 
 
-def test_it_is_the_operators() -> None:
-    assert lists().harmless == {engine: frozenset(flags) for engine, flags in api.HARMLESS.items()}
-    assert lists().refused == {flag: why for why, flags in api.REASONS.items() for flag in flags}
-    assert lists().written == {flag for flags in api.FIELDS.values() for flag in flags.split()}
+def test_it_equals_the_operators_copy() -> None:
+    assert HARMLESS == operators.HARMLESS
+    assert {flag: why for why, flags in operators.REASONS.items() for flag in flags} == WHY_REFUSED
+    assert {flag for flags in operators.WRITTEN.values() for flag in flags} == WRITTEN_FLAGS

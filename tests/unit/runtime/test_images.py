@@ -1,4 +1,4 @@
-"""The Containerfiles of the runtime: what holds for all of them, as far as that can be seen without building them."""
+"""The runtime's Containerfiles: what holds for all of them, as far as that is visible without building them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ each_containerfile = pytest.mark.parametrize("file", CONTAINERFILES, ids=lambda 
 with_packages = pytest.mark.parametrize(
     "file", [each for each in CONTAINERFILES if each.stem != "vllm-rocm"], ids=lambda file: file.stem
 )
-"""The image for AMD GPUs adds our own code alone to one that has all else."""
+"""The image for AMD GPUs adds only our own code to an image that has everything else."""
 each_lock = pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 
 
@@ -34,7 +34,7 @@ def pinned(lock: Path) -> dict[str, str]:
 
 
 @each_containerfile
-def test_an_image_is_built_on_any_base_that_will_do(file: Path) -> None:
+def test_an_image_can_be_built_on_any_suitable_base(file: Path) -> None:
     assert instructions(file)[0].startswith("ARG BASE=")
     [first, *others] = [line.split()[1] for line in instructions(file) if line.startswith("FROM")]
     assert {first, *others} - {"packages"} == {"${BASE}"}
@@ -42,17 +42,17 @@ def test_an_image_is_built_on_any_base_that_will_do(file: Path) -> None:
 
 
 @each_containerfile
-def test_an_image_runs_as_somebody_who_is_not_root_by_number(file: Path) -> None:
+def test_an_image_runs_as_a_user_that_is_not_root_given_by_number(file: Path) -> None:
     assert [line for line in instructions(file) if line.startswith("USER")] == ["USER 1000:1000"]
 
 
 @each_containerfile
-def test_what_can_write_nothing_is_compiled(file: Path) -> None:
+def test_python_that_cannot_write_caches_is_precompiled(file: Path) -> None:
     assert "-m compileall" in file.read_text()
 
 
 @with_packages
-def test_what_is_installed_is_locked_and_what_installs_it_is_left_behind(file: Path) -> None:
+def test_installed_packages_are_locked_and_the_installer_is_left_behind(file: Path) -> None:
     text = file.read_text()
     assert f"COPY requirements/{file.stem}.txt " in text
     assert "--require-hashes" in text
@@ -61,13 +61,13 @@ def test_what_is_installed_is_locked_and_what_installs_it_is_left_behind(file: P
 
 
 @each_lock
-def test_a_lock_has_a_hash_for_each_package(lock: Path) -> None:
+def test_a_lock_file_has_a_hash_for_each_package(lock: Path) -> None:
     packages = re.split(r"^(?=[\w.-]+==)", lock.read_text(), flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in package for package in packages)
 
 
 @each_lock
-def test_a_lock_has_what_the_runtime_itself_needs(lock: Path) -> None:
+def test_a_lock_file_has_the_runtimes_own_dependencies(lock: Path) -> None:
     assert {"aiohttp", "prometheus-client"} <= pinned(lock).keys()
 
 
@@ -87,7 +87,7 @@ def test_the_bill_of_materials_names_each_package_with_its_version() -> None:
     assert len(purls) == len(set(purls))
 
 
-def test_of_what_is_for_gpus_the_image_for_cpus_keeps_what_torch_has_loaded(tmp_path: Path) -> None:
+def test_the_image_for_cpus_keeps_only_those_gpu_libraries_that_torch_loads(tmp_path: Path) -> None:
     packages = tmp_path / "lib/python3/site-packages"
     needed, without_gpu = packages / "nvidia/cublas/lib/libcublas.so", packages / "nvidia/cudnn/lib/libcudnn_ops.so"
     linear_algebra, torch = packages / "torch/lib/libtorch_cuda_linalg.so", packages / "torch/lib/libtorch_cpu.so"

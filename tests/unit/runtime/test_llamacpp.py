@@ -1,4 +1,4 @@
-"""What llama.cpp is started with."""
+"""The parameters with which llama.cpp is started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.engines import llamacpp
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.llamacpp import Settings, fill, parameters_of
 
 
@@ -25,57 +25,57 @@ def launched(
 
 
 def filled(launch: Launch, **parameters: object) -> Any:
-    """xllamacpp's CommonParams, as the engine's process fills them in."""
+    """xllamacpp's CommonParams, as the engine's process fills them."""
     common = SimpleNamespace(
         model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace(), **parameters
     )
     return fill(common, Settings.from_json(launch.command[-1]))
 
 
-def test_it_serves_the_model_under_its_file_name_or_a_given_one() -> None:
+def test_it_serves_the_model_under_its_file_name_or_a_given_name() -> None:
     assert filled(launched()).model.path == "/mnt/models/tiny.gguf"
     assert filled(launched()).model_alias == {"tiny"}
     assert filled(launched(name="gemma")).model_alias == {"gemma"}
 
 
-def test_every_one_of_the_parallel_requests_gets_the_whole_context_length() -> None:
-    given = filled(launched(context_length=1000, parallel=3))
-    assert (given.n_parallel, given.n_ctx) == (3, 3000)
+def test_each_parallel_request_gets_the_full_context_length() -> None:
+    parameters_set = filled(launched(context_length=1000, parallel=3))
+    assert (parameters_set.n_parallel, parameters_set.n_ctx) == (3, 3000)
 
 
 @pytest.mark.parametrize(("mode", "parallel"), [("Latency", 1), ("Balanced", 4), ("Throughput", 8)])
-def test_a_mode_says_how_many_requests_share_the_processors(mode: str, parallel: int) -> None:
+def test_a_mode_determines_how_many_requests_share_the_cpus(mode: str, parallel: int) -> None:
     launch = launched(mode=mode)
     assert filled(launch).n_parallel == parallel
     assert any(choice.setting == f"parallel={parallel}" and mode in choice.reason for choice in launch.choices)
 
 
-def test_what_was_asked_for_is_no_choice() -> None:
+def test_given_flags_are_not_reported_as_choices() -> None:
     settings = {choice.setting.partition("=")[0] for choice in launched(context_length=1000, parallel=3).choices}
     assert settings == {"threads"}
 
 
-def test_others_requests_are_not_shown() -> None:
+def test_other_clients_requests_are_not_exposed() -> None:
     assert filled(launched()).endpoint_slots is False
 
 
-def test_a_parameter_is_given_by_name_in_the_kind_that_it_has() -> None:
-    given = filled(
+def test_a_parameter_is_set_by_name_and_converted_to_its_type() -> None:
+    parameters_set = filled(
         launched("--n_batch=512", "--cache_prompt=false", "--rope-freq-base=0.5"),
         n_batch=2048,
         cache_prompt=True,
         rope_freq_base=0.0,
     )
-    assert (given.n_batch, given.cache_prompt, given.rope_freq_base) == (512, False, 0.5)
+    assert (parameters_set.n_batch, parameters_set.cache_prompt, parameters_set.rope_freq_base) == (512, False, 0.5)
 
 
-@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong kind"), ("--n_keep=1", "has no parameter")])
-def test_a_parameter_that_there_is_not_is_refused(flag: str, why: str) -> None:
-    with pytest.raises(Refusal, match=why):
+@pytest.mark.parametrize(("flag", "message"), [("--n_batch=many", "wrong type"), ("--n_keep=1", "has no parameter")])
+def test_an_unknown_parameter_is_refused(flag: str, message: str) -> None:
+    with pytest.raises(StartRefusedError, match=message):
         filled(launched(flag), n_batch=2048)
 
 
 @pytest.mark.parametrize("flag", ["n_batch=1", "--n_batch", "--port=1", "--n_ctx=1"])
-def test_a_word_that_is_no_parameter_or_ours_is_refused(flag: str) -> None:
-    with pytest.raises(Refusal):
+def test_an_invalid_or_reserved_parameter_is_refused(flag: str) -> None:
+    with pytest.raises(StartRefusedError):
         parameters_of([flag])

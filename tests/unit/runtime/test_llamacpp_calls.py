@@ -1,4 +1,4 @@
-"""What llama.cpp's own server is asked, and what it answers: large ones take no time from others."""
+"""Requests to llama.cpp's own server and its responses: large ones do not block the event loop for others."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
-from slipway_runtime.engines.llamacpp_app import Engine
-from slipway_runtime.engines.llamacpp_calls import Broken, Request, call
+from slipway_runtime.engines.llamacpp.app import LlamaCppApp
+from slipway_runtime.engines.llamacpp.calls import Broken, Request, call
 from slipway_runtime.engines.web import serving
 from slipway_runtime.guard.asgi import Guard
-from support.guarding import guarding
 from support.ports import free_port
+from support.programs.guard import guarding
 
 MIB = 1 << 20
 PIECE = 64 << 10
 MOST = 0.010
-"""Seconds of processor time that one step of the event loop may take."""
+"""Seconds of CPU time that one step of the event loop may take."""
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def llamacpp(folder: Path, server: Server) -> AsyncIterator[str]:
-    """What listens on the socket in its stead."""
+    """A server on llama.cpp's socket."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -43,12 +43,12 @@ async def llamacpp(folder: Path, server: Server) -> AsyncIterator[str]:
 
 async def body_in(reader: asyncio.StreamReader, at_once: int = PIECE) -> bytes:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    left = int(head.partition(b"content-length: ")[2].split()[0])
+    remaining = int(head.partition(b"content-length: ")[2].split()[0])
     body = b""
-    while left:
-        piece = await reader.read(min(left, at_once))
+    while remaining:
+        piece = await reader.read(min(remaining, at_once))
         assert piece
-        body, left = body + piece, left - len(piece)
+        body, remaining = body + piece, remaining - len(piece)
     return body
 
 
@@ -60,7 +60,7 @@ def posted(*body: bytes) -> Request:
     return Request("POST", b"/v1/embeddings", body=deque(body))
 
 
-async def test_a_body_arrives_as_it_came(tmp_path: Path) -> None:
+async def test_a_body_arrives_unchanged(tmp_path: Path) -> None:
     pieces = [bytes([number]) * PIECE for number in range(40)]
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +73,7 @@ async def test_a_body_arrives_as_it_came(tmp_path: Path) -> None:
         assert bytes(await answer.body()) == b"".join(pieces)
 
 
-async def test_of_a_body_no_more_is_handed_on_than_is_taken(tmp_path: Path) -> None:
+async def test_no_more_of_a_body_is_sent_than_is_read(tmp_path: Path) -> None:
     reads = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,37 +81,37 @@ async def test_of_a_body_no_more_is_handed_on_than_is_taken(tmp_path: Path) -> N
         await body_in(reader)
         writer.write(head(2) + b"{}")
 
-    asked = posted(*[bytes(PIECE)] * 64)
+    request = posted(*[bytes(PIECE)] * 64)
 
     async def ask() -> None:
-        async with call(socket, asked) as answer:
+        async with call(socket, request) as answer:
             await answer.begins()
 
     async with llamacpp(tmp_path, slow) as socket:
-        asking = asyncio.ensure_future(ask())
+        request_task = asyncio.ensure_future(ask())
         await asyncio.sleep(0.2)
-        assert len(asked.body) > 32
+        assert len(request.body) > 32
         reads.set()
-        await asking
-    assert not asked.body
+        await request_task
+    assert not request.body
 
 
-async def test_an_answer_that_comes_before_all_is_asked_is_heard(tmp_path: Path) -> None:
-    heard = asyncio.Event()
+async def test_a_response_that_arrives_before_the_body_is_sent_is_read(tmp_path: Path) -> None:
+    received = asyncio.Event()
 
     async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(head(2, b"413 Too Large") + b"{}")
-        await heard.wait()
+        await received.wait()
 
     async with llamacpp(tmp_path, refuses) as socket:
         async with call(socket, posted(*[bytes(PIECE)] * 64)) as answer:
             await answer.begins()
             assert (answer.status, await answer.body()) == (413, b"{}")
-        heard.set()
+        received.set()
 
 
-async def test_one_who_hangs_up_while_being_asked_is_no_answer(tmp_path: Path) -> None:
+async def test_a_connection_closed_during_the_request_is_an_error(tmp_path: Path) -> None:
     async def hangs_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
@@ -122,7 +122,7 @@ async def test_one_who_hangs_up_while_being_asked_is_no_answer(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, MIB, MIB + 1, 5 * MIB])
-async def test_a_whole_answer_is_whole_however_large(size: int, tmp_path: Path) -> None:
+async def test_a_complete_response_arrives_complete_however_large(size: int, tmp_path: Path) -> None:
     body = bytes(number % 251 for number in range(min(size, 4096))) * max(1, size // 4096)
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,11 +135,11 @@ async def test_a_whole_answer_is_whole_however_large(size: int, tmp_path: Path) 
         assert bytes(await answer.body()) == body
 
 
-# --- others' turns ---------------------------------------------------------------------------------------------------
+# --- the time of others ----------------------------------------------------------------------------------------------
 
 
 class Steps:
-    """How long the event loop's longest step took, in processor time of its thread."""
+    """How long the longest step of the event loop took, in CPU time of its thread."""
 
     def __init__(self) -> None:
         self.longest, self._last = 0.0, time.thread_time()
@@ -151,62 +151,66 @@ class Steps:
             self.longest, self._last = max(self.longest, now - self._last), now
 
 
-async def longest_step(folder: Path, *, asked: int, answered: int) -> float:
-    """While one client asks so many bytes, and is answered so many: through web server and guard, all of it in here."""
+async def longest_step(folder: Path, *, request_bytes: int, response_bytes: int) -> float:
+    """While one client sends and receives bodies of these sizes through web server and guard, all in this process."""
     number = b"0.125,"
-    body = b'{"data":[%b0],"usage":{"prompt_tokens":1,"total_tokens":1}}' % (number * (answered // len(number)))
+    body = b'{"data":[%b0],"usage":{"prompt_tokens":1,"total_tokens":1}}' % (number * (response_bytes // len(number)))
     pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        left = asked
-        while left:
-            left -= len(await reader.read(min(left, PIECE)))
+        remaining = request_bytes
+        while remaining:
+            remaining -= len(await reader.read(min(remaining, PIECE)))
         writer.write(head(len(body)))
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
 
-    around, port, steps = guarding(folder), free_port(), Steps()
+    guard, port, steps = guarding(folder), free_port(), Steps()
     async with llamacpp(folder, answers) as socket:
-        engine = Engine(around.gate, Path(socket), CollectorRegistry(), parallel=1)
-        async with serving(Guard(engine, around.gate), "127.0.0.1", port):
+        engine = LlamaCppApp(guard.gate, Path(socket), CollectorRegistry(), parallel=1)
+        async with serving(Guard(engine, guard.gate), "127.0.0.1", port):
             watching = asyncio.ensure_future(steps.watch())
-            got = await _ask(port, asked)
+            received = await _ask(port, request_bytes)
             watching.cancel()
-    around.close()
-    assert got == len(body)
+    guard.close()
+    assert received == len(body)
     return steps.longest
 
 
 async def _ask(port: int, size: int) -> int:
-    """The length of the answer's body."""
+    """The length of the response's body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    words = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    writer.write(words % size + b'{"input":"')
-    left = size - len(b'{"input":""}')
-    while left:
-        piece = min(left, PIECE)
+    request_head = (
+        b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    writer.write(request_head % size + b'{"input":"')
+    remaining = size - len(b'{"input":""}')
+    while remaining:
+        piece = min(remaining, PIECE)
         writer.write(b"x" * piece)
         await writer.drain()
-        left -= piece
+        remaining -= piece
     writer.write(b'"}')
-    told = await reader.readuntil(b"\r\n\r\n")
-    assert b" 200 " in told.splitlines()[0]
-    length = got = int(told.lower().partition(b"content-length: ")[2].split()[0])
-    while got:
-        got -= len(await reader.read(PIECE))
+    response_head = await reader.readuntil(b"\r\n\r\n")
+    assert b" 200 " in response_head.splitlines()[0]
+    length = unread = int(response_head.lower().partition(b"content-length: ")[2].split()[0])
+    while unread:
+        unread -= len(await reader.read(PIECE))
     writer.close()
     return length
 
 
-@pytest.mark.parametrize(("asked", "answered"), [(32 * MIB, 64), (64, 32 * MIB)], ids=["body", "answer"])
-def test_a_large_one_takes_no_long_step_of_the_event_loop(asked: int, answered: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("request_bytes", "response_bytes"), [(32 * MIB, 64), (64, 32 * MIB)], ids=["body", "answer"])
+def test_a_large_request_takes_no_long_step_of_the_event_loop(
+    request_bytes: int, response_bytes: int, tmp_path: Path
+) -> None:
     def measured(number: int) -> float:
         folder = tmp_path / str(number)
         folder.mkdir()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(longest_step(folder, asked=asked, answered=answered))
+            return runner.run(longest_step(folder, request_bytes=request_bytes, response_bytes=response_bytes))
 
-    # Other threads and the collection of garbage have no part in every one.
+    # Other threads and garbage collection do not affect every one of them.
     assert min(measured(number) for number in range(3)) < MOST

@@ -1,4 +1,4 @@
-"""The engine's output: passed on whole, remembered, and never a reason for anybody to wait."""
+"""The engine's output: passed on in full, remembered, and never blocking."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def followed() -> Iterator[Followed]:
     os.close(followed.engine)
 
 
-def test_lines_are_passed_on_when_they_are_whole(followed: Followed) -> None:
+def test_lines_are_passed_on_when_they_are_complete(followed: Followed) -> None:
     assert followed.says(b"one\ntw")
     assert followed.passed_on == [b"one\n"]
     followed.says(b"o\n")
@@ -37,18 +37,18 @@ def test_lines_are_passed_on_when_they_are_whole(followed: Followed) -> None:
     assert followed.lines == ["one", "two"]
 
 
-def test_a_progress_bar_is_told_by_what_it_came_to(followed: Followed) -> None:
+def test_a_progress_bar_is_logged_by_its_last_state(followed: Followed) -> None:
     followed.says(b"10%\r50%\r100%\r\nnext\r\n")
     assert followed.lines == ["100%", "next"]
 
 
-def test_bytes_that_are_no_text_pass_as_they_are(followed: Followed) -> None:
+def test_bytes_that_are_not_text_pass_unchanged(followed: Followed) -> None:
     followed.says(b"\xff\xfe\n")
     assert followed.passed_on == [b"\xff\xfe\n"]
     assert followed.lines == ["\ufffd\ufffd"]
 
 
-def test_a_line_without_end_is_cut(followed: Followed) -> None:
+def test_a_line_without_an_end_is_cut(followed: Followed) -> None:
     for _ in range(3):
         followed.says(b"x" * (LONGEST_LINE // 2))
     assert followed.passed_on == [b"x" * LONGEST_LINE + b"\n"]
@@ -59,7 +59,7 @@ def test_the_last_lines_are_remembered_and_no_more(followed: Followed) -> None:
     assert list(followed.output.last) == [str(number) for number in range(500 - REMEMBERED, 500)]
 
 
-def test_the_end_is_noticed_and_what_has_no_newline_is_kept() -> None:
+def test_the_end_is_noticed_and_an_unfinished_line_is_kept() -> None:
     followed = Followed()
     os.write(followed.engine, b"last words")
     os.close(followed.engine)
@@ -67,12 +67,12 @@ def test_the_end_is_noticed_and_what_has_no_newline_is_kept() -> None:
     assert followed.lines == ["last words"]
 
 
-def test_a_log_that_nobody_reads_makes_nobody_wait() -> None:
+def test_a_log_without_a_reader_blocks_nothing() -> None:
     read, write = os.pipe()
     log = Log(write, room=4096)
     log.start()
     for _ in range(100):
-        log.pass_on(b"x" * 4096)  # more than the pipe and the log together hold
+        log.pass_on(b"x" * 4096)  # more than pipe and log hold together
     assert 0 < log.dropped < 100
     os.close(read)
     log.close()

@@ -1,4 +1,4 @@
-"""What /proc tells of the engine's processes."""
+"""What /proc shows of the engine's processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from slipway_runtime.supervisor.processes import cpu_demand
 
-BUSY = "print('begun', flush=True)\nwhile True: pass"
+BUSY = "print('started', flush=True)\nwhile True: pass"
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def engine() -> Iterator[int]:
     process.communicate()
 
 
-def test_who_computes_wants_the_processors_whoever_else_has_them(engine: int) -> None:
+def test_a_computing_process_wants_cpu_time_whichever_process_has_it(engine: int) -> None:
     before = sum(cpu_demand(engine))
     while sum(cpu_demand(engine)) < before + 0.5:
-        pass  # ends soon, however little time it is given
+        pass  # ends soon, however little CPU time it gets

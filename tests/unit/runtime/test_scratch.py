@@ -9,13 +9,13 @@ from slipway_runtime import control
 from slipway_runtime.scratch import scratch_folder
 
 
-def test_at_its_end_nothing_is_left() -> None:
+def test_nothing_is_left_at_its_end() -> None:
     with scratch_folder() as folder:
         (folder / "file").touch()
     assert not folder.exists()
 
 
-def test_an_engines_folder_goes_with_its_supervisors_even_if_the_engine_was_killed(
+def test_an_engines_folder_is_removed_by_its_supervisor_even_if_the_engine_was_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with scratch_folder() as supervisors:
@@ -26,11 +26,11 @@ def test_an_engines_folder_goes_with_its_supervisors_even_if_the_engine_was_kill
     assert not engines.exists()
 
 
-def test_an_engine_without_a_supervisor_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_without_a_supervisor_has_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(control.ENVIRONMENT, raising=False)
     assert control.folder() is None
 
 
-def test_the_name_of_a_socket_in_it_is_not_too_long() -> None:
+def test_the_path_of_a_socket_in_it_is_not_too_long() -> None:
     with scratch_folder() as supervisors, scratch_folder(within=supervisors) as engines:
         assert len(bytes(Path(engines, "output"))) < 108

@@ -1,4 +1,4 @@
-"""What an engine leaves in shared memory goes; what is anybody else's stays."""
+"""Files that an engine leaves in shared memory are removed; those of other processes stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from slipway_runtime.supervisor import shared_memory
 
 
-def test_what_is_new_and_used_by_nobody_is_removed(tmp_path: Path) -> None:
+def test_a_new_unused_file_is_removed(tmp_path: Path) -> None:
     (tmp_path / "before").touch()
     before = shared_memory.names(tmp_path)
     (tmp_path / "psm_1").touch()
@@ -16,13 +16,13 @@ def test_what_is_new_and_used_by_nobody_is_removed(tmp_path: Path) -> None:
     assert shared_memory.names(tmp_path) == {"before"}
 
 
-def test_what_a_process_has_open_stays(tmp_path: Path) -> None:
+def test_a_file_that_a_process_has_open_stays(tmp_path: Path) -> None:
     with (tmp_path / "psm_1").open("w"):
         assert shared_memory.clear(frozenset(), tmp_path) == []
 
 
-def test_what_a_process_has_mapped_stays(tmp_path: Path) -> None:
-    import mmap  # noqa: PLC0415 - only this test has a use for it
+def test_a_file_that_a_process_has_mapped_stays(tmp_path: Path) -> None:
+    import mmap  # noqa: PLC0415 - only this test uses it
 
     (tmp_path / "psm_1").write_bytes(b"x" * 4096)
     with (tmp_path / "psm_1").open("r+b") as file:
@@ -32,7 +32,7 @@ def test_what_a_process_has_mapped_stays(tmp_path: Path) -> None:
     assert shared_memory.clear(frozenset(), tmp_path) == ["psm_1"]
 
 
-def test_what_belongs_to_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "psm_1").touch()
     monkeypatch.setattr("os.getuid", lambda: 12345)
     assert shared_memory.clear(frozenset(), tmp_path) == []

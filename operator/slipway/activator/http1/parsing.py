@@ -1,284 +1,32 @@
-"""Bytes in, events out: a head, pieces of its body, its end. Pure; httptools (llhttp) does the reading.
+"""The messages of one connection, from bytes to events: a head, pieces of its body, its end. Pure.
 
-llhttp refuses most of what smuggling is made of: two lengths, folded headers, lone line feeds, odd chunk sizes. What it
-leaves open is closed in `heads`.
+llhttp refuses most of what request smuggling needs: two lengths, folded headers, lone line feeds, odd chunk sizes.
+`heads` refuses the rest.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from enum import IntEnum, auto
 from http import HTTPStatus
-from typing import NamedTuple
 
 import httptools
 
-from .heads import (
-    MOST_HEADERS,
+from slipway.activator.http1.framing import MessageParser
+from slipway.activator.http1.heads import (
     WITHOUT_BODY,
-    AnswerHead,
-    Headers,
-    MalformedError,
-    RequestHead,
+    MalformedMessageError,
+    ResponseHead,
     request_head,
     values,
     written,
 )
 
-LONGEST_HEAD = 32 * 1024
-"""Bytes of a head, of the trailers, and of the line before a chunk; each is counted by its own bytes alone."""
-MOST_LINES = MOST_HEADERS + 8  # of a head, with its first and last one, and empty ones before it
-MOST_SEGMENTS = 128
-"""Lines, chunks and pieces of a body that are parsed at once, so that it takes less than a millisecond."""
-SHORT_BODY = 4 * 1024  # bytes of one that is told with its head, if it is here
-WORK_OF_A_REQUEST = 128  # all that is done for one takes as long as parsing so many segments
+WORK_OF_A_REQUEST = 128  # segments that take as long to parse as one request takes to handle
 
-_REQUESTS_OF_NOBODY, _ANSWERS_TO_NOBODY = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
-
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+_UNUSED_REQUEST_PARSER, _UNUSED_RESPONSE_PARSER = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
 
 
-class End(NamedTuple):
-    """The body is complete."""
-
-    trailers: Headers
-
-
-Event = RequestHead | AnswerHead | bytes | End | MalformedError
-
-
-class _Next(IntEnum):
-    """What the bytes to come are a part of."""
-
-    HEAD = auto()
-    BODY = auto()  # of a known length
-    SIZE = auto()  # the line before a chunk
-    CHUNK = auto()
-    TRAILERS = auto()
-    ALL = auto()  # until the connection ends
-
-
-_CHUNKED = (_Next.SIZE, _Next.CHUNK)
-_LINES = (_Next.HEAD, _Next.SIZE, _Next.TRAILERS)
-
-
-class _Parser:
-    """What both directions share.
-
-    llhttp is given one segment after the other: a line, or as much of a body as there is. So nothing is parsed beyond
-    the end of a message, and every byte is known to be one of a head or of a body. httptools calls the `on_…` methods;
-    they only collect.
-    """
-
-    def __init__(self) -> None:
-        self._raw = b""
-        self._at = 0  # so much of it is parsed
-        self._events: list[Event] = []
-        self._pieces: list[bytes] = []
-        self._headers: Headers = []
-        self._next = _Next.HEAD
-        self._left = 0  # bytes of the body, or of the chunk
-        self._size = 0  # bytes and lines of the head, of the trailers, or of the line before a chunk
-        self._lines = 0
-        self._line = b""  # that has begun
-        self._first_line = b""  # of the head
-        self._is_done = False  # a message is complete, and nobody has asked for the next
-        self._broken = False
-        self._is_released = False
-        self.work = 0  # segments that were parsed at once, the last time
-
-    @property
-    def unparsed(self) -> int:
-        """Bytes that have come and are not parsed."""
-        return len(self._raw) - self._at
-
-    @property
-    def has_begun_head(self) -> bool:
-        """Something of one has come, and not all of it."""
-        return self._next is _Next.HEAD and bool(self._size or self.unparsed)
-
-    def take(self, data: bytes) -> None:
-        """To be parsed when it is asked for."""
-        if not (self._broken or self._is_released):
-            self._raw = self._raw[self._at :] + data if self._at < len(self._raw) else data
-            self._at = 0
-
-    def events(self) -> list[Event]:
-        """Some more of one message; empty if more bytes must come first, or a bit more must be parsed.
-
-        Nothing comes after the End of a message before the next call. The last event of all may be a MalformedError.
-        """
-        self._is_done, self.work = False, 0
-        while self._at < len(self._raw) and self.work < MOST_SEGMENTS and not (self._is_done or self._broken):
-            self._parse()
-        if self._next is _Next.BODY and 0 < self._left <= min(SHORT_BODY, len(self._raw) - self._at):
-            self._parse()
-        self._end_of_piece()
-        events, self._events = self._events, []
-        return events
-
-    def release(self) -> None:
-        """Nothing more is to be parsed. llhttp's parser and this one hold each other, so that without this nothing but
-        a search for garbage would end them."""
-        self._is_released = True
-        self._raw, self._at = b"", 0
-
-    def feed(self, data: bytes) -> list[Event]:
-        """All events of these bytes."""
-        self.take(data)
-        events = self.events()
-        while self.unparsed:
-            events += self.events()
-        return events
-
-    def _parse(self) -> None:
-        """The next segment; or a whole head or several chunks at once, which is quicker."""
-        if self._next is _Next.HEAD and not self._size and not self._line and self._gives_head():
-            return
-        self.work += 1
-        was = self._next
-        if was is _Next.BODY and self._left:
-            end = min(self._at + self._left, len(self._raw))
-            self._left -= end - self._at
-            self._give(end)
-            return
-        end = self._end_of_chunks() if was in _CHUNKED else self._at
-        if end > self._at:
-            self._give(end)
-            return
-        end += self._length()
-        if end == self._at:  # llhttp waits for a body where there is none
-            self._fail(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
-            return
-        length = end - self._at
-        if was in _LINES:
-            self._line += self._raw[self._at : end]
-            self._give(end)
-            self._after_line(was, length)
-        else:
-            self._left -= length
-            self._give(end)
-            if was is _Next.CHUNK and not self._left:
-                self._next = _Next.SIZE
-
-    def _gives_head(self) -> bool:
-        """A head that is here already, if its lines are such that nobody can see another end of it."""
-        raw, at = self._raw, self._at
-        end = raw.find(b"\r\n\r\n", at) + 4
-        length, lines = end - at, raw.count(b"\n", at, end)
-        if not 4 < length < LONGEST_HEAD or lines > MOST_LINES or lines > MOST_SEGMENTS - self.work:
-            return False
-        first_line = raw[at : raw.find(b"\n", at)].strip()
-        if not first_line or raw.count(b"\r\n", at, end) != lines:
-            return False
-        self.work += lines
-        self._first_line = first_line
-        self._give(end)
-        if self._next is _Next.HEAD and not self._is_done:  # llhttp takes more for a part of it
-            self._size, self._lines = length, lines
-        return True
-
-    def _give(self, end: int) -> None:
-        """To llhttp, what is to be parsed up to there."""
-        segment = memoryview(self._raw)[self._at : end]
-        self._at = end
-        self._read(segment)
-
-    def _end_of_chunks(self) -> int:
-        """Where those end that are here already, but for the last; those with anything odd aren't looked at here."""
-        end = self._at
-        while self.work < MOST_SEGMENTS:
-            if self._next is _Next.CHUNK:
-                step = min(self._left, len(self._raw) - end)
-                end, self._left = end + step, self._left - step
-                if self._left:
-                    break
-                self._next = _Next.SIZE
-            if self._next is not _Next.SIZE or self._line or not (found := _CHUNK.match(self._raw, end)):
-                break
-            if not (size := int(found[1], 16)):
-                break
-            self.work += 1
-            end = found.end()
-            self._start_chunk(size)
-        return end
-
-    def _length(self) -> int:
-        """Of the next segment."""
-        if self._next is _Next.ALL:
-            return self.unparsed
-        if self._next not in _LINES:
-            return min(self._left, self.unparsed)
-        line_end = self._raw.find(b"\n", self._at) + 1 or len(self._raw)
-        return min(line_end - self._at, LONGEST_HEAD - self._size)
-
-    def _after_line(self, part: _Next, length: int) -> None:
-        """Or after a part of one."""
-        line, is_whole = self._line, self._line.endswith(b"\n")
-        if is_whole:
-            self._line = b""
-            self._first_line = self._first_line or line.strip()
-            if part is _Next.SIZE and not self._broken:
-                self._start_chunk(int(line.partition(b";")[0], 16))
-        if self._next is part and not self._is_done:
-            self._size += length
-            self._lines += is_whole
-            if self._size >= LONGEST_HEAD or self._lines > MOST_LINES:
-                self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too many, or too large.")
-
-    def _start_chunk(self, size: int) -> None:
-        self._next = _Next.CHUNK if size else _Next.TRAILERS
-        self._left = size + 2  # and the end of its line
-        self._size = self._lines = 0
-
-    def _read(self, data: memoryview | bytes) -> None:
-        raise NotImplementedError
-
-    def on_message_begin(self) -> None:
-        self._headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value.strip(b" \t")))
-        if len(self._headers) > MOST_HEADERS:
-            self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too many, or too large.")
-
-    def on_body(self, data: bytes) -> None:
-        if data:
-            self._pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        self._end_of_piece()
-        self._emit(End(self._headers))
-        self._is_done = True
-        self._next = _Next.HEAD
-        self._size = self._lines = 0
-        self._first_line = b""
-
-    def _start_body(self, head: RequestHead | AnswerHead, *, until_end: bool = False) -> None:
-        self._emit(head)
-        self._next = _Next.ALL if until_end else _Next.SIZE if head.length is None else _Next.BODY
-        self._left = head.length or 0
-        self._size = self._lines = 0
-        self._headers = []
-
-    def _end_of_piece(self) -> None:
-        """Small chunks that came together go on together."""
-        if self._pieces:
-            self._emit(b"".join(self._pieces))
-            self._pieces = []
-
-    def _fail(self, status: HTTPStatus, message: str) -> None:
-        self._emit(MalformedError(status, message))
-        self._broken = True
-        self._raw, self._at = b"", 0
-
-    def _emit(self, event: Event) -> None:
-        if not self._broken:
-            self._events.append(event)
-
-
-class RequestParser(_Parser):
+class RequestParser(MessageParser):
     def __init__(self) -> None:
         super().__init__()
         self._target = b""
@@ -291,18 +39,17 @@ class RequestParser(_Parser):
         except httptools.HttpParserUpgrade as upgrade:
             self._read_on(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
-            self._end_of_piece()
-            self._fail(HTTPStatus.BAD_REQUEST, f"This isn't HTTP/1.1: {error}.")
+            self._fail(HTTPStatus.BAD_REQUEST, f"The request isn't valid HTTP/1.1: {error}.")
 
     def release(self) -> None:
         super().release()
-        self._parser = _REQUESTS_OF_NOBODY
+        self._parser = _UNUSED_REQUEST_PARSER
 
     def _read_on(self, rest: bytes) -> None:
-        """The client would like another protocol, which it need not get: its request is read as if it had not asked."""
+        """The client offers another protocol. That may be ignored, so its request is parsed without the offer."""
         head, self._upgrade = self._upgrade, None
         self._parser = httptools.HttpRequestParser(self)
-        if head and not self._broken:
+        if head:
             self._read(head + rest)
 
     def on_message_begin(self) -> None:
@@ -328,84 +75,85 @@ class RequestParser(_Parser):
                 self._headers,
                 keep_alive=parser.should_keep_alive(),
             )
-        except MalformedError as malformed:
-            self._fail(malformed.status, malformed.message)
-        else:
-            self._start_body(head)
-            self.work += WORK_OF_A_REQUEST
+        except MalformedMessageError as malformed:
+            raise self._fail(malformed.status, malformed.message) from None
+        self._start_body(head)
+        self.work += WORK_OF_A_REQUEST
 
     def on_message_complete(self) -> None:
         if self._upgrade is None:
             super().on_message_complete()
 
 
-class AnswerParser(_Parser):
-    """Reads the answers on one connection; `expect` says what each is the answer to."""
+class ResponseProgress(IntEnum):
+    """How far the response to the last request is."""
+
+    UNEXPECTED = auto()  # no request is without its response
+    EXPECTED = auto()  # its head hasn't been received; interim responses (1xx) may precede it
+    STARTED = auto()  # its head has been received
+
+
+UNEXPECTED, EXPECTED, STARTED = ResponseProgress
+
+
+class ResponseParser(MessageParser):
+    """Parses the responses on one connection; `expect` names the method of the request that each belongs to."""
 
     def __init__(self) -> None:
         super().__init__()
         self._phrase = b""
         self._parser = httptools.HttpResponseParser(self)
-        self._until_end = False
-        self._to_head = False
-        self._is_interim = False
-        self._complete = True
+        self._method = b""  # of the request
+        self._response = UNEXPECTED
 
     def expect(self, method: bytes) -> None:
-        self._to_head = method == b"HEAD"
-        self._complete = False
-
-    def eof(self) -> Iterator[Event]:
-        """The connection has ended, which is how some answers end."""
-        if self._until_end and not self._complete and not self._broken:
-            self._complete = True
-            yield End([])
+        self._method = method
+        self._response = EXPECTED
 
     def _read(self, data: memoryview | bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
-            self._end_of_piece()
-            self._fail(HTTPStatus.BAD_GATEWAY, f"The replica's answer isn't HTTP/1.1: {error}.")
+            self._fail(HTTPStatus.BAD_GATEWAY, f"The replica's response isn't valid HTTP/1.1: {error}.")
 
     def release(self) -> None:
         super().release()
-        self._parser = _ANSWERS_TO_NOBODY
+        self._parser = _UNUSED_RESPONSE_PARSER
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._phrase = b""
-        if self._complete:
-            self._fail(HTTPStatus.BAD_GATEWAY, "The replica has said more than it was asked.")
+        if self._response is UNEXPECTED:
+            raise self._fail(HTTPStatus.BAD_GATEWAY, "The replica sent a response without a request.")
 
     def on_status(self, phrase: bytes) -> None:
         self._phrase += phrase
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if not self._first_line.startswith(b"HTTP/"):  # llhttp also takes RTSP and ICE for it
-            self._fail(HTTPStatus.BAD_GATEWAY, "The replica's answer isn't HTTP/1.1.")
-        self._is_interim = 100 <= status < 200
-        if self._is_interim:
+        if not self._first_line.startswith(b"HTTP/"):  # llhttp also accepts RTSP and ICE
+            raise self._fail(HTTPStatus.BAD_GATEWAY, "The replica's response isn't valid HTTP/1.1.")
+        if 100 <= status < 200:
             self._first_line = b""
             return
+        self._response = STARTED
+        to_head_request = self._method == b"HEAD"
         codings = [coding.lower() for coding in values(self._headers, b"transfer-encoding")]
         if codings not in ([], [b"chunked"]):
-            self._fail(HTTPStatus.BAD_GATEWAY, "The replica's answer has a Transfer-Encoding that isn't known.")
+            raise self._fail(
+                HTTPStatus.BAD_GATEWAY, "The replica's response has a Transfer-Encoding that isn't supported."
+            )
         lengths = values(self._headers, b"content-length")
-        without_body = self._to_head or status in WITHOUT_BODY
-        self._until_end = not (codings or lengths or without_body)
-        keep_alive = self._parser.should_keep_alive() and not self._until_end and not self._to_head
+        without_body = to_head_request or status in WITHOUT_BODY
+        until_end = not (codings or lengths or without_body)
+        keep_alive = self._parser.should_keep_alive() and not until_end and not to_head_request
         length = 0 if without_body else int(lengths[0]) if lengths and not codings else None
-        head = AnswerHead(status, self._phrase, self._headers, length, keep_alive=keep_alive)
-        self._start_body(head, until_end=self._until_end)
-        if self._to_head:  # whatever length it names, nothing follows
-            self._finish()
+        head = ResponseHead(status, self._phrase, self._headers, length, keep_alive=keep_alive)
+        self._start_body(head, until_end=until_end)
+        if to_head_request:  # whatever length it names, no body follows
+            self.on_message_complete()
 
     def on_message_complete(self) -> None:
-        if not self._is_interim and not self._complete:
-            self._finish()
-
-    def _finish(self) -> None:
-        super().on_message_complete()
-        self._complete = True
+        if self._response is STARTED:
+            self._response = UNEXPECTED
+            super().on_message_complete()

@@ -1,4 +1,4 @@
-"""What the fast start has to know of vLLM's insides: a module for each version, and none for any other."""
+"""What the fast start knows about vLLM's internals: one module per version, and none for other versions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ VERSIONS = {"0.24.0": "vllm_0_24", "0.32.0": "vllm_0_32"}
 
 
 def adapter_for(version: str) -> ModuleType:
-    """It imports nothing of vLLM by itself. KeyError for a version that nobody has looked into."""
-    exact = version.partition("+")[0]  # what follows names the build: +cpu, +cu130
+    """Returns the version's module, without importing vLLM; raises KeyError for a version that has none."""
+    exact = version.partition("+")[0]  # the rest names the build: +cpu, +cu130
     return importlib.import_module(f"{__name__}.{VERSIONS[exact]}")
 
 

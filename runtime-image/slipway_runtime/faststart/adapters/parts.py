@@ -1,4 +1,4 @@
-"""The parts of vLLM that the fast start takes in hand, and checks of what it relies on in each."""
+"""The parts of vLLM that the fast start uses or replaces, and checks of what it relies on in them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 
 class UnexpectedError(Exception):
-    """This vLLM is not what was looked into; the message says where."""
+    """This vLLM differs from the one that the adapter was written for; the message says where."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoreParts:
-    """Of the process that computes."""
+    """Parts of the process that computes."""
 
     parser: type[Any]  # FlexibleArgumentParser
     arguments: type[Any]  # AsyncEngineArgs
-    configure: Callable[[Any], object]  # of the flags, what else a process sets up by them
+    configure: Callable[[Any], object]  # what else a process sets up by its flags
     usage: Any  # UsageContext.OPENAI_API_SERVER
-    core: Any  # the module that has EngineCoreProc, and starts whatever has that name
+    core: Any  # the module with EngineCoreProc; it starts whatever has that name
     addresses: type[Any]  # EngineZmqAddresses
     executor: type[Any]  # Executor
-    loader: Any  # the module that has safetensors_weights_iterator, and calls whatever has that name
+    loader: Any  # the module with safetensors_weights_iterator; it calls whatever has that name
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerParts:
-    """Of the process that speaks HTTP."""
+    """Parts of the process that speaks HTTP."""
 
     parser: type[Any]
     arguments: type[Any]
@@ -36,13 +36,14 @@ class ServerParts:
     make_parser: Callable[[Any], Any]
     validate: Callable[[Any], None]
     prepare: Callable[[], None]  # cli_env_setup
-    settle: Callable[[], None]  # enable_envs_cache: some variables are read for every token; the core does it by itself
-    api: Any  # the module that has run_server, run_server_worker and serve_http, and calls whatever has those names
+    # enable_envs_cache: some variables are read for every token; the core calls it on its own
+    settle: Callable[[], None]
+    api: Any  # the module with run_server, run_server_worker and serve_http; it calls whatever has those names
     run: Callable[[Any], None]  # uvloop.run
 
 
 def expect(function: Callable[..., Any], *parameters: str) -> None:
-    """Of a function that is called, or replaced, here."""
+    """Checks the parameters of a function that is called or replaced here."""
     found = tuple(inspect.signature(function).parameters)
     if found != parameters:
         name = f"{function.__module__}.{function.__qualname__}"
@@ -50,7 +51,7 @@ def expect(function: Callable[..., Any], *parameters: str) -> None:
 
 
 def expect_uses(function: Callable[..., Any], *names: str) -> None:
-    """That a function gets hold of something by its module's name for it, so that it can be replaced there."""
+    """Checks that a function finds others by their names in its module, so that they can be replaced there."""
     missing = [name for name in names if name not in _names_in(inspect.unwrap(function).__code__)]
     if missing:
         raise UnexpectedError(f"{function.__module__}.{function.__qualname__} doesn't use {', '.join(missing)}")

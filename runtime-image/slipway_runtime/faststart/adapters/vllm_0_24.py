@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from .parts import CoreParts, ServerParts, expect, expect_uses
+from slipway_runtime.faststart.adapters.parts import CoreParts, ServerParts, expect, expect_uses
 
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (
@@ -24,18 +24,18 @@ ALSO_IMPORTED = (
     "vllm.entrypoints.serve.disagg.api_router",
     "vllm.entrypoints.serve.elastic_ep.api_router",
     "vllm.entrypoints.serve.render.api_router",
-    "slipway_runtime.engines.vllm_app",
+    "slipway_runtime.engines.vllm.app",
 )
-"""What the server would only import once the engine core is ready."""
+"""Modules that the server would import only after the engine core is ready."""
 
 
 def environment(device: str) -> dict[str, str]:
-    """The compiled model in one file that needs no Inductor to be read; later versions do so by themselves."""
+    """Puts the compiled model into one file that is loaded without Inductor, as later versions do on their own."""
     return {"VLLM_USE_MEGA_AOT_ARTIFACT": "1"}
 
 
 def core_parts() -> CoreParts:
-    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - this module is looked at without vLLM, too
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - this module is also imported without vLLM
     from vllm.model_executor.model_loader import default_loader  # noqa: PLC0415
     from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415

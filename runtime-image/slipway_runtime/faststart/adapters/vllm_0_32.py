@@ -1,10 +1,10 @@
-"""vLLM 0.32.0, as the images have it: tested on CPUs, and started on an H200."""
+"""vLLM 0.32.0, as the images contain it: tested on CPUs, and started on an H200."""
 
 from __future__ import annotations
 
 import importlib
 
-from .parts import CoreParts, ServerParts, expect, expect_uses
+from slipway_runtime.faststart.adapters.parts import CoreParts, ServerParts, expect, expect_uses
 
 API = "vllm.entrypoints.launchers.api_server.entry"
 ALSO_IMPORTED = (
@@ -18,20 +18,20 @@ ALSO_IMPORTED = (
     "vllm.entrypoints.openai.responses.api_router",
     "vllm.entrypoints.openai.responses.serving",
     "vllm.entrypoints.serve.elastic_ep.api_router",
-    "slipway_runtime.engines.vllm_app",
+    "slipway_runtime.engines.vllm.app",
 )
-"""What the server would only import once the engine core is ready."""
+"""Modules that the server would import only after the engine core is ready."""
 
 
 def environment(device: str) -> dict[str, str]:
-    """On CPUs it keeps a compiled model in a form that it can't read again, and so compiles it at each start. Without
-    that form it is what Inductor keeps that is found again.
+    """On CPUs it stores a compiled model in a form that it can't load again, and so compiles it at each start. Without
+    that form, Inductor's own cache is used.
     """
     return {"VLLM_USE_AOT_COMPILE": "0"} if device == "cpu" else {}
 
 
 def core_parts() -> CoreParts:
-    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - this module is looked at without vLLM, too
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - this module is also imported without vLLM
     from vllm.logger import configure_logging_from_args  # noqa: PLC0415
     from vllm.model_executor.model_loader import default_loader  # noqa: PLC0415
     from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are made: the first that fails is told."""
+"""The checks, in their order: the first that fails is reported."""
 
 from slipway_runtime.preflight.checks import device, memory, model, storage
 

@@ -1,14 +1,15 @@
-"""Weights and KV cache against the memory that is there. Pure.
+"""Checks of weights and KV cache against the available memory. Pure.
 
-Only what can't possibly fit is refused: what an engine needs besides, it alone knows.
+Only what can't possibly fit is refused: only the engine knows what else it needs.
 """
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Device, Host
-from slipway_runtime.preflight.settings import AUTO, GIB, Settings
+from slipway_runtime.preflight.settings import AUTO, GIB, EngineSettings
 
 MIB = 1 << 20
 HALVED = ("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only", "mxfp8")
@@ -16,21 +17,21 @@ KEPT = 0.5  # of the weights, when they are quantized to 8 bits while loading
 LARGER_DEVICE = "Choose an accelerator with more memory, more of them (parallelism.tensor), or a quantized model."
 
 
-def device_memory_is_free(settings: Settings, _: Facts, host: Host) -> Failure | None:
-    """vLLM takes its share of the whole memory at once, and gives up if others hold some of that."""
+def device_memory_is_free(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
+    """vLLM takes its share of the entire memory immediately, and gives up if other processes hold part of it."""
     for device in _used(settings, host):
         wanted = int(device.memory * settings.memory_utilization)
         if settings.engine == "vllm" and device.free_memory < wanted:
             return Failure(
                 Reason.GPU_BUSY,
                 f"{device.name} (number {device.index}) has {_gib(device.free_memory)} of {_gib(device.memory)} free, "
-                f"and {_gib(wanted)} are to be used: another process holds the rest.",
-                "Find the process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
+                f"but the engine would use {_gib(wanted)}: another process holds the rest.",
+                "Find that process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
             )
     return None
 
 
-def weights_fit_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+def weights_fit_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     weights = loaded_weights(settings, facts) // settings.devices
     for device in _used(settings, host):
         room = int(device.memory * settings.memory_utilization)
@@ -38,14 +39,14 @@ def weights_fit_the_device(settings: Settings, facts: Facts, host: Host) -> Fail
             each = f" for each of {settings.devices}" if settings.devices > 1 else ""
             return Failure(
                 Reason.GPU_OUT_OF_MEMORY,
-                f"{_gib(weights)} of weights{each} don't fit into the {_gib(room)} of {device.name} that may be used.",
+                f"{_gib(weights)} of weights{each} don't fit into the usable {_gib(room)} of {device.name}.",
                 LARGER_DEVICE,
             )
     return None
 
 
-def context_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
-    """Room for one request of full length; an explicit size of the KV cache is the room."""
+def context_fits_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
+    """Checks the room for one request of full length; if the KV cache has an explicit size, that is the room."""
     tokens = _context(settings, facts)
     needed = _kv_cache(settings, facts, tokens)
     if not tokens or not needed:
@@ -64,8 +65,8 @@ def context_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Fai
     return None
 
 
-def kv_cache_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
-    """A KV cache of given size is taken without a look at what is free."""
+def kv_cache_fits_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
+    """vLLM allocates a KV cache of explicit size without checking the free memory."""
     weights = loaded_weights(settings, facts) // settings.devices
     for device in _used(settings, host):
         wanted = weights + (settings.kv_cache_bytes or 0)
@@ -79,7 +80,7 @@ def kv_cache_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Fa
     return None
 
 
-def all_fits_the_memory_limit(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+def all_fits_the_memory_limit(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     if settings.device != "cpu" or not host.memory:
         return None
     weights, kv_cache = loaded_weights(settings, facts), _kv_cache_on_cpu(settings, facts)
@@ -93,8 +94,9 @@ def all_fits_the_memory_limit(settings: Settings, facts: Facts, host: Host) -> F
     )
 
 
-def loaded_weights(settings: Settings, facts: Facts) -> int:
-    """Bytes of the weights in memory: vLLM takes 32-bit ones as 16 bits, and may quantize others while it loads."""
+def loaded_weights(settings: EngineSettings, facts: Facts) -> int:
+    """Returns the bytes of the weights in memory: vLLM loads 32-bit ones as 16 bits, and may quantize others while
+    loading."""
     weights = facts.weight_bytes
     if settings.engine != "vllm" or facts.quantization:
         return weights
@@ -103,28 +105,29 @@ def loaded_weights(settings: Settings, facts: Facts) -> int:
     return int(weights * KEPT) if settings.quantization in HALVED else weights
 
 
-def _used(settings: Settings, host: Host) -> tuple[Device, ...]:
+def _used(settings: EngineSettings, host: Host) -> tuple[Device, ...]:
     return host.devices[: settings.devices] if settings.device != "cpu" else ()
 
 
-def _context(settings: Settings, facts: Facts) -> int | None:
+def _context(settings: EngineSettings, facts: Facts) -> int | None:
     if settings.context_length == AUTO:
         return None
     return settings.context_length or facts.shape.context_length
 
 
-def _kv_cache(settings: Settings, facts: Facts, tokens: int | None) -> int | None:
+def _kv_cache(settings: EngineSettings, facts: Facts, tokens: int | None) -> int | None:
     return facts.kv_cache_bytes(tokens, settings.kv_value_bytes) if tokens else None
 
 
-def _kv_cache_on_cpu(settings: Settings, facts: Facts) -> int:
+def _kv_cache_on_cpu(settings: EngineSettings, facts: Facts) -> int:
     if settings.kv_cache_bytes:
         return settings.kv_cache_bytes
     return (_kv_cache(settings, facts, _context(settings, facts)) or 0) * settings.parallel
 
 
-def _kv_shares(settings: Settings, facts: Facts) -> int:
-    """Devices that share the KV cache of a request: no more than there are heads, and latent attention has but one."""
+def _kv_shares(settings: EngineSettings, facts: Facts) -> int:
+    """Returns how many devices share a request's KV cache: no more than there are heads, and latent attention has only
+    one."""
     heads = 1 if facts.shape.latent_size else facts.shape.kv_heads or 1
     return min(settings.tensor_parallel, heads) * settings.pipeline_parallel
 

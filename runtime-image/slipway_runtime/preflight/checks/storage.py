@@ -1,26 +1,27 @@
-"""Room in shared memory and for caches. Pure."""
+"""Checks of shared memory and of the space for caches. Pure."""
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 
 MIB = 1 << 20
 SHM = "/dev/shm"  # noqa: S108 - the one that engines use
 SHM_BETWEEN_DEVICES = 512 * MIB  # ring buffers between vLLM's processes, and what NCCL takes
-CACHE = 256 * MIB  # compiled kernels of a small model; larger ones take more
+CACHE = 256 * MIB  # compiled kernels of a small model; larger models need more
 
 
-def shared_memory_is_large_enough(settings: Settings, _: Facts, host: Host) -> Failure | None:
-    """A container has 64 MiB of it by itself, which several processes with a device each fill, and die by SIGBUS."""
+def shared_memory_is_large_enough(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
+    """A container has 64 MiB by default. Several processes with a device each fill that, and die of SIGBUS."""
     if settings.engine != "vllm":
         return None
     if host.shm is None:
         return Failure(
             Reason.POD_CONFIG_ERROR,
-            f"{SHM} is missing or may not be written to, and vLLM's processes talk through it.",
+            f"{SHM} is missing or not writable, and vLLM's processes communicate through it.",
             f"Mount an emptyDir of medium Memory at {SHM}.",
         )
     if settings.devices == 1 or host.shm >= SHM_BETWEEN_DEVICES:
@@ -32,13 +33,13 @@ def shared_memory_is_large_enough(settings: Settings, _: Facts, host: Host) -> F
     )
 
 
-def caches_have_room(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def caches_have_room(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     if settings.engine != "vllm" or settings.cache is None:
         return None
     if host.cache_free is None:
         return Failure(
             Reason.POD_CONFIG_ERROR,
-            f"The folder for caches, {settings.cache}, may not be written to by this user.",
+            f"The folder for caches, {settings.cache}, is not writable for this user.",
             "Mount a volume there that the pod's fsGroup may write to.",
         )
     if host.cache_free >= CACHE:
@@ -46,7 +47,7 @@ def caches_have_room(settings: Settings, _: Facts, host: Host) -> Failure | None
     return Failure(
         Reason.POD_CONFIG_ERROR,
         f"{settings.cache} has {host.cache_free // MIB} MiB left for compiled kernels, and {CACHE // MIB} are needed.",
-        "Make its volume larger, or empty it: what is in it can be made again.",
+        "Enlarge its volume, or empty it: its content can be generated again.",
     )
 
 

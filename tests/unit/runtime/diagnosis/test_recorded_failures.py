@@ -1,12 +1,12 @@
-"""What real engines said when a start of theirs failed, and what is made of it.
+"""What real engines print when they fail to start, and the reason that is derived from it.
 
-`tests/support/failing_starts.py` makes these failures and records the outputs anew.
+`tests/support/faults/failing_starts.py` makes these failures and records their output again.
 """
 
 import pytest
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose
-from slipway_runtime.failure import Reason
-from support.failing_starts import FIXTURES, STARTS
+from support.faults.failing_starts import FIXTURES, STARTS
 
 EXPECTED = {
     "llamacpp-not-a-gguf": (Reason.MODEL_CORRUPT, "invalid magic characters"),
@@ -49,15 +49,15 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_real_failure_is_understood(name: str) -> None:
-    about, *lines = (FIXTURES / f"{name}.txt").read_text().splitlines()
-    code = int(about.rpartition(" ")[2])
+def test_a_recorded_failure_is_recognised(name: str) -> None:
+    header, *lines = (FIXTURES / f"{name}.txt").read_text().splitlines()
+    code = int(header.rpartition(" ")[2])
     found = diagnose(lines, code, "loading")
-    reason, words = EXPECTED[name]
+    reason, quote = EXPECTED[name]
     assert found.reason is reason
-    assert words in found.message
+    assert quote in found.message
 
 
-def test_every_failing_start_is_recorded_and_expected() -> None:
+def test_every_failing_start_is_recorded_and_has_an_expectation() -> None:
     names = {f"{start.engine}-{start.name}" for start in STARTS}
     assert names == {*EXPECTED} == {file.stem for file in FIXTURES.glob("*.txt")}

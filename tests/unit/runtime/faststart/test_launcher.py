@@ -1,4 +1,4 @@
-"""The launcher with a vLLM of a few lines: two processes side by side, and the ordinary start if something is odd."""
+"""The launcher with a vLLM of a few lines: two parallel processes, and the ordinary start if it is unexpected."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import pytest
 from slipway_runtime import control
 from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
-from support import fake_vllm
-from support.ending import kill_all
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
+from support.fakes import vllm_package
 from support.ports import free_port
+from support.programs.processes import kill_all
 
 REPOSITORY = Path(__file__).parents[4]
 PATIENCE = 60.0
@@ -33,16 +33,18 @@ class Start:
 
     def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
         self.port = free_port()
-        ordinary = (sys.executable, "-m", fake_vllm.LAYOUTS[version], f"--port={self.port}", *flags)
-        told = Settings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
+        ordinary = (sys.executable, "-m", vllm_package.LAYOUTS[version], f"--port={self.port}", *flags)
+        fast_start = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = self._begin(folder, told, log, flags)
+            self.process = self._launch(folder, fast_start, log, flags)
 
-    def _begin(self, folder: Path, told: Settings, log: IO[str], flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, folder: Path, fast_start: FastStartSettings, log: IO[str], flags: tuple[str, ...]
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "slipway_runtime.faststart", f"--port={self.port}", *flags],
-            env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: told.as_json()},
+            env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: fast_start.as_json()},
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -50,7 +52,7 @@ class Start:
         )
 
     def answer(self) -> str:
-        """The command line of the server that answers."""
+        """The command line of the server that responds."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and self.process.poll() is None:
             try:
@@ -58,10 +60,10 @@ class Start:
                     return str(answer.read().decode())
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)
-        raise AssertionError(f"nobody answers: {self.said}")
+        raise AssertionError(f"nothing responds: {self.output}")
 
     def children(self) -> dict[str, int]:
-        """Of the launcher, by what they are."""
+        """The launcher's child processes, by their role."""
         listed = subprocess.run(
             ["ps", "-wwo", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
@@ -72,7 +74,7 @@ class Start:
         return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
 
@@ -83,14 +85,14 @@ Starting = Callable[..., Start]
 def start(tmp_path: Path) -> Iterator[Starting]:
     starts: list[Start] = []
 
-    def begin(
+    def launch(
         *flags: str, version: str = "0.24.0", replaced: dict[str, str] | None = None, **settings: object
     ) -> Start:
-        fake_vllm.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
+        vllm_package.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
         starts.append(Start(tmp_path, version, flags, settings))
         return starts[-1]
 
-    yield begin
+    yield launch
     for each in starts:
         if each.process.poll() is None:
             kill_all(each.process.pid)
@@ -99,58 +101,58 @@ def start(tmp_path: Path) -> Iterator[Starting]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_engine_core_and_server_are_two_processes_that_find_each_other(start: Starting, version: str) -> None:
-    begun = start("--model=m", version=version)
-    assert "faststart" in begun.answer()
-    assert set(begun.children()) == {"core", "server"}
-    assert "the ordinary start" not in begun.said
+    launched = start("--model=m", version=version)
+    assert "faststart" in launched.answer()
+    assert set(launched.children()) == {"core", "server"}
+    assert "the ordinary start" not in launched.output
 
 
-def test_a_server_that_serves_reads_its_environment_no_more(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    assert "the environment is kept" in begun.said
+def test_a_server_that_serves_does_not_read_its_environment_again(start: Starting) -> None:
+    launched = start("--model=m")
+    launched.answer()
+    assert "the environment is kept" in launched.output
 
 
 def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
     assert "--max-model-len=7" in start("--model=m", flags=("--max-model-len=7",)).answer()
 
 
-def test_told_to_stop_it_ends_well_and_leaves_nobody(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    children = begun.children()
-    begun.process.terminate()
-    assert begun.process.wait(PATIENCE) == 0
+def test_on_a_stop_it_ends_cleanly_and_leaves_no_process(start: Starting) -> None:
+    launched = start("--model=m")
+    launched.answer()
+    children = launched.children()
+    launched.process.terminate()
+    assert launched.process.wait(PATIENCE) == 0
     assert not [pid for pid in children.values() if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_it_ends_as_its_engine_core_does(start: Starting, number: signal.Signals) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    os.kill(begun.children()["core"], number)
-    assert begun.process.wait(PATIENCE) == -number
-    assert f"the engine core ended by signal {number.value}" in begun.said
+def test_it_ends_the_way_its_engine_core_ends(start: Starting, number: signal.Signals) -> None:
+    launched = start("--model=m")
+    launched.answer()
+    os.kill(launched.children()["core"], number)
+    assert launched.process.wait(PATIENCE) == -number
+    assert f"the engine core ended by signal {number.value}" in launched.output
 
 
-def test_the_end_of_the_server_is_the_end_of_all_and_no_success(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    children = begun.children()
+def test_the_end_of_the_server_ends_everything_and_counts_as_a_failure(start: Starting) -> None:
+    launched = start("--model=m")
+    launched.answer()
+    children = launched.children()
     os.kill(children["server"], signal.SIGTERM)
-    assert begun.process.wait(PATIENCE) == 1
+    assert launched.process.wait(PATIENCE) == 1
     assert not Path(f"/proc/{children['core']}").exists()
 
 
-def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
-    begun = start(
+def test_a_stop_during_loading_ends_both_immediately(start: Starting) -> None:
+    launched = start(
         "--model=m", replaced={'print("the fake core loads", flush=True)': 'print("loads", flush=True); time.sleep(99)'}
     )
     until = time.monotonic() + PATIENCE
-    while "loads" not in begun.said and time.monotonic() < until:
+    while "loads" not in launched.output and time.monotonic() < until:
         time.sleep(0.02)
-    begun.process.terminate()
-    assert begun.process.wait(5) == 128 + signal.SIGTERM
+    launched.process.terminate()
+    assert launched.process.wait(5) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -171,9 +173,11 @@ def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[str, str], reason: str) -> None:
-    begun = start("--model=m", replaced=replaced)
-    _falls_back(begun, reason)
+def test_an_unexpected_signature_falls_back_to_the_ordinary_start(
+    start: Starting, replaced: dict[str, str], reason: str
+) -> None:
+    launched = start("--model=m", replaced=replaced)
+    _falls_back(launched, reason)
 
 
 @pytest.mark.parametrize(
@@ -186,27 +190,31 @@ def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[st
         ),
         ({'print("the fake core loads", flush=True)': "raise MemoryError"}, "the engine core ended with exit code 1"),
         ({'print("the fake core loads", flush=True)': "signal.raise_signal(9)"}, "the engine core ended by signal 9"),
-        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "don't understand the flags alike"),
+        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "read the flags differently"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_whatever_breaks_before_it_serves(start: Starting, replaced: dict[str, str], reason: str) -> None:
+def test_a_failure_before_it_serves_falls_back_to_the_ordinary_start(
+    start: Starting, replaced: dict[str, str], reason: str
+) -> None:
     _falls_back(start("--model=m", replaced=replaced), reason)
 
 
-def test_more_than_one_process_for_the_core(start: Starting) -> None:
-    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core is to be more than one process")
+def test_an_engine_core_of_several_processes_falls_back_to_the_ordinary_start(start: Starting) -> None:
+    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core would be more than one process")
 
 
-def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_falls_back_to_the_ordinary_start(
+    start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(adapter_for("0.24.0"), "ALSO_IMPORTED", ())
     _falls_back(start("--model=m"), "async_llm can't be imported")
 
 
-def test_a_version_without_an_adapter(start: Starting) -> None:
-    begun = start("--model=m", version="0.24.0")
-    kill_all(begun.process.pid)
-    other = Start(begun.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
+def test_a_version_without_an_adapter_falls_back_to_the_ordinary_start(start: Starting) -> None:
+    launched = start("--model=m", version="0.24.0")
+    kill_all(launched.process.pid)
+    other = Start(launched.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
     try:
         _falls_back(other, "KeyError: '0.99.0'")
     finally:
@@ -214,7 +222,7 @@ def test_a_version_without_an_adapter(start: Starting) -> None:
         other.process.wait()
 
 
-def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
+def test_when_the_ordinary_start_begins_nothing_is_left_of_the_fast_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
@@ -229,23 +237,23 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
     monkeypatch.setattr(launcher, "scratch_folder", folder)
     monkeypatch.setenv(control.ENVIRONMENT, str(tmp_path / "control"))
     monkeypatch.setattr(os, "execvpe", lambda program, *_: happened.append(program))
-    monkeypatch.setenv(ENVIRONMENT, Settings(version="0.99.0", ordinary=("vllm",)).as_json())
+    monkeypatch.setenv(ENVIRONMENT, FastStartSettings(version="0.99.0", ordinary=("vllm",)).as_json())
     launcher.main(["--model=m"])
     assert happened == [f"{tmp_path} removed", "vllm"]
 
 
-def _falls_back(begun: Start, reason: str) -> None:
-    assert "faststart" not in begun.answer()
-    assert reason in begun.said
-    assert "so vLLM is started the ordinary way" in begun.said
-    assert "the ordinary start" in begun.said
-    assert begun.children() == {}
+def _falls_back(launched: Start, reason: str) -> None:
+    assert "faststart" not in launched.answer()
+    assert reason in launched.output
+    assert "so vLLM is started the ordinary way" in launched.output
+    assert "the ordinary start" in launched.output
+    assert launched.children() == {}
 
 
-def test_what_both_processes_have_read_is_kept_with_the_cache(start: Starting, tmp_path: Path) -> None:
-    begun = start("--model=m", cache=str(tmp_path / "cache"))
-    begun.answer()
-    begun.process.terminate()
-    begun.process.wait(PATIENCE)
+def test_files_that_both_processes_have_read_are_listed_in_the_cache(start: Starting, tmp_path: Path) -> None:
+    launched = start("--model=m", cache=str(tmp_path / "cache"))
+    launched.answer()
+    launched.process.terminate()
+    launched.process.wait(PATIENCE)
     [manifest] = (tmp_path / "cache").glob("*/manifest.json")
     assert {"wanted-core", "wanted-server"} <= set(json.loads(manifest.read_text())["files"])

@@ -17,14 +17,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import device_copy, loading, page_cache, triton_names, wanted
+from slipway_runtime.faststart import device_copy, loading, page_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect, expect_uses
-from slipway_runtime.faststart.collector import Collector
+from slipway_runtime.faststart.child_messages import ChildEvent, ChildMessage
+from slipway_runtime.faststart.gc_control import GcControl
 from slipway_runtime.faststart.launcher import environments
-from slipway_runtime.faststart.news import Event, News
 from slipway_runtime.faststart.page_cache import Piece
-from slipway_runtime.faststart.pair import CORE, SERVER, Ended, Pair, Progress
-from slipway_runtime.faststart.settings import Settings
+from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress
+from slipway_runtime.faststart.settings import FastStartSettings
 
 MIB = 1 << 20
 HEADER = b'{"__metadata__":{},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
@@ -32,7 +32,7 @@ WEIGHTS = struct.pack("<Q", len(HEADER)) + HEADER + b"\1\2\3\4"
 
 
 class FakeCuda:
-    """libcuda with a memory of its own, in which an address is a number of bytes from 0."""
+    """libcuda with memory of its own, in which an address is an offset in bytes."""
 
     def __init__(self, free: int = 1 << 20, failing: str = "") -> None:
         self.memory, self.free_bytes, self.failing = bytearray(1 << 16), free, failing
@@ -73,13 +73,13 @@ def weights(tmp_path: Path) -> str:
     return str(file)
 
 
-def copied(files: list[str], cuda: FakeCuda, said: list[str]) -> device_copy.Copy:
+def copied(files: list[str], cuda: FakeCuda, log: list[str]) -> device_copy.Copy:
     copy = device_copy.Copy()
-    copy.run(files, said.append, lambda: device_copy.Driver(lambda _: cuda))
+    copy.run(files, log.append, lambda: device_copy.CudaDriver(lambda _: cuda))
     return copy
 
 
-def test_weights_arrive_on_the_device_byte_by_byte(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_arrive_on_the_device_byte_for_byte(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_copy, "PIECE", 4096)
     Path(weights).write_bytes(bytes(range(256)) * 40)
     cuda = FakeCuda()
@@ -104,22 +104,24 @@ def test_the_devices_memory_is_freed_with_its_last_user(weights: str) -> None:
     ],
     ids=["too little memory", "no device", "a copy fails"],
 )
-def test_what_cannot_be_copied_is_left_to_vllm(weights: str, cuda: FakeCuda, reason: str) -> None:
-    said: list[str] = []
-    assert copied([weights], cuda, said).take([weights]) is None
-    assert reason in said[-1]
+def test_weights_that_cannot_be_copied_are_left_to_vllm(weights: str, cuda: FakeCuda, reason: str) -> None:
+    log: list[str] = []
+    assert copied([weights], cuda, log).take([weights]) is None
+    assert reason in log[-1]
 
 
 def test_files_that_were_not_copied_are_left_to_vllm(weights: str) -> None:
     assert copied([weights], FakeCuda(), []).take(["/other"]) is None
 
 
-def test_a_driver_that_is_not_there_is_no_failure(weights: str) -> None:
-    said: list[str] = []
+def test_a_missing_driver_is_not_a_failure(weights: str) -> None:
+    log: list[str] = []
     copy = device_copy.Copy()
-    copy.run([weights], said.append, lambda: device_copy.Driver(lambda _: (_ for _ in ()).throw(OSError("no libcuda"))))
+    copy.run(
+        [weights], log.append, lambda: device_copy.CudaDriver(lambda _: (_ for _ in ()).throw(OSError("no libcuda")))
+    )
     assert copy.take([weights]) is None
-    assert "no libcuda" in said[-1]
+    assert "no libcuda" in log[-1]
 
 
 @pytest.fixture
@@ -127,19 +129,19 @@ def loader() -> SimpleNamespace:
     return SimpleNamespace(safetensors_weights_iterator=lambda files, *_: iter([("by vLLM", files)]))
 
 
-def test_the_loader_is_handed_the_tensors_of_the_device(
+def test_the_loader_gets_the_tensors_on_the_device(
     weights: str, loader: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", fake_torch())
     loading.take_weights_from(copied([weights], FakeCuda(), []), loader, say=lambda _: None)
     [(name, tensor)] = loader.safetensors_weights_iterator([weights], False)
     assert name == "w"
-    begin = 8 + len(HEADER)
-    assert tensor == (begin, begin + 4, "bfloat16", (2,))
+    offset = 8 + len(HEADER)
+    assert tensor == (offset, offset + 4, "bfloat16", (2,))
 
 
 @pytest.mark.parametrize("content", [WEIGHTS.replace(b"BF16", b"F4_X"), WEIGHTS], ids=["unknown type", "other files"])
-def test_what_it_does_not_understand_is_read_as_ever(
+def test_a_file_that_is_not_understood_is_read_as_usual(
     weights: str, loader: SimpleNamespace, content: bytes, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.safetensors"
@@ -163,71 +165,77 @@ def fake_torch() -> Any:
     return SimpleNamespace(as_tensor=lambda memory, device: Tensor(), bfloat16="bfloat16")
 
 
-def test_a_file_that_is_gone_stops_no_reading(weights: str, tmp_path: Path) -> None:
+def test_a_missing_file_does_not_stop_the_read_ahead(weights: str, tmp_path: Path) -> None:
     page_cache.read_ahead([Piece.whole("/gone"), Piece.whole(weights)], tmp_path).join(10)
     page_cache.until_read(tmp_path)
     assert (tmp_path / page_cache.READ).exists()
 
 
-def test_nobody_waits_for_ever_for_what_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_ahead_is_not_waited_for_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_cache, "PATIENCE", 0.0)
     page_cache.until_read(tmp_path)
 
 
-def test_modules_of_a_process_are_noted_as_they_are_compiled(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
-    wanted.note("core", environment)
+def test_modules_are_recorded_as_they_are_compiled(tmp_path: Path) -> None:
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
+    read_ahead_notes.note("core", environment)
     file = getattr(json.__spec__, "cached", "")
     file = file if Path(file).exists() else json.__file__
-    assert Piece.whole(file) in wanted.noted(environment)
+    assert Piece.whole(file) in read_ahead_notes.noted(environment)
 
 
-def test_of_libraries_the_pages_that_were_touched_are_noted(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+def test_touched_pages_of_libraries_are_recorded(tmp_path: Path) -> None:
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
     library = tmp_path / "library"
     library.write_bytes(bytes(16 * MIB))
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert not mapped[8 * MIB]
-        wanted.note("core", environment)
-    [piece] = [piece for piece in wanted.noted(environment) if piece.path == str(library)]
+        read_ahead_notes.note("core", environment)
+    [piece] = [piece for piece in read_ahead_notes.noted(environment) if piece.path == str(library)]
     assert piece.start <= 8 * MIB < piece.start + piece.size
-    assert piece.size <= 4 * MIB  # the kernel maps what lies around it, too
+    assert piece.size <= 4 * MIB  # the kernel maps the pages around it, too
 
 
-def test_stretches_that_lie_close_are_read_as_one() -> None:
-    assert list(wanted.runs([1, 2, 5, 500, 501])) == [(1, 6), (500, 502)]
-    assert list(wanted.runs([])) == []
+def test_ranges_that_are_close_together_are_read_as_one() -> None:
+    assert list(read_ahead_notes.runs([1, 2, 5, 500, 501])) == [(1, 6), (500, 502)]
+    assert list(read_ahead_notes.runs([])) == []
 
 
-def test_notes_are_taken_once_for_a_cache_and_read_for_both_processes(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+def test_recordings_are_made_once_per_cache_and_read_for_both_processes(tmp_path: Path) -> None:
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
     (tmp_path / "wanted-core").write_text("0 1 /first\n0 1 /both\n")
     (tmp_path / "wanted-server").write_text("0 1 /both\n4096 2 /a name\n")
-    wanted.note("core", environment)
-    assert wanted.noted(environment) == [Piece(0, 1, "/first"), Piece(0, 1, "/both"), Piece(4096, 2, "/a name")]
+    read_ahead_notes.note("core", environment)
+    assert read_ahead_notes.noted(environment) == [
+        Piece(0, 1, "/first"),
+        Piece(0, 1, "/both"),
+        Piece(4096, 2, "/a name"),
+    ]
 
 
-@pytest.mark.parametrize("environment", [{}, {wanted.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"])
-def test_without_a_cache_to_write_to_nothing_is_noted(environment: dict[str, str]) -> None:
-    wanted.note("core", environment)
-    assert not list(wanted.noted(environment))
+@pytest.mark.parametrize(
+    "environment", [{}, {read_ahead_notes.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"]
+)
+def test_without_a_writable_cache_nothing_is_recorded(environment: dict[str, str]) -> None:
+    read_ahead_notes.note("core", environment)
+    assert not list(read_ahead_notes.noted(environment))
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    collector = Collector()
+def collector() -> Iterator[GcControl]:
+    collector = GcControl()
     collector.hold()
     yield collector
     collector.release()
     gc.unfreeze()
 
 
-def test_nothing_is_collected_during_a_start(collector: Collector) -> None:
+def test_the_collector_is_off_during_a_start(collector: GcControl) -> None:
     assert not gc.isenabled()
     assert gc.collect(2) == 0
 
 
-def test_after_it_the_collector_works_and_leaves_alone_what_is_there(collector: Collector) -> None:
+def test_after_the_start_the_collector_works_and_ignores_what_already_exists(collector: GcControl) -> None:
     collector.release()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
@@ -235,7 +243,7 @@ def test_after_it_the_collector_works_and_leaves_alone_what_is_there(collector: 
     assert gc.collect.__module__ == "gc"
 
 
-def test_tritons_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tritons_result_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["abc", "another"])
     for _ in range(2):  # two starts
         holder = SimpleNamespace(triton_key=lambda: next(answers))
@@ -245,7 +253,7 @@ def test_tritons_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert holder.triton_key() == "abc"
 
 
-def test_without_triton_there_is_nothing_to_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_triton_there_is_nothing_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, triton_names.HOLDERS[0], None)
     triton_names.keep_key(str(tmp_path / "key"))
     assert not (tmp_path / "key").exists()
@@ -254,7 +262,7 @@ def test_without_triton_there_is_nothing_to_keep(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("given", "chosen"), [({}, "torch's"), ({"TRITON_PTXAS_PATH": "/own"}, "/own")], ids=["none given", "one given"]
 )
-def test_kernels_are_assembled_and_named_with_one_ptxas_from_the_beginning(
+def test_kernels_are_compiled_and_named_with_the_same_ptxas_from_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], chosen: str
 ) -> None:
     ptxas = tmp_path / "torch/bin/ptxas"
@@ -275,83 +283,86 @@ def test_a_torch_without_ptxas_leaves_the_choice_to_triton(tmp_path: Path, monke
     assert not environment
 
 
-def test_it_serves_when_both_are_ready_and_mean_the_same() -> None:
+def test_it_serves_when_both_are_ready_and_agree() -> None:
     progress = Progress()
-    for who in (CORE, SERVER):
-        progress.hear(News(who, Event.FLAGS, "1"))
+    for process in (CORE, SERVER):
+        progress.receive(ChildMessage(process, ChildEvent.FLAGS, "1"))
         assert not progress.serves
-        progress.hear(News(who, Event.READY))
+        progress.receive(ChildMessage(process, ChildEvent.READY))
     assert progress.serves
 
 
-def test_the_first_trouble_is_the_cause() -> None:
+def test_the_first_problem_is_the_cause() -> None:
     progress = Progress()
-    progress.hear(News(CORE, Event.GIVES_UP, "something is odd"))
-    progress.blame("the server ended, too")
-    assert progress.trouble == "the engine core finds that something is odd"
+    progress.receive(ChildMessage(CORE, ChildEvent.GIVES_UP, "something is odd"))
+    progress.fail("the server ended, too")
+    assert progress.trouble == "the engine core reports that something is odd"
 
 
-def test_news_that_are_not_understood_are_a_reason_to_give_up() -> None:
+def test_messages_that_are_not_understood_end_the_fast_start() -> None:
     progress = Progress()
-    progress.hear(News.read(CORE, "hello world\n"))
-    assert progress.trouble == r"the engine core finds that nobody understands 'hello world\n'"
+    progress.receive(ChildMessage.read(CORE, "hello world\n"))
+    assert progress.trouble == r"the engine core reports that its message 'hello world\n' has no known form"
 
 
-def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_that_fails_leaves_neither_child_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = tmp_path / "endless"
     endless.write_text("#!/bin/sh\nexec sleep 600\n")
     endless.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(endless))
     with pytest.raises(ZeroDivisionError), Pair([], {CORE: os.environ, SERVER: os.environ}) as pair:
         raise ZeroDivisionError
-    ended = {pair.happenings.get(timeout=60), pair.happenings.get(timeout=60)}
-    assert ended == {Ended(CORE, -signal.SIGKILL), Ended(SERVER, -signal.SIGKILL)}
+    ended = {pair.occurrences.get(timeout=60), pair.occurrences.get(timeout=60)}
+    assert ended == {ChildEnded(CORE, -signal.SIGKILL), ChildEnded(SERVER, -signal.SIGKILL)}
 
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_core_whose_server_cannot_be_started_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_core_whose_server_cannot_be_started_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    begin = subprocess.Popen
+    popen = subprocess.Popen
 
-    def one_and_no_more(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    def fail_after_one(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         if started:
-            raise BlockingIOError("Resource temporarily unavailable")  # as beyond the pids limit
-        started.append(begin(["sleep", "600"], **how))
+            raise BlockingIOError("Resource temporarily unavailable")  # as at the limit of pids
+        started.append(popen(["sleep", "600"], **options))
         return started[0]
 
     files = open_files()
-    monkeypatch.setattr(subprocess, "Popen", one_and_no_more)
+    monkeypatch.setattr(subprocess, "Popen", fail_after_one)
     with pytest.raises(BlockingIOError):
         Pair([], {CORE: os.environ, SERVER: os.environ})
     assert started[0].returncode == -signal.SIGKILL
-    while open_files() > files:  # until the thread that listened to it has heard of its end
+    while open_files() > files:  # until the thread that listened to it has seen its end
         time.sleep(0.01)
 
 
-def test_keys_are_no_part_of_the_engine_cores_environment() -> None:
+def test_api_keys_are_not_in_the_engine_cores_environment() -> None:
     found = environments(
-        Settings(version="0.24.0", ordinary=()), {}, Path("/f"), {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"}
+        FastStartSettings(version="0.24.0", ordinary=()),
+        {},
+        Path("/f"),
+        {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"},
     )
     assert not {"VLLM_API_KEY", "SLIPWAY_GUARD"} & set(found[CORE])
     assert {"VLLM_API_KEY", "SLIPWAY_GUARD"} < set(found[SERVER])
 
 
 @pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
-def test_what_cannot_be_read_again_is_not_kept(device: str, kept: str | None) -> None:
-    settings = Settings(version="0.32.0", ordinary=(), device=device)
+def test_what_cannot_be_read_again_is_not_cached(device: str, kept: str | None) -> None:
+    settings = FastStartSettings(version="0.32.0", ordinary=(), device=device)
     assert environments(settings, {}, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
 
 
-def test_what_is_set_by_hand_stays() -> None:
-    settings = Settings(version="0.32.0", ordinary=(), device="cpu")
+def test_variables_that_the_user_sets_are_kept() -> None:
+    settings = FastStartSettings(version="0.32.0", ordinary=(), device="cpu")
     for environment in environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
         assert environment["VLLM_USE_AOT_COMPILE"] == "1"
 
 
-def test_what_is_expected_of_a_function_is_compared() -> None:
+def test_a_functions_signature_is_compared_with_the_expected_one() -> None:
     def function(first: int, *, second: int = 0) -> None:
         first.bit_count()
 

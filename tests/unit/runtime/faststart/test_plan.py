@@ -1,4 +1,4 @@
-"""When a start is a fast one, and what it is given then."""
+"""When the fast start is used, and the arguments that it gets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Launch, Work, module
-from slipway_runtime.failure import Reason
-from slipway_runtime.faststart.news import PREFIX
+from slipway_runtime.faststart.child_messages import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
 GIB = 1 << 30
 H200 = Accelerator("NVIDIA H200", 140 * GIB)
@@ -33,28 +33,32 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(launch: Launch) -> Settings:
-    return Settings.from_environment(launch.environment)
+def settings_of(launch: Launch) -> FastStartSettings:
+    return FastStartSettings.from_environment(launch.environment)
 
 
-def test_the_command_keeps_its_flags_and_knows_the_way_back(model: Path) -> None:
+def test_the_command_keeps_its_flags_and_contains_the_ordinary_command(model: Path) -> None:
     launch = faster(ORDINARY, model, HERE)
     assert launch.command == (*module("slipway_runtime.faststart"), "--model=m", "--port=1")
     assert settings_of(launch).ordinary == ORDINARY.command
 
 
 @pytest.mark.parametrize("reason", [Reason.UNSUPPORTED_ARCHITECTURE, Reason.MODEL_CORRUPT, Reason.DRIVER_MISMATCH])
-def test_what_the_model_or_the_driver_is_to_blame_for_is_not_tried_again_the_ordinary_way(
+def test_a_failure_caused_by_the_model_or_the_driver_is_not_retried_the_ordinary_way(
     model: Path, reason: Reason
 ) -> None:
-    way = faster(ORDINARY, model, HERE).second_way
-    assert way is not None
-    assert way.announced.search(f"{PREFIX}the engine core ended with exit code 1; so vLLM is started the ordinary way.")
-    assert reason in way.futile_after
+    retry_command = faster(ORDINARY, model, HERE).second_way
+    assert retry_command is not None
+    assert retry_command.announced.search(
+        f"{PREFIX}the engine core ended with exit code 1; so vLLM is started the ordinary way."
+    )
+    assert reason in retry_command.futile_after
 
 
-def test_want_of_memory_is_tried_again_only_where_the_fast_start_has_planned_the_memory(model: Path) -> None:
-    planned, left_alone = (faster(ORDINARY, model, here).second_way for here in (HERE, replace(HERE, device="cpu")))
+def test_out_of_memory_is_retried_only_where_the_fast_start_has_planned_the_memory(model: Path) -> None:
+    planned, left_alone = (
+        faster(ORDINARY, model, circumstances).second_way for circumstances in (HERE, replace(HERE, device="cpu"))
+    )
     assert planned is not None
     assert left_alone is not None
     for reason in (Reason.CONTEXT_TOO_LONG, Reason.GPU_OUT_OF_MEMORY, Reason.BAD_ENGINE_ARGUMENTS):
@@ -62,28 +66,30 @@ def test_want_of_memory_is_tried_again_only_where_the_fast_start_has_planned_the
 
 
 @pytest.mark.parametrize(
-    ("here", "reason"),
+    ("circumstances", "reason"),
     [
-        (replace(HERE, version="0.25.0"), "vLLM 0.25.0 is not one that"),
-        (replace(HERE, version="0.24.1"), "vLLM 0.24.1 is not one that"),
-        (replace(HERE, version=""), "vLLM of unknown version is not one that"),
-        (replace(HERE, device="rocm"), "not been tried with ROCm"),
-        (replace(HERE, flags=frozenset({"tensor-parallel-size"})), "not been tried with --tensor-parallel-size"),
-        (replace(HERE, flags=frozenset({"api-server-count"})), "not been tried with --api-server-count"),
+        (replace(HERE, version="0.25.0"), "has no adapter for vLLM 0.25.0"),
+        (replace(HERE, version="0.24.1"), "has no adapter for vLLM 0.24.1"),
+        (replace(HERE, version=""), "has no adapter for vLLM of unknown version"),
+        (replace(HERE, device="rocm"), "never tried with ROCm"),
+        (replace(HERE, flags=frozenset({"tensor-parallel-size"})), "never tried with --tensor-parallel-size"),
+        (replace(HERE, flags=frozenset({"api-server-count"})), "never tried with --api-server-count"),
     ],
 )
-def test_what_was_not_tried_starts_the_ordinary_way_and_says_why(model: Path, here: Circumstances, reason: str) -> None:
-    launch = faster(ORDINARY, model, here)
+def test_an_untested_configuration_starts_the_ordinary_way_and_gives_the_reason(
+    model: Path, circumstances: Circumstances, reason: str
+) -> None:
+    launch = faster(ORDINARY, model, circumstances)
     assert launch.command == ORDINARY.command
     assert ENVIRONMENT not in launch.environment
     assert reason in str(launch.choices[-1])
 
 
-def test_a_build_of_a_known_version_is_that_version() -> None:
+def test_a_build_of_a_known_version_counts_as_that_version() -> None:
     assert not why_not(replace(HERE, version="0.24.0+cu130"))
 
 
-def test_on_a_gpu_the_kv_cache_has_a_size_and_graphs_are_few(model: Path) -> None:
+def test_on_a_gpu_the_kv_cache_gets_a_size_and_graphs_are_few(model: Path) -> None:
     flags = settings_of(faster(ORDINARY, model, HERE)).flags
     assert [flag.partition("=")[0] for flag in flags] == [
         "--compilation-config",
@@ -104,24 +110,24 @@ def test_on_cpus_nothing_is_added(model: Path) -> None:
 @pytest.mark.parametrize(
     "given", ["compilation-config", "enforce-eager", "performance-mode", "cudagraph-capture-sizes"]
 )
-def test_graphs_that_were_asked_for_are_left_alone(model: Path, given: str) -> None:
+def test_requested_graphs_are_left_alone(model: Path, given: str) -> None:
     flags = settings_of(faster(ORDINARY, model, replace(HERE, flags=frozenset({given})))).flags
     assert not [flag for flag in flags if flag.startswith("--compilation-config")]
 
 
-def test_a_size_of_the_kv_cache_that_was_given_is_kept(model: Path) -> None:
+def test_a_given_kv_cache_size_is_kept(model: Path) -> None:
     flags = settings_of(faster(ORDINARY, model, replace(HERE, flags=frozenset({"kv-cache-memory-bytes"})))).flags
     assert not [flag for flag in flags if flag.startswith("--kv-cache-memory-bytes")]
     assert "--gpu-memory-utilization=0.3" in flags
 
 
-def test_a_flag_that_this_vllm_does_not_know_is_left_out(model: Path) -> None:
-    here = replace(HERE, knows_flag=lambda name: name != "kernel-config")
-    assert not [flag for flag in settings_of(faster(ORDINARY, model, here)).flags if "kernel-config" in flag]
+def test_a_flag_that_this_vllm_does_not_have_is_left_out(model: Path) -> None:
+    circumstances = replace(HERE, knows_flag=lambda name: name != "kernel-config")
+    assert not [flag for flag in settings_of(faster(ORDINARY, model, circumstances)).flags if "kernel-config" in flag]
 
 
 @pytest.mark.parametrize(
-    ("here", "copies"),
+    ("circumstances", "copies"),
     [
         (HERE, True),
         (replace(HERE, version="0.32.0"), True),
@@ -131,8 +137,10 @@ def test_a_flag_that_this_vllm_does_not_know_is_left_out(model: Path) -> None:
     ],
     ids=["on a GPU", "with another version", "unknown memory", "another loader", "no room for a KV cache"],
 )
-def test_weights_are_copied_early_where_that_disturbs_nothing(model: Path, here: Circumstances, copies: bool) -> None:
-    assert settings_of(faster(ORDINARY, model, here)).copy_weights is copies
+def test_weights_are_copied_early_where_nothing_else_is_affected(
+    model: Path, circumstances: Circumstances, copies: bool
+) -> None:
+    assert settings_of(faster(ORDINARY, model, circumstances)).copy_weights is copies
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,9 @@ def test_weights_are_copied_early_where_that_disturbs_nothing(model: Path, here:
     [(140, 15, 108), (24, 15, 5), (24, 20, None), (16, 15, None)],
     ids=["most of an H200", "less of an L4", "too little to be sure", "nothing"],
 )
-def test_the_kv_cache_takes_what_the_weights_and_a_step_leave(memory: int, weights: int, size: int | None) -> None:
+def test_the_kv_cache_gets_the_memory_that_weights_and_a_step_leave(
+    memory: int, weights: int, size: int | None
+) -> None:
     found = kv_cache_bytes(memory * GIB, 0.92, weights * GIB)
     assert (found and found // GIB) == size
 

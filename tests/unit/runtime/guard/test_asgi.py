@@ -1,4 +1,4 @@
-"""The guard around an ASGI app: what it lets through, what it answers itself, and what a client then sees."""
+"""The guard around an ASGI app: what it passes on, what it answers on its own, and what a client then sees."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.control import State
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
-from support.guarding import (
+from slipway_runtime.control import GuardMode
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
+from support.programs.guard import (
     CHAT,
     KEY,
     Answer,
-    Guarding,
-    Made,
+    GuardHarness,
+    MakeGuard,
     answering,
     ask,
     chunk,
@@ -33,26 +34,26 @@ AUTHORIZED = [("Authorization", f"Bearer {KEY}")]
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def make_guard(tmp_path: Path) -> Iterator[MakeGuard]:
     """Makes a guard's gate with these settings."""
-    with several(tmp_path) as made:
-        yield made
+    with several(tmp_path) as make_guard:
+        yield make_guard
 
 
-def guard_of(guarding: Guarding, app: App) -> Guard:
+def guard_of(guarding: GuardHarness, app: App) -> Guard:
     return Guard(app, guarding.gate)
 
 
-# --- what is let through ---------------------------------------------------------------------------------------------
+# --- passed on -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_goes_by_unchanged(made: Made) -> None:
-    answer = await ask(guard_of(made(), answering(b'{"choices":[]}')))
+async def test_a_response_passes_unchanged(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(), answering(b'{"choices":[]}')))
     assert (answer.status, answer.body, answer.whole) == (200, b'{"choices":[]}', True)
 
 
-async def test_a_stream_goes_by_piece_by_piece(made: Made) -> None:
-    answer = await ask(guard_of(made(), streaming(chunk(text="a"), chunk(text="b"), b"data: [DONE]\n\n")))
+async def test_a_stream_passes_piece_by_piece(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(), streaming(chunk(text="a"), chunk(text="b"), b"data: [DONE]\n\n")))
     assert [message["body"] for message in answer.messages[1:]] == [
         chunk(text="a"),
         chunk(text="b"),
@@ -62,13 +63,13 @@ async def test_a_stream_goes_by_piece_by_piece(made: Made) -> None:
     assert answer.whole
 
 
-async def test_what_is_no_request_goes_to_the_app(made: Made) -> None:
+async def test_anything_but_http_requests_goes_to_the_app(make_guard: MakeGuard) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
-    await guard_of(made(), app)({"type": "lifespan"}, _never, _nowhere)
+    await guard_of(make_guard(), app)({"type": "lifespan"}, _no_receive, _no_send)
     assert seen == ["lifespan"]
 
 
@@ -80,80 +81,84 @@ LISTED = json.dumps({"object": "list", "data": MODELS}).encode()
 
 
 async def listing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers to nothing else, as vLLM does."""
-    is_asked = (scope["method"], scope["path"]) == ("GET", "/base/v1/models")
-    await answering(LISTED if is_asked else b"{}", status=200 if is_asked else 404)(scope, receive, send)
+    """Serves the list of models alone, as vLLM does."""
+    is_list_request = (scope["method"], scope["path"]) == ("GET", "/base/v1/models")
+    await answering(LISTED if is_list_request else b"{}", status=200 if is_list_request else 404)(scope, receive, send)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model["id"]))
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_one_model_is_described_as_it_is_among_all(made: Made, model: dict[str, Any], method: str) -> None:
-    """Adapters, too. vLLM lists them, and can't be asked about one."""
-    guard = guard_of(made(), listing)
+async def test_a_single_model_is_described_as_it_is_in_the_list(
+    make_guard: MakeGuard, model: dict[str, Any], method: str
+) -> None:
+    """Adapters, too: vLLM lists them, but doesn't serve a description of one."""
+    guard = guard_of(make_guard(), listing)
     answer = await ask(guard, f"/base/v1/models/{model['id']}", method=method, body=(), root_path="/base")
     assert (answer.status, answer.whole, json.loads(answer.body)) == (200, True, model)
 
 
-async def test_a_model_that_is_not_served_is_no_model_here(made: Made) -> None:
-    answer = await ask(guard_of(made(), listing), "/base/v1/models/gpt-4", method="GET", body=(), root_path="/base")
+async def test_a_model_that_is_not_served_is_not_found(make_guard: MakeGuard) -> None:
+    answer = await ask(
+        guard_of(make_guard(), listing), "/base/v1/models/gpt-4", method="GET", body=(), root_path="/base"
+    )
     assert (answer.status, answer.error) == (404, "model_not_found")
 
 
-async def test_no_model_is_described_to_anybody_without_a_key(made: Made, tmp_path: Path) -> None:
-    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
+async def test_no_model_is_described_without_a_key(make_guard: MakeGuard, tmp_path: Path) -> None:
+    guard = guard_of(make_guard(keys=keys_in(tmp_path, alice=KEY)), nothing)
     for name in ("gemma", "gpt-4"):
         answer = await ask(guard, f"/v1/models/{name}", method="GET", body=())
         assert answer.error == "missing_api_key"
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"{}", b"[]", b'{"data":1}', b'{"data":[{}]}', b'{"data":["x"]}', b"data: {}\n\n"]
+    "body", [b"", b"{}", b"[]", b'{"data":1}', b'{"data":[{}]}', b'{"data":["x"]}', b"data: {}\n\n"]
 )
-async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made, said: bytes) -> None:
-    answer = await ask(guard_of(made(), answering(said)), "/v1/models/gemma", method="GET", body=())
+async def test_an_engine_that_does_not_list_its_models_has_failed(make_guard: MakeGuard, body: bytes) -> None:
+    answer = await ask(guard_of(make_guard(), answering(body)), "/v1/models/gemma", method="GET", body=())
     assert (answer.status, answer.error) == (502, "engine_failed")
 
 
 # --- request ids and traces ------------------------------------------------------------------------------------------
 
 
-async def test_the_engine_and_the_client_get_the_same_request_id(made: Made) -> None:
-    told: list[bytes] = []
+async def test_the_engine_and_the_client_get_the_same_request_id(make_guard: MakeGuard) -> None:
+    request_ids: list[bytes] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        told.extend(value for name, value in scope["headers"] if name == b"x-request-id")
+        request_ids.extend(value for name, value in scope["headers"] if name == b"x-request-id")
         await answering(b"{}")(scope, receive, send)
 
-    answer = await ask(guard_of(made(), app), headers=[("X-Request-Id", "mine")])
-    assert (told, answer.headers["x-request-id"]) == ([b"mine"], "mine")
+    answer = await ask(guard_of(make_guard(), app), headers=[("X-Request-Id", "mine")])
+    assert (request_ids, answer.headers["x-request-id"]) == ([b"mine"], "mine")
 
 
-async def test_a_trace_goes_on_under_a_span_of_its_own(made: Made) -> None:
-    given = f"00-{'a' * 32}-{'b' * 16}-01"
-    answer = await ask(guard_of(made(), answering(b"{}")), headers=[("traceparent", given)])
+async def test_a_trace_continues_under_a_span_of_the_guard(make_guard: MakeGuard) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    answer = await ask(guard_of(make_guard(), answering(b"{}")), headers=[("traceparent", traceparent)])
     version, trace, span, flags = answer.headers["traceparent"].split("-")
     assert (version, trace, flags) == ("00", "a" * 32, "01")
     assert span != "b" * 16
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- refused ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/invocations", "/load", "/docs", "/v1/chat/completions/", "/V1/models"])
-async def test_a_path_that_is_not_listed_never_reaches_the_engine(made: Made, path: str) -> None:
+async def test_a_path_that_is_not_listed_never_reaches_the_engine(make_guard: MakeGuard, path: str) -> None:
     for method in ("GET", "POST"):
-        answer = await ask(guard_of(made(), nothing), path, method=method)
+        answer = await ask(guard_of(make_guard(), nothing), path, method=method)
         assert (answer.status, answer.error) == (404, "unknown_url")
 
 
-async def test_a_prefix_under_which_the_app_is_mounted_opens_nothing(made: Made) -> None:
-    assert (await ask(guard_of(made(), answering(b"{}")), "/base" + CHAT, root_path="/base")).status == 200
-    assert (await ask(guard_of(made(), nothing), "/base/metrics", root_path="/base")).status == 404
+async def test_a_mount_prefix_exposes_no_other_path(make_guard: MakeGuard) -> None:
+    assert (await ask(guard_of(make_guard(), answering(b"{}")), "/base" + CHAT, root_path="/base")).status == 200
+    assert (await ask(guard_of(make_guard(), nothing), "/base/metrics", root_path="/base")).status == 404
 
 
 @pytest.mark.parametrize("path", [CHAT, "/tokenize", "/v1/embeddings"])
-async def test_without_a_key_nothing_reaches_the_engine(made: Made, tmp_path: Path, path: str) -> None:
-    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
+async def test_without_a_key_nothing_reaches_the_engine(make_guard: MakeGuard, tmp_path: Path, path: str) -> None:
+    guard = guard_of(make_guard(keys=keys_in(tmp_path, alice=KEY)), nothing)
     for headers, code in (
         ([], "missing_api_key"),
         ([("Authorization", "Bearer key-of-mallory")], "invalid_api_key"),
@@ -164,29 +169,31 @@ async def test_without_a_key_nothing_reaches_the_engine(made: Made, tmp_path: Pa
 
 
 @pytest.mark.parametrize("header", ["Authorization: Bearer", "X-Api-Key:", "Api-Key:"])
-async def test_a_key_may_be_shown_as_clients_do(made: Made, tmp_path: Path, header: str) -> None:
-    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), answering(b"{}"))
+async def test_a_key_is_accepted_in_each_header_that_clients_use(
+    make_guard: MakeGuard, tmp_path: Path, header: str
+) -> None:
+    guard = guard_of(make_guard(keys=keys_in(tmp_path, alice=KEY)), answering(b"{}"))
     name, _, before = header.partition(":")
     assert (await ask(guard, headers=[(name, f"{before} {KEY}".strip())])).status == 200
 
 
-async def test_the_supervisor_needs_no_key(made: Made, tmp_path: Path) -> None:
-    guarding = made(keys=keys_in(tmp_path, alice=KEY))
+async def test_the_supervisor_needs_no_key(make_guard: MakeGuard, tmp_path: Path) -> None:
+    guarding = make_guard(keys=keys_in(tmp_path, alice=KEY))
     headers = [("X-Slipway-Supervisor", guarding.control.secret)]
     assert (await ask(guard_of(guarding, answering(b"{}")), "/metrics", method="GET", headers=headers)).status == 200
 
 
-async def test_a_body_that_is_announced_too_large_is_not_read(made: Made) -> None:
-    answer = await ask(guard_of(made(max_body_bytes=10), nothing), headers=[("Content-Length", "11")])
+async def test_a_body_whose_declared_length_is_too_large_is_not_read(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(max_body_bytes=10), nothing), headers=[("Content-Length", "11")])
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_a_body_that_turns_out_too_large_is_cut_off_and_the_engine_sees_none_of_it(made: Made) -> None:
-    answer = await ask(guard_of(made(max_body_bytes=10), nothing), body=[b"12345678", b"12345678", b"1"])
+async def test_a_body_that_grows_too_large_is_cut_off_and_never_reaches_the_engine(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(max_body_bytes=10), nothing), body=[b"12345678", b"12345678", b"1"])
     assert (answer.status, answer.error) == (413, "request_too_large")
 
 
-async def test_a_websocket_to_what_is_not_served_is_closed(made: Made) -> None:
+async def test_a_websocket_to_an_unknown_path_is_closed(make_guard: MakeGuard) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -195,41 +202,41 @@ async def test_a_websocket_to_what_is_not_served_is_closed(made: Made) -> None:
     async def receive() -> Message:
         return {"type": "websocket.connect"}
 
-    await guard_of(made(), nothing)({**scope_of("/v1/realtime"), "type": "websocket"}, receive, send)
+    await guard_of(make_guard(), nothing)({**scope_of("/v1/realtime"), "type": "websocket"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": "unknown_url"}]
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-async def test_more_than_may_be_in_flight_is_told_to_come_back(made: Made) -> None:
-    begun = asyncio.Event()
-    guard = guard_of(made(max_in_flight=1), waiting(begun))
+async def test_requests_beyond_the_limit_in_flight_get_retry_after(make_guard: MakeGuard) -> None:
+    started = asyncio.Event()
+    guard = guard_of(make_guard(max_in_flight=1), waiting(started))
     first = asyncio.create_task(ask(guard))
-    await begun.wait()
+    await started.wait()
     second = await ask(guard)
     assert (second.status, second.error, second.headers["retry-after"]) == (503, "overloaded", "1")
-    await _gone(first)
-    begun.clear()
+    await _disconnect(first)
+    started.clear()
     third = asyncio.create_task(ask(guard))
-    await begun.wait()  # the place is free again
-    await _gone(third)
+    await started.wait()  # the place is free again
+    await _disconnect(third)
 
 
-async def test_a_key_has_its_own_limit(made: Made, tmp_path: Path) -> None:
-    begun = asyncio.Event()
-    guarding = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_in_flight_per_key=1)
-    first = asyncio.create_task(ask(guard_of(guarding, waiting(begun)), headers=AUTHORIZED))
-    await begun.wait()
+async def test_a_key_has_its_own_limit(make_guard: MakeGuard, tmp_path: Path) -> None:
+    started = asyncio.Event()
+    guarding = make_guard(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_in_flight_per_key=1)
+    first = asyncio.create_task(ask(guard_of(guarding, waiting(started)), headers=AUTHORIZED))
+    await started.wait()
     refused = await ask(guard_of(guarding, nothing), headers=AUTHORIZED)
     assert (refused.status, refused.error) == (429, "too_many_in_flight")
     others = await ask(guard_of(guarding, answering(b"{}")), headers=[("X-Api-Key", "a-key-of-bob")])
     assert others.status == 200
-    await _gone(first)
+    await _disconnect(first)
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
-    guard = guard_of(made(requests_per_minute_per_key=6, burst_per_key=2), answering(b"{}"))
+async def test_a_client_that_sends_too_often_gets_retry_after(make_guard: MakeGuard) -> None:
+    guard = guard_of(make_guard(requests_per_minute_per_key=6, burst_per_key=2), answering(b"{}"))
     answers = [await ask(guard) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert answers[-1].headers["retry-after"] == "10"
@@ -238,40 +245,40 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
 # --- drains ----------------------------------------------------------------------------------------------------------
 
 
-async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
-    guarding = made()
-    guarding.control.state = State.DRAINING
+async def test_in_a_drain_new_requests_are_refused(make_guard: MakeGuard) -> None:
+    guarding = make_guard()
+    guarding.control.mode = GuardMode.DRAINING
     for path in (CHAT, "/health"):
         answer = await ask(guard_of(guarding, nothing), path, method="POST" if path == CHAT else "GET")
         assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "draining", "5")
 
 
-async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
-    guarding, begun, released = made(), asyncio.Event(), asyncio.Event()
+async def test_in_a_drain_requests_in_flight_continue(make_guard: MakeGuard) -> None:
+    guarding, started, released = make_guard(), asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.set()
+        started.set()
         await released.wait()
         await answering(b"{}")(scope, receive, send)
 
-    asked = asyncio.create_task(ask(guard_of(guarding, app)))
-    await begun.wait()
-    guarding.control.state = State.DRAINING
+    request_task = asyncio.create_task(ask(guard_of(guarding, app)))
+    await started.wait()
+    guarding.control.mode = GuardMode.DRAINING
     released.set()
-    assert (await asked).status == 200
+    assert (await request_task).status == 200
     assert guarding.control.counts().in_flight == 0
 
 
 @pytest.mark.parametrize("text", ["", "a", "abc"], ids=["before its first token", "after it", "in its stream"])
-async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
-    guarding, begun = made(), asyncio.Event()
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, *tokens(text)))))
-    await begun.wait()
+async def test_a_request_that_is_cut_off_ends_with_an_error(make_guard: MakeGuard, text: str) -> None:
+    guarding, started = make_guard(), asyncio.Event()
+    request_task = asyncio.create_task(ask(guard_of(guarding, waiting(started, *tokens(text)))))
+    await started.wait()
     async with asyncio.timeout(10):
-        while guarding.control.counts().tokens != len(text):  # noqa: ASYNC110 - told a little later, while it goes on
+        while guarding.control.counts().tokens != len(text):  # noqa: ASYNC110 - set later, while it runs
             await asyncio.sleep(0.01)
-    guarding.control.state = State.ENDING
-    answer = await asked
+    guarding.control.mode = GuardMode.ENDING
+    answer = await request_task
     assert answer.whole
     assert answer.status == (200 if text else 503)
     assert _last_event(answer)["error"]["code"] == "cut_off"
@@ -281,46 +288,46 @@ async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
 # --- an engine that gives up -----------------------------------------------------------------------------------------
 
 
-async def test_an_abort_in_one_piece_is_no_success(made: Made) -> None:
-    answer = await ask(guard_of(made(), answering(b'{"choices":[{"text":"","finish_reason":"abort"}]}')))
+async def test_an_abort_in_one_piece_is_not_a_success(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(), answering(b'{"choices":[{"text":"","finish_reason":"abort"}]}')))
     assert (answer.status, answer.error, answer.whole) == (503, "engine_aborted", True)
 
 
-async def test_an_abort_as_the_first_of_a_stream_is_no_success(made: Made) -> None:
-    answer = await ask(guard_of(made(), streaming(chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n")))
+async def test_an_abort_as_the_first_event_of_a_stream_is_not_a_success(make_guard: MakeGuard) -> None:
+    answer = await ask(guard_of(make_guard(), streaming(chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n")))
     assert (answer.status, answer.error) == (503, "engine_aborted")
 
 
-async def test_an_abort_within_a_stream_ends_it_with_an_error(made: Made) -> None:
+async def test_an_abort_within_a_stream_ends_it_with_an_error(make_guard: MakeGuard) -> None:
     pieces = [chunk(text="a"), chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n"]
-    answer = await ask(guard_of(made(), streaming(*pieces)))
+    answer = await ask(guard_of(make_guard(), streaming(*pieces)))
     assert (answer.status, _last_event(answer)["error"]["code"], answer.whole) == (200, "engine_aborted", True)
     assert b"[DONE]" not in answer.body
 
 
-async def test_an_abort_is_seen_after_any_number_of_tokens(made: Made) -> None:
+async def test_an_abort_is_detected_after_any_number_of_tokens(make_guard: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
-    answer = await ask(guard_of(made(), streaming(*tokens("abc"), abort, b"data: [DONE]\n\n")))
+    answer = await ask(guard_of(make_guard(), streaming(*tokens("abc"), abort, b"data: [DONE]\n\n")))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
     assert answer.body.startswith(b"".join(tokens("abc")))
     assert b"[DONE]" not in answer.body
 
 
-async def test_what_comes_after_an_abort_is_not_sent(made: Made) -> None:
+async def test_nothing_is_sent_after_an_abort(make_guard: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
-    answer = await ask(guard_of(made(), streaming(*tokens("ab"), abort, *tokens("cd"))))
+    answer = await ask(guard_of(make_guard(), streaming(*tokens("ab"), abort, *tokens("cd"))))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
     assert not any(token in answer.body for token in tokens("cd"))
 
 
-async def test_a_model_that_writes_of_aborts_is_let_speak(made: Made) -> None:
+async def test_generated_text_about_aborts_passes(make_guard: MakeGuard) -> None:
     text = chunk(text='{"finish_reason":"abort"}')
-    answer = await ask(guard_of(made(), streaming(text, b"data: [DONE]\n\n")))
+    answer = await ask(guard_of(make_guard(), streaming(text, b"data: [DONE]\n\n")))
     assert answer.body == text + b"data: [DONE]\n\n"
 
 
-async def test_an_engine_that_fails_leaves_nothing_in_flight(made: Made) -> None:
-    guarding = made()
+async def test_an_engine_that_fails_leaves_nothing_in_flight(make_guard: MakeGuard) -> None:
+    guarding = make_guard()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("the engine is dead")
@@ -343,34 +350,34 @@ def breaking_after(*pieces: bytes, content_type: str = "text/event-stream") -> A
 
 
 @pytest.mark.parametrize("text", ["", "abc"], ids=["before its first token", "in its stream"])
-async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
-    made: Made, caplog: pytest.LogCaptureFixture, text: str
+async def test_an_exception_of_the_app_becomes_the_common_error_and_is_logged_once(
+    make_guard: MakeGuard, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    answer = await ask(guard_of(made(), breaking_after(*tokens(text))), headers=[("x-request-id", "mine")])
+    answer = await ask(guard_of(make_guard(), breaking_after(*tokens(text))), headers=[("x-request-id", "mine")])
     error = _last_event(answer)["error"]
     assert (answer.whole, answer.headers["x-request-id"]) == (True, "mine")
     assert (error["code"], error["type"]) == ("engine_error", "server_error")
     assert "a bug" not in error["message"]
     [record] = caplog.records
-    told = json.loads(record.getMessage())
-    assert told["request_id"] == "mine"
-    assert "KeyError: 'a bug that a client has found'" in told["traceback"]
+    logged = json.loads(record.getMessage())
+    assert logged["request_id"] == "mine"
+    assert "KeyError: 'a bug that a client has found'" in logged["traceback"]
 
 
-async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes(
-    made: Made, caplog: pytest.LogCaptureFixture
+async def test_a_complete_response_that_breaks_off_is_left_to_the_server_which_closes_the_connection(
+    make_guard: MakeGuard, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = breaking_after(b"half", content_type="text/plain")
     with pytest.raises(KeyError):
-        await ask(guard_of(made(), app))
+        await ask(guard_of(make_guard(), app))
     assert caplog.records == []  # the server logs it
 
 
-# --- what is counted -------------------------------------------------------------------------------------------------
+# --- metrics ---------------------------------------------------------------------------------------------------------
 
 
-async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -> None:
-    guarding = made(keys=keys_in(tmp_path, alice=KEY))
+async def test_tokens_and_times_are_counted_by_key(make_guard: MakeGuard, tmp_path: Path) -> None:
+    guarding = make_guard(keys=keys_in(tmp_path, alice=KEY))
     usage = {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
     last = b"data: " + json.dumps({"choices": [], **usage}).encode() + b"\n\n"
     await ask(guard_of(guarding, streaming(chunk(text="a"), chunk(text="b"), last)), headers=AUTHORIZED)
@@ -382,23 +389,23 @@ async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -
     assert guarding.control.counts().done == 1
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["as the engine tells", "as they went by"])
-async def test_the_tokens_of_a_stream_are_counted(made: Made, told: bool) -> None:
-    guarding = made()
+@pytest.mark.parametrize("is_reported", [True, False], ids=["as the engine reports", "as they passed"])
+async def test_the_tokens_of_a_stream_are_counted(make_guard: MakeGuard, is_reported: bool) -> None:
+    guarding = make_guard()
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
-    end = [chunk(text="e", finish_reason="stop"), *([usage] if told else []), b"data: [DONE]\n\n"]
+    end = [chunk(text="e", finish_reason="stop"), *([usage] if is_reported else []), b"data: [DONE]\n\n"]
     await ask(guard_of(guarding, streaming(*tokens("abcd"), *end)))
     counted = guarding.metric("slipway_tokens_total", key="anonymous", kind="completion")
-    assert counted == (7 if told else len("abcde") - 1)  # one event of a stream opens it
+    assert counted == (7 if is_reported else len("abcde") - 1)  # one event of a stream opens it
     assert guarding.metric("slipway_time_per_output_token_seconds_count", key="anonymous") == 1
 
 
-async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> None:
-    guarding, begun = made(), asyncio.Event()
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun))))
-    await begun.wait()
+async def test_a_client_that_leaves_is_no_longer_in_flight(make_guard: MakeGuard) -> None:
+    guarding, started = make_guard(), asyncio.Event()
+    request_task = asyncio.create_task(ask(guard_of(guarding, waiting(started))))
+    await started.wait()
     assert guarding.metric("slipway_requests_in_flight") == 1
-    await _gone(asked)
+    await _disconnect(request_task)
     assert guarding.metric("slipway_requests_in_flight") == 0
     assert guarding.control.counts().in_flight == 0
 
@@ -409,25 +416,27 @@ ENDING, DONE = chunk(text="b") + chunk(finish_reason="stop"), b"data: [DONE]\n\n
 @pytest.mark.parametrize(
     ("pieces", "counted"),
     [([ENDING + DONE], 1), ([ENDING, DONE], 1), ([ENDING, b"data: [DO", b"NE]\n\n"], 1), ([ENDING], 0)],
-    ids=["at the end", "at an end that comes alone", "at an end that comes in two", "before it"],
+    ids=["at the end", "at an end in a piece of its own", "at an end in two pieces", "before it"],
 )
-async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_before_was_not(
-    made: Made, pieces: list[bytes], counted: int
+async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_so_earlier_was_not(
+    make_guard: MakeGuard, pieces: list[bytes], counted: int
 ) -> None:
-    guarding, begun = made(), asyncio.Event()
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, chunk(text="a"), *pieces))))
-    await begun.wait()
-    await _gone(asked)
+    guarding, started = make_guard(), asyncio.Event()
+    request_task = asyncio.create_task(ask(guard_of(guarding, waiting(started, chunk(text="a"), *pieces))))
+    await started.wait()
+    await _disconnect(request_task)
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
 
 
-async def test_no_prompt_and_no_answer_is_in_the_log(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    guard = guard_of(made(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
+async def test_neither_prompts_nor_responses_are_logged(
+    make_guard: MakeGuard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = guard_of(make_guard(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
     await ask(guard, body=[b'{"prompt":"a secret prompt"}'])
     [line] = capsys.readouterr().out.splitlines()
     assert "secret" not in line
-    told = json.loads(line)
-    assert (told["event"], told["path"], told["status"], told["key"]) == ("request", CHAT, 200, "anonymous")
+    logged = json.loads(line)
+    assert (logged["event"], logged["path"], logged["status"], logged["key"]) == ("request", CHAT, 200, "anonymous")
 
 
 def _last_event(answer: Answer) -> dict[str, Any]:
@@ -435,16 +444,16 @@ def _last_event(answer: Answer) -> dict[str, Any]:
     return event
 
 
-async def _gone(asked: asyncio.Task[Answer]) -> None:
-    """The client leaves, and the server cancels what it did for it."""
-    asked.cancel()
+async def _disconnect(request_task: asyncio.Task[Answer]) -> None:
+    """The client leaves, and the server cancels the handler."""
+    request_task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asked
+        await request_task
 
 
-async def _never() -> Message:
+async def _no_receive() -> Message:
     raise AssertionError
 
 
-async def _nowhere(message: Message) -> None:
+async def _no_send(message: Message) -> None:
     raise AssertionError

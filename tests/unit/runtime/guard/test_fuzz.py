@@ -1,4 +1,4 @@
-"""The guard, asked at random: whatever comes, nobody gets past it, no answer is half, and nothing is left behind."""
+"""Random requests to the guard: none gets past it, no response is partial, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.control import State
-from slipway_runtime.guard.asgi import App, Guard, Receive, Scope, Send
-from slipway_runtime.guard.routes import SERVED, Kind, Routes
-from support.guarding import CHAT, KEY, Answer, Guarding, ask, chunk, guarding, keys_in
+from slipway_runtime.control import GuardMode
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
+from slipway_runtime.guard.routes import SERVED, RouteKind, Routes
+from support.programs.guard import CHAT, KEY, Answer, GuardHarness, ask, chunk, guarding, keys_in
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get", "")
 PIECES = (
@@ -27,11 +28,11 @@ PIECES = (
 )
 
 OTHER_FORMS = ("/v1/messages", "/v1/responses")
-"""Whose answers say it otherwise when an engine gives up: tests/attacks/test_guard_answers.py has them."""
+"""The engines that report an abort in another form: tests/attacks/test_guard_answers.py has them."""
 
 
 class Chance:
-    """What a test asks for, by chance that can be repeated."""
+    """Random requests that can be repeated."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -41,28 +42,28 @@ class Chance:
         return self.random.choice(METHODS)
 
     def path(self) -> str:
-        known = self.random.choice(SERVED).path.replace("*", self.random.choice(("x", "", "..", "%2e")))
+        path_of_route = self.random.choice(SERVED).path.replace("*", self.random.choice(("x", "", "..", "%2e")))
         if self.random.random() < 0.5:
-            return known
-        return self._mutated(known) if self.random.random() < 0.8 else self.words(200)
+            return path_of_route
+        return self._mutated(path_of_route) if self.random.random() < 0.8 else self.words(200)
 
     def words(self, longest: int) -> str:
         return "".join(chr(self.random.randrange(1, 256)) for _ in range(self.random.randrange(longest)))
 
     def headers(self) -> list[tuple[str, str]]:
         names = ("authorization", "x-api-key", "content-length", "traceparent", "x-request-id", "x-slipway-supervisor")
-        made = [(self.random.choice((*names, "x")), self._value()) for _ in range(self.random.randrange(5))]
+        chosen = [(self.random.choice((*names, "x")), self._value()) for _ in range(self.random.randrange(5))]
         self.valid_key = self.random.random() < 0.5
         if self.valid_key:
-            made = [(name, value) for name, value in made if name not in ("authorization", "x-api-key")]
-            made.append(("Authorization", f"Bearer {KEY}"))
-        return made
+            chosen = [(name, value) for name, value in chosen if name not in ("authorization", "x-api-key")]
+            chosen.append(("Authorization", f"Bearer {KEY}"))
+        return chosen
 
     def body(self) -> list[bytes]:
         return [self.random.randbytes(self.random.randrange(40)) for _ in range(self.random.randrange(6))]
 
     def app(self, reached: Callable[[Scope], None]) -> App:
-        """An engine that does anything that one may do, and some that none should."""
+        """An engine that does everything that an engine may do, and some things that it must not."""
         behaviour = self.random.choice(("answer", "stream", "stream", "raise", "silent", "hang"))
         reads, status = self.random.random() < 0.7, self.random.choice((200, 200, 200, 400, 500))
         pieces = [self.random.choice(PIECES) for _ in range(self.random.randrange(5))]
@@ -99,79 +100,83 @@ async def _answer(send: Send, status: int, pieces: list[bytes], *, stream: bool)
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarding]:
-    made = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
-    yield made
-    made.close()
+def guarded(tmp_path: Path) -> Iterator[GuardHarness]:
+    guards = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
+    yield guards
+    guards.close()
 
 
-async def test_whatever_is_asked_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
-    await asked_at_random_for(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
+async def test_the_guard_holds_against_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
+    await send_random_requests(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_whatever_is_asked_for_long_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
-    await asked_at_random_for(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
+async def test_the_guard_holds_against_random_requests_for_long(
+    guarded: GuardHarness, pytestconfig: pytest.Config
+) -> None:
+    await send_random_requests(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
 
 
-async def asked_at_random_for(guarded: Guarding, pytestconfig: pytest.Config, *, seconds: float) -> None:
+async def send_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config, *, seconds: float) -> None:
     until, seed = time.monotonic() + seconds, pytestconfig.getoption("--seed")
     while time.monotonic() < until:
-        await asked_at_random(guarded, seed)
+        await send_random_batch(guarded, seed)
         seed += 1
 
 
-async def asked_at_random(guarded: Guarding, seed: int) -> None:
+async def send_random_batch(guarded: GuardHarness, seed: int) -> None:
     chance = Chance(seed)
     method, path, headers = chance.method(), chance.path(), chance.headers()
-    guarded.control.state = chance.random.choice((State.SERVING, State.SERVING, State.SERVING, State.DRAINING))
+    guarded.control.mode = chance.random.choice(
+        (GuardMode.SERVING, GuardMode.SERVING, GuardMode.SERVING, GuardMode.DRAINING)
+    )
     reached: list[Scope] = []
     guard = Guard(chance.app(reached.append), guarded.gate)
     answer = await one_answer(guard, chance, path, method=method, headers=headers)
-    told = f"seed {seed}: {method} {path!r} {headers} -> {answer and answer.messages}"
+    message = f"seed {seed}: {method} {path!r} {headers} -> {answer and answer.messages}"
     route = Routes().find(method, path)
     if reached:
         is_preflight = method == "OPTIONS" and Routes().exists(path)
-        assert route or is_preflight, told
-        assert chance.valid_key or is_preflight or (route and route.kind is Kind.OPEN), told
-        assert guarded.control.state is State.SERVING, told
+        assert route or is_preflight, message
+        assert chance.valid_key or is_preflight or (route and route.kind is RouteKind.OPEN), message
+        assert guarded.control.mode is GuardMode.SERVING, message
     elif answer:
-        assert answer.status in (400, 401, 404, 413, 415, 429, 503), told
+        assert answer.status in (400, 401, 404, 413, 415, 429, 503), message
     if answer and answer.messages:
-        assert answer.whole, told
-        assert "x-request-id" in answer.headers, told
-        assert answer.headers["x-request-id"].isascii(), told
+        assert answer.whole, message
+        assert "x-request-id" in answer.headers, message
+        assert answer.headers["x-request-id"].isascii(), message
         if (
             route
-            and route.kind is Kind.WORK
+            and route.kind is RouteKind.WORK
             and route.path not in OTHER_FORMS
             and answer.status == 200
             and "event-stream" in answer.headers["content-type"]
         ):
-            assert b'"finish_reason":"abort"}' not in answer.body, told
-    assert guarded.control.counts().in_flight == 0, told
-    assert guarded.control.counts().waiting == 0, told
-    assert guarded.gate._limits.in_flight == 0, told
+            assert b'"finish_reason":"abort"}' not in answer.body, message
+    assert guarded.control.counts().in_flight == 0, message
+    assert guarded.control.counts().waiting == 0, message
+    assert guarded.gate._limits.in_flight == 0, message
 
 
 async def one_answer(
     guard: Guard, chance: Chance, path: str, *, method: str, headers: list[tuple[str, str]]
 ) -> Answer | None:
-    """None where the connection would have been closed, or the client has left."""
-    asked = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
-    for _ in range(8):  # turns of the loop: enough for any answer that doesn't hang
+    """None if the connection was closed, or the client has left."""
+    request_task = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
+    for _ in range(8):  # iterations of the event loop: enough for any response that doesn't hang
         await asyncio.sleep(0)
-        if asked.done():
+        if request_task.done():
             break
-    asked.cancel()
+    request_task.cancel()
     try:
-        return await asked
+        return await request_task
     except (asyncio.CancelledError, RuntimeError, ConnectionAbortedError):
         return None
 
 
-async def test_a_request_that_comes_while_others_wait_is_counted_right(guarded: Guarding) -> None:
+async def test_a_request_that_arrives_while_others_wait_is_counted_correctly(guarded: GuardHarness) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.001)
         await _answer(send, 200, [b"{}"], stream=False)

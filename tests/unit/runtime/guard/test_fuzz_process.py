@@ -1,7 +1,7 @@
-"""Bytes at random, to the process that stands before llama.cpp: whatever comes, nobody gets past the guard.
+"""Random bytes to the process in front of llama.cpp: nothing gets past the guard.
 
-It never fails by itself, never asks the engine for one without a key, and in the end nothing is in flight. What was
-sent can be sent again: each failure names its seed, and `--seed N` begins with it.
+The process never fails, never passes on a request without a key, and in the end nothing is in flight. What was sent can
+be sent again: each failure names its seed, and `--seed N` starts with it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 
 import pytest
 from slipway_runtime.guard.routes import SERVED
-from support.guarded_process import GuardedProcess, guarded_process
-from support.guarding import KEY, keys_in
+from support.programs.guard import KEY, keys_in
+from support.programs.guard_process import GuardedProcess, guarded_process
 
-SLOWLY = 30  # times as long, by `make chaos`
-TOO_LONG = 70_000  # bytes, for a head
-NASTY = (
+LONG_RUN_FACTOR = 30  # times as long with `make chaos`
+TOO_LONG = 70_000  # bytes of a head
+MALFORMED = (
     b"\x00",
     b"\r",
     b"\n",
@@ -40,57 +40,59 @@ STATUSES = {b"100", b"200", b"400", b"401", b"404", b"405", b"408", b"413", b"41
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedProcess]:
     folder = tmp_path_factory.mktemp("guarded")
-    told = {"keys": keys_in(folder, alice=KEY), "max_body_bytes": 2000, "max_in_flight": 8, "access_log": False}
-    with guarded_process(folder, json.dumps({**told, "tokens_per_minute_per_key": 10**9})) as made:
-        yield made
+    settings = {"keys": keys_in(folder, alice=KEY), "max_body_bytes": 2000, "max_in_flight": 8, "access_log": False}
+    with guarded_process(folder, json.dumps({**settings, "tokens_per_minute_per_key": 10**9})) as process:
+        yield process
 
 
-def test_whatever_bytes_come_the_guard_holds(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
-    ask_at_random(guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed"))
+def test_the_guard_holds_against_random_bytes(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+    send_random_requests(
+        guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_whatever_bytes_come_the_guard_holds_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
-    seconds = SLOWLY * pytestconfig.getoption("--fuzz-seconds")
-    ask_at_random(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
+def test_the_guard_holds_against_random_bytes_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+    seconds = LONG_RUN_FACTOR * pytestconfig.getoption("--fuzz-seconds")
+    send_random_requests(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
 
 
-def ask_at_random(guarded: GuardedProcess, *, seconds: float, seed: int) -> None:
+def send_random_requests(guarded: GuardedProcess, *, seconds: float, seed: int) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        ask_once(guarded, seed)
+        send_random_request(guarded, seed)
         seed += 1
 
 
-def ask_once(guarded: GuardedProcess, seed: int) -> None:
+def send_random_request(guarded: GuardedProcess, seed: int) -> None:
     chance = random.Random(seed)
     sent = requests(chance)
     before = guarded.asked()
     answer = exchange(guarded.port, sent, chance)
-    told = f"seed {seed}: {sent[:3000]!r} -> {answer[:1000]!r}"
-    assert guarded.process.poll() is None, told
+    context = f"seed {seed}: {sent[:3000]!r} -> {answer[:1000]!r}"
+    assert guarded.process.poll() is None, context
     if KEY.encode() not in sent:
-        assert guarded.asked() == before, told
-    assert statuses_in(answer) <= STATUSES, told
-    until_nothing_is_in_flight(guarded, told)
-    assert "Traceback" not in guarded.log.read_text(), told
+        assert guarded.asked() == before, context
+    assert statuses_in(answer) <= STATUSES, context
+    until_nothing_is_in_flight(guarded, context)
+    assert "Traceback" not in guarded.log.read_text(), context
 
 
-def until_nothing_is_in_flight(guarded: GuardedProcess, told: str) -> None:
+def until_nothing_is_in_flight(guarded: GuardedProcess, context: str) -> None:
     until = time.monotonic() + 30
     while (counts := guarded.control.counts()).in_flight or counts.waiting:
-        assert time.monotonic() < until, told
+        assert time.monotonic() < until, context
         time.sleep(0.001)
 
 
 def statuses_in(answer: bytes) -> set[bytes]:
-    """Of all answers on the connection. A body may name what was asked for, and with it a version, but no status."""
+    """Of all responses on the connection. A body may name the requested path, and with it a version, but no status."""
     return set(re.findall(rb"HTTP/1\.1 (\d{3}) ", answer))
 
 
 def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
-    """In pieces; then all that comes, or not all, or nothing."""
+    """Sends it in pieces; then reads everything, a part, or nothing."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         end = chance.choice(("read", "read", "read", "half-close", "leave", "reset"))
@@ -106,22 +108,22 @@ def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
             connection.settimeout(0.02 if end in ("read", "half-close") else 0.001)
             while piece := connection.recv(65536):
                 answer += piece
-        except OSError:  # it was closed before all was sent, or stays open
+        except OSError:  # it was closed before everything was sent, or stays open
             pass
     return answer
 
 
-# --- what is sent ----------------------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------------
 
 
 def requests(chance: random.Random) -> bytes:
-    """One or several, one after the other, some of them spoiled."""
-    made = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
+    """One request or several, one after the other, some of them malformed."""
+    data = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
     for _ in range(chance.choice((0, 0, 1, 3))):
-        at = chance.randrange(len(made) + 1)
+        at = chance.randrange(len(data) + 1)
         cut = chance.choice((0, 0, 1, 10))
-        made = made[:at] + chance.choice((*NASTY, chance.randbytes(5))) + made[at + cut :]
-    return made[: chance.randrange(len(made))] if made and chance.random() < 0.1 else made
+        data = data[:at] + chance.choice((*MALFORMED, chance.randbytes(5))) + data[at + cut :]
+    return data[: chance.randrange(len(data))] if data and chance.random() < 0.1 else data
 
 
 def request(chance: random.Random) -> bytes:
@@ -137,7 +139,7 @@ def request(chance: random.Random) -> bytes:
 
 def headers_at_random(chance: random.Random) -> list[str]:
     keys = (f"Bearer {KEY}", f"Bearer {KEY[:-1]}", f"Basic {KEY}", "Bearer", "", "Bearer " + "k" * 600)
-    all_of_them = (
+    candidates = (
         f"authorization: {chance.choice(keys)}",
         f"x-api-key: {chance.choice(('', KEY[::-1], KEY))}",
         "x-slipway-supervisor: " + "0" * 64,
@@ -149,11 +151,11 @@ def headers_at_random(chance: random.Random) -> list[str]:
         "content-type: " + chance.choice(("application/json", "multipart/form-data", "é")),
         "long: " + "l" * chance.choice((10, 9000, TOO_LONG)),
     )
-    return chance.sample(all_of_them, chance.randrange(5))
+    return chance.sample(candidates, chance.randrange(5))
 
 
 def framing(chance: random.Random, body: bytes) -> tuple[list[str], bytes]:
-    """How long the body is said to be, which needn't be true."""
+    """The declared length of the body, which need not be true."""
     length, other = f"content-length: {len(body)}", f"content-length: {chance.choice((0, -1, 1, 10**30))}"
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts(chance, body)) + b"0\r\n\r\n"
     return chance.choice(

@@ -1,4 +1,4 @@
-"""Who guesses keys is told little, and what is remembered of guesses is bounded."""
+"""A client that guesses keys learns little, and the memory for guesses is bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from slipway_runtime.guard.guesses import AT_ONCE, CLIENTS, PER_SECOND, PROVEN, Guesses, client_of
 
 
-def test_so_many_at_once_and_then_one_in_a_while() -> None:
+def test_a_client_has_a_burst_of_guesses_and_then_one_at_a_time() -> None:
     guesses = Guesses()
     for number in range(AT_ONCE):
         assert guesses.wait("mallory", b"%d" % number, 100.0) == 0
@@ -18,7 +18,7 @@ def test_so_many_at_once_and_then_one_in_a_while() -> None:
     assert guesses.wait("mallory", b"next", 100.0 + 1 / PER_SECOND) == 1 / PER_SECOND
 
 
-def test_a_client_that_was_quiet_has_as_many_again_and_no_more() -> None:
+def test_a_quiet_client_gets_its_burst_back_and_no_more() -> None:
     guesses = Guesses()
     for now in (0.0, 1e6):
         for _ in range(AT_ONCE):
@@ -27,7 +27,7 @@ def test_a_client_that_was_quiet_has_as_many_again_and_no_more() -> None:
         assert guesses.wait("mallory", b"key", now) > 0
 
 
-def test_a_key_that_is_no_longer_valid_is_not_told_about_either() -> None:
+def test_a_key_that_is_no_longer_valid_gets_no_answer_either() -> None:
     guesses = Guesses()
     guesses.was_valid("gateway", b"key")
     for _ in range(AT_ONCE):
@@ -37,7 +37,7 @@ def test_a_key_that_is_no_longer_valid_is_not_told_about_either() -> None:
     assert guesses.wait("gateway", b"key", 0.0) > 0
 
 
-def test_however_many_guess_little_is_remembered() -> None:
+def test_memory_for_guesses_is_bounded_however_many_clients_guess() -> None:
     guesses = Guesses()
     for number in range(3 * PROVEN):
         guesses.was_wrong(str(number), b"key", 0.0)
@@ -56,5 +56,5 @@ def test_however_many_guess_little_is_remembered() -> None:
         ("testclient", "testclient"),
     ],
 )
-def test_a_client_is_an_address_or_the_network_that_somebody_has(address: str, client: str) -> None:
+def test_a_client_is_an_address_or_an_assigned_ipv6_network(address: str, client: str) -> None:
     assert client_of(address) == client

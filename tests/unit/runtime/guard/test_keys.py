@@ -22,7 +22,7 @@ def clock() -> Clock:
 
 
 class Secret:
-    """A Secret as the kubelet mounts it: files are links into a folder that a link names, which is turned at once."""
+    """A Secret as the kubelet mounts it: files are links into a folder behind a link, which is replaced atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,11 +63,11 @@ def test_an_owner_can_have_several_keys(secret: Secret, clock: Clock) -> None:
 @pytest.mark.parametrize(
     "key", [b"", b"key", b"key-of-alic", b"key of-alice", b"key-of-alicf", b"alice", b"k" * 10_000, b"\x80" * 9]
 )
-def test_anything_else_is_nobodys(secret: Secret, clock: Clock, key: bytes) -> None:
+def test_any_other_string_has_no_owner(secret: Secret, clock: Clock, key: bytes) -> None:
     assert Keys(secret.folder, clock).owner(key) is None
 
 
-def test_a_new_key_is_valid_a_second_later_and_an_old_one_is_not(secret: Secret, clock: Clock) -> None:
+def test_a_new_key_is_valid_a_second_later_and_an_old_one_no_longer(secret: Secret, clock: Clock) -> None:
     keys = Keys(secret.folder, clock)
     secret.write(alice="new-key-of-alice", carol="key-of-carol")
     clock.now += 1
@@ -77,21 +77,21 @@ def test_a_new_key_is_valid_a_second_later_and_an_old_one_is_not(secret: Secret,
     assert keys.owner(b"key-of-bob-1") is None
 
 
-def test_within_a_second_the_folder_is_not_looked_at_again(secret: Secret, clock: Clock) -> None:
+def test_within_a_second_the_folder_is_not_read_again(secret: Secret, clock: Clock) -> None:
     keys = Keys(secret.folder, clock)
     secret.write(alice="new-key-of-alice")
     clock.now += 0.5
     assert keys.owner(b"key-of-alice") == "alice"
 
 
-def test_a_secret_without_keys_lets_nobody_in(secret: Secret, clock: Clock) -> None:
+def test_a_secret_without_keys_admits_no_client(secret: Secret, clock: Clock) -> None:
     keys = Keys(secret.folder, clock)
     secret.write()
     clock.now += 1
     assert keys.owner(b"key-of-alice") is None
 
 
-def test_without_the_folder_nobody_is_let_in(tmp_path: Path, clock: Clock) -> None:
+def test_without_the_folder_no_client_is_admitted(tmp_path: Path, clock: Clock) -> None:
     assert Keys(tmp_path / "missing", clock).owner(b"key-of-alice") is None
 
 
@@ -102,41 +102,39 @@ def test_keys_that_cannot_be_read_for_a_moment_stay_valid(secret: Secret, clock:
     assert keys.owner(b"key-of-alice") == "alice"
 
 
-def test_a_key_that_could_be_guessed_is_not_taken(
-    secret: Secret, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_key_that_could_be_guessed_is_ignored(secret: Secret, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     secret.write(dave="short")
     assert Keys(secret.folder, clock).owner(b"short") is None
-    assert "A key of dave is not taken" in caplog.text
+    assert "A key of dave is ignored" in caplog.text
 
 
-def test_so_many_keys_count_and_what_is_beyond_is_told(
+def test_keys_beyond_the_limit_are_ignored_and_logged(
     secret: Secret, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret.write(a="\n".join(f"key-{number:05}" for number in range(MOST_KEYS)), b="one-too-many")
     keys = Keys(secret.folder, clock)
     assert keys.owner(b"key-%05d" % (MOST_KEYS - 1)) == "a"
     assert keys.owner(b"one-too-many") is None
-    assert "those are not valid" in caplog.text
+    assert "which are ignored" in caplog.text
 
 
-def test_no_key_is_kept_as_it_is(secret: Secret, clock: Clock) -> None:
+def test_no_key_is_stored_in_plain_text(secret: Secret, clock: Clock) -> None:
     assert "key-of-alice" not in repr(vars(Keys(secret.folder, clock)))
 
 
-# --- what a look takes -----------------------------------------------------------------------------------------------
+# --- the cost of a check ---------------------------------------------------------------------------------------------
 
 
-def test_a_look_at_a_mounted_secret_is_at_its_link_alone(
+def test_checking_a_mounted_secret_reads_only_its_link(
     secret: Secret, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = Keys(secret.folder, clock)
-    monkeypatch.setattr(module, "_files", lambda folder: pytest.fail("It looked at the files."))
+    monkeypatch.setattr(module, "_files", lambda folder: pytest.fail("It read the files."))
     clock.now += 1
     assert keys.owner(b"key-of-alice") == "alice"
 
 
-def test_a_key_is_valid_though_its_name_beside_the_link_comes_later(secret: Secret, clock: Clock) -> None:
+def test_a_key_is_valid_though_its_name_next_to_the_link_appears_later(secret: Secret, clock: Clock) -> None:
     keys = Keys(secret.folder, clock)
     secret.write(carol="key-of-carol")
     (secret.folder / "carol").unlink()
@@ -144,7 +142,7 @@ def test_a_key_is_valid_though_its_name_beside_the_link_comes_later(secret: Secr
     assert keys.owner(b"key-of-carol") == "carol"
 
 
-def test_a_folder_that_is_no_volume_is_looked_at_by_its_files(tmp_path: Path, clock: Clock) -> None:
+def test_a_folder_that_is_not_a_volume_is_checked_by_its_files(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "alice").write_text("key-of-alice")
     (tmp_path / "nowhere").symlink_to("missing")
     keys = Keys(tmp_path, clock)
@@ -156,7 +154,7 @@ def test_a_folder_that_is_no_volume_is_looked_at_by_its_files(tmp_path: Path, cl
 
 
 @pytest.mark.parametrize("is_mounted", [True, False])
-async def test_many_keys_are_read_in_steps_while_those_that_were_known_hold(
+async def test_many_keys_are_read_in_steps_while_the_previous_ones_stay_valid(
     secret: Secret, tmp_path: Path, clock: Clock, is_mounted: bool
 ) -> None:
     folder = secret.folder if is_mounted else tmp_path / "plain"
@@ -171,10 +169,12 @@ async def test_many_keys_are_read_in_steps_while_those_that_were_known_hold(
         for owner, key in many.items():
             (folder / owner).write_text(key)
     clock.now += 1
-    turns = 0
-    while keys.check(b"new-key-0999", client=f"client {turns}")[0] is None:  # by another each time: nobody guesses
+    steps = 0
+    while (
+        keys.check(b"new-key-0999", client=f"client {steps}")[0] is None
+    ):  # each time another client: none exceeds its guesses
         assert keys.check(b"key-of-alice", client="alice") == ("alice", 0)
         await asyncio.sleep(0)
-        turns += 1
-    assert turns >= 2 * MOST_KEYS // AT_ONCE  # half of them to look, half of them to read
+        steps += 1
+    assert steps >= 2 * MOST_KEYS // AT_ONCE  # half of them to check, half of them to read
     assert keys.owner(b"key-of-alice") is None

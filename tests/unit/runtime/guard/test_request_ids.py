@@ -10,7 +10,7 @@ def test_a_clients_request_id_is_kept(given: str) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", "x" * 129, "with space", "line\nbreak", 'quote"', "ü"])
-def test_one_that_could_do_harm_is_replaced(given: str | None) -> None:
-    made = request_id_of(given)
-    assert made != given
-    assert len(made) == 32
+def test_a_harmful_request_id_is_replaced(given: str | None) -> None:
+    request_id = request_id_of(given)
+    assert request_id != given
+    assert len(request_id) == 32

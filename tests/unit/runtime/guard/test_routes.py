@@ -1,9 +1,9 @@
-"""Which paths exist for those outside."""
+"""Which paths are exposed to clients."""
 
 import pytest
-from slipway_runtime.guard.routes import Kind, Routes
+from slipway_runtime.guard.routes import RouteKind, Routes
 
-OF_VLLM_BUT_NOT_FOR_THEM = [
+INTERNAL_TO_VLLM = [
     "/invocations",
     "/inference/v1/generate",
     "/generative_scoring",
@@ -40,7 +40,7 @@ OF_VLLM_BUT_NOT_FOR_THEM = [
     "/v1/unload_lora_adapter",
     "/cohere/v2/chat",
 ]
-OF_LLAMACPP_BUT_NOT_FOR_THEM = [
+INTERNAL_TO_LLAMACPP = [
     "/slots",
     "/slots/0",
     "/props",
@@ -53,29 +53,29 @@ OF_LLAMACPP_BUT_NOT_FOR_THEM = [
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/rerank"])
-def test_what_the_engine_computes_is_work(path: str) -> None:
+def test_requests_that_the_engine_computes_are_work(path: str) -> None:
     route = Routes().find("POST", path)
     assert route
-    assert route.kind is Kind.WORK
+    assert route.kind is RouteKind.WORK
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gemma", "/v1/responses/resp_1"])
-def test_what_costs_nothing_needs_a_key_all_the_same(path: str) -> None:
+def test_requests_that_cost_nothing_still_need_a_key(path: str) -> None:
     route = Routes().find("GET", path)
     assert route
-    assert route.kind is Kind.KEYED
+    assert route.kind is RouteKind.KEYED
 
 
-def test_health_is_for_everybody_by_head_too() -> None:
+def test_health_needs_no_key_with_head_too() -> None:
     for method in ("GET", "HEAD"):
         route = Routes().find(method, "/health")
         assert route
-        assert route.kind is Kind.OPEN
+        assert route.kind is RouteKind.OPEN
 
 
-@pytest.mark.parametrize("path", [*OF_VLLM_BUT_NOT_FOR_THEM, *OF_LLAMACPP_BUT_NOT_FOR_THEM])
+@pytest.mark.parametrize("path", [*INTERNAL_TO_VLLM, *INTERNAL_TO_LLAMACPP])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_what_engines_serve_besides_does_not_exist(method: str, path: str) -> None:
+def test_other_paths_of_the_engines_do_not_exist(method: str, path: str) -> None:
     assert Routes().find(method, path) is None
 
 
@@ -99,7 +99,7 @@ def test_what_engines_serve_besides_does_not_exist(method: str, path: str) -> No
         "/v1/chat/completions/render",
     ],
 )
-def test_a_path_that_only_looks_like_one_does_not_exist(path: str) -> None:
+def test_a_path_that_only_resembles_a_route_does_not_exist(path: str) -> None:
     assert Routes().find("GET", path) is None
 
 
@@ -108,10 +108,10 @@ def test_another_method_does_not_exist() -> None:
     assert Routes().find("POST", "/health") is None
 
 
-def test_more_can_be_allowed_and_needs_a_key() -> None:
+def test_further_paths_can_be_allowed_and_need_a_key() -> None:
     route = Routes(["POST /v1/load/*"]).find("POST", "/v1/load/adapter")
     assert route
-    assert (route.kind, route.path) == (Kind.LIMITED, "/v1/load/*")
+    assert (route.kind, route.path) == (RouteKind.LIMITED, "/v1/load/*")
 
 
 def test_a_path_exists_if_any_method_does() -> None:

@@ -1,4 +1,4 @@
-"""Values are found at their own places, wherever JSON is cut, and whatever stands elsewhere in it."""
+"""Values are found at their own places, wherever the JSON is cut, and whatever is in the rest of it."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ SAMPLE: dict[str, Any] = {
     "error": {"model": "no"},
     "model": "m",
 }
-TOLD = [("finish", b'"stop"'), ("tokens", b"12"), ("error", b"{"), ("model", b'"m"')]
+FOUND_IN_SAMPLE = [("finish", b'"stop"'), ("tokens", b"12"), ("error", b"{"), ("model", b'"m"')]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 1])
-def test_what_is_wanted_is_found_wherever_it_is_cut(size: int, indent: int | None) -> None:
-    assert found(json.dumps(SAMPLE, indent=indent).encode(), size) == TOLD
+def test_wanted_values_are_found_wherever_the_json_is_cut(size: int, indent: int | None) -> None:
+    assert found(json.dumps(SAMPLE, indent=indent).encode(), size) == FOUND_IN_SAMPLE
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
 @pytest.mark.parametrize(
     "name", [b"model", rb"\u006dodel", rb"mode\u006c", rb"\u006D\u006F\u0064\u0065\u006C"], ids=str
 )
-def test_a_name_is_what_it_means_however_it_is_written(name: bytes, size: int) -> None:
+def test_an_escaped_name_is_recognised(name: bytes, size: int) -> None:
     assert found(b'{"%b":"m"}' % name, size) == [("model", b'"m"')]
 
 
-def test_of_a_member_that_is_there_twice_both_are_found() -> None:
+def test_both_occurrences_of_a_duplicate_member_are_found() -> None:
     assert found(b'{"model":"a","model":"b"}') == [("model", b'"a"'), ("model", b'"b"')]
 
 
 @pytest.mark.parametrize("size", [7, 1 << 20])
-def test_long_words_are_not_kept_and_what_follows_them_is_found(size: int) -> None:
+def test_long_strings_are_not_stored_and_what_follows_is_found(size: int) -> None:
     long = "x" * (3 * LONGEST)
     other = {long: long, "n": int("1" * 4000), "usage": {"tokens": 5}}
     assert found(json.dumps(other).encode(), size) == [("tokens", b"5")]
@@ -79,29 +79,29 @@ def test_long_words_are_not_kept_and_what_follows_them_is_found(size: int) -> No
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"choices":[', b'{"x":', b"{"])
-def test_more_depth_than_anybody_needs_is_an_error(opening: bytes) -> None:
+def test_excessive_depth_is_an_error(opening: bytes) -> None:
     with pytest.raises(TooDeep):
         found(b'{"x":' + b"[" * DEEPEST + opening * DEEPEST, 100, deepest=DEEPEST)
 
 
-def test_where_nobody_else_reads_it_depth_is_no_matter() -> None:
+def test_depth_is_allowed_where_no_other_parser_reads_it() -> None:
     deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"usage":{"tokens":5}}'
     assert found(deep, 5000) == [("tokens", b"5")]
 
 
 @pytest.mark.parametrize("size", [7, 100, LONGEST, 1 << 20])
-def test_of_strings_that_are_found_the_length_is_known_though_they_are_not_kept(size: int) -> None:
-    told: list[int] = []
-    scanner = Scanner({b"a": "a"}, lambda what, word: told.append(max(0, len(word) - 2)))
+def test_the_length_of_wanted_strings_is_known_though_they_are_not_stored(size: int) -> None:
+    lengths: list[int] = []
+    scanner = Scanner({b"a": "a"}, lambda what, word: lengths.append(max(0, len(word) - 2)))
     long, other = "x" * 30_000, 'y\\"' * 5000
     data = json.dumps({"b": long, "a": long, long: long, "c": {"a": other}}).encode()
     for at in range(0, len(data), size):
         scanner.feed(data[at : at + size])
-    assert sum(told) + scanner.long_bytes == len(long)
+    assert sum(lengths) + scanner.long_bytes == len(long)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1 << 20])
-def test_what_is_wanted_whole_is_found_as_it_was_written(size: int) -> None:
+def test_values_wanted_in_full_are_found_as_written(size: int) -> None:
     values = ['{"a\\\\":[1,"]}\\"",{}],"w":{"w":2}}', "[[],[[]]]", "{}", '"x\\"y"', "5", "null", '["\\\\","\\""]']
     for value in values:
         seen: list[tuple[str, bytes]] = []
@@ -114,7 +114,7 @@ def test_what_is_wanted_whole_is_found_as_it_was_written(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 20])
-def test_of_what_is_wanted_whole_no_more_is_kept_than_anybody_needs(size: int) -> None:
+def test_of_values_wanted_in_full_only_a_bounded_part_is_stored(size: int) -> None:
     seen: list[bytes] = []
     scanner = Scanner({b"w": Whole("whole")}, lambda _, word: seen.append(word))
     data = b'{"w":[%b],"w":[]}' % (b"1," * LARGEST)
@@ -133,22 +133,22 @@ def test_a_number_that_is_too_long_is_found_as_one_wherever_it_is_cut(size: int)
         assert found(b'{"model":%b}' % number, size) == [("model", number)]
 
 
-@pytest.mark.parametrize(("value", "told"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
-def test_a_string_can_be_wanted_where_else_an_object_is(value: str, told: bytes | None) -> None:
+@pytest.mark.parametrize(("value", "expected"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
+def test_a_string_can_be_wanted_where_usually_an_object_is(value: str, expected: bytes | None) -> None:
     seen: list[bytes] = []
     Scanner({b"a": {STRING: "a"}}, lambda _, word: seen.append(word)).feed(f'{{"a":{value}}}'.encode())
-    assert seen == ([told] if told else [])
+    assert seen == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(
     "broken", [b"]]]}}}", b'"', b"\\", b'{"model"', b"{]}[", b'{"choices":}', b"\xff\x00", b"}{" * 99]
 )
-def test_what_is_broken_does_no_harm(broken: bytes) -> None:
+def test_broken_json_does_no_harm(broken: bytes) -> None:
     for size in (1, 100):
         found(broken + b'{"a":[1]}', size)
 
 
-def test_by_chance_it_finds_what_a_parser_finds(pytestconfig: pytest.Config) -> None:
+def test_on_random_input_it_finds_what_a_parser_finds(pytestconfig: pytest.Config) -> None:
     seed = pytestconfig.getoption("--seed")
     for number in range(seed, seed + 300):
         chance = random.Random(number)

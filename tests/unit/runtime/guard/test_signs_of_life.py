@@ -1,4 +1,4 @@
-"""What the guard counts as done by the engine: by that the supervisor finds one that hangs, whatever clients do."""
+"""What the guard counts as the engine's work: by this the supervisor detects a hang, whatever clients do."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
-from slipway_runtime.supervisor.liveness import Pulse, Sample
-from support.guarding import CHAT, Guarding, answering, ask, guarding, scope_of, streaming, tokens
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
+from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
+from support.programs.guard import CHAT, GuardHarness, answering, ask, guarding, scope_of, streaming, tokens
 
 RESPONSES = "/v1/responses"
 USAGE = b'{"usage":{"input_tokens":3,"output_tokens":2}}'
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Guarding]:
-    made = guarding(tmp_path)
-    yield made
-    made.close()
+def harness(tmp_path: Path) -> Iterator[GuardHarness]:
+    harness = guarding(tmp_path)
+    yield harness
+    harness.close()
 
 
 async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-    """Takes requests, and never says a word; it notices that a client has left."""
+    """Takes requests and never responds; it notices that a client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def event(kind: str) -> bytes:
-    told = {"type": kind, "response": {"id": "resp_1", "status": "in_progress", "usage": None}}
-    return f"event: {kind}\ndata: {json.dumps(told)}\n\n".encode()
+    data = {"type": kind, "response": {"id": "resp_1", "status": "in_progress", "usage": None}}
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 async def opens_a_stream_and_hangs(scope: Scope, receive: Receive, send: Send) -> None:
-    """As vLLM does of `/v1/responses`: its web server has something to say before its engine has."""
+    """As vLLM does for `/v1/responses`: its web server sends events before its engine does."""
     await receive()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
     for kind in ("response.created", "response.in_progress"):
@@ -43,12 +44,12 @@ async def opens_a_stream_and_hangs(scope: Scope, receive: Receive, send: Send) -
     await hangs(scope, receive, send)
 
 
-async def takes_it_in_the_background(scope: Scope, receive: Receive, send: Send) -> None:
+async def accepts_in_background(scope: Scope, receive: Receive, send: Send) -> None:
     body = b'{"id":"resp_1","status":"queued","usage":null}'
     await answering(body)(scope, receive, send)
 
 
-async def gives_up(guard: Guard, path: str) -> None:
+async def disconnect(guard: Guard, path: str) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
 
     async def receive() -> Message:
@@ -60,11 +61,11 @@ async def gives_up(guard: Guard, path: str) -> None:
     await guard(scope_of(path), receive, send)
 
 
-async def samples(made: Guarding, guard: Guard, path: str) -> AsyncIterator[Sample]:
-    """As the supervisor looks every 2 s; in between, one client of many gives up."""
+async def samples(harness: GuardHarness, guard: Guard, path: str) -> AsyncIterator[Sample]:
+    """As the supervisor samples every 2 s; in between, one client of many gives up."""
     for at in range(0, 120, 2):
-        await gives_up(guard, path)
-        seen = made.control.counts()
+        await disconnect(guard, path)
+        seen = harness.control.counts()
         yield Sample(at=float(at), answers=True, has_work=True, counts=(seen.done, seen.tokens), spent=0.0, waited=0.0)
 
 
@@ -73,16 +74,16 @@ async def samples(made: Guarding, guard: Guard, path: str) -> AsyncIterator[Samp
     [
         pytest.param(hangs, CHAT, id="silent"),
         pytest.param(opens_a_stream_and_hangs, RESPONSES, id="opening streams"),
-        pytest.param(takes_it_in_the_background, RESPONSES, id="taking work for the background"),
-        pytest.param(answering(b'{"error":{}}', status=400), CHAT, id="finding mistakes of clients"),
+        pytest.param(accepts_in_background, RESPONSES, id="accepting background work"),
+        pytest.param(answering(b'{"error":{}}', status=400), CHAT, id="rejecting requests of clients"),
         pytest.param(answering(b"", status=500), CHAT, id="failing"),
     ],
 )
 async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients_give_up(
-    made: Guarding, app: App, path: str
+    harness: GuardHarness, app: App, path: str
 ) -> None:
-    guard, pulse = Guard(app, made.gate), Pulse(stuck_after=24, computes_on_cpus=False)
-    found = [sample.at async for sample in samples(made, guard, path) if pulse.feel(sample)]
+    guard, monitor = Guard(app, harness.gate), LivenessMonitor(stuck_after=24, computes_on_cpus=False)
+    found = [sample.at async for sample in samples(harness, guard, path) if monitor.observe(sample)]
     assert found[:1] == [24]
 
 
@@ -95,24 +96,24 @@ async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients
         pytest.param(streaming(*tokens("abc")), CHAT, id="a stream"),
     ],
 )
-async def test_what_the_engine_answers_is_a_sign_of_its_life(made: Guarding, app: App, path: str) -> None:
-    await ask(Guard(app, made.gate), path)
-    counts = made.control.counts()
+async def test_a_response_of_the_engine_is_a_sign_of_life(harness: GuardHarness, app: App, path: str) -> None:
+    await ask(Guard(app, harness.gate), path)
+    counts = harness.control.counts()
     assert counts.done + counts.tokens > 0
 
 
-async def test_refusals_of_the_guard_are_no_work_of_the_engine(tmp_path: Path) -> None:
-    made = guarding(tmp_path, models=("gemma",))
-    guard = Guard(hangs, made.gate)
+async def test_the_guards_refusals_are_not_the_engines_work(tmp_path: Path) -> None:
+    harness = guarding(tmp_path, models=("gemma",))
+    guard = Guard(hangs, harness.gate)
     assert (await ask(guard, body=[b'{"model":"other"}'])).status == 404
-    assert made.control.counts().done == 0
-    made.close()
+    assert harness.control.counts().done == 0
+    harness.close()
 
 
-async def test_a_request_that_is_cut_was_not_done(made: Guarding) -> None:
-    asked = asyncio.create_task(ask(Guard(hangs, made.gate)))
+async def test_a_request_that_is_cut_off_was_not_completed(harness: GuardHarness) -> None:
+    request_task = asyncio.create_task(ask(Guard(hangs, harness.gate)))
     await asyncio.sleep(0)
-    assert made.control.counts().in_flight == 1
-    asked.cancel()
-    await asyncio.wait([asked])
-    assert (made.control.counts().in_flight, made.control.counts().done) == (0, 0)
+    assert harness.control.counts().in_flight == 1
+    request_task.cancel()
+    await asyncio.wait([request_task])
+    assert (harness.control.counts().in_flight, harness.control.counts().done) == (0, 0)

@@ -1,4 +1,4 @@
-"""The spans of requests: what they tell, what they never tell, and how those of an engine lie within ours."""
+"""The spans of requests: what they contain, what they never contain, and how the engine's spans nest in them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.answers import Usage
-from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
-from slipway_runtime.guard.routes import Kind
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Receive, Scope, Send
+from slipway_runtime.guard.routes import RouteKind
 from slipway_runtime.guard.tracing import spans_of, stages
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.context import trace_of
-from support.guarding import CHAT, KEY, Guarding, answering, ask, guarding, keys_in, streaming
-from support.otlp_collector import OtlpCollector, otlp_collector
+from support.fakes.otlp_collector import OtlpCollector, otlp_collector
 from support.ports import free_port
+from support.programs.guard import CHAT, KEY, GuardHarness, answering, ask, guarding, keys_in, streaming
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, NOT_SAMPLED = ("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent", f"00-{TRACE}-{SPAN}-00")
 OFFSET = 1_763_700_000_000_000_000
 
 
-def visit(**known: Any) -> Visit:
-    """One that took from second 10 to second 20."""
+def visit(**fields: Any) -> Visit:
+    """A request that took from second 10 to second 20."""
     visit = Visit(
         method="POST",
         path=CHAT,
-        kind=Kind.WORK,
+        kind=RouteKind.WORK,
         owner="alice",
         request_id="req-1",
         trace=trace_of(f"00-{TRACE}-{SPAN}-01"),
         started=10.0,
     )
-    for name, value in {"ended": 20.0, "status": 200, **known}.items():
+    for name, value in {"ended": 20.0, "status": 200, **fields}.items():
         setattr(visit, name, value)
     return visit
 
@@ -42,7 +43,7 @@ def visit(**known: Any) -> Visit:
 # --- the span of a request -------------------------------------------------------------------------------------------
 
 
-def test_a_streams_span_tells_who_asked_what_it_cost_and_how_long_it_took() -> None:
+def test_the_span_of_a_stream_shows_its_owner_its_cost_and_its_times() -> None:
     usage = Usage(prompt=7, completion=3)
     [span] = spans_of(visit(stream=True, first=10.5, last=19.0, usage=usage), model="gemma", offset=OFFSET)
     assert (span.name, span.trace.trace_id, span.trace.parent_id) == ("chat gemma", TRACE, SPAN)
@@ -63,14 +64,14 @@ def test_a_streams_span_tells_who_asked_what_it_cost_and_how_long_it_took() -> N
     assert not span.error
 
 
-def test_what_a_stream_does_not_tell_is_not_made_up() -> None:
+def test_attributes_that_a_stream_does_not_report_are_left_out() -> None:
     [span] = spans_of(visit(stream=True, first=10.5, last=19.0, events=5), model="gemma", offset=OFFSET)
     assert "gen_ai.usage.input_tokens" not in span.attributes
     assert span.attributes["gen_ai.usage.output_tokens"] == 3
 
 
 @pytest.mark.parametrize(
-    ("known", "error"),
+    ("fields", "error"),
     [
         ({"status": 503, "reason": "overloaded"}, "overloaded"),
         ({"status": 500}, "500"),
@@ -79,10 +80,10 @@ def test_what_a_stream_does_not_tell_is_not_made_up() -> None:
         ({"status": 404}, ""),
     ],
 )
-def test_only_what_the_server_did_wrong_is_an_error(known: dict[str, Any], error: str) -> None:
-    [span] = spans_of(visit(**known), model="", offset=0)
+def test_only_a_failure_of_the_server_is_an_error(fields: dict[str, Any], error: str) -> None:
+    [span] = spans_of(visit(**fields), model="", offset=0)
     assert span.error == error
-    assert span.attributes.get("slipway.reason") == known.get("reason")
+    assert span.attributes.get("slipway.reason") == fields.get("reason")
     assert span.attributes.get("error.type", "") == error
 
 
@@ -90,35 +91,35 @@ def test_only_what_the_server_did_wrong_is_an_error(known: dict[str, Any], error
 
 
 @pytest.mark.parametrize(
-    ("known", "wanted"),
+    ("fields", "expected"),
     [
-        pytest.param({"stream": True, "first": 11.0, "last": 19.0}, [], id="an engine with a queue of its own"),
+        pytest.param({"stream": True, "first": 11.0, "last": 19.0}, [], id="an engine with its own queue"),
         pytest.param(
             {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0},
             [("queue", 10.0, 12.0), ("prefill", 12.0, 15.0), ("decode", 15.0, 19.0)],
-            id="a stream of which the engine told nothing",
+            id="a stream without timings of the engine",
         ),
         pytest.param(
             {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0, "usage": Usage(7, 3, 1.0, 4.0)},
             [("queue", 10.0, 14.0), ("prefill", 14.0, 15.0), ("decode", 15.0, 19.0)],
-            id="a stream whose prompt waited within the engine, too",
+            id="a stream whose prompt waited in the engine, too",
         ),
         pytest.param(
             {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0, "usage": Usage(7, 3, 99.0, 99.0)},
             [("queue", 10.0, 12.0), ("prefill", 12.0, 15.0), ("decode", 15.0, 19.0)],
-            id="times of the engine that can't be",
+            id="impossible timings of the engine",
         ),
         pytest.param(
             {"taken": 12.0, "first": 19.0, "last": 19.0, "usage": Usage(7, 3, 2.0, 4.0)},
             [("queue", 10.0, 13.0), ("prefill", 13.0, 15.0), ("decode", 15.0, 19.0)],
-            id="an answer in one piece",
+            id="a response in one piece",
         ),
         pytest.param(
             {"taken": 12.0, "first": 19.0, "last": 19.0, "usage": Usage(7, 3, 99.0, 99.0)},
             [("queue", 10.0, 12.0), ("prefill", 12.0, 12.0), ("decode", 12.0, 19.0)],
-            id="an answer in one piece, with times that can't be",
+            id="a response in one piece, with impossible timings",
         ),
-        pytest.param({"taken": 12.0, "first": 19.0}, [("queue", 10.0, 12.0)], id="an answer without times"),
+        pytest.param({"taken": 12.0, "first": 19.0}, [("queue", 10.0, 12.0)], id="a response without timings"),
         pytest.param(
             {"taken": 12.0, "stream": True, "reason": "client_gone"},
             [("queue", 10.0, 12.0), ("prefill", 12.0, 20.0), ("decode", 20.0, 20.0)],
@@ -126,18 +127,18 @@ def test_only_what_the_server_did_wrong_is_an_error(known: dict[str, Any], error
         ),
     ],
 )
-def test_queue_prefill_and_decode_follow_each_other(known: dict[str, Any], wanted: list[object]) -> None:
-    assert list(stages(visit(**known))) == wanted
+def test_queue_prefill_and_decode_follow_each_other(fields: dict[str, Any], expected: list[object]) -> None:
+    assert list(stages(visit(**fields))) == expected
 
 
-def test_they_lie_within_the_requests_span() -> None:
-    whole, *parts = spans_of(visit(taken=12.0, stream=True, first=15.0, last=19.0), model="", offset=OFFSET)
+def test_they_are_within_the_requests_span() -> None:
+    request_span, *parts = spans_of(visit(taken=12.0, stream=True, first=15.0, last=19.0), model="", offset=OFFSET)
     assert [span.name for span in parts] == ["queue", "prefill", "decode"]
-    assert {span.trace.parent_id for span in parts} == {whole.trace.span_id}
-    assert len({span.trace.span_id for span in (whole, *parts)}) == 4
+    assert {span.trace.parent_id for span in parts} == {request_span.trace.span_id}
+    assert len({span.trace.span_id for span in (request_span, *parts)}) == 4
 
 
-def test_a_stream_that_breaks_off_was_decoded_until_it_did() -> None:
+def test_a_stream_that_breaks_off_was_decoded_until_then() -> None:
     broken = visit(taken=1.0, stream=True, first=2.0, last=2.0, ended=5.0, reason="client_gone")
     assert list(stages(broken))[-1] == ("decode", 2.0, 5.0)
 
@@ -152,8 +153,8 @@ async def collector() -> AsyncIterator[OtlpCollector]:
 
 
 @pytest.fixture
-async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[Guarding]:
-    """A guard that traces half of what nobody has decided on."""
+async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[GuardHarness]:
+    """A guard that samples half of the requests for which the client hasn't decided."""
     keys = keys_in(tmp_path, alice=KEY)
     endpoint = f"{collector.url}/v1/traces"
     guarded = guarding(tmp_path, keys=keys, traces_endpoint=endpoint, traces_sample_ratio=0.5)
@@ -161,7 +162,7 @@ async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[Guar
     await asyncio.to_thread(guarded.gate.close)
 
 
-def headers_of_the_engine(seen: list[dict[str, str]]) -> Any:
+def recording_headers(seen: list[dict[str, str]]) -> Any:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
         await answering(b"{}")(scope, receive, send)
@@ -172,7 +173,7 @@ def headers_of_the_engine(seen: list[dict[str, str]]) -> Any:
 BY_ALICE = ("authorization", f"Bearer {KEY}")
 
 
-async def test_a_sampled_request_is_sent_to_the_collector(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_a_sampled_request_is_sent_to_the_collector(traced: GuardHarness, collector: OtlpCollector) -> None:
     guard = Guard(streaming(b'data: {"choices":[{"delta":{"content":"A secret."}}]}\n\n'), traced.gate)
     answer = await ask(guard, headers=[BY_ALICE, SAMPLED], body=[b'{"messages":["Another secret."]}'])
     span = await collector.named("chat gemma")
@@ -184,18 +185,18 @@ async def test_a_sampled_request_is_sent_to_the_collector(traced: Guarding, coll
     assert traced.metric("slipway_spans_total", outcome="sent") == 1
 
 
-async def test_the_engines_span_lies_in_ours(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_the_engines_span_is_within_ours(traced: GuardHarness, collector: OtlpCollector) -> None:
     seen: list[dict[str, str]] = []
-    await ask(Guard(headers_of_the_engine(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
+    await ask(Guard(recording_headers(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
     span = await collector.named("chat gemma")
     assert (seen[0]["traceparent"], seen[0]["tracestate"]) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
 
 
-async def test_one_that_its_client_did_not_sample_is_traced_by_nobody(
-    traced: Guarding, collector: OtlpCollector
+async def test_a_request_that_its_client_did_not_sample_is_not_traced(
+    traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
-    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    guard = Guard(recording_headers(seen), traced.gate)
     await ask(guard, headers=[BY_ALICE, NOT_SAMPLED])
     assert seen[0]["traceparent"].endswith("-00")
     await ask(guard, headers=[BY_ALICE, ("traceparent", f"00-{'1' * 32}-{SPAN}-01")])
@@ -203,11 +204,11 @@ async def test_one_that_its_client_did_not_sample_is_traced_by_nobody(
     assert {span.trace_id for span in collector.spans} == {"1" * 32}
 
 
-async def test_of_those_that_nobody_decided_on_the_share_is_traced_that_was_asked_for(
-    traced: Guarding, collector: OtlpCollector
+async def test_of_requests_without_a_decision_the_configured_share_is_traced(
+    traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
-    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    guard = Guard(recording_headers(seen), traced.gate)
     while {headers["traceparent"][-2:] for headers in seen} != {"00", "01"}:
         await ask(guard, headers=[BY_ALICE])
     sampled = {headers["traceparent"][3:35] for headers in seen if headers["traceparent"].endswith("01")}
@@ -215,7 +216,9 @@ async def test_of_those_that_nobody_decided_on_the_share_is_traced_that_was_aske
     assert {span.trace_id for span in collector.spans} == sampled
 
 
-async def test_who_has_no_key_and_who_only_looks_costs_no_spans(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_requests_without_a_key_and_requests_that_are_not_work_have_no_spans(
+    traced: GuardHarness, collector: OtlpCollector
+) -> None:
     guard = Guard(answering(b"{}"), traced.gate)
     await ask(guard, headers=[SAMPLED])
     await ask(guard, path="/v1/models", method="GET", headers=[BY_ALICE, SAMPLED])
@@ -225,7 +228,7 @@ async def test_who_has_no_key_and_who_only_looks_costs_no_spans(traced: Guarding
     assert [span.attributes["http.route"] for span in collector.spans] == [CHAT]
 
 
-async def test_a_collector_that_is_gone_is_no_concern_of_a_request(tmp_path: Path) -> None:
+async def test_a_missing_collector_does_not_affect_a_request(tmp_path: Path) -> None:
     guarded = guarding(tmp_path, traces_endpoint=f"http://127.0.0.1:{free_port()}/")
     answer = await ask(Guard(answering(b"{}"), guarded.gate), headers=[SAMPLED])
     assert (answer.status, answer.body) == (200, b"{}")
@@ -234,10 +237,10 @@ async def test_a_collector_that_is_gone_is_no_concern_of_a_request(tmp_path: Pat
     guarded.close()
 
 
-async def test_without_a_collector_a_trace_goes_by_as_it_came(tmp_path: Path) -> None:
+async def test_without_a_collector_a_trace_passes_unchanged(tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
     guarded = guarding(tmp_path)
-    await ask(Guard(headers_of_the_engine(seen), guarded.gate), headers=[SAMPLED])
+    await ask(Guard(recording_headers(seen), guarded.gate), headers=[SAMPLED])
     assert seen[0]["traceparent"] == SAMPLED[1]
     assert guarded.metric("slipway_spans_total", outcome="sent") is None
     guarded.close()

@@ -1,4 +1,4 @@
-"""What a checkpoint of the hub's form says of itself, and whether all of it is there."""
+"""What a checkpoint in the hub's format declares, and whether all of it is there."""
 
 import json
 import zipfile
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, ModelError, find_model, read_adapter, read_model
 from slipway_runtime.models.config import quantization_of, shape_of
-from support.model_files import (
+from support.builders.model_files import (
     LLAMA_CONFIG,
     cut,
     write_adapter,
@@ -49,7 +50,7 @@ def test_the_dtype_is_that_of_the_weights_whatever_the_config_says(tmp_path: Pat
     assert facts(write_checkpoint(tmp_path, dtype=dtype)).dtype == called
 
 
-def test_weights_packed_by_the_eight_are_counted_singly(tmp_path: Path) -> None:
+def test_weights_packed_by_eight_are_counted_individually(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, quantization_config={"quant_method": "gptq", "bits": 4})
     shapes: dict[str, tuple[int, ...]] = {
         "a.qweight": (8, 64),
@@ -66,19 +67,19 @@ def test_weights_packed_by_the_eight_are_counted_singly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.000005, 0.001, 0.9])
-def test_a_file_that_is_cut_short_is_corrupt_wherever_it_ends(tmp_path: Path, part: float) -> None:
+def test_a_truncated_file_is_corrupt_wherever_it_ends(tmp_path: Path, part: float) -> None:
     cut(write_checkpoint(tmp_path) / "model.safetensors", to=part)
     found = failure(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
     assert "model.safetensors" in found.message
 
 
-def test_of_a_file_without_its_end_both_sizes_are_told(tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_with_both_sizes(tmp_path: Path) -> None:
     cut(write_checkpoint(tmp_path) / "model.safetensors", to=0.5)
     assert failure(tmp_path).message == "model.safetensors is cut short: it has 209.8 KiB of 419.5 KiB."
 
 
-def test_files_that_the_index_names_and_nobody_fetched_are_named(tmp_path: Path) -> None:
+def test_files_that_the_index_names_and_are_missing_are_reported(tmp_path: Path) -> None:
     (write_checkpoint(tmp_path, parts=3) / "model-00002-of-00003.safetensors").unlink()
     found = failure(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
@@ -86,41 +87,41 @@ def test_files_that_the_index_names_and_nobody_fetched_are_named(tmp_path: Path)
     assert "model-00002-of-00003.safetensors" in found.message
 
 
-def test_a_tensor_that_the_index_puts_into_another_file_is_named(tmp_path: Path) -> None:
+def test_a_tensor_that_is_not_in_the_file_that_the_index_says_is_reported(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, parts=2)
     write_safetensors(tmp_path / "model-00002-of-00002.safetensors", {"other": (4,)})
     assert "lacks the tensor model.norm.weight" in failure(tmp_path).message
 
 
-def test_an_index_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+def test_an_index_cannot_refer_to_files_outside_the_folder(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, parts=2)
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
     assert "no weight_map" in failure(tmp_path).message
 
 
-def test_gits_pointers_are_not_the_weights(tmp_path: Path) -> None:
+def test_git_lfs_pointers_are_not_accepted_as_weights(tmp_path: Path) -> None:
     write_lfs_pointer(write_checkpoint(tmp_path) / "model.safetensors")
-    assert "Git's pointer" in failure(tmp_path).message
+    assert "Git LFS pointer" in failure(tmp_path).message
 
 
-def test_a_config_without_weights_is_no_model(tmp_path: Path) -> None:
+def test_a_config_without_weights_is_not_a_model(tmp_path: Path) -> None:
     (write_checkpoint(tmp_path) / "model.safetensors").unlink()
     assert failure(tmp_path).reason is Reason.MODEL_NOT_FOUND
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "nonsense", "[" * 100_000])
-def test_a_config_that_is_no_json_object_is_corrupt(tmp_path: Path, text: str) -> None:
+def test_a_config_that_is_not_a_json_object_is_corrupt(tmp_path: Path, text: str) -> None:
     (write_checkpoint(tmp_path) / "config.json").write_text(text)
     found = failure(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
     assert "config.json" in found.message
 
 
-def test_a_config_that_names_no_architecture_is_corrupt(tmp_path: Path) -> None:
+def test_a_config_without_an_architecture_is_corrupt(tmp_path: Path) -> None:
     assert "names no architecture" in failure(write_checkpoint(tmp_path, architectures=None)).message
 
 
-def test_a_tokenizer_that_is_cut_short_is_corrupt(tmp_path: Path) -> None:
+def test_a_truncated_tokenizer_is_corrupt(tmp_path: Path) -> None:
     cut(write_checkpoint(tmp_path) / "tokenizer.json", to=0.9)
     assert failure(tmp_path).message == "tokenizer.json is cut short or damaged."
 
@@ -140,7 +141,7 @@ def test_pytorch_files_are_checked_at_their_end(tmp_path: Path) -> None:
     assert failure(tmp_path).reason is Reason.MODEL_CORRUPT
 
 
-# --- the config's many words -----------------------------------------------------------------------------------------
+# --- the config's many spellings -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,15 +156,15 @@ def test_pytorch_files_are_checked_at_their_end(tmp_path: Path) -> None:
         pytest.param(
             {"vision_config": {"num_hidden_layers": 9}, "text_config": {"num_hidden_layers": 5, "hidden_size": 8}},
             {"layers": 5, "hidden_size": 8},
-            id="a model that sees, too",
+            id="a multimodal model",
         ),
         pytest.param(
-            LLAMA_CONFIG | {"rope_scaling": {"type": "linear", "factor": 4.0}}, {"context_length": 2048}, id="stretched"
+            LLAMA_CONFIG | {"rope_scaling": {"type": "linear", "factor": 4.0}}, {"context_length": 2048}, id="scaled"
         ),
         pytest.param(
             LLAMA_CONFIG | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
             {"context_length": 512},
-            id="stretched and counted already",
+            id="scaled, and already counted",
         ),
         pytest.param(
             {
@@ -177,7 +178,7 @@ def test_pytorch_files_are_checked_at_their_end(tmp_path: Path) -> None:
         pytest.param(
             {"num_hidden_layers": 12, "sliding_window": 4, "sliding_window_pattern": 6},
             {"sliding_layers": 10},
-            id="each sixth layer sees all",
+            id="every sixth layer has full attention",
         ),
         pytest.param(
             {"num_hidden_layers": 4, "sliding_window": 4, "use_sliding_window": False},
@@ -188,7 +189,7 @@ def test_pytorch_files_are_checked_at_their_end(tmp_path: Path) -> None:
         pytest.param(
             {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]},
             {"stateless_layers": 1},
-            id="a layer that keeps a state instead of tokens",
+            id="a layer with a state instead of tokens",
         ),
         pytest.param(
             {"n_routed_experts": 256, "num_experts_per_tok": 8}, {"experts": 256, "experts_per_token": 8}, id="MoE"
@@ -198,13 +199,13 @@ def test_pytorch_files_are_checked_at_their_end(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_shape_by_any_of_its_names(config: dict[str, Any], expected: dict[str, int | None]) -> None:
+def test_the_shape_is_read_by_each_of_its_names(config: dict[str, Any], expected: dict[str, int | None]) -> None:
     shape = shape_of(config)
     assert {name: getattr(shape, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
-    ("told", "method", "bits"),
+    ("quantization_config", "method", "bits"),
     [
         ({"quant_method": "awq", "bits": 4}, "awq", 4),
         ({"quant_method": "fp8"}, "fp8", None),
@@ -216,8 +217,8 @@ def test_the_shape_by_any_of_its_names(config: dict[str, Any], expected: dict[st
         ),
     ],
 )
-def test_the_quantization_of_a_checkpoint(told: dict[str, Any], method: str, bits: int | None) -> None:
-    assert quantization_of({"quantization_config": told}) == (method, bits)
+def test_the_quantization_of_a_checkpoint(quantization_config: dict[str, Any], method: str, bits: int | None) -> None:
+    assert quantization_of({"quantization_config": quantization_config}) == (method, bits)
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def test_the_facts_of_an_adapter(tmp_path: Path) -> None:
     assert (found.rank, found.base_model) == (16, "some/base")
 
 
-def test_an_adapter_that_is_cut_short_is_corrupt(tmp_path: Path) -> None:
+def test_a_truncated_adapter_is_corrupt(tmp_path: Path) -> None:
     cut(write_adapter(tmp_path) / "adapter_model.safetensors", to=0.5)
     with pytest.raises(ModelError, match="cut short"):
         read_adapter(tmp_path)

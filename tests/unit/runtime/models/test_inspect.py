@@ -7,18 +7,16 @@ from typing import Any
 import pytest
 from slipway.api.model import ModelFacts
 from slipway_runtime.models import inspect_command
-from support.model_files import write_adapter, write_checkpoint, write_gguf
+from support.builders.model_files import write_adapter, write_checkpoint, write_gguf
 
 
 def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert inspect_command(path) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
 
 
-def test_its_facts_are_those_that_an_llmdeployment_can_carry(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_its_facts_are_fields_of_an_llmdeployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_checkpoint(tmp_path / "checkpoint")
     write_gguf(tmp_path / "gguf/model.gguf")
     for folder in ("checkpoint", "gguf"):
@@ -27,21 +25,23 @@ def test_its_facts_are_those_that_an_llmdeployment_can_carry(
         assert (read.layers, read.kv_heads, read.head_dim, read.context_length) == (2, 1, 32, 512)
 
 
-def test_what_the_model_is_stands_beside_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = inspected(write_checkpoint(tmp_path), capsys)
-    assert told.items() >= {"format": "safetensors", "architecture": "LlamaForCausalLM", "chatTemplate": False}.items()
-    assert told["kvCacheBytesPerToken"] == 2 * 2 * 32 * 2
+def test_other_facts_of_the_model_are_printed_next_to_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = inspected(write_checkpoint(tmp_path), capsys)
+    assert (
+        printed.items() >= {"format": "safetensors", "architecture": "LlamaForCausalLM", "chatTemplate": False}.items()
+    )
+    assert printed["kvCacheBytesPerToken"] == 2 * 2 * 32 * 2
 
 
 def test_an_adapter_can_be_inspected_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspected(write_adapter(tmp_path), capsys)["rank"] == 8
 
 
-def test_without_a_model_there_is_a_sentence_and_an_exit_code(
+def test_without_a_model_it_prints_one_sentence_and_exits_with_a_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert inspect_command(tmp_path) == 10
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("slipway-runtime: Neither a config.json nor a GGUF file in")
-    assert said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("slipway-runtime: Neither a config.json nor a GGUF file in")
+    assert output.err.count("\n") == 1

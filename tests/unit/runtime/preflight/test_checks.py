@@ -1,4 +1,4 @@
-"""What each check before a start finds: a table of worlds that are wrong in one thing, and of those that are right."""
+"""What each check before a start reports: a table of setups with one fault each, and of setups without."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
-from slipway_runtime.preflight import Device, Finding, Host, Settings, Support, examine, run
+from slipway_runtime.preflight import Device, EngineSettings, Finding, Host, Support, examine, run
 from slipway_runtime.preflight.checks import CHECKS
-from support.model_files import write_adapter, write_checkpoint
+from support.builders.model_files import write_adapter, write_checkpoint
 
 GIB = 1 << 30
 
@@ -57,12 +58,12 @@ HOST = Host(
     cache_free=10 * GIB,
     support=VLLM,
 )
-ON_GPU = Settings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
-ON_CPU = Settings(engine="llamacpp", context_length=4096, parallel=4)
+ON_GPU = EngineSettings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
+ON_CPU = EngineSettings(engine="llamacpp", context_length=4096, parallel=4)
 
 
-def a(thing: Any, **changes: Any) -> Any:
-    return replace(thing, **changes)
+def a(value: Any, **changes: Any) -> Any:
+    return replace(value, **changes)
 
 
 def shaped(**changes: Any) -> Facts:
@@ -75,7 +76,9 @@ RIGHT = [
     pytest.param(
         a(ON_GPU, context_length=8192), LLAMA_8B, a(HOST, devices=(L4,)), id="an 8B with a short context on an L4"
     ),
-    pytest.param(a(ON_GPU, context_length=-1), LLAMA_8B, a(HOST, devices=(L4,)), id="a context that vLLM makes fit"),
+    pytest.param(
+        a(ON_GPU, context_length=-1), LLAMA_8B, a(HOST, devices=(L4,)), id="a context that vLLM reduces to fit"
+    ),
     pytest.param(a(ON_GPU, tensor_parallel=2), LLAMA_8B, a(HOST, devices=(H100, H100)), id="on two devices"),
     pytest.param(ON_GPU, LLAMA_8B, a(HOST, driver_cuda=(13, 2)), id="a driver that is newer than the engine"),
     pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=a(VLLM, cuda=(13, 2))), id="a driver of the same major version"),
@@ -84,10 +87,13 @@ RIGHT = [
         a(ON_GPU, quantization="fp8", context_length=8192), LLAMA_8B, a(HOST, devices=(T4,)), id="halved on a T4"
     ),
     pytest.param(
-        a(ON_GPU, quantization="awq_marlin"), a(LLAMA_8B, quantization="awq"), HOST, id="another name for the same"
+        a(ON_GPU, quantization="awq_marlin"),
+        a(LLAMA_8B, quantization="awq"),
+        HOST,
+        id="another name for the same method",
     ),
-    pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=Support()), id="an engine of which nothing is known"),
-    pytest.param(ON_GPU, a(LLAMA_8B, shape=Shape()), HOST, id="a model of which nothing is known"),
+    pytest.param(ON_GPU, LLAMA_8B, a(HOST, support=Support()), id="an engine without known facts"),
+    pytest.param(ON_GPU, a(LLAMA_8B, shape=Shape()), HOST, id="a model without known facts"),
     pytest.param(a(ON_GPU, needs_tokenizer=False), a(LLAMA_8B, tokenizer=None), HOST, id="a tokenizer from elsewhere"),
     pytest.param(
         a(ON_GPU, long_context=True, context_length=200_000), LLAMA_8B, HOST, id="a longer context, on purpose"
@@ -96,7 +102,7 @@ RIGHT = [
         a(ON_GPU, remote_code=True),
         a(LLAMA_8B, architecture="Own", needs_remote_code=True),
         HOST,
-        id="code that is trusted",
+        id="trusted code",
     ),
     pytest.param(
         ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, warnings=("a row waits",)),)), id="a warning of the device"
@@ -105,7 +111,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("settings", "facts", "host"), RIGHT)
-def test_what_can_run_passes(settings: Settings, facts: Facts, host: Host) -> None:
+def test_a_setup_that_can_run_passes(settings: EngineSettings, facts: Facts, host: Host) -> None:
     assert run(settings, facts, host) is None
 
 
@@ -123,32 +129,36 @@ WRONG = [
     (
         "enough devices",
         (ON_GPU, LLAMA_8B, a(HOST, devices=())),
-        (Reason.POD_CONFIG_ERROR, "0 of the 1 accelerators", "Ask for as many"),
+        (Reason.POD_CONFIG_ERROR, "0 of the 1 accelerators", "Request as many"),
     ),
     (
         "enough devices",
         (a(ON_GPU, tensor_parallel=4), LLAMA_8B, a(HOST, devices=(H100, H100))),
-        (Reason.BAD_ENGINE_ARGUMENTS, "2 of the 4 accelerators", "Ask for as many"),
+        (Reason.BAD_ENGINE_ARGUMENTS, "2 of the 4 accelerators", "Request as many"),
     ),
     (
         "devices are healthy",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, faults=("the GPU has fallen off the bus",)),))),
-        (Reason.GPU_UNHEALTHY, "NVIDIA H100 (number 0) can't be relied on: the GPU has fallen off", "Cordon the node"),
+        (Reason.GPU_UNHEALTHY, "NVIDIA H100 (number 0) is not healthy: the GPU has fallen off", "Cordon the node"),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="NewForCausalLM"), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "vllm 0.32.0 doesn't know the architecture NewForCausalLM.", "newer image"),
+        (
+            Reason.UNSUPPORTED_ARCHITECTURE,
+            "vllm 0.32.0 doesn't support the architecture NewForCausalLM.",
+            "newer image",
+        ),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="PhiThree"), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "known until version 0.9.2", "another engine"),
+        (Reason.UNSUPPORTED_ARCHITECTURE, "supported until version 0.9.2", "another engine"),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="Own", needs_remote_code=True), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "may not run the code that the checkpoint brings", "trust-remote-code"),
+        (Reason.UNSUPPORTED_ARCHITECTURE, "may not run the code in the checkpoint", "trust-remote-code"),
     ),
     (
         "tokenizer is there",
@@ -158,15 +168,15 @@ WRONG = [
     (
         "quantization is known",
         (ON_GPU, a(LLAMA_8B, quantization="bitsandbytes"), HOST),
-        (Reason.QUANTIZATION_MISMATCH, "quantized by bitsandbytes, which vLLM 0.32.0 doesn't know", "AWQ"),
+        (Reason.QUANTIZATION_MISMATCH, "quantized by bitsandbytes, which vLLM 0.32.0 doesn't support", "AWQ"),
     ),
     (
         "quantization is what is asked for",
         (a(ON_GPU, quantization="fp8"), a(LLAMA_8B, quantization="awq"), HOST),
         (
             Reason.QUANTIZATION_MISMATCH,
-            "quantized by awq already, and fp8 is asked for",
-            "Leave engine.quantization out",
+            "engine.quantization is fp8, but the checkpoint is already quantized by awq",
+            "Leave out engine.quantization",
         ),
     ),
     (
@@ -182,7 +192,11 @@ WRONG = [
     (
         "tensor parallel divides",
         (a(ON_GPU, tensor_parallel=3), LLAMA_8B, a(HOST, devices=(H100,) * 3)),
-        (Reason.BAD_ENGINE_ARGUMENTS, "32 attention heads can't be shared evenly by 3", "one of 1, 2, 4, 8"),
+        (
+            Reason.BAD_ENGINE_ARGUMENTS,
+            "32 attention heads can't be divided by tensor parallelism over 3",
+            "one of 1, 2, 4, 8",
+        ),
     ),
     (
         "pipeline has layers",
@@ -192,7 +206,7 @@ WRONG = [
     (
         "context is within the models",
         (a(ON_GPU, context_length=200_000), LLAMA_8B, HOST),
-        (Reason.CONTEXT_TOO_LONG, "200000 tokens is asked for; the model was made for 131072", "131072 at most"),
+        (Reason.CONTEXT_TOO_LONG, "200000 tokens; the model was made for 131072", "131072 at most"),
     ),
     (
         "adapters fit",
@@ -202,7 +216,11 @@ WRONG = [
     (
         "weights fit the device",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(T4,))),
-        (Reason.GPU_OUT_OF_MEMORY, "15.0 GiB of weights don't fit into the 14.7 GiB of Tesla T4", "more memory"),
+        (
+            Reason.GPU_OUT_OF_MEMORY,
+            "15.0 GiB of weights don't fit into the usable 14.7 GiB of Tesla T4",
+            "more memory",
+        ),
     ),
     (
         "weights fit the device",
@@ -212,7 +230,7 @@ WRONG = [
     (
         "device memory is free",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, free_memory=20 * GIB),))),
-        (Reason.GPU_BUSY, "has 20.0 GiB of 80.0 GiB free, and 73.6 GiB are to be used", "nvidia-smi"),
+        (Reason.GPU_BUSY, "has 20.0 GiB of 80.0 GiB free, but the engine would use 73.6 GiB", "nvidia-smi"),
     ),
     (
         "context fits the device",
@@ -255,29 +273,29 @@ WRONG = [
     (
         "shared memory is large enough",
         (ON_GPU, LLAMA_8B, a(HOST, shm=None)),
-        (Reason.POD_CONFIG_ERROR, "is missing or may not be written to", "emptyDir of medium Memory"),
+        (Reason.POD_CONFIG_ERROR, "is missing or not writable", "emptyDir of medium Memory"),
     ),
     (
         "caches have room",
         (ON_GPU, LLAMA_8B, a(HOST, cache_free=None)),
-        (Reason.POD_CONFIG_ERROR, "/var/cache/slipway/vllm, may not be written to", "fsGroup"),
+        (Reason.POD_CONFIG_ERROR, "/var/cache/slipway/vllm, is not writable", "fsGroup"),
     ),
     (
         "caches have room",
         (ON_GPU, LLAMA_8B, a(HOST, cache_free=100 << 20)),
-        (Reason.POD_CONFIG_ERROR, "has 100 MiB left", "larger"),
+        (Reason.POD_CONFIG_ERROR, "has 100 MiB left", "Enlarge"),
     ),
 ]
 
 
-@pytest.mark.parametrize(("check", "world", "told"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
-def test_what_cannot_run_is_told_with_a_remedy(
-    check: str, world: tuple[Settings, Facts, Host], told: tuple[Reason, str, str]
+@pytest.mark.parametrize(("check", "setup", "expected"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
+def test_a_setup_that_cannot_run_is_reported_with_a_remedy(
+    check: str, setup: tuple[EngineSettings, Facts, Host], expected: tuple[Reason, str, str]
 ) -> None:
-    *passed, last = examine(*world)
+    *passed, last = examine(*setup)
     assert not any(finding.failure or finding.trouble for finding in passed)
     assert last.failure
-    reason, message, remedy = told
+    reason, message, remedy = expected
     assert (last.check, last.failure.reason, last.failure.phase) == (check, reason, "preflight")
     assert message in last.failure.message
     assert remedy in last.failure.remedy
@@ -295,16 +313,16 @@ def test_message_and_remedy_are_sentences_of_one_line(failure: Failure) -> None:
         assert len(text) < 240
 
 
-def test_a_mistake_in_a_check_stops_nothing_and_is_told() -> None:
-    def mistaken(*_: object) -> None:
+def test_an_exception_in_a_check_is_logged_and_does_not_stop_the_start() -> None:
+    def failing_check(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[mistaken])
+    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[failing_check])
     assert finding.failure is None
     assert finding.trouble == "ZeroDivisionError: division by zero"
 
 
-def test_adapters_of_a_higher_rank_than_allowed_are_found(tmp_path: Path) -> None:
+def test_adapters_of_a_higher_rank_than_allowed_are_reported(tmp_path: Path) -> None:
     folder = write_adapter(tmp_path, rank=64)
     found = run(a(ON_GPU, adapters={"sql": folder}), LLAMA_8B, HOST)
     assert found
@@ -314,8 +332,8 @@ def test_adapters_of_a_higher_rank_than_allowed_are_found(tmp_path: Path) -> Non
 
 def test_a_model_of_many_files_is_read_and_checked_within_a_second(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, parts=20)
-    began = time.monotonic()
+    started = time.monotonic()
     facts = read_model(find_model(tmp_path, "vllm"))
     findings: list[Finding] = [*examine(ON_GPU, facts, HOST)]
     assert len(findings) == len(CHECKS)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1

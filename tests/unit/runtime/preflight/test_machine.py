@@ -1,4 +1,4 @@
-"""What is read of the machine: drivers, devices, limits, and what the installed engine can do."""
+"""What is read from the machine: drivers, devices, limits, and what the installed engine supports."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.preflight import Settings, read_host
+from slipway_runtime.preflight import EngineSettings, read_host
 from slipway_runtime.preflight.amd import read_devices, read_trouble
 from slipway_runtime.preflight.machine import memory_limit
-from slipway_runtime.preflight.nvidia import Driver, is_visible, read_driver
+from slipway_runtime.preflight.nvidia import DriverReport, is_visible, read_driver
 from slipway_runtime.preflight.support import llamacpp_support, vllm_support
 
 # --- NVIDIA ----------------------------------------------------------------------------------------------------------
 
 
 class Nvml:
-    """Stands in for the driver's library: fills in what it is given pointers to."""
+    """Replaces the driver's library: writes into the pointers that it gets."""
 
     def __init__(
         self, *, count: int = 1, fails: dict[str, int] | None = None, failed_rows: int = 0, slices: int = 0
@@ -29,8 +29,8 @@ class Nvml:
         def answer(*arguments: Any) -> int:
             if function in self.fails:
                 return self.fails[function]
-            told = getattr(self, f"_{function}", lambda *_: 0)(*arguments)
-            return told if isinstance(told, int) else 0
+            result = getattr(self, f"_{function}", lambda *_: 0)(*arguments)
+            return result if isinstance(result, int) else 0
 
         if function.startswith("_"):
             raise AttributeError(function)
@@ -64,11 +64,11 @@ class Nvml:
         return 0 if number.value < self.slices else 6
 
 
-def driver(nvml: Nvml, visible: str | None = None) -> Driver:
+def driver(nvml: Nvml, visible: str | None = None) -> DriverReport:
     return read_driver(visible, load=lambda _: nvml)
 
 
-def test_the_driver_tells_of_itself_and_of_each_device() -> None:
+def test_the_driver_reports_itself_and_each_device() -> None:
     found = driver(Nvml(count=2))
     assert (found.version, found.cuda, found.trouble) == ("580.95.05", (13, 2), "")
     first, second = found.devices
@@ -83,12 +83,12 @@ def test_a_missing_library_is_a_missing_driver(monkeypatch: pytest.MonkeyPatch) 
     assert "the NVIDIA driver's library is missing" in read_driver(None, load=missing).trouble
 
 
-@pytest.mark.parametrize(("code", "said"), [(9, "not loaded"), (18, "different versions"), (77, "error 77")])
-def test_a_driver_that_does_not_start_says_why(code: int, said: str) -> None:
-    assert said in driver(Nvml(fails={"nvmlInit_v2": code})).trouble
+@pytest.mark.parametrize(("code", "message"), [(9, "not loaded"), (18, "different versions"), (77, "error 77")])
+def test_a_driver_that_does_not_start_says_why(code: int, message: str) -> None:
+    assert message in driver(Nvml(fails={"nvmlInit_v2": code})).trouble
 
 
-def test_a_device_that_is_lost_is_there_with_its_fault() -> None:
+def test_a_lost_device_is_listed_with_its_fault() -> None:
     [device] = driver(Nvml(fails={"nvmlDeviceGetMemoryInfo": 15})).devices
     assert device.faults == ("the GPU has fallen off the bus",)
 
@@ -98,12 +98,12 @@ def test_memory_that_can_no_longer_be_repaired_is_a_fault() -> None:
     assert "could not be replaced" in device.faults[0]
 
 
-def test_a_device_that_knows_no_such_repair_is_healthy() -> None:
+def test_a_device_without_row_remapping_is_healthy() -> None:
     [device] = driver(Nvml(fails={"nvmlDeviceGetRemappedRows": 3})).devices
     assert device.faults == ()
 
 
-def test_a_device_that_is_cut_into_slices_counts_by_them() -> None:
+def test_a_device_with_mig_slices_counts_as_its_slices() -> None:
     assert len(driver(Nvml(slices=2)).devices) == 2
 
 
@@ -144,7 +144,7 @@ def test_amd_devices_are_those_that_the_container_was_given(tmp_path: Path) -> N
     assert (device.memory, device.free_memory) == (192 << 30, 191 << 30)
 
 
-def test_without_the_kernels_amd_driver_that_is_told(tmp_path: Path) -> None:
+def test_a_missing_amd_kernel_driver_is_reported(tmp_path: Path) -> None:
     assert "no amdgpu driver" in read_trouble(tmp_path / "kfd")
     (tmp_path / "kfd").touch()
     assert read_trouble(tmp_path / "kfd") == ""
@@ -162,7 +162,7 @@ def test_without_the_kernels_amd_driver_that_is_told(tmp_path: Path) -> None:
         ("memory/memory.limit_in_bytes", "9223372036854771712\n", 8 << 30),
     ],
 )
-def test_the_limit_is_the_containers_or_the_machines(tmp_path: Path, name: str, text: str, limit: int) -> None:
+def test_the_limit_is_that_of_the_container_or_of_the_machine(tmp_path: Path, name: str, text: str, limit: int) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
     (tmp_path / "meminfo").write_text("MemTotal:        8388608 kB\nMemFree: 1 kB\n")
@@ -170,7 +170,7 @@ def test_the_limit_is_the_containers_or_the_machines(tmp_path: Path, name: str, 
 
 
 def test_this_machine_can_be_read(tmp_path: Path) -> None:
-    host = read_host(Settings(engine="llamacpp", cache=tmp_path / "made/later"))
+    host = read_host(EngineSettings(engine="llamacpp", cache=tmp_path / "made/later"))
     assert host.memory
     assert host.cache_free
     assert host.devices == ()
@@ -217,7 +217,7 @@ def test_vllms_architectures_are_read_from_its_source(packages: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["this is no Python (", "", "_TEXT_GENERATION_MODELS = load()"])
-def test_a_source_that_looks_different_refuses_nothing(packages: Path, damage: str) -> None:
+def test_an_unexpected_source_refuses_no_model(packages: Path, damage: str) -> None:
     (packages / "vllm/model_executor/models/registry.py").write_text(damage)
     (packages / "vllm/model_executor/layers/quantization/__init__.py").write_text(damage)
     support = vllm_support(packages / "vllm", packages / "transformers", packages / "torch")
@@ -225,7 +225,7 @@ def test_a_source_that_looks_different_refuses_nothing(packages: Path, damage: s
     assert support.quantizations == frozenset()
 
 
-def test_a_torch_for_cpus_is_built_for_no_cuda(packages: Path) -> None:
+def test_a_torch_for_cpus_has_no_cuda_version(packages: Path) -> None:
     (packages / "torch/version.py").write_text("cuda: Optional[str] = None\n")
     assert vllm_support(packages / "vllm", packages, packages / "torch").cuda is None
 
@@ -237,5 +237,5 @@ def test_llamacpps_architectures_are_read_from_its_library(tmp_path: Path) -> No
     assert not support.knows_architecture("gemma9")
 
 
-def test_without_its_library_nothing_is_refused(tmp_path: Path) -> None:
+def test_without_its_library_no_model_is_refused(tmp_path: Path) -> None:
     assert llamacpp_support(tmp_path).knows_architecture("gemma9")

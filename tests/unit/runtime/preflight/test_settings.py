@@ -1,17 +1,17 @@
-"""What is about to be asked of vLLM, as its own flags have it."""
+"""The settings with which vLLM is about to be started, read from its own flags."""
 
 from pathlib import Path
 
 import pytest
-from slipway_runtime.preflight import Settings, of_vllm
+from slipway_runtime.preflight import EngineSettings, of_vllm
 
 
-def settings(*flags: str, device: str = "cuda", **environment: str) -> Settings:
+def settings(*flags: str, device: str = "cuda", **environment: str) -> EngineSettings:
     return of_vllm(flags, environment, device=device)
 
 
-def test_without_flags_it_is_vllms_own_defaults() -> None:
-    assert settings() == Settings(engine="vllm", device="cuda")
+def test_without_flags_vllms_own_defaults_apply() -> None:
+    assert settings() == EngineSettings(engine="vllm", device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ def test_the_last_of_several_counts() -> None:
 
 
 @pytest.mark.parametrize("value", ["auto", "-1"])
-def test_a_context_that_is_left_to_vllm(value: str) -> None:
+def test_a_context_length_that_is_left_to_vllm(value: str) -> None:
     assert settings(f"--max-model-len={value}").context_length == -1
 
 
-def test_all_that_the_checks_look_at() -> None:
+def test_every_setting_that_the_checks_use_is_read() -> None:
     found = settings(
         *["-tp", "2", "--pipeline-parallel-size=3", "--quantization=fp8", "--kv-cache-dtype=fp8_e4m3"],
         *["--kv-cache-memory-bytes=4G", "--gpu-memory-utilization=0.8", "--trust-remote-code", "--skip-tokenizer-init"],
@@ -39,7 +39,7 @@ def test_all_that_the_checks_look_at() -> None:
         VLLM_CACHE_ROOT="/var/cache/vllm",
         VLLM_ALLOW_LONG_MAX_MODEL_LEN="1",
     )
-    assert found == Settings(
+    assert found == EngineSettings(
         engine="vllm",
         device="cuda",
         tensor_parallel=2,
@@ -58,12 +58,12 @@ def test_all_that_the_checks_look_at() -> None:
     assert (found.devices, found.kv_value_bytes) == (6, 1)
 
 
-def test_space_for_the_kv_cache_is_a_variable_on_cpus_and_no_matter_elsewhere() -> None:
+def test_the_kv_cache_space_is_a_variable_on_cpus_and_irrelevant_elsewhere() -> None:
     assert settings(device="cpu", VLLM_CPU_KVCACHE_SPACE="2").kv_cache_bytes == 2 << 30
     assert settings(device="cuda", VLLM_CPU_KVCACHE_SPACE="2").kv_cache_bytes is None
 
 
-def test_what_it_does_not_understand_it_leaves_to_vllm() -> None:
+def test_flags_that_it_does_not_understand_are_left_to_vllm() -> None:
     assert (
         settings("--max-model-len=lots", "--gpu-memory-utilization=all", "--lora-modules", '{"name": "x"}')
         == settings()

@@ -1,4 +1,4 @@
-"""Where spans are sent, and what becomes of a batch there."""
+"""Where spans are sent, and the outcome of sending a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.ports import free_port
 
 
 @pytest.mark.parametrize(
-    ("given", "address"),
+    ("configured", "address"),
     [
         ("http://otel:4318", "http://otel:4318/v1/traces"),
         ("http://otel:4318/", "http://otel:4318/v1/traces"),
@@ -23,34 +23,34 @@ from support.ports import free_port
         ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
     ],
 )
-def test_a_collector_without_a_path_is_asked_at_the_usual_one(given: str, address: str) -> None:
-    assert endpoint(given) == address
+def test_a_collector_without_a_path_gets_the_usual_one(configured: str, address: str) -> None:
+    assert endpoint(configured) == address
 
 
 @pytest.mark.parametrize(
-    "given", ["", "otel:4318", "grpc://otel:4317", "http://", "http://otel:0", "http://otel:99999", "http://o tel"]
+    "configured", ["", "otel:4318", "grpc://otel:4317", "http://", "http://otel:0", "http://otel:99999", "http://o tel"]
 )
-def test_what_is_no_address_is_refused(given: str) -> None:
+def test_an_invalid_address_is_refused(configured: str) -> None:
     with pytest.raises(ValueError, match=r"not the URL|[Pp]ort"):
-        endpoint(given)
+        endpoint(configured)
 
 
-def test_the_variables_of_opentelemetry_name_headers_and_who_vouches() -> None:
-    told = Collector.of(
+def test_the_variables_of_opentelemetry_set_headers_and_the_ca_certificate() -> None:
+    collector = Collector.of(
         "http://otel/v1/traces",
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret%20word, x=1,broken",
             "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.pem",
         },
     )
-    assert told == Collector("http://otel/v1/traces", {"api-key": "secret word", "x": "1"}, "/ca.pem")
+    assert collector == Collector("http://otel/v1/traces", {"api-key": "secret word", "x": "1"}, "/ca.pem")
 
 
-def test_those_for_traces_alone_win() -> None:
-    told = Collector.of(
+def test_variables_for_traces_alone_win() -> None:
+    collector = Collector.of(
         "http://otel/", {"OTEL_EXPORTER_OTLP_HEADERS": "a=1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "b=2"}
     )
-    assert told.headers == {"b": "2"}
+    assert collector.headers == {"b": "2"}
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_the_service_has_the_name_that_it_is_given(environment: dict[str, str], 
 
 
 def test_attributes_of_the_resource_are_taken_over() -> None:
-    told = resource({"OTEL_RESOURCE_ATTRIBUTES": "k8s.namespace.name=chat"}, host="pod-1")
-    assert (told["k8s.namespace.name"], told["host.name"]) == ("chat", "pod-1")
+    attributes = resource({"OTEL_RESOURCE_ATTRIBUTES": "k8s.namespace.name=chat"}, host="pod-1")
+    assert (attributes["k8s.namespace.name"], attributes["host.name"]) == ("chat", "pod-1")
 
 
 class Answering(BaseHTTPRequestHandler):
     status: ClassVar[int] = 200
-    asked: ClassVar[list[tuple[str, str | None, bytes]]] = []
+    requests: ClassVar[list[tuple[str, str | None, bytes]]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.append((self.path, self.headers["Api-Key"], body))
+        self.requests.append((self.path, self.headers["Api-Key"], body))
         self.send_response(self.status)
         self.end_headers()
 
@@ -87,7 +87,7 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Answering.asked.clear()
+    Answering.requests.clear()
     with HTTPServer(("127.0.0.1", 0), Answering) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -99,19 +99,19 @@ def server() -> Iterator[str]:
 def test_a_batch_is_one_post(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answering, "status", 202)
     assert not Collector(server, {"Api-Key": "secret"}).take(b"{}").trouble
-    assert Answering.asked == [("/v1/traces?tenant=a", "secret", b"{}")]
+    assert Answering.requests == [("/v1/traces?tenant=a", "secret", b"{}")]
 
 
-@pytest.mark.parametrize(("status", "again"), [(400, False), (404, False), (429, True), (500, False), (503, True)])
-def test_an_answer_says_whether_to_try_again(
-    server: str, monkeypatch: pytest.MonkeyPatch, status: int, again: bool
+@pytest.mark.parametrize(("status", "retries"), [(400, False), (404, False), (429, True), (500, False), (503, True)])
+def test_the_response_says_whether_to_retry(
+    server: str, monkeypatch: pytest.MonkeyPatch, status: int, retries: bool
 ) -> None:
     monkeypatch.setattr(Answering, "status", status)
     outcome = Collector(server).take(b"{}")
-    assert (outcome.trouble, outcome.again) == (f"it answered with {status}", again)
+    assert (outcome.trouble, outcome.again) == (f"it answered with {status}", retries)
 
 
-def test_a_collector_that_is_not_there_may_come_back() -> None:
+def test_an_unreachable_collector_is_retried() -> None:
     outcome = Collector(f"http://127.0.0.1:{free_port()}/v1/traces").take(b"{}")
     assert outcome.again
     assert "refused" in outcome.trouble

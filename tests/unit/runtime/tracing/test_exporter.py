@@ -1,4 +1,4 @@
-"""What becomes of spans on their way to a collector that takes them, refuses them, or isn't there."""
+"""Spans on their way to a collector that accepts them, refuses them, or isn't there."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from slipway_runtime.tracing.collector import Outcome
+from slipway_runtime.tracing.collector import ExportOutcome
 from slipway_runtime.tracing.context import trace_of
 from slipway_runtime.tracing.exporter import ROOM, Exporter
 from slipway_runtime.tracing.spans import Span
-from support.otlp_collector import from_json, received
+from support.fakes.otlp_collector import from_json, received
 
-WELL, BUSY, WRONG = Outcome(), Outcome("it answered with 503", again=True), Outcome("it answered with 400")
+WELL, BUSY, WRONG = (
+    ExportOutcome(),
+    ExportOutcome("it answered with 503", again=True),
+    ExportOutcome("it answered with 400"),
+)
 PATIENCE = 60.0
 
 
 @dataclass
 class Scripted:
-    """Answers as told, the last answer again and again; holds each until it may go on."""
+    """Returns the scripted outcomes, the last one repeatedly; holds each until it may continue."""
 
-    outcomes: list[Outcome]
+    outcomes: list[ExportOutcome]
     names: list[list[str]] = field(default_factory=list)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     may_answer: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, body: bytes) -> Outcome:
+    def take(self, body: bytes) -> ExportOutcome:
         self.names.append([span.name for span in received(from_json(body))])
         self.asked.release()
         assert self.may_answer.wait(PATIENCE)
@@ -35,24 +39,24 @@ class Scripted:
 
 @dataclass
 class Sent:
-    """An exporter, and what is known of it."""
+    """An exporter, and its log and metrics."""
 
     collector: Scripted
     exporter: Exporter
     counted: Counter[str]
-    said: list[str]
+    log: list[str]
 
 
-def exporting(*outcomes: Outcome, at_once: bool = True) -> Sent:
-    collector, counted, said = Scripted(list(outcomes)), Counter[str](), list[str]()
+def exporting(*outcomes: ExportOutcome, at_once: bool = True) -> Sent:
+    collector, counted, log = Scripted(list(outcomes)), Counter[str](), list[str]()
     if at_once:
         collector.may_answer.set()
 
     def count(outcome: str, number: int) -> None:
         counted[outcome] += number
 
-    exporter = Exporter(collector, {}, count=count, say=said.append, gather=0, pauses=(0, 0))
-    return Sent(collector, exporter, counted, said)
+    exporter = Exporter(collector, {}, count=count, say=log.append, gather=0, pauses=(0, 0))
+    return Sent(collector, exporter, counted, log)
 
 
 def spans(*names: str) -> list[Span]:
@@ -65,10 +69,10 @@ def test_spans_are_sent_and_counted() -> None:
     sent.exporter.close(PATIENCE)
     assert sent.collector.names == [["one", "two"]]
     assert sent.counted == {"sent": 2}
-    assert sent.said == []
+    assert sent.log == []
 
 
-def test_what_comes_while_others_are_sent_goes_with_the_next_batch() -> None:
+def test_spans_that_arrive_while_others_are_sent_go_with_the_next_batch() -> None:
     sent = exporting(WELL, at_once=False)
     sent.exporter.add(spans("one"))
     assert sent.collector.asked.acquire(timeout=PATIENCE)
@@ -79,34 +83,34 @@ def test_what_comes_while_others_are_sent_goes_with_the_next_batch() -> None:
     assert sent.collector.names == [["one"], ["two", "three"]]
 
 
-def test_a_busy_collector_is_asked_again() -> None:
+def test_a_busy_collector_is_retried() -> None:
     sent = exporting(BUSY, WELL)
     sent.exporter.add(spans("one"))
     for _ in range(2):
         assert sent.collector.asked.acquire(timeout=PATIENCE)
     sent.exporter.close(PATIENCE)
     assert sent.counted == {"sent": 1}
-    assert sent.said == ["Traces can't be sent: it answered with 503.", "Traces are sent again."]
+    assert sent.log == ["Traces can't be sent: it answered with 503.", "Traces are sent again."]
 
 
-def test_trouble_is_said_once_and_a_batch_is_given_up_after_some_trials() -> None:
+def test_a_problem_is_logged_once_and_a_batch_is_dropped_after_some_attempts() -> None:
     sent = exporting(BUSY)
     sent.exporter.add(spans("one"))
     for _ in range(3):
         assert sent.collector.asked.acquire(timeout=PATIENCE)
     sent.exporter.close(PATIENCE)
     assert sent.counted == {"dropped": 1}
-    assert sent.said == ["Traces can't be sent: it answered with 503."]
+    assert sent.log == ["Traces can't be sent: it answered with 503."]
 
 
-def test_what_a_collector_refuses_is_not_sent_again() -> None:
+def test_a_batch_that_the_collector_refuses_is_not_sent_again() -> None:
     sent = exporting(WRONG)
     sent.exporter.add(spans("one", "two"))
     sent.exporter.close(PATIENCE)
     assert (len(sent.collector.names), sent.counted) == (1, {"dropped": 2})
 
 
-def test_what_there_is_no_room_for_is_dropped_and_nobody_waits() -> None:
+def test_spans_without_room_are_dropped_and_nothing_blocks() -> None:
     sent = exporting(WELL, at_once=False)
     sent.exporter.add(spans("first"))
     assert sent.collector.asked.acquire(timeout=PATIENCE)
@@ -119,10 +123,10 @@ def test_what_there_is_no_room_for_is_dropped_and_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize("outcome", [BUSY, WELL])
-def test_the_end_waits_no_longer_than_it_may(outcome: Outcome) -> None:
+def test_the_shutdown_waits_no_longer_than_its_limit(outcome: ExportOutcome) -> None:
     sent = exporting(outcome, at_once=False)
     sent.exporter.add(spans("one"))
-    sent.exporter.close(0)  # which returns, though the collector has not answered
+    sent.exporter.close(0)  # which returns, though the collector has not responded
     assert not sent.counted
     sent.collector.may_answer.set()
     sent.exporter.close(PATIENCE)

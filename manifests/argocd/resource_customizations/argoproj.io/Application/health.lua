@@ -1,8 +1,8 @@
--- An Application within another one is as healthy as it says. Argo CD looks at it only if it is told how, and without that
--- its sync waves wait for nothing that an Application brings.
+-- An Application within another one has the health that it reports. By default Argo CD doesn't check it, and then sync waves
+-- don't wait for the objects of such an Application.
 
 local health = (obj.status or {}).health or {}
 if health.status == nil then
-  return { status = "Progressing", message = "Argo CD hasn't looked at it yet." }
+  return { status = "Progressing", message = "Argo CD hasn't checked it yet." }
 end
 return { status = health.status, message = health.message }

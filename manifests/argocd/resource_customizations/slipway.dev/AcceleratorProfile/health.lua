@@ -1,4 +1,4 @@
--- A kind of accelerator has no status: whatever the API server has taken, a model may run on.
+-- A profile has no status: every profile that the API server accepted can be used by models.
 
 if obj.metadata.deletionTimestamp ~= nil then
   return { status = "Progressing", message = "Pending deletion" }

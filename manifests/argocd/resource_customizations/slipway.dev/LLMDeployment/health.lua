@@ -1,7 +1,7 @@
--- The health of a model, from the words that Slipway's operator writes into its status.
+-- The health of a model, from the status that Slipway's operator writes.
 --
--- Being at zero is healthy, and so is a wake from there: that is how the model is meant to be. Only its first start ever
--- counts as progress, since nobody knows before whether it can start at all.
+-- A model at zero is healthy, and so is a wake from zero: both are normal. Only its very first start counts as progress,
+-- because until then it isn't known whether the model can start at all.
 
 if obj.metadata.deletionTimestamp ~= nil then
   return { status = "Progressing", message = "Pending deletion" }
@@ -9,13 +9,13 @@ end
 
 local status = obj.status
 if status == nil or status.state == nil then
-  return { status = "Progressing", message = "Slipway's operator hasn't looked at it yet." }
+  return { status = "Progressing", message = "Slipway's operator hasn't observed it yet." }
 end
 if (status.observedGeneration or 0) < (obj.metadata.generation or 0) then
-  return { status = "Progressing", message = "It has changed, and Slipway's operator hasn't looked at that yet." }
+  return { status = "Progressing", message = "The spec has changed, and Slipway's operator hasn't observed the change yet." }
 end
 
--- Asks are answered with something wrong, or not at all. The message names the cause.
+-- Requests are answered, but something is wrong; or they aren't answered. The message names the cause.
 if status.state == "Failed" or status.state == "Degraded" then
   return { status = "Degraded", message = status.message }
 end
@@ -24,7 +24,7 @@ local annotations = obj.metadata.annotations or {}
 if annotations["slipway.dev/paused"] == "true" then
   local replicas = status.replicas or {}
   local counted = (replicas.ready or 0) .. " of " .. (replicas.desired or 0)
-  return { status = "Suspended", message = "Paused: nobody changes the number of replicas; " .. counted .. " answer." }
+  return { status = "Suspended", message = "Paused: the number of replicas stays as it is; " .. counted .. " are ready." }
 end
 
 local ready = {}

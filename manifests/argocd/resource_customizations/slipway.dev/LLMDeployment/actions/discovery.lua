@@ -1,4 +1,4 @@
--- What can be done with a model just now.
+-- The actions that are possible with a model now.
 
 local annotations = obj.metadata.annotations or {}
 local scaling = obj.spec.scaling or {}

@@ -1,4 +1,4 @@
--- Sends the model to sleep now, instead of after scaling.idleAfter. What it works on, and what waits, is still answered.
+-- Sends the model to sleep now, instead of after scaling.idleAfter. Requests in flight and held requests are still answered.
 
 local os = require("os")
 

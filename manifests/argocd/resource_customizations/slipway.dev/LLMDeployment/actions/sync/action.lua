@@ -1,5 +1,5 @@
--- Has the model's pods made as the installed version of Slipway makes them, which is a rollout like any other. Until then
--- a new version leaves them as they are. Any value that differs from the one before asks for it.
+-- Replaces the model's pods by those of the installed version of Slipway, which is a rollout like any other. Without it, a
+-- new version leaves the pods as they are. Every new value of the annotation asks for it.
 
 local os = require("os")
 

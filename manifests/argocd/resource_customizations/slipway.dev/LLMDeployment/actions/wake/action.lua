@@ -1,4 +1,4 @@
--- Wakes the model, as a request of this moment would, for scaling.idleAfter.
+-- Wakes the model for scaling.idleAfter, as a request would now.
 
 local os = require("os")
 

@@ -1,0 +1,47 @@
+"""How many connections the process can have: each is an open file, and so is the one to a replica that it leads to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+
+from slipway.process import guarded_port
+
+logger = logging.getLogger(__name__)
+
+AT_OWN_PORTS = 2 * guarded_port.MOST + guarded_port.MOST_KNOWN  # that of probes, and KEDA's, with known clients
+FOR_THE_REST = 256 + guarded_port.FILES * AT_OWN_PORTS  # files: models' ports, watches, and requests to pods, too
+FOR_EACH = 2  # a client's connection, and a replica's
+MOST_IDLE = 1024  # idle connections to replicas, of all models
+OF_IDLE = 4  # at most every fourth file that is left is one
+
+
+def connections(wanted: int) -> int:
+    """As many as are wanted, or as fit into the limit of open files, which is raised as far as possible."""
+    limit = raised_limit()
+    left = limit - FOR_THE_REST - idle(limit)
+    fitting = wanted if limit == resource.RLIM_INFINITY else max(1, left // FOR_EACH)
+    if fitting < wanted:
+        needed = wanted * FOR_EACH + FOR_THE_REST + MOST_IDLE
+        logger.warning(
+            "Only %d connections at a time fit into the limit of %d open files: raise it to %d", fitting, limit, needed
+        )
+    return min(wanted, fitting)
+
+
+def idle(limit: int) -> int:
+    """Idle connections to replicas: fewer where the limit is low, because clients have priority."""
+    return MOST_IDLE if limit == resource.RLIM_INFINITY else max(1, min(MOST_IDLE, (limit - FOR_THE_REST) // OF_IDLE))
+
+
+def raised_limit() -> int:
+    """The highest limit that the process may have: each model has a socket of its own, too. The lower one with which it
+    starts is meant for programs that call `select`.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != highest:
+        with contextlib.suppress(OSError, ValueError):  # the kernel's own limit may be lower by now
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+            return highest
+    return limit

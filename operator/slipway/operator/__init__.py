@@ -1,0 +1,1 @@
+"""The operator: observes, plans, renders, applies and reports, for each LLMDeployment."""

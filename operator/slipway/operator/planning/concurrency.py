@@ -1,0 +1,54 @@
+"""How many requests a replica processes concurrently.
+
+One number for all: the engine gets it as a flag, the activator sends a replica no more, and autoscaling uses it.
+Where the spec leaves it open, it is the engine's own default.
+"""
+
+from __future__ import annotations
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.api.units import amount
+from slipway.contract.engines import ENGINES, VLLM
+from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.resources import parallelism
+
+LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
+ON_LARGE, ON_OTHERS, ON_CPUS = 1024, 256, 128
+
+
+def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> int | None:
+    """None: the spec leaves it open, and only the engine knows."""
+    if spec.engine.max_concurrency:
+        return spec.engine.max_concurrency
+    engine = ENGINES.get(spec.engine.name)
+    if engine and engine.concurrency:
+        return engine.concurrency[spec.engine.mode]
+    return _of_vllm(spec, profile) if engine is VLLM and profile else None
+
+
+def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
+    """A sentence, where the spec leaves it open."""
+    if count is None or spec.engine.max_concurrency:
+        return ()
+    requests = "1 request" if count == 1 else f"{count} requests"
+    return (
+        f"A replica works on {requests} at a time, which is the default of {spec.engine.name} here in mode "
+        f"{spec.engine.mode}; engine.maxConcurrency sets another number.",
+    )
+
+
+def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int | None:
+    if _has_own_batches(spec):
+        return None  # a batch of fewer tokens than sequences would be refused
+    tensor, pipeline = parallelism(spec)
+    if profile.spec.vendor == CPU:
+        count = ON_CPUS * tensor * pipeline
+    else:
+        is_newer = "fp8" in profile.spec.features
+        count = ON_LARGE if is_newer and amount(profile.spec.memory) >= LARGE else ON_OTHERS
+    return count * (2 if spec.engine.mode == "Throughput" else 1)
+
+
+def _has_own_batches(spec: LLMDeploymentSpec) -> bool:
+    return any(each.replace("_", "-").startswith("--max-num-batched-tokens") for each in spec.engine.extra_args)

@@ -1,0 +1,92 @@
+"""Pure: the snapshot of one LLMDeployment → what there should be, and what its status should say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.objects.kinds import INFERENCE_SERVICE, Object
+from slipway.observing import references
+from slipway.observing.observation import Observation, observe
+from slipway.observing.platform import remarks
+from slipway.observing.snapshot import Snapshot
+from slipway.observing.status import status_of
+from slipway.operator.installation import Installation
+from slipway.operator.planning import Plan, Unplannable, make_plan
+from slipway.operator.rendering import Desired, Unrenderable, render
+
+NOTHING = Desired(apply=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What there should be. Without a plan nothing is written, and existing objects stay as they are."""
+
+    deployment: LLMDeployment | None  # None: it is invalid
+    plan: Plan | Unplannable
+    desired: Desired = NOTHING
+    wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
+    bug: Exception | None = None  # the exception, if the code failed
+
+
+def decide(snapshot: Snapshot, installation: Installation, *, no_port: str = "") -> Decision:
+    """`no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
+    that the failure becomes a part of the decision."""
+    deployment = None
+    try:
+        deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
+        return _decide(snapshot, deployment, installation, no_port)
+    except ValidationError as error:
+        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
+    except Exception as error:
+        message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
+        return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, message), bug=error)
+
+
+def _without_status(llm_deployment: Object) -> Object:
+    """An invalid status must not make the object invalid."""
+    return {name: value for name, value in llm_deployment.items() if name != "status"}
+
+
+def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, no_port: str) -> Decision:
+    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name)
+    if isinstance(plan, Unplannable):
+        return Decision(deployment=deployment, plan=plan)
+    desired = render(deployment, plan, snapshot, installation)
+    if isinstance(desired, Unrenderable):
+        return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
+    if no_port:
+        return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
+    of_keda = remarks(snapshot.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
+    plan = desired.plan or plan
+    return Decision(
+        deployment=deployment,
+        plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
+        desired=desired,
+        wants_port_at=() if snapshot.port else tuple(snapshot.activators),
+    )
+
+
+def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:
+    """The status, and the observation that it was made from. `snapshot`: with what stood in the way."""
+    seen, plan = observe(decision.deployment, snapshot), decision.plan
+    if isinstance(plan, Plan):
+        plan = replace(plan, why=(*plan.why, *references.remarks(snapshot.unmet)))
+    desired = decision.desired
+    made = {"made": desired.made, "update": desired.update} if desired.made else None
+    if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
+        made = None  # the pods are still those of before
+    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made)
+    return status, seen
+
+
+def why_invalid(error: ValidationError) -> str:
+    """Each field with its value and what is wrong with it."""
+    wrong = [
+        f"{'.'.join(map(str, each['loc']))}: {each['msg'][0].lower()}{each['msg'][1:]}, not {each['input']!r}"
+        for each in error.errors(include_url=False)
+    ]
+    return f"The object is invalid: {'; '.join(wrong)}. Apply the CRDs of this version, then correct the object."

@@ -1,0 +1,134 @@
+"""The flags of `slipway-operator`, and the settings that it makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
+from slipway.process.flags import comma_separated, duration, flag, integer, object_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSettings:
+    """One field for each flag; they hold for the life of the process."""
+
+    kubeconfig: Path | None
+    namespace: str
+    watch_namespaces: tuple[str, ...]
+    activators: tuple[str, ...]
+    ports_per_namespace: int
+    runtimes: Mapping[str, Object]
+    keep_old_runtimes: float
+    kserve_namespace: str
+    keda_namespace: str
+    lease_name: str
+    identity: str
+    workers: int
+    resync: float
+    prometheus_namespaces: tuple[str, ...]
+    management_port: int
+    log_level: str
+    log_format: str
+
+
+def services(text: str) -> tuple[str, ...]:
+    found = comma_separated(object_name)(text)
+    if not found or len(set(found)) != len(found):
+        raise click.BadParameter(f"{text!r} names none, or one of them twice: name each once")
+    return found
+
+
+def runtimes_in(folder: str) -> dict[str, Object]:
+    """By the names that plans use for them."""
+    if not folder:
+        return {}
+    if not Path(folder).is_dir():
+        raise click.BadParameter(f"{folder!r} is not a folder: name the one with the runtimes of this release")
+    return dict(_runtime(file) for file in sorted(Path(folder).glob("*.json")))
+
+
+def _runtime(file: Path) -> tuple[str, Object]:
+    try:
+        runtime = json.loads(file.read_text())
+        if runtime["kind"] == CLUSTER_SERVING_RUNTIME.name and runtime["metadata"]["name"]:
+            return str(runtime["metadata"]["labels"][RUNTIME_LABEL]), runtime
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise click.BadParameter(
+        f"{file} holds no ClusterServingRuntime with a name and the label {RUNTIME_LABEL}: "
+        "leave in the folder only what the release put there"
+    )
+
+
+activators = flag(
+    "--activators",
+    type=services,
+    default=ACTIVATOR_SERVICE,
+    metavar="NAMES",
+    help="Services of the activators in Slipway's namespace, separated by commas; each has 10000 ports, one for each "
+    "LLMDeployment, and those that have no port at the first get one at the next",
+)
+ports_per_namespace = flag(
+    "--ports-per-namespace",
+    type=integer(at_least=1, at_most=1_000_000),
+    default="1000",
+    metavar="N",
+    help="how many LLMDeployments of one namespace get a port of an activator",
+)
+runtimes = flag(
+    "--runtimes",
+    type=runtimes_in,
+    default="",
+    metavar="FOLDER",
+    help="folder with the ClusterServingRuntimes of this release, as JSON, one in each file; those that are missing "
+    "in the cluster are created",
+)
+keep_old_runtimes = flag(
+    "--keep-old-runtimes",
+    type=duration(at_least=1.0),
+    default="1h",
+    metavar="TIME",
+    help="how long at least a ClusterServingRuntime of an older release stays that no InferenceService uses",
+)
+kserve_namespace = flag(
+    "--kserve-namespace",
+    type=object_name,
+    default="kserve",
+    metavar="NAME",
+    help="namespace in which KServe's controller runs",
+)
+lease_name = flag(
+    "--lease-name",
+    type=object_name,
+    default="slipway-operator",
+    metavar="NAME",
+    help="Lease by which the replicas elect their leader",
+)
+workers = flag(
+    "--workers",
+    type=integer(at_least=1, at_most=256),
+    default="16",
+    metavar="N",
+    help="how many LLMDeployments are reconciled at the same time",
+)
+resync = flag(
+    "--resync",
+    type=duration(at_least=10.0),
+    default="10m",
+    metavar="TIME",
+    help="how often each LLMDeployment is reconciled though nothing has changed",
+)
+prometheus_namespaces = flag(
+    "--prometheus-namespace",
+    "prometheus_namespaces",
+    type=comma_separated(object_name),
+    default="monitoring",
+    metavar="NAMES",
+    help="namespaces from which the metrics of models may be read, separated by commas; empty: none",
+)

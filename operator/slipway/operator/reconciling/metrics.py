@@ -1,0 +1,23 @@
+"""The metrics of the operator: those of its calls, watches, queue and election, and how many models it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slipway.kube.metrics import LeaderMetrics, QueueMetrics, WatchMetrics
+from slipway.process.metrics import MetricsRegistry, Readings
+
+
+class OperatorMetrics:
+    """Lives as long as the process."""
+
+    def __init__(self, registry: MetricsRegistry) -> None:
+        self.registry = registry
+        self.watches = WatchMetrics(registry)
+        self.queue = QueueMetrics(registry)
+        self.election = LeaderMetrics(registry)
+
+    def watch_models(self, read: Callable[[], Readings]) -> None:
+        """`read`: how many LLMDeployments there are, by state and reason; called when Prometheus reads the page."""
+        help_ = "LLMDeployments, by their state and its reason"
+        self.registry.read_gauge("llmdeployments", help_, ("state", "reason"), read)

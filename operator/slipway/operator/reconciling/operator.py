@@ -1,0 +1,276 @@
+"""The operator's process: its parts, what they need of each other, and the order in which they end.
+
+- `Watching` fills the caches and adds keys to the queue; on all replicas, so that a standby has warm caches.
+- `PlatformWatch` does the same for KServe and KEDA, on which all LLMDeployments depend.
+- `LeaderElection` opens the queue on one replica, and closes it as soon as the lead is in doubt.
+- The queue calls the `Reconciler`, whose client asks the election's guard before each write.
+- The management port answers from the start to the end.
+
+When it is asked to end, it stops watching, finishes the reconciles in flight, releases the Lease, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from slipway.api.model_key import ModelKey
+from slipway.api.names import FIELD_MANAGER, METRICS_PREFIX, STATUS_FIELD_MANAGER
+from slipway.kube import health
+from slipway.kube.client import FieldManagers, KubeClient
+from slipway.kube.connection import Connection
+from slipway.kube.events import EventRecorder
+from slipway.kube.lease import LeaderElection
+from slipway.kube.overlay import Overlay
+from slipway.kube.store import place_of
+from slipway.kube.watching import Watching
+from slipway.kube.work_queue import WorkQueue
+from slipway.objects.kinds import NODE, Kind, Object
+from slipway.observing.keeping import FOUND_BY
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.memory import Memories
+from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.operator.reconciling.own_runtimes import OwnRuntimes
+from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
+from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.reconciler import Reconciler
+from slipway.operator.reconciling.references import References
+from slipway.operator.reconciling.reporting import Reporter
+from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.reconciling.watches import watches
+from slipway.process import lifecycle
+from slipway.process.lifecycle import Part, Stages
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry, Readings
+
+logger = logging.getLogger(__name__)
+
+CONTROLLER = "slipway.dev/operator"  # what events name as their reporter
+FINISH_WITHIN = 7.0  # seconds; then the Lease is released within 2, and the process has ended within 10
+
+Now = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+UNTIL_CREATED = 0.25  # seconds until a reconcile is tried again for which this release's runtimes were not yet there
+
+
+class Operator:
+    """`configuration`: the official client's, of the API server. `now`: the time of day, on which no wait depends."""
+
+    def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
+        self._settings = settings
+        self._installation = _installation(settings)
+        self._connection = Connection(configuration)
+        self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
+        self._term: object = None  # the term of leadership in which the memories were made
+        managers = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
+        client = KubeClient(self._connection, self._metrics.watches, managers=managers)
+        self._election = self._elected(client)
+        self._queue: WorkQueue[ModelKey] = WorkQueue(
+            self._reconcile, self._metrics.queue, workers=settings.workers, resync_every=settings.resync
+        )
+        self._queue.pause()
+        self._watching = self._made_watching(client)
+        writer = client.with_(guard=self._election.guard)
+        self._ports = self._made_ports(writer)
+        self._own_runtimes = self._made_runtimes(writer)
+        self._overlay = Overlay(self._watching.store)
+        self._memories = Memories(self._overlay)
+        self._platform = [
+            PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
+            for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
+        ]
+        self._reader = self._made_reader(now)
+        references = References(client, self._watching.store, self._memories)
+        self._reconciler = self._made_reconciler(writer, references, now)
+        self._metrics.watch_models(self._by_state)
+
+    async def run(self, asked_to_end: asyncio.Event) -> None:
+        """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
+        management = ManagementPort(
+            metrics=self._metrics.registry,
+            live={"watches": health.watches_are_fresh(self._watching.auditor)},
+            ready={"caches": health.caches_are_filled(self._watching.store)},
+            port=self._settings.management_port,
+        )
+        async with self._connection:
+            await lifecycle.serve(
+                self._stages(), name=self._settings.identity, management=management, asked_to_end=asked_to_end
+            )
+
+    def _stages(self) -> Stages:
+        """The Lease is held until no reconcile is in flight any more; watches may take longer to close."""
+        return [
+            [Part("election", self._hold_lease)],
+            [
+                Part("watching", self._watching.run, ends_alone=True),
+                *(Part("platform", each.run, ends_alone=True) for each in self._platform),
+                Part("runtimes", self._own_runtimes.run, ends_alone=True),
+                Part("queue", self._work),
+            ],
+        ]
+
+    async def _hold_lease(self) -> None:
+        try:
+            await self._election.run()
+        finally:
+            await self._election.release()
+
+    async def _work(self) -> None:
+        """Not before the caches are filled: each first list would add all keys, and put them off, again and again."""
+        try:
+            await self._watching.until_filled()
+            await self._queue.run()
+        finally:
+            await self._queue.finish(FINISH_WITHIN)
+
+    # --- how its parts are constructed ------------------------------------------------------------------------------
+
+    def _elected(self, client: KubeClient) -> LeaderElection:
+        return LeaderElection(
+            client,
+            self._metrics.election,
+            namespace=self._settings.namespace,
+            name=self._settings.lease_name,
+            identity=self._settings.identity,
+            on_change=self._lead,
+        )
+
+    def _made_watching(self, client: KubeClient) -> Watching[ModelKey]:
+        return Watching(
+            watches(
+                everyone=self._everyone,
+                on_node=self._on_node,
+                node=self._node,
+                ports=self._concerned_by_ports,
+                installation=self._installation,
+                on_claim=self._on_claim,
+            ),
+            client=client,
+            add=self._queue.add,
+            metrics=self._metrics.watches,
+            index_by=FOUND_BY,
+            on_kinds=lambda _: self._add_everyone(),
+            on_news=self._own_write_reported,
+        )
+
+    def _made_ports(self, client: KubeClient) -> PortBook:
+        return PortBook(
+            client,
+            self._watching.store,
+            namespace=self._settings.namespace,
+            activators=self._settings.activators,
+            per_namespace=self._settings.ports_per_namespace,
+            look_again=self._queue.add_after,
+        )
+
+    def _made_runtimes(self, client: KubeClient) -> OwnRuntimes:
+        settings = self._settings
+        return OwnRuntimes(
+            client,
+            self._watching.store,
+            ours=settings.runtimes,
+            keep_unused=None if settings.watch_namespaces else settings.keep_old_runtimes,
+            leads=lambda: self._election.is_leader,
+        )
+
+    def _made_reader(self, now: Now) -> SnapshotReader:
+        kserve, keda = (each.part for each in self._platform)
+        return SnapshotReader(
+            self._watching.store,
+            self._overlay,
+            port_of=self._ports.port_of,
+            now=now,
+            installation=self._installation,
+            kserve=kserve,
+            keda=keda,
+        )
+
+    def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:
+        store = self._watching.store
+        events = EventRecorder(client, controller=CONTROLLER, instance=self._settings.identity, now=now)
+        return Reconciler(
+            store=store,
+            memories=self._memories,
+            reader=self._reader,
+            ports=self._ports,
+            applier=Applier(client, store, self._overlay),
+            reporter=Reporter(client, events, self._overlay),
+            references=references,
+            rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
+            installation=self._installation,
+        )
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def _lead(self, leads: bool) -> None:
+        """After another leader, all memories are dropped, since that replica may have written meanwhile.
+
+        If the API server was only too slow to renew the Lease, they stay: applying all objects again would make the
+        API server slower.
+        """
+        if leads:
+            if self._election.term != self._term:
+                self._memories.clear()
+                self._ports.start_over()
+                self._term = self._election.term
+            self._add_everyone()
+            self._queue.resume()
+        else:
+            self._queue.pause()
+
+    async def _reconcile(self, key: ModelKey) -> float | None:
+        if self._own_runtimes.are_coming:
+            return UNTIL_CREATED
+        return await self._reconciler.reconcile(key)
+
+    def _own_write_reported(self, kind: Kind, reported: Object) -> None:
+        self._overlay.watch_reported(kind, reported)
+
+    def _concerned_by_ports(self, config_map: Object) -> Iterable[ModelKey]:
+        return self._ports.concerns(config_map)
+
+    def _everyone(self) -> Iterable[ModelKey]:
+        return self._reader.everyone()
+
+    def _on_node(self, node: str) -> Iterable[ModelKey]:
+        return self._reader.on_node(node)
+
+    def _on_claim(self, claim: Object) -> Iterable[ModelKey]:
+        return self._memories.named_by(place_of(claim))
+
+    def _node(self, name: str) -> Object | None:
+        return self._watching.store.get(NODE, name)
+
+    def _add_everyone(self) -> None:
+        for key in self._everyone():
+            self._queue.add(key)
+
+    def _by_state(self) -> Readings:
+        """Only on the leader, so that sums over the replicas are right."""
+        if not self._election.is_leader:
+            return {}
+        return dict(self._memories.by_state())
+
+
+def _installation(settings: OperatorSettings) -> Installation:
+    return Installation(
+        settings.namespace,
+        settings.activators,
+        settings.prometheus_namespaces,
+        version=version("slipway"),
+        runtimes=settings.runtimes,
+        watched=settings.watch_namespaces,
+    )

@@ -1,0 +1,146 @@
+"""One reconcile of one LLMDeployment: read a snapshot → decide → apply → read it again → report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from slipway.api.model_key import ModelKey
+from slipway.kube.errors import NamespaceGoesError
+from slipway.kube.store import Store
+from slipway.kube.work_queue import NEVER, RetryLaterError
+from slipway.objects.metadata import created_at, is_being_deleted, uid_of
+from slipway.objects.times import is_near
+from slipway.observing.observation import Observation
+from slipway.observing.porttable import claim_of
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.memory import Memories, ModelMemory
+from slipway.operator.reconciling.outcome import Outcome
+from slipway.operator.reconciling.port_allocation import ExhaustedError
+from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.references import References
+from slipway.operator.reconciling.reporting import Reporter
+from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.rendering.activator import activator_for
+
+logger = logging.getLogger(__name__)
+
+UNTIL_FILLED = 0.5  # seconds
+APPLIED_WITHIN = timedelta(seconds=3)
+"""Objects of one apply arrive one after another, so what a new LLMDeployment names may still be missing."""
+LONGEST_WAIT = 60.0
+"""Seconds until the next reconcile where a change is expected soon: the clock may be set back meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciler:
+    """The queue calls `reconcile` with each key; it returns the seconds until the next one is needed."""
+
+    store: Store
+    memories: Memories
+    reader: SnapshotReader
+    ports: PortBook
+    applier: Applier
+    reporter: Reporter
+    references: References
+    rights: Rights
+    installation: Installation
+
+    async def reconcile(self, key: ModelKey) -> float | None:
+        if self.store.unsynced():
+            return UNTIL_FILLED  # an object that isn't in a cache yet would count as missing
+        llm_deployment = self.reader.llm_deployment(key)
+        if llm_deployment is None:
+            self.memories.drop(key)
+            self.ports.release(key)
+            return NEVER
+        if is_being_deleted(llm_deployment):
+            return None  # garbage collection deletes its children
+        memory = self.memories.of(key, uid_of(llm_deployment))
+        snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
+        try:
+            snapshot, decision = await self._decide(snapshot)
+            is_new = snapshot.status is None
+            outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
+        except NamespaceGoesError:
+            return None  # and the LLMDeployment with it
+        return await self._report(key, memory, snapshot, decision, outcome)
+
+    async def _decide(self, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
+        """A port is written to the port table before any object leads to it."""
+        decision = decide(snapshot, self.installation)
+        if not decision.wants_port_at:
+            return snapshot, decision
+        try:
+            port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
+        except ExhaustedError as error:
+            return snapshot, decide(snapshot, self.installation, no_port=str(error))
+        snapshot = await self._with_rights(replace(snapshot, port=port))
+        return snapshot, decide(snapshot, self.installation)
+
+    async def _report(
+        self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
+    ) -> float | None:
+        unmet = await self.references.unmet(key, memory, decision.deployment)
+        # Read again, so that the status includes what was just made.
+        snapshot = self.reader.read_again(key, before, memory)
+        known_at = _known_at(snapshot)
+        snapshot = replace(
+            snapshot,
+            foreign=tuple(outcome.foreign),
+            refusals=tuple(outcome.refusals),
+            unmet=() if known_at else unmet,
+        )
+        status, seen = report(snapshot, decision)
+        wait = await self.reporter.report(key, memory, snapshot, status)
+        await self.reporter.report_rivals(snapshot, outcome.rivals)
+        _raise_what_went_wrong(decision, outcome)
+        times = (outcome.look_again, wait, self.references.look_again(memory))
+        return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
+
+    async def _with_rights(self, snapshot: Snapshot) -> Snapshot:
+        activator = activator_for(snapshot)
+        if not activator.is_installed:
+            return snapshot
+        reads = await self.rights.activator_reads_keys(snapshot.llm_deployment, activator.service)
+        return replace(snapshot, activator_reads_keys=reads)
+
+
+def _known_at(snapshot: Snapshot) -> datetime | None:
+    """When all objects that were applied together with a new LLMDeployment exist; None: they do."""
+    since = created_at(snapshot.llm_deployment)
+    return since + APPLIED_WITHIN if since and is_near(since, snapshot.now, APPLIED_WITHIN) else None
+
+
+def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:
+    """After the report, so that the status shows it; the queue retries with a growing backoff."""
+    if decision.bug:
+        raise decision.bug
+    if outcome.refusals:
+        first = outcome.refusals[0]
+        raise RetryLaterError(f"{first.kind} {first.name} was refused: {first.message}")
+
+
+def _expected(
+    snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
+) -> Iterable[float | None]:
+    """The seconds until time alone changes the status or the desired objects."""
+    for moment in (seen.look_again_at, known_at):
+        seconds = _seconds_until(moment, snapshot.now)
+        yield None if seconds is None else min(seconds, LONGEST_WAIT)
+    yield _seconds_until(decision.desired.look_again_at, snapshot.now)
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    return max(0.0, (moment - now).total_seconds()) if moment else None
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    known: Iterable[float] = (each for each in seconds if each is not None)
+    return min(known, default=None)

@@ -1,0 +1,224 @@
+"""Reads the caches: everything that the cluster shows of one LLMDeployment, as one `Snapshot`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.model_key import ModelKey
+from slipway.api.names import OWNER_LABEL, activator_slice_name
+from slipway.kube.overlay import Overlay
+from slipway.kube.store import Store
+from slipway.objects.conditions import is_true
+from slipway.objects.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    CORE_EVENT,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    NODE,
+    POD,
+    POD_MONITOR,
+    REPLICA_SET,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Kind,
+    Object,
+)
+from slipway.objects.metadata import labels_of, name_of, uid_of
+from slipway.observing import scaler
+from slipway.observing.keeping import MOST_PODS
+from slipway.observing.porttable import ActivatorPort, Claim, claim_of
+from slipway.observing.snapshot import PlatformPart, Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.planning.engines import runtimes_for
+from slipway.operator.reconciling.memory import ModelMemory
+from slipway.operator.reconciling.watches import models_by_label
+from slipway.operator.rendering.pinning import runtime_name
+
+logger = logging.getLogger(__name__)
+
+OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR)
+"""Kinds whose CRDs others install, and that may be missing."""
+
+
+class SnapshotReader:
+    """`now` returns the time of day; `port_of` the port of an LLMDeployment, as the port table has it."""
+
+    def __init__(
+        self,
+        store: Store,
+        overlay: Overlay,
+        *,
+        port_of: Callable[[Claim], ActivatorPort | None],
+        now: Callable[[], datetime],
+        installation: Installation,
+        kserve: Callable[[], PlatformPart | None] = lambda: None,
+        keda: Callable[[], PlatformPart | None] = lambda: None,
+    ) -> None:
+        self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
+        self._installation, self._kserve, self._keda = installation, kserve, keda
+        store.keep_briefs(POD, weight)
+        self._profiles_read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+
+    # --- which there are --------------------------------------------------------------------------------------------
+
+    def everyone(self) -> list[ModelKey]:
+        return [ModelKey(*place) for place in self._store.places(LLM_DEPLOYMENT)]
+
+    def on_node(self, name: str) -> Iterable[ModelKey]:
+        """The LLMDeployments with a pod on the node."""
+        for pod in self._store.all(POD):
+            if (pod.get("spec") or {}).get("nodeName") == name:
+                yield from models_by_label(pod)
+
+    def llm_deployment(self, key: ModelKey) -> Object | None:
+        """None: it is gone."""
+        cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
+        return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
+
+    # --- one of them ------------------------------------------------------------------------------------------------
+
+    def read(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Snapshot:
+        """Everything but what needs a call to the API server."""
+        inference_service = self._named_after(INFERENCE_SERVICE, key)
+        return self._with_objects(
+            key,
+            Snapshot(
+                now=self._now(),
+                llm_deployment=llm_deployment,
+                kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
+                activators=self._activators(),
+                port=self._port_of(claim_of(llm_deployment)),
+                profiles=tuple(self._profiles()),
+                runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
+            ),
+            memory,
+        )
+
+    def read_again(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
+        """The same, with the objects as they are by now; the spec stays the one that was acted on."""
+        return self._with_objects(key, replace(snapshot, now=self._now()), memory)
+
+    def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
+        pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))
+        scaled_object = self._named_after(SCALED_OBJECT, key)
+        fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
+        memory.scaler_fails_since = fails_since
+        return replace(
+            snapshot,
+            inference_service=self._named_after(INFERENCE_SERVICE, key),
+            deployments=tuple(self._overlay.labelled(DEPLOYMENT, key.name, key.namespace)),
+            replica_sets=tuple(self._store.labelled(REPLICA_SET, key.name, key.namespace)),
+            pods=pods,
+            place_freed_at=self._place_freed_at(pods, memory, snapshot.now),
+            events=tuple(self._store.labelled(CORE_EVENT, key.name, key.namespace)) if pods else (),
+            nodes=self._nodes_of(pods),
+            service=self._named_after(SERVICE, key),
+            autoscaler=self._named_after(HORIZONTAL_POD_AUTOSCALER, key),
+            scaled_object=scaled_object,
+            scaler_fails_since=fails_since,
+            scaler_is_there=self._scaler_is_there(scaled_object) if scaled_object and fails_since else None,
+            activator_answers=self._activator_answers(key, snapshot.activators),
+            kserve=self._kserve(),
+            keda=self._keda(),
+        )
+
+    def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
+        return self._overlay.get(kind, key.name, key.namespace)
+
+    @staticmethod
+    def _place_freed_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> datetime | None:
+        """Kubernetes forgets when a pod was gone, so it is remembered here."""
+        on_nodes = frozenset(uid_of(pod) for pod in pods if pod["spec"].get("nodeName"))
+        if memory.pods_on_nodes - on_nodes:
+            memory.place_freed_at = now
+        memory.pods_on_nodes = on_nodes
+        return memory.place_freed_at
+
+    def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
+        names = {pod["spec"].get("nodeName") or "" for pod in pods}
+        found = {name: self._store.get(NODE, name) for name in names}
+        return {name: node for name, node in found.items() if node}
+
+    # --- the activator -----------------------------------------------------------------------------------------------
+
+    def _activators(self) -> Mapping[str, tuple[str, ...]]:
+        """The ready replicas' addresses, by Service. An activator without a Service isn't installed."""
+        found = {each: self._replicas(each) for each in self._installation.activators}
+        return {service: addresses for service, addresses in found.items() if addresses is not None}
+
+    def _replicas(self, service: str) -> tuple[str, ...] | None:
+        """EndpointSlices of an LLMDeployment with the name of that Service don't count."""
+        labelled = self._store.labelled(ENDPOINT_SLICE, service, self._installation.namespace)
+        slices = [each for each in labelled if OWNER_LABEL not in labels_of(each)]
+        endpoints = [endpoint for each in slices for endpoint in each.get("endpoints") or []]
+        ready = [each for each in endpoints if (each.get("conditions") or {}).get("ready", True)]
+        return tuple(sorted({address for each in ready for address in each["addresses"]})) if slices else None
+
+    def _scaler_is_there(self, scaled_object: Object) -> bool:
+        service, _, _ = scaler.scaler_address(scaled_object).partition(".")
+        return bool(self._replicas(service))
+
+    def _activator_answers(self, key: ModelKey, activators: Mapping[str, tuple[str, ...]]) -> bool | None:
+        if not activators:
+            return None
+        extra = self._overlay.get(ENDPOINT_SLICE, activator_slice_name(key.name), key.namespace)
+        return bool(extra and extra.get("endpoints"))
+
+    # --- runtimes and profiles ---------------------------------------------------------------------------------------
+
+    def _runtimes(
+        self, namespace: str, llm_deployment: Object, inference_service: Object | None
+    ) -> Mapping[str, Object]:
+        """Those that a plan may name, and the one that the live InferenceService names."""
+        names = {*runtimes_for(_engine_name(llm_deployment)), runtime_name(inference_service or {})}
+        found = {name: self._runtime(name, namespace) for name in names if name}
+        return {name: runtime for name, runtime in found.items() if runtime}
+
+    def _runtime(self, name: str, namespace: str) -> Object | None:
+        """In the order of KServe: the namespace's own before the cluster's."""
+        ours = self._installation.runtimes.get(name)
+        name = name_of(ours) if ours else name
+        there = self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
+        return there or ours
+
+    def _profiles(self) -> Iterable[AcceleratorProfile]:
+        for raw in self._store.all(ACCELERATOR_PROFILE):
+            if profile := self._profile(raw):
+                yield profile
+
+    def _profile(self, raw: Object) -> AcceleratorProfile | None:
+        """Parsed once for each version; an invalid one is skipped."""
+        name, version = name_of(raw), raw["metadata"]["resourceVersion"]
+        known = self._profiles_read.get(name)
+        if known and known[0] == version:
+            return known[1]
+        try:
+            profile = AcceleratorProfile.model_validate(raw)
+        except ValidationError as error:
+            logger.warning("AcceleratorProfile %s is skipped, because it is invalid: %s", name, error)
+            profile = None
+        self._profiles_read[name] = version, profile
+        return profile
+
+
+def _engine_name(llm_deployment: Object) -> str:
+    """Empty if the spec names none; an older CRD may have admitted a spec of any form."""
+    spec = llm_deployment.get("spec")
+    engine = spec.get("engine") if isinstance(spec, dict) else None
+    return str(engine.get("name") or "") if isinstance(engine, dict) else ""
+
+
+def weight(pod: Object) -> tuple[bool, str]:
+    """Of more pods than a deployment can have replicas, those with the greatest weight are read."""
+    return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))

@@ -1,0 +1,283 @@
+"""What the operator watches: which objects of each kind, which of their fields it stores, and which LLMDeployments a
+change concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from slipway.api.asked import writes
+from slipway.api.model_key import ModelKey
+from slipway.api.names import (
+    ACTIVATOR_LABEL,
+    FIELD_MANAGER,
+    KIND,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OWNER_LABEL,
+    PAUSED_ANNOTATION,
+    PORT_TABLE_LABEL,
+    SERVICE_LABEL,
+    SLEEP_ANNOTATION,
+    SYNC_ANNOTATION,
+    WAKE_ANNOTATION,
+    activator_slice_name,
+)
+from slipway.kube.store import place_of, pruned
+from slipway.kube.watch import Watch, with_home
+from slipway.objects.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    CONFIG_MAP,
+    CORE_EVENT,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    POD_MONITOR,
+    REPLICA_SET,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Object,
+)
+from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
+from slipway.operator.installation import Installation
+
+OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
+CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
+MOST_OF_A_SPEC = 512 << 10  # characters, also of objects that contain all of it: the CRD admits no more, in practice
+MOST_OF_OURS = 64 << 10
+MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
+MOST_OF_A_POD = 256 << 10  # with termination messages of many containers
+CHILDREN = {
+    INFERENCE_SERVICE: MOST_OF_A_SPEC,
+    SERVICE: MOST_OF_OURS,
+    NETWORK_POLICY: MOST_OF_A_SPEC,
+    POD_MONITOR: MOST_OF_OURS,
+    SCALED_OBJECT: MOST_OF_OURS,
+}
+
+
+def watches(
+    *,
+    everyone: Callable[[], Iterable[ModelKey]],
+    on_node: Callable[[str], Iterable[ModelKey]],
+    node: Callable[[str], Object | None],
+    ports: Callable[[Object], Iterable[ModelKey]],
+    installation: Installation,
+    on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: (),
+) -> list[Watch[ModelKey]]:
+    """`everyone`: all LLMDeployments; `on_node`: those with a pod on the node; `node`: the node as it is now, if it
+    exists; `ports`: those that a change of the port table concerns; `on_claim`: those that name the
+    PersistentVolumeClaim.
+    """
+    in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
+    of_models = partial(in_watched, packed=True)
+    return [
+        *_of_models(of_models),
+        Watch(
+            ENDPOINT_SLICE,
+            lambda raw: concerned_by_slice(raw, everyone, installation),
+            ACTIVATOR_LABEL,
+            namespaces=with_home(installation.watched, installation.namespace),
+            keep=partial(stored_of_slice, installation=installation),
+            packed=True,
+        ),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
+        *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
+        of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
+        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
+        Watch(NODE, NodeHealth(on_node, node).concerns, keep=stored_of_node),
+        in_watched(
+            CORE_EVENT,
+            models_by_label,
+            field_selector="involvedObject.kind=Pod",
+            keep=stored_of_event,
+            adopt=partial(event_about_a_model, everyone=everyone),
+            is_hint=True,
+        ),
+    ]
+
+
+def _of_models(watch: Callable[..., Watch[ModelKey]]) -> Iterable[Watch[ModelKey]]:
+    """Of LLMDeployments, and of all that is made for them and has their label."""
+    yield watch(LLM_DEPLOYMENT, lambda raw: [ModelKey.of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC)
+    for kind, largest in CHILDREN.items():
+        yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
+    yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
+    yield watch(POD, models_by_label, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    for kind in (DEPLOYMENT, REPLICA_SET):
+        yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
+
+
+def models_by_label(raw: Object) -> Iterable[ModelKey]:
+    namespace, _ = place_of(raw)
+    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
+
+
+def models_by_label_or_owner(child: Object) -> Iterable[ModelKey]:
+    """By its label and by its owner reference: others may have changed either."""
+    namespace, _ = place_of(child)
+    references = child["metadata"].get("ownerReferences") or []
+    return {
+        *models_by_label(child),
+        *(ModelKey(namespace, each["name"]) for each in references if each.get("kind") == KIND),
+    }
+
+
+def concerned_by_slice(
+    raw: Object, everyone: Callable[[], Iterable[ModelKey]], installation: Installation
+) -> Iterable[ModelKey]:
+    """The addresses of an activator concern all; a model's own endpoints are known from its pods. Slices have the
+    Service's labels."""
+    labels = raw["metadata"].get("labels") or {}
+    if OWNER_LABEL not in labels:
+        is_at_home = place_of(raw)[0] == installation.namespace
+        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
+    is_extra = raw["metadata"]["name"] == activator_slice_name(labels[OWNER_LABEL])
+    return models_by_label_or_owner(raw) if is_extra else ()
+
+
+def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
+    return models_by_label_or_owner(autoscaler) if _is_ours(autoscaler) else ()
+
+
+def _is_ours(autoscaler: Object) -> bool:
+    """KEDA copies our labels to its own, which has another name and changes with each of its polls."""
+    metadata = autoscaler["metadata"]
+    return bool(metadata["name"] == metadata["labels"][OWNER_LABEL])
+
+
+@dataclass
+class NodeHealth:
+    """Filters the status updates of nodes, every few minutes: only a change of readiness, or a deletion, matters."""
+
+    on_node: Callable[[str], Iterable[ModelKey]]
+    node: Callable[[str], Object | None]
+    known: dict[str, str] = field(default_factory=dict)
+
+    def concerns(self, changed: Object) -> Iterable[ModelKey]:
+        """A deletion looks like any other change, so the store shows whether the node still exists."""
+        name = changed["metadata"]["name"]
+        there = self.node(name)
+        if there is None:
+            self.known.pop(name, None)
+        elif self.known.get(name) == _readiness(there):
+            return ()
+        else:
+            self.known[name] = _readiness(there)
+        return self.on_node(name)
+
+
+def _readiness(node: Object) -> str:
+    conditions = node.get("status", {}).get("conditions") or []
+    return next((str(each["status"]) for each in conditions if each["type"] == "Ready"), "")
+
+
+# --- what is stored --------------------------------------------------------------------------------------------------
+
+
+def stored_of_model(deployment: Object) -> Object:
+    """All of its spec and status, and the metadata that are read: labels and annotations are unbounded."""
+    metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
+    annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
+    further = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
+    return {**deployment, "metadata": {**metadata, **{name: each for name, each in further.items() if each}}}
+
+
+def stored_of_child(child: Object) -> Object:
+    """All that we have set, since others may change it, and the part of its status that is read.
+
+    Of an object that isn't ours by name, owner and labels, only its owner.
+    """
+    if not _may_be_ours(child):
+        return named(child, "ownerReferences")
+    kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
+    reported = child.get("status") or {}
+    status = {name: reported[name] for name in kept if name in reported}
+    fields_of = FIELD_MANAGER if child.get("kind") == INFERENCE_SERVICE.name else ""  # whose values are read elsewhere
+    return {**pruned(child, fields_of=fields_of), **({"status": status} if "status" in child else {})}
+
+
+def _may_be_ours(child: Object) -> bool:
+    labels = child["metadata"]["labels"]
+    is_owned = any(each.get("kind") == KIND for each in child["metadata"].get("ownerReferences") or [])
+    return child["metadata"]["name"] == labels[OWNER_LABEL] and (is_owned or labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
+def stored_of_autoscaler(autoscaler: Object) -> Object:
+    return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
+
+
+def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Object:
+    """The activator's slices and ours; other endpoints of a model's Service are known from its pods."""
+    namespace, name = place_of(endpoint_slice)
+    owner = (endpoint_slice["metadata"].get("labels") or {}).get(OWNER_LABEL)
+    is_read = name == activator_slice_name(owner) if owner else namespace == installation.namespace
+    return pruned(endpoint_slice) if is_read else named(endpoint_slice)
+
+
+def stored_of_controller(raw: Object) -> Object:
+    spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
+    return {
+        **named(raw, "ownerReferences"),
+        "spec": spec,
+        "status": picked(raw.get("status") or {}, KEPT_OF_MAKERS),
+    }
+
+
+def stored_of_node(node: Object) -> Object:
+    return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
+
+
+def stored_of_claim(claim: Object) -> Object:
+    metadata = {name: claim["metadata"].get(name) for name in WHICH}
+    return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
+
+
+OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
+KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
+    INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
+    SCALED_OBJECT.name: ("conditions",),
+    POD_MONITOR.name: (),
+}
+KEPT_OF_MAKERS = ("replicas", "readyReplicas", "updatedReplicas", "conditions")
+KEPT_OF_EVENTS = (
+    "apiVersion",
+    "kind",
+    "involvedObject",
+    "type",
+    "reason",
+    "message",
+    "firstTimestamp",
+    "lastTimestamp",
+    "eventTime",
+    "series",
+)
+
+
+def stored_of_event(event: Object) -> Object:
+    kept = picked(event, (name for name in KEPT_OF_EVENTS if event.get(name)))
+    return {**kept, "metadata": {name: event["metadata"].get(name) for name in WHICH}}
+
+
+def event_about_a_model(event: Object, *, everyone: Callable[[], Iterable[ModelKey]]) -> Object | None:
+    """Only events about our pods, with the owner's label added, by which all other objects are found, too."""
+    about = event.get("involvedObject") or {}
+    owner = _owner_in_name(about.get("name", ""), place_of(event)[0], everyone)
+    return {**event, "metadata": {**event["metadata"], "labels": {OWNER_LABEL: owner}}} if owner else None
+
+
+def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[ModelKey]]) -> str:
+    owner, separator, _ = pod.rpartition(OF_PODS)
+    if separator or len(pod) < LONGEST:
+        return owner
+    prefixes = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
+    return next((name for prefix, name in prefixes.items() if pod.startswith(prefix)), "")

@@ -1,0 +1,73 @@
+"""Who reaches the pods: clients the engine's port, the activator the runtime's port too, Prometheus the metrics only.
+
+An engine protects its port poorly, so all ports that no one needs are closed, and `access.allowFrom` restricts the
+rest. Probes by the kubelet of the pod's own node always pass.
+"""
+
+from __future__ import annotations
+
+from slipway.api import names
+from slipway.api.exposure import Peer
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.contract.pod import RUNTIME_PORT
+from slipway.objects.kinds import NETWORK_POLICY, Object
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.rendering.activator import activator_for
+from slipway.operator.rendering.desired import Child
+from slipway.operator.rendering.engines.engine import RenderedEngine
+from slipway.operator.rendering.metadata import child
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+NAME_LABEL = "app.kubernetes.io/name"
+
+
+def network_policy(
+    deployment: LLMDeployment, snapshot: Snapshot, installation: Installation, engine: RenderedEngine
+) -> Child:
+    activator = _activator(installation.namespace, activator_for(snapshot).service)
+    return child(
+        NETWORK_POLICY,
+        deployment,
+        spec={
+            "podSelector": {"matchLabels": {names.OWNER_LABEL: deployment.metadata.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                *_clients(deployment.spec.access.allow_from, engine.port),
+                {"from": [activator], "ports": _ports(*_ports_of_activator(engine))},
+                *_prometheus(installation.prometheus_namespaces, engine.metrics_port),
+            ],
+        },
+    )
+
+
+def _ports_of_activator(engine: RenderedEngine) -> list[int]:
+    """The activator forwards requests, reads metrics, and polls whether a replica is ready."""
+    return [*dict.fromkeys((engine.port, RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
+
+
+def _activator(namespace: str, service: str) -> Object:
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
+        "podSelector": {"matchLabels": {NAME_LABEL: service}},
+    }
+
+
+def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:
+    """By the name of its namespace, which can't be forged; any owner of a pod can choose the pod's labels."""
+    if not namespaces:
+        return []
+    among: Object = {"key": NAMESPACE_LABEL, "operator": "In", "values": list(namespaces)}
+    return [{"from": [{"namespaceSelector": {"matchExpressions": [among]}}], "ports": _ports(metrics_port)}]
+
+
+def _clients(allowed: list[Peer] | None, engine_port: int) -> list[Object]:
+    """All clients by default; none with an empty list, which as a NetworkPolicy's `from` would mean all."""
+    if allowed is None:
+        return [{"ports": _ports(engine_port)}]
+    peers = [peer.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True) for peer in allowed]
+    return [{"from": peers, "ports": _ports(engine_port)}] if peers else []
+
+
+def _ports(*numbers: int) -> list[Object]:
+    return [{"port": number, "protocol": "TCP"} for number in numbers]

@@ -1,0 +1,191 @@
+"""Keeps an upgrade of Slipway from restarting models. Pure.
+
+KServe replaces a model's pods whenever their part of its InferenceService changes. A newer Slipway may write that part
+differently, or name a newer runtime; so may this version, once a profile has changed. So the part stays as it was when
+the pods were made, until the LLMDeployment requests another: by a change of its spec that concerns the pods, or by the
+annotation `slipway.dev/sync`. All else (replicas, autoscalers, policies, Services) changes immediately.
+
+Only two digests in the status are stored for it: the part itself is read from the live InferenceService, whose
+managedFields show what Slipway has set. ADR 0017 explains why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import RUNTIME_LABEL
+from slipway.api.reasons import ConditionType
+from slipway.api.status import MadeStatus
+from slipway.objects.kinds import Object
+from slipway.observing.pods import has_pod_on_node
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.planning import Plan
+from slipway.operator.rendering.fields import set_by_us
+from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
+from slipway.operator.rendering.scaling import CLASS_ANNOTATION
+
+OLDER = "an older version"
+NOT_OF_PODS: Mapping[str, Any] = {
+    "scaling": True,
+    "rollout": {"strategy", "canary", "quality_gate"},
+    "access": {"gateway", "allow_from"},
+    "observability": {"monitor"},
+}
+"""Fields of the spec that change no pod."""
+NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
+PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
+MOST_CHANGES, LONGEST_CHANGE, LONGEST_VALUE = 16, 256, 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """The InferenceService to apply, with the pods' part of this version or of an earlier one."""
+
+    inference_service: Object  # to be applied
+    made: MadeStatus  # what its pods were made of
+    update: Object | None = None  # what would change, for the status
+    is_kept: bool = False
+
+
+def pinned(
+    wanted: Object, deployment: LLMDeployment, plan: Plan, runtime: Object, snapshot: Snapshot, *, version: str
+) -> Pinned:
+    """`wanted`: the InferenceService as this version of Slipway writes it now, with this plan and this runtime."""
+    status = snapshot.status or {}
+    now = MadeStatus(
+        version=version,
+        spec=digest(_requested(deployment.spec, runtime)),
+        pods=digest(of_pods(wanted)),
+        sync=deployment.sync,
+        accelerator=plan.profile,
+        gpus_per_replica=plan.gpus_per_replica,
+        max_concurrency=plan.max_concurrency,
+    )
+    ours = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
+    before = _made(status) or _adopted(ours, deployment, status, now)
+    if not ours or before is None or digest(of_pods(ours)) == now.pods:
+        return Pinned(inference_service=wanted, made=now)
+    is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
+    if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
+        return Pinned(inference_service=wanted, made=now)
+    update = {"version": version, "changes": changes(normalized(of_pods(ours)), normalized(of_pods(wanted)))}
+    return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
+
+
+def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
+    """Whether the spec requests the same pods as then, and their part was not changed by hand."""
+    asks_again = now.sync not in ("", before.sync)  # removing the annotation requests nothing
+    return before.spec == now.spec and not asks_again and before.pods == digest(of_pods(ours))
+
+
+def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
+    """Versions before this mechanism recorded nothing. Their pods are kept, if they match the current spec."""
+    conditions = {each["type"]: each["status"] for each in status.get("conditions") or []}
+    is_followed = status.get("observedGeneration") == deployment.metadata.generation
+    if not is_followed or conditions.get(ConditionType.STALLED) == "True":
+        return None
+    reported = status.get("plan") or {}
+    plan = {name: reported[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if reported.get(name)}
+    then = {"version": OLDER, "spec": now.spec, "pods": digest(of_pods(ours)), "sync": now.sync}
+    return _made({"made": plan | then})
+
+
+def _made(status: Object) -> MadeStatus | None:
+    """As it was recorded; None: nothing was, or the field was written by others and is invalid."""
+    with suppress(ValidationError):
+        return MadeStatus.model_validate(status.get("made"))
+    return None
+
+
+def as_made(plan: Plan, made: MadeStatus) -> Plan:
+    """The plan by which the kept pods were made."""
+    then = replace(
+        plan, profile=made.accelerator, gpus_per_replica=made.gpus_per_replica, max_concurrency=made.max_concurrency
+    )
+    return plan if then == plan else replace(then, why=(PLANNED_BEFORE,), rejected=())
+
+
+# --- the part ---------------------------------------------------------------------------------------------------------
+
+
+def of_pods(inference_service: Object) -> Object:
+    """KServe copies labels and annotations to the pods, too."""
+    metadata, predictor = inference_service.get("metadata", {}), inference_service.get("spec", {}).get("predictor", {})
+    annotations = metadata.get("annotations") or {}
+    return {
+        "labels": dict(metadata.get("labels") or {}),
+        "annotations": {name: value for name, value in annotations.items() if name != CLASS_ANNOTATION},
+        "predictor": {name: value for name, value in predictor.items() if name not in NOT_OF_PREDICTORS_PODS},
+    }
+
+
+def _with_pods_of(ours: Object, wanted: Object) -> Object:
+    """The pods' part as it was made; everything else as it is wanted now."""
+    part, metadata, predictor = of_pods(ours), wanted["metadata"], wanted["spec"]["predictor"]
+    class_ = {name: value for name, value in metadata["annotations"].items() if name == CLASS_ANNOTATION}
+    others = {name: value for name, value in predictor.items() if name in NOT_OF_PREDICTORS_PODS}
+    return {
+        **wanted,
+        "metadata": {**metadata, "labels": part["labels"], "annotations": {**part["annotations"], **class_}},
+        "spec": {**wanted["spec"], "predictor": {**others, **part["predictor"]}},
+    }
+
+
+def _requested(spec: LLMDeploymentSpec, runtime: Object) -> Object:
+    """What the spec requests of the pods. A runtime of the user's own counts, too: it may change under its name, and
+    then KServe replaces the pods."""
+    given = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
+    requested = {name: value for name, value in given.items() if value != {}}
+    is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
+    return requested if is_a_releases else {**requested, "runtime": runtime["spec"]}
+
+
+def runtime_name(inference_service: Object) -> str:
+    model = (inference_service.get("spec", {}).get("predictor") or {}).get("model") or {}
+    return str(model.get("runtime") or "")
+
+
+# --- what would change, for people -----------------------------------------------------------------------------------
+
+
+def changes(before: Object, after: Object) -> list[str]:
+    """One line for each change."""
+    found = [line[:LONGEST_CHANGE] for line in _changes("", before, after)]
+    more = len(found) - MOST_CHANGES
+    return [*found[: MOST_CHANGES - 1], f"and {more + 1} more"] if more > 0 else found
+
+
+def _changes(path: str, before: Any, after: Any) -> Iterator[str]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted({**before, **after}):
+            yield from _changes(f"{path}.{name}".lstrip("."), before.get(name), after.get(name))
+    elif isinstance(before or after, list) and isinstance(after or before, list):
+        yield from _changes_of_list(path, before or [], after or [])
+    else:
+        yield f"{path}: {_shown(before)} → {_shown(after)}"
+
+
+def _changes_of_list(path: str, before: list[Any], after: list[Any]) -> Iterator[str]:
+    """Only reports that values of variables change: some are secrets."""
+    if all(isinstance(each, dict) and "name" in each for each in (*before, *after)):
+        one, other = ({each["name"]: each for each in items} for items in (before, after))
+        for name in sorted({**one, **other}):
+            if one.get(name) != other.get(name):
+                what = "goes" if name not in other else "changes" if name in one else "comes"
+                yield f"{path} {name} {what}"
+    else:
+        yield from (f"{path}: {_shown(each)} goes" for each in before if each not in after)
+        yield from (f"{path}: {_shown(each)} comes" for each in after if each not in before)
+
+
+def _shown(value: Any) -> str:
+    shown = "nothing" if value is None else value if isinstance(value, str) else canonical_json(value)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"

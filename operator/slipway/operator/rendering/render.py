@@ -1,0 +1,178 @@
+"""Puts it together: all objects for one LLMDeployment, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import SYNC_ANNOTATION
+from slipway.api.reasons import Reason
+from slipway.contract.engines import OTHER_RUNTIMES
+from slipway.objects.kinds import INFERENCE_SERVICE, Object, ObjectKey
+from slipway.objects.metadata import name_of
+from slipway.observing.pods import has_ready_pod
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.planning import Plan
+from slipway.operator.planning.engines import is_ours
+from slipway.operator.rendering import asked
+from slipway.operator.rendering.activator import activator_for
+from slipway.operator.rendering.activatorslice import activator_slice
+from slipway.operator.rendering.autoscaler import autoscaler
+from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
+from slipway.operator.rendering.engines import engine_of
+from slipway.operator.rendering.engines.engine import RenderedEngine
+from slipway.operator.rendering.inferenceservice import inference_service
+from slipway.operator.rendering.networkpolicy import network_policy
+from slipway.operator.rendering.pinning import Pinned, as_made, pinned, runtime_name
+from slipway.operator.rendering.podmonitor import pod_monitor
+from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
+from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout
+from slipway.operator.rendering.scaledobject import scaled_object
+from slipway.operator.rendering.scaling import autoscaler_class, has_too_few, predictor_deployment, replica_bounds
+from slipway.operator.rendering.schedule import Kept, kept_now
+from slipway.operator.rendering.service import service
+
+
+def render(
+    deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installation: Installation
+) -> Desired | Unrenderable:
+    """The same input gives the same objects, byte for byte."""
+    try:
+        return _render(deployment, plan, snapshot, installation)
+    except UnrenderableError as error:
+        return error.answer
+
+
+def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installation: Installation) -> Desired:
+    pods_runtime, serving_runtime = _pods_runtime(snapshot), snapshot.runtimes.get(plan.runtime)
+    runtime = serving_runtime or pods_runtime or _no_runtime(plan)
+    plan = replace(plan, runtime=name_of(runtime))
+    engine = engine_of(plan, runtime, deployment.spec)
+    predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
+    chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)
+    pods = _pods(deployment, plan, engine, runtime, snapshot, autoscaler=chosen_class, version=installation.version)
+    if pods.is_kept:
+        plan = as_made(plan, pods.made)
+        engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
+    kept = kept_now(deployment.spec.scaling, snapshot.now)
+    scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=chosen_class)
+    own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=chosen_class)
+    is_scaled = isinstance(scaled, Child) or (isinstance(own_autoscaler, Child) and not has_too_few(predictor, kept))
+    # The Service comes first, so that the name resolves from the start; the InferenceService, which starts pods, after
+    # the policy that protects them. The autoscalers come when there is something to scale.
+    objects = (
+        service(deployment, engine_port=engine.port),
+        activator_slice(deployment, activator_for(snapshot), has_ready=has_ready_pod(snapshot)),
+        network_policy(deployment, snapshot, installation, engine),
+        Child(INFERENCE_SERVICE, pods.inference_service),
+        scaled,
+        own_autoscaler,
+        pod_monitor(deployment, snapshot, engine),
+    )
+    return Desired(
+        apply=tuple(each for each in objects if isinstance(each, Child)),
+        delete=tuple(each for each in objects if isinstance(each, ObjectKey)),
+        replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
+        remarks=(
+            *_remarks_on_scaling(deployment, kept, snapshot),
+            *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
+            *_remarks_on_spec(deployment.spec, engine, snapshot),
+        ),
+        look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, snapshot.now))), default=None),
+        plan=plan,
+        made=pods.made.model_dump(by_alias=True, exclude_none=True),
+        update=pods.update,
+    )
+
+
+def _pods(
+    deployment: LLMDeployment,
+    plan: Plan,
+    engine: RenderedEngine,
+    runtime: Object,
+    snapshot: Snapshot,
+    *,
+    autoscaler: str,
+    version: str,
+) -> Pinned:
+    """The InferenceService, with the pods' part of an earlier version where that must be kept."""
+    refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
+    strategy = deployment_strategy(deployment.spec, snapshot)
+    wanted = inference_service(deployment, plan, engine, strategy=strategy, autoscaler=autoscaler)
+    found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version)
+    without_templates(found.inference_service, deployment, plan)
+    return found
+
+
+def _pods_runtime(snapshot: Snapshot) -> Object | None:
+    """The runtime that the live InferenceService names."""
+    name = runtime_name(snapshot.inference_service or {})
+    return snapshot.runtimes.get(name) if name else None
+
+
+def _no_runtime(plan: Plan) -> Object:
+    remedy = (
+        f"let Slipway's chart install it, by its value runtimes.{plan.runtime.removeprefix('slipway-')}.enabled"
+        if is_ours(plan.engine) or plan.engine in OTHER_RUNTIMES
+        else "create one, or choose vllm or llamacpp in engine.name, which are part of Slipway"
+    )
+    raise UnrenderableError(
+        f"There is no ServingRuntime or ClusterServingRuntime {plan.runtime}: {remedy}.", Reason.RUNTIME_MISSING
+    )
+
+
+def _remarks_on_runtimes(
+    pods: Pinned, plan: Plan, *, serving_runtime: Object | None, pods_runtime: Object | None
+) -> Iterator[str]:
+    """On runtimes that were deleted, or that this release lacks."""
+    named = runtime_name(pods.inference_service)
+    if pods.is_kept and pods_runtime is None:
+        yield (
+            f"The ServingRuntime {named}, by which its pods were made, is gone, so KServe can't change them any more: "
+            f"restore it, or have the pods remade with {plan.runtime} by the annotation {SYNC_ANNOTATION}."
+        )
+    if serving_runtime is None:
+        yield f"This release has no ServingRuntime for {plan.engine}; its pods keep {named}."
+
+
+def _remarks_on_scaling(deployment: LLMDeployment, kept: Kept, snapshot: Snapshot) -> Iterator[str]:
+    if kept.entry:
+        count = "1 replica is" if kept.replicas == 1 else f"{kept.replicas} replicas are"
+        yield f"scaling.schedule: {count} kept by '{kept.entry.cron}' for {kept.entry.duration}."
+    yield from asked.remarks_on_annotations(deployment, kept, snapshot.now)
+    yield from remarks_on_rollout(deployment.spec, snapshot)
+
+
+def _remarks_on_spec(spec: LLMDeploymentSpec, engine: RenderedEngine, snapshot: Snapshot) -> Iterator[str]:
+    yield from _not_yet(spec, snapshot)
+    yield from _open_at_zero(spec, snapshot)
+    yield from engine.ignored(spec)
+
+
+def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
+    """Fields that have no effect yet, without harm."""
+    if spec.scaling.autoscaler == "KEDA" and not activator_for(snapshot).is_installed:
+        yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
+    if spec.scaling.target and spec.scaling.target.in_flight is None:
+        yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
+    if spec.model.cache.kind != "None":
+        yield "model.cache: files are not cached yet; each replica fetches them."
+    if spec.access.gateway:
+        yield "access.gateway: no route is created yet; the model is reachable inside the cluster."
+    if spec.rollout.strategy == "Canary":
+        yield "rollout.strategy: Canary is treated as Surge so far."
+    if spec.rollout.quality_gate:
+        yield "rollout.qualityGate: nothing waits for the benchmark yet."
+
+
+def _open_at_zero(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
+    """What is protected less while the model sleeps."""
+    secret, activator = spec.access.api_keys_secret, activator_for(snapshot)
+    if secret and activator.is_installed and snapshot.activator_reads_keys is False:
+        yield (
+            f"access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret {secret}: "
+            "apply manifests/samples/keys-at-zero.yaml with its name, "
+            f"for the ServiceAccount {activator.service}."
+        )

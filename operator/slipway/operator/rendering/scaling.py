@@ -1,0 +1,74 @@
+"""How many replicas there are, as far as rendering decides it.
+
+KServe's autoscaler class is always `external`: KServe leaves the number of replicas alone. With class `none` KServe
+would enforce `minReplicas` in every reconcile, and switching from there to an autoscaler would restart all pods,
+because KServe copies the annotation to the pod template. Where no ScaledObject is rendered, Slipway keeps the replicas
+within bounds itself (`ReplicaBounds`).
+
+One exception, right after the creation: under `external` a new Deployment starts with one replica, which is the API
+server's default. Where it should start with none, the InferenceService starts with class `none` and zero replicas, and
+becomes `external` as soon as its Deployment exists. At that time no pod runs that the changed annotation could restart.
+"""
+
+from __future__ import annotations
+
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.scaling import ScalingSpec
+from slipway.objects.kinds import Object
+from slipway.objects.metadata import annotations_of, owners_of, uid_of
+from slipway.operator.rendering.desired import ReplicaBounds
+from slipway.operator.rendering.schedule import Kept
+
+CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
+FIXED, EXTERNAL = "none", "external"
+SCALE_DOWN: Object = {
+    "stabilizationWindowSeconds": 300,
+    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+}
+
+
+def predictor_deployment(name: str) -> str:
+    """The name of the Deployment that KServe makes for an InferenceService."""
+    return f"{name}-predictor"
+
+
+def autoscaler_class(spec: ScalingSpec, inference_service: Object | None, predictor: Object | None) -> str:
+    """`external`, once that can't start an unwanted pod. Never back to `none`: KServe would then scale to zero.
+
+    `inference_service`: the live one; `predictor`: the Deployment that KServe made for it.
+    """
+    live = inference_service
+    if _initial_replicas(spec) > 0 or (live and annotations_of(live).get(CLASS_ANNOTATION) == EXTERNAL):
+        return EXTERNAL
+    return EXTERNAL if live and predictor and _was_made_at_zero(predictor, live) else FIXED
+
+
+def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
+    return {"minReplicas": 0 if autoscaler == FIXED else spec.min_replicas, "maxReplicas": spec.max_replicas}
+
+
+def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> ReplicaBounds | None:
+    """Above the number kept, only an autoscaler that knows the number of requests may remove replicas; Slipway doesn't.
+
+    Without an autoscaler, exactly the number kept runs.
+    """
+    if autoscaler == FIXED or deployment.is_paused:
+        return None
+    spec = deployment.spec.scaling
+    at_most = kept.replicas if spec.autoscaler == "None" else spec.max_replicas
+    return ReplicaBounds(predictor_deployment(deployment.metadata.name), kept.replicas, at_most)
+
+
+def has_too_few(predictor: Object | None, kept: Kept) -> bool:
+    """A HorizontalPodAutoscaler does nothing at zero, and is slow below its minimum."""
+    return predictor is not None and int(predictor["spec"].get("replicas", 1)) < kept.replicas
+
+
+def _was_made_at_zero(predictor: Object, inference_service: Object) -> bool:
+    """For this InferenceService: a predecessor's Deployment is deleted, and the next would start with one replica."""
+    owners = {each["uid"] for each in owners_of(predictor)}
+    return uid_of(inference_service) in owners and predictor["spec"].get("replicas") == 0
+
+
+def _initial_replicas(spec: ScalingSpec) -> int:
+    return spec.min_replicas if spec.initial_replicas is None else spec.initial_replicas

@@ -1,6 +1,0 @@
-"""Pure: the spec and the accelerator profiles → a Plan that says what will run where, and why. Knows only the API."""
-
-from slipway.planning.make import make_plan
-from slipway.planning.plan import Plan, Unplannable
-
-__all__ = ["Plan", "Unplannable", "make_plan"]

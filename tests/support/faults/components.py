@@ -1,0 +1,50 @@
+"""Breaks parts of a cluster while a block of a test lasts, and repairs them at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from slipway_devcluster.cluster import Cluster
+
+from support.builders.objects import Object
+from support.cluster.kube import Kube
+
+KILL_ALL = """
+for group in $(grep -l "$1" /proc/[0-9]*/cgroup); do
+    folder=${group%/cgroup}
+    [ "$(readlink $folder/exe)" = /node ] || kill -9 ${folder#/proc/}
+done
+"""
+"""Kills the processes in the control groups of a pod, but not the node's program that holds its network."""
+
+
+async def kill_pod(kube: Kube, name: str) -> None:
+    """Deletes a pod immediately, without its grace period."""
+    await kube.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+
+
+async def crash(cluster: Cluster, pod: Object) -> None:
+    """Kills the programs of a pod, as a crash or lack of memory would; the kubelet starts them again."""
+    await asyncio.to_thread(cluster.namespaces.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
+
+
+@asynccontextmanager
+async def without(cluster: Cluster, component: str, *, killed: bool = False) -> AsyncGenerator[None]:
+    """Stops a component (or kills it, as in a crash), and starts it again at the end."""
+    await asyncio.to_thread(cluster.kill if killed else cluster.stop, component)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(cluster.start, component)
+
+
+@asynccontextmanager
+async def paused(cluster: Cluster, component: str) -> AsyncGenerator[None]:
+    """Freezes a component: its connections stay open, and it doesn't respond."""
+    await asyncio.to_thread(cluster.pause, component)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(cluster.resume, component)

@@ -1,0 +1,200 @@
+"""The operator's real loop on an API server in memory, for unit tests. Its caches learn of a change only when a test
+lets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.api.model_key import ModelKey
+from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
+from slipway.kube.call_retries import Patience
+from slipway.kube.client import FieldManagers, KubeClient
+from slipway.kube.events import EventRecorder
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.overlay import Overlay
+from slipway.kube.store import Store, place_of, pruned
+from slipway.kube.watch import Watch
+from slipway.kube.work_queue import RetryLaterError
+from slipway.objects.kinds import (
+    CONFIG_MAP,
+    LLM_DEPLOYMENT,
+    Kind,
+    Object,
+)
+from slipway.observing.keeping import FOUND_BY
+from slipway.observing.snapshot import PlatformPart
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.memory import Memories
+from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.reconciler import Reconciler
+from slipway.operator.reconciling.references import References
+from slipway.operator.reconciling.reporting import Reporter
+from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.reconciling.watches import watches
+from slipway.process.metrics import MetricsRegistry
+
+from support.fakes.api_server import KEY, FakeApiServer
+
+
+def status(loop: Loop) -> Object:
+    found: Object = loop.api.get(LLM_DEPLOYMENT).get("status", {})
+    return found
+
+
+def condition(loop: Loop, type_: str) -> Object:
+    [found] = [each for each in status(loop)["conditions"] if each["type"] == type_]
+    found_one: Object = found
+    return found_one
+
+
+def state_and_reason(loop: Loop) -> tuple[str, str]:
+    """Returns the state, and the reason why it isn't ready."""
+    return status(loop)["state"], condition(loop, "Ready")["reason"]
+
+
+MANAGERS = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
+IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
+NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+INSTALLATION = Installation("slipway-system", ("slipway-activator", "slipway-activator-2"))
+WATCHED = watches(
+    everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=INSTALLATION
+)
+
+
+class Loop:
+    """The real loop. `silent`: kinds whose watches deliver nothing."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        now: Callable[[], datetime] | None = None,
+        per_namespace: int = 1000,
+        pause: float = 0.0,
+        installation: Installation = INSTALLATION,
+        api: FakeApiServer | None = None,
+    ) -> None:
+        self.api = api or FakeApiServer()
+        self.silent: set[Kind] = set()
+        self._now = 100.0
+        self._passed = 0.0
+        clock = clock or (lambda: self._passed)
+        self.time = NOW  # wall clock
+        now = now or (lambda: self.time)
+        self.store = Store(
+            [watch.kind for watch in WATCHED],
+            hints=[each.kind for each in WATCHED if each.is_hint],
+            packed=[each.kind for each in WATCHED if each.packed],
+            index_by=FOUND_BY,
+        )
+        client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
+        events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
+        self.requeued: list[tuple[ModelKey, float]] = []  # the keys to reconcile again, and when
+        self.ports = PortBook(
+            client,
+            self.store,
+            namespace=INSTALLATION.namespace,
+            activators=INSTALLATION.activators,
+            per_namespace=per_namespace,
+            look_again=lambda key, seconds: self.requeued.append((key, seconds)),
+            clock=clock,
+            pause=pause,
+        )
+        self.overlay = Overlay(self.store)
+        self.memories = Memories(self.overlay)
+        self.kserve: PlatformPart | None = None
+        self.keda: PlatformPart | None = None
+        self.reader = SnapshotReader(
+            self.store,
+            self.overlay,
+            port_of=self.ports.port_of,
+            now=now,
+            installation=installation,
+            kserve=lambda: self.kserve,
+            keda=lambda: self.keda,
+        )
+        applier = Applier(client, self.store, self.overlay, clock=clock)
+        self.seconds_between_readings = 10.0
+        reporter = Reporter(client, events, self.overlay, clock=self._passing)
+        self.references = References(client, self.store, self.memories, clock=clock)
+        self.reconciler = Reconciler(
+            store=self.store,
+            memories=self.memories,
+            reader=self.reader,
+            ports=self.ports,
+            applier=applier,
+            reporter=reporter,
+            references=self.references,
+            rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
+            installation=installation,
+        )
+
+    def _passing(self) -> float:
+        self._now += self.seconds_between_readings
+        return self._now
+
+    def take_over(self) -> None:
+        """Another replica has led meanwhile."""
+        self.memories.clear()
+        self.ports.start_over()
+
+    def pass_time(self, seconds: float) -> None:
+        """Advances the clock of its delays."""
+        self._passed += seconds
+
+    def catch_up(self) -> None:
+        """Delivers all changes to the caches."""
+        tables = {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        self._catch_up()
+        tables |= {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        for table in tables.values():
+            self.ports.concerns(table)
+
+    def _catch_up(self) -> None:
+        for watch in WATCHED:
+            if watch.kind in self.silent:
+                continue
+            if watch.kind in self.api.missing:
+                self.store.miss(watch.kind)
+                continue
+            there = [thing for (kind, *_), thing in self.api.objects.items() if kind == watch.kind]
+            kept = [thing for thing in map(watch.kept, there) if thing and is_selected(watch, thing)]
+            for thing in kept:
+                self.store.take(watch.kind, "MODIFIED", thing, now=0)
+            self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
+
+    def delete(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
+        """Deletes an object, and delivers that to the caches."""
+        gone = self.api.get(kind, namespace=namespace, name=name)
+        self.api.remove(kind, namespace=namespace, name=name)
+        self.store.take(kind, "DELETED", gone, now=0)
+
+    async def reconcile(self, key: ModelKey = KEY) -> float | None:
+        """Delivers all changes to the caches, then reconciles."""
+        self.catch_up()
+        return await self.reconciler.reconcile(key)
+
+    async def failing_reconcile(self, key: ModelKey = KEY) -> str:
+        """Returns the error that a reconcile raises."""
+        try:
+            await self.reconcile(key)
+        except Exception as error:  # the queue treats every error as a failure
+            return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
+        raise AssertionError("the turn went well")
+
+    async def settle(self, key: ModelKey = KEY, *, turns: int = 5) -> None:
+        for _ in range(turns):
+            await self.reconcile(key)
+        self.api.writes()
+
+
+def is_selected(watch: Watch[Any], thing: Object) -> bool:
+    """Whether the watch selects the object."""
+    name, _, value = watch.label_selector.partition("=")
+    labels = pruned(thing)["metadata"].get("labels", {})
+    has_label = not name or (labels.get(name) == value if value else name in labels)
+    return has_label and (not watch.namespaces or place_of(thing)[0] in watch.namespaces)

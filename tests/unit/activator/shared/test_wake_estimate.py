@@ -1,0 +1,21 @@
+"""What earlier starts suggest about the next one."""
+
+import pytest
+from slipway.activator.shared.wake_estimate import LONGEST, SHORTEST, expected_wake, hold_timeout
+
+
+def test_the_usual_start_is_expected_and_not_the_odd_one() -> None:
+    assert expected_wake([20.0, 22.0, 300.0]) == 22.0
+
+
+def test_before_the_first_start_the_size_determines_the_estimate() -> None:
+    assert expected_wake([], 1e9) < expected_wake([], 16e9) < expected_wake([], 140e9)
+
+
+@pytest.mark.parametrize(
+    ("starts", "seconds"),
+    [([1.0], SHORTEST), ([20.0, 200.0], 430.0), ([7200.0], LONGEST)],
+    ids=["quick starts still get some time", "the slowest counts", "it is bounded"],
+)
+def test_patience(starts: list[float], seconds: float) -> None:
+    assert hold_timeout(starts) == seconds

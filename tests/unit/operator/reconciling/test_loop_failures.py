@@ -1,0 +1,157 @@
+"""Reconciles in which a call fails or an object can't be processed: that is reported and retried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
+from support.builders.stored import made_by_kserve
+from support.programs.operator_loop import Loop, condition, state_and_reason, status
+
+# --- when a call fails -----------------------------------------------------------------------------------------------
+
+REFUSED = (403, 'admission webhook "policy" denied the request: no')
+WRONG = (422, 'Service "llama" is invalid: spec.ports: Required value')
+QUOTA = (403, "exceeded quota: objects, requested: count/services=1")
+WEBHOOK_DOWN = (500, 'Internal error occurred: failed calling webhook "policy": connection refused')
+KSERVE_S_DOWN = (500, 'Internal error occurred: failed calling webhook "a.kserve-webhook-server.b": no endpoints')
+KEDA_S_DOWN = (500, 'Internal error occurred: failed calling webhook "vscaledobject.kb.io": no endpoints available')
+BUSY = (429, "too many requests")
+CHANGED = (409, "the object has been modified")
+NO_RIGHT = (403, 'cannot patch resource "services" in API group ""')
+
+FAILURES = [
+    # the call, the response, the state and reason in the status, what else is written
+    ("apply Service", REFUSED, ("Failed", "AdmissionDenied"), []),
+    ("apply Service", WRONG, ("Failed", "InvalidSpec"), []),
+    ("apply Service", QUOTA, ("Waking", "QuotaExceeded"), []),
+    ("apply Service", NO_RIGHT, ("Failed", "PermissionDenied"), []),
+    ("apply NetworkPolicy", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service"]),
+    ("apply InferenceService", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply InferenceService", WEBHOOK_DOWN, ("Waking", "ApiError"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply InferenceService", KSERVE_S_DOWN, ("Waking", "KServeDown"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply NetworkPolicy", KEDA_S_DOWN, ("Waking", "KedaDown"), ["apply Service"]),
+]
+
+
+async def test_an_unreadable_status_is_replaced(loop: Loop) -> None:
+    invalid = {"state": "Sleepy", "lastColdStart": {"load": "soon"}, "plan": {"maxConcurrency": -1}}
+    loop.api.change(LLM_DEPLOYMENT, {"status": invalid})
+    await loop.reconcile()
+    written = next(each.body["status"] for each in loop.api.requests if each.verb == "apply-status")
+    assert (written["state"], written["lastColdStart"]) == ("Idle", {})
+
+
+@pytest.mark.parametrize(("call", "answer", "expected", "others"), FAILURES)
+async def test_a_refusal_is_reported_and_retried(
+    loop: Loop, call: str, answer: tuple[int, str], expected: tuple[str, str], others: list[str]
+) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1}}})
+    loop.api.faults[call] = answer
+    assert "was refused" in await loop.failing_reconcile()
+    assert state_and_reason(loop) == expected
+    assert [each for each in loop.api.writes() if each.startswith("apply ") and each != call] == others
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert call in loop.api.writes()
+    assert condition(loop, "Stalled")["status"] == "False"
+
+
+@pytest.mark.parametrize("call", ["get Service", "apply Service", "apply InferenceService"])
+@pytest.mark.parametrize("answer", [BUSY, None, CHANGED], ids=["busy", "silent", "conflict"])
+async def test_a_temporary_failure_of_a_call_is_retried_without_a_wrong_status(
+    loop: Loop, call: str, answer: tuple[int, str] | None
+) -> None:
+    loop.api.faults[call] = answer
+    await loop.failing_reconcile()
+    assert status(loop) == {}
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being created."
+
+
+@pytest.mark.parametrize("answer", [BUSY, None, NO_RIGHT, CHANGED])
+async def test_a_status_that_could_not_be_written_is_written_by_a_later_reconcile(
+    loop: Loop, answer: tuple[int, str] | None
+) -> None:
+    loop.api.faults["apply-status LLMDeployment"] = answer
+    await loop.failing_reconcile()
+    loop.api.faults.clear()
+    loop.api.writes()
+    await loop.reconcile()
+    assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
+
+
+async def test_a_status_whose_write_got_no_response_causes_one_event(loop: Loop) -> None:
+    loop.api.unanswered.add("apply-status LLMDeployment")
+    await loop.failing_reconcile()
+    assert "create Event" not in loop.api.writes()
+    loop.api.unanswered.clear()
+    await loop.reconcile()
+    await loop.reconcile()
+    assert loop.api.writes() == ["create Event"]
+
+
+async def test_a_status_for_an_object_that_was_just_deleted_is_not_a_failure(loop: Loop) -> None:
+    loop.api.faults["apply-status LLMDeployment"] = (404, "not found")
+    assert await loop.reconcile() is None
+
+
+async def test_an_event_that_cannot_be_written_stops_nothing(loop: Loop) -> None:
+    loop.api.faults["create Event"] = REFUSED
+    assert await loop.reconcile() is None
+
+
+async def test_a_failed_change_of_the_replicas_is_retried(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 2, "maxReplicas": 2}}})
+    loop.api.put(made_by_kserve(1))
+    loop.api.faults["scale Deployment"] = NO_RIGHT
+    assert "Deployment llama-predictor was refused" in await loop.failing_reconcile()
+    assert state_and_reason(loop) == ("Failed", "PermissionDenied")
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == 2
+
+
+async def test_a_failed_deletion_is_retried(loop: Loop) -> None:
+    loop.api.missing.clear()
+    await loop.settle()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"observability": {"monitor": False}}})
+    loop.api.faults["delete PodMonitor"] = NO_RIGHT
+    assert "PodMonitor llama was refused" in await loop.failing_reconcile()
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert "delete PodMonitor" in loop.api.writes()
+
+
+# --- what can't be processed -----------------------------------------------------------------------------------------
+
+
+async def test_an_invalid_object_is_reported_with_the_field_and_the_remedy(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": "many"}}})
+    await loop.reconcile()
+    assert state_and_reason(loop) == ("Failed", "InvalidSpec")
+    assert "spec.scaling.minReplicas: " in status(loop)["message"]
+    assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
+
+
+async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_retried(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("poison")
+
+    monkeypatch.setattr("slipway.operator.reconciling.deciding.render", fail)
+    assert await loop.failing_reconcile() == "KeyError: 'poison'"
+    assert state_and_reason(loop) == ("Failed", "InternalError")
+    assert "KeyError: 'poison'" in status(loop)["message"]
+    loop.api.writes()
+    await loop.failing_reconcile()
+    assert loop.api.writes() == []
+
+
+async def test_a_field_that_has_no_effect_is_named_in_the_plan(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://models/llama", "cache": {"kind": "Node"}}}})
+    await loop.reconcile()
+    assert any(why.startswith("model.cache:") for why in status(loop)["plan"]["why"])

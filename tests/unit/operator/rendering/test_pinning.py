@@ -1,0 +1,376 @@
+"""Which changes reach the pods of an older Slipway, and which wait for a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from slipway.objects.kinds import Object
+from slipway.operator.rendering import Desired, normal_form
+from slipway.operator.rendering.pinning import changes, of_pods
+from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
+from support.fakes.api_server import fields_of
+from support.repository import CRDS
+
+OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
+GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"
+GOLDEN_SPEC = "593497cd360402ac7a5a0861418b8988"
+FULL_SPEC: Object = {
+    "accelerator": {"profiles": ["h100"]},
+    "engine": {"contextLength": 2048, "extraArgs": ["--seed=1"]},
+    "pod": {
+        "env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}],
+        "labels": {"team": "b"},
+        "resources": {"requests": {"cpu": "1.5"}},
+    },
+    "access": {"apiKeysSecret": "keys"},
+    "rollout": {"drainTimeout": "5m"},
+}
+SPEC: Object = {"accelerator": {"profiles": ["h100"]}}
+
+
+def first_version(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
+    return desired(deployment(annotations=annotations, **spec), version=version, serving_runtime=runtime(OLD))
+
+
+def live_service(answer: Desired) -> Object:
+    """The InferenceService as the API server has it."""
+    applied = of_kind(answer, "InferenceService")
+    entry = {"manager": "slipway", "operation": "Apply", "fieldsV1": fields_of(applied)}
+    return {**applied, "metadata": {**applied["metadata"], "managedFields": [entry]}}
+
+
+def status_of(answer: Desired) -> Object:
+    assert answer.plan is not None
+    plan = {
+        "accelerator": answer.plan.profile,
+        "gpusPerReplica": answer.plan.gpus_per_replica,
+        "maxConcurrency": answer.plan.max_concurrency,
+    }
+    return {"observedGeneration": 0, "made": answer.made, "plan": plan}
+
+
+def next_version(
+    before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any
+) -> Desired:
+    """Renders with the next version."""
+    given: Object = {
+        "version": "2",
+        "serving_runtime": runtime(NEW),
+        "inference_service": live_service(before),
+        "pods_runtime": runtime(OLD),
+        "status": status_of(before),
+    }
+    return desired(deployment(annotations=annotations, **spec), **(given | world))
+
+
+def pods(answer: Desired) -> Object:
+    return of_pods(of_kind(answer, "InferenceService"))
+
+
+def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fill_in() -> None:
+    """Otherwise each reconcile would find a different status than it had written, and write it again."""
+    [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
+    status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    filled_in = {name for name, field in status["made"]["properties"].items() if "default" in field}
+    on_cpus = desired(deployment(engine={"name": "llamacpp"}))
+    assert filled_in <= (on_cpus.made or {}).keys()
+
+
+# --- unchanged pods --------------------------------------------------------------------------------------------------
+
+
+def test_another_version_with_another_runtime_changes_no_pod_and_reports_what_it_would_change() -> None:
+    before = first_version()
+    after = next_version(before)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+    assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+
+
+def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
+    before = first_version()
+    assert pods(next_version(before, version="1")) == pods(before)
+
+
+def test_the_same_version_follows_the_spec() -> None:
+    before = first_version()
+    spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
+    after = next_version(before, spec=spec, version="1", serving_runtime=runtime(OLD))
+    assert pods(after) != pods(before)
+    assert after.update is None
+
+
+def with_another_profile(before: Desired, **world: Any) -> Desired:
+    """Profiles with one of the same name whose nodes have another label."""
+    wanted = deployment(**SPEC)
+    planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
+    answer = rendered(
+        wanted,
+        planned,
+        version="1",
+        serving_runtime=runtime(OLD),
+        pods_runtime=runtime(OLD),
+        inference_service=live_service(before),
+        status=status_of(before),
+        **world,
+    )
+    assert isinstance(answer, Desired)
+    return answer
+
+
+def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
+    before = first_version()
+    after = with_another_profile(before, has_pods=True)
+    assert pods(after) == pods(before)
+    assert after.update is not None
+    assert "predictor.nodeSelector.gpu: h100 → hopper" in after.update["changes"]
+
+
+def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
+    before = first_version()
+    assert pods(with_another_profile(before, has_pods=False)) != pods(before)
+
+
+NORMALIZED = [
+    pytest.param({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}, id="another unit"),
+    pytest.param({"requests": {"cpu": 2}}, {"requests": {"cpu": "2"}}, id="a number"),
+    pytest.param({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}, id="another suffix"),
+]
+
+
+@pytest.mark.parametrize(("written", "there"), NORMALIZED)
+def test_values_that_the_api_server_normalizes_are_the_same(written: Object, there: Object) -> None:
+    spec = {**SPEC, "pod": {"resources": written}}
+    before = first_version(spec=spec)
+    service = live_service(before)
+    [(kind, amounts)] = there.items()
+    service["spec"]["predictor"]["model"]["resources"][kind] |= amounts
+    after = next_version(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+    assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+
+
+def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
+    spec = {**SPEC, "pod": {"env": [{"name": "VLLM_LOGGING_PREFIX", "value": ""}]}}
+    before = first_version(spec=spec)
+    service = live_service(before)
+    for variable in service["spec"]["predictor"]["model"]["env"]:
+        if variable["name"] == "VLLM_LOGGING_PREFIX":
+            variable.pop("value")
+    after = next_version(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+
+
+def test_digests_are_stable() -> None:
+    """With another way to compute them, every pod of an upgraded cluster would count as changed."""
+    assert normal_form.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
+    assert (first_version(spec=FULL_SPEC).made or {})["spec"] == GOLDEN_SPEC
+
+
+def test_an_identical_manifest_of_a_newer_version_belongs_to_that_version() -> None:
+    after = next_version(first_version(), serving_runtime=runtime(OLD))
+    assert after.made is not None
+    assert after.made["version"] == "2"
+    assert after.update is None
+
+
+def test_an_update_that_waits_keeps_waiting_over_further_versions() -> None:
+    before = first_version()
+    second = next_version(before)
+    third = next_version(second, version="3", inference_service=live_service(second), status=status_of(second))
+    assert pods(third) == pods(before)
+    assert third.update is not None
+    assert third.update["version"] == "3"
+
+
+NOT_OF_PODS: dict[str, Object] = {
+    "scaling": {"minReplicas": 2, "maxReplicas": 3, "idleAfter": "1h", "target": {"inFlight": 7}},
+    "rollout": {"strategy": "Recreate"},
+    "access": {"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]},
+    "observability": {"monitor": False},
+}
+
+
+@pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
+def test_a_change_that_concerns_no_pod_rolls_out_no_update(changed: Object, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    before = first_version()
+    assert pods(next_version(before, spec={**SPEC, name: changed})) == pods(before)
+
+
+@pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
+def test_fields_listed_as_not_concerning_pods_change_no_pod(changed: Object, request: pytest.FixtureRequest) -> None:
+    assert pods(first_version(spec={**SPEC, request.node.callspec.id: changed})) == pods(first_version())
+
+
+def test_replicas_strategy_and_autoscaler_follow_the_new_version_immediately() -> None:
+    after = next_version(
+        first_version(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}}
+    )
+    service = of_kind(after, "InferenceService")
+    assert service["spec"]["predictor"]["minReplicas"] == 2
+    assert after.update is not None
+
+
+# --- what rolls out an update ----------------------------------------------------------------------------------------
+
+OF_PODS: dict[str, Object] = {
+    "engine": {"contextLength": 2048},
+    "pod": {"env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}]},
+    "rollout": {"drainTimeout": "5m"},
+    "access": {"apiKeysSecret": "keys", "rateLimit": {"requestsPerMinute": 3}},
+    "observability": {"tracing": {"endpoint": "http://otel:4318"}},
+}
+
+
+@pytest.mark.parametrize("name", OF_PODS)
+def test_a_change_that_concerns_the_pods_rolls_out_the_update(name: str) -> None:
+    before = first_version()
+    after = next_version(before, spec={**SPEC, name: OF_PODS[name]})
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+    assert after.update is None
+    assert after.made is not None
+    assert after.made["version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({}, {"slipway.dev/sync": "now"}), ({"slipway.dev/sync": "a"}, {"slipway.dev/sync": "b"})]
+)
+def test_the_annotation_requests_the_update(first: dict[str, str], second: dict[str, str]) -> None:
+    after = next_version(first_version(annotations=first), annotations=second)
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+def test_removing_the_annotation_requests_nothing() -> None:
+    before = first_version(annotations={"slipway.dev/sync": "a"})
+    after = next_version(before)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+
+
+def test_an_annotation_that_was_followed_requests_nothing_more() -> None:
+    sync = {"slipway.dev/sync": "a"}
+    before = first_version(annotations=sync)
+    assert pods(next_version(before, annotations=sync)) == pods(before)
+
+
+def test_manual_changes_are_overwritten() -> None:
+    there = live_service(first_version())
+    there["spec"]["predictor"]["model"]["args"] = ["--by-hand"]
+    del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
+    after = next_version(first_version(), inference_service=there)
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+# --- runtimes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_runtime_that_made_the_pods_and_is_gone_is_reported() -> None:
+    after = next_version(first_version(), pods_runtime=None)
+    [record] = [remark for remark in after.remarks if OLD in remark]
+    assert NEW in record
+    assert "slipway.dev/sync" in record
+
+
+def test_if_a_release_has_no_runtime_for_the_engine_the_rest_is_still_updated() -> None:
+    before = first_version()
+    spec = {**SPEC, "access": {"allowFrom": []}}
+    after = next_version(before, spec=spec, serving_runtime=None)
+    assert pods(after) == pods(before)
+    assert of_kind(after, "NetworkPolicy") != of_kind(before, "NetworkPolicy")
+    assert any(OLD in remark for remark in after.remarks)
+
+
+def test_service_policy_and_monitor_have_the_ports_of_the_existing_pods() -> None:
+    spec = {**SPEC, "engine": {"name": "slipway-sglang"}}
+    old, new = (
+        runtime("slipway-sglang-1", ports=[{"containerPort": 8080}]),
+        runtime("slipway-sglang-2", ports=[{"containerPort": 30000}]),
+    )
+    before = desired(deployment(**spec), version="1", serving_runtime=old)
+    after = next_version(before, spec=spec, serving_runtime=new, pods_runtime=old)
+    for kind in ("Service", "NetworkPolicy"):
+        assert of_kind(after, kind) == of_kind(before, kind)
+
+
+def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
+    spec = {**SPEC, "engine": {"name": "theirs"}}
+    before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
+    changed = runtime("theirs", image="another")
+    after = next_version(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
+    assert after.update is None
+    assert (after.made or {})["version"] == "2"
+
+
+# --- without a record ------------------------------------------------------------------------------------------------
+
+
+def test_objects_of_a_version_that_recorded_nothing_are_kept() -> None:
+    before = first_version()
+    status = {**status_of(before), "made": None}
+    after = next_version(before, status=status)
+    assert pods(after) == pods(before)
+    assert after.made == {**(before.made or {}), "version": "an older version"}
+
+
+def test_without_a_record_a_spec_that_was_not_applied_yet_is_followed() -> None:
+    before = first_version()
+    after = next_version(before, status={**status_of(before), "made": None, "observedGeneration": 7})
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+@pytest.mark.parametrize("record", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
+def test_an_invalid_record_in_the_status_is_ignored(record: Any) -> None:
+    before = first_version()
+    assert next_version(before, status={**status_of(before), "made": record}).apply
+
+
+def test_an_object_without_managed_fields_is_written_again() -> None:
+    there = live_service(first_version())
+    del there["metadata"]["managedFields"]
+    assert pods(next_version(first_version(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def test_the_reported_plan_is_the_one_of_the_existing_pods() -> None:
+    before = first_version()
+    status = status_of(before)
+    status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
+    plan = next_version(before, status=status).plan
+    assert plan is not None
+    assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
+    [why] = plan.why
+    assert "status.update" in why
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+CHANGES = [
+    ({"a": 1}, {"a": 2}, ["a: 1 → 2"]),
+    ({"a": {"b": "x"}}, {"a": {}}, ["a.b: x → nothing"]),
+    ({"args": ["--a", "--b"]}, {"args": ["--a", "--c"]}, ["args: --b goes", "args: --c comes"]),
+    (
+        {"env": [{"name": "A", "value": "secret"}, {"name": "B"}]},
+        {"env": [{"name": "A", "value": "other"}, {"name": "C"}]},
+        ["env A changes", "env B goes", "env C comes"],
+    ),
+    ({}, {"env": [{"name": "A", "value": "secret"}]}, ["env A comes"]),
+    ({"a": "x" * 100}, {"a": "y"}, [f"a: {'x' * 80}… → y"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "record"), CHANGES)
+def test_changes_are_reported_by_path_and_without_the_values_of_variables(
+    before: Object, after: Object, record: list[str]
+) -> None:
+    assert changes(before, after) == record
+
+
+def test_of_many_changes_the_first_are_reported() -> None:
+    record = changes({}, {str(number): number for number in range(40)})
+    assert len(record) == 16
+    assert record[-1] == "and 25 more"
