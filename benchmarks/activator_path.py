@@ -20,10 +20,10 @@ from pathlib import Path
 import click
 import results
 import uvloop
+from path.alternating import DataPath, compare
+from path.alternating import table as compared
 from path.load import LoadClient, at_steady_rate, held
 from path.program import KIB, Program
-from path.two_checkouts import compare
-from path.two_checkouts import table as compared
 from percentiles import percentile
 
 HERE = Path(__file__).parent
@@ -71,8 +71,9 @@ class Measurement:
 def main(seconds: float, rate: float, streams: int, held: int, held_kib: int, beside: Path | None) -> None:
     """Measure the activator's data path."""
     if beside:
-        checkouts = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
-        click.echo("\n".join(compared(*checkouts)))
+        here, there = DataPath(), DataPath(tree=beside.resolve())
+        uvloop.run(compare(here, there, seconds=seconds, rate=rate))
+        click.echo("\n".join(compared(here, there)))
         return
     options = PathOptions(seconds, rate, streams, held, held_kib * KIB)
     rows = uvloop.run(measure(options))

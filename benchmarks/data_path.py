@@ -12,29 +12,25 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import click
 import results
 import uvloop
 from path import corpus
-from path.load import LoadClient, at_steady_rate, held
+from path.alternating import ROUNDS, DataPath, compare
+from path.load import held
 from path.program import KIB, Program
 from percentiles import percentile
 
 RESULT = results.named("data-path")
-ROUNDS = 6
 WAYS = {"own": "activator.py", "aiohttp": "aiohttp_proxy.py"}
 
 
 @dataclass
-class Costs:
-    """Of one way, round by round, in milliseconds; memory in MiB."""
+class Costs(DataPath):
+    """Those of alternating rounds, and memory in MiB."""
 
-    processor: list[float] = field(default_factory=list)
-    added_p50: list[float] = field(default_factory=list)
-    added_p99: list[float] = field(default_factory=list)
     idle_memory: float = 0.0
     peak_memory: float = 0.0
     lost: int = 0
@@ -54,44 +50,25 @@ def main(seconds: float, rate: float, number: int, held_kib: int, attacks: bool)
     click.echo("\n".join(table_of_attacks(seen)))
     machine = {"machine": platform.machine(), "python": platform.python_version()}
     options = {"seconds": seconds, "rate": rate, "held": number, "held_kib": held_kib, "rounds": ROUNDS}
-    whole = {**machine, **options, "costs": {way: asdict(each) for way, each in costs.items()}, "attacks": seen}
+    measured = {way: _measured(each) for way, each in costs.items()}
+    whole = {**machine, **options, "costs": measured, "attacks": seen}
     results.write(RESULT, whole)
 
 
+def _measured(costs: Costs) -> dict[str, object]:
+    return {name: value for name, value in asdict(costs).items() if name != "tree"}
+
+
 async def measure(*, seconds: float, rate: float, number: int, size: int) -> dict[str, Costs]:
-    costs = {way: Costs() for way in WAYS}
-    for each in range(ROUNDS):
-        await _round(list(costs)[:: 1 if each % 2 else -1], costs, seconds=seconds, rate=rate)
-    for way, program in WAYS.items():
-        await _memory(program, costs[way], number=number, size=size)
+    costs = {way: Costs(program) for way, program in WAYS.items()}
+    await compare(*costs.values(), seconds=seconds, rate=rate)
+    for each in costs.values():
+        await _memory(each, number=number, size=size)
     return costs
 
 
-async def _round(ways: list[str], costs: dict[str, Costs], *, seconds: float, rate: float) -> None:
-    async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(Program.started("backend.py"))
-        programs = [await stack.enter_async_context(Program.started(WAYS[way])) for way in ways]
-        for program in programs:
-            await program.tell(f"ready {backend.port}")
-        lines = [LoadClient(each.port) for each in (backend, *programs)]
-        await at_steady_rate(lines, rate=rate, seconds=2.0)
-        for line in lines:
-            line.latencies.clear()
-        before = [program.processor_time() for program in programs]
-        await at_steady_rate(lines, rate=rate, seconds=seconds)
-        directly, *through = lines
-        for way, program, line, spent in zip(ways, programs, through, before, strict=True):
-            if line.errors:
-                raise RuntimeError(f"{line.errors} requests failed through {way}")
-            costs[way].processor.append((program.processor_time() - spent) / len(line.latencies) * 1000)
-            for percent, added in ((50, costs[way].added_p50), (99, costs[way].added_p99)):
-                added.append((percentile(line.latencies, percent) - percentile(directly.latencies, percent)) * 1000)
-        for line in lines:
-            line.close()
-
-
-async def _memory(program: str, costs: Costs, *, number: int, size: int) -> None:
-    async with Program.started("backend.py") as backend, Program.started(program) as started:
+async def _memory(costs: Costs, *, number: int, size: int) -> None:
+    async with Program.started("backend.py") as backend, Program.started(costs.program) as started:
         costs.idle_memory = started.memory("VmRSS")
         waiting = asyncio.create_task(held(started.port, number, b"x" * size))
         await asyncio.sleep(3.0)
@@ -105,8 +82,8 @@ def table(costs: dict[str, Costs]) -> Iterator[str]:
     yield f"{'':45}" + "".join(f"{way:>10}" for way in costs)
     for what, values in (
         ("processor time of a request, ms", [percentile(each.processor, 50) for each in costs.values()]),
-        ("added to a request, p50, ms", [percentile(each.added_p50, 50) for each in costs.values()]),
-        ("added to a request, p99, ms", [percentile(each.added_p99, 50) for each in costs.values()]),
+        ("added to a request, p50, ms", [percentile(each.added[50], 50) for each in costs.values()]),
+        ("added to a request, p99, ms", [percentile(each.added[99], 50) for each in costs.values()]),
         ("memory when idle, MiB", [each.idle_memory for each in costs.values()]),
         ("its peak with held requests, MiB", [each.peak_memory for each in costs.values()]),
         ("lost of those", [each.lost for each in costs.values()]),

@@ -1,12 +1,12 @@
-"""The activators of two checkouts in one run: what a request costs in each.
+"""Two data paths in one run: what a request costs on each.
 
-Requests go to both at the same time, one to each in turn, so that other load on the machine affects both alike. The
-second one is at a disadvantage, so each is the first in every other round.
+Requests go directly to the backend and through both at the same time, one to each in turn, so that other load on the
+machine affects all alike. The second one is at a disadvantage, so each is the first in every other round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,48 +21,45 @@ ROUNDS = 6
 
 
 @dataclass
-class Checkout:
-    """What was measured of one checkout, round by round, in milliseconds."""
+class DataPath:
+    """A program and what was measured of it, round by round, in milliseconds."""
 
-    tree: Path
+    program: str = "activator.py"
+    tree: Path = TREE
     processor: list[float] = field(default_factory=list)  # time for each request
     added: dict[int, list[float]] = field(default_factory=lambda: {50: [], 99: []})  # to what the backend takes itself
 
 
-async def compare(there: Path, *, seconds: float, rate: float) -> tuple[Checkout, Checkout]:
-    checkouts = Checkout(TREE), Checkout(there)
+async def compare(*paths: DataPath, seconds: float, rate: float) -> None:
+    """Fills in what was measured."""
     for number in range(ROUNDS):
-        await _round(checkouts[:: 1 if number % 2 else -1], seconds=seconds, rate=rate)
-    return checkouts
+        await _round(paths[:: 1 if number % 2 else -1], seconds=seconds, rate=rate)
 
 
-async def _round(checkouts: tuple[Checkout, ...], *, seconds: float, rate: float) -> None:
+async def _round(paths: Sequence[DataPath], *, seconds: float, rate: float) -> None:
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(Program.started("backend.py"))
-        activators = [
-            await stack.enter_async_context(Program.started("activator.py", tree=checkout.tree))
-            for checkout in checkouts
-        ]
-        for activator in activators:
-            await activator.tell(f"ready {backend.port}")
-        lines = [LoadClient(each.port) for each in (backend, *activators)]
+        programs = [await stack.enter_async_context(Program.started(each.program, tree=each.tree)) for each in paths]
+        for program in programs:
+            await program.tell(f"ready {backend.port}")
+        lines = [LoadClient(each.port) for each in (backend, *programs)]
         await at_steady_rate(lines, rate=rate, seconds=2.0)
         for line in lines:
             line.latencies.clear()
-        before = [activator.processor_time() for activator in activators]
+        before = [program.processor_time() for program in programs]
         await at_steady_rate(lines, rate=rate, seconds=seconds)
         directly, *through = lines
-        for checkout, activator, line, spent in zip(checkouts, activators, through, before, strict=True):
+        for path, program, line, spent in zip(paths, programs, through, before, strict=True):
             if line.errors:
-                raise RuntimeError(f"{line.errors} requests failed through the activator of {checkout.tree}")
-            checkout.processor.append((activator.processor_time() - spent) / len(line.latencies) * 1000)
-            for percent, added in checkout.added.items():
+                raise RuntimeError(f"{line.errors} requests failed through {path.program} of {path.tree}")
+            path.processor.append((program.processor_time() - spent) / len(line.latencies) * 1000)
+            for percent, added in path.added.items():
                 added.append((percentile(line.latencies, percent) - percentile(directly.latencies, percent)) * 1000)
         for line in lines:
             line.close()
 
 
-def table(here: Checkout, there: Checkout) -> Iterator[str]:
+def table(here: DataPath, there: DataPath) -> Iterator[str]:
     """The ratios are geometric means of those in each round."""
     yield f"{'':45}{'there':>9}{'here':>9}{'ratio':>9}"
     for what, before, now in (
