@@ -1,0 +1,116 @@
+"""What is known about a model before it runs: its size, and what each kind of its layers keeps of a request. Pure.
+
+Made by `config.py` (a checkpoint's config.json), `gguf.py` (a GGUF header) and `catalogue.py` (models that Slipway
+knows), and completed by `sources.py`, where `spec.model.facts` wins. The planner computes with nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Evidence(StrEnum):
+    """How far a number can be trusted."""
+
+    EXACT = "exact"  # read from the checkpoint's own files, or computed from them without a guess
+    REPORTED = "reported"  # somebody says so: the spec, the catalogue, an overlay, the Hub
+    MEASURED = "measured"  # an engine reported it after it had loaded the model
+    ESTIMATED = "estimated"  # by a formula that was fitted to measurements
+
+
+class Keeps(StrEnum):
+    """What a layer keeps of a request while the request runs."""
+
+    KEYS_AND_VALUES = "keys and values"  # for each token, or for those of a window
+    LATENT = "latent"  # one compressed vector for each token (multi-head latent attention)
+    STATE = "state"  # of a fixed size, whatever the number of tokens (Mamba, linear attention, short convolutions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """Layers of the language model that are alike in what they keep."""
+
+    count: int
+    keeps: Keeps = Keeps.KEYS_AND_VALUES
+    kv_heads: int = 0
+    key_size: int = 0  # of one head
+    value_size: int = 0  # of one head
+    window: int | None = None  # tokens that the layer sees; None: all
+    latent_size: int = 0  # values per token
+    state_16_bit: int = 0  # values of a state that are in the model's own type
+    state_32_bit: int = 0  # values of a state that are always in 32 bits
+
+    @property
+    def values_per_token(self) -> int:
+        """Values that a layer stores for each token; 0 where the size is fixed."""
+        return self.latent_size or self.kv_heads * (self.key_size + self.value_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """A mixture of experts."""
+
+    count: int  # routed experts in a layer
+    per_token: int
+    intermediate_size: int  # of one expert
+    layers: int  # layers that have them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The parameters, by how engines treat them. All numbers are of parameters, but for `file_bytes`."""
+
+    total: int
+    active: int  # used for each token; the total, where there are no experts
+    embedding: int = 0  # the table of input tokens
+    head: int = 0  # the output layer; 0 if it is the embedding itself
+    experts: int = 0  # all routed experts together
+    encoders: int = 0  # vision and audio towers, with their projections
+    unsplit: int = 0  # what tensor parallelism copies to each device: norms, routers, compressing projections
+    file_bytes: int | None = None  # the weight files; None: unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How the checkpoint itself is quantized."""
+
+    method: str  # as config.json names it: fp8, awq, gptq, compressed-tensors, mxfp4…
+    bits: float  # of a quantized weight, without scales
+    group_size: int | None = None  # weights that share a scale
+    only_experts: bool = False  # everything else stays in 16 bits (gpt-oss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model. A number that isn't known is None, or in `missing`; it is never guessed."""
+
+    name: str = ""  # as the catalogue or the source names it
+    architecture: str  # the first of config.json's `architectures`, or GGUF's general.architecture
+    model_type: str = ""
+    task: str = "Generate"  # Generate | Embed | Rerank | Classify
+    layers: tuple[Layers, ...] = ()  # all layers of the language model, in groups of the same kind
+    hidden_size: int | None = None
+    intermediate_size: int | None = None  # of the dense layers
+    attention_heads: int | None = None
+    vocabulary_size: int | None = None
+    context_length: int | None = None  # what an engine takes by default
+    longest_context: int | None = None  # what the model can do if it is asked for (long RoPE); else context_length
+    rope_values: int = 0  # values of the tables of rotary embeddings that an engine keeps
+    dtype: str = "bfloat16"  # of the checkpoint's weights, quantized ones aside
+    weights: Weights | None = None
+    experts: Experts | None = None
+    quantization: Quantization | None = None
+    encoder_tokens: int = 0  # the most tokens that one image or clip becomes; 0 for text alone
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by the name of a field of spec.model.facts
+    missing: tuple[str, ...] = ()  # fields of spec.model.facts that the planner needs and nobody gives
+
+    @property
+    def layer_count(self) -> int:
+        return sum(each.count for each in self.layers)
+
+    @property
+    def kv_heads(self) -> int | None:
+        """Of the layers with the most; None where no layer has any."""
+        return max((each.kv_heads for each in self.layers if each.kv_heads), default=None)
