@@ -52,8 +52,8 @@ def nothing_fits(spec: LLMDeploymentSpec, choice: Choice, model: Model, name: st
     way_out = f"Any one of these is enough there: {ways}." if ways else _larger(closest)
     return (
         f"{spec.engine.name} would not start: {name} fits on no accelerator profile. On {closest.candidate.label}, "
-        f"which comes closest, one request of {number(closest.wanted_length)} tokens lacks {gib(closest.missing)} of memory"
-        f"{' per device' if closest.candidate.devices > 1 else ''} (weights take {gib(closest.memory.weights)} of "
+        f"which comes closest, one request of {number(closest.wanted_length)} tokens lacks {gib(closest.missing)} of "
+        f"memory{' per device' if closest.candidate.devices > 1 else ''} (weights take {gib(closest.memory.weights)} of "
         f"{gib(closest.memory.budget)}). {longest}{way_out}"
     )
 
@@ -129,8 +129,8 @@ def _memory(spec: LLMDeploymentSpec, fit: Fit) -> str:
         )
     return (
         f"{spec.engine.name} uses {gib(memory.budget)} of the {gib(memory.total)}{each}: weights "
-        f"{gib(memory.weights)}, the largest step {gib(memory.activation)}, libraries {gib(memory.other)}, CUDA graphs {gib(memory.graphs)}; "
-        f"{gib(memory.kv_cache)} are left for the KV cache."
+        f"{gib(memory.weights)}, the largest step {gib(memory.activation)}, libraries {gib(memory.other)}, CUDA graphs "
+        f"{gib(memory.graphs)}; {gib(memory.kv_cache)} are left for the KV cache."
     )
 
 
