@@ -86,7 +86,9 @@ def test_spot_nodes_are_counted_for_those_who_allow_them() -> None:
     spot = tainted(labelled(node("b", H100, gpu=8), spot="yes"), "spot")
     found = supply([node("a", H100, gpu=2), spot], SPOT)
     never, allowed, required = (found.of("gpu", each) for each in ("Never", "Allowed", "Required"))
-    assert never and allowed and required
+    assert never
+    assert allowed
+    assert required
     assert (never.nodes, never.free, never.spot_nodes) == (1, 2, 0)
     assert (allowed.nodes, allowed.free, allowed.spot_nodes, allowed.most_free_on_a_node) == (2, 10, 1, 8)
     assert (required.nodes, required.free, required.spot_nodes) == (1, 8, 1)
@@ -130,7 +132,9 @@ def test_the_shipped_profiles_share_a_mixed_cluster_among_them() -> None:
 def test_labels_say_the_driver_the_memory_and_what_the_host_has() -> None:
     found = supply(look_alike("h100:8,a100-mig-3g.40gb:2,mi300x:8"), *shipped_profiles())
     h100, mig, mi300x = (found.of(each) for each in ("h100-80gb", "a100-80gb-mig-3g.40gb", "mi300x"))
-    assert h100 and mig and mi300x
+    assert h100
+    assert mig
+    assert mi300x
     assert (h100.drivers, h100.cuda, h100.memory) == (("580.126.20",), ("13.0",), 81559 * 2**20)
     assert mig.memory == 40192 * 2**20
     assert mi300x.memory == 192 * 2**30
