@@ -53,8 +53,8 @@ def nothing_fits(spec: LLMDeploymentSpec, choice: Choice, model: Model, name: st
     return (
         f"{spec.engine.name} would not start: {name} fits on no accelerator profile. On {closest.candidate.label}, "
         f"which comes closest, one request of {number(closest.wanted_length)} tokens lacks {gib(closest.missing)} of "
-        f"memory{' per device' if closest.candidate.devices > 1 else ''} (weights take {gib(closest.memory.weights)} of "
-        f"{gib(closest.memory.budget)}). {longest}{way_out}"
+        f"memory{' per device' if closest.candidate.devices > 1 else ''} (weights take {gib(closest.memory.weights)} "
+        f"of {gib(closest.memory.budget)}). {longest}{way_out}"
     )
 
 

@@ -27,8 +27,9 @@ USEFUL = 8192  # tokens
 LLAMACPP_LENGTH = 4096  # what slipway-runtime gives llama.cpp, which reserves the cache of all slots in advance
 ROUND = 256  # tokens: a context that the plan chooses is a multiple
 SHORT = 512  # tokens of a request that is short
-SHOWN_BY_NVIDIA_SMI = 0.994
-"""The part of the memory that nvidia-smi shows which CUDA offers: 0.9957 on an H200, 0.9941 on an H100."""
+SHOWN_BY_NVIDIA_SMI = 0.97
+"""The part of the memory that nvidia-smi shows which CUDA offers, where the profile doesn't say: 0.9957 on an H200, and
+0.9941 on an H100. Smaller devices have less."""
 PLANNED = (VLLM.name, LLAMACPP.name)
 """Engines whose memory is planned; of others, only their own makers know the arithmetic."""
 
@@ -82,9 +83,10 @@ def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
     """On CPUs, a memory limit of the spec is the memory that there is."""
     facts = profile.spec
     own = spec.pod.resources.limits.get("memory") if facts.vendor == CPU else None
+    if facts.usable_memory and facts.shared_by == 1:
+        return Device(total=int(amount(facts.usable_memory)))
     shown = int(amount(own or facts.memory))
-    total = int(shown * SHOWN_BY_NVIDIA_SMI) if facts.vendor == "NVIDIA" else shown
-    return Device(total=total, vendor=facts.vendor)
+    return Device(total=int(shown * SHOWN_BY_NVIDIA_SMI) if facts.vendor == "NVIDIA" else shown)
 
 
 def wanted_length(spec: LLMDeploymentSpec, model: Model) -> int:

@@ -37,7 +37,9 @@ def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, st
 
 def node_terms(profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]:
     """Sets of labels by which the profile's nodes are recognised: a node has all labels of any one."""
-    return (dict(profile.spec.node_labels),) if profile and profile.spec.node_labels else ()
+    if profile is None or not profile.spec.node_labels:
+        return ()
+    return (dict(profile.spec.node_labels), *map(dict, profile.spec.other_node_labels))
 
 
 def node_selector(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, str]:

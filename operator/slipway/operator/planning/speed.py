@@ -113,7 +113,7 @@ def _formula(fit: Fit, model: Model, known: Efficiency, at_once: int) -> str:
     return (
         f"A token reads {gib(fit.memory.weights)} of weights per device at {known.bandwidth:.0%} of "
         f"{facts.bandwidth}B/s, and each of {model.layer_count} layers takes {known.layer * 1e6:.0f} µs besides; a "
-        f"prompt token takes 2 x {number(model.known_weights.active / 1e6)} million operations at {known.compute:.0%} of "
-        f"the data sheet's rate. Efficiencies are measured with an 8B on an H200. With {at_once} requests of {TYPICAL} "
-        "tokens."
+        f"prompt token takes 2 x {number(model.known_weights.active / 1e6)} million operations at {known.compute:.0%} "
+        f"of the data sheet's rate. Many is {at_once} requests of {TYPICAL} tokens; the efficiencies were measured "
+        "with an 8B on an H200."
     )

@@ -15,7 +15,6 @@ class Device:
     """One accelerator, or for CPUs the memory that a container may use."""
 
     total: int  # bytes, as the engine counts them
-    vendor: str = "NVIDIA"
 
 
 @dataclass(frozen=True, kw_only=True)
