@@ -112,6 +112,13 @@ class Model:
     missing: tuple[str, ...] = ()  # fields of spec.model.facts that the planner needs and no source gives
 
     @property
+    def known_weights(self) -> Weights:
+        """Of a model that is planned with its numbers."""
+        if self.weights is None:
+            raise ValueError(f"the weights of {self.name or self.architecture} aren't known")
+        return self.weights
+
+    @property
     def layer_count(self) -> int:
         return sum(each.count for each in self.layers)
 
