@@ -35,9 +35,9 @@ def node_selection(plan: Plan, serving_runtime: Object) -> Object:
     return {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}}
 
 
-def remarks_on_nodes(plan: Plan) -> Iterator[str]:
-    """Says which label of the spec takes the place of one of the profile."""
-    for name, value in plan.node_selector.items():
+def remarks_on_nodes(plan: Plan, of_spec: Mapping[str, str]) -> Iterator[str]:
+    """Says which label of the spec takes the place of one of the profile. `of_spec`: pod.nodeSelector."""
+    for name, value in of_spec.items():
         others = sorted({term[name] for term in plan.node_terms if term.get(name, value) != value})
         if others:
             yield (

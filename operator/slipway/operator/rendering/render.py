@@ -92,7 +92,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
             *_remarks_on_scaling(deployment, kept, snapshot),
             *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
             *remarks_on_claims(pods.inference_service, template, snapshot),
-            *remarks_on_nodes(plan),
+            *remarks_on_nodes(plan, deployment.spec.pod.node_selector),
             *_remarks_on_spec(deployment.spec, plan, engine, snapshot),
         ),
         look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, snapshot.now))), default=None),

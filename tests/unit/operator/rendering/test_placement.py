@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import RESOURCE_CLAIM_TEMPLATE, Object, ObjectKey
 from slipway.operator.planning import Plan
@@ -19,9 +20,11 @@ ZONE = {"zone": "a"}
 SERVED = frozenset({RESOURCE_CLAIM_TEMPLATE})
 
 
-def with_plan(planned: Plan, *, serving_runtime: Object | None = None, **world: Any) -> Desired:
-    wanted = on_h100()
-    answer = rendered(wanted, planned, serving_runtime=serving_runtime or runtime(planned.runtime), **world)
+def with_plan(
+    planned: Plan, wanted: LLMDeployment | None = None, *, serving_runtime: Object | None = None, **world: Any
+) -> Desired:
+    theirs = serving_runtime or runtime(planned.runtime)
+    answer = rendered(wanted or on_h100(), planned, serving_runtime=theirs, **world)
     assert isinstance(answer, Desired), answer
     return answer
 
@@ -96,8 +99,9 @@ def test_required_nodes_of_the_runtime_stay_required_because_kserve_would_replac
 
 
 def test_a_label_that_the_spec_replaces_is_reported() -> None:
-    planned = on_nodes(GFD, GKE, besides={"nvidia.com/gpu.product": "mine", **ZONE})
-    [remark] = [each for each in with_plan(planned).remarks if each.startswith("pod.nodeSelector")]
+    mine = {"nvidia.com/gpu.product": "mine", **ZONE}
+    answer = with_plan(on_nodes(GFD, GKE, besides=mine), on_h100(pod={"nodeSelector": mine}))
+    [remark] = [each for each in answer.remarks if each.startswith("pod.nodeSelector")]
     assert remark == (
         "pod.nodeSelector: nvidia.com/gpu.product=mine replaces NVIDIA-H100-80GB-HBM3, the value of that label in the "
         "AcceleratorProfile h100."
