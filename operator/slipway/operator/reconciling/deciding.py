@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.api.status import ModelStatus
+from slipway.models.config import model_of_config
+from slipway.models.facts import Model
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
-from slipway.observing.observation import Observation, observe
+from slipway.observing.inspection_record import as_status, facts_for, record_in, source_of
+from slipway.observing.observation import Observation, desired_replicas, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Unplannable, make_plan
+from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.make import unknown
+from slipway.operator.reconciling.inspections import (
+    Inspecting,
+    Need,
+    decide_inspection,
+    known_files,
+    with_inspection,
+)
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -29,21 +43,24 @@ class Decision:
     plan: Plan | Unplannable
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
+    inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
     bug: Exception | None = None  # the exception, if the code failed
 
 
 def decide(snapshot: Snapshot, installation: Installation, *, no_port: str = "") -> Decision:
     """`no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
     that the failure becomes a part of the decision."""
-    deployment = None
+    deployment, before = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
         return _decide(snapshot, deployment, installation, no_port)
     except ValidationError as error:
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
+        invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
+        return Decision(deployment=deployment, plan=invalid, inspecting=before)
     except Exception as error:
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, message), bug=error)
+        failed = Unplannable(Reason.INTERNAL_ERROR, message)
+        return Decision(deployment=deployment, plan=failed, inspecting=before, bug=error)
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -52,14 +69,15 @@ def _without_status(llm_deployment: Object) -> Object:
 
 
 def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, no_port: str) -> Decision:
-    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name)
+    plan, inspecting = _planned(snapshot, deployment)
+    nothing = partial(Decision, deployment=deployment, inspecting=inspecting)
     if isinstance(plan, Unplannable):
-        return Decision(deployment=deployment, plan=plan)
+        return nothing(plan=plan)
     desired = render(deployment, plan, snapshot, installation)
     if isinstance(desired, Unrenderable):
-        return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
+        return nothing(plan=Unplannable(desired.reason, desired.message))
     if no_port:
-        return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
+        return nothing(plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
     of_keda = remarks(snapshot.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
     plan = desired.plan or plan
     return Decision(
@@ -67,7 +85,27 @@ def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Install
         plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
+        inspecting=inspecting,
     )
+
+
+def _planned(snapshot: Snapshot, deployment: LLMDeployment) -> tuple[Plan | Unplannable, Inspecting]:
+    """The plan by what is known of the model, and what is done to know more."""
+    record = known_files(deployment, snapshot)
+    model = _model(record, deployment)
+    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name, model=model)
+    need = Need(
+        lacks=deployment.spec.engine.name in PLANNED and (model is None or bool(unknown(model))),
+        is_planned=isinstance(plan, Plan),
+        is_wanted=desired_replicas(deployment, snapshot) > 0,
+    )
+    inspecting = decide_inspection(deployment, snapshot, record, need)
+    return with_inspection(plan, inspecting, need), inspecting
+
+
+def _model(record: ModelStatus, deployment: LLMDeployment) -> Model | None:
+    config = (facts_for(record, source_of(deployment)) or {}).get("config")
+    return model_of_config(config) if isinstance(config, dict) else None
 
 
 def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:
@@ -79,7 +117,8 @@ def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]
     made = {"made": desired.made, "update": desired.update} if desired.made else None
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
-    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made)
+    model = as_status(decision.inspecting.record)
+    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made, model=model)
     return status, seen
 
 

@@ -73,6 +73,9 @@ class ModelMemory:
     place_freed_at: datetime | None = None
     scaler_fails_since: datetime | None = None
 
+    # --- about its files ---------------------------------------------------------------------------------------------
+    inspection_job: str = ""  # the name of the last Job that was created to read them
+
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
@@ -107,7 +110,8 @@ class Memories:
         """Forgets everything about the LLMDeployment, our unreported writes of its objects included."""
         if key in self._memories:
             self.name_claims(key, ())
-            self._overlay.forget_named(key.namespace, names_of_objects(key.name))
+            written = names_of_objects(key.name) | {self._memories[key].inspection_job}
+            self._overlay.forget_named(key.namespace, written)
             del self._memories[key]
 
     def clear(self) -> None:

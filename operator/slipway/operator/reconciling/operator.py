@@ -32,9 +32,10 @@ from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.installation import Installation
+from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
@@ -92,6 +93,7 @@ class Operator:
             PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
+        self._inspector = Inspector(writer, self._overlay)
         self._reader = self._made_reader(now)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
@@ -207,6 +209,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
+            inspector=self._inspector,
             reporter=Reporter(client, events, self._overlay),
             references=references,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
@@ -225,6 +228,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._ports.start_over()
+                self._inspector.start_over()
                 self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
@@ -266,11 +270,14 @@ class Operator:
 
 
 def _installation(settings: OperatorSettings) -> Installation:
+    watched = settings.watch_namespaces
+    inspects = tuple(each for each in settings.inspect_namespaces if not watched or each in (EVERYWHERE, *watched))
     return Installation(
         settings.namespace,
         settings.activators,
         settings.prometheus_namespaces,
         version=version("slipway"),
         runtimes=settings.runtimes,
-        watched=settings.watch_namespaces,
+        watched=watched,
+        inspects=inspects,
     )

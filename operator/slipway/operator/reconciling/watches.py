@@ -12,6 +12,7 @@ from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
+    INSPECTION_SUFFIX,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -35,6 +36,7 @@ from slipway.objects.kinds import (
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    JOB,
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
     NODE,
@@ -48,7 +50,7 @@ from slipway.objects.kinds import (
     SERVING_RUNTIME,
     Object,
 )
-from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
+from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
 from slipway.operator.rendering.placement import is_template_name
 
@@ -84,6 +86,7 @@ def watches(
     of_models = partial(in_watched, packed=True)
     return [
         *_of_models(of_models),
+        *_of_inspections(installation),
         Watch(
             ENDPOINT_SLICE,
             lambda raw: concerned_by_slice(raw, everyone, installation),
@@ -115,14 +118,22 @@ def _of_models(watch: Callable[..., Watch[ModelKey]]) -> Iterable[Watch[ModelKey
         yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
     yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
     yield watch(RESOURCE_CLAIM_TEMPLATE, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_template)
-    yield watch(POD, models_by_label, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    yield watch(POD, models_by_label, OWNER_LABEL, keep=stored_of_pod, largest=MOST_OF_A_POD)
     for kind in (DEPLOYMENT, REPLICA_SET):
         yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
 
 
+def _of_inspections(installation: Installation) -> Iterable[Watch[ModelKey]]:
+    """Jobs that read models' files, where they are allowed; nowhere, by default, and then without the right to."""
+    if installation.inspects:
+        namespaces = installation.inspected
+        yield Watch(JOB, models_by_label, OWNER_LABEL, namespaces=namespaces, keep=stored_of_job, packed=True)
+
+
 def models_by_label(raw: Object) -> Iterable[ModelKey]:
+    """Pods of inspections concern their model, too."""
     namespace, _ = place_of(raw)
-    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
+    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL].removesuffix(INSPECTION_SUFFIX))]
 
 
 def models_by_label_or_owner(child: Object) -> Iterable[ModelKey]:
@@ -242,13 +253,29 @@ def stored_of_controller(raw: Object) -> Object:
     }
 
 
+def stored_of_pod(pod: Object) -> Object:
+    """Of a pod of an inspection, also whose it is."""
+    shown = pod_shown(pod)
+    if pod["metadata"]["labels"][OWNER_LABEL].endswith(INSPECTION_SUFFIX):
+        shown["metadata"]["ownerReferences"] = owners(pod)
+    return shown
+
+
+def stored_of_job(job: Object) -> Object:
+    return {**named(job, "ownerReferences"), "status": picked(job.get("status") or {}, ("conditions",))}
+
+
 def stored_of_node(node: Object) -> Object:
     return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
 
 
 def stored_of_claim(claim: Object) -> Object:
     metadata = {name: claim["metadata"].get(name) for name in WHICH}
-    return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
+    return {
+        "metadata": metadata,
+        "spec": picked(claim.get("spec") or {}, ("accessModes",)),
+        "status": {"phase": (claim.get("status") or {}).get("phase", "")},
+    }
 
 
 OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
