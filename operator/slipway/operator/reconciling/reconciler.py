@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -38,6 +38,10 @@ LONGEST_WAIT = 60.0
 """Seconds until the next reconcile where a change is expected soon: the clock may be set back meanwhile."""
 
 
+async def no_time() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
     """The queue calls `reconcile` with each key; it returns the seconds until the next one is needed."""
@@ -51,6 +55,7 @@ class Reconciler:
     references: References
     rights: Rights
     installation: Installation
+    freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
 
     async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
@@ -63,6 +68,8 @@ class Reconciler:
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
+        if not (llm_deployment.get("status") or {}).get("plan"):
+            await self.freshen()  # the first plan decides where it runs
         snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot)
