@@ -35,5 +35,5 @@ A GGUF file, or the first of several:
                            as above; elements are the weights themselves, whatever their type. `embedding` is
                            `token_embd.weight`, `head` is `output.weight`, experts are `blk.N.ffn_*_exps.*`
 
-All numbers are whole. Everything is optional: what isn't there is unknown.
+All numbers are integers. Everything is optional: what isn't there is unknown.
 """

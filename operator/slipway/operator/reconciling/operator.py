@@ -238,6 +238,7 @@ class Operator:
             references=references,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
+            supply=self._supply.supply,
             freshen=self._polling.freshen,
         )
 

@@ -43,6 +43,7 @@ from slipway.objects.kinds import (
     POD,
     POD_MONITOR,
     REPLICA_SET,
+    RESOURCE_CLAIM_TEMPLATE,
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
@@ -51,6 +52,7 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.operator.installation import Installation
+from slipway.operator.rendering.placement import is_template_name
 
 OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
 CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
@@ -133,6 +135,7 @@ def _of_models(
     for kind, largest in CHILDREN.items():
         yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
     yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
+    yield watch(RESOURCE_CLAIM_TEMPLATE, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_template)
     yield watch(POD, of_pods, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
     for kind in (DEPLOYMENT, REPLICA_SET):
         yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
@@ -276,6 +279,12 @@ def _may_be_ours(child: Object) -> bool:
     labels = child["metadata"]["labels"]
     is_owned = any(each.get("kind") == KIND for each in child["metadata"].get("ownerReferences") or [])
     return child["metadata"]["name"] == labels[OWNER_LABEL] and (is_owned or labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
+def stored_of_template(template: Object) -> Object:
+    """Tenants may create them, too, and label them as ours."""
+    name, owner = template["metadata"]["name"], template["metadata"]["labels"][OWNER_LABEL]
+    return pruned(template) if is_template_name(name, owner) else named(template, "ownerReferences")
 
 
 def stored_of_autoscaler(autoscaler: Object) -> Object:

@@ -27,7 +27,7 @@ def test_a_gpu_plan_has_the_devices_nodes_and_tolerations_of_its_profile() -> No
     assert planned.runtime == "slipway-vllm-cuda"
     assert planned.gpus_per_replica == 2
     assert planned.resources == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
-    assert planned.node_selector == {"gpu": "h100"}
+    assert (planned.node_terms, planned.node_selector) == (({"gpu": "h100"},), {})
     assert planned.tolerations == [GPU_TAINT]
 
 
@@ -69,14 +69,17 @@ def test_a_third_party_engine_that_runs_on_cpus_needs_no_profile() -> None:
 
 
 def test_a_plan_says_that_memory_was_not_checked() -> None:
-    assert "Whether the model fits into the memory was not looked at." in plan(on_h100()).why
+    assert (
+        "Whether the model fits into the memory was not looked at: nothing is known about its size; spec.model.facts "
+        "can say it." in plan(on_h100()).why
+    )
 
 
 def test_a_plan_says_that_a_policy_was_not_followed_where_it_could_have_mattered() -> None:
     planned = plan(
         on_h100(accelerator={"profiles": ["h100", "l4"], "policy": "Fastest"}), [profile("h100"), profile("l4")]
     )
-    assert "The policy Fastest was not followed: profiles are taken in the spec's order so far." in planned.why
+    assert "Policy Fastest needs the model's size, so profiles are taken in the spec's order." in planned.why
 
 
 @pytest.mark.parametrize(
@@ -96,9 +99,9 @@ def test_the_resources_of_the_spec_override_those_of_the_profile(
 @pytest.mark.parametrize(
     ("spot", "labels", "tolerations"),
     [
-        ("Never", {"gpu": "h100"}, [GPU_TAINT]),
-        ("Allowed", {"gpu": "h100"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
-        ("Required", {"gpu": "h100", "spot": "yes"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
+        ("Never", {}, [GPU_TAINT]),
+        ("Allowed", {}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
+        ("Required", {"spot": "yes"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
     ],
 )
 def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, tolerations: object) -> None:
@@ -106,10 +109,10 @@ def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, t
     assert (planned.node_selector, planned.tolerations) == (labels, tolerations)
 
 
-def test_node_selectors_and_tolerations_of_the_spec_are_added_to_those_of_the_profile_once() -> None:
+def test_node_selectors_and_tolerations_of_the_spec_come_besides_those_of_the_profile_once() -> None:
     pod = {"nodeSelector": {"zone": "a"}, "tolerations": [GPU_TAINT, {"key": "mine", "operator": "Exists"}]}
     planned = plan(on_h100(pod=pod))
-    assert planned.node_selector == {"gpu": "h100", "zone": "a"}
+    assert (planned.node_terms, planned.node_selector) == (({"gpu": "h100"},), {"zone": "a"})
     assert planned.tolerations == [GPU_TAINT, {"key": "mine", "operator": "Exists"}]
 
 
@@ -147,14 +150,6 @@ TABLE = [
         "most. Name another in accelerator.profiles (there are h100).",
     ),
     (
-        "devices by claims",
-        NAMED,
-        [profile("h100", deviceClass="gpu.nvidia.com")],
-        Reason.NO_ACCELERATOR_FITS,
-        "No accelerator profile of the spec can be taken. h100: its devices are claimed by the device class "
-        "gpu.nvidia.com, which Slipway doesn't do yet. Name another in accelerator.profiles (there are h100).",
-    ),
-    (
         "spot nodes of a profile without",
         {"accelerator": {"profiles": ["h100"], "spot": "Required"}},
         [profile("h100")],
@@ -167,8 +162,8 @@ TABLE = [
         {},
         [profile("h100")],
         Reason.NO_ACCELERATOR_FITS,
-        "Slipway can't choose an accelerator for llama on its own yet: name one or more in accelerator.profiles "
-        "(there are h100).",
+        "Slipway can't choose an accelerator for llama: nothing is known about its size; spec.model.facts can say it. "
+        "Give it, or name one or more in accelerator.profiles (there are h100).",
     ),
     (
         "llamacpp, and no profile of a CPU",
@@ -187,4 +182,5 @@ TABLE = [
 def test_an_impossible_plan_is_explained(
     spec: dict[str, Any], profiles: list[Any], reason: Reason, message: str
 ) -> None:
-    assert unplannable(spec, profiles) == Unplannable(reason, message)
+    answer = unplannable(spec, profiles)
+    assert (answer.reason, answer.message) == (reason, message)

@@ -22,12 +22,9 @@ class World:
         self.profiles = {name: acceleratorprofile(name) for name in names}
         self.supply = Supply(profiles={name: ProfileSupply(nodes=1, devices=8, free=3) for name in names})
         self.leads, self.writes, self.fails, self.two = True, list[str](), False, asyncio.Event()
+        api: Any = self
         self.it = ProfileStatuses(
-            self,
-            self,
-            supply=lambda: self.supply,
-            profiles=self._parsed,
-            is_ready=lambda: self.leads,  # type: ignore[arg-type]
+            api, api, supply=lambda: self.supply, profiles=self._parsed, is_ready=lambda: self.leads
         )
 
     def _parsed(self) -> list[AcceleratorProfile]:
