@@ -97,8 +97,8 @@ def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model 
     wanted = "FP8" if spec.engine.quantization == "FP8" else quantized
     features, vendor = candidate.profile.spec.features, candidate.profile.spec.vendor
     needs_newer = any(each in wanted.lower() for each in SMALL_FLOATS)
-    if spec.engine.name != VLLM.name or not needs_newer or "fp8" in features:
-        return ""
+    if spec.engine.name != VLLM.name or not needs_newer or not features or "fp8" in features:
+        return ""  # a profile without features says nothing about them
     return "" if vendor == "NVIDIA" and "bf16" in features else f"the device can't compute with {wanted} weights"
 
 

@@ -43,10 +43,9 @@ def node_terms(profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]
 
 
 def node_selector(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, str]:
-    labels = dict(profile.spec.node_labels) if profile else {}
-    if profile and profile.spec.spot and spec.accelerator.spot == "Required":
-        labels |= profile.spec.spot.node_labels
-    return labels | spec.pod.node_selector
+    """Labels that every node must have, besides one of the sets of `node_terms`."""
+    terms = profile.spec.spot if profile and spec.accelerator.spot == "Required" else None
+    return {**(terms.node_labels if terms else {}), **spec.pod.node_selector}
 
 
 def tolerations(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> list[Object]:
