@@ -75,14 +75,17 @@ def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], n
 
 def unknown(model: Model) -> tuple[str, ...]:
     """Fields of spec.model.facts that planning needs and that nobody gives."""
-    wanted = {
-        "parameters": model.weights,
-        "hiddenSize": model.hidden_size,
-        "vocabularySize": model.vocabulary_size,
-        "contextLength": model.context_length,
-        "layers": model.layers,
+    weights, experts = model.weights, model.experts
+    is_known = {
+        "parameters": weights is not None and weights.total > 0,
+        "activeParameters": weights is None or weights.active > 0,
+        "experts": experts is None or experts.count > 0,
+        "layers": model.layer_count > 0,
+        "hiddenSize": bool(model.hidden_size),
+        "vocabularySize": bool(model.vocabulary_size),
+        "contextLength": bool(model.context_length),
     }
-    lacking = [field for field, value in wanted.items() if not value and field not in model.missing]
+    lacking = [field for field, known in is_known.items() if not known and field not in model.missing]
     return (*model.missing, *lacking)
 
 

@@ -20,7 +20,7 @@ from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Unplannable, make_plan
+from slipway.operator.planning import Plan, Supply, Unplannable, make_plan
 from slipway.operator.planning.fitting import PLANNED
 from slipway.operator.planning.make import unknown
 from slipway.operator.reconciling.inspections import (
@@ -33,6 +33,7 @@ from slipway.operator.reconciling.inspections import (
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
+NOTHING_SEEN = Supply()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,15 @@ class Decision:
     bug: Exception | None = None  # the exception, if the code failed
 
 
-def decide(snapshot: Snapshot, installation: Installation, *, no_port: str = "") -> Decision:
-    """`no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
-    that the failure becomes a part of the decision."""
+def decide(
+    snapshot: Snapshot, installation: Installation, *, supply: Supply = NOTHING_SEEN, no_port: str = ""
+) -> Decision:
+    """`supply`: what the nodes have. `no_port`: why no activator has a port for it. If the code fails on one
+    LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
     deployment, before = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        return _decide(snapshot, deployment, installation, no_port)
+        return _decide(snapshot, deployment, installation, supply, no_port)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
         return Decision(deployment=deployment, plan=invalid, inspecting=before)
@@ -68,8 +71,10 @@ def _without_status(llm_deployment: Object) -> Object:
     return {name: value for name, value in llm_deployment.items() if name != "status"}
 
 
-def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, no_port: str) -> Decision:
-    plan, inspecting = _planned(snapshot, deployment)
+def _decide(
+    snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
+) -> Decision:
+    plan, inspecting = _planned(snapshot, deployment, supply)
     nothing = partial(Decision, deployment=deployment, inspecting=inspecting)
     if isinstance(plan, Unplannable):
         return nothing(plan=plan)
@@ -89,11 +94,11 @@ def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Install
     )
 
 
-def _planned(snapshot: Snapshot, deployment: LLMDeployment) -> tuple[Plan | Unplannable, Inspecting]:
+def _planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> tuple[Plan | Unplannable, Inspecting]:
     """The plan by what is known of the model, and what is done to know more."""
     record = known_files(deployment, snapshot)
     model = _model(record, deployment)
-    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name, model=model)
+    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name, model=model, supply=supply)
     need = Need(
         lacks=deployment.spec.engine.name in PLANNED and (model is None or bool(unknown(model))),
         is_planned=isinstance(plan, Plan),
