@@ -102,9 +102,18 @@ def language_model(config: Config) -> Config:
         told = {**told, **inner}
     if not text(told, "model_type"):
         told["model_type"] = OF_ARCHITECTURE.get(architecture_of(config), "")
+    told = {**_counted(told), **told}
     taken = {name for names in ALIASES if any(name in told for name in names) for name in names}
     defaults = defaults_of(text(told, "model_type"))
     return {**{name: value for name, value in defaults.items() if name not in taken}, **told}
+
+
+def _counted(told: Config) -> Config:
+    """Nemotron-H may have its layers as a list, or as letters, and no number of them."""
+    pattern = told.get("hybrid_override_pattern")
+    letters = pattern.replace("|", "") if isinstance(pattern, str) and len(pattern) <= MOST_FIELDS else ""
+    count = len(items(told, "layers_block_type") or letters)
+    return {"num_hidden_layers": count} if count else {}
 
 
 def architecture_of(config: Config) -> str:

@@ -54,7 +54,7 @@ def make_plan(
         return _without_numbers(spec, known, name, model, supply)
     allowed = [each for each in usable(spec, known.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
     if not allowed:
-        return _without_numbers(spec, known, name, model, supply)
+        return _no_profile(spec, known, name)
     choice = choose(spec, allowed, model, supply, draft=draft, running=running)
     choice = replace(choice, objections={**choice.objections, **_other_objections(spec, known)})
     if not choice.options:
@@ -63,16 +63,29 @@ def make_plan(
     return _planned(spec, choice, model)
 
 
+def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
+    """None of the profiles that may be used exists, or the engine runs on none of them."""
+    if spec.accelerator.profiles:
+        return _none_can_be_taken(spec, known, [f"{p}: {o}." for p, o in _other_objections(spec, known).items()])
+    if spec.engine.name == LLAMACPP.name:
+        return Unplannable(Reason.PROFILE_MISSING, _no_cpu(name))
+    message = f"There is no AcceleratorProfile on which {spec.engine.name} runs{_there_are(known)}: {name} needs one."
+    return Unplannable(Reason.PROFILE_MISSING, message)
+
+
 def unknown(model: Model) -> tuple[str, ...]:
     """Fields of spec.model.facts that planning needs and that nobody gives."""
-    wanted = {
-        "parameters": model.weights,
-        "hiddenSize": model.hidden_size,
-        "vocabularySize": model.vocabulary_size,
-        "contextLength": model.context_length,
-        "layers": model.layers,
+    weights, experts = model.weights, model.experts
+    is_known = {
+        "parameters": weights is not None and weights.total > 0,
+        "activeParameters": weights is None or weights.active > 0,
+        "experts": experts is None or experts.count > 0,
+        "layers": model.layer_count > 0,
+        "hiddenSize": bool(model.hidden_size),
+        "vocabularySize": bool(model.vocabulary_size),
+        "contextLength": bool(model.context_length),
     }
-    lacking = [field for field, value in wanted.items() if not value and field not in model.missing]
+    lacking = [field for field, known in is_known.items() if not known and field not in model.missing]
     return (*model.missing, *lacking)
 
 
@@ -158,16 +171,19 @@ def _on_cpu(
 ) -> Plan | Unplannable:
     cpus = sorted((each for each in known.values() if each.spec.vendor == CPU), key=cost)
     if not cpus:
-        return Unplannable(
-            Reason.PROFILE_MISSING,
-            f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
-            "let Slipway's chart bring it (accelerators.vendors.cpu), or write one.",
-        )
+        return Unplannable(Reason.PROFILE_MISSING, _no_cpu(name))
     plan = _first_possible(spec, [profile.metadata.name for profile in cpus], known, model, supply)
     if isinstance(plan, Unplannable):
         return plan
     why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])
     return replace(plan, why=why)
+
+
+def _no_cpu(name: str) -> str:
+    return (
+        f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
+        "let Slipway's chart bring it (accelerators.vendors.cpu), or write one."
+    )
 
 
 def _first_possible(
@@ -186,7 +202,13 @@ def _first_possible(
         if candidate and not objection:
             return _unsized(spec, candidate, model, _first(spec, each), tuple(rejected))
         rejected.append(f"{each}: {objection}.")
-    missing = all(each not in known for each in names)
+    return _none_can_be_taken(spec, known, rejected)
+
+
+def _none_can_be_taken(
+    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], rejected: list[str]
+) -> Unplannable:
+    missing = bool(spec.accelerator.profiles) and not known.keys() & set(spec.accelerator.profiles)
     return Unplannable(
         Reason.PROFILE_MISSING if missing else Reason.NO_ACCELERATOR_FITS,
         f"No accelerator profile of the spec can be taken. {' '.join(rejected)} "

@@ -15,6 +15,7 @@ from typing import Any
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice_name
+from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
@@ -25,6 +26,7 @@ from slipway.operator.rendering.scaling import predictor_deployment
 
 TOO_OFTEN, WITHIN = 5, 60.0
 """This many repairs within this many seconds mean that another program reverts our field each time."""
+NO_PLACE = frozenset({Reason.UNSCHEDULABLE, Reason.NO_ACCELERATOR_FITS})
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
 
 NamespacedName = tuple[str, str]
@@ -121,6 +123,10 @@ class Memories:
     def by_state(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
+
+    def waiting_for_nodes(self) -> list[ModelKey]:
+        """Those for which there was no place, as of their last reconcile."""
+        return [key for key, each in self._memories.items() if each.state and each.state[1] in NO_PLACE]
 
     # --- the index of claims ----------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class SnapshotReader:
                 kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
                 activators=self._activators(),
                 port=self._port_of(claim_of(llm_deployment)),
-                profiles=tuple(self._profiles()),
+                profiles=tuple(self.profiles()),
                 runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
             ),
             memory,
@@ -194,7 +194,8 @@ class SnapshotReader:
         there = self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
         return there or ours
 
-    def _profiles(self) -> Iterable[AcceleratorProfile]:
+    def profiles(self) -> Iterable[AcceleratorProfile]:
+        """All that are valid."""
         for raw in self._store.all(ACCELERATOR_PROFILE):
             if profile := self._profile(raw):
                 yield profile
