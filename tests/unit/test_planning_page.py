@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import ModuleType
 from typing import get_args
 
 import pytest
@@ -42,10 +42,13 @@ def fields_of(model: type[BaseModel], beginning: str = "") -> list[str]:
     """The paths of the fields, in the API's spelling; of a part, only those of its own fields."""
     found = []
     for info in model.model_fields.values():
-        parts = get_args(info.annotation) if isinstance(info.annotation, UnionType) else ()
-        part = next((each for each in parts if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        part = part_in(info.annotation)
         found += fields_of(part, f"{info.alias}.") if part else [f"{beginning}{info.alias}"]
     return found
+
+
+def part_in(annotation: object) -> type[BaseModel] | None:
+    return next((each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
 
 def test_every_field_of_a_plan_is_explained() -> None:

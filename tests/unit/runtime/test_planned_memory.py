@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from slipway_runtime import cli, serving
+from slipway_runtime import cli, preflight, serving
 from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.engines import vllm
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed
 from slipway_runtime.preflight import Device, Host, Support
 from support.builders.model_files import write_checkpoint
@@ -37,8 +38,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         cache_free=9 * GIB,
         support=SUPPORT,
     )
-    monkeypatch.setattr(serving.vllm, "installed", lambda: Installed(tmp_path / "vllm"))
-    monkeypatch.setattr(serving.preflight, "read_host", lambda _: host)
+    monkeypatch.setattr(vllm, "installed", lambda: Installed(tmp_path / "vllm"))
+    monkeypatch.setattr(preflight, "read_host", lambda _: host)
     monkeypatch.setattr(serving, "version_of", lambda *_: "0.32.0")
     write_checkpoint(tmp_path / "model")
     return Check(tmp_path / "model", capsys)
