@@ -1,4 +1,4 @@
-"""What has become of a Job that reads a model's files: it reads them, it has reported, or it has failed. Pure.
+"""The state of a Job that reads a model's files: it reads them, it has reported, or it has failed. Pure.
 
 A Job has one pod, and no second try of its own. What the pod reports is its termination message; why it doesn't start
 is diagnosed as with a model's pods.

@@ -1,7 +1,7 @@
 """Decodes the report of an inspection, which is a termination message, and reads it from `status.model`. Pure.
 
-Whoever writes into the namespace may have written either, so the size is bounded before anything is decompressed or
-parsed, and what is wrong is never more than "no report".
+A tenant may have written either, so the size is bounded before anything is decompressed or parsed, and whatever is
+invalid counts as no report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What has become of a Job that reads a model's files, and what is recorded of it."""
+"""The state of a Job that reads a model's files, and what is recorded of it."""
 
 from __future__ import annotations
 

@@ -9,9 +9,7 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.api.status import ModelStatus
-from slipway.models.config import model_of_config
-from slipway.models.facts import Model
+from slipway.models.sources import known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.inspection_record import as_status, facts_for, record_in, source_of
@@ -20,7 +18,7 @@ from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Supply, Unplannable, make_plan
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.fitting import PLANNED
 from slipway.operator.planning.make import unknown
 from slipway.operator.reconciling.inspections import (
@@ -96,11 +94,20 @@ def _decide(
 
 def _planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> tuple[Plan | Unplannable, Inspecting]:
     """The plan by what is known of the model, and what is done to know more."""
-    record = known_files(deployment, snapshot)
-    model = _model(record, deployment)
-    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name, model=model, supply=supply)
+    record, spec = known_files(deployment, snapshot), deployment.spec
+    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
+    plan = make_plan(
+        spec,
+        snapshot.profiles,
+        name=deployment.metadata.name,
+        model=known.model,
+        supply=supply,
+        running=_running(snapshot),
+    )
+    if isinstance(plan, Plan):
+        plan = replace(plan, warnings=(*plan.warnings, *known.problems))
     need = Need(
-        lacks=deployment.spec.engine.name in PLANNED and (model is None or bool(unknown(model))),
+        lacks=spec.engine.name in PLANNED and (known.model is None or bool(unknown(known.model))),
         is_planned=isinstance(plan, Plan),
         is_wanted=desired_replicas(deployment, snapshot) > 0,
     )
@@ -108,9 +115,13 @@ def _planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> t
     return with_inspection(plan, inspecting, need), inspecting
 
 
-def _model(record: ModelStatus, deployment: LLMDeployment) -> Model | None:
-    config = (facts_for(record, source_of(deployment)) or {}).get("config")
-    return model_of_config(config) if isinstance(config, dict) else None
+def _running(snapshot: Snapshot) -> Running | None:
+    """Where the pods are, by what they were made from. None: there are none."""
+    made = (snapshot.status or {}).get("made") or {}
+    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
+        return None
+    devices = made.get("gpusPerReplica")
+    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
 def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:

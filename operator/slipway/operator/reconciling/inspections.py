@@ -33,8 +33,8 @@ from slipway.operator.rendering.inspection import (
     can_be_read,
     claim_with_files,
     inspection_job,
+    is_job_name,
     job_name,
-    prefix_of_jobs,
 )
 from slipway.operator.rendering.runtimes import engine_container
 
@@ -90,9 +90,9 @@ class _Model:
     def jobs(self) -> tuple[Object, ...]:
         """Ours alone: whatever its labels, a Job that another owner controls, or none, is never taken for ours."""
         seen = self.snapshot.inspection or Inspection()
-        uid, prefix = self.deployment.metadata.uid, prefix_of_jobs(self.deployment)
-        ours = (each for each in seen.jobs.values() if (controller_of(each) or {}).get("uid") == uid)
-        return tuple(each for each in ours if name_of(each).startswith(prefix))
+        metadata = self.deployment.metadata
+        ours = (each for each in seen.jobs.values() if (controller_of(each) or {}).get("uid") == metadata.uid)
+        return tuple(each for each in ours if is_job_name(name_of(each), metadata.name))
 
     def current_job(self) -> Object | None:
         name = self.name_of_try(self.tries + 1)
@@ -204,7 +204,7 @@ def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
     )
 
 
-# --- what stands in the way ------------------------------------------------------------------------------------------
+# --- what prevents it now ---------------------------------------------------------------------------------------------
 
 
 def _not_allowed(deployment: LLMDeployment) -> Cause:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -80,11 +81,16 @@ def claim_with_files(uri: str) -> str | None:
 def job_name(deployment: LLMDeployment, source: Source, attempt: int) -> str:
     """The same for the same try: another operator finds the Job, and none is started twice."""
     what = json.dumps([deployment.metadata.name, deployment.metadata.uid, source.digest, source.sync, attempt])
-    return prefix_of_jobs(deployment) + hashlib.sha256(what.encode()).hexdigest()[:8]
+    return _prefix(deployment.metadata.name) + hashlib.sha256(what.encode()).hexdigest()[:8]
 
 
-def prefix_of_jobs(deployment: LLMDeployment) -> str:
-    return f"{deployment.metadata.name[:LONGEST_OF_NAME]}-inspect-"
+def is_job_name(text: str, name: str) -> bool:
+    """Whether a Job for the LLMDeployment `name` may have the name `text`."""
+    return text.startswith(_prefix(name)) and bool(re.fullmatch("[0-9a-f]{8}", text.removeprefix(_prefix(name))))
+
+
+def _prefix(name: str) -> str:
+    return f"{name[:LONGEST_OF_NAME]}-inspect-"
 
 
 def inspection_job(deployment: LLMDeployment, runtime: Object, *, name: str, node: str | None = None) -> Child:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from slipway.api.names import MAX_NAME_LENGTH, OWNER_LABEL
@@ -13,10 +14,10 @@ from support.builders.inspections import runtime
 from support.builders.rendering import deployment
 from support.builders.sdk_fields import unknown_fields
 
-MODEL = {"model": {"uri": "pvc://models/llama/8b"}}
+MODEL: dict[str, Any] = {"model": {"uri": "pvc://models/llama/8b"}}
 
 
-def rendered(*, node: str | None = None, image: Object | None = None, **spec: object) -> Object:
+def rendered(*, node: str | None = None, image: Object | None = None, **spec: Any) -> Object:
     return inspection_job(deployment(**(MODEL | spec)), image or runtime(), name="job", node=node).manifest
 
 
