@@ -120,8 +120,8 @@ def known_files(deployment: LLMDeployment, snapshot: Snapshot) -> ModelStatus:
 
 # --- what the status says --------------------------------------------------------------------------------------------
 
-OF_THE_CLUSTER = (Reason.PERMISSION_DENIED, Reason.PAUSED, Reason.RUNTIME_MISSING)
-"""Why no Job is started, where the planner's own sentence is more important."""
+LESS_IMPORTANT = (Reason.NO_ACCELERATOR_FITS, Reason.PAUSED, Reason.RUNTIME_MISSING)
+"""Reasons why no Job is started that don't replace the planner's own."""
 
 
 def with_inspection(plan: Plan | Unplannable, inspecting: Inspecting, need: Need) -> Plan | Unplannable:
@@ -136,7 +136,7 @@ def with_inspection(plan: Plan | Unplannable, inspecting: Inspecting, need: Need
         return plan
     if cause.reason == Reason.READING_MODEL:
         return replace(plan, reason=cause.reason, message=f"{sentence} The plan follows.")
-    if cause.reason in OF_THE_CLUSTER:
+    if cause.reason in LESS_IMPORTANT:
         return replace(plan, message=f"{plan.message} {sentence}")
     return replace(plan, reason=cause.reason, message=f"{sentence} {plan.message}")
 
@@ -148,8 +148,11 @@ def decide_inspection(deployment: LLMDeployment, snapshot: Snapshot, record: Mod
     """`record`: what `known_files` has returned, with which `need` was found."""
     source = source_of(deployment)
     model = _Model(deployment=deployment, source=source, record=record, snapshot=snapshot)
+    if is_read(record, source):
+        is_stored = is_read(record_in(snapshot.status), source)  # before, the Job's pod is the only one that knows
+        return Inspecting(record=record, remove=model.jobs_but() if is_stored else ())
     is_again = record.digest == source.digest  # files that were read before are to be read again
-    if is_read(record, source) or not (need.lacks or is_again) or not can_be_read(deployment.spec.model.uri):
+    if not (need.lacks or is_again) or not can_be_read(deployment.spec.model.uri):
         return Inspecting(record=record, remove=model.jobs_but())
     if snapshot.inspection is None:
         return Inspecting(record=record, cause=_not_allowed(deployment))
@@ -210,7 +213,7 @@ def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
 def _not_allowed(deployment: LLMDeployment) -> Cause:
     namespace = deployment.metadata.namespace
     message = f"Slipway may not read the model's files by a Job: add {namespace} to {VALUE} of its chart to allow it"
-    return Cause(Reason.PERMISSION_DENIED, message)
+    return Cause(Reason.NO_ACCELERATOR_FITS, message)
 
 
 def _obstacle(deployment: LLMDeployment, seen: Inspection) -> Cause | None:
