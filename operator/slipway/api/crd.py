@@ -65,9 +65,15 @@ LLMDEPLOYMENT_COLUMNS = (
 )
 PROFILE_COLUMNS = (
     Column(name="Vendor", path=".spec.vendor"),
-    Column(name="Resource", path=".spec.resource.name"),
     Column(name="Memory", path=".spec.memory"),
-    Column(name="Cost/h", path=".spec.costPerHour", type="number"),
+    Column(name="Nodes", path=".status.nodes", type="integer", description="Nodes that have such devices."),
+    Column(name="Devices", path=".status.devices.allocatable", type="integer", description="Devices on these nodes."),
+    Column(name="Free", path=".status.devices.free", type="integer", description="Devices that no pod has."),
+    Column(name="Cost/h", path=".spec.costPerHour", type="number", description="Price of one device per hour."),
+    Column(name="Resource", path=".spec.resource.name", wide=True),
+    Column(name="Growable", path=".status.growable", type="boolean", wide=True),
+    Column(name="Driver", path=".status.drivers[0]", wide=True, description="The oldest driver of these nodes."),
+    Column(name="Message", path=".status.message", wide=True),
     Column(name="Age", path=".metadata.creationTimestamp", type="date"),
 )
 
@@ -103,6 +109,7 @@ def acceleratorprofile() -> Object:
     }
     version = {
         "schema": {"openAPIV3Schema": _whole(AcceleratorProfile)},
+        "subresources": {"status": {}},
         "additionalPrinterColumns": [column.as_object() for column in PROFILE_COLUMNS],
     }
     return _definition(names, version, scope="Cluster")

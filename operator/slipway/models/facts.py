@@ -15,7 +15,7 @@ class Evidence(StrEnum):
     """How far a number can be trusted."""
 
     EXACT = "exact"  # read from the checkpoint's own files, or computed from them without a guess
-    REPORTED = "reported"  # somebody says so: the spec, the catalogue, an overlay, the Hub
+    REPORTED = "reported"  # the spec, the catalogue, an overlay or the Hub says so
     MEASURED = "measured"  # an engine reported it after it had loaded the model
     ESTIMATED = "estimated"  # by a formula that was fitted to measurements
 
@@ -26,19 +26,24 @@ class Keeps(StrEnum):
     KEYS_AND_VALUES = "keys and values"  # for each token, or for those of a window
     LATENT = "latent"  # one compressed vector for each token (multi-head latent attention)
     STATE = "state"  # of a fixed size, whatever the number of tokens (Mamba, linear attention, short convolutions)
+    NOTHING = "nothing"  # encoders; layers with experts alone; layers that read what an earlier one keeps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """Layers of the language model that are alike in what they keep."""
+    """Layers of the language model that are alike in what they keep.
+
+    Those of Falcon-H1 have attention and Mamba side by side: they keep keys and values, and a state besides.
+    """
 
     count: int
     keeps: Keeps = Keeps.KEYS_AND_VALUES
-    kv_heads: int = 0
-    key_size: int = 0  # of one head
+    kv_heads: int = 0  # where keys and values are kept
+    key_size: int = 0  # of one head; with a latent, what is computed from it (without the rotary part)
     value_size: int = 0  # of one head
-    window: int | None = None  # tokens that the layer sees; None: all
-    latent_size: int = 0  # values per token
+    window: int | None = None  # tokens that the layer sees, as vLLM counts them; None: all
+    latent_size: int = 0  # values per token, the rotary part included
+    index_bytes: int = 0  # per token, of a second cache that finds the tokens to attend to (DeepSeek-V3.2)
     state_16_bit: int = 0  # values of a state that are in the model's own type
     state_32_bit: int = 0  # values of a state that are always in 32 bits
 
@@ -104,7 +109,14 @@ class Model:
     quantization: Quantization | None = None
     encoder_tokens: int = 0  # the most tokens that one image or clip becomes; 0 for text alone
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by the name of a field of spec.model.facts
-    missing: tuple[str, ...] = ()  # fields of spec.model.facts that the planner needs and nobody gives
+    missing: tuple[str, ...] = ()  # fields of spec.model.facts that the planner needs and no source gives
+
+    @property
+    def known_weights(self) -> Weights:
+        """Of a model that is planned with its numbers."""
+        if self.weights is None:
+            raise ValueError(f"the weights of {self.name or self.architecture} aren't known")
+        return self.weights
 
     @property
     def layer_count(self) -> int:

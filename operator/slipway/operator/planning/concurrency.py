@@ -11,20 +11,19 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
 from slipway.contract.engines import ENGINES, VLLM
 from slipway.operator.planning.engines import CPU
-from slipway.operator.planning.resources import parallelism
 
 LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
 ON_LARGE, ON_OTHERS, ON_CPUS = 1024, 256, 128
 
 
-def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> int | None:
+def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, *, devices: int = 1) -> int | None:
     """None: the spec leaves it open, and only the engine knows."""
     if spec.engine.max_concurrency:
         return spec.engine.max_concurrency
     engine = ENGINES.get(spec.engine.name)
     if engine and engine.concurrency:
         return engine.concurrency[spec.engine.mode]
-    return _of_vllm(spec, profile) if engine is VLLM and profile else None
+    return _of_vllm(spec, profile, devices) if engine is VLLM and profile else None
 
 
 def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
@@ -38,15 +37,16 @@ def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
     )
 
 
-def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int | None:
+def is_large(profile: AcceleratorProfile) -> bool:
+    """Whether vLLM takes larger steps on it: newer devices with much memory."""
+    return "fp8" in profile.spec.features and amount(profile.spec.memory) >= LARGE
+
+
+def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile, devices: int) -> int | None:
     if _has_own_batches(spec):
         return None  # a batch of fewer tokens than sequences would be refused
-    tensor, pipeline = parallelism(spec)
-    if profile.spec.vendor == CPU:
-        count = ON_CPUS * tensor * pipeline
-    else:
-        is_newer = "fp8" in profile.spec.features
-        count = ON_LARGE if is_newer and amount(profile.spec.memory) >= LARGE else ON_OTHERS
+    on_devices = ON_LARGE if is_large(profile) else ON_OTHERS
+    count = ON_CPUS * devices if profile.spec.vendor == CPU else on_devices
     return count * (2 if spec.engine.mode == "Throughput" else 1)
 
 

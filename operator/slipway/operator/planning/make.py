@@ -1,6 +1,7 @@
-"""Chooses the accelerator profile, and the resources to run on it.
+"""Makes the plan: which profile, how many devices, which resources, and what the engine is told. Pure.
 
-A first version: it takes profiles by name, in the spec's order, and ignores the model's size. The plan's `why` says so.
+With the model's numbers, everything is computed. Without them, a profile that the spec names is taken as before, and
+the plan says which number is missing.
 """
 
 from __future__ import annotations
@@ -12,92 +13,107 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.contract.engines import LLAMACPP
+from slipway.models.facts import Model
+from slipway.operator.planning import explaining
+from slipway.operator.planning.candidates import Candidate, why_not
+from slipway.operator.planning.choosing import Choice, Running, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
+from slipway.operator.planning.fitting import PLANNED
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
     cost,
-    devices,
     node_selector,
+    node_terms,
     parallelism,
     requested,
     runtime_class,
     tolerations,
 )
+from slipway.operator.planning.supply import Supply
 
-NOT_LOOKED_AT = "Whether the model fits into the memory was not looked at."
-
-
-def make_plan(spec: LLMDeploymentSpec, profiles: Iterable[AcceleratorProfile], *, name: str) -> Plan | Unplannable:
-    """The plan for the deployment `name`, or one sentence on why there is none."""
-    known = {profile.metadata.name: profile for profile in profiles}
-    if spec.accelerator.profiles:
-        return _first_that_fits(spec, spec.accelerator.profiles, known)
-    if needs_devices(spec.engine.name):
-        return Unplannable(Reason.NO_ACCELERATOR_FITS, _no_profile_named(known, name))
-    return _on_cpu(spec, known, name) if spec.engine.name == LLAMACPP.name else _by_its_own_runtime(spec)
+NOTHING_SEEN = Supply()
 
 
-def _by_its_own_runtime(spec: LLMDeploymentSpec) -> Plan:
-    engine = spec.engine.name
-    why = f"The spec names no accelerator profile, so the ServingRuntime {engine} itself says what it needs."
-    return _planned(spec, None, why=(why, NOT_LOOKED_AT))
-
-
-def _on_cpu(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Plan | Unplannable:
-    cpus = sorted((each for each in known.values() if each.spec.vendor == CPU), key=cost)
-    if not cpus:
-        return Unplannable(
-            Reason.PROFILE_MISSING,
-            f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
-            "let Slipway's chart bring it (accelerators.vendors.cpu), or write one.",
-        )
-    plan = _first_that_fits(spec, [profile.metadata.name for profile in cpus], known)
-    if isinstance(plan, Unplannable):
-        return plan
-    why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])
-    return replace(plan, why=why)
-
-
-def _first_that_fits(
-    spec: LLMDeploymentSpec, names: list[str], known: dict[str, AcceleratorProfile]
+def make_plan(
+    spec: LLMDeploymentSpec,
+    profiles: Iterable[AcceleratorProfile],
+    *,
+    name: str,
+    model: Model | None = None,
+    draft: Model | None = None,
+    supply: Supply = NOTHING_SEEN,
+    running: Running | None = None,
 ) -> Plan | Unplannable:
-    rejected: list[str] = []
-    for each in names:
-        profile = known.get(each)
-        objection = why_not(spec, profile) if profile else "there is no AcceleratorProfile of this name"
-        if profile and not objection:
-            return _planned(spec, profile, why=_why(spec, each), rejected=tuple(rejected))
-        rejected.append(f"{each}: {objection}.")
-    missing = all(each not in known for each in names)
-    return Unplannable(
-        Reason.PROFILE_MISSING if missing else Reason.NO_ACCELERATOR_FITS,
-        f"No accelerator profile of the spec can be taken. {' '.join(rejected)} "
-        f"Name another in accelerator.profiles{_there_are(known)}.",
+    """The plan for the deployment `name`, or one sentence on why there is none.
+
+    `model`: what is known of it; `draft`: of the draft model. `running`: where its pods are now.
+    """
+    known = {profile.metadata.name: profile for profile in profiles}
+    if model is None or unknown(model) or spec.engine.name not in PLANNED:
+        return _without_numbers(spec, known, name, model, supply)
+    allowed = [each for each in usable(spec, known.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
+    if not allowed:
+        return _without_numbers(spec, known, name, model, supply)
+    choice = choose(spec, allowed, model, supply, draft=draft, running=running)
+    choice = replace(choice, objections={**choice.objections, **_other_objections(spec, known)})
+    if not choice.options:
+        message = explaining.nothing_fits(spec, choice, model, name)
+        return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
+    return _planned(spec, choice, model)
+
+
+def unknown(model: Model) -> tuple[str, ...]:
+    """Fields of spec.model.facts that planning needs and that nobody gives."""
+    wanted = {
+        "parameters": model.weights,
+        "hiddenSize": model.hidden_size,
+        "vocabularySize": model.vocabulary_size,
+        "contextLength": model.context_length,
+        "layers": model.layers,
+    }
+    lacking = [field for field, value in wanted.items() if not value and field not in model.missing]
+    return (*model.missing, *lacking)
+
+
+def _other_objections(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile]) -> dict[str, str]:
+    """To profiles that the spec names and that can't be tried."""
+    engine = spec.engine.name
+    return {
+        name: "there is no AcceleratorProfile of this name"
+        if name not in known
+        else f"{engine} doesn't run on hardware of vendor {known[name].spec.vendor}"
+        for name in spec.accelerator.profiles
+        if name not in known or runtime_for(engine, known[name].spec.vendor) is None
+    }
+
+
+def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model) -> Plan:
+    option = choice.options[0]
+    fit, candidate = option.fit, option.fit.candidate
+    is_on_devices = candidate.profile.spec.vendor != CPU
+    return replace(
+        _on(spec, candidate),
+        max_concurrency=fit.max_concurrency,
+        context_length=fit.context_length if fit.kv_tokens else None,
+        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and spec.engine.name != LLAMACPP.name else None,
+        weights_bytes=fit.memory.weights if is_on_devices else None,
+        memory=fit.memory,
+        kv_tokens=fit.kv_tokens,
+        concurrent_at_full_length=fit.at_full_length,
+        speed=option.speed,
+        why=explaining.why(spec, choice, model),
+        rejected=explaining.rejected(spec, choice),
+        warnings=explaining.warnings(spec, option.speed),
     )
 
 
-def why_not(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> str:
-    """What keeps this engine from running there, in half a sentence; empty when nothing does."""
-    engine, facts, wanted = spec.engine.name, profile.spec, devices(spec, profile)
-    if runtime_for(engine, facts.vendor) is None:
-        return f"{engine} doesn't run on hardware of vendor {facts.vendor}"
-    if facts.device_class:
-        return f"its devices are claimed by the device class {facts.device_class}, which Slipway doesn't do yet"
-    if wanted > facts.devices_per_node:
-        return f"a replica wants {wanted} devices, and a node has {facts.devices_per_node} for it at most"
-    if spec.accelerator.spot == "Required" and not facts.spot:
-        return "the spec requires spot nodes, and the profile has none"
-    return ""
-
-
-def _planned(
-    spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, *, why: tuple[str, ...], rejected: tuple[str, ...] = ()
-) -> Plan:
-    engine = spec.engine.name
-    tensor, pipeline = parallelism(spec)
+def _on(spec: LLMDeploymentSpec, candidate: Candidate | None) -> Plan:
+    """What follows from the profile and the number of devices alone; None: the ServingRuntime says what it needs."""
+    engine, profile = spec.engine.name, candidate.profile if candidate else None
+    tensor, pipeline = (candidate.tensor, candidate.pipeline) if candidate else parallelism(spec)
     vendor = profile.spec.vendor if profile else ""
-    at_a_time = concurrency(spec, profile)
+    devices = candidate.devices if candidate else 0
     return Plan(
         engine=engine,
         runtime=runtime_for(engine, vendor) or engine,
@@ -105,29 +121,124 @@ def _planned(
         vendor=vendor,
         tensor=tensor,
         pipeline=pipeline,
-        gpus_per_replica=devices(spec, profile) if profile and vendor != CPU else 0,
-        max_concurrency=at_a_time,
-        resources=requested(spec, profile),
+        gpus_per_replica=devices if vendor != CPU else 0,
+        max_concurrency=concurrency(spec, profile, devices=tensor * pipeline),
+        resources=requested(spec, profile, devices),
+        node_terms=node_terms(profile),
         node_selector=node_selector(spec, profile),
         tolerations=tolerations(spec, profile),
         runtime_class=runtime_class(spec, profile),
-        why=(*why, *why_so_many(spec, at_a_time)),
-        rejected=rejected,
+        device_class=profile.spec.device_class if profile else None,
     )
 
 
-def _why(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
+# --- without the model's numbers -------------------------------------------------------------------------------------
+
+
+def _without_numbers(
+    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
+) -> Plan | Unplannable:
+    if spec.accelerator.profiles:
+        return _first_possible(spec, spec.accelerator.profiles, known, model, supply)
+    if needs_devices(spec.engine.name):
+        return Unplannable(Reason.NO_ACCELERATOR_FITS, _cannot_choose(spec, known, name, model))
+    if spec.engine.name == LLAMACPP.name:
+        return _on_cpu(spec, known, name, model, supply)
+    return _by_its_own_runtime(spec, model)
+
+
+def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None) -> Plan:
+    engine = spec.engine.name
+    why = f"The spec names no accelerator profile, so the ServingRuntime {engine} itself says what it needs."
+    return _unsized(spec, None, model, (why,))
+
+
+def _on_cpu(
+    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
+) -> Plan | Unplannable:
+    cpus = sorted((each for each in known.values() if each.spec.vendor == CPU), key=cost)
+    if not cpus:
+        return Unplannable(
+            Reason.PROFILE_MISSING,
+            f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
+            "let Slipway's chart bring it (accelerators.vendors.cpu), or write one.",
+        )
+    plan = _first_possible(spec, [profile.metadata.name for profile in cpus], known, model, supply)
+    if isinstance(plan, Unplannable):
+        return plan
+    why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])
+    return replace(plan, why=why)
+
+
+def _first_possible(
+    spec: LLMDeploymentSpec,
+    names: list[str],
+    known: dict[str, AcceleratorProfile],
+    model: Model | None,
+    supply: Supply,
+) -> Plan | Unplannable:
+    rejected: list[str] = []
+    for each in names:
+        candidate = Candidate(known[each], *parallelism(spec)) if each in known else None
+        objection = (
+            why_not(spec, candidate, model, supply) if candidate else "there is no AcceleratorProfile of this name"
+        )
+        if candidate and not objection:
+            return _unsized(spec, candidate, model, _first(spec, each), tuple(rejected))
+        rejected.append(f"{each}: {objection}.")
+    missing = all(each not in known for each in names)
+    return Unplannable(
+        Reason.PROFILE_MISSING if missing else Reason.NO_ACCELERATOR_FITS,
+        f"No accelerator profile of the spec can be taken. {' '.join(rejected)} "
+        f"Name another in accelerator.profiles{_there_are(known)}.",
+        tuple(rejected),
+    )
+
+
+def _unsized(
+    spec: LLMDeploymentSpec,
+    candidate: Candidate | None,
+    model: Model | None,
+    why: tuple[str, ...],
+    rejected: tuple[str, ...] = (),
+) -> Plan:
+    plan = _on(spec, candidate)
+    sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
+    return replace(plan, why=sentences, rejected=rejected)
+
+
+def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
     first = f"{profile}: the first profile of the spec on which {spec.engine.name} runs."
     policy = spec.accelerator.policy
     if policy == "InOrder" or len(spec.accelerator.profiles) < 2:
-        return first, NOT_LOOKED_AT
-    return first, f"The policy {policy} was not followed: profiles are taken in the spec's order so far.", NOT_LOOKED_AT
+        return (first,)
+    return first, f"Policy {policy} needs the model's size, so profiles are taken in the spec's order."
 
 
-def _no_profile_named(known: dict[str, AcceleratorProfile], name: str) -> str:
+def _not_looked_at(spec: LLMDeploymentSpec, model: Model | None) -> str:
+    if spec.engine.name not in PLANNED:
+        return f"Whether the model fits into the memory was not looked at: {spec.engine.name} has rules of its own."
+    return f"Whether the model fits into the memory was not looked at: {_what_is_missing(model)}."
+
+
+def _what_is_missing(model: Model | None) -> str:
+    if model is None:
+        return "nothing is known about its size; spec.model.facts can say it"
+    fields = ", ".join(f"spec.model.facts.{each}" for each in unknown(model))
+    return f"{fields} isn't known"
+
+
+def _cannot_choose(
+    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None
+) -> str:
+    if spec.engine.name not in PLANNED:
+        return (
+            f"Slipway can't choose an accelerator for {name}, because it doesn't know how much memory "
+            f"{spec.engine.name} takes: name one or more in accelerator.profiles{_there_are(known)}."
+        )
     return (
-        f"Slipway can't choose an accelerator for {name} on its own yet: "
-        f"name one or more in accelerator.profiles{_there_are(known)}."
+        f"Slipway can't choose an accelerator for {name}: {_what_is_missing(model)}. Give it, or name one or more in "
+        f"accelerator.profiles{_there_are(known)}."
     )
 
 

@@ -55,13 +55,13 @@ class Plan:
     pipeline: int = 1  # pipeline parallelism: groups of accelerators with consecutive layers
     gpus_per_replica: int = 0
 
-    # --- what the engine is told ---------------------------------------------------------------------------------------
+    # --- what the engine gets -----------------------------------------------------------------------------------------
     max_concurrency: int | None = None  # concurrent requests of a replica; None: only its engine knows
     context_length: int | None = None  # tokens of one request; None: the engine's own choice
     kv_cache_bytes: int | None = None  # of one device; None: the engine measures what is left
     weights_bytes: int | None = None  # of one device, as the engine will hold them; None: unknown
 
-    # --- what Kubernetes is told ---------------------------------------------------------------------------------------
+    # --- what Kubernetes gets -----------------------------------------------------------------------------------------
     resources: dict[str, dict[str, str]] = field(default_factory=dict)  # requests and limits
     node_terms: tuple[Mapping[str, str], ...] = ()  # a node must have all labels of any one; empty: any node
     node_selector: dict[str, str] = field(default_factory=dict)  # labels that every node must have besides
@@ -71,7 +71,7 @@ class Plan:
     shared_memory: int | None = None  # bytes of /dev/shm; None: the runtime's own
     start_limit: float | None = None  # seconds after which a start has failed; None: the runtime's own
 
-    # --- what is said about it -----------------------------------------------------------------------------------------
+    # --- what is said about it ----------------------------------------------------------------------------------------
     memory: Memory | None = None  # None: unknown, because the model or the device is
     kv_tokens: int | None = None  # of one replica
     concurrent_at_full_length: float | None = None

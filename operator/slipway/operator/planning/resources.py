@@ -9,36 +9,37 @@ from slipway.operator.planning.engines import CPU
 
 
 def parallelism(spec: LLMDeploymentSpec) -> tuple[int, int]:
-    """Tensor and pipeline parallelism; Auto is 1 until the planner knows the model's size."""
+    """Tensor and pipeline parallelism of the spec; Auto is 1 where the model's size isn't known."""
     wanted = spec.engine.parallelism
     return (1 if wanted.tensor == "Auto" else wanted.tensor), wanted.pipeline
 
 
-def devices(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
-    """Devices for one replica; CPUs count as one."""
-    tensor, pipeline = parallelism(spec)
-    return 1 if profile.spec.vendor == CPU else tensor * pipeline
-
-
-def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, dict[str, str]]:
+def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devices: int) -> dict[str, dict[str, str]]:
     """Requests and limits: the profile's, then those of pod.resources. The rest is the runtime's.
 
     As everywhere in Kubernetes, a limit without a request is the request too.
     """
-    requests, limits = _of_profile(spec, profile) if profile else ({}, {})
+    requests, limits = _of_profile(profile, devices) if profile else ({}, {})
     own = spec.pod.resources
     requests = {**requests, **own.limits, **own.requests}
     return {"requests": requests, "limits": {**limits, **own.limits}}
 
 
-def _of_profile(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[dict[str, str], dict[str, str]]:
+def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, str], dict[str, str]]:
     facts = profile.spec
     if facts.resource is None:
         return {}, {}
     if facts.vendor == CPU:
         return {"cpu": str(facts.resource.count)}, {"memory": facts.memory}
-    wanted = {facts.resource.name: str(facts.resource.count * devices(spec, profile))}
+    wanted = {facts.resource.name: str(facts.resource.count * devices)}
     return wanted, dict(wanted)  # Kubernetes wants both to be the same for devices
+
+
+def node_terms(profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]:
+    """Sets of labels by which the profile's nodes are recognised: a node has all labels of any one."""
+    if profile is None or not profile.spec.node_labels:
+        return ()
+    return (dict(profile.spec.node_labels), *map(dict, profile.spec.other_node_labels))
 
 
 def node_selector(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, str]:

@@ -1,31 +1,41 @@
 """What the cluster has to run models on: for each accelerator profile its nodes, and whether more could come. Pure.
 
-`reconciling/supply.py` fills it in from the caches; without rights to see nodes, everything is unknown and nothing is
-ruled out because of it.
+`stock` computes it from the cluster's objects. Without rights to see nodes, everything is unknown and nothing is ruled
+out because of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Spot = Literal["Never", "Allowed", "Required"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileSupply:
     """The nodes of one profile, as they are now."""
 
-    nodes: int = 0  # that have its labels and its resource
+    nodes: int = 0  # that have its labels and its resource, whether pods could start there now or not
     devices: int = 0  # allocatable, in all
     most_on_a_node: int = 0  # allocatable
-    free: int | None = None  # in all; None: unknown, because pods aren't seen
+    free: int | None = None  # in all, where pods could start now; None: unknown, because pods aren't seen
     most_free_on_a_node: int | None = None
     spot_nodes: int = 0  # of the nodes, those on spot terms
     can_grow: bool = False  # an autoscaler could bring such a node
     growth: str = ""  # what could, such as "NodePool gpu-l4"
     drivers: tuple[str, ...] = ()  # versions of the driver on the nodes, the oldest first; empty: unknown
     cuda: tuple[str, ...] = ()  # versions of CUDA that these drivers support, the oldest first
-    memory: int | None = None  # bytes of one device as a label says it; None: no label
+    memory: int | None = None  # bytes of one device as a label says it, the smallest; None: no label
     memory_of_node: int | None = None  # allocatable bytes of host memory on the smallest node
+
+    # --- why there are not more ---------------------------------------------------------------------------------------
+    out_of_use: int = 0  # of the nodes, those that are cordoned or not ready
+    tainted: int = 0  # further nodes, with taints that the profile doesn't tolerate
+    taints: tuple[str, ...] = ()  # these taints, such as team=research:NoSchedule
+    without_devices: int = 0  # further nodes, which have the labels and not the resource
+    remarks: tuple[str, ...] = ()  # sentences on what could not be found out, or keeps it from growing
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,14 @@ class Supply:
     """None for `profiles`: nodes are not watched."""
 
     profiles: Mapping[str, ProfileSupply] | None = field(default=None)
+    regular: Mapping[str, ProfileSupply] = field(default_factory=dict)  # without spot nodes, for profiles that have any
+    spot: Mapping[str, ProfileSupply] = field(default_factory=dict)  # spot nodes alone
 
-    def of(self, profile: str) -> ProfileSupply | None:
-        """None: unknown."""
-        return None if self.profiles is None else self.profiles.get(profile, ProfileSupply())
+    def of(self, profile: str, spot: Spot = "Allowed") -> ProfileSupply | None:
+        """None: unknown. `spot`: as the spec allows it."""
+        if self.profiles is None:
+            return None
+        if spot == "Required":
+            return self.spot.get(profile, ProfileSupply())
+        everything = self.profiles.get(profile, ProfileSupply())
+        return self.regular.get(profile, everything) if spot == "Never" else everything

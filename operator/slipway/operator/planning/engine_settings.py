@@ -1,0 +1,77 @@
+"""The engine's settings on a device, as far as they decide about memory and speed: the spec's, else its defaults. Pure.
+
+The defaults of vLLM are those of `engine/arg_utils.py` for a server. A flag in extraArgs wins, as it does in vLLM.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.models.facts import Model
+from slipway.operator.planning.concurrency import concurrency, is_large
+from slipway.operator.planning.memory.settings import Settings
+
+MOST_GRAPHS = 512
+BATCHED, BATCHED_ON_LARGE = 2048, 8192
+BATCHED_FOR_LATENCY = 2048  # slipway-runtime sets it for mode Latency
+MOST_ADAPTERS_AT_ONCE = 8  # as rendering/engines/vllm.py gives --max-loras
+KV_BITS = {"FP8": 8.0, "Q8": 8.5, "Q4": 4.5}
+WEIGHT_BITS = {"FP8": 8}
+
+
+def settings_for(
+    spec: LLMDeploymentSpec,
+    profile: AcceleratorProfile,
+    *,
+    tensor: int,
+    pipeline: int,
+    model: Model | None = None,
+    draft: Model | None = None,
+) -> Settings:
+    engine, flags = spec.engine, spec.engine.extra_args
+    batched = whole(flags, "max-num-batched-tokens") or _batched(spec, profile)
+    sequences = min(concurrency(spec, profile, devices=tensor * pipeline) or batched, batched)
+    speculative = engine.speculative
+    return Settings(
+        sequences=sequences,
+        batched_tokens=batched,
+        tensor=tensor,
+        pipeline=pipeline,
+        kv_bits=KV_BITS.get(engine.kv_cache_dtype, 16.0),
+        weight_bits=WEIGHT_BITS.get(engine.quantization),
+        block_size=whole(flags, "block-size") or 16,
+        largest_graph=_largest_graph(flags, sequences),
+        adapters=min(len(engine.adapters), whole(flags, "max-loras") or MOST_ADAPTERS_AT_ONCE),
+        adapter_rank=whole(flags, "max-lora-rank") or 16,
+        is_drafting=speculative is not None and speculative.method == "ngram",
+        draft=draft,
+    )
+
+
+def whole(flags: Sequence[str], name: str) -> int | None:
+    """The value of `--name=VALUE`, where it is a whole number that vLLM accepts, such as 4096 or 8k."""
+    for flag in reversed(flags):
+        given, _, value = flag.partition("=")
+        if given.lstrip("-").replace("_", "-") == name and (found := re.fullmatch(r"([0-9]{1,9})([kK]?)", value)):
+            return int(found[1]) * (1000 if found[2] == "k" else 1024 if found[2] else 1)
+    return None
+
+
+def has(flags: Sequence[str], name: str) -> bool:
+    return any(flag.partition("=")[0].lstrip("-").replace("_", "-") == name for flag in flags)
+
+
+def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
+    if spec.engine.mode == "Latency":
+        return BATCHED_FOR_LATENCY
+    usual = BATCHED_ON_LARGE if is_large(profile) else BATCHED
+    return usual * (2 if spec.engine.mode == "Throughput" else 1)
+
+
+def _largest_graph(flags: Sequence[str], sequences: int) -> int:
+    if has(flags, "enforce-eager"):
+        return 0
+    return whole(flags, "max-cudagraph-capture-size") or min(2 * sequences, MOST_GRAPHS)

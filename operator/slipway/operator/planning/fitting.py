@@ -1,0 +1,170 @@
+"""Whether a model fits on a candidate, and what it can do there. Pure.
+
+A candidate fits if its cache holds one request of the spec's contextLength; where the spec leaves it open, one of the
+model's own length or of USEFUL tokens, whichever is less. The plan then takes the longest context that fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.api.units import amount
+from slipway.contract.engines import LLAMACPP, VLLM
+from slipway.models.facts import Model
+from slipway.operator.planning.candidates import Candidate
+from slipway.operator.planning.concurrency import concurrency
+from slipway.operator.planning.engine_settings import settings_for
+from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.memory import llamacpp, vllm, vllm_on_cpus
+from slipway.operator.planning.memory.blocks import Cache, cache_of
+from slipway.operator.planning.memory.releases import CURRENT
+from slipway.operator.planning.memory.settings import Device, Release, Settings
+from slipway.operator.planning.plan import Memory
+
+USEFUL = 8192  # tokens
+LLAMACPP_LENGTH = 4096  # what slipway-runtime gives llama.cpp, which reserves the cache of all slots in advance
+ROUND = 256  # tokens: a context that the plan chooses is a multiple
+SHORT = 512  # tokens of a request that is short
+SHOWN_BY_NVIDIA_SMI = 0.97
+"""The part of the memory that nvidia-smi shows which CUDA offers, where the profile doesn't say: 0.9957 on an H200, and
+0.9941 on an H100. Smaller devices have less."""
+PLANNED = (VLLM.name, LLAMACPP.name)
+"""Engines whose memory is planned; of others, only their own makers know the arithmetic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a model takes and can do on a candidate."""
+
+    candidate: Candidate
+    settings: Settings
+    memory: Memory
+    context_length: int
+    kv_tokens: int  # of one replica, as the engine counts them
+    at_full_length: float  # requests of that length at the same time
+    max_concurrency: int | None  # None: the engine's own default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misfit:
+    """What is lacking."""
+
+    candidate: Candidate
+    settings: Settings
+    memory: Memory
+    missing: int  # bytes on each device, for one request of the wanted length
+    wanted_length: int
+    longest: int  # the longest request that fits; 0 if none does
+
+
+def fit(
+    spec: LLMDeploymentSpec,
+    candidate: Candidate,
+    model: Model,
+    *,
+    draft: Model | None = None,
+    release: Release = CURRENT,
+    settings: Settings | None = None,
+) -> Fit | Misfit:
+    """The model's weights and lengths must be known. `settings`: others than the spec's, to try a remedy."""
+    settings = settings or settings_for(
+        spec, candidate.profile, tensor=candidate.tensor, pipeline=candidate.pipeline, draft=draft
+    )
+    if spec.engine.name == LLAMACPP.name:
+        return _fit_llamacpp(spec, candidate, model, settings)
+    divide = vllm_on_cpus.divide if candidate.profile.spec.vendor == CPU else vllm.divide
+    memory = divide(model, device_of(spec, candidate.profile), settings, release)
+    return _fit_vllm(spec, candidate, model, settings, memory, cache_of(model, settings, release))
+
+
+def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
+    """On CPUs, a memory limit of the spec is the memory that there is."""
+    facts = profile.spec
+    own = spec.pod.resources.limits.get("memory") if facts.vendor == CPU else None
+    if facts.usable_memory and facts.shared_by == 1:
+        return Device(total=int(amount(facts.usable_memory)))
+    shown = int(amount(own or facts.memory))
+    return Device(total=int(shown * SHOWN_BY_NVIDIA_SMI) if facts.vendor == "NVIDIA" else shown)
+
+
+def wanted_length(spec: LLMDeploymentSpec, model: Model) -> int:
+    """Tokens of a request that must fit."""
+    return spec.engine.context_length or min(model.context_length or USEFUL, USEFUL)
+
+
+def _fit_vllm(
+    spec: LLMDeploymentSpec, candidate: Candidate, model: Model, settings: Settings, memory: Memory, cache: Cache | None
+) -> Fit | Misfit:
+    wanted = wanted_length(spec, model)
+    lacking = vllm.missing(memory)
+    if cache is None:
+        if lacking > 0:
+            return _misfit(candidate, settings, memory, lacking, wanted, 0)
+        own = model.context_length or wanted
+        return _fit(candidate, settings, replace(memory, kv_cache=0), own, 0, 0.0, settings.sequences)
+    room = memory.kv_cache
+    if cache.request_bytes(wanted) > room:
+        short = cache.request_bytes(wanted) + max(0, lacking) - room
+        return _misfit(candidate, settings, memory, short, wanted, cache.longest(room, at_most=wanted))
+    length = spec.engine.context_length or _rounded(cache.longest(room, at_most=model.context_length or wanted), wanted)
+    tokens, at_once = cache.tokens(room, length), cache.concurrency(room, length)
+    most = spec.engine.max_concurrency or _affordable(settings, cache, room, length)
+    return _fit(candidate, settings, memory, length, tokens, at_once, most)
+
+
+def _rounded(longest: int, wanted: int) -> int:
+    return max(longest // ROUND * ROUND, wanted) if longest > wanted else longest
+
+
+def _affordable(settings: Settings, cache: Cache, room: int, length: int) -> int:
+    """The engine's own number of requests, but no more than there are short ones in the cache."""
+    return max(1, min(settings.sequences, int(cache.concurrency(room, min(SHORT, length)))))
+
+
+def _fit_llamacpp(spec: LLMDeploymentSpec, candidate: Candidate, model: Model, settings: Settings) -> Fit | Misfit:
+    slots = concurrency(spec, candidate.profile) or 1
+    settings = replace(settings, slots=slots)
+    wanted = spec.engine.context_length or min(model.context_length or LLAMACPP_LENGTH, LLAMACPP_LENGTH)
+    device = device_of(spec, candidate.profile)
+    memory = llamacpp.divide(model, device, settings, context_length=wanted, slots=slots)
+    lacking = memory.weights + memory.overhead + memory.kv_cache - memory.budget
+    if lacking > 0:
+        room = memory.budget - memory.weights - memory.overhead
+        longest = wanted * max(0, room) // memory.kv_cache if memory.kv_cache else 0
+        return _misfit(candidate, settings, memory, lacking, wanted, longest)
+    return _fit(candidate, settings, memory, wanted, wanted * slots, float(slots), slots)
+
+
+def _fit(
+    candidate: Candidate,
+    settings: Settings,
+    memory: Memory,
+    length: int,
+    tokens: int,
+    at_once: float,
+    most: int | None,
+) -> Fit:
+    return Fit(
+        candidate=candidate,
+        settings=settings,
+        memory=memory,
+        context_length=length,
+        kv_tokens=tokens,
+        at_full_length=at_once,
+        max_concurrency=most,
+    )
+
+
+def _misfit(
+    candidate: Candidate, settings: Settings, memory: Memory, missing: int, wanted: int, longest: int
+) -> Misfit:
+    return Misfit(
+        candidate=candidate,
+        settings=settings,
+        memory=memory,
+        missing=missing,
+        wanted_length=wanted,
+        longest=longest,
+    )

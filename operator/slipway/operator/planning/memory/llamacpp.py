@@ -1,0 +1,64 @@
+"""How llama.cpp divides the memory of a container. Pure.
+
+It maps the file of the weights, and reserves the KV cache of all slots and the buffers of a step when it starts, so a
+model that has started doesn't run out of memory later.
+"""
+
+from __future__ import annotations
+
+from slipway.models.facts import Evidence, Keeps, Layers, Model
+from slipway.operator.planning.memory import weights
+from slipway.operator.planning.memory.settings import MIB, Device, Settings
+from slipway.operator.planning.plan import Memory
+
+PADDED_TO = 256  # tokens
+STEP = 512  # tokens that are computed at once
+PROCESSES = 400 * MIB
+"""slipway-runtime, the engine's Python process with its web app, and the libraries."""
+
+
+def divide(model: Model, device: Device, settings: Settings, *, context_length: int, slots: int) -> Memory:
+    """The model's weights must be known."""
+    own = weights.file_bytes(model) or 0
+    step = _step(model)
+    cache = cache_bytes(model, settings, context_length=context_length, slots=slots)
+    return Memory(
+        total=device.total,
+        budget=device.total,
+        weights=own,
+        activation=step,
+        other=PROCESSES,
+        graphs=0,
+        outside=0,
+        kv_cache=cache,
+        evidence={
+            "total": Evidence.EXACT,
+            "weights": model.evidence.get("parameters", Evidence.REPORTED),
+            "kv_cache": Evidence.EXACT,
+            **dict.fromkeys(("activation", "other"), Evidence.ESTIMATED),
+        },
+    )
+
+
+def cache_bytes(model: Model, settings: Settings, *, context_length: int, slots: int) -> int:
+    """Of all slots. Layers with a window keep the windows of all slots and one step."""
+    tokens = _padded(context_length) * slots
+    return sum(each.count * _of_layer(each, settings, tokens, slots) for each in model.layers)
+
+
+def _of_layer(layers: Layers, settings: Settings, tokens: int, slots: int) -> int:
+    if layers.keeps is Keeps.STATE:
+        return slots * (layers.state_16_bit + layers.state_32_bit) * 4
+    if layers.window is not None:
+        tokens = min(tokens, _padded(layers.window * slots + STEP))
+    return int(tokens * layers.values_per_token * settings.kv_bits / 8)
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // PADDED_TO) * PADDED_TO
+
+
+def _step(model: Model) -> int:
+    """The logits of a step in 32 bits, and the largest intermediate values."""
+    widest = max(2 * (model.intermediate_size or 0) + 2 * (model.hidden_size or 0), model.vocabulary_size or 0)
+    return 4 * STEP * widest

@@ -1,0 +1,221 @@
+"""The Supply: for each profile the nodes that have it, what is free on them, and what could bring more. Pure.
+
+A node belongs to a profile if it has all labels of one of the profile's sets and offers its resource. Nodes that are
+cordoned or not ready belong to it as well, because they come back; nothing is free on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from slipway.api.acceleratorprofile import AcceleratorProfile, AcceleratorProfileSpec
+from slipway.api.kubernetes import Toleration
+from slipway.api.units import amount
+from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.stock.cluster import Cluster
+from slipway.operator.planning.stock.index import NodeIndex
+from slipway.operator.planning.stock.node_pools import growth_of
+from slipway.operator.planning.stock.nodes import NodeFacts, cuda_of, driver_of, in_order, quantities, tolerates
+from slipway.operator.planning.supply import ProfileSupply, Supply
+
+MIB, GIB = 2**20, 2**30
+MOST_TAINTS = 4  # that are named
+INEXACT = "The selectors of DeviceClass {} are more than Slipway evaluates, so fewer of these devices may match."
+
+
+def supply_of(profiles: Iterable[AcceleratorProfile], cluster: Cluster) -> Supply:
+    """What `cluster` has of each profile."""
+    profiles = tuple(profiles)
+    index = NodeIndex(cluster.nodes, (labels for each in profiles for labels in each.spec.label_sets))
+    found = {each.metadata.name: _Terms.of(each.spec, index, cluster) for each in profiles}
+    with_spot = {name: terms for name, terms in found.items() if terms.has_spot}
+    return Supply(
+        profiles={name: terms.all() for name, terms in found.items()},
+        regular={name: terms.only(spot=False) for name, terms in with_spot.items()},
+        spot={name: terms.only(spot=True) for name, terms in with_spot.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The nodes with the labels of one profile: regular ones, and those on spot terms."""
+
+    spec: AcceleratorProfileSpec
+    cluster: Cluster
+    regular: Sequence[NodeFacts]
+    spot: Sequence[NodeFacts]
+
+    @classmethod
+    def of(cls, spec: AcceleratorProfileSpec, index: NodeIndex, cluster: Cluster) -> _Terms:
+        nodes = index.with_any(spec.label_sets)
+        marks = spec.spot.node_labels.items() if spec.spot else ()
+        if not marks:
+            return cls(spec, cluster, nodes, ())
+        on_spot = [marks <= node.labels.items() for node in nodes]
+        return cls(
+            spec,
+            cluster,
+            [node for node, is_spot in zip(nodes, on_spot, strict=True) if not is_spot],
+            [node for node, is_spot in zip(nodes, on_spot, strict=True) if is_spot],
+        )
+
+    @property
+    def has_spot(self) -> bool:
+        return self.spec.spot is not None
+
+    def all(self) -> ProfileSupply:
+        if not self.has_spot:
+            return self.only(spot=False)
+        regular, spot = self.only(spot=False), self.only(spot=True)
+        return _together(regular, spot)
+
+    def only(self, *, spot: bool) -> ProfileSupply:
+        tolerations = [*self.spec.tolerations, *(self.spec.spot.tolerations if spot and self.spec.spot else ())]
+        counted = _counted(self.spec, self.spot if spot else self.regular, tolerations, self.cluster)
+        can_grow, growth, why_not = growth_of(self.spec, tolerations, self.cluster.pools, spot=spot)
+        return replace(
+            counted,
+            spot_nodes=counted.nodes if spot else 0,
+            can_grow=can_grow,
+            growth=growth,
+            remarks=(*counted.remarks, *why_not, *self.cluster.remarks),
+        )
+
+
+# --- the nodes -------------------------------------------------------------------------------------------------------
+
+
+def _counted(
+    spec: AcceleratorProfileSpec, nodes: Iterable[NodeFacts], tolerations: Sequence[Toleration], cluster: Cluster
+) -> ProfileSupply:
+    devices = _counter(spec, cluster)
+    offering = [(node, count) for node in nodes if (count := devices.offered(node))]
+    without = sum(not devices.offered(node) for node in nodes) if spec.vendor != CPU else 0
+    open_to_us = [(node, count) for node, count in offering if _untolerated(node, tolerations) is None]
+    counts = [count for _, count in open_to_us]
+    free = _free(open_to_us, devices.free)
+    there = [node for node, _ in open_to_us]
+    return ProfileSupply(
+        nodes=len(there),
+        devices=sum(counts),
+        most_on_a_node=max(counts, default=0),
+        free=None if free is None else sum(free),
+        most_free_on_a_node=None if free is None else max(free, default=0),
+        drivers=in_order(map(driver_of, (node.labels for node in there))),
+        cuda=in_order(map(cuda_of, (node.labels for node in there))),
+        memory=min((each for node in there if (each := _memory(spec, node))), default=None),
+        memory_of_node=min((each for node in there if (each := node.offered.get("memory"))), default=None),
+        out_of_use=sum(not node.usable for node in there),
+        tainted=len(offering) - len(open_to_us),
+        taints=_taints((node for node, _ in offering), tolerations),
+        without_devices=without,
+        remarks=devices.remarks,
+    )
+
+
+def _untolerated(node: NodeFacts, tolerations: Sequence[Toleration]) -> str | None:
+    return next((str(taint) for taint in node.taints if not tolerates(tolerations, taint)), None)
+
+
+def _taints(nodes: Iterable[NodeFacts], tolerations: Sequence[Toleration]) -> tuple[str, ...]:
+    found = {taint for node in nodes if (taint := _untolerated(node, tolerations))}
+    return tuple(sorted(found)[:MOST_TAINTS])
+
+
+def _free(nodes: Iterable[tuple[NodeFacts, int]], free: Callable[[NodeFacts], int | None]) -> list[int] | None:
+    """On each node that pods can start on; None: of one of them it is unknown."""
+    found = [free(node) for node, _ in nodes if node.usable]
+    known = [each for each in found if each is not None]
+    return known if len(known) == len(found) else None
+
+
+def _memory(spec: AcceleratorProfileSpec, node: NodeFacts) -> int | None:
+    """Of one device, as a label says it: NVIDIA's in MiB, AMD's as 192G."""
+    name = spec.resource.name if spec.resource else ""
+    if name.startswith("nvidia.com/"):
+        label = f"{name}.memory" if name.startswith("nvidia.com/mig-") else "nvidia.com/gpu.memory"
+        return quantities({"": node.labels.get(label)}).get("", 0) * MIB or None
+    if name == "amd.com/gpu":
+        return quantities({"": node.labels.get("amd.com/gpu.vram", "").removesuffix("G")}).get("", 0) * GIB or None
+    return None
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Devices:
+    """How many devices of a profile a node offers, and how many of them are free; None: unknown."""
+
+    offered: Callable[[NodeFacts], int]
+    free: Callable[[NodeFacts], int | None]
+    remarks: tuple[str, ...] = ()
+
+
+def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
+    if spec.resource is None:
+        return _claimed(spec.device_class or "", cluster)
+    wanted = {spec.resource.name: spec.resource.count}
+    if spec.vendor == CPU:
+        wanted = {"cpu": spec.resource.count * 1000, "memory": int(amount(spec.memory))}
+
+    def free(node: NodeFacts) -> int | None:
+        if (used := cluster.used.get(node.name)) is None:
+            return None
+        left = {name: max(0, node.offered.get(name, 0) - used.get(name, 0)) for name in wanted}
+        return _fit(left, wanted)
+
+    return _Devices(lambda node: _fit(node.offered, wanted), free)
+
+
+def _fit(there: Mapping[str, int], wanted: Mapping[str, int]) -> int:
+    return min(there.get(name, 0) // count for name, count in wanted.items())
+
+
+def _claimed(device_class: str, cluster: Cluster) -> _Devices:
+    if cluster.device_classes is None or device_class not in cluster.device_classes.on_nodes:
+        return _Devices(lambda _: 0, lambda _: 0)
+    there = cluster.device_classes.on_nodes[device_class]
+    free = cluster.device_classes.free_on_nodes
+    remarks = (INEXACT.format(device_class),) if device_class in cluster.device_classes.inexact else ()
+    return _Devices(
+        lambda node: there.get(node.name, 0),
+        lambda node: None if free is None else free.get(device_class, {}).get(node.name, 0),
+        remarks,
+    )
+
+
+# --- both terms ------------------------------------------------------------------------------------------------------
+
+
+def _together(one: ProfileSupply, other: ProfileSupply) -> ProfileSupply:
+    growth = (each.growth for each in (one, other) if each.growth)
+    return ProfileSupply(
+        nodes=one.nodes + other.nodes,
+        devices=one.devices + other.devices,
+        most_on_a_node=max(one.most_on_a_node, other.most_on_a_node),
+        free=None if one.free is None or other.free is None else one.free + other.free,
+        most_free_on_a_node=_greater(one.most_free_on_a_node, other.most_free_on_a_node),
+        spot_nodes=one.spot_nodes + other.spot_nodes,
+        can_grow=one.can_grow or other.can_grow,
+        growth=", ".join(dict.fromkeys(growth)),
+        drivers=in_order((*one.drivers, *other.drivers)),
+        cuda=in_order((*one.cuda, *other.cuda)),
+        memory=_smaller(one.memory, other.memory),
+        memory_of_node=_smaller(one.memory_of_node, other.memory_of_node),
+        out_of_use=one.out_of_use + other.out_of_use,
+        tainted=one.tainted + other.tainted,
+        taints=tuple(sorted({*one.taints, *other.taints})[:MOST_TAINTS]),
+        without_devices=one.without_devices + other.without_devices,
+        remarks=tuple(dict.fromkeys((*one.remarks, *other.remarks))),
+    )
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    """None: one of them is unknown."""
+    return None if one is None or other is None else max(one, other)

@@ -1,0 +1,141 @@
+"""Which nodes belong to a profile, and what is free on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.operator.planning.stock import Cluster, facts_of, supply_of
+from slipway.operator.planning.supply import ProfileSupply, Supply
+from support.builders.nodes import labelled, look_alike, node, tainted
+from support.builders.objects import Object
+from support.builders.rendering import cpu, profile, shipped_profiles
+
+GPU = profile("gpu", nodeLabels={"gpu": "h100"}, tolerations=[{"key": "gpu", "operator": "Exists"}])
+H100 = {"gpu": "h100"}
+MIXED = "h100:8,2xh100:4,3xl4:4,t4:1,a100-mig-3g.40gb:2,mi300x:8,gaudi3:8"
+
+
+def supply(nodes: list[Object], *profiles: Any, **cluster: Any) -> Supply:
+    facts = [facts_of(each) for each in nodes]
+    return supply_of(profiles or (GPU,), Cluster(nodes=facts, **{"used": {each.name: {} for each in facts}, **cluster}))
+
+
+def of(nodes: list[Object], name: str = "gpu", *profiles: Any, **cluster: Any) -> ProfileSupply:
+    found = supply(nodes, *profiles, **cluster).of(name)
+    assert found is not None
+    return found
+
+
+def test_a_node_belongs_to_a_profile_by_its_labels_and_its_resource() -> None:
+    nodes = [node("a", H100, gpu=4), node("b", H100, gpu=2), node("c", {"gpu": "l4"}, gpu=8), node("d", H100)]
+    found = of(nodes)
+    assert (found.nodes, found.devices, found.most_on_a_node, found.without_devices) == (2, 6, 4, 1)
+
+
+def test_a_node_with_all_labels_of_another_set_belongs_to_it_as_well() -> None:
+    both = profile("gpu", nodeLabels=H100, otherNodeLabels=[{"cloud": "h100"}, {"type": "p5", "zone": "a"}])
+    nodes = [
+        node("a", H100, gpu=1),
+        node("b", {"cloud": "h100"}, gpu=1),
+        node("c", {"type": "p5"}, gpu=1),
+        node("d", {"type": "p5", "zone": "a"} | H100, gpu=1),
+    ]
+    assert of(nodes, "gpu", both).nodes == 3
+
+
+def test_the_devices_of_pods_are_not_free() -> None:
+    nodes = [node("a", H100, gpu=4), node("b", H100, gpu=4)]
+    found = of(nodes, used={"a": {"nvidia.com/gpu": 3}, "b": {"nvidia.com/gpu": 2, "cpu": 7000}})
+    assert (found.free, found.most_free_on_a_node) == (3, 2)
+
+
+def test_what_is_free_is_unknown_where_the_pods_of_a_node_are() -> None:
+    found = of([node("a", H100, gpu=4), node("b", H100, gpu=4)], used={"a": {}})
+    assert (found.devices, found.free, found.most_free_on_a_node) == (8, None, None)
+
+
+def test_a_node_that_promises_more_than_it_has_left_is_full() -> None:
+    assert of([node("a", H100, gpu=1)], used={"a": {"nvidia.com/gpu": 5}}).free == 0
+
+
+@pytest.mark.parametrize(
+    "closed", [node("a", H100, ready=False, gpu=4), node("a", H100, gpu=4) | {"spec": {"unschedulable": True}}]
+)
+def test_nothing_is_free_on_a_node_that_is_cordoned_or_not_ready_but_it_comes_back(closed: Object) -> None:
+    found = of([closed])
+    assert (found.nodes, found.devices, found.out_of_use, found.free) == (1, 4, 1, 0)
+
+
+def test_a_node_with_a_taint_that_the_profile_does_not_tolerate_is_not_for_it() -> None:
+    nodes = [node("a", H100, gpu=1), tainted(node("b", H100, gpu=8), "team", "research")]
+    found = of(nodes)
+    assert (found.nodes, found.tainted, found.taints) == (1, 1, ("team=research:NoSchedule",))
+
+
+def test_a_taint_that_is_only_a_preference_keeps_nothing_away() -> None:
+    assert of([tainted(node("a", H100, gpu=1), "old", effect="PreferNoSchedule")]).nodes == 1
+
+
+SPOT = profile(
+    "gpu", nodeLabels=H100, spot={"nodeLabels": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
+)
+
+
+def test_spot_nodes_are_counted_for_those_who_allow_them() -> None:
+    spot = tainted(labelled(node("b", H100, gpu=8), spot="yes"), "spot")
+    found = supply([node("a", H100, gpu=2), spot], SPOT)
+    never, allowed, required = (found.of("gpu", each) for each in ("Never", "Allowed", "Required"))
+    assert never
+    assert allowed
+    assert required
+    assert (never.nodes, never.free, never.spot_nodes) == (1, 2, 0)
+    assert (allowed.nodes, allowed.free, allowed.spot_nodes, allowed.most_free_on_a_node) == (2, 10, 1, 8)
+    assert (required.nodes, required.free, required.spot_nodes) == (1, 8, 1)
+
+
+def test_a_profile_without_spot_terms_has_no_spot_nodes() -> None:
+    found = supply([node("a", H100, gpu=2)])
+    assert found.of("gpu", "Required") == ProfileSupply()
+    assert found.of("gpu", "Never") == found.of("gpu")
+
+
+def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit() -> None:
+    """8 CPUs and 32 GiB hold two replicas of one CPU and 16 GiB."""
+    found = of([node("a"), node("b", used=1)], "cpu", cpu(), used={"a": {"cpu": 7500}, "b": {"memory": 20 * 2**30}})
+    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, 0, 0)
+
+
+def test_a_profile_that_no_node_has_is_empty_and_one_that_is_unknown_too() -> None:
+    assert of([node("a", gpu=1)]) == ProfileSupply(free=0, most_free_on_a_node=0)
+    assert supply([]).of("other") == ProfileSupply()
+
+
+def test_without_rights_to_see_nodes_everything_is_unknown() -> None:
+    assert Supply().of("gpu") is None
+
+
+def test_the_shipped_profiles_share_a_mixed_cluster_among_them() -> None:
+    found = supply(look_alike(MIXED), *shipped_profiles())
+    assert found.profiles
+    counted = {name: (each.nodes, each.devices) for name, each in found.profiles.items() if each.nodes}
+    assert counted == {
+        "h100-80gb": (3, 16),
+        "l4": (3, 12),
+        "t4": (1, 1),
+        "a100-80gb-mig-3g.40gb": (1, 2),
+        "mi300x": (1, 8),
+        "gaudi3": (1, 8),
+    }
+
+
+def test_labels_say_the_driver_the_memory_and_what_the_host_has() -> None:
+    found = supply(look_alike("h100:8,a100-mig-3g.40gb:2,mi300x:8"), *shipped_profiles())
+    h100, mig, mi300x = (found.of(each) for each in ("h100-80gb", "a100-80gb-mig-3g.40gb", "mi300x"))
+    assert h100
+    assert mig
+    assert mi300x
+    assert (h100.drivers, h100.cuda, h100.memory) == (("580.126.20",), ("13.0",), 81559 * 2**20)
+    assert mig.memory == 40192 * 2**20
+    assert mi300x.memory == 192 * 2**30
+    assert h100.memory_of_node == 1872 * 1024 * 95 // 100 * 2**20
