@@ -1,11 +1,13 @@
-"""What is worth an event on the object: each change of its state, and each new cause; never a mere reconcile."""
+"""What is worth an event on the object: each change of its state, each new cause, and a plan that has missed what was
+measured; never a mere reconcile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.api.reasons import ConditionType, State
+from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
+from slipway.observing import measured
 
 UPDATE = "UpdateAvailable"
 TROUBLE = {State.DEGRADED, State.FAILED}
@@ -22,7 +24,7 @@ class Notice:
 
 def events_between(previous: Object | None, current: Object) -> list[Notice]:
     """The events that explain the change from one status to the next; none if nothing important has changed."""
-    news = _available_update(previous, current)
+    news = [*_available_update(previous, current), *_missed_plan(previous, current)]
     if previous and _story(previous) == _story(current):
         return news
     _, trouble = _story(current)
@@ -39,6 +41,13 @@ def _available_update(previous: Object | None, current: Object) -> list[Notice]:
         "they are until the annotation slipway.dev/sync changes."
     )
     return [Notice("Normal", UPDATE, message)]
+
+
+def _missed_plan(previous: Object | None, current: Object) -> list[Notice]:
+    """Once for each load of the model."""
+    if measured.missed_plan(current) is None or measured.is_same_load(previous, current):
+        return []
+    return [Notice("Warning", Reason.PLAN_MISSED, measured.words_on_error(current))]
 
 
 def _story(status: Object) -> tuple[str, str]:

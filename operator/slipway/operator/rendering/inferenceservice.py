@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.operator.planning import Plan
+from slipway.operator.planning.engines import is_ours
 from slipway.operator.rendering import access
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
@@ -64,7 +66,7 @@ def _pod(deployment: LLMDeployment, plan: Plan) -> Object:
     spec, pod = deployment.spec, deployment.spec.pod
     return _given(
         labels=_pod_labels(pod, deployment.metadata.name),
-        annotations=dict(pod.annotations),
+        annotations={**pod.annotations, **_plan_annotation(plan)},
         terminationGracePeriodSeconds=grace_period(spec),
         nodeSelector=plan.node_selector,
         tolerations=plan.tolerations,
@@ -75,6 +77,11 @@ def _pod(deployment: LLMDeployment, plan: Plan) -> Object:
         imagePullSecrets=image_pull_secrets(spec),
         volumes=[*(_written(volume) for volume in pod.volumes), *access.volumes(spec.access)],
     )
+
+
+def _plan_annotation(plan: Plan) -> dict[str, str]:
+    """Of engines that report what they measure."""
+    return {PLAN_ANNOTATION: plan.key} if is_ours(plan.engine) else {}
 
 
 def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:
