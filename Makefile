@@ -75,6 +75,9 @@ bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the 
 bench-memory: $(VENV) ## Measure the operator's memory for N LLMDeployments, by kind
 	$(BIN)/python benchmarks/operator_memory.py --number $(N) $(ARGS)
 
+bench-plan: $(VENV) ## Measure how many candidates the planner looks at in a second
+	$(BIN)/python benchmarks/planning.py $(ARGS)
+
 bench-wake: $(VENV) ## Measure how long a request to a sleeping model waits, and why (needs root)
 	$(BIN)/python benchmarks/wake.py $(ARGS)
 
@@ -148,6 +151,7 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/plan_accuracy.py --write
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
@@ -199,4 +203,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

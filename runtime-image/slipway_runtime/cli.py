@@ -31,9 +31,11 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from slipway_runtime.models import inspect_command  # noqa: PLC0415 - serving imports it on its own
+    from slipway_runtime import models  # noqa: PLC0415 - serving imports it on its own
 
-    return inspect_command(arguments.path)
+    if arguments.report:
+        return models.report_command(arguments.path, arguments.report)
+    return models.inspect_command(arguments.path)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -80,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
         description="Prints what a model's files say about it, as JSON.",
     )
     inspect.add_argument("path", type=Path, metavar="PATH", help="a .gguf file, or a folder that contains a model")
+    inspect.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="also write a compressed report, or why there is none, for the termination message of a Job",
+    )
     inspect.set_defaults(run=_inspect)
     version = commands.add_parser("version", help="print the version", description="Prints the version.")
     version.set_defaults(run=_version)

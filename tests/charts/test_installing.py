@@ -17,6 +17,7 @@ from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
 from slipway.contract.engines import OTHER_RUNTIMES
+from slipway.objects.kinds import DEVICE_CLASS, NODE_POOL, RESOURCE_CLAIM, RESOURCE_SLICE
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.watches import watches
@@ -240,6 +241,10 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
     assert named == [[options().lease_name]]
 
 
+POLLED = (NODE_POOL, DEVICE_CLASS, RESOURCE_SLICE, RESOURCE_CLAIM)
+"""Kinds that are read now and then (`reconciling/supply_polling.py`), besides pods."""
+
+
 def test_the_operator_may_watch_exactly_the_kinds_that_it_watches() -> None:
     installation = Installation(SLIPWAY_NAMESPACE, options().activators)
     made = watches(
@@ -247,6 +252,7 @@ def test_the_operator_may_watch_exactly_the_kinds_that_it_watches() -> None:
     )
     watched = {watch.kind for watch in made}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
+    needed |= {Right("list", kind.group, kind.plural) for kind in POLLED}
     granted = audit.granted([only("ClusterRole"), only("Role")])
     assert needed == {right for right in granted if right.verb in ("list", "watch")}
 
@@ -323,6 +329,7 @@ def test_all_users_may_read_accelerators_and_nothing_else() -> None:
 def test_the_operator_may_not_change_what_users_write() -> None:
     writes = {right for right in audit.granted([only("ClusterRole")]) if right.verb not in ("get", "list", "watch")}
     assert {right.resource for right in writes if right.group == GROUP} == {
+        "acceleratorprofiles/status",
         "llmdeployments/status",
         "llmdeployments/finalizers",
     }

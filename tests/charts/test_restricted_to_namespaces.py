@@ -10,7 +10,7 @@ import pytest
 from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
 from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.kube.watch import Watch
-from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
+from slipway.objects.kinds import DEPLOYMENT, DEVICE_CLASS, ENDPOINT_SLICE, NODE_POOL, POD, RESOURCE_SLICE
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watches import watches
 from support.builders.objects import Object
@@ -90,6 +90,7 @@ def test_the_operator_may_watch_exactly_its_kinds_in_exactly_its_namespaces() ->
     )
     of_platform = {Right(verb, kind.group, kind.plural) for kind in PLATFORM for verb in ("list", "watch")}
     expected = needed(made) | dict.fromkeys((KSERVE, KEDA), of_platform)
+    expected[CLUSTER] |= {Right("list", kind.group, kind.plural) for kind in (NODE_POOL, DEVICE_CLASS, RESOURCE_SLICE)}
     assert reading(rights(OPERATOR, RESTRICTED)) == expected
 
 
@@ -108,22 +109,48 @@ DELETES_OLD_RUNTIMES = Right("delete", "serving.kserve.io", "clusterservingrunti
 """Unused runtimes of older releases: whether another namespace uses one can't be checked."""
 
 
+COUNTS_FREE_DEVICES = {Right("list", "", "pods"), Right("list", "resource.k8s.io", "resourceclaims")}
+"""In the namespaces of all tenants, which is allowed by another value."""
+
+
+def test_the_operator_counts_free_devices_in_all_namespaces_only_if_that_is_allowed() -> None:
+    allowed = rendered("slipway", {"watchNamespaces": [*WATCHED], "accelerators": {"supply": {"pods": True}}})
+    assert rights(OPERATOR, allowed)[CLUSTER] - rights(OPERATOR, RESTRICTED)[CLUSTER] == COUNTS_FREE_DEVICES
+    assert rights(OPERATOR, EVERYWHERE)[CLUSTER] >= COUNTS_FREE_DEVICES
+
+
+@pytest.mark.parametrize(
+    ("value", "groups"), [("nodePools", {"karpenter.sh"}), ("dynamicResources", {"resource.k8s.io"})]
+)
+def test_rights_to_read_what_the_cluster_does_not_have_can_be_left_out(value: str, groups: set[str]) -> None:
+    without = rendered("slipway", {"accelerators": {"supply": {value: False}}})
+    left_out = rights(OPERATOR, EVERYWHERE)[CLUSTER] - rights(OPERATOR, without)[CLUSTER]
+    assert {right.group for right in left_out} == groups
+
+
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
 def test_the_programs_may_serve_a_model_in_each_watched_namespace(account: str) -> None:
     """All rights are granted, those on cluster-scoped objects by the ClusterRole."""
     restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
     for namespace in WATCHED:
-        assert everywhere[CLUSTER] - {DELETES_OLD_RUNTIMES} <= restricted[namespace] | restricted[CLUSTER]
+        assert (
+            everywhere[CLUSTER] - {DELETES_OLD_RUNTIMES} - COUNTS_FREE_DEVICES
+            <= restricted[namespace] | restricted[CLUSTER]
+        )
     assert everywhere[HOME] <= restricted[HOME]
 
 
 OF_THE_CLUSTER = {
     OPERATOR: {
         "acceleratorprofiles",
+        "acceleratorprofiles/status",
         "clusterservingruntimes",
+        "deviceclasses",
         "namespaces",
+        "nodepools",
         "nodes",
         "priorityclasses",
+        "resourceslices",
         "runtimeclasses",
         "selfsubjectaccessreviews",
         "subjectaccessreviews",

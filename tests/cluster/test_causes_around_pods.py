@@ -19,6 +19,7 @@ from slipway.observing.snapshot import RefusedWrite, Snapshot
 from slipway.observing.status import status_of
 from support.builders import objects
 from support.builders.llmdeployments import NAME
+from support.builders.plans import SMALL
 from support.cluster import AnyCluster, Kube, KubectlError, Object, ReachableServer, is_ready, observed_snapshots
 from support.cluster.nodes import ANYWHERE, set_ready
 from support.faults.pod_failures import ENGINE, LABELS, model
@@ -203,10 +204,6 @@ async def test_a_start_through_kserve_is_reported_step_by_step(kube: Kube, pytho
     assert int(status_from(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
 
 
-class Plan:
-    profile, gpus_per_replica, max_concurrency, why, rejected = "cpu", 0, None, ("a test",), ()
-
-
 def status_from(world: Snapshot) -> Object:
     deployment = LLMDeployment.model_validate(
         {
@@ -214,4 +211,4 @@ def status_from(world: Snapshot) -> Object:
             "spec": {"model": {"uri": "pvc://gemma/"}, "scaling": {"initialReplicas": 1}},
         }
     )
-    return status_of(deployment.metadata.generation, Plan(), observe(deployment, world), None, world.now)
+    return status_of(deployment.metadata.generation, SMALL, observe(deployment, world), None, world.now)

@@ -10,7 +10,7 @@ import pytest
 from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
 from support.builders import objects
-from support.builders.llmdeployments import gemma
+from support.builders.llmdeployments import acceleratorprofile, gemma
 from support.charts.helm import rendered
 from support.cluster import Kube, KubectlError, Object, Predicate, audit, own_namespace
 from support.cluster.audit import Request, Right
@@ -58,6 +58,7 @@ async def everything(cluster: Cluster, cluster_kube: Kube) -> None:
     await cluster_kube.apply(objects.definition(POD_MONITOR))
     home = cluster_kube.within("slipway-system")
     await force_an_election(home)
+    await make_it_count_devices(cluster_kube)
     await make_it_tidy_up(cluster, home)
     async with own_namespace(cluster_kube) as kube:
         await create(kube)
@@ -76,6 +77,16 @@ async def force_an_election(home: Kube) -> None:
     before = await home.get("lease", OPERATOR)
     await home.delete("lease", OPERATOR, wait=True)
     await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
+
+
+async def make_it_count_devices(kube: Kube) -> None:
+    """It reads what drivers offer for claims if a profile has a DeviceClass, and writes the status of profiles."""
+    profile = acceleratorprofile("claimed", {"resource": None, "deviceClass": "gpu.example.com"})
+    try:
+        await kube.apply(profile)
+        await kube.wait_for("acceleratorprofile", "claimed", lambda it: "nodes" in it.get("status", {}), timeout=60)
+    finally:
+        await kube.delete("acceleratorprofile", "claimed")
 
 
 async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:

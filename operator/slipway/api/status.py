@@ -12,8 +12,11 @@ from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
 
 LONGEST_SYNC = 64
+MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
+PROMPT = 1000  # tokens, for which the time to the first token is reported
 Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
 Size = Annotated[str, Field(max_length=32, pattern=units.QUANTITY)]
+Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 
 class Condition(ReportModel):
@@ -38,14 +41,45 @@ class ReplicasStatus(ReportModel):
 
 
 class PlannedMemory(ReportModel):
-    """How the plan divides the accelerator memory of one replica."""
+    """How the plan divides the memory of one device; for CPUs, the memory of the container."""
 
-    weights: str | None = Field(default=None, description="Memory for the weights.")
-    kv_cache: str | None = Field(default=None, description="Memory that is left for the KV cache.")
-    overhead: str | None = Field(
-        default=None, description="Memory for the engine itself: activations, graphs, buffers."
+    total: str | None = Field(default=None, description="Memory of the device, as the engine counts it.")
+    budget: str | None = Field(
+        default=None, description="Memory that the engine may use: weights, overhead and KV cache together."
     )
-    budget: str | None = Field(default=None, description="Memory that the engine may use in total.")
+    weights: str | None = Field(default=None, description="Memory for the weights.")
+    kv_cache: str | None = Field(default=None, description="Memory for the KV cache.")
+    overhead: str | None = Field(
+        default=None, description="Memory for the engine itself: activations, CUDA graphs, libraries."
+    )
+    outside: str | None = Field(
+        default=None, description="Memory that is in use beyond the budget once the engine is ready."
+    )
+    evidence: dict[str, Literal["exact", "measured", "reported", "estimated"]] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="How each of these numbers is known: exact, from the checkpoint's own files; measured, by an "
+        "engine; reported, by the spec, the catalogue or a profile; estimated, by a formula.",
+    )
+
+
+class ExpectedSpeed(ReportModel):
+    """The speed that the plan expects of one replica: estimates, from the device's bandwidth and compute."""
+
+    time_per_token: Duration | None = Field(default=None, description="Time per output token of a single request.")
+    time_per_token_at_max_concurrency: Duration | None = Field(
+        default=None, description="Time per output token of each request with maxConcurrency of them running."
+    )
+    time_to_first_token: Duration | None = Field(
+        default=None, description=f"Time to first token for a prompt of {PROMPT:,} tokens, if nothing else runs."
+    )
+    tokens_per_second: float | None = Field(
+        default=None, description="Output tokens per second of all requests together, at maxConcurrency."
+    )
+    cost_per_million_tokens: float | None = Field(
+        default=None, description="Cost per million output tokens at that speed, by the price of the profile."
+    )
+    formula: Line | None = Field(default=None, description="How it was computed, with the numbers.")
 
 
 class PlanStatus(ReportModel):
@@ -53,24 +87,37 @@ class PlanStatus(ReportModel):
 
     accelerator: str | None = Field(default=None, description="The accelerator profile that was chosen.")
     gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica uses.")
-    memory: PlannedMemory | None = Field(
-        default=None, description="How the accelerator memory of one replica is divided."
-    )
+    tensor: int | None = Field(default=None, description="Tensor parallelism: accelerators that split each layer.")
+    pipeline: int | None = Field(default=None, description="Pipeline parallelism: stages of the model's layers.")
+    memory: PlannedMemory | None = Field(default=None, description="How the memory of one device is divided.")
     kv_tokens: int | None = Field(default=None, description="Planned size of one replica's KV cache, in tokens.")
     max_concurrency: int | None = Field(
         default=None, ge=1, le=MOST_CONCURRENCY, description="Maximum concurrent requests of one replica."
     )
+    concurrency_at_full_length: float | None = Field(
+        default=None, description="Requests of contextLength tokens that the KV cache holds at the same time."
+    )
     context_length: int | None = Field(default=None, description="Maximum tokens of one request.")
-    why: list[str] = Field(
+    start_limit: Duration | None = Field(
+        default=None, description="Time after which a start counts as failed, computed from the size of the weights."
+    )
+    expected: ExpectedSpeed | None = Field(default=None, description="The expected speed of one replica.")
+    why: list[Line] = Field(
         default_factory=list,
-        max_length=64,
+        max_length=MOST_LINES,
         description="The reasons for this choice, most important first.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
-    rejected: list[str] = Field(
+    rejected: list[Line] = Field(
         default_factory=list,
-        max_length=64,
+        max_length=MOST_LINES,
         description="Profiles that were not chosen, each with the reason.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    warnings: list[Line] = Field(
+        default_factory=list,
+        max_length=MOST_LINES,
+        description="What the plan promises less of than the spec asks for, such as a target that won't be met.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
 
@@ -160,6 +207,10 @@ class MadeStatus(ReportModel):
     accelerator: str = Field(default="", max_length=63, description="AcceleratorProfile of the plan at that time.")
     gpus_per_replica: int = Field(default=0, ge=0, description="Accelerators per replica in that plan.")
     max_concurrency: int | None = Field(default=None, ge=0, description="Concurrent requests per replica in that plan.")
+    tensor: int | None = Field(default=None, ge=1, description="Tensor parallelism in that plan.")
+    pipeline: int | None = Field(default=None, ge=1, description="Pipeline parallelism in that plan.")
+    context_length: int | None = Field(default=None, ge=1, description="Maximum tokens of one request in that plan.")
+    kv_tokens: int | None = Field(default=None, ge=0, description="Size of a replica's KV cache in that plan.")
 
 
 class UpdateStatus(ReportModel):

@@ -1,4 +1,4 @@
-"""Parses durations and quantities of Kubernetes into numbers; any other string is a ValueError."""
+"""Durations and quantities of Kubernetes, from and to numbers. A string that is neither is a ValueError."""
 
 from __future__ import annotations
 
@@ -35,3 +35,22 @@ def amount(text: str | int) -> Decimal:
         return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
     except DecimalException:
         raise ValueError(f"{text:.32} is too large for a quantity") from None
+
+
+def quantity(count: int) -> str:
+    """Bytes as the shortest exact quantity: 67108864 as `64Mi`."""
+    unit = next((unit for unit in ("Ti", "Gi", "Mi", "Ki") if count and count % _BINARY[unit] == 0), "")
+    return f"{count // int(_BINARY[unit])}{unit}" if unit else str(count)
+
+
+def about(count: int) -> str:
+    """Bytes as a quantity for people: `14.97Gi`, or in Mi below 1 GiB."""
+    return f"{count / 2**30:.2f}Gi" if count >= 2**30 else f"{count / 2**20:.0f}Mi"
+
+
+def duration(length: float) -> str:
+    """Whole seconds as `1h30m`, rounded up."""
+    minutes, rest = divmod(-int(-length // 1), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"

@@ -59,5 +59,7 @@ class Engine:
     drains_for: str = ""  # how long it continues with running requests after SIGTERM; slipway-runtime drains on its own
     options: Mapping[str, Option] = field(default_factory=dict)  # by field of the spec, in the order of the arguments
     options_are_its_own: bool = False  # and so follow `--`; otherwise they are slipway-runtime's
+    planned: Mapping[str, str] = field(default_factory=dict)
+    """Options of slipway-runtime by what the plan computed: kvCache and weights, each the bytes of one device."""
     refuses: tuple[str, ...] = ()  # fields of the spec that it can't carry out
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of its container

@@ -41,6 +41,7 @@ VLLM = Engine(
         "engine.parallelism.pipeline": Option(flag="--pipeline-parallel-size"),
     },
     options_are_its_own=True,
+    planned={"kvCache": "--kv-cache-bytes", "weights": "--weights-bytes"},
     environment={"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"},
 )
 LLAMACPP = Engine(

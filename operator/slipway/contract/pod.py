@@ -40,6 +40,11 @@ TERMINATION_LIMIT = 4095  # bytes
 TERMINATION_FIELDS = ("reason", "message", "remedy", "phase", "lines")
 TERMINATION_START = '{"reason"'
 
+# The termination message of a successful inspection: REPORT_START, then JSON that is compressed by zlib, in base 85.
+# operator/slipway/models/inspected.py describes the JSON. The number is that of the format.
+REPORT_START = "slipway-report-1:"
+REPORT_LIMIT = 32768  # bytes of the JSON; what is larger after decompression isn't read
+
 # What a ServingRuntime that isn't Slipway's says about its engine, in annotations that KServe copies to the pods.
 # The first two have the names that KServe's own runtimes use.
 PORT_ANNOTATION = "prometheus.kserve.io/port"  # of the metrics, if it isn't the container's first port

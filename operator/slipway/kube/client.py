@@ -142,6 +142,17 @@ class KubeClient:
         answer = await self._call(call, "POST", kind_of_review.path(), body=review)
         return bool(answer["status"].get("allowed"))
 
+    async def may_list(self, kind: Kind) -> bool:
+        """Whether we may list the objects of the kind in the entire cluster, for the same reason."""
+        what = {"verb": "list", "group": kind.group, "resource": kind.plural}
+        review: Object = {
+            "apiVersion": ACCESS_REVIEW.api_version,
+            "kind": ACCESS_REVIEW.name,
+            "spec": {"resourceAttributes": what},
+        }
+        answer = await self._call(Call("review", kind.name, ""), "POST", ACCESS_REVIEW.path(), body=review)
+        return bool(answer["status"].get("allowed"))
+
     async def list(
         self,
         kind: Kind,

@@ -151,6 +151,9 @@ class Store:
         entry = self._shelves[kind].entries.get((namespace, name))
         return self._packing.unpacked(entry) if entry else None
 
+    def has(self, kind: Kind, name: str, namespace: str = "") -> bool:
+        return (namespace, name) in self._shelves[kind].entries
+
     def all(self, kind: Kind) -> list[Object]:
         return [self._packing.unpacked(entry) for entry in self._shelves[kind].entries.values()]
 

@@ -10,6 +10,7 @@ from slipway.objects.kinds import Object
 from slipway.observing import measured
 
 UPDATE = "UpdateAvailable"
+PLAN_WARNING = "PlanWarning"
 TROUBLE = {State.DEGRADED, State.FAILED}
 
 
@@ -24,7 +25,11 @@ class Notice:
 
 def events_between(previous: Object | None, current: Object) -> list[Notice]:
     """The events that explain the change from one status to the next; none if nothing important has changed."""
-    news = [*_available_update(previous, current), *_missed_plan(previous, current)]
+    news = [
+        *_available_update(previous, current),
+        *_warnings_of_plan(previous, current),
+        *_missed_plan(previous, current),
+    ]
     if previous and _story(previous) == _story(current):
         return news
     _, trouble = _story(current)
@@ -41,6 +46,13 @@ def _available_update(previous: Object | None, current: Object) -> list[Notice]:
         "they are until the annotation slipway.dev/sync changes."
     )
     return [Notice("Normal", UPDATE, message)]
+
+
+def _warnings_of_plan(previous: Object | None, current: Object) -> list[Notice]:
+    """Those that are new, in one event: reasons that repeat within a minute are recorded once."""
+    before, now = (((status or {}).get("plan") or {}).get("warnings") or [] for status in (previous, current))
+    new = [each for each in now if each not in before]
+    return [Notice("Warning", PLAN_WARNING, " ".join(new))] if new else []
 
 
 def _missed_plan(previous: Object | None, current: Object) -> list[Notice]:

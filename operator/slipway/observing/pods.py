@@ -17,6 +17,7 @@ from slipway.observing.containers import SAME_MOMENT, Container, cause_of_contai
 from slipway.observing.snapshot import ObservedEvent, Snapshot
 
 OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp includes
+MOST_SETS = 4  # of labels that a message lists
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,24 @@ def no_place(pod: Pod) -> Cause | None:
 
 def _kind_of_node(pod: Pod, said: words.Said) -> str:
     """The scheduler's message doesn't name the labels that the pod requires."""
-    labels = pod.raw["spec"].get("nodeSelector") or {}
-    if not labels or said.reason != Reason.UNSCHEDULABLE or "Pod's node affinity/selector" not in said.words:
+    sets = [each for each in _required_labels(pod.raw["spec"]) if each]
+    if not sets or said.reason != Reason.UNSCHEDULABLE or "Pod's node affinity/selector" not in said.words:
         return ""
-    return f"; it requires a node with {', '.join(f'{name}={value}' for name, value in labels.items())}"
+    return f"; it requires a node with {', or with '.join(map(', '.join, sets[:MOST_SETS]))}"
+
+
+def _required_labels(spec: Object) -> list[list[str]]:
+    """The labels that a node must have, all of any one set. Only those that are required by their value."""
+    everywhere = [f"{name}={value}" for name, value in (spec.get("nodeSelector") or {}).items()]
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or [{}]
+    return [[*everywhere, *_labels_of_term(term)] for term in terms]
+
+
+def _labels_of_term(term: Object) -> Iterator[str]:
+    for each in term.get("matchExpressions") or []:
+        if each.get("operator") == "In" and len(each.get("values") or []) == 1:
+            yield f"{each['key']}={each['values'][0]}"
 
 
 def node_lost(pod: Pod) -> Cause | None:

@@ -66,6 +66,7 @@ class Snapshot:
     events: tuple[Object, ...] = ()  # about any of the above
     nodes: Mapping[str, Object] | None = None  # by name; None: nodes are not watched
     service: Object | None = None  # the one that clients use
+    claim_templates: tuple[Object, ...] = ()  # our ResourceClaimTemplates, by which its pods claim devices
 
     # --- what scales it ----------------------------------------------------------------------------------------------
     autoscaler: Object | None = None  # our HorizontalPodAutoscaler
@@ -83,7 +84,8 @@ class Snapshot:
 
     # --- what it relies on -------------------------------------------------------------------------------------------
     kinds: frozenset[Kind] = frozenset({INFERENCE_SERVICE, SCALED_OBJECT})
-    """Which of the optional kinds (of KServe, KEDA, the Prometheus operator) the API server serves."""
+    """Which of the optional kinds (of KServe, KEDA, the Prometheus operator, and templates of claims) the API server
+    serves."""
     profiles: tuple[AcceleratorProfile, ...] = ()
     runtimes: Mapping[str, Object] = field(default_factory=dict)
     """The ServingRuntimes and ClusterServingRuntimes that a plan or the live InferenceService may name."""

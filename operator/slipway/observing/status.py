@@ -13,26 +13,13 @@ from typing import Any, Protocol, cast
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
+from slipway.observing import plan_report
 from slipway.observing.cause import WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.conditions import Conditions
 from slipway.observing.observation import Observation
 from slipway.observing.phases import length_of
+from slipway.observing.plan_report import Planned
 from slipway.observing.situations import TABLE, From, Row, situation_of
-
-
-class Planned(Protocol):
-    """What the status reports of a plan."""
-
-    @property
-    def profile(self) -> str: ...
-    @property
-    def gpus_per_replica(self) -> int: ...
-    @property
-    def max_concurrency(self) -> int | None: ...
-    @property
-    def why(self) -> Sequence[str]: ...
-    @property
-    def rejected(self) -> Sequence[str]: ...
 
 
 class Unplanned(Protocol):
@@ -42,6 +29,8 @@ class Unplanned(Protocol):
     def reason(self) -> str: ...
     @property
     def message(self) -> str: ...
+    @property
+    def rejected(self) -> Sequence[str]: ...
 
 
 def status_of(
@@ -66,7 +55,7 @@ def status_of(
     else:
         refused = cast(Unplanned, plan)
         cause, lasting = Cause(reason_named(refused.reason), refused.message, final=True), True
-        status.no_plan(cause)
+        status.no_plan(cause, refused.rejected)
     status.scaled(cause)
     status.reachable()
     situation, reported = situation_of(
@@ -99,16 +88,11 @@ class _Writing:
         accelerator = plan.profile or "what its serving runtime requests"
         words = f"{plan.gpus_per_replica} of {accelerator}" if plan.gpus_per_replica else accelerator
         self._conditions.set(ConditionType.PLANNED, True, Reason.PLANNED, f"Each replica gets {words}.")
-        self._plan = {
-            **({"accelerator": plan.profile} if plan.profile else {}),
-            "gpusPerReplica": plan.gpus_per_replica,
-            **({"maxConcurrency": plan.max_concurrency} if plan.max_concurrency else {}),
-            "why": list(plan.why),
-            "rejected": list(plan.rejected),
-        }
+        self._plan = plan_report.reported(plan)
 
-    def no_plan(self, cause: Cause) -> None:
+    def no_plan(self, cause: Cause, rejected: Sequence[str]) -> None:
         self._conditions.set(ConditionType.PLANNED, False, cause.reason, cause.message)
+        self._plan = {"rejected": plan_report.lines(rejected)} if rejected else None
 
     # --- the row of the table ---------------------------------------------------------------------------------------
 

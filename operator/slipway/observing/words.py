@@ -62,10 +62,12 @@ RUNTIME_COULD_NOT_START = table(
 
 SCHEDULER: tuple[tuple[str, Reason, str], ...] = (
     (r"persistentvolumeclaim .* not found", Reason.POD_CONFIG_ERROR, "A volume that the pod names isn't there"),
+    (r"device class (?P<what>\S+) does not exist", Reason.UNSCHEDULABLE, "The cluster has no DeviceClass {what}"),
     (r"unbound immediate PersistentVolumeClaims", Reason.VOLUME_NOT_READY, "A volume has no storage yet"),
     (r"volume node affinity conflict", Reason.UNSCHEDULABLE, "The pod's volume is on other nodes"),
     (r"Insufficient (?P<what>[\w.-]+/[\w.-]+)", Reason.UNSCHEDULABLE, "No node has enough {what} free"),
     (r"Insufficient (?P<what>cpu|memory|ephemeral-storage)", Reason.UNSCHEDULABLE, "No node has enough {what} free"),
+    (r"cannot allocate all claims", Reason.UNSCHEDULABLE, "No node has enough devices free for the claim"),
     (r"Too many pods", Reason.UNSCHEDULABLE, "No node has room for one more pod"),
     (r"match Pod's.*untolerated taint", Reason.UNSCHEDULABLE, "No node is both of the right kind and open to all"),
     (r"didn't match Pod's node affinity/selector", Reason.UNSCHEDULABLE, "No node is of the right kind"),

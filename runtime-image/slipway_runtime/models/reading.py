@@ -51,10 +51,29 @@ def _adapter(folder: Path) -> AdapterFacts:
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
+def config_file(folder: Path) -> Path:
+    """Returns the checkpoint's config, in the hub's format or Mistral's own."""
+    return folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG)
+
+
+def read_config(folder: Path) -> JsonObject:
+    return read_json(config_file(folder))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Returns the files that the engine reads, in the best format that is there."""
+    return without_second_copy(safetensors.weight_files(folder)) or _pytorch_files(folder)
+
+
+def without_second_copy(files: list[Path]) -> list[Path]:
+    """Mistral's repositories contain the weights twice: in their own format, and in the hub's."""
+    return [file for file in files if not file.name.startswith("consolidated")] or files
+
+
 def _checkpoint(found: LocatedModel) -> Facts:
     folder = found.path
-    told = _told(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
-    files = _without_second_copy(safetensors.weight_files(folder))
+    told = _told(config_file(folder))
+    files = without_second_copy(safetensors.weight_files(folder))
     tensors = safetensors.read_checkpoint(folder, files)
     files = files or _pytorch_files(folder)
     parameters, active = _parameters(tensors, told.shape, told.bits)
@@ -102,11 +121,6 @@ def _told(file: Path) -> _Told:
             dtype=_told_dtype(config),
             needs_remote_code=configs.needs_remote_code(config),
         )
-
-
-def _without_second_copy(files: list[Path]) -> list[Path]:
-    """Mistral's repositories contain the weights twice: in their own format, and in the hub's."""
-    return [file for file in files if not file.name.startswith("consolidated")] or files
 
 
 def _pytorch_files(folder: Path) -> list[Path]:
@@ -170,7 +184,7 @@ def _told_dtype(config: JsonObject) -> str | None:
 
 
 def _gguf(found: LocatedModel) -> Facts:
-    first, tensors = _headers(found.shards)
+    first, tensors = read_gguf_headers(found.shards)
     if first.kind != "model":
         raise not_found(
             f"{found.path.name} is not a model: its header calls it {first.kind}.", "Name the model's file."
@@ -199,7 +213,7 @@ def _gguf(found: LocatedModel) -> Facts:
     )
 
 
-def _headers(shards: Sequence[Path]) -> tuple[gguf.GgufHeader, dict[str, gguf.GgufTensor]]:
+def read_gguf_headers(shards: Sequence[Path]) -> tuple[gguf.GgufHeader, dict[str, gguf.GgufTensor]]:
     """Returns the first header, and the tensors of all files."""
     budget = gguf.Budget()
     first = gguf.read_header(shards[0], budget)

@@ -104,6 +104,7 @@ def snapshot_with(  # noqa: PLR0913 - one for each fact that rendering depends o
     activator_port: int | None = None,
     has_ready: bool = False,
     has_pods: bool = False,
+    more_pods: tuple[Object, ...] = (),
     has_missing: bool = False,
     is_updating: bool = False,
     lacks_room: bool = False,
@@ -119,6 +120,7 @@ def snapshot_with(  # noqa: PLR0913 - one for each fact that rendering depends o
         *([_pod("ready", READY)] if has_ready else []),
         *([_pod("placed", [], node="gpu-1")] if has_pods else []),
         *([_pod("unplaced", NO_PLACE)] if lacks_room else []),
+        *more_pods,
     ]
     predictor = {"metadata": {"name": predictor_deployment(name), **(deployment or {}).get("metadata", {})}}
     made = [{**deployment, **predictor}] if deployment else []

@@ -13,8 +13,7 @@ from slipway.observing.autoscaling import METRICS_COME_WITHIN
 from slipway.observing.observation import observe
 from slipway.observing.status import status_of
 from support.builders.observed import NOW, condition, pod, snapshot
-
-from .test_status import Plan
+from support.builders.plans import SMALL
 
 NO_API = (
     "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for "
@@ -32,7 +31,7 @@ def reported_status(view: Any, *, by: str = "HPA") -> Object:
     spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": by, "minReplicas": 1, "maxReplicas": 3}}
     metadata = {"name": "model", "namespace": "chat", "uid": "1", "generation": 1}
     deployment = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
-    return status_of(1, Plan(), observe(deployment, view), None, view.now)
+    return status_of(1, SMALL, observe(deployment, view), None, view.now)
 
 
 def scaled(status: Object) -> Object:

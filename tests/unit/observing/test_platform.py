@@ -22,6 +22,7 @@ from slipway.observing.platform import (
 from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.observing.status import status_of
 from support.builders.observed import NOW, condition, container, deployment, ended, pod, service, snapshot, unscheduled
+from support.builders.plans import SMALL
 
 LABELS = {"control-plane": "kserve-controller-manager"}
 
@@ -96,13 +97,9 @@ def model(replicas: int = 0) -> LLMDeployment:
     return LLMDeployment.model_validate({"metadata": {"name": "model", "namespace": "chat"}, "spec": spec})
 
 
-class Plan:
-    profile, gpus_per_replica, max_concurrency, why, rejected = "l4", 1, 1, ("why",), ()
-
-
 def reported_status(view: Snapshot, previous: Object | None = None) -> Object:
     observation = observe(model(), view)
-    return status_of(1, Plan(), observation, previous, view.now)
+    return status_of(1, SMALL, observation, previous, view.now)
 
 
 def summed_up(status: Object) -> dict[str, Any]:

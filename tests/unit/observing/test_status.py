@@ -17,23 +17,17 @@ from slipway.observing.events import Notice, events_between
 from slipway.observing.observation import PATIENCE, observe
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
+from slipway.operator.planning import Plan
 from support.builders import observed as objects
 from support.builders.observed import container, deployment, ended, pod, snapshot, unscheduled
-
-
-@dataclass(frozen=True)
-class Plan:
-    profile: str = "h100-80gb"
-    gpus_per_replica: int = 1
-    max_concurrency: int | None = 64
-    why: tuple[str, ...] = ("the only one that fits",)
-    rejected: tuple[str, ...] = ()
+from support.builders.plans import SMALL, plan
 
 
 @dataclass(frozen=True)
 class NoPlan:
     reason: str = "NoAcceleratorFits"
     message: str = "the model needs 140 GiB and the largest profile has 80 GiB"
+    rejected: tuple[str, ...] = ()
 
 
 def llm(*, generation: int = 1, annotations: dict[str, str] | None = None, **scaling: Any) -> LLMDeployment:
@@ -50,7 +44,7 @@ def status(
     observation: Snapshot,
     previous: Object | None = None,
     *,
-    plan: Plan | NoPlan = Plan(),
+    plan: Plan | NoPlan = SMALL,
     of: LLMDeployment | None = None,
 ) -> Object:
     deployment = of or llm()
@@ -93,7 +87,7 @@ class Row:
     state: str
     conditions: dict[str, str]
     ready_because: Reason
-    plan: Plan | NoPlan = Plan()
+    plan: Plan | NoPlan = SMALL
 
 
 ROWS = [
@@ -321,31 +315,34 @@ def test_the_plan_is_in_the_status() -> None:
     assert found == {
         "accelerator": "h100-80gb",
         "gpusPerReplica": 1,
+        "tensor": 1,
+        "pipeline": 1,
         "maxConcurrency": 64,
         "why": ["the only one that fits"],
         "rejected": [],
+        "warnings": [],
     }
 
 
 def test_a_plan_without_a_profile_names_no_accelerator() -> None:
     """Null is not a valid value of a field: the API server would refuse the entire status."""
-    assert "accelerator" not in status(ZERO, plan=Plan(profile="", gpus_per_replica=0))["plan"]
+    assert "accelerator" not in status(ZERO, plan=plan(profile="", gpus_per_replica=0))["plan"]
 
 
 def test_a_plan_without_a_known_concurrency_has_no_number() -> None:
-    assert "maxConcurrency" not in status(ZERO, plan=Plan(max_concurrency=None))["plan"]
+    assert "maxConcurrency" not in status(ZERO, plan=plan(max_concurrency=None))["plan"]
 
 
 @pytest.mark.parametrize(
-    ("plan", "found"),
+    ("made", "found"),
     [
-        (Plan(), "Each replica gets 1 of h100-80gb."),
-        (Plan(profile="cpu", gpus_per_replica=0), "Each replica gets cpu."),
-        (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime requests."),
+        (plan(), "Each replica gets 1 of h100-80gb."),
+        (plan(profile="cpu", gpus_per_replica=0), "Each replica gets cpu."),
+        (plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime requests."),
     ],
 )
-def test_the_plan_is_explained_in_a_sentence(plan: Plan, found: str) -> None:
-    planned = next(each for each in status(ZERO, plan=plan)["conditions"] if each["type"] == "Planned")
+def test_the_plan_is_explained_in_a_sentence(made: Plan, found: str) -> None:
+    planned = next(each for each in status(ZERO, plan=made)["conditions"] if each["type"] == "Planned")
     assert planned["message"] == found
 
 

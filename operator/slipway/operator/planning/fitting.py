@@ -26,7 +26,7 @@ from slipway.operator.planning.plan import Memory
 USEFUL = 8192  # tokens
 LLAMACPP_LENGTH = 4096  # what slipway-runtime gives llama.cpp, which reserves the cache of all slots in advance
 ROUND = 256  # tokens: a context that the plan chooses is a multiple
-SHORT = 512  # tokens of a request that is short
+SHORT = 128  # tokens of a short request: the engine works on no more than fit, if all are short
 SHOWN_BY_NVIDIA_SMI = 0.97
 """The part of the memory that nvidia-smi shows which CUDA offers, where the profile doesn't say: 0.9957 on an H200, and
 0.9941 on an H100. Smaller devices have less."""

@@ -17,11 +17,12 @@ from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Unplannable, make_plan
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import measured_key
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
+NOTHING_SEEN = Supply()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,15 @@ class Decision:
     bug: Exception | None = None  # the exception, if the code failed
 
 
-def decide(snapshot: Snapshot, installation: Installation, *, no_port: str = "") -> Decision:
-    """`no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
-    that the failure becomes a part of the decision."""
+def decide(
+    snapshot: Snapshot, installation: Installation, *, supply: Supply = NOTHING_SEEN, no_port: str = ""
+) -> Decision:
+    """`supply`: what the nodes have. `no_port`: why no activator has a port for it. If the code fails on one
+    LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
     deployment = None
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        return _decide(snapshot, deployment, installation, no_port)
+        return _decide(snapshot, deployment, installation, supply, no_port)
     except ValidationError as error:
         return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
     except Exception as error:
@@ -55,8 +58,16 @@ def _without_status(llm_deployment: Object) -> Object:
     return {name: value for name, value in llm_deployment.items() if name != "status"}
 
 
-def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, no_port: str) -> Decision:
-    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name)
+def _decide(
+    snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
+) -> Decision:
+    plan = make_plan(
+        deployment.spec,
+        snapshot.profiles,
+        name=deployment.metadata.name,
+        supply=supply,
+        running=_running(snapshot),
+    )
     if isinstance(plan, Unplannable):
         return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
@@ -72,6 +83,15 @@ def _decide(snapshot: Snapshot, deployment: LLMDeployment, installation: Install
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
+
+
+def _running(snapshot: Snapshot) -> Running | None:
+    """Where the pods are, by what they were made from. None: there are none."""
+    made = (snapshot.status or {}).get("made") or {}
+    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
+        return None
+    devices = made.get("gpusPerReplica")
+    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
 def report(

@@ -14,6 +14,7 @@ from typing import Any
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice_name
+from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
@@ -23,6 +24,7 @@ from slipway.operator.rendering.scaling import predictor_deployment
 
 TOO_OFTEN, WITHIN = 5, 60.0
 """This many repairs within this many seconds mean that another program reverts our field each time."""
+NO_PLACE = frozenset({Reason.UNSCHEDULABLE, Reason.NO_ACCELERATOR_FITS})
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
 
 NamespacedName = tuple[str, str]
@@ -125,6 +127,10 @@ class Memories:
         """Ratios, by namespace and name."""
         known = ((key, memory.plan_error) for key, memory in self._memories.items())
         return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
+
+    def waiting_for_nodes(self) -> list[ModelKey]:
+        """Those for which there was no place, as of their last reconcile."""
+        return [key for key, each in self._memories.items() if each.state and each.state[1] in NO_PLACE]
 
     # --- the index of claims ----------------------------------------------------------------------------------------
 

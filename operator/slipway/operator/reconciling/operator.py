@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER, METRICS_PREFIX, STATUS_FIELD_MANAGER
 from slipway.kube import health
@@ -41,12 +42,15 @@ from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.profile_status import ProfileStatuses
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
-from slipway.operator.reconciling.watches import watches
+from slipway.operator.reconciling.supply import SupplyCache
+from slipway.operator.reconciling.supply_polling import SupplyPolling
+from slipway.operator.reconciling.watches import Counted, watches
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
 from slipway.process.management import ManagementPort
@@ -83,6 +87,14 @@ class Operator:
             self._reconcile, self._metrics.queue, workers=settings.workers, resync_every=settings.resync
         )
         self._queue.pause()
+        self._supply = SupplyCache(node=self._node, profiles=self._profiles, on_change=self._supply_changed)
+        self._polling = SupplyPolling(
+            client,
+            nodes=self._supply.nodes_with_devices,
+            wants_classes=lambda: self._supply.has_claims,
+            leads=self._counts,
+            on_polled=lambda: self._supply.polled(self._polling.polled),
+        )
         self._watching = self._made_watching(client)
         writer = client.with_(guard=self._election.guard)
         self._ports = self._made_ports(writer)
@@ -95,6 +107,13 @@ class Operator:
         ]
         self._reader = self._made_reader(now)
         self._measuring = Measuring(changed=self._queue.add)
+        self._statuses = ProfileStatuses(
+            writer,
+            self._watching.store,
+            supply=self._supply.supply,
+            profiles=self._profiles,
+            is_ready=lambda: self._counts() and self._polling.has_polled,
+        )
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
@@ -122,6 +141,8 @@ class Operator:
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
                 Part("measuring", self._measuring.run),
+                Part("supply", self._polling.run, ends_alone=True),
+                Part("profiles", self._statuses.run, ends_alone=True),
                 Part("queue", self._work),
             ],
         ]
@@ -161,6 +182,12 @@ class Operator:
                 ports=self._concerned_by_ports,
                 installation=self._installation,
                 on_claim=self._on_claim,
+                counted=Counted(
+                    node=self._node_changed,
+                    profiles=self._profiles_changed,
+                    there=self._is_stored,
+                    touched=self._polling.touch,
+                ),
             ),
             client=client,
             add=self._queue.add,
@@ -216,6 +243,8 @@ class Operator:
             measuring=self._measuring,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
+            supply=self._supply.supply,
+            freshen=self._polling.freshen,
         )
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -230,6 +259,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._ports.start_over()
+                self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
@@ -239,6 +269,8 @@ class Operator:
     async def _reconcile(self, key: ModelKey) -> float | None:
         if self._own_runtimes.are_coming:
             return UNTIL_CREATED
+        if not self._polling.has_polled:
+            await self._polling.freshen()  # a new leader must not plan as if all devices were free
         return await self._reconciler.reconcile(key)
 
     def _own_write_reported(self, kind: Kind, reported: Object) -> None:
@@ -259,8 +291,31 @@ class Operator:
     def _node(self, name: str) -> Object | None:
         return self._watching.store.get(NODE, name)
 
+    def _node_changed(self, name: str) -> None:
+        if self._supply.node_changed(name):
+            self._polling.touch([name])
+
+    def _profiles_changed(self) -> None:
+        self._supply.profiles_changed()
+        self._polling.read_all_soon()
+
+    def _profiles(self) -> Iterable[AcceleratorProfile]:
+        return self._reader.profiles()
+
+    def _is_stored(self, kind: Kind, name: str, namespace: str) -> bool:
+        return self._watching.store.has(kind, name, namespace)
+
     def _add_everyone(self) -> None:
         for key in self._everyone():
+            self._queue.add(key)
+
+    def _counts(self) -> bool:
+        """Whether it is time to count what is free: on the leader, once it has seen all nodes."""
+        return self._election.is_leader and not self._watching.store.unsynced()
+
+    def _supply_changed(self, is_more_than_free: bool) -> None:
+        """A device that becomes free, or no longer is, concerns only those that wait for one."""
+        for key in self._everyone() if is_more_than_free else self._memories.waiting_for_nodes():
             self._queue.add(key)
 
     def _by_state(self) -> Readings:

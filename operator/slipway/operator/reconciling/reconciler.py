@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
+from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.measuring import Measuring
@@ -40,6 +41,10 @@ LONGEST_WAIT = 60.0
 """Seconds until the next reconcile where a change is expected soon: the clock may be set back meanwhile."""
 
 
+async def no_time() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
     """The queue calls `reconcile` with each key; it returns the seconds until the next one is needed."""
@@ -54,6 +59,8 @@ class Reconciler:
     measuring: Measuring
     rights: Rights
     installation: Installation
+    supply: Callable[[], Supply] = Supply  # what the nodes have
+    freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
 
     async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
@@ -67,6 +74,8 @@ class Reconciler:
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
+        if not (llm_deployment.get("status") or {}).get("plan"):
+            await self.freshen()  # the first plan decides where it runs
         snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot)
@@ -78,15 +87,15 @@ class Reconciler:
 
     async def _decide(self, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
-        decision = decide(snapshot, self.installation)
+        decision = decide(snapshot, self.installation, supply=self.supply())
         if not decision.wants_port_at:
             return snapshot, decision
         try:
             port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
         except ExhaustedError as error:
-            return snapshot, decide(snapshot, self.installation, no_port=str(error))
+            return snapshot, decide(snapshot, self.installation, supply=self.supply(), no_port=str(error))
         snapshot = await self._with_rights(replace(snapshot, port=port))
-        return snapshot, decide(snapshot, self.installation)
+        return snapshot, decide(snapshot, self.installation, supply=self.supply())
 
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome

@@ -28,6 +28,7 @@ from slipway.objects.kinds import (
     POD,
     POD_MONITOR,
     REPLICA_SET,
+    RESOURCE_CLAIM_TEMPLATE,
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
@@ -47,8 +48,8 @@ from slipway.operator.rendering.pinning import runtime_name
 
 logger = logging.getLogger(__name__)
 
-OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR)
-"""Kinds whose CRDs others install, and that may be missing."""
+OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR, RESOURCE_CLAIM_TEMPLATE)
+"""Kinds that may be missing: others install their CRDs, or the Kubernetes is too old for them."""
 
 
 class SnapshotReader:
@@ -99,7 +100,7 @@ class SnapshotReader:
                 kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
                 activators=self._activators(),
                 port=self._port_of(claim_of(llm_deployment)),
-                profiles=tuple(self._profiles()),
+                profiles=tuple(self.profiles()),
                 runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
             ),
             memory,
@@ -124,6 +125,7 @@ class SnapshotReader:
             events=tuple(self._store.labelled(CORE_EVENT, key.name, key.namespace)) if pods else (),
             nodes=self._nodes_of(pods),
             service=self._named_after(SERVICE, key),
+            claim_templates=tuple(self._overlay.labelled(RESOURCE_CLAIM_TEMPLATE, key.name, key.namespace)),
             autoscaler=self._named_after(HORIZONTAL_POD_AUTOSCALER, key),
             scaled_object=scaled_object,
             scaler_fails_since=fails_since,
@@ -192,7 +194,8 @@ class SnapshotReader:
         there = self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
         return there or ours
 
-    def _profiles(self) -> Iterable[AcceleratorProfile]:
+    def profiles(self) -> Iterable[AcceleratorProfile]:
+        """All that are valid."""
         for raw in self._store.all(ACCELERATOR_PROFILE):
             if profile := self._profile(raw):
                 yield profile

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from slipway.api.asked import writes
 from slipway.api.model_key import ModelKey
@@ -42,13 +43,16 @@ from slipway.objects.kinds import (
     POD,
     POD_MONITOR,
     REPLICA_SET,
+    RESOURCE_CLAIM_TEMPLATE,
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
+    Kind,
     Object,
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.operator.installation import Installation
+from slipway.operator.rendering.placement import is_template_name
 
 OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
 CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
@@ -73,15 +77,17 @@ def watches(
     ports: Callable[[Object], Iterable[ModelKey]],
     installation: Installation,
     on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: (),
+    counted: Counted | None = None,
 ) -> list[Watch[ModelKey]]:
     """`everyone`: all LLMDeployments; `on_node`: those with a pod on the node; `node`: the node as it is now, if it
     exists; `ports`: those that a change of the port table concerns; `on_claim`: those that name the
-    PersistentVolumeClaim.
+    PersistentVolumeClaim; `counted`: what is called when the Supply may have changed.
     """
+    counted = counted or Counted()
     in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
     of_models = partial(in_watched, packed=True)
     return [
-        *_of_models(of_models),
+        *_of_models(of_models, PodPlaces(counted).concerns),
         Watch(
             ENDPOINT_SLICE,
             lambda raw: concerned_by_slice(raw, everyone, installation),
@@ -91,10 +97,11 @@ def watches(
             packed=True,
         ),
         Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
-        *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
+        Watch(ACCELERATOR_PROFILE, ProfileSpecs(everyone, counted).concerns),
+        Watch(CLUSTER_SERVING_RUNTIME, lambda _: everyone()),
         of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
         of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
-        Watch(NODE, NodeHealth(on_node, node).concerns, keep=stored_of_node),
+        Watch(NODE, NodeHealth(on_node, node, counted.node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
             models_by_label,
@@ -106,13 +113,30 @@ def watches(
     ]
 
 
-def _of_models(watch: Callable[..., Watch[ModelKey]]) -> Iterable[Watch[ModelKey]]:
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What is called when something changes that the Supply is computed from.
+
+    `there`: whether the store has an object, by kind, name and namespace. `touched`: the nodes on which a pod of a
+    model has started to use what it requested, or no longer uses it.
+    """
+
+    node: Callable[[str], object] = lambda _: None
+    profiles: Callable[[], object] = lambda: None
+    there: Callable[[Kind, str, str], bool] = lambda _kind, _name, _namespace: True
+    touched: Callable[[Iterable[str]], object] = lambda _: None
+
+
+def _of_models(
+    watch: Callable[..., Watch[ModelKey]], of_pods: Callable[[Object], Iterable[ModelKey]]
+) -> Iterable[Watch[ModelKey]]:
     """Of LLMDeployments, and of all that is made for them and has their label."""
     yield watch(LLM_DEPLOYMENT, lambda raw: [ModelKey.of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC)
     for kind, largest in CHILDREN.items():
         yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
     yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
-    yield watch(POD, models_by_label, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    yield watch(RESOURCE_CLAIM_TEMPLATE, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_template)
+    yield watch(POD, of_pods, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
     for kind in (DEPLOYMENT, REPLICA_SET):
         yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
 
@@ -161,11 +185,13 @@ class NodeHealth:
 
     on_node: Callable[[str], Iterable[ModelKey]]
     node: Callable[[str], Object | None]
+    changed: Callable[[str], object]
     known: dict[str, str] = field(default_factory=dict)
 
     def concerns(self, changed: Object) -> Iterable[ModelKey]:
         """A deletion looks like any other change, so the store shows whether the node still exists."""
         name = changed["metadata"]["name"]
+        self.changed(name)
         there = self.node(name)
         if there is None:
             self.known.pop(name, None)
@@ -174,6 +200,49 @@ class NodeHealth:
         else:
             self.known[name] = _readiness(there)
         return self.on_node(name)
+
+
+@dataclass
+class ProfileSpecs:
+    """Filters the status of profiles, which we write ourselves: only a change of the spec, or a deletion, matters."""
+
+    everyone: Callable[[], Iterable[ModelKey]]
+    counted: Counted
+    known: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def concerns(self, profile: Object) -> Iterable[ModelKey]:
+        metadata = profile["metadata"]
+        name, spec = metadata["name"], (metadata.get("uid"), metadata.get("generation"))
+        if not self.counted.there(ACCELERATOR_PROFILE, name, ""):
+            self.known.pop(name, None)
+        elif self.known.get(name) == spec:
+            return ()
+        else:
+            self.known[name] = spec
+        self.counted.profiles()
+        return self.everyone()
+
+
+@dataclass
+class PodPlaces:
+    """Knows on which node each pod of a model uses what it requested, to see where that changes."""
+
+    counted: Counted
+    known: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def concerns(self, pod: Object) -> Iterable[ModelKey]:
+        place = place_of(pod)
+        is_over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        is_there = self.counted.there(POD, place[1], place[0]) and not is_over
+        node = str((pod.get("spec") or {}).get("nodeName") or "") if is_there else ""
+        before = self.known.get(place, "")
+        if node:
+            self.known[place] = node
+        else:
+            self.known.pop(place, None)
+        if node != before:
+            self.counted.touched(each for each in (node, before) if each)
+        return models_by_label(pod)
 
 
 def _readiness(node: Object) -> str:
@@ -212,6 +281,12 @@ def _may_be_ours(child: Object) -> bool:
     return child["metadata"]["name"] == labels[OWNER_LABEL] and (is_owned or labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
+def stored_of_template(template: Object) -> Object:
+    """Tenants may create them, too, and label them as ours."""
+    name, owner = template["metadata"]["name"], template["metadata"]["labels"][OWNER_LABEL]
+    return pruned(template) if is_template_name(name, owner) else named(template, "ownerReferences")
+
+
 def stored_of_autoscaler(autoscaler: Object) -> Object:
     return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
 
@@ -234,7 +309,17 @@ def stored_of_controller(raw: Object) -> Object:
 
 
 def stored_of_node(node: Object) -> Object:
-    return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
+    """What decides where pods can start: labels, taints and what it offers. Its images alone are larger."""
+    kept = {name: each for name in OF_METADATA if (each := node["metadata"].get(name))}
+    labels = node["metadata"].get("labels") or {}
+    spec = {name: each for name in OF_NODES if (each := (node.get("spec") or {}).get(name))}
+    status = {name: each for name in OF_NODE_STATUS if (each := (node.get("status") or {}).get(name))}
+    return {
+        **picked(node, ("apiVersion", "kind")),
+        "metadata": {**kept, "labels": labels},
+        "spec": spec,
+        "status": {"conditions": [], **status},
+    }
 
 
 def stored_of_claim(claim: Object) -> Object:
@@ -242,6 +327,8 @@ def stored_of_claim(claim: Object) -> Object:
     return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
 
 
+OF_NODES = ("taints", "unschedulable")
+OF_NODE_STATUS = ("conditions", "allocatable")
 OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
 KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
     INFERENCE_SERVICE.name: ("conditions", "modelStatus"),

@@ -7,6 +7,7 @@ metadata therefore holds only what is decided here; labels and annotations of th
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import PLAN_ANNOTATION
@@ -16,7 +17,7 @@ from slipway.api.units import seconds
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
-from slipway.operator.rendering import access
+from slipway.operator.rendering import access, overriding, placement
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, our_labels
@@ -35,7 +36,13 @@ WAIT = 5  # of those, the seconds before draining, where the engine itself doesn
 
 
 def inference_service(
-    deployment: LLMDeployment, plan: Plan, engine: RenderedEngine, *, strategy: Object, autoscaler: str
+    deployment: LLMDeployment,
+    plan: Plan,
+    engine: RenderedEngine,
+    serving_runtime: Object,
+    *,
+    strategy: Object,
+    autoscaler: str,
 ) -> Child:
     spec = deployment.spec
     annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
@@ -50,9 +57,9 @@ def inference_service(
                 **replicas(spec.scaling, autoscaler),
                 "timeout": LONGEST_REQUEST,
                 "deploymentStrategy": strategy,
-                **_pod(deployment, plan),
+                **_pod(deployment, plan, serving_runtime),
                 **of_predictor,
-                "model": {**_container(deployment, plan, engine), **of_model},
+                "model": {**_container(deployment, plan, engine, serving_runtime), **of_model},
             }
         },
     )
@@ -62,20 +69,22 @@ def grace_period(spec: LLMDeploymentSpec) -> int:
     return math.ceil(seconds(spec.rollout.drain_timeout)) + UNTIL_GONE
 
 
-def _pod(deployment: LLMDeployment, plan: Plan) -> Object:
+def _pod(deployment: LLMDeployment, plan: Plan, serving_runtime: Object) -> Object:
     spec, pod = deployment.spec, deployment.spec.pod
+    shared_memory, _ = overriding.shared_memory(plan, serving_runtime)
     return _given(
         labels=_pod_labels(pod, deployment.metadata.name),
         annotations={**pod.annotations, **_plan_annotation(plan)},
         terminationGracePeriodSeconds=grace_period(spec),
-        nodeSelector=plan.node_selector,
+        **placement.node_selection(plan, serving_runtime),
         tolerations=plan.tolerations,
         runtimeClassName=plan.runtime_class,
         serviceAccountName=pod.service_account_name,
         priorityClassName=pod.priority_class_name,
         schedulerName=pod.scheduler_name,
         imagePullSecrets=image_pull_secrets(spec),
-        volumes=[*(_written(volume) for volume in pod.volumes), *access.volumes(spec.access)],
+        resourceClaims=placement.pod_claims(plan, deployment.metadata.name),
+        volumes=[*map(_written, pod.volumes), *access.volumes(spec.access), *shared_memory],
     )
 
 
@@ -89,15 +98,18 @@ def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:
     return {**pod.labels, **queue, **our_labels(name)}
 
 
-def _container(deployment: LLMDeployment, plan: Plan, engine: RenderedEngine) -> Object:
+def _container(deployment: LLMDeployment, plan: Plan, engine: RenderedEngine, serving_runtime: Object) -> Object:
     spec, pod = deployment.spec, deployment.spec.pod
+    limit = overriding.longer_start(plan, serving_runtime)
+    _, shared_memory = overriding.shared_memory(plan, serving_runtime)
     return _given(
         modelFormat={"name": engine.model_format},
         runtime=plan.runtime,
-        args=engine.arguments(deployment, plan),
-        env=_environment(deployment, engine),
-        resources=_given(**plan.resources),
-        volumeMounts=[*(_written(mount) for mount in pod.volume_mounts), *access.volume_mounts(spec.access)],
+        args=engine.arguments(deployment, replace(plan, start_limit=limit)),
+        env=_environment(deployment, plan, engine),
+        resources=_given(**plan.resources, claims=placement.container_claims(plan)),
+        volumeMounts=[*map(_written, pod.volume_mounts), *access.volume_mounts(spec.access), *shared_memory],
+        startupProbe=overriding.startup_probe(plan, serving_runtime),
         lifecycle=_wait_before_sigterm(spec, engine.drains_for),
     )
 
@@ -111,9 +123,9 @@ def _wait_before_sigterm(spec: LLMDeploymentSpec, drains_for: float | None) -> O
     return {"preStop": {"sleep": {"seconds": max(WAIT, missing)}}}
 
 
-def _environment(deployment: LLMDeployment, engine: RenderedEngine) -> list[Object]:
+def _environment(deployment: LLMDeployment, plan: Plan, engine: RenderedEngine) -> list[Object]:
     """The engine's variables, overridden and extended by the spec's."""
-    ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment).items()}
+    ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment, plan).items()}
     theirs = {variable.name: _written(variable) for variable in deployment.spec.pod.env}
     return [*(ours | theirs).values()]
 

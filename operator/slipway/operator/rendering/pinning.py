@@ -40,6 +40,14 @@ NOT_OF_PODS: Mapping[str, Any] = {
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
 PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
+OF_PLAN = ("accelerator", "gpusPerReplica", "maxConcurrency", "tensor", "pipeline", "contextLength", "kvTokens")
+"""What is recorded of a plan, by its names in the status."""
+NOT_RECORDED: Mapping[str, Any] = {
+    **dict.fromkeys(("memory", "speed", "concurrent_at_full_length", "kv_cache_bytes", "weights_bytes", "start_limit")),
+    "rejected": (),
+    "warnings": (),
+}
+"""Of another plan than the present one."""
 MOST_CHANGES, LONGEST_CHANGE, LONGEST_VALUE = 16, 256, 80
 
 
@@ -66,6 +74,10 @@ def pinned(
         accelerator=plan.profile,
         gpus_per_replica=plan.gpus_per_replica,
         max_concurrency=plan.max_concurrency,
+        tensor=plan.tensor,
+        pipeline=plan.pipeline,
+        context_length=plan.context_length,
+        kv_tokens=plan.kv_tokens,
     )
     ours = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
     before = _made(status) or _adopted(ours, deployment, status, now)
@@ -93,7 +105,7 @@ def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeS
     if not is_followed or conditions.get(ConditionType.STALLED) == "True":
         return None
     reported = status.get("plan") or {}
-    plan = {name: reported[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if reported.get(name)}
+    plan = {name: reported[name] for name in OF_PLAN if reported.get(name)}
     then = {"version": OLDER, "spec": now.spec, "pods": _digest_of_pods(ours), "sync": now.sync}
     return _made({"made": plan | then})
 
@@ -105,12 +117,20 @@ def _made(status: Object) -> MadeStatus | None:
     return None
 
 
-def as_made(plan: Plan, made: MadeStatus) -> Plan:
-    """The plan by which the kept pods were made."""
+def as_made(plan: Plan, made: MadeStatus, spec: LLMDeploymentSpec) -> Plan:
+    """The plan by which the kept pods were made, as far as it was recorded; versions before this recorded less."""
+    pipeline = made.pipeline or spec.engine.parallelism.pipeline
     then = replace(
-        plan, profile=made.accelerator, gpus_per_replica=made.gpus_per_replica, max_concurrency=made.max_concurrency
+        plan,
+        profile=made.accelerator,
+        gpus_per_replica=made.gpus_per_replica,
+        max_concurrency=made.max_concurrency,
+        tensor=made.tensor or max(1, made.gpus_per_replica // pipeline),
+        pipeline=pipeline,
+        context_length=made.context_length or spec.engine.context_length,
+        kv_tokens=made.kv_tokens,
     )
-    return plan if then == plan else replace(then, why=(PLANNED_BEFORE,), rejected=())
+    return plan if then == plan else replace(then, **NOT_RECORDED, why=(PLANNED_BEFORE,))
 
 
 # --- the part ---------------------------------------------------------------------------------------------------------

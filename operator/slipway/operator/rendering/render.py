@@ -21,12 +21,19 @@ from slipway.operator.rendering import asked
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
+from slipway.operator.rendering.claimtemplate import claim_template
 from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.inferenceservice import inference_service
 from slipway.operator.rendering.networkpolicy import network_policy
 from slipway.operator.rendering.pinning import Pinned, as_made, pinned, runtime_name
+from slipway.operator.rendering.placement import (
+    refuse_unserved_claims,
+    remarks_on_claims,
+    remarks_on_nodes,
+    unused_templates,
+)
 from slipway.operator.rendering.podmonitor import pod_monitor
 from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout
@@ -55,11 +62,13 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
     chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)
     pods = _pods(deployment, plan, engine, runtime, snapshot, autoscaler=chosen_class, version=installation.version)
+    new_plan = plan
     if pods.is_kept:
-        plan = as_made(plan, pods.made)
+        plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
     kept = kept_now(deployment.spec.scaling, snapshot.now)
     scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=chosen_class)
+    template = claim_template(deployment, new_plan, pods.inference_service)
     own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=chosen_class)
     is_scaled = isinstance(scaled, Child) or (isinstance(own_autoscaler, Child) and not has_too_few(predictor, kept))
     # The Service comes first, so that the name resolves from the start; the InferenceService, which starts pods, after
@@ -68,6 +77,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         service(deployment, engine_port=engine.port),
         activator_slice(deployment, activator_for(snapshot), has_ready=has_ready_pod(snapshot)),
         network_policy(deployment, snapshot, installation, engine),
+        template,
         Child(INFERENCE_SERVICE, pods.inference_service),
         scaled,
         own_autoscaler,
@@ -75,12 +85,17 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     )
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, Child)),
-        delete=tuple(each for each in objects if isinstance(each, ObjectKey)),
+        delete=(
+            *(each for each in objects if isinstance(each, ObjectKey)),
+            *unused_templates(pods.inference_service, snapshot),
+        ),
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
         remarks=(
             *_remarks_on_scaling(deployment, kept, snapshot),
             *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
-            *_remarks_on_spec(deployment.spec, engine, snapshot),
+            *remarks_on_claims(pods.inference_service, template, snapshot),
+            *remarks_on_nodes(plan, deployment.spec.pod.node_selector),
+            *_remarks_on_spec(deployment.spec, plan, engine, snapshot),
         ),
         look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, snapshot.now))), default=None),
         plan=plan,
@@ -101,8 +116,9 @@ def _pods(
 ) -> Pinned:
     """The InferenceService, with the pods' part of an earlier version where that must be kept."""
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
+    refuse_unserved_claims(plan, snapshot)
     strategy = deployment_strategy(deployment.spec, snapshot)
-    wanted = inference_service(deployment, plan, engine, strategy=strategy, autoscaler=autoscaler)
+    wanted = inference_service(deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler)
     found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version)
     without_templates(found.inference_service, deployment, plan)
     return found
@@ -147,10 +163,10 @@ def _remarks_on_scaling(deployment: LLMDeployment, kept: Kept, snapshot: Snapsho
     yield from remarks_on_rollout(deployment.spec, snapshot)
 
 
-def _remarks_on_spec(spec: LLMDeploymentSpec, engine: RenderedEngine, snapshot: Snapshot) -> Iterator[str]:
+def _remarks_on_spec(spec: LLMDeploymentSpec, plan: Plan, engine: RenderedEngine, snapshot: Snapshot) -> Iterator[str]:
     yield from _not_yet(spec, snapshot)
     yield from _open_at_zero(spec, snapshot)
-    yield from engine.ignored(spec)
+    yield from engine.ignored(spec, plan)
 
 
 def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:

@@ -27,7 +27,7 @@ def test_a_gpu_plan_has_the_devices_nodes_and_tolerations_of_its_profile() -> No
     assert planned.runtime == "slipway-vllm-cuda"
     assert planned.gpus_per_replica == 2
     assert planned.resources == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
-    assert planned.node_selector == {"gpu": "h100"}
+    assert (planned.node_terms, planned.node_selector) == (({"gpu": "h100"},), {})
     assert planned.tolerations == [GPU_TAINT]
 
 
@@ -99,9 +99,9 @@ def test_the_resources_of_the_spec_override_those_of_the_profile(
 @pytest.mark.parametrize(
     ("spot", "labels", "tolerations"),
     [
-        ("Never", {"gpu": "h100"}, [GPU_TAINT]),
-        ("Allowed", {"gpu": "h100"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
-        ("Required", {"gpu": "h100", "spot": "yes"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
+        ("Never", {}, [GPU_TAINT]),
+        ("Allowed", {}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
+        ("Required", {"spot": "yes"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
     ],
 )
 def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, tolerations: object) -> None:
@@ -109,10 +109,10 @@ def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, t
     assert (planned.node_selector, planned.tolerations) == (labels, tolerations)
 
 
-def test_node_selectors_and_tolerations_of_the_spec_are_added_to_those_of_the_profile_once() -> None:
+def test_node_selectors_and_tolerations_of_the_spec_come_besides_those_of_the_profile_once() -> None:
     pod = {"nodeSelector": {"zone": "a"}, "tolerations": [GPU_TAINT, {"key": "mine", "operator": "Exists"}]}
     planned = plan(on_h100(pod=pod))
-    assert planned.node_selector == {"gpu": "h100", "zone": "a"}
+    assert (planned.node_terms, planned.node_selector) == (({"gpu": "h100"},), {"zone": "a"})
     assert planned.tolerations == [GPU_TAINT, {"key": "mine", "operator": "Exists"}]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from slipway.api.asked import written
@@ -27,7 +28,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.operator.installation import Installation
-from slipway.operator.reconciling.watches import stored_of_model, watches
+from slipway.operator.reconciling.watches import Counted, stored_of_model, watches
 
 OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
@@ -110,6 +111,92 @@ def test_a_node_concerns_its_models_if_its_readiness_changes_and_not_at_each_hea
     assert concerned_by(node("True")) == [("on", "n1")]
     assert concerned_by(node("True")) == []
     assert concerned_by(node("Unknown")) == [("on", "n1")]
+
+
+class Seen:
+    """What is counted, and what still exists."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.there: set[str] = set()
+        self.counted = Counted(
+            node=self.calls.append,
+            profiles=lambda: self.calls.append("profiles"),
+            there=lambda kind, name, namespace: name in self.there,
+            touched=lambda nodes: self.calls.append(sorted(nodes)),
+        )
+
+    def keys(self, kind: Kind, raw: Object, *, deleted: bool = False) -> list[Any]:
+        name = raw["metadata"]["name"]
+        self.there = self.there - {name} if deleted else self.there | {name}
+        [watch] = [watch for watch in self.watches if watch.kind == kind]
+        return list(watch.keys(raw))
+
+    @cached_property
+    def watches(self) -> list[Watch[ModelKey]]:
+        return watches(
+            everyone=lambda: ALL_KEYS,
+            on_node=lambda node: [],
+            node=lambda _: None,
+            ports=lambda _: (),
+            installation=Installation("slipway-system", ("slipway-activator",)),
+            counted=self.counted,
+        )
+
+
+def profile(generation: int, **fields: Any) -> Object:
+    return obj("h100", metadata={"generation": generation}, **fields)
+
+
+def test_a_profile_concerns_all_when_its_spec_changes_and_not_when_its_status_does() -> None:
+    seen = Seen()
+    assert seen.keys(ACCELERATOR_PROFILE, profile(1)) == ALL_KEYS
+    assert seen.keys(ACCELERATOR_PROFILE, profile(1, status={"nodes": 3})) == []
+    assert seen.keys(ACCELERATOR_PROFILE, profile(2)) == ALL_KEYS
+    assert seen.keys(ACCELERATOR_PROFILE, profile(2), deleted=True) == ALL_KEYS
+    assert seen.keys(ACCELERATOR_PROFILE, profile(2)) == ALL_KEYS
+    assert seen.calls == ["profiles"] * 4
+
+
+def pod_on(node: str, phase: str = "Running") -> Object:
+    labels = {"slipway.dev/llmdeployment": "llama"}
+    return obj("p", metadata={"labels": labels}, spec={"nodeName": node} if node else {}, status={"phase": phase})
+
+
+def test_the_nodes_are_counted_again_where_a_pod_starts_or_ends() -> None:
+    seen = Seen()
+    for raw in (pod_on("", "Pending"), pod_on("a", "Pending"), pod_on("a"), pod_on("a", "Failed")):
+        assert seen.keys(POD, raw) == [("chat", "llama")]
+    assert seen.calls == [["a"], ["a"]]
+
+
+def test_the_node_of_a_deleted_pod_is_counted_again() -> None:
+    seen = Seen()
+    seen.keys(POD, pod_on("a"))
+    seen.keys(POD, pod_on("a"), deleted=True)
+    seen.keys(POD, pod_on("b"))
+    assert seen.calls == [["a"], ["a"], ["b"]]
+
+
+def test_each_change_of_a_node_is_passed_on_to_be_counted() -> None:
+    seen = Seen()
+    seen.keys(NODE, node("True"))
+    seen.keys(NODE, node("True"))
+    assert seen.calls == ["n1", "n1"]
+
+
+def test_of_a_node_only_what_decides_where_pods_start_is_stored() -> None:
+    taint = {"key": "a", "effect": "NoSchedule"}
+    raw = obj(
+        "n1",
+        metadata={"labels": {"gpu": "h100"}, "annotations": {"large": "x"}, "managedFields": ["large"]},
+        spec={"taints": [taint], "unschedulable": True, "podCIDR": "10.0.0.0/24"},
+        status={"conditions": [], "allocatable": {"cpu": "8"}, "images": ["large"], "capacity": {"cpu": "9"}},
+    )
+    kept = watch_of(NODE).keep(raw)
+    assert kept["metadata"] == {**obj("n1")["metadata"], "labels": {"gpu": "h100"}}
+    assert kept["spec"] == {"taints": [taint], "unschedulable": True}
+    assert kept["status"] == {"conditions": [], "allocatable": {"cpu": "8"}}
 
 
 def test_a_deleted_node_concerns_its_models_though_its_last_state_is_unchanged() -> None:

@@ -48,6 +48,8 @@ def status_of(answer: Desired) -> Object:
         "accelerator": answer.plan.profile,
         "gpusPerReplica": answer.plan.gpus_per_replica,
         "maxConcurrency": answer.plan.max_concurrency,
+        "tensor": answer.plan.tensor,
+        "pipeline": answer.plan.pipeline,
     }
     return {"observedGeneration": 0, "made": answer.made, "plan": plan}
 

@@ -7,7 +7,7 @@ cordoned or not ready belong to it as well, because they come back; nothing is f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile, AcceleratorProfileSpec
 from slipway.api.kubernetes import Toleration
@@ -16,7 +16,7 @@ from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.stock.cluster import Cluster
 from slipway.operator.planning.stock.index import NodeIndex
 from slipway.operator.planning.stock.node_pools import growth_of
-from slipway.operator.planning.stock.nodes import NodeFacts, cuda_of, driver_of, in_order, quantities, tolerates
+from slipway.operator.planning.stock.nodes import NodeFacts, Taint, in_order, quantities, tolerates
 from slipway.operator.planning.supply import ProfileSupply, Supply
 
 MIB, GIB = 2**20, 2**30
@@ -86,59 +86,111 @@ class _Terms:
 # --- the nodes -------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Count:
+    """Grows node by node, with little work for each: there may be thousands, for each of dozens of profiles."""
+
+    nodes: int = 0
+    devices: int = 0
+    most: int = 0
+    free: int = 0
+    most_free: int = 0
+    is_free_known: bool = True
+    out_of_use: int = 0
+    tainted: int = 0
+    without: int = 0
+    drivers: set[str] = field(default_factory=set)
+    cuda: set[str] = field(default_factory=set)
+    memory: set[str] = field(default_factory=set)  # as labels say it
+    memory_of_node: int | None = None
+    taints: set[str] = field(default_factory=set)
+
+    def add(self, node: NodeFacts, offered: int) -> None:
+        self.nodes += 1
+        self.devices += offered
+        self.most = max(self.most, offered)
+        self.drivers.add(node.driver)
+        self.cuda.add(node.cuda)
+        memory = node.offered.get("memory")
+        if memory and (self.memory_of_node is None or memory < self.memory_of_node):
+            self.memory_of_node = memory
+
+    def add_free(self, free: int | None) -> None:
+        if free is None:
+            self.is_free_known = False
+        else:
+            self.free += free
+            self.most_free = max(self.most_free, free)
+
+
 def _counted(
     spec: AcceleratorProfileSpec, nodes: Iterable[NodeFacts], tolerations: Sequence[Toleration], cluster: Cluster
 ) -> ProfileSupply:
-    devices = _counter(spec, cluster)
-    offering = [(node, count) for node in nodes if (count := devices.offered(node))]
-    without = sum(not devices.offered(node) for node in nodes) if spec.vendor != CPU else 0
-    open_to_us = [(node, count) for node, count in offering if _untolerated(node, tolerations) is None]
-    counts = [count for _, count in open_to_us]
-    free = _free(open_to_us, devices.free)
-    there = [node for node, _ in open_to_us]
+    devices, label = _counter(spec, cluster), _memory_label(spec)
+    count, barred = _Count(), _Barring(tolerations)
+    for node in nodes:
+        offered = devices.offered(node)
+        if not offered:
+            count.without += 1
+        elif taint := barred.by(node.taints):
+            count.tainted += 1
+            count.taints.add(taint)
+        else:
+            count.add(node, offered)
+            count.memory.add(node.labels.get(label, ""))
+            if node.usable:
+                count.add_free(devices.free(node))
+            else:
+                count.out_of_use += 1
+    return _as_supply(spec, count, devices.remarks)
+
+
+def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, ...]) -> ProfileSupply:
     return ProfileSupply(
-        nodes=len(there),
-        devices=sum(counts),
-        most_on_a_node=max(counts, default=0),
-        free=None if free is None else sum(free),
-        most_free_on_a_node=None if free is None else max(free, default=0),
-        drivers=in_order(map(driver_of, (node.labels for node in there))),
-        cuda=in_order(map(cuda_of, (node.labels for node in there))),
-        memory=min((each for node in there if (each := _memory(spec, node))), default=None),
-        memory_of_node=min((each for node in there if (each := node.offered.get("memory"))), default=None),
-        out_of_use=sum(not node.usable for node in there),
-        tainted=len(offering) - len(open_to_us),
-        taints=_taints((node for node, _ in offering), tolerations),
-        without_devices=without,
-        remarks=devices.remarks,
+        nodes=count.nodes,
+        devices=count.devices,
+        most_on_a_node=count.most,
+        free=count.free if count.is_free_known else None,
+        most_free_on_a_node=count.most_free if count.is_free_known else None,
+        drivers=in_order(count.drivers),
+        cuda=in_order(count.cuda),
+        memory=min((each for label in count.memory if (each := _labelled_memory(spec, label))), default=None),
+        memory_of_node=count.memory_of_node,
+        out_of_use=count.out_of_use,
+        tainted=count.tainted,
+        taints=tuple(sorted(count.taints)[:MOST_TAINTS]),
+        without_devices=count.without if spec.vendor != CPU and spec.label_sets else 0,
+        remarks=remarks,
     )
 
 
-def _untolerated(node: NodeFacts, tolerations: Sequence[Toleration]) -> str | None:
-    return next((str(taint) for taint in node.taints if not tolerates(tolerations, taint)), None)
+class _Barring:
+    """Finds the first taint that isn't tolerated; most nodes have the same taints."""
+
+    def __init__(self, tolerations: Sequence[Toleration]) -> None:
+        self._tolerations = tolerations
+        self._known: dict[tuple[Taint, ...], str] = {(): ""}
+
+    def by(self, taints: tuple[Taint, ...]) -> str:
+        """Empty: by none."""
+        if (known := self._known.get(taints)) is None:
+            known = next((str(each) for each in taints if not tolerates(self._tolerations, each)), "")
+            self._known[taints] = known
+        return known
 
 
-def _taints(nodes: Iterable[NodeFacts], tolerations: Sequence[Toleration]) -> tuple[str, ...]:
-    found = {taint for node in nodes if (taint := _untolerated(node, tolerations))}
-    return tuple(sorted(found)[:MOST_TAINTS])
-
-
-def _free(nodes: Iterable[tuple[NodeFacts, int]], free: Callable[[NodeFacts], int | None]) -> list[int] | None:
-    """On each node that pods can start on; None: of one of them it is unknown."""
-    found = [free(node) for node, _ in nodes if node.usable]
-    known = [each for each in found if each is not None]
-    return known if len(known) == len(found) else None
-
-
-def _memory(spec: AcceleratorProfileSpec, node: NodeFacts) -> int | None:
-    """Of one device, as a label says it: NVIDIA's in MiB, AMD's as 192G."""
+def _memory_label(spec: AcceleratorProfileSpec) -> str:
+    """The label that says the memory of one device."""
     name = spec.resource.name if spec.resource else ""
-    if name.startswith("nvidia.com/"):
-        label = f"{name}.memory" if name.startswith("nvidia.com/mig-") else "nvidia.com/gpu.memory"
-        return quantities({"": node.labels.get(label)}).get("", 0) * MIB or None
-    if name == "amd.com/gpu":
-        return quantities({"": node.labels.get("amd.com/gpu.vram", "").removesuffix("G")}).get("", 0) * GIB or None
-    return None
+    if name.startswith("nvidia.com/mig-"):
+        return f"{name}.memory"
+    return {"nvidia.com/gpu": "nvidia.com/gpu.memory", "amd.com/gpu": "amd.com/gpu.vram"}.get(name, "")
+
+
+def _labelled_memory(spec: AcceleratorProfileSpec, label: str) -> int:
+    """In bytes: NVIDIA's are in MiB, AMD's are like 192G."""
+    unit = GIB if spec.vendor == "AMD" else MIB
+    return quantities({"": label.removesuffix("G")}).get("", 0) * unit
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
@@ -159,6 +211,17 @@ def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
     wanted = {spec.resource.name: spec.resource.count}
     if spec.vendor == CPU:
         wanted = {"cpu": spec.resource.count * 1000, "memory": int(amount(spec.memory))}
+
+    if len(wanted) == 1:
+        [(resource, size)] = wanted.items()
+        return _Devices(
+            lambda node: node.offered.get(resource, 0) // size,
+            lambda node: (
+                None
+                if (used := cluster.used.get(node.name)) is None
+                else max(0, node.offered.get(resource, 0) - used.get(resource, 0)) // size
+            ),
+        )
 
     def free(node: NodeFacts) -> int | None:
         if (used := cluster.used.get(node.name)) is None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from slipway.api.kubernetes import Toleration
 from slipway.api.units import amount
@@ -24,8 +24,7 @@ AMD_DRIVER = "amd.com/gpu.driver-version"
 VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
 
 
-@dataclass(frozen=True, slots=True)
-class Taint:
+class Taint(NamedTuple):
     """One that keeps pods away."""
 
     key: str
@@ -43,6 +42,8 @@ class NodeFacts:
     offered: Mapping[str, int]  # allocatable; cpu in thousandths
     taints: tuple[Taint, ...]
     usable: bool  # ready, and not cordoned
+    driver: str  # the version of the accelerator's driver; empty: no label says it
+    cuda: str  # the newest version of CUDA that the driver supports; empty: no label says it
 
 
 def facts_of(node: Object) -> NodeFacts:
@@ -54,6 +55,8 @@ def facts_of(node: Object) -> NodeFacts:
         offered=quantities(status.get("allocatable")),
         taints=barring_taints(spec.get("taints")),
         usable=not spec.get("unschedulable") and _is_ready(status),
+        driver=driver_of(labels),
+        cuda=cuda_of(labels),
     )
 
 
@@ -90,14 +93,13 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def driver_of(labels: Mapping[str, str]) -> str:
-    """The version of the accelerator's driver; empty: no label says it."""
+    """NVIDIA's, or AMD's."""
     return _labelled_version(labels, NVIDIA_DRIVER, ("major", "minor", "rev"), ("major", "minor", "revision")) or (
         _plain_version(labels.get(AMD_DRIVER, ""))
     )
 
 
 def cuda_of(labels: Mapping[str, str]) -> str:
-    """The newest version of CUDA that the driver supports; empty: no label says it."""
     return _labelled_version(labels, NVIDIA_CUDA, ("major", "minor"), ("major", "minor"))
 
 

@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from slipway.api.engine import EngineSpec
-from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.units import seconds
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.units import about, seconds
 from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
 from slipway.operator.planning import Plan
+from slipway.operator.planning.engines import CPU
 from slipway.operator.rendering.desired import UnrenderableError
-from slipway.operator.rendering.engines.engine import RenderedEngine
+from slipway.operator.rendering.engines.engine import RenderedEngine, won
 
 Code = Mapping[str, Callable[[EngineSpec], list[str]]]
 """By the name that engine.yaml gives as `code`: writes the options of one field."""
 
+KV_CACHE_OF_CPUS = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's own variable; slipway-runtime leaves one that is set
 FIELDS = {f"engine.{info.alias}": field for field, info in EngineSpec.model_fields.items()}
 
 
@@ -31,6 +33,7 @@ def engine(known: contract.Engine, code: Code) -> RenderedEngine:
         model_format=known.model_format,
         arguments=partial(_arguments, known, code),
         environment=partial(_environment, known),
+        ignored=partial(_won_by_hand, known, code),
     )
 
 
@@ -39,11 +42,13 @@ def _arguments(known: contract.Engine, code: Code, deployment: LLMDeployment, pl
     options = [*_options(known, code, deployment.spec.engine, plan)]
     ours, own = ([], options) if known.options_are_its_own else (options, [])
     own = [*own, *deployment.spec.engine.extra_args]
-    return [*_of_runtime(deployment), *ours, *(["--", *own] if own else [])]
+    of_runtime = [*_of_runtime(deployment, plan), *_planned(known, plan)]
+    return [*of_runtime, *ours, *(["--", *own] if own else [])]
 
 
 def _options(known: contract.Engine, code: Code, spec: EngineSpec, plan: Plan) -> Iterator[str]:
     planned = {
+        "engine.contextLength": plan.context_length or spec.context_length,
         "engine.maxConcurrency": plan.max_concurrency,
         "engine.parallelism.tensor": plan.tensor if plan.tensor > 1 else None,
         "engine.parallelism.pipeline": plan.pipeline if plan.pipeline > 1 else None,
@@ -63,7 +68,16 @@ def _option(option: contract.Option, value: object | None) -> list[str]:
     return [] if value is None else [f"{option.flag}={value}"]
 
 
-def _of_runtime(deployment: LLMDeployment) -> list[str]:
+def _planned(known: contract.Engine, plan: Plan) -> list[str]:
+    """The size of the KV cache, and of the weights next to which it was computed to fit. Without the one, the engine
+    measures what is left, and the other is of no use."""
+    if plan.kv_cache_bytes is None:
+        return []
+    values = {"kvCache": plan.kv_cache_bytes, "weights": plan.weights_bytes}
+    return [f"{option}={values[what]}" for what, option in known.planned.items() if values[what] is not None]
+
+
+def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
     """The options of `slipway-runtime serve` that all engines share."""
     spec, tracing = deployment.spec, deployment.spec.observability.tracing
     limit = spec.access.rate_limit
@@ -71,6 +85,7 @@ def _of_runtime(deployment: LLMDeployment) -> list[str]:
         *_flag("served-name", deployment.served_name),
         *_flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *_flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
+        *_flag("start-timeout", plan.start_limit),
         *_flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
         *_flag("requests-per-minute", limit.requests_per_minute if limit else None),
         *_flag("tokens-per-minute", limit.tokens_per_minute if limit else None),
@@ -84,7 +99,17 @@ def _flag(name: str, value: object | None) -> list[str]:
     return [] if value is None else [f"--{name}={value}"]
 
 
-def _environment(known: contract.Engine, deployment: LLMDeployment) -> dict[str, str]:
+def _won_by_hand(known: contract.Engine, code: Code, spec: LLMDeploymentSpec, plan: Plan) -> list[str]:
+    """A sentence for each option that the spec sets by hand, too: the engine uses the last one."""
+    ours = [*_options(known, code, spec.engine, plan)] if known.options_are_its_own else []
+    found = [f"engine.extraArgs: {theirs} wins over {own}." for theirs, own in won(spec.engine.extra_args, ours)]
+    space = next((each for each in spec.pod.env if each.name == KV_CACHE_OF_CPUS), None)
+    if known.planned and plan.vendor == CPU and plan.kv_cache_bytes is not None and space:
+        found.append(f"pod.env: {space.name} wins over the plan's KV cache of {about(plan.kv_cache_bytes)}.")
+    return found
+
+
+def _environment(known: contract.Engine, deployment: LLMDeployment, _: Plan) -> dict[str, str]:
     """Under which service name slipway-runtime and the engine send spans, and the engine's own variables."""
     metadata = deployment.metadata
     traces = {

@@ -17,9 +17,8 @@ from slipway.api.reasons import Reason
 from slipway.contract.pod import ENGINE_PORT
 from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
-from slipway.operator.planning.resources import parallelism
 from slipway.operator.rendering.desired import UnrenderableError
-from slipway.operator.rendering.engines.engine import RenderedEngine
+from slipway.operator.rendering.engines.engine import RenderedEngine, won
 from slipway.operator.rendering.runtimes import engine_container
 
 WRITTEN_OTHERWISE = {"name", "extra_args", "parallelism"}
@@ -75,26 +74,31 @@ def _readiness_port(container: Object) -> int | None:
 # --- what it is given ------------------------------------------------------------------------------------------------
 
 
-def _arguments(notes: Notes, deployment: LLMDeployment, _: Plan) -> list[str]:
-    given = _options(notes, deployment)
-    flags = [f"{option}={value}" for option, value in given.items() if option.startswith("-")]
-    return [*flags, *deployment.spec.engine.extra_args]
+def _arguments(notes: Notes, deployment: LLMDeployment, plan: Plan) -> list[str]:
+    """An engine may refuse an option that is given twice, so one that the spec sets by hand is left out."""
+    extra, flags = deployment.spec.engine.extra_args, _flags(notes, deployment.spec, plan, deployment.served_name)
+    left_out = {own for _, own in won(extra, flags)}
+    return [*(each for each in flags if each not in left_out), *extra]
 
 
-def _environment(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
-    given = _options(notes, deployment)
+def _flags(notes: Notes, spec: LLMDeploymentSpec, plan: Plan, served_name: str) -> list[str]:
+    given = _options(notes, spec, plan, served_name)
+    return [f"{option}={value}" for option, value in given.items() if option.startswith("-")]
+
+
+def _environment(notes: Notes, deployment: LLMDeployment, plan: Plan) -> dict[str, str]:
+    given = _options(notes, deployment.spec, plan, deployment.served_name)
     return {option: value for option, value in given.items() if not option.startswith("-")}
 
 
-def _options(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
-    """The values of the spec, by the option that carries each."""
-    engine, (tensor, pipeline) = deployment.spec.engine, parallelism(deployment.spec)
+def _options(notes: Notes, spec: LLMDeploymentSpec, plan: Plan, served_name: str) -> dict[str, str]:
+    """The values of the spec and of its plan, by the option that carries each."""
     wanted = {
-        engine_notes.SERVED_NAME: deployment.served_name,
-        engine_notes.CONTEXT_LENGTH: engine.context_length,
-        engine_notes.MAX_CONCURRENCY: engine.max_concurrency,
-        engine_notes.TENSOR: tensor if tensor > 1 else None,
-        engine_notes.PIPELINE: pipeline if pipeline > 1 else None,
+        engine_notes.SERVED_NAME: served_name,
+        engine_notes.CONTEXT_LENGTH: plan.context_length or spec.engine.context_length,
+        engine_notes.MAX_CONCURRENCY: spec.engine.max_concurrency,
+        engine_notes.TENSOR: plan.tensor if plan.tensor > 1 else None,
+        engine_notes.PIPELINE: plan.pipeline if plan.pipeline > 1 else None,
     }
     return {option: str(wanted[field]) for field, option in notes.options.items() if wanted[field] is not None}
 
@@ -102,8 +106,14 @@ def _options(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
 # --- what doesn't work ----------------------------------------------------------------------------------------------
 
 
-def _remarks(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploymentSpec) -> list[str]:
-    return [*_of_wishes(name, notes, spec), *_of_use(name, notes, spec), *_of_the_rest(name, notes, ports, spec)]
+def _remarks(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploymentSpec, plan: Plan) -> list[str]:
+    return [
+        *_of_wishes(name, notes, spec),
+        *_of_parallelism(name, notes, plan),
+        *_by_hand(notes, spec, plan),
+        *_of_use(name, notes, spec),
+        *_of_the_rest(name, notes, ports, spec),
+    ]
 
 
 def _of_wishes(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str]:
@@ -119,14 +129,22 @@ def _of_wishes(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str
                 f"{field}: the ServingRuntime {name} doesn't say by which option it takes this; write it into "
                 "extraArgs."
             )
-    for field, count in zip((engine_notes.TENSOR, engine_notes.PIPELINE), parallelism(spec), strict=True):
+    if spec.observability.tracing:
+        yield f"observability.tracing: the ServingRuntime {name} isn't Slipway's; set up tracing in its own settings."
+
+
+def _of_parallelism(name: str, notes: Notes, plan: Plan) -> Iterator[str]:
+    for field, count in ((engine_notes.TENSOR, plan.tensor), (engine_notes.PIPELINE, plan.pipeline)):
         if count > 1 and field not in notes.options:
             yield (
                 f"{field}: a replica gets devices for {count}, but the ServingRuntime {name} doesn't say by which "
                 "option it takes this; write it into extraArgs."
             )
-    if spec.observability.tracing:
-        yield f"observability.tracing: the ServingRuntime {name} isn't Slipway's; set up tracing in its own settings."
+
+
+def _by_hand(notes: Notes, spec: LLMDeploymentSpec, plan: Plan) -> Iterator[str]:
+    for theirs, own in won(spec.engine.extra_args, _flags(notes, spec, plan, spec.model.served_name or "NAME")):
+        yield f"engine.extraArgs: {theirs} replaces {own}."
 
 
 def _of_use(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str]:

@@ -1,0 +1,72 @@
+"""Writes the status of AcceleratorProfiles: on the leader, if it says something new, and not more often than each ten
+seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import KubeError, NotLeaderError
+from slipway.kube.store import Store
+from slipway.objects.kinds import ACCELERATOR_PROFILE, Object
+from slipway.operator.planning.stock import status_of
+from slipway.operator.planning.supply import Supply
+
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY = 10.0  # seconds, in the cache
+FIRST_AFTER = 1.0
+TRY_AGAIN_AFTER = 60.0
+
+
+class ProfileStatuses:
+    """`supply` and `profiles`: as the caches show them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        store: Store,
+        *,
+        supply: Callable[[], Supply],
+        profiles: Callable[[], Iterable[AcceleratorProfile]],
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._client, self._store, self._supply, self._profiles = client, store, supply, profiles
+        self._is_ready = is_ready
+
+    async def run(self) -> None:
+        wait = FIRST_AFTER
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                wait = CHECK_EVERY if await self.write() else FIRST_AFTER
+            except (KubeError, NotLeaderError) as error:
+                logger.warning("The status of an AcceleratorProfile could not be written: %s", error)
+                wait = TRY_AGAIN_AFTER
+
+    async def write(self) -> bool:
+        """Writes those that differ. False: it is too early, or another replica leads."""
+        if not self._is_ready():
+            return False
+        supply = self._supply()
+        for profile in list(self._profiles()):
+            there = self._store.get(ACCELERATOR_PROFILE, profile.metadata.name)
+            found = supply.of(profile.metadata.name)
+            if there is None or found is None:
+                continue
+            status = status_of(profile.spec, found, generation=profile.metadata.generation)
+            if (there.get("status") or {}) != status:
+                await self._client.apply_status(ACCELERATOR_PROFILE, _manifest(profile.metadata.name, status))
+        return True
+
+
+def _manifest(name: str, status: Object) -> Object:
+    return {
+        "apiVersion": ACCELERATOR_PROFILE.api_version,
+        "kind": ACCELERATOR_PROFILE.name,
+        "metadata": {"name": name},
+        "status": status,
+    }

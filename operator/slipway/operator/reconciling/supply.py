@@ -1,0 +1,164 @@
+"""Keeps the Supply up to date: the nodes by the watch, everything else by polls. It is computed when something that it
+depends on has changed, and not at each heartbeat of a node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.objects.kinds import Object
+from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.stock import Cluster, NodeFacts, facts_of, supply_of
+from slipway.operator.planning.supply import ProfileSupply, Supply
+from slipway.operator.reconciling.supply_polling import Polled
+
+logger = logging.getLogger(__name__)
+
+PAUSE = 1.0  # seconds between two computations because of nodes that change
+SHARE = 20  # of the time, at most one part in this many is spent on it
+
+
+class SupplyCache:
+    """`node`: the node as it is now, if it exists. `on_change` is called with whether more than the number of free
+    devices has changed, after the Supply has changed in a way that may change a plan."""
+
+    def __init__(
+        self,
+        *,
+        node: Callable[[str], Object | None],
+        profiles: Callable[[], Iterable[AcceleratorProfile]],
+        on_change: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node, self._profiles, self._on_change, self._clock = node, profiles, on_change, clock
+        self._nodes: dict[str, NodeFacts] = {}
+        self._polled = Polled()
+        self._supply, self._is_outdated = Supply(), True
+        self._computed_at, self._took = float("-inf"), 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._resources: frozenset[str] = frozenset()
+        self._claims = False
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def supply(self) -> Supply:
+        """As of the last change, or of a moment ago where changes are many."""
+        if self._is_outdated and self._clock() - self._computed_at >= self._pause:
+            self._compute()
+        return self._supply
+
+    def nodes_with_devices(self) -> Collection[str]:
+        """Those that offer a resource of a profile, other than CPUs."""
+        self.supply()
+        return [name for name, node in self._nodes.items() if not self._resources.isdisjoint(node.offered)]
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether a profile has a DeviceClass."""
+        self.supply()
+        return self._claims
+
+    # --- what changes it --------------------------------------------------------------------------------------------
+
+    def node_changed(self, name: str) -> bool:
+        """Whether that changes anything here: heartbeats don't."""
+        there = self._node(name)
+        facts = facts_of(there) if there else None
+        if facts == self._nodes.get(name):
+            return False
+        if facts is None:
+            del self._nodes[name]
+        else:
+            self._nodes[name] = facts
+        self._changed()
+        return True
+
+    def profiles_changed(self) -> None:
+        self._changed()
+
+    def polled(self, polled: Polled) -> None:
+        if polled != self._polled:
+            self._polled = polled
+            self._changed()
+
+    def _changed(self) -> None:
+        self._is_outdated = True
+        if self._alarm is None:
+            left = max(0.0, self._computed_at + self._pause - self._clock())
+            self._alarm = asyncio.get_running_loop().call_later(left, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._is_outdated:
+            self._compute()
+
+    @property
+    def _pause(self) -> float:
+        return max(PAUSE, SHARE * self._took)
+
+    # --- computing --------------------------------------------------------------------------------------------------
+
+    def _compute(self) -> None:
+        """If it fails, the last one stays: no LLMDeployment waits for it."""
+        began = self._clock()
+        try:
+            before, self._supply = self._supply, self._computed()
+        except Exception:
+            logger.exception("The nodes of the accelerator profiles can't be counted; please report this bug")
+            return
+        finally:
+            self._is_outdated = False
+            self._computed_at = self._clock()
+            self._took = self._computed_at - began
+        if change := _difference(before, self._supply):
+            self._on_change(change == MORE)
+
+    def _computed(self) -> Supply:
+        profiles = list(self._profiles())
+        specs = [each.spec for each in profiles]
+        self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
+        self._claims = any(each.device_class for each in specs)
+        return supply_of(
+            profiles,
+            Cluster(
+                nodes=list(self._nodes.values()),
+                used=self._polled.used,
+                pools=self._polled.pools,
+                device_classes=self._polled.device_classes,
+                remarks=self._polled.remarks,
+            ),
+        )
+
+
+# --- what matters ----------------------------------------------------------------------------------------------------
+
+FREE, MORE = "free", "more"
+
+
+def _difference(before: Supply, after: Supply) -> str:
+    """Empty: nothing that a plan depends on."""
+    both = [(each.profiles or {}, each.regular, each.spot) for each in (before, after)]
+    if any(_of_all(one, _lasting) != _of_all(other, _lasting) for one, other in zip(*both, strict=True)):
+        return MORE
+    if any(_of_all(one, _free) != _of_all(other, _free) for one, other in zip(*both, strict=True)):
+        return FREE
+    return ""
+
+
+def _of_all(supplies: Mapping[str, ProfileSupply], of: Callable[[ProfileSupply], Any]) -> dict[str, Any]:
+    return {name: of(each) for name, each in supplies.items()}
+
+
+def _lasting(each: ProfileSupply) -> tuple[Any, ...]:
+    """Not the numbers of nodes and devices: one more of many changes no plan."""
+    sizes = (each.nodes > 0, each.most_on_a_node, each.memory, each.memory_of_node)
+    return (*sizes, each.can_grow, each.growth, each.drivers, each.tainted > 0, each.free is None)
+
+
+def _free(each: ProfileSupply) -> int | None:
+    return each.most_free_on_a_node

@@ -1,0 +1,234 @@
+"""Which profile and how many devices a plan chooses for a model whose numbers are known, and what it says about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from slipway.api.reasons import Reason
+from slipway.models.facts import Model
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning.supply import ProfileSupply
+from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
+from support.builders.rendering import cpu, deployment, profile
+
+SPEED = {"features": ["bf16", "fp8"], "compute": {"bf16": 989, "fp8": 1979}}
+L4 = profile("l4", memory="23034Mi", bandwidth="300G", devicesPerNode=8, costPerHour=0.7, **SPEED)
+H100 = profile("h100", memory="81559Mi", bandwidth="3350G", devicesPerNode=8, costPerHour=7.0, **SPEED)
+H200 = profile("h200", memory="143771Mi", bandwidth="4800G", devicesPerNode=8, costPerHour=9.0, **SPEED)
+OLD = profile("old", memory="32Gi", bandwidth="900G", features=["int8"], compute={"fp16": 100}, costPerHour=1.0)
+ALL = [L4, H100, H200]
+
+
+def answer(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan | Unplannable:
+    given = {key: further.pop(key) for key in ("supply", "running") if key in further}
+    return make_plan(deployment(**further).spec, profiles, name="llama", model=model, **given)
+
+
+def planned(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan:
+    made = answer(model, profiles, **further)
+    assert isinstance(made, Plan), made
+    return made
+
+
+def refused(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Unplannable:
+    made = answer(model, profiles, **further)
+    assert isinstance(made, Unplannable), made
+    return made
+
+
+def where(plan: Plan) -> tuple[str, int]:
+    return plan.profile, plan.gpus_per_replica
+
+
+def nodes(**counts: int) -> Supply:
+    """One node of each profile with so many free devices of eight."""
+    return Supply(
+        {
+            name: ProfileSupply(nodes=1, devices=8, most_on_a_node=8, free=free, most_free_on_a_node=free)
+            for name, free in counts.items()
+        }
+    )
+
+
+# --- the policy ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"),
+    [("Cheapest", "l4"), ("Fastest", "h200"), ("InOrder", "h100")],
+)
+def test_the_policy_chooses_among_the_profiles_on_which_the_model_fits(policy: str, chosen: str) -> None:
+    wanted = {"profiles": ["h100", "l4", "h200"], "policy": policy}
+    assert planned(accelerator=wanted).profile == chosen
+
+
+def test_without_named_profiles_all_are_candidates() -> None:
+    assert planned().profile == "l4"
+
+
+def test_a_profile_without_a_price_comes_last() -> None:
+    unpriced = profile("a-unpriced", memory="80Gi", features=["bf16"])
+    assert planned(profiles=[unpriced, H200]).profile == "h200"
+
+
+def test_required_spot_nodes_are_compared_by_their_own_price() -> None:
+    spot = {"nodeLabels": {"spot": "yes"}}
+    dear = profile("dear", memory="80Gi", costPerHour=1, spot={**spot, "costPerHour": 0.9})
+    cheap = profile("cheap", memory="80Gi", costPerHour=2, spot={**spot, "costPerHour": 0.5})
+    assert planned(profiles=[dear, cheap]).profile == "dear"
+    assert planned(profiles=[dear, cheap], accelerator={"spot": "Required"}).profile == "cheap"
+
+
+# --- parallelism -----------------------------------------------------------------------------------------------------
+
+
+def test_auto_takes_as_few_devices_as_hold_the_model() -> None:
+    """70.55 billion weights of 2 B are 131.4 GiB: one H200 has too little besides them, so two."""
+    assert where(planned(LLAMA_70B, [H200])) == ("h200", 2)
+    assert where(planned(LLAMA_70B, [H100])) == ("h100", 2)
+    assert where(planned(LLAMA_8B, [H200])) == ("h200", 1)
+
+
+def test_a_number_of_the_spec_is_taken_as_it_is() -> None:
+    assert where(planned(profiles=[H200], engine={"parallelism": {"tensor": 4}})) == ("h200", 4)
+
+
+def test_a_number_that_does_not_divide_the_heads_is_refused() -> None:
+    """Qwen2.5-14B has 40 heads."""
+    made = refused(QWEN_14B, [H200], engine={"parallelism": {"tensor": 16}}, accelerator={"profiles": ["h200"]})
+    assert "a replica wants 16 devices" in made.message
+    made = refused(QWEN_14B, [H200], engine={"parallelism": {"tensor": 3}})
+    assert "its 40 attention heads can't be divided by parallelism.tensor 3" in made.message
+
+
+# --- what the cluster has --------------------------------------------------------------------------------------------
+
+
+def test_a_profile_without_nodes_is_not_chosen() -> None:
+    plan = planned(supply=nodes(h200=8))
+    assert plan.profile == "h200"
+    assert "l4: the cluster has no node with it, and nothing that would add one." in plan.rejected
+
+
+def test_a_profile_whose_nodes_an_autoscaler_adds_counts_as_there() -> None:
+    grows = Supply({"l4": ProfileSupply(can_grow=True), "h200": ProfileSupply(nodes=1, devices=8, most_on_a_node=8)})
+    assert planned(supply=grows).profile == "l4"
+
+
+def test_while_all_nodes_of_a_profile_are_full_the_next_one_is_chosen() -> None:
+    plan = planned(supply=nodes(l4=0, h100=1))
+    assert plan.profile == "h100"
+    assert "l4: fits, but no node has 1 free device." in plan.rejected
+
+
+def test_if_every_profile_is_full_the_plan_says_that_a_replica_waits() -> None:
+    plan = planned(supply=nodes(l4=0, h100=0))
+    assert plan.profile == "l4"
+    assert "No node of l4 has 1 free device now, so a replica waits for one." in plan.why
+
+
+def test_devices_must_be_on_one_node() -> None:
+    few = Supply({"h100": ProfileSupply(nodes=4, devices=4, most_on_a_node=1, free=4, most_free_on_a_node=1)})
+    made = refused(LLAMA_70B, [H100], supply=few)
+    assert "needs" in made.rejected[0]
+
+
+# --- what runs already -----------------------------------------------------------------------------------------------
+
+
+def test_a_running_model_stays_although_a_cheaper_profile_appeared() -> None:
+    plan = planned(running=Running("h100", 1), supply=nodes(l4=8, h100=0))
+    assert plan.profile == "h100"
+    assert plan.why[0] == "h100: the model runs there, and fits."
+    assert plan.why[1].startswith("l4 would be chosen now by policy Cheapest, at 0.70 per hour; a running model")
+
+
+def test_a_running_model_moves_when_the_spec_no_longer_allows_its_profile() -> None:
+    assert planned(running=Running("h100", 1), accelerator={"profiles": ["l4"]}).profile == "l4"
+
+
+def test_a_running_model_moves_when_it_no_longer_fits() -> None:
+    plan = planned(running=Running("l4", 1), engine={"contextLength": 131072})
+    assert where(plan) != ("l4", 1)
+
+
+# --- what is lacking -------------------------------------------------------------------------------------------------
+
+
+def test_each_change_that_is_named_makes_the_model_fit() -> None:
+    engine: dict[str, Any] = {"parallelism": {"tensor": 1}, "contextLength": 65536}
+    spec: dict[str, Any] = {"accelerator": {"profiles": ["l4"]}, "engine": engine}
+    made = refused(LLAMA_8B, [L4], **spec)
+    assert made.reason is Reason.NO_ACCELERATOR_FITS
+    assert made.message.startswith("vllm would not start: llama fits on no accelerator profile. On l4, which comes")
+    assert made.rejected[0].startswith("l4: needs ")
+    changes: dict[str, dict[str, Any]] = {
+        "engine.quantization: FP8": {"quantization": "FP8"},
+        "engine.parallelism.tensor: 2": {"parallelism": {"tensor": 2}},
+    }
+    for change, value in changes.items():
+        assert change in made.rejected[0]
+        planned(LLAMA_8B, [L4], **(spec | {"engine": engine | value}))
+    length = int(made.rejected[0].partition("contextLength ≤ ")[2].partition(" ")[0].rstrip(",.").replace(",", ""))
+    assert planned(LLAMA_8B, [L4], **(spec | {"engine": engine | {"contextLength": length}}))
+
+
+def test_a_device_without_small_floats_rules_out_fp8() -> None:
+    made = refused(profiles=[OLD], engine={"quantization": "FP8"})
+    assert "old: the device can't compute with FP8 weights." in made.message
+
+
+# --- what the engine gets --------------------------------------------------------------------------------------------
+
+
+def test_an_open_context_is_as_long_as_the_memory_allows() -> None:
+    on_l4, on_h200 = planned(profiles=[L4]), planned(profiles=[H200])
+    assert on_h200.context_length == 131072
+    assert on_l4.context_length
+    assert 8192 <= on_l4.context_length < 131072
+    assert on_l4.context_length % 256 == 0
+    assert any("of the 131,072 that the model can do" in each for each in on_l4.why)
+
+
+def test_the_cache_is_given_in_bytes() -> None:
+    plan = planned(profiles=[H200])
+    assert plan.memory
+    assert plan.kv_cache_bytes == plan.memory.kv_cache
+    assert plan.kv_tokens
+    assert plan.kv_tokens > 800_000
+
+
+def test_a_model_whose_numbers_are_unknown_is_not_placed_by_guess() -> None:
+    unsure = replace(LLAMA_8B, missing=("slidingWindow",))
+    made = refused(unsure)
+    assert "spec.model.facts.slidingWindow isn't known" in made.message
+    named = planned(unsure, accelerator={"profiles": ["h100"]})
+    assert (named.profile, named.memory, named.kv_cache_bytes) == ("h100", None, None)
+
+
+def test_llamacpp_fits_if_the_limit_holds_the_weights_and_the_caches_of_all_slots() -> None:
+    small = cpu("small", memory="4Gi", costPerHour=1)
+    large = cpu("large", memory="64Gi", costPerHour=2)
+    plan = planned(LLAMA_8B, [small, large], engine={"name": "llamacpp"})
+    assert (plan.profile, plan.context_length) == ("large", 4096)
+    assert plan.kv_cache_bytes is None
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_the_device_cannot_meet_is_a_warning() -> None:
+    """15 GiB at 92 % of 300 GB/s are 58 ms."""
+    plan = planned(profiles=[L4], scaling={"target": {"tpotP95": "40ms", "ttftP95": "10s"}})
+    assert len(plan.warnings) == 1
+    assert plan.warnings[0].startswith("scaling.target.tpotP95 is 40ms, and a token is expected to take 6")
+    assert planned(profiles=[H200], scaling={"target": {"tpotP95": "40ms"}}).warnings == ()
+
+
+@pytest.mark.parametrize("model", [LLAMA_8B, QWEN_14B, GEMMA_12B, MIXTRAL, LLAMA_70B])
+def test_every_number_of_a_plan_has_its_evidence(model: Model) -> None:
+    plan = planned(model)
+    assert plan.memory
+    assert {"weights", "activation", "other", "graphs", "kv_cache"} <= plan.memory.evidence.keys()

@@ -1,0 +1,141 @@
+"""When the Supply is computed again, and whom a change of it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.objects.kinds import Object
+from slipway.operator.planning.supply import ProfileSupply
+from slipway.operator.reconciling import supply as module
+from slipway.operator.reconciling.supply import SupplyCache
+from slipway.operator.reconciling.supply_polling import Polled
+from support.builders.nodes import labelled, node
+from support.builders.rendering import cpu, profile
+
+LABELS = {"gpu": "h100"}
+GPU = profile("gpu", nodeLabels=LABELS, tolerations=[])
+
+
+class Cluster:
+    """Nodes and profiles as the caches would show them, and the changes that were reported."""
+
+    def __init__(self, *nodes: Object) -> None:
+        self.nodes = {each["metadata"]["name"]: each for each in nodes}
+        self.profiles: list[AcceleratorProfile] = [GPU, cpu()]
+        self.time = 0.0
+        self.changes: list[str] = []
+        self.cache = SupplyCache(
+            node=self.nodes.get,
+            profiles=lambda: self.profiles,
+            on_change=lambda is_more: self.changes.append("more" if is_more else "free"),
+            clock=lambda: self.time,
+        )
+        for name in self.nodes:
+            self.cache.node_changed(name)
+
+    def put(self, it: Object) -> bool:
+        self.nodes[it["metadata"]["name"]] = it
+        return self.cache.node_changed(it["metadata"]["name"])
+
+    def remove(self, name: str) -> bool:
+        del self.nodes[name]
+        return self.cache.node_changed(name)
+
+    def now(self, *, after: float = 10.0, name: str = "gpu") -> ProfileSupply:
+        self.time += after
+        found = self.cache.supply().of(name)
+        assert found
+        return found
+
+
+async def test_nodes_that_come_and_go_change_the_supply() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    assert cluster.now().devices == 4
+    assert cluster.put(node("b", LABELS, gpu=8))
+    assert cluster.now().devices == 12
+    assert cluster.remove("a")
+    assert cluster.now().devices == 8
+
+
+async def test_a_heartbeat_changes_nothing() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.now()
+    beat = node("a", LABELS, gpu=4)
+    beat["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-30T00:00:00Z"}]
+    before = cluster.cache.supply()
+    assert not cluster.put(beat)
+    cluster.time += 100
+    assert cluster.cache.supply() is before
+
+
+async def test_many_changes_cost_one_computation() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.now()
+    before = cluster.cache.supply()
+    for number in range(100):
+        cluster.put(node(f"n{number}", LABELS, gpu=1))
+        assert cluster.cache.supply() is before
+    assert cluster.now(after=module.PAUSE).nodes == 101
+
+
+async def test_what_was_put_off_is_computed_without_a_question() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert cluster.changes == ["more"]
+
+
+async def test_a_first_node_concerns_all_and_one_more_of_the_same_none() -> None:
+    cluster = Cluster()
+    cluster.now()
+    cluster.changes.clear()
+    cluster.put(node("a", LABELS, gpu=4))
+    cluster.now()
+    assert cluster.changes == ["more"]
+    cluster.put(node("b", LABELS, gpu=4))
+    cluster.now()
+    assert cluster.changes == ["more"]
+
+
+async def test_what_pods_take_concerns_only_those_that_wait() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.profiles = [GPU]
+    cluster.cache.polled(Polled(used={"a": {}}))
+    assert cluster.now().free == 4
+    cluster.changes.clear()
+    cluster.cache.polled(Polled(used={"a": {"nvidia.com/gpu": 3}}))
+    assert cluster.now().free == 1
+    cluster.cache.polled(Polled(used={"a": {"nvidia.com/gpu": 3, "memory": 5}}))
+    cluster.now()
+    assert cluster.changes == ["free"]
+
+
+async def test_a_profile_that_is_added_is_counted() -> None:
+    cluster = Cluster(node("a", LABELS | {"other": "yes"}, gpu=4))
+    cluster.now()
+    cluster.profiles.append(profile("other", nodeLabels={"other": "yes"}, tolerations=[]))
+    cluster.cache.profiles_changed()
+    assert cluster.now(name="other").nodes == 1
+
+
+async def test_a_failure_leaves_the_last_supply() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    before = cluster.now()
+    cluster.profiles.append(GPU.model_copy(update={"spec": None}))
+    cluster.put(node("b", LABELS, gpu=4))
+    assert cluster.now() == before
+
+
+async def test_only_nodes_with_devices_are_polled() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4), node("b"), node("c", gpu=1), labelled(node("d"), gpu="h100"))
+    assert sorted(cluster.cache.nodes_with_devices()) == ["a", "c"]
+
+
+async def test_whether_claims_are_of_interest_depends_on_the_profiles() -> None:
+    cluster = Cluster()
+    assert not cluster.cache.has_claims
+    cluster.profiles.append(profile("claimed", deviceClass="gpu.nvidia.com"))
+    cluster.cache.profiles_changed()
+    cluster.now()
+    assert cluster.cache.has_claims
