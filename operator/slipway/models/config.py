@@ -65,7 +65,7 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
         weights=weights,
         experts=experts,
         quantization=quantization_of(config, told),
-        evidence={spec: Evidence.EXACT for key, spec in _SPEC.items() if found[key] is not None},
+        evidence=_evidence(found, layers, weights),
         missing=tuple(dict.fromkeys([*unclear, *(_SPEC[key] for key in _absent(found, experts, layers))])),
         hidden_size=found["hidden_size"],
         intermediate_size=found["intermediate_size"],
@@ -73,6 +73,15 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
         vocabulary_size=found["vocabulary_size"],
         context_length=found["context_length"],
     )
+
+
+def _evidence(
+    found: Mapping[str, int | None], layers: tuple[Layers, ...], weights: Weights | None
+) -> dict[str, Evidence]:
+    fields = [spec for key, spec in _SPEC.items() if found[key] is not None]
+    fields += ["layers"] if layers else []
+    fields += ["parameters"] if weights else []
+    return dict.fromkeys(fields, Evidence.EXACT)
 
 
 def _absent(found: Mapping[str, int | None], experts: Experts | None, layers: tuple[Layers, ...]) -> list[str]:
