@@ -30,6 +30,7 @@ WAKE_ANNOTATION = (
 )
 INSPECTION = "inspection"  # the component label of Jobs that read a model's files, and of their pods
 INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
+PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

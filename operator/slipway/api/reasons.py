@@ -81,6 +81,7 @@ class Reason(StrEnum):
     )
     AS_WANTED = ("AsWanted", "Everything is as the spec wants it.", False)
     DELETING = ("Deleting", "The object is being deleted, together with everything that belongs to it.", False)
+    PLAN_MISSED = ("PlanMissed", "The engine measured something else than the plan has, by more than 5 %.", False)
     SCHEDULING = ("Scheduling", "The pod is waiting for the scheduler to find a node.", False)
     PULLING_IMAGE = ("PullingImage", "The node is pulling the pod's images.", False)
     READING_MODEL = ("ReadingModel", "Slipway is reading the headers of the model's files, to plan by them.", False)

@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.models.facts import Model
 from slipway.models.sources import known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.inspection_record import as_status, facts_for, record_in, source_of
+from slipway.observing.measured import Measurement, measured_status
 from slipway.observing.observation import Observation, desired_replicas, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
@@ -21,6 +23,7 @@ from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.fitting import PLANNED
 from slipway.operator.planning.make import unknown
+from slipway.operator.planning.measured import measured_key
 from slipway.operator.reconciling.inspections import (
     Inspecting,
     Need,
@@ -40,6 +43,7 @@ class Decision:
 
     deployment: LLMDeployment | None  # None: it is invalid
     plan: Plan | Unplannable
+    model: Model | None = None  # what the plan was made with
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
@@ -72,27 +76,27 @@ def _without_status(llm_deployment: Object) -> Object:
 def _decide(
     snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
 ) -> Decision:
-    plan, inspecting = _planned(snapshot, deployment, supply)
-    nothing = partial(Decision, deployment=deployment, inspecting=inspecting)
+    plan, model, inspecting = _planned(snapshot, deployment, supply)
+    decided = partial(Decision, deployment=deployment, model=model, inspecting=inspecting)
     if isinstance(plan, Unplannable):
-        return nothing(plan=plan)
+        return decided(plan=plan)
     desired = render(deployment, plan, snapshot, installation)
     if isinstance(desired, Unrenderable):
-        return nothing(plan=Unplannable(desired.reason, desired.message))
+        return decided(plan=Unplannable(desired.reason, desired.message))
     if no_port:
-        return nothing(plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
+        return decided(plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
     of_keda = remarks(snapshot.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
     plan = desired.plan or plan
-    return Decision(
-        deployment=deployment,
+    return decided(
         plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
-        inspecting=inspecting,
     )
 
 
-def _planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> tuple[Plan | Unplannable, Inspecting]:
+def _planned(
+    snapshot: Snapshot, deployment: LLMDeployment, supply: Supply
+) -> tuple[Plan | Unplannable, Model | None, Inspecting]:
     """The plan by what is known of the model, and what is done to know more."""
     record, spec = known_files(deployment, snapshot), deployment.spec
     known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
@@ -112,7 +116,7 @@ def _planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> t
         is_wanted=desired_replicas(deployment, snapshot) > 0,
     )
     inspecting = decide_inspection(deployment, snapshot, record, need)
-    return with_inspection(plan, inspecting, need), inspecting
+    return with_inspection(plan, inspecting, need), known.model, inspecting
 
 
 def _running(snapshot: Snapshot) -> Running | None:
@@ -124,8 +128,11 @@ def _running(snapshot: Snapshot) -> Running | None:
     return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
-def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:
-    """The status, and the observation that it was made from. `snapshot`: with what stood in the way."""
+def report(
+    snapshot: Snapshot, decision: Decision, measurement: Measurement | None = None
+) -> tuple[Object, Observation]:
+    """The status, and the observation that it was made from. `snapshot`: with what stood in the way; `measurement`: of
+    a load that the status doesn't have yet."""
     seen, plan = observe(decision.deployment, snapshot), decision.plan
     if isinstance(plan, Plan):
         plan = replace(plan, why=(*plan.why, *references.remarks(snapshot.unmet)))
@@ -133,9 +140,26 @@ def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]
     made = {"made": desired.made, "update": desired.update} if desired.made else None
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
-    model = as_status(decision.inspecting.record)
-    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made, model=model)
+    measured = _measured(snapshot, decision, measurement) if measurement else None
+    status = status_of(
+        snapshot.generation,
+        plan,
+        seen,
+        snapshot.status,
+        snapshot.now,
+        made=made,
+        measured=measured,
+        model=as_status(decision.inspecting.record),
+    )
     return status, seen
+
+
+def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) -> Object:
+    """Compared with the plan, if the pod was made by this one."""
+    plan, made_by = decision.plan, measurement.load.plan
+    current = plan if isinstance(plan, Plan) and plan.key == made_by else None
+    profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
+    return measured_status(measurement, current, measured_key(made_by, decision.model, profile))
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -13,6 +13,7 @@ from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
@@ -21,6 +22,7 @@ from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.inspector import Inspector
+from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.port_allocation import ExhaustedError
@@ -56,6 +58,7 @@ class Reconciler:
     inspector: Inspector
     reporter: Reporter
     references: References
+    measuring: Measuring
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -67,6 +70,7 @@ class Reconciler:
         llm_deployment = self.reader.llm_deployment(key)
         if llm_deployment is None:
             self.memories.drop(key)
+            self.measuring.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
             return NEVER
@@ -110,7 +114,7 @@ class Reconciler:
             refusals=tuple(outcome.refusals),
             unmet=() if known_at else unmet,
         )
-        status, seen = report(snapshot, decision)
+        status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
         wait = await self.reporter.report(key, memory, snapshot, status)
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
