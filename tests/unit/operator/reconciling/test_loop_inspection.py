@@ -36,7 +36,7 @@ def with_volume(loop: Loop) -> Loop:
 
 @pytest.fixture
 def loop() -> Loop:
-    """A model on GPUs that names no profile, whose numbers nobody knows."""
+    """A model on GPUs that names no profile, and whose numbers are unknown."""
     loop = with_volume(Loop(installation=INSPECTS))
     loop.api.put(llm(engine={"name": "vllm"}))
     return loop
@@ -258,7 +258,7 @@ async def test_why_a_late_job_has_no_pod_is_looked_up_and_reported(loop: Loop) -
     await loop.reconcile()
     job = the_job(loop)
     loop.api.change(JOB, {"metadata": {"creationTimestamp": "2026-11-21T09:59:30Z"}}, name=job["metadata"]["name"])
-    event = {
+    event: Object = {
         "reason": "FailedCreate",
         "message": 'Error creating: pods "x" is forbidden: violates PodSecurity "restricted"',
         "involvedObject": {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]},
