@@ -46,13 +46,14 @@ def make_plan(
     *,
     name: str,
     model: Model | None = None,
+    sources: tuple[str, ...] = (),
     draft: Model | None = None,
     supply: Supply = NOTHING_SEEN,
     running: Running | None = None,
 ) -> Plan | Unplannable:
     """The plan for the deployment `name`, or one sentence on why there is none.
 
-    `model`: what is known of it; `draft`: of the draft model. `running`: where its pods are now.
+    `model`: what is known of it; `sources`: who says so; `draft`: of the draft model. `running`: where its pods are now.
     """
     known = {profile.metadata.name: profile for profile in profiles}
     if model is None or unknown(model) or spec.engine.name not in PLANNED:
@@ -65,7 +66,7 @@ def make_plan(
     if not choice.options:
         message = explaining.nothing_fits(spec, choice, model, name)
         return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
-    return _planned(spec, choice, model, supply)
+    return _planned(spec, choice, model, sources, supply)
 
 
 def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
@@ -106,7 +107,7 @@ def _other_objections(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfi
     }
 
 
-def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, supply: Supply) -> Plan:
+def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[str, ...], supply: Supply) -> Plan:
     option = choice.options[0]
     fit, candidate = option.fit, option.fit.candidate
     is_on_devices = candidate.profile.spec.vendor != CPU
@@ -121,7 +122,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, supply: Supp
         kv_tokens=fit.kv_tokens,
         concurrent_at_full_length=fit.at_full_length,
         speed=option.speed,
-        why=explaining.why(spec, choice, model),
+        why=explaining.why(spec, choice, model, sources),
         rejected=explaining.rejected(spec, choice),
         resources={**plan.resources, "requests": of_host(plan.gpus_per_replica) | plan.resources["requests"]},
         shared_memory=shared_memory(plan.gpus_per_replica),

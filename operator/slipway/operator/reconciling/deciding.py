@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.models.facts import Model
+from slipway.models.sources import known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.observation import Observation, observe
@@ -57,13 +59,7 @@ def _without_status(llm_deployment: Object) -> Object:
 def _decide(
     snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
 ) -> Decision:
-    plan = make_plan(
-        deployment.spec,
-        snapshot.profiles,
-        name=deployment.metadata.name,
-        supply=supply,
-        running=_running(snapshot),
-    )
+    plan = _plan(snapshot, deployment, supply)
     if isinstance(plan, Unplannable):
         return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
@@ -79,6 +75,30 @@ def _decide(
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
+
+
+def _plan(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> Plan | Unplannable:
+    spec = deployment.spec
+    known = known_of(spec.model.uri, spec.model.facts)
+    plan = make_plan(
+        spec,
+        snapshot.profiles,
+        name=deployment.metadata.name,
+        model=known.model,
+        sources=known.sources,
+        draft=_draft(deployment),
+        supply=supply,
+        running=_running(snapshot),
+    )
+    if isinstance(plan, Unplannable):
+        return replace(plan, message=" ".join([plan.message, *known.problems]))
+    return replace(plan, warnings=(*plan.warnings, *known.problems))
+
+
+def _draft(deployment: LLMDeployment) -> Model | None:
+    """What is known of the draft model."""
+    speculative = deployment.spec.engine.speculative
+    return known_of(speculative.model).model if speculative and speculative.model else None
 
 
 def _running(snapshot: Snapshot) -> Running | None:
