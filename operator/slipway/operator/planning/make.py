@@ -53,7 +53,7 @@ def make_plan(
 ) -> Plan | Unplannable:
     """The plan for the deployment `name`, or one sentence on why there is none.
 
-    `model`: what is known of it; `sources`: who says so; `draft`: of the draft model. `running`: where its pods are now.
+    `model`: what is known of it; `sources`: who says so; `draft`: of the draft model. `running`: where its pods are.
     """
     known = {profile.metadata.name: profile for profile in profiles}
     if model is None or unknown(model) or spec.engine.name not in PLANNED:
