@@ -14,6 +14,7 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.contract.engines import LLAMACPP
 from slipway.models.facts import Model
+from slipway.models.sources import Known
 from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
 from slipway.operator.planning.choosing import Choice, Running, choose, usable
@@ -21,6 +22,7 @@ from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
@@ -37,7 +39,7 @@ from slipway.operator.planning.resources import (
 )
 from slipway.operator.planning.supply import Supply
 
-NOTHING_SEEN = Supply()
+NOTHING_SEEN, NOTHING_KNOWN = Supply(), Known(None)
 
 
 def make_plan(
@@ -45,28 +47,29 @@ def make_plan(
     profiles: Iterable[AcceleratorProfile],
     *,
     name: str,
-    model: Model | None = None,
-    sources: tuple[str, ...] = (),
+    known: Known = NOTHING_KNOWN,
     draft: Model | None = None,
     supply: Supply = NOTHING_SEEN,
     running: Running | None = None,
+    measurements: Measurements | None = None,
 ) -> Plan | Unplannable:
     """The plan for the deployment `name`, or one sentence on why there is none.
 
-    `model`: what is known of it; `sources`: who says so; `draft`: of the draft model. `running`: where its pods are.
+    `known`: of the model, and `draft`: of the draft model. `running`: where its pods are. `measurements`: what its
+    engine measured the last time.
     """
-    known = {profile.metadata.name: profile for profile in profiles}
+    there, model = {profile.metadata.name: profile for profile in profiles}, known.model
     if model is None or unknown(model) or spec.engine.name not in PLANNED:
-        return _without_numbers(spec, known, name, model, supply)
-    allowed = [each for each in usable(spec, known.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
+        return _without_numbers(spec, there, name, model, supply)
+    allowed = [each for each in usable(spec, there.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
     if not allowed:
-        return _no_profile(spec, known, name)
-    choice = choose(spec, allowed, model, supply, draft=draft, running=running)
-    choice = replace(choice, objections={**choice.objections, **_other_objections(spec, known)})
+        return _no_profile(spec, there, name)
+    choice = choose(spec, allowed, model, supply, draft=draft, running=running, measurements=measurements)
+    choice = replace(choice, objections={**choice.objections, **_other_objections(spec, there)})
     if not choice.options:
         message = explaining.nothing_fits(spec, choice, model, name)
         return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
-    return _planned(spec, choice, model, sources, supply)
+    return _planned(spec, choice, model, known.sources, supply)
 
 
 def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
