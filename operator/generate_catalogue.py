@@ -6,11 +6,12 @@ A folder has ORGANIZATION--MODEL.json files, each a config.json, and `source.yam
 
     source: aiconfigurator-core 0.12.0 (Apache-2.0), model_configs/
     also: {meta-llama/Llama-3.1-8B: [meta-llama/Llama-3.1-8B-Instruct]}      # other models with the same config
+    without: {ORGANIZATION--MODEL: "why it isn't in the catalogue"}
     task: {Qwen/Qwen3-Embedding-8B: Embed}                                   # where the architecture doesn't say it
-    parameters: {ORGANIZATION/MODEL: {total: …}}                             # where they can't be computed
-    counted: {ORGANIZATION/MODEL: transformers 5.19.0, on the meta device}   # by `count_parameters.py`
 
-What no number depends on is left out of the configs. The first folder that has a model wins.
+and `counted.json`, if `count_parameters.py` was run on it: its counts must be those that are computed here, and replace
+them where they can't be computed. What no number depends on is left out of the configs. The first folder that has a
+model wins.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ NOT_NEEDED = re.compile(
     r"|^tie_encoder_decoder$|^pretraining_tp$|^beta_fast$|^beta_slow$|^mscale|^truncate$|^attention_factor$|^extrapolation"
     r"|^short_factor$|^long_factor$|^short_mscale$|^long_mscale$|_freq_factor$|^routed_scaling|^scoring_func$|^topk_method$"
 )
+SPARED = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
 LONG = 12  # entries of a list, from which on it is left out if the numbers are the same without it
 
 
@@ -60,7 +62,11 @@ def main() -> None:
 
 def entries(folder: Path) -> Iterator[dict[str, Any]]:
     about = yaml.safe_load((folder / "source.yaml").read_text())
-    for file in sorted(folder.glob("*.json")):
+    counted = folder / "counted.json"
+    about["counted"] = json.loads(counted.read_text()) if counted.exists() else {"models": {}}
+    for file in sorted(folder.glob("*--*.json")):
+        if file.stem in about.get("without", {}):
+            continue
         name = file.stem.removesuffix("_config").replace("--", "/", 1)
         entry = entry_of(name, json.loads(file.read_text()), about, file.name)
         if entry:
@@ -69,29 +75,51 @@ def entries(folder: Path) -> Iterator[dict[str, Any]]:
 
 def entry_of(name: str, config: dict[str, Any], about: dict[str, Any], file: str) -> dict[str, Any] | None:
     model = model_of_config(config)
-    given = about.get("parameters", {}).get(name)
-    if set(model.missing) - ({"parameters"} if given else set()):
-        sys.stderr.write(f"{name}: left out, because {', '.join(model.missing)} can't be computed\n")
+    counted = about["counted"]["models"].get(Path(file).stem, {})
+    parameters = counts_of(name, model, counted)
+    if unclear := set(model.missing) - ({"parameters"} if parameters else set()):
+        sys.stderr.write(f"{name}: left out, because {', '.join(sorted(unclear))} can't be computed\n")
         return None
-    found: dict[str, Any] = {"names": [name, *about.get("also", {}).get(name, [])], "source": about["source"] + file}
+    found: dict[str, Any] = {
+        "names": [name, *about.get("also", {}).get(name, [])],
+        "source": source_of(about, name, file),
+    }
     if task := about.get("task", {}).get(name):
         found["task"] = task
     found["config"] = reduced(config, model)
-    found["parameters"] = given or {key: value for key, value in asdict(model.weights).items() if value}
-    found["counted"] = about.get("counted", {}).get(name, "computed from the config by slipway.models.parameters")
+    found["parameters"] = parameters
+    by = f"transformers {about['counted']['transformers']}, on the meta device" if "total" in counted else "config"
+    found["counted"] = by
     return found
+
+
+def source_of(about: dict[str, Any], name: str, file: str) -> str:
+    of_file: str = about.get("sources", {}).get(name) or about["source"].replace("FILE", Path(file).stem)
+    return of_file
+
+
+def counts_of(name: str, model: Model, counted: dict[str, Any]) -> dict[str, int]:
+    """The counts of both ways, which must agree."""
+    computed = {key: value for key, value in asdict(model.weights).items() if value} if model.weights else {}
+    if not computed and "total" in counted:
+        return {**{key: value for key, value in counted.items() if value}, "active": active(model, counted)}
+    differing = {key: (computed.get(key, 0), value) for key, value in counted.items() if computed.get(key, 0) != value}
+    if differing and "error" not in counted:
+        raise SystemExit(f"{name}: computed, and counted by transformers: {differing}")
+    return computed
+
+
+def active(model: Model, counted: dict[str, Any]) -> int:
+    idle = 0
+    if model.experts:
+        idle = counted["experts"] * (model.experts.count - model.experts.per_token) // model.experts.count
+    return int(counted["total"]) - idle
 
 
 def reduced(config: dict[str, Any], model: Model) -> dict[str, Any]:
     kept = without_what_is_not_needed(config)
-    for path in list(long_lists(kept)):
-        shorter = json.loads(json.dumps(kept))
-        inner = shorter
-        for key in path[:-1]:
-            inner = inner[key]
-        del inner[path[-1]]
-        if model_of_config(shorter) == model:
-            kept = shorter
+    for path in list(long_ones(kept)):
+        kept = next((each for each in shortened(kept, path) if model_of_config(each) == model), kept)
     if model_of_config(kept) != model:
         raise SystemExit(f"{model}\ndepends on what was left out:\n{model_of_config(kept)}")
     return kept
@@ -109,12 +137,25 @@ def without_what_is_not_needed(config: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def long_lists(config: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def shortened(config: dict[str, Any], path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The config without the long list at this path, and with one entry that says the same about attention."""
+    for short in (None, ["*self_attn*"]):
+        found = json.loads(json.dumps(config))
+        inner = found
+        for key in path[:-1]:
+            inner = inner[key]
+        del inner[path[-1]]
+        if short and path[-1] in SPARED:
+            inner[path[-1]] = short
+        yield found
+
+
+def long_ones(config: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, value in config.items():
-        if isinstance(value, list) and len(value) > LONG:
+        if (isinstance(value, list) and len(value) > LONG) or key == "quantized_layers":
             yield (*path, key)
         if isinstance(value, dict):
-            yield from long_lists(value, (*path, key))
+            yield from long_ones(value, (*path, key))
 
 
 def family_of(entry: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from typing import Any
 
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -27,11 +28,10 @@ MODEL_TYPES = """
     qwen3_5_moe_text qwen3_5_text qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe qwen3_vl_moe_text qwen3_vl_text roberta
     seed_oss siglip_vision_model smollm3 solar_open stablelm starcoder2 step3p7 vaultgemma xlm-roberta zamba2
 """
+VISION = "gemma3 gemma4 kimi_k25 llama4 mistral3 qwen2_5_vl qwen2_vl qwen3_5 qwen3_5_moe qwen3_vl qwen3_vl_moe"
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers")  # a config without them isn't taken for the default
 NOT_READ = (
     "chunk_size_feed_forward",
-    "hidden_size",  # every published config has it, and one without it is no evidence for the class's own
-    "intermediate_size",
-    "num_hidden_layers",
     "initializer_range",
     "is_encoder_decoder",
     "output_hidden_states",
@@ -43,17 +43,22 @@ NOT_READ = (
 
 
 def main() -> None:
-    found = {
-        "transformers": transformers.__version__,
-        "defaults": {name: _of(name) for name in sorted(MODEL_TYPES.split())},
-    }
+    defaults = {name: _of(CONFIG_MAPPING[name]) for name in sorted(MODEL_TYPES.split())}
+    for name in VISION.split():
+        defaults[f"{name}.vision"] = _of(_tower(CONFIG_MAPPING[name]), of_tower=True)
+    found = {"transformers": transformers.__version__, "defaults": defaults}
     json.dump(found, sys.stdout, indent=0, sort_keys=True)
     sys.stdout.write("\n")
 
 
-def _of(model_type: str) -> dict[str, bool | int | float | str]:
+def _tower(config: Any) -> Any:
+    named = config.sub_configs["vision_config"]
+    return named if dataclasses.is_dataclass(named) else type(config().vision_config)
+
+
+def _of(config: Any, *, of_tower: bool = False) -> dict[str, bool | int | float | str]:
     """The defaults that are written in the class; those that follow from other fields are None there."""
-    fields = dataclasses.fields(CONFIG_MAPPING[model_type])
+    fields = [each for each in dataclasses.fields(config) if of_tower or each.name not in SIZES]
     return {each.name: each.default for each in fields if _is_read(each.name) and _is_plain(each.default)}
 
 

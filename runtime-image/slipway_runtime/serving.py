@@ -7,13 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from slipway_runtime import preflight
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
-from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
+from slipway_runtime.engines.planned import PlannedMemory
+from slipway_runtime.faststart.plan import Circumstances, faster, kv_cache_bytes
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
@@ -127,6 +129,7 @@ def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, prefli
 
 def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.EngineSettings]:
     device = arguments.device or device_here()
+    planned = PlannedMemory(arguments.kv_cache_bytes, arguments.weights_bytes)
     launch = vllm.launch(
         wish,
         vllm.installed(),
@@ -134,23 +137,30 @@ def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Laun
         allowed=arguments.allow,
         memory=memory_limit(),
         weights=facts.weight_bytes,
+        planned=planned,
     )
     settings = preflight.of_vllm(launch.command, launch.environment, device=device)
     if arguments.start == "fast":
-        launch = faster(launch, wish.model, _circumstances(arguments, wish, facts, settings))
+        here = _circumstances(arguments, wish, facts, settings, planned)
+        launch = faster(launch, wish.model, here)
+        settings = replace(settings, kv_cache_bytes=settings.kv_cache_bytes or kv_cache_bytes(here))
     return launch, settings
 
 
 def _circumstances(
-    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.EngineSettings
+    arguments: argparse.Namespace,
+    wish: Wish,
+    facts: Facts,
+    settings: preflight.EngineSettings,
+    planned: PlannedMemory,
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
         version=version_of(*VLLM.distributions),
         device=settings.device,
-        accelerator=Accelerator(device.name, device.memory) if device else None,
-        weights=loaded_weights(settings, facts),
-        utilization=settings.memory_utilization,
+        accelerator=device.name if device else "",
+        weights=loaded_weights(settings, facts) // settings.devices,
+        planned=planned,
         cache=arguments.cache,
         flags=frozenset(vllm.names_of(wish.flags)),
         knows_flag=vllm.installed().knows,

@@ -64,7 +64,7 @@ URI_RULES = (
 
 
 class ModelFacts(ApiModel):
-    """Facts that the planner otherwise reads from the model's config.json."""
+    """Facts about the model; they complete or correct what Slipway finds out by itself."""
 
     parameters: int | None = Field(
         default=None, ge=1_000, description="Number of weights, as 8030000000 for an 8B model."
@@ -72,13 +72,47 @@ class ModelFacts(ApiModel):
     active_parameters: int | None = Field(
         default=None, ge=1_000, description="Weights that are used per token, in a mixture of experts."
     )
+    embedding_parameters: int | None = Field(
+        default=None, ge=1, description="Weights of the input embedding, which stay in 16 bits if others are quantized."
+    )
+    expert_parameters: int | None = Field(
+        default=None, ge=1, description="Weights of all routed experts together, in a mixture of experts."
+    )
     layers: int | None = Field(default=None, ge=1, le=10_000, description="Number of transformer layers.")
     attention_heads: int | None = Field(
         default=None, ge=1, le=10_000, description="Query heads; tensor parallelism must divide them."
     )
     kv_heads: int | None = Field(default=None, ge=1, le=10_000, description="Key and value heads per layer.")
+    latent_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Values that a layer stores per token with multi-head latent attention, instead of keys and values "
+        "of each head: kv_lora_rank plus qk_rope_head_dim of config.json.",
+    )
+    sliding_window: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Tokens that a layer with a sliding window attends to."
+    )
+    sliding_layers: int | None = Field(
+        default=None, ge=0, le=10_000, description="Number of layers with a sliding window; the others see all tokens."
+    )
+    state_layers: int | None = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="Number of layers that keep a state of fixed size, such as Mamba's, instead of keys and values.",
+    )
+    state_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Size of that state, in bytes, for one layer and one request.",
+    )
     head_dim: int | None = Field(default=None, ge=1, le=100_000, description="Size of one attention head.")
     hidden_size: int | None = Field(default=None, ge=1, le=1_000_000, description="Width of the residual stream.")
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Width of the MLP in layers without experts."
+    )
     vocabulary_size: int | None = Field(
         default=None, ge=1, le=100_000_000, description="Number of tokens in the vocabulary."
     )
@@ -90,6 +124,40 @@ class ModelFacts(ApiModel):
     )
     weights: Annotated[str, AsText, quantity_within("1Ki", "1Ei", example="16Gi")] | None = Field(
         default=None, description="Size of the weight files; takes precedence over parameters and dtype."
+    )
+    task: Literal["Generate", "Embed", "Rerank", "Classify"] | None = Field(
+        default=None,
+        description="What the model is for, where its architecture doesn't say it, as with Qwen3-Embedding.",
+    )
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                rule=f"!has(self.{part}) || !has(self.parameters) || self.{part} <= self.parameters",
+                message=f"{part} is part of parameters: set it to at most that number, or correct parameters",
+                at=f".{part}",
+            )
+            for part in ("activeParameters", "embeddingParameters", "expertParameters")
+        ),
+        Rule(
+            rule="!has(self.kvHeads) || !has(self.attentionHeads) || self.attentionHeads % self.kvHeads == 0",
+            message="kvHeads must divide attentionHeads, since each key and value head serves the same number of "
+            "query heads",
+            at=".kvHeads",
+        ),
+        Rule(
+            rule="!has(self.latentSize) || !has(self.kvHeads)",
+            message="a model with multi-head latent attention stores one vector of latentSize per token and layer: "
+            "remove kvHeads, or latentSize",
+            at=".kvHeads",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!has(self.layers) || (has(self.slidingLayers) ? self.slidingLayers : 0) + "
+            "(has(self.stateLayers) ? self.stateLayers : 0) <= self.layers",
+            message="slidingLayers and stateLayers are parts of layers: together they can't be more",
+            at=".layers",
+        ),
     )
 
 

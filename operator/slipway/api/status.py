@@ -14,7 +14,8 @@ from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
 LONGEST_SYNC = 64
 MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
 PROMPT = 1000  # tokens, for which the time to the first token is reported
-Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
+LONGEST_DURATION = 32  # characters
+Duration = Annotated[str, Field(max_length=LONGEST_DURATION, pattern=units.DURATION)]
 Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 

@@ -2,7 +2,7 @@
 
     family: llama                    # of one architecture
     models:
-    - names: [meta-llama/Llama-3.1-8B, meta-llama/Llama-3.1-8B-Instruct]      # ORGANIZATION/MODEL on the Hub
+    - names: [meta-llama/Llama-3.1-8B, meta-llama/Llama-3.1-8B-Instruct]      # ORGANIZATION/MODEL on the Hub, or a URI
       source: aiconfigurator-core 0.12.0, model_configs/meta-llama--Meta-Llama-3.1-8B_config.json
       task: Generate                 # optional, where the architecture doesn't say it
       config: {…}                    # the fields of config.json that are needed
@@ -50,8 +50,9 @@ class Catalogue:
 
     def find(self, uri: str) -> Model | None:
         """Returns the model that a `spec.model.uri` names: on the Hub, or by a path that ends with such a name."""
-        found = self._entries.get(hub_name(uri).lower())
-        if found is None:
+        wanted = uri if uri in self._entries else hub_name(uri)
+        found = self._entries.get(wanted.lower())
+        if found is None or (found[0] != wanted and not uri.startswith("hf://")):
             return None
         name, entry = found
         if name not in self._models:
@@ -60,12 +61,12 @@ class Catalogue:
 
 
 def hub_name(uri: str) -> str:
-    """Returns the last two segments of the path, which are the name on the Hub, for hf:// and for copies of it."""
-    scheme, _, path = uri.partition("://")
-    segments = [segment for segment in path.split("/") if segment]
-    if not scheme or len(segments) < 2 or (scheme == "hf" and len(segments) != 2):
-        return ""
-    return "/".join(segments[-2:])
+    """Returns ORGANIZATION/MODEL of hf://ORGANIZATION/MODEL, and elsewhere the last two segments of the path."""
+    scheme, _, rest = uri.partition("://")
+    segments = [segment for segment in rest.split("/") if segment]
+    if scheme == "hf":
+        return rest if len(segments) == 2 else ""
+    return "/".join(segments[-2:]) if len(segments) > 2 else ""  # the first is a bucket, a claim or a host
 
 
 def names_of(entry: Config) -> list[str]:

@@ -65,7 +65,7 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
         weights=weights,
         experts=experts,
         quantization=quantization_of(config, told),
-        evidence={spec: Evidence.EXACT for key, spec in _SPEC.items() if found[key] is not None},
+        evidence=_evidence(found, layers, weights),
         missing=tuple(dict.fromkeys([*unclear, *(_SPEC[key] for key in _absent(found, experts, layers))])),
         hidden_size=found["hidden_size"],
         intermediate_size=found["intermediate_size"],
@@ -73,6 +73,15 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
         vocabulary_size=found["vocabulary_size"],
         context_length=found["context_length"],
     )
+
+
+def _evidence(
+    found: Mapping[str, int | None], layers: tuple[Layers, ...], weights: Weights | None
+) -> dict[str, Evidence]:
+    fields = [spec for key, spec in _SPEC.items() if found[key] is not None]
+    fields += ["layers"] if layers else []
+    fields += ["parameters"] if weights else []
+    return dict.fromkeys(fields, Evidence.EXACT)
 
 
 def _absent(found: Mapping[str, int | None], experts: Experts | None, layers: tuple[Layers, ...]) -> list[str]:
@@ -102,9 +111,18 @@ def language_model(config: Config) -> Config:
         told = {**told, **inner}
     if not text(told, "model_type"):
         told["model_type"] = OF_ARCHITECTURE.get(architecture_of(config), "")
+    told = {**_counted(told), **told}
     taken = {name for names in ALIASES if any(name in told for name in names) for name in names}
     defaults = defaults_of(text(told, "model_type"))
     return {**{name: value for name, value in defaults.items() if name not in taken}, **told}
+
+
+def _counted(told: Config) -> Config:
+    """Nemotron-H may have its layers as a list, or as letters, and no number of them."""
+    pattern = told.get("hybrid_override_pattern")
+    letters = pattern.replace("|", "") if isinstance(pattern, str) and len(pattern) <= MOST_FIELDS else ""
+    count = len(items(told, "layers_block_type") or letters)
+    return {"num_hidden_layers": count} if count else {}
 
 
 def architecture_of(config: Config) -> str:

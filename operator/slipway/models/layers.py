@@ -35,7 +35,7 @@ ENCODERS = (
 HINTS = re.compile(
     "ssm|mamba|conv|linear_attn|linear_attention|lightning|kv_lora|latent|compress|sparse_attention|index_topk|index_head"
     "|kv_shared|block_configs|attn_layer|recurrent|rwkv|wkv|retention|layers_block_type|hybrid|cross_attention|state_size"
-    "|chunk_size|global_attn|sliding_windows|cache_implementation"
+    "|chunk_size|global_attn|sliding_windows|cache_implementation|per_layer_config"
 )
 
 
@@ -221,17 +221,26 @@ def _gemma3n(told: Config) -> list[Layers]:
 
 
 def _gemma4(told: Config) -> list[Layers]:
-    """Global layers have heads of their own; the last layers may read the keys and values of earlier ones."""
+    return [layer if kept else NOTHING for layer, kept in gemma4_layers(told)]
+
+
+def gemma4_layers(told: Config) -> list[tuple[Layers, bool]]:
+    """Returns each layer's attention, and whether it keeps keys and values itself: the last ones may read earlier ones.
+
+    Global layers have heads of their own.
+    """
+    if "per_layer_config" in told:
+        raise Unclear("layers")
     wide = {**told, "head_dim": told.get("global_head_dim") or 512}
-    if flag(told, "attention_k_eq_v"):
-        wide["num_key_value_heads"] = told.get("num_global_key_value_heads") or told.get("num_key_value_heads")
+    if flag(told, "attention_k_eq_v") and whole(told, "num_global_key_value_heads"):
+        wide["num_key_value_heads"] = told["num_global_key_value_heads"]
     types = layer_types(told)
     if types is None:
         types = ["sliding_attention" if (index + 1) % 6 else "full_attention" for index in range(_count(told))]
         types[-1] = "full_attention"
     layers = [_of_type(wide if each == "full_attention" else told, each) for each in types]
-    shared = whole(told, "num_kv_shared_layers", least=0) or 0
-    return [*layers[: len(layers) - shared], *[NOTHING] * min(shared, len(layers))]
+    first_shared = len(layers) - (whole(told, "num_kv_shared_layers", least=0) or 0)
+    return [(layer, index < first_shared or first_shared <= 0) for index, layer in enumerate(layers)]
 
 
 def _latent(told: Config) -> list[Layers]:
@@ -261,7 +270,9 @@ def _nemotron_h(told: Config) -> list[Layers]:
     return [made.get(kind, NOTHING) for kind in kinds]
 
 
-def mixed(state: Callable[[Config], Layers], *names: str, period: str = "") -> Callable[[Config], list[Layers]]:
+def mixed(
+    state: Callable[[Config], Layers], *names: str, period: str = "", full: Callable[[Config], Layers] | None = None
+) -> Callable[[Config], list[Layers]]:
     """Attention, and layers with a state under any of these names."""
 
     def rule(told: Config) -> list[Layers]:
@@ -269,6 +280,8 @@ def mixed(state: Callable[[Config], Layers], *names: str, period: str = "") -> C
         if types is None:
             types = _by_indices(told, period)
         made = {name: state(told) for name in names if name in types}
+        if full is not None:
+            made |= {name: full(told) for name in ("full_attention", "attention") if name in types}
         return [made[each] if each in made else _of_type(told, each) for each in types]
 
     return rule
@@ -317,7 +330,7 @@ def _kimi_linear(told: Config) -> list[Layers]:
     """Layers are counted from one."""
     linear = items(section(told, "linear_attn_config"), "kda_layers")
     if linear is None:
-        return mixed(states.kimi_delta, "linear_attention")(told)
+        return mixed(states.kimi_delta, "linear_attention", full=latent_attention)(told)
     at = {index for index in linear if isinstance(index, int)}
     state, latent = states.kimi_delta(told), latent_attention(told)
     return [state if index + 1 in at else latent for index in range(_count(told))]
@@ -353,13 +366,17 @@ _lfm2 = mixed(states.short_convolution, "conv", "state")
 RULES: dict[str, Callable[[Config], list[Layers]]] = {
     **dict.fromkeys(("llama", "gemma", "granite", "granitemoe", "granitemoeshared", "phi", "gpt2"), by_layer_types),
     **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "phimoe", "starcoder2"), by_layer_types),
-    **dict.fromkeys(("olmo", "olmo2", "olmoe", "glm", "glm4", "glm4_moe", "seed_oss", "cohere"), _all_see_everything),
+    **dict.fromkeys(
+        ("olmo", "olmo2", "olmoe", "glm", "glm4", "glm4_moe", "seed_oss", "cohere", "opt", "solar_open"),
+        _all_see_everything,
+    ),
     **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl_text", "qwen2_5_vl_text"), _qwen),
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "dots1"), _qwen),
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text", "minimax_m2", "smollm3", "apertus"), _all_see_everything),
     **dict.fromkeys(("gemma2", "gpt_oss"), every(2)),
     **dict.fromkeys(("gemma3", "gemma3_text"), every(6)),
-    **dict.fromkeys(("olmo3", "afmoe"), every(4)),
+    **dict.fromkeys(("olmo3", "afmoe", "exaone_moe"), every(4)),
+    "olmo_hybrid": mixed(states.gated_delta_net, "linear_attention"),
     "gemma3n": _gemma3n,
     "gemma3n_text": _gemma3n,
     "gemma4": _gemma4,

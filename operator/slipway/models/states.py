@@ -6,15 +6,14 @@ They are those of one device; with tensor parallelism, vLLM divides them, where 
 from __future__ import annotations
 
 from slipway.models.facts import Keeps, Layers
-from slipway.models.values import MOST, Config, items, needed, real, section, text, whole
+from slipway.models.values import MOST, Config, needed, real, section, text, whole
 
 FIELD = "stateBytes"  # of spec.model.facts: what a user gives where this can't be computed
 
 
 def mamba1(told: Config) -> Layers:
     """Jamba, Mamba, Falcon-Mamba."""
-    inner = whole(told, "intermediate_size") if _is_pure(told) else None
-    inner = inner or _expanded(told)
+    inner = mamba1_width(told, needed("hiddenSize", told, "hidden_size"))
     kernel = needed(FIELD, told, "mamba_d_conv", "conv_kernel", most=1_000)
     size = needed(FIELD, told, "mamba_d_state", "state_size", most=1_000_000)
     return _state(told, inner * (kernel - 1), inner * size)
@@ -22,12 +21,13 @@ def mamba1(told: Config) -> Layers:
 
 def mamba2(told: Config) -> Layers:
     """Granite 4, Bamba, Falcon-H1, Zamba2, Nemotron-H, Mamba-2."""
+    hidden = needed("hiddenSize", told, "hidden_size")
     heads = needed(FIELD, told, "mamba_n_heads", "mamba_num_heads", "n_mamba_heads", "num_heads", most=1_000_000)
     groups = needed(FIELD, told, "mamba_n_groups", "mamba_ngroups", "n_groups", most=1_000_000)
     size = needed(FIELD, told, "mamba_d_state", "ssm_state_size", "state_size", most=1_000_000)
     kernel = needed(FIELD, told, "mamba_d_conv", "conv_kernel", most=1_000)
     of_head = whole(told, "mamba_d_head", "mamba_head_dim", "mamba_headdim", most=1_000_000)
-    inner = whole(told, "mamba_d_ssm") or (heads * of_head if of_head else _expanded(told))
+    inner = whole(told, "mamba_d_ssm") or (heads * of_head if of_head else _expanded(told, hidden))
     of_head = of_head or inner // heads
     return _state(told, (inner + 2 * groups * size) * (kernel - 1), heads * of_head * size)
 
@@ -46,8 +46,8 @@ def gated_delta_net(told: Config) -> Layers:
 def kimi_delta(told: Config) -> Layers:
     """Kimi-Linear, whose recurrent state is in 32 bits unless the engine is asked for another type."""
     linear = section(told, "linear_attn_config") or told
-    heads = needed(FIELD, linear, "num_heads", "linear_num_heads", most=1_000_000)
-    size = needed(FIELD, linear, "head_dim", "linear_head_dim", most=1_000_000)
+    heads = needed(FIELD, linear, "linear_num_heads", "num_heads", most=1_000_000)
+    size = needed(FIELD, linear, "linear_head_dim", "head_dim", most=1_000_000)
     kernel = needed(FIELD, linear, "short_conv_kernel_size", "linear_conv_kernel_dim", most=1_000)
     return Layers(
         count=1, keeps=Keeps.STATE, state_16_bit=3 * heads * size * (kernel - 1), state_32_bit=heads * size * size
@@ -77,11 +77,11 @@ def _state(told: Config, convolution: int, recurrent: int) -> Layers:
     return Layers(count=1, keeps=Keeps.STATE, state_16_bit=convolution + recurrent)
 
 
-def _is_pure(told: Config) -> bool:
-    """In models without attention, the width of the layers is `intermediate_size`; elsewhere that is the MLP's."""
-    return items(told, "layer_types") is None and text(told, "model_type") in ("mamba", "falcon_mamba")
+def mamba1_width(told: Config, hidden: int) -> int:
+    """In models without attention, `intermediate_size` may say it; elsewhere that is the MLP's."""
+    pure = text(told, "model_type") in ("mamba", "falcon_mamba")
+    return (whole(told, "intermediate_size") if pure else None) or _expanded(told, hidden)
 
 
-def _expanded(told: Config) -> int:
-    expand = real(told, "mamba_expand", "expand", most=1_000.0) or 2.0
-    return min(MOST, int(expand * needed("hiddenSize", told, "hidden_size")))
+def _expanded(told: Config, hidden: int) -> int:
+    return min(MOST, int((real(told, "mamba_expand", "expand", most=1_000.0) or 2.0) * hidden))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from slipway_runtime.engines import vllm as vllms
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
+from slipway_runtime.engines.planned import PlannedMemory
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
 
 FLAGS = """
@@ -198,6 +199,29 @@ def test_flags_that_slipway_sets_cannot_be_given(vllm: Installed, flag: str) -> 
 )
 def test_on_cpus_the_cache_fits_next_to_the_weights(memory: int | None, weights: int, space: int) -> None:
     assert kv_cache_space(memory, weights) == space
+
+
+@pytest.mark.parametrize(
+    ("planned", "space"),
+    [
+        (PlannedMemory(5 << 30, 2 << 30), "5"),
+        (PlannedMemory(5 << 30), "5"),
+        (PlannedMemory((5 << 30) + 1), "5"),
+        (PlannedMemory(1), "1"),
+        (PlannedMemory(5 << 30, 1 << 30), "6"),
+        (PlannedMemory(), "6"),
+    ],
+    ids=["as planned", "weights unknown", "whole GiB", "at least one", "other weights", "no plan"],
+)
+def test_on_cpus_the_cache_has_the_planned_size(vllm: Installed, planned: PlannedMemory, space: str) -> None:
+    start = launched(vllm, device="cpu", memory=16 << 30, weights=2 << 30, planned=planned)
+    assert start.environment["VLLM_CPU_KVCACHE_SPACE"] == space
+
+
+def test_on_a_gpu_the_ordinary_start_measures_whatever_was_planned(vllm: Installed) -> None:
+    start = launched(vllm, planned=PlannedMemory(5 << 30))
+    assert "KVCACHE" not in str(start.environment)
+    assert "kv-cache" not in str(start.command)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import VLLM
 from slipway.models.facts import Keeps, Model
+from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, runtime_for
 from slipway.operator.planning.supply import ProfileSupply, Supply
 from slipway.operator.planning.words import times
@@ -76,6 +77,14 @@ def cannot_divide(model: Model, tensor: int) -> str:
 
 def why_not(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None, supply: Supply) -> str:
     """What keeps the engine from running there, whatever the memory, in half a sentence; empty if nothing does."""
+    return (
+        _not_by_profile(spec, candidate)
+        or _not_by_model(spec, candidate, model)
+        or _not_by_nodes(spec, candidate, supply)
+    )
+
+
+def _not_by_profile(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
     engine, facts = spec.engine.name, candidate.profile.spec
     if runtime_for(engine, facts.vendor) is None:
         return f"{engine} doesn't run on hardware of vendor {facts.vendor}"
@@ -83,12 +92,20 @@ def why_not(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None, 
         return f"a replica wants {candidate.devices} devices, and a node has {facts.devices_per_node} for it at most"
     if spec.accelerator.spot == "Required" and not facts.spot:
         return "the spec requires spot nodes, and the profile has none"
-    if model and candidate.tensor > 1 and (objection := cannot_divide(model, candidate.tensor)):
-        return objection
-    if objection := _cannot_compute(spec, candidate, model):
-        return objection
+    return ""
+
+
+def _not_by_model(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
+    divided = cannot_divide(model, candidate.tensor) if model and candidate.tensor > 1 else ""
+    return divided or _cannot_compute(spec, candidate, model)
+
+
+def _not_by_nodes(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> str:
     there = supply.of(candidate.name)
-    return _not_there(candidate, there) if there else ""
+    if there is None:
+        return ""
+    runtime = runtime_for(spec.engine.name, candidate.profile.spec.vendor) or ""
+    return _not_there(candidate, there) or check_drivers(runtime, there).rejected
 
 
 def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:

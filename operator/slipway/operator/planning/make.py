@@ -18,16 +18,21 @@ from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
 from slipway.operator.planning.choosing import Choice, Running, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
+from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
     cost,
     node_selector,
     node_terms,
+    of_host,
     parallelism,
     requested,
     runtime_class,
+    shared_memory,
+    start_limit,
     tolerations,
 )
 from slipway.operator.planning.supply import Supply
@@ -60,7 +65,7 @@ def make_plan(
     if not choice.options:
         message = explaining.nothing_fits(spec, choice, model, name)
         return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
-    return _planned(spec, choice, model)
+    return _planned(spec, choice, model, supply)
 
 
 def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
@@ -75,14 +80,17 @@ def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], n
 
 def unknown(model: Model) -> tuple[str, ...]:
     """Fields of spec.model.facts that planning needs and that nobody gives."""
-    wanted = {
-        "parameters": model.weights,
-        "hiddenSize": model.hidden_size,
-        "vocabularySize": model.vocabulary_size,
-        "contextLength": model.context_length,
-        "layers": model.layers,
+    weights, experts = model.weights, model.experts
+    is_known = {
+        "parameters": weights is not None and weights.total > 0,
+        "activeParameters": weights is None or weights.active > 0,
+        "experts": experts is None or experts.count > 0,
+        "layers": model.layer_count > 0,
+        "hiddenSize": bool(model.hidden_size),
+        "vocabularySize": bool(model.vocabulary_size),
+        "contextLength": bool(model.context_length),
     }
-    lacking = [field for field, value in wanted.items() if not value and field not in model.missing]
+    lacking = [field for field, known in is_known.items() if not known and field not in model.missing]
     return (*model.missing, *lacking)
 
 
@@ -98,12 +106,13 @@ def _other_objections(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfi
     }
 
 
-def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model) -> Plan:
+def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, supply: Supply) -> Plan:
     option = choice.options[0]
     fit, candidate = option.fit, option.fit.candidate
     is_on_devices = candidate.profile.spec.vendor != CPU
+    plan = _on(spec, candidate)
     return replace(
-        _on(spec, candidate),
+        plan,
         max_concurrency=fit.max_concurrency,
         context_length=fit.context_length if fit.kv_tokens else None,
         kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and spec.engine.name != LLAMACPP.name else None,
@@ -114,8 +123,16 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model) -> Plan:
         speed=option.speed,
         why=explaining.why(spec, choice, model),
         rejected=explaining.rejected(spec, choice),
-        warnings=explaining.warnings(spec, option.speed),
+        resources={**plan.resources, "requests": of_host(plan.gpus_per_replica) | plan.resources["requests"]},
+        shared_memory=shared_memory(plan.gpus_per_replica),
+        start_limit=start_limit(file_bytes(model)),
+        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(plan, supply)),
     )
+
+
+def _of_drivers(plan: Plan, supply: Supply) -> tuple[str, ...]:
+    warning = check_drivers(plan.runtime, supply.of(plan.profile)).warning
+    return (warning,) if warning else ()
 
 
 def _on(spec: LLMDeploymentSpec, candidate: Candidate | None) -> Plan:
@@ -154,13 +171,13 @@ def _without_numbers(
         return Unplannable(Reason.NO_ACCELERATOR_FITS, _cannot_choose(spec, known, name, model))
     if spec.engine.name == LLAMACPP.name:
         return _on_cpu(spec, known, name, model, supply)
-    return _by_its_own_runtime(spec, model)
+    return _by_its_own_runtime(spec, model, supply)
 
 
-def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None) -> Plan:
+def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None, supply: Supply) -> Plan:
     engine = spec.engine.name
     why = f"The spec names no accelerator profile, so the ServingRuntime {engine} itself says what it needs."
-    return _unsized(spec, None, model, (why,))
+    return _unsized(spec, None, model, (why,), supply)
 
 
 def _on_cpu(
@@ -197,7 +214,7 @@ def _first_possible(
             why_not(spec, candidate, model, supply) if candidate else "there is no AcceleratorProfile of this name"
         )
         if candidate and not objection:
-            return _unsized(spec, candidate, model, _first(spec, each), tuple(rejected))
+            return _unsized(spec, candidate, model, _first(spec, each), supply, tuple(rejected))
         rejected.append(f"{each}: {objection}.")
     return _none_can_be_taken(spec, known, rejected)
 
@@ -219,11 +236,12 @@ def _unsized(
     candidate: Candidate | None,
     model: Model | None,
     why: tuple[str, ...],
+    supply: Supply,
     rejected: tuple[str, ...] = (),
 ) -> Plan:
     plan = _on(spec, candidate)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
-    return replace(plan, why=sentences, rejected=rejected)
+    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(plan, supply))
 
 
 def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:

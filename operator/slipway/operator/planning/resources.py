@@ -6,6 +6,13 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.memory.settings import GIB
+
+CPUS, HOST_GIB, SHARED_GIB, START_SECONDS = 2, 8, 8, 1800
+"""What the ServingRuntime slipway-vllm-cuda has: requests for one device, GiB of /dev/shm, and time to start."""
+HOST_GIB_OF_NEXT, SHARED_GIB_OF_EACH = 4, 2
+SLOWEST, ELSE_SECONDS = 100e6, 900.0
+"""Bytes per second of a slow volume; and the seconds for imports, compiling and graphs."""
 
 
 def parallelism(spec: LLMDeploymentSpec) -> tuple[int, int]:
@@ -33,6 +40,31 @@ def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, st
         return {"cpu": str(facts.resource.count)}, {"memory": facts.memory}
     wanted = {facts.resource.name: str(facts.resource.count * devices)}
     return wanted, dict(wanted)  # Kubernetes wants both to be the same for devices
+
+
+def of_host(devices: int) -> dict[str, str]:
+    """CPUs and host memory for several devices, each of which has a process of its own; for one, the runtime's.
+
+    Weights are mapped from their files, so loading takes no memory that the node couldn't take back.
+    """
+    if devices <= 1:
+        return {}
+    return {"cpu": str(CPUS + devices - 1), "memory": f"{HOST_GIB + HOST_GIB_OF_NEXT * (devices - 1)}Gi"}
+
+
+def shared_memory(devices: int) -> int | None:
+    """Bytes of /dev/shm, through which the processes of several devices exchange data where they have no direct link.
+
+    It counts as the pod's memory as far as it is used. None: what the runtime has is enough.
+    """
+    needed = SHARED_GIB_OF_EACH * devices * GIB
+    return needed if needed > SHARED_GIB * GIB else None
+
+
+def start_limit(weights: int | None) -> float | None:
+    """Seconds to load files from a slow volume, and for everything else. None: the runtime's own limit is enough."""
+    needed = ELSE_SECONDS + (weights or 0) / SLOWEST
+    return needed if needed > START_SECONDS else None
 
 
 def node_terms(profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]:

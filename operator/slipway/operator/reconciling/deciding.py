@@ -15,7 +15,7 @@ from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Supply, Unplannable, make_plan
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -57,7 +57,13 @@ def _without_status(llm_deployment: Object) -> Object:
 def _decide(
     snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
 ) -> Decision:
-    plan = make_plan(deployment.spec, snapshot.profiles, name=deployment.metadata.name, supply=supply)
+    plan = make_plan(
+        deployment.spec,
+        snapshot.profiles,
+        name=deployment.metadata.name,
+        supply=supply,
+        running=_running(snapshot),
+    )
     if isinstance(plan, Unplannable):
         return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
@@ -73,6 +79,15 @@ def _decide(
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
+
+
+def _running(snapshot: Snapshot) -> Running | None:
+    """Where the pods are, by what they were made from. None: there are none."""
+    made = (snapshot.status or {}).get("made") or {}
+    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
+        return None
+    devices = made.get("gpusPerReplica")
+    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
 def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from slipway.api.model_key import ModelKey
@@ -20,6 +21,7 @@ from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import hash_of
+from slipway.operator.rendering.placement import is_template_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
 TOO_OFTEN, WITHIN = 5, 60.0
@@ -109,7 +111,7 @@ class Memories:
         """Forgets everything about the LLMDeployment, our unreported writes of its objects included."""
         if key in self._memories:
             self.name_claims(key, ())
-            self._overlay.forget_named(key.namespace, names_of_objects(key.name))
+            self._overlay.forget_named(key.namespace, partial(is_of_model, name=key.name))
             del self._memories[key]
 
     def clear(self) -> None:
@@ -147,9 +149,9 @@ class Memories:
         memory.claims = names
 
 
-def names_of_objects(name: str) -> frozenset[str]:
-    """The names of the objects that are written for an LLMDeployment, its own included."""
-    return frozenset({name, activator_slice_name(name), predictor_deployment(name)})
+def is_of_model(text: str, name: str) -> bool:
+    """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
+    return text in (name, activator_slice_name(name), predictor_deployment(name)) or is_template_name(text, name)
 
 
 def projected(live: Any, wanted: Any) -> Any:

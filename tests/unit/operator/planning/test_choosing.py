@@ -158,19 +158,21 @@ def test_a_running_model_moves_when_it_no_longer_fits() -> None:
 
 
 def test_each_change_that_is_named_makes_the_model_fit() -> None:
-    spec = {"accelerator": {"profiles": ["l4"]}, "engine": {"parallelism": {"tensor": 1}, "contextLength": 65536}}
+    engine: dict[str, Any] = {"parallelism": {"tensor": 1}, "contextLength": 65536}
+    spec: dict[str, Any] = {"accelerator": {"profiles": ["l4"]}, "engine": engine}
     made = refused(LLAMA_8B, [L4], **spec)
     assert made.reason is Reason.NO_ACCELERATOR_FITS
     assert made.message.startswith("vllm would not start: llama fits on no accelerator profile. On l4, which comes")
     assert made.rejected[0].startswith("l4: needs ")
-    for change, value in {
+    changes: dict[str, dict[str, Any]] = {
         "engine.quantization: FP8": {"quantization": "FP8"},
         "engine.parallelism.tensor: 2": {"parallelism": {"tensor": 2}},
-    }.items():
+    }
+    for change, value in changes.items():
         assert change in made.rejected[0]
-        planned(LLAMA_8B, [L4], **(spec | {"engine": spec["engine"] | value}))
+        planned(LLAMA_8B, [L4], **(spec | {"engine": engine | value}))
     length = int(made.rejected[0].partition("contextLength ≤ ")[2].partition(" ")[0].rstrip(",.").replace(",", ""))
-    assert planned(LLAMA_8B, [L4], **(spec | {"engine": spec["engine"] | {"contextLength": length}}))
+    assert planned(LLAMA_8B, [L4], **(spec | {"engine": engine | {"contextLength": length}}))
 
 
 def test_a_device_without_small_floats_rules_out_fp8() -> None:

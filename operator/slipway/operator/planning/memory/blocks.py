@@ -120,7 +120,7 @@ def _page(layers: Layers, settings: Settings, block_size: int) -> int:
 def _token(layers: Layers, settings: Settings) -> int:
     """Bytes of one token in one layer, on one device. Each device has all of a latent vector."""
     if layers.keeps is Keeps.LATENT:
-        return int(layers.latent_size * settings.kv_bits / 8)
+        return int(layers.latent_size * settings.kv_bits / 8) + layers.index_bytes
     heads = max(1, layers.kv_heads // settings.tensor) if layers.kv_heads else 0
     return int(heads * (layers.key_size + layers.value_size) * settings.kv_bits / 8)
 

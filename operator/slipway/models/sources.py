@@ -1,0 +1,111 @@
+"""Everything that is known of one model, from all sources, the first of which wins for each field. Pure.
+
+1. `spec.model.facts`
+2. what an inspection of the checkpoint's own files found
+3. a site's own catalogue (ConfigMaps)
+4. the catalogue of this package
+5. the Hub's config.json, where the operator may fetch it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from slipway.api.model import ModelFacts
+from slipway.models.catalogue import Catalogue, hub_name, shipped
+from slipway.models.config import model_of_config
+from slipway.models.facts import Evidence, Model
+from slipway.models.given import with_facts
+from slipway.models.inspected import model_of_inspection
+
+NO_FACTS = ModelFacts()
+EMPTY = Catalogue(())
+NOTHING_KNOWN = Model(
+    architecture="", missing=("parameters", "layers", "hiddenSize", "vocabularySize", "contextLength", "attentionHeads")
+)
+COMPLETED = (
+    "layers",
+    "weights",
+    "experts",
+    "hidden_size",
+    "intermediate_size",
+    "attention_heads",
+    "vocabulary_size",
+    "context_length",
+    "longest_context",
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The model, where its numbers are from, and what of the spec contradicts them."""
+
+    model: Model | None  # None: no source has anything
+    sources: tuple[str, ...] = ()  # in plain words, the one that wins first
+    problems: tuple[str, ...] = ()  # one sentence each, with the remedy
+
+
+def known_of(
+    uri: str,
+    facts: ModelFacts = NO_FACTS,
+    *,
+    inspection: Mapping[str, Any] | None = None,
+    site: Catalogue = EMPTY,
+    catalogue: Catalogue | None = None,
+    hub: Mapping[str, Any] | None = None,
+) -> Known:
+    """`inspection`: the report of models/inspected.py; `hub`: a config.json."""
+    found = _found(uri, inspection, site, shipped() if catalogue is None else catalogue, hub)
+    given = facts.model_dump(exclude_none=True)
+    if not found and not given:
+        return Known(None)
+    model = found[0][1] if found else NOTHING_KNOWN
+    sources = [found[0][0]] if found else []
+    for source, other in found[1:]:
+        if model.missing and (completed := _completed(model, other)) != model:
+            model, sources = completed, [*sources, source]
+    if not given:
+        return Known(model, tuple(sources))
+    result = with_facts(model, facts)
+    return Known(result.model, ("spec.model.facts", *sources), result.problems)
+
+
+def _found(
+    uri: str, inspection: Mapping[str, Any] | None, site: Catalogue, catalogue: Catalogue, hub: Mapping[str, Any] | None
+) -> list[tuple[str, Model]]:
+    name = hub_name(uri)
+    read = model_of_inspection(inspection, name=name) if inspection else None
+    fetched = reported(model_of_config(hub, name=name)) if hub else None
+    of_site, of_package = site.find(uri), catalogue.find(uri)
+    candidates = (
+        ("the model's own files", read),
+        (_of_catalogue("a ConfigMap of models", of_site, uri), of_site),
+        (_of_catalogue("the catalogue of models", of_package, uri), of_package),
+        ("the Hub's config.json", fetched),
+    )
+    return [(source, model) for source, model in candidates if model is not None]
+
+
+def _of_catalogue(catalogue: str, model: Model | None, uri: str) -> str:
+    if model is None or uri.startswith("hf://"):
+        return catalogue
+    return f"{catalogue}, since the path ends with {model.name}"
+
+
+def reported(model: Model) -> Model:
+    """The same numbers, which aren't read from the files that will be loaded."""
+    evidence = dict.fromkeys([*model.evidence, *(["parameters"] if model.weights else [])], Evidence.REPORTED)
+    return replace(model, evidence=evidence)
+
+
+def _completed(model: Model, other: Model) -> Model:
+    """What is missing, as far as the other source has it."""
+    gained: dict[str, Any] = {}
+    for name in (each.name for each in fields(Model) if each.name in COMPLETED):
+        if not getattr(model, name) and getattr(other, name):
+            gained[name] = getattr(other, name)
+    evidence = {**other.evidence, **model.evidence}
+    missing = tuple(field for field in model.missing if field in other.missing)
+    return replace(model, **gained, evidence=evidence, missing=missing)
