@@ -44,7 +44,8 @@ SWITCHES = [
     ("slipway", "accelerators.vendors.google", "AcceleratorProfile", "tpu-v5e"),
     ("slipway", "accelerators.vendors.ibm", "AcceleratorProfile", "spyre"),
 ]
-CHANGES_OBJECTS = {"keep", "fixedUserIds"}
+RIGHTS = {f"accelerators.supply.{name}" for name in ("nodePools", "dynamicResources", "pods")}
+CHANGES_OBJECTS = {"keep", "fixedUserIds", *RIGHTS}
 ALL = ["slipway", "slipway-crds"]
 
 
