@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slipway_runtime import preflight
@@ -19,6 +20,7 @@ from slipway_runtime.faststart.plan import Circumstances, faster, kv_cache_bytes
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
+from slipway_runtime.preflight.in_use import memory_in_use
 from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
@@ -66,9 +68,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     facts, launch, settings = _planned(arguments)
-    if failure := preflight.run(settings, facts, preflight.read_host(settings)):
+    host = preflight.read_host(settings)
+    if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
-    return launch, _options(arguments, facts)
+    return launch, _options(arguments, facts, settings.device, host)
 
 
 def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
@@ -168,7 +171,7 @@ def _circumstances(
     )
 
 
-def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
+def _options(arguments: argparse.Namespace, facts: Facts, device: str, host: preflight.Host) -> Options:
     endpoints, drain = arguments.endpoints_delay, arguments.drain_limit
     if arguments.only_warm:
         endpoints = drain = 0
@@ -179,6 +182,7 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
         about={"model": facts.as_json()},
+        memory_in_use=partial(memory_in_use, device, host.devices),
     )
 
 

@@ -27,6 +27,7 @@ PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" keeps its n
 WAKE_ANNOTATION = (
     f"{GROUP}/wake"  # on an LLMDeployment: the time from which a replica is wanted, as if a request had arrived
 )
+PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

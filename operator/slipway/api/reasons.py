@@ -81,6 +81,7 @@ class Reason(StrEnum):
     )
     AS_WANTED = ("AsWanted", "Everything is as the spec wants it.", False)
     DELETING = ("Deleting", "The object is being deleted, together with everything that belongs to it.", False)
+    PLAN_MISSED = ("PlanMissed", "The engine measured something else than the plan has, by more than 5 %.", False)
     SCHEDULING = ("Scheduling", "The pod is waiting for the scheduler to find a node.", False)
     PULLING_IMAGE = ("PullingImage", "The node is pulling the pod's images.", False)
     FETCHING_MODEL = ("FetchingModel", "The model's files are being downloaded to the node.", False)

@@ -27,6 +27,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.reconciler import Reconciler
@@ -120,6 +121,8 @@ class Loop:
         applier = Applier(client, self.store, self.overlay, clock=clock)
         self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
+        self.infos: dict[str, bytes] = {}  # what pods respond, by their address
+        self.measuring = Measuring(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, pauses=(0.0,))
         self.references = References(client, self.store, self.memories, clock=clock)
         self.reconciler = Reconciler(
             store=self.store,
@@ -129,9 +132,13 @@ class Loop:
             applier=applier,
             reporter=reporter,
             references=self.references,
+            measuring=self.measuring,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
         )
+
+    async def _info(self, address: str) -> bytes | None:
+        return self.infos.get(address)
 
     def _passing(self) -> float:
         self._now += self.seconds_between_readings

@@ -232,6 +232,19 @@ def test_on_a_gpu_the_ordinary_start_measures_whatever_was_planned(vllm: Install
             {"kvTokens": "524,288", "contextLength": "256", "concurrency": "2048.00"},
         ),
         ("INFO Model loading took 15.0 GiB memory and 2.1 seconds", {"weightsGiB": "15.0"}),
+        ("(EngineCore pid=7) INFO Available KV cache memory: 112.28 GiB", {"kvCacheGiB": "112.28"}),
+        (
+            "INFO Initial free memory 138.7 GiB, reserved 96.5 GiB memory for KV Cache as specified by "
+            "kv_cache_memory_bytes config and skipped memory profiling.",
+            {"kvCacheGiB": "96.5"},
+        ),
+        (
+            "INFO Free memory on device (139.23/139.8 GiB) on startup. Desired GPU memory utilization is (0.92, 128.62 "
+            "GiB). Actual usage is 15.23 GiB for consumed memory (weights + non-torch), 1.1 GiB for peak activation, "
+            "and 0.98 GiB for CUDAGraph memory.",
+            {"activationGiB": "1.1"},
+        ),
+        ("INFO Graph capturing finished in 4 secs, took 0.98 GiB", {"graphsGiB": "0.98"}),
         ("INFO Application startup complete.", {}),
     ],
 )

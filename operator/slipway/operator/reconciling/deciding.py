@@ -8,14 +8,17 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.models.facts import Model
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
+from slipway.observing.measured import Measurement, measured_status
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning.measured import measured_key
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -28,6 +31,7 @@ class Decision:
 
     deployment: LLMDeployment | None  # None: it is invalid
     plan: Plan | Unplannable
+    model: Model | None = None  # what the plan was made with
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     bug: Exception | None = None  # the exception, if the code failed
@@ -90,8 +94,11 @@ def _running(snapshot: Snapshot) -> Running | None:
     return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
-def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:
-    """The status, and the observation that it was made from. `snapshot`: with what stood in the way."""
+def report(
+    snapshot: Snapshot, decision: Decision, measurement: Measurement | None = None
+) -> tuple[Object, Observation]:
+    """The status, and the observation that it was made from. `snapshot`: with what stood in the way; `measurement`: of
+    a load that the status doesn't have yet."""
     seen, plan = observe(decision.deployment, snapshot), decision.plan
     if isinstance(plan, Plan):
         plan = replace(plan, why=(*plan.why, *references.remarks(snapshot.unmet)))
@@ -99,8 +106,17 @@ def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]
     made = {"made": desired.made, "update": desired.update} if desired.made else None
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
-    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made)
+    measured = _measured(snapshot, decision, measurement) if measurement else None
+    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made, measured=measured)
     return status, seen
+
+
+def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) -> Object:
+    """Compared with the plan, if the pod was made by this one."""
+    plan, made_by = decision.plan, measurement.load.plan
+    current = plan if isinstance(plan, Plan) and plan.key == made_by else None
+    profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
+    return measured_status(measurement, current, measured_key(made_by, decision.model, profile))
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -80,6 +80,7 @@ class ModelMemory:
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
+    plan_error: float | None = None  # in percent, if it is worth attention
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -123,6 +124,11 @@ class Memories:
     def by_state(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
+
+    def plan_errors(self) -> dict[tuple[str, ...], float]:
+        """Ratios, by namespace and name."""
+        known = ((key, memory.plan_error) for key, memory in self._memories.items())
+        return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -36,6 +36,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
@@ -105,6 +106,7 @@ class Operator:
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
         self._reader = self._made_reader(now)
+        self._measuring = Measuring(changed=self._queue.add)
         self._statuses = ProfileStatuses(
             writer,
             self._watching.store,
@@ -115,6 +117,7 @@ class Operator:
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
+        self._metrics.watch_plans(self._plan_errors)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -137,6 +140,7 @@ class Operator:
                 Part("watching", self._watching.run, ends_alone=True),
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
+                Part("measuring", self._measuring.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
                 Part("queue", self._work),
@@ -236,6 +240,7 @@ class Operator:
             applier=Applier(client, store, self._overlay),
             reporter=Reporter(client, events, self._overlay),
             references=references,
+            measuring=self._measuring,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
@@ -315,9 +320,10 @@ class Operator:
 
     def _by_state(self) -> Readings:
         """Only on the leader, so that sums over the replicas are right."""
-        if not self._election.is_leader:
-            return {}
-        return dict(self._memories.by_state())
+        return dict(self._memories.by_state()) if self._election.is_leader else {}
+
+    def _plan_errors(self) -> Readings:
+        return self._memories.plan_errors() if self._election.is_leader else {}
 
 
 def _installation(settings: OperatorSettings) -> Installation:

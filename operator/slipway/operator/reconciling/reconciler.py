@@ -13,6 +13,7 @@ from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
@@ -20,6 +21,7 @@ from slipway.operator.installation import Installation
 from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.port_allocation import ExhaustedError
@@ -54,6 +56,7 @@ class Reconciler:
     applier: Applier
     reporter: Reporter
     references: References
+    measuring: Measuring
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -65,6 +68,7 @@ class Reconciler:
         llm_deployment = self.reader.llm_deployment(key)
         if llm_deployment is None:
             self.memories.drop(key)
+            self.measuring.forget(key)
             self.ports.release(key)
             return NEVER
         if is_being_deleted(llm_deployment):
@@ -106,7 +110,7 @@ class Reconciler:
             refusals=tuple(outcome.refusals),
             unmet=() if known_at else unmet,
         )
-        status, seen = report(snapshot, decision)
+        status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
         wait = await self.reporter.report(key, memory, snapshot, status)
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)

@@ -43,10 +43,14 @@ MOMENTS = (
 )
 FACTS = (
     re.compile(r"Model loading took (?P<weightsGiB>[\d.]+) Gi?B"),
-    re.compile(r"Available KV cache memory: (?P<kvCacheGiB>[\d.]+) Gi?B"),
+    re.compile(r"(?:Available KV cache memory:|reserved) (?P<kvCacheGiB>[\d.]+) Gi?B"),
     re.compile(r"KV cache size: (?P<kvTokens>[\d,]+) tokens"),
     re.compile(r"Maximum concurrency for (?P<contextLength>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"),
+    re.compile(r"(?P<activationGiB>[\d.]+) Gi?B for peak activation"),
+    re.compile(r"Graph capturing finished in [\d.]+ secs?, took (?P<graphsGiB>[\d.]+) Gi?B"),
 )
+JOINED = dict.fromkeys(("weightsGiB", "activationGiB", "graphsGiB"), max)
+"""With tensor or pipeline parallelism, each device has a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ def launch(
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,
+        joined=JOINED,
         computes_on_cpus=device == "cpu",
     )
 

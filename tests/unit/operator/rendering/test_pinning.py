@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.objects.kinds import Object
 from slipway.operator.rendering import Desired, normal_form
 from slipway.operator.rendering.pinning import PLANNED_BEFORE, changes, of_pods
@@ -135,6 +136,38 @@ def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
 def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
     before = first_version()
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
+
+
+def with_another_plan(before: Desired, **world: Any) -> tuple[Object, Desired]:
+    """The same pods by a plan with another key; also returns the annotations that its pods would have."""
+    service = live_service(before)
+    annotations = service["spec"]["predictor"]["annotations"]
+    now = dict(annotations)
+    annotations[PLAN_ANNOTATION] = "0123456789abcdef"
+    return now, next_version(before, version="1", serving_runtime=runtime(OLD), inference_service=service, **world)
+
+
+def test_another_key_of_the_plan_alone_replaces_no_pod_and_is_no_update() -> None:
+    before = first_version()
+    _, after = with_another_plan(before, has_pods=True)
+    assert pods(after)["predictor"]["annotations"] == {PLAN_ANNOTATION: "0123456789abcdef"}
+    assert (after.made, after.update) == (before.made, None)
+
+
+def test_pods_that_were_made_before_plans_had_keys_stay_without_one() -> None:
+    before = first_version()
+    service = live_service(before)
+    del service["spec"]["predictor"]["annotations"]
+    world: Object = {"version": "1", "serving_runtime": runtime(OLD), "inference_service": service, "has_pods": True}
+    after = next_version(before, **world)
+    assert "annotations" not in pods(after)["predictor"]
+    assert after.update is None
+
+
+def test_without_a_pod_the_next_ones_get_the_new_key() -> None:
+    before = first_version()
+    now, after = with_another_plan(before, has_pods=False)
+    assert pods(after)["predictor"]["annotations"] == now
 
 
 NORMALIZED = [

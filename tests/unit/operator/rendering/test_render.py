@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import POD_MONITOR, RESOURCE_CLAIM_TEMPLATE, ObjectKey
 from slipway.operator.planning import Plan, make_plan
@@ -47,7 +48,24 @@ def with_chart(wanted: LLMDeployment) -> Desired:
 @pytest.mark.parametrize("name", ["vllm-on-two-gpus", "gemma-on-a-cpu"])
 def test_an_llmdeployment_is_rendered_to_exactly_these_objects(name: str) -> None:
     wanted = LLMDeployment.model_validate(yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text()))
-    assert manifests(with_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+    answer = with_chart(wanted)
+    annotations = of_kind(answer, "InferenceService")["spec"]["predictor"]["annotations"]
+    annotations[PLAN_ANNOTATION] = "a digest"  # also of the chart's runtimes
+    assert manifests(answer) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+
+
+def test_pods_of_our_engines_carry_the_key_of_their_plan() -> None:
+    answer = desired(on_h100())
+    assert answer.plan
+    annotations = of_kind(answer, "InferenceService")["spec"]["predictor"]["annotations"]
+    assert annotations == {PLAN_ANNOTATION: answer.plan.key}
+
+
+def test_an_engine_of_others_reports_nothing_so_its_pods_carry_no_key_and_the_operator_does_not_reach_them() -> None:
+    wanted = deployment(engine={"name": "sglang"})
+    answer = desired(wanted, serving_runtime=runtime("sglang"))
+    assert "annotations" not in of_kind(answer, "InferenceService")["spec"]["predictor"]
+    assert "slipway-operator" not in str(ingress(wanted, serving_runtime=runtime("sglang")))
 
 
 def in_full() -> Desired:
@@ -139,8 +157,8 @@ def ingress(wanted: LLMDeployment, **world: Any) -> list[dict[str, Any]]:
 
 
 def clients(wanted: LLMDeployment) -> list[dict[str, Any]]:
-    """Returns the rules of the NetworkPolicy except those for the activator and Prometheus."""
-    return ingress(wanted)[:-2]
+    """Returns the rules of the NetworkPolicy except those for the activator, the operator and Prometheus."""
+    return ingress(wanted)[:-3]
 
 
 def ports_of(rule: dict[str, Any]) -> list[int]:
@@ -176,7 +194,8 @@ def test_no_pod_is_admitted_by_its_labels_alone() -> None:
 
 
 def test_without_a_named_namespace_only_the_activator_reads_metrics() -> None:
-    [rule] = ingress(on_h100(access={"allowFrom": []}), prometheus_namespaces=())
+    rule, of_operator = ingress(on_h100(access={"allowFrom": []}), prometheus_namespaces=())
+    assert ports_of(of_operator) == [8081]
     assert rule["from"][0]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "slipway-activator"}}
     assert ports_of(rule) == [8080, 8081]
 
