@@ -122,7 +122,7 @@ def _option(spec: LLMDeploymentSpec, found: Fit, model: Model, supply: Supply, p
         fit=found,
         speed=speed_of(found, model, concurrency=found.max_concurrency),
         place=place,
-        is_full=is_full(found.candidate, supply),
+        is_full=is_full(found.candidate, supply, spec.accelerator.spot),
         price=price_of(spec, found.candidate),
     )
 

@@ -130,12 +130,12 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         resources={**plan.resources, "requests": of_host(plan.gpus_per_replica) | plan.resources["requests"]},
         shared_memory=shared_memory(plan.gpus_per_replica),
         start_limit=start_limit(file_bytes(model)),
-        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(plan, supply)),
+        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(spec, plan, supply)),
     )
 
 
-def _of_drivers(plan: Plan, supply: Supply) -> tuple[str, ...]:
-    warning = check_drivers(plan.runtime, supply.of(plan.profile)).warning
+def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:
+    warning = check_drivers(plan.runtime, supply.of(plan.profile, spec.accelerator.spot)).warning
     return (warning,) if warning else ()
 
 
@@ -245,7 +245,7 @@ def _unsized(
 ) -> Plan:
     plan = _on(spec, candidate)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
-    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(plan, supply))
+    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(spec, plan, supply))
 
 
 def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
