@@ -15,6 +15,7 @@ import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.models import catalogue
+from slipway.models.sources import Known
 from slipway.observing import plan_report
 from slipway.observing.measured import Load, Measurement, Reading, measured_status
 from slipway.operator.planning import Plan, Unplannable, make_plan
@@ -68,15 +69,15 @@ def status_of(manifest: dict[str, Any]) -> dict[str, Any]:
 def measured_of(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
     """What the status would have of a pod that was made by the plan."""
     plan = planned(manifest)
-    made_by = plan if isinstance(plan, Plan) else None
+    made_by, key = plan if isinstance(plan, Plan) else None, "7815eb3a0d63af07-1f0c6f3b5a0e9d42"
     load = Load(f"{name}-predictor-6c7b5f9d4b-x2x7q", "", "2026-11-28T09:12:31Z", "", "")
-    return {"measured": measured_status(Measurement(load, MEASURED[name]), made_by, "7815eb3a0d63af07-1f0c6f3b5a0e9d42")}
+    return {"measured": measured_status(Measurement(load, MEASURED[name]), made_by, key)}
 
 
 def planned(manifest: dict[str, Any]) -> Plan | Unplannable:
     deployment = LLMDeployment.model_validate(manifest)
     model = catalogue.shipped().find(deployment.spec.model.uri)
-    return make_plan(deployment.spec, profiles(), name=deployment.metadata.name, model=model)
+    return make_plan(deployment.spec, profiles(), name=deployment.metadata.name, known=Known(model))
 
 
 def profiles() -> list[AcceleratorProfile]:

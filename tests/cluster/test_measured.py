@@ -34,7 +34,7 @@ def is_measured(*, other_than: str = "") -> Predicate:
 
     def found(thing: Object) -> bool:
         measured = current_status(thing).get("measured") or {}
-        return measured.get("pod", other_than) != other_than
+        return bool(measured.get("pod", other_than) != other_than)
 
     return found
 
