@@ -164,6 +164,7 @@ def _circumstances(
         accelerator=device.name if device else "",
         weights=loaded_weights(settings, facts) // settings.devices,
         planned=planned,
+        sequences=settings.sequences,
         cache=arguments.cache,
         flags=frozenset(vllm.names_of(wish.flags)),
         knows_flag=vllm.installed().knows,

@@ -34,6 +34,7 @@ GRAPH_FLAGS = {
     *("compilation-config", "O", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "enforce-eager"),
     "performance-mode",
 }
+DRAFT_FLAGS = frozenset({"speculative-config", "sc", "spec-method", "spec-model", "spec-tokens"})
 LARGEST_CONFIG = 16 << 20  # bytes of a config that are read; a larger file is no config
 STOP = 10.0  # seconds to end: the server, then the engine core; what they added to the cache is sealed
 MOMENTS = (
@@ -78,6 +79,7 @@ class Circumstances:
     accelerator: str = ""  # the first that may be used
     weights: int = 0  # bytes of one device, as they will be in memory
     planned: PlannedMemory = NOTHING
+    sequences: int | None = None  # that run at a time; None: vLLM's default
     cache: Path | None = None
     flags: frozenset[str] = frozenset()  # names of those that the user gave
     knows_flag: Callable[[str], bool] = lambda _: True  # whether this vLLM has it
@@ -150,7 +152,7 @@ def _flags(here: Circumstances) -> Iterator[Choice]:
     if here.device != "cuda":
         return
     if not here.flags & GRAPH_FLAGS:
-        sizes = json.dumps({"cudagraph_capture_sizes": GRAPHS}, separators=(",", ":"))
+        sizes = json.dumps({"cudagraph_capture_sizes": graph_sizes(here)}, separators=(",", ":"))
         yield Choice(f"--compilation-config={sizes}", "fewer graphs are captured, at sizes where padding costs little")
     if "kernel-config" not in here.flags:
         yield Choice(
@@ -162,6 +164,16 @@ def _flags(here: Circumstances) -> Iterator[Choice]:
         yield Choice(
             "--gpu-memory-utilization=0.3", "now only a check, which would fail because the weights are already there"
         )
+
+
+def graph_sizes(here: Circumstances) -> tuple[int, ...]:
+    """Returns no larger sizes than vLLM itself would choose: twice the sequences that run at a time, with that number
+    among them. Larger ones would take time and memory that no plan counts on. With a draft, a sequence has more tokens
+    in a step."""
+    if here.sequences is None or here.flags & DRAFT_FLAGS:
+        return GRAPHS
+    fitting = {each for each in GRAPHS if each <= 2 * here.sequences}
+    return tuple(sorted({*fitting, min(here.sequences, GRAPHS[-1])}))
 
 
 def _can_copy(here: Circumstances) -> bool:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.models.facts import Model
-from slipway.models.sources import known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
-from slipway.observing.inspection_record import as_status, facts_for, record_in, source_of
+from slipway.observing.inspection_record import as_status, record_in
 from slipway.observing.measured import Measurement, measured_status
-from slipway.observing.observation import Observation, desired_replicas, observe
+from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
-from slipway.operator.planning.fitting import PLANNED
-from slipway.operator.planning.make import unknown
+from slipway.operator.planning import Plan, Supply, Unplannable
 from slipway.operator.planning.measured import measured_key
 from slipway.operator.reconciling.inspections import (
     Inspecting,
-    Need,
     decide_inspection,
     known_files,
+    need_of,
     with_inspection,
 )
+from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -43,7 +39,7 @@ class Decision:
 
     deployment: LLMDeployment | None  # None: it is invalid
     plan: Plan | Unplannable
-    model: Model | None = None  # what the plan was made with
+    planned: Planned | None = None  # the plan before the rest was decided, and what it was made from
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
@@ -51,21 +47,32 @@ class Decision:
 
 
 def decide(
-    snapshot: Snapshot, installation: Installation, *, supply: Supply = NOTHING_SEEN, no_port: str = ""
+    snapshot: Snapshot,
+    installation: Installation,
+    *,
+    supply: Supply = NOTHING_SEEN,
+    before: Planned | None = None,
+    no_port: str = "",
 ) -> Decision:
-    """`supply`: what the nodes have. `no_port`: why no activator has a port for it. If the code fails on one
-    LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
-    deployment, before = None, Inspecting(record=record_in(snapshot.status))
+    """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
+    code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
+    deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        return _decide(snapshot, deployment, installation, supply, no_port)
+        record = known_files(deployment, snapshot)
+        known_plan = planned(snapshot, deployment, supply, before, record)
+        need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
+        known = decide_inspection(deployment, snapshot, record, need)
+        plan = with_inspection(known_plan.plan, known, need)
+        decision = _decide(snapshot, deployment, installation, plan, no_port)
+        return replace(decision, planned=known_plan, inspecting=known)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
-        return Decision(deployment=deployment, plan=invalid, inspecting=before)
+        return Decision(deployment=deployment, plan=invalid, inspecting=known)
     except Exception as error:
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
         failed = Unplannable(Reason.INTERNAL_ERROR, message)
-        return Decision(deployment=deployment, plan=failed, inspecting=before, bug=error)
+        return Decision(deployment=deployment, plan=failed, inspecting=known, bug=error)
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -74,58 +81,27 @@ def _without_status(llm_deployment: Object) -> Object:
 
 
 def _decide(
-    snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
+    snapshot: Snapshot,
+    deployment: LLMDeployment,
+    installation: Installation,
+    plan: Plan | Unplannable,
+    no_port: str,
 ) -> Decision:
-    plan, model, inspecting = _planned(snapshot, deployment, supply)
-    decided = partial(Decision, deployment=deployment, model=model, inspecting=inspecting)
     if isinstance(plan, Unplannable):
-        return decided(plan=plan)
+        return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
     if isinstance(desired, Unrenderable):
-        return decided(plan=Unplannable(desired.reason, desired.message))
+        return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
     if no_port:
-        return decided(plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
+        return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, no_port))
     of_keda = remarks(snapshot.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
     plan = desired.plan or plan
-    return decided(
+    return Decision(
+        deployment=deployment,
         plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
-
-
-def _planned(
-    snapshot: Snapshot, deployment: LLMDeployment, supply: Supply
-) -> tuple[Plan | Unplannable, Model | None, Inspecting]:
-    """The plan by what is known of the model, and what is done to know more."""
-    record, spec = known_files(deployment, snapshot), deployment.spec
-    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
-    plan = make_plan(
-        spec,
-        snapshot.profiles,
-        name=deployment.metadata.name,
-        model=known.model,
-        supply=supply,
-        running=_running(snapshot),
-    )
-    if isinstance(plan, Plan):
-        plan = replace(plan, warnings=(*plan.warnings, *known.problems))
-    need = Need(
-        lacks=spec.engine.name in PLANNED and (known.model is None or bool(unknown(known.model))),
-        is_planned=isinstance(plan, Plan),
-        is_wanted=desired_replicas(deployment, snapshot) > 0,
-    )
-    inspecting = decide_inspection(deployment, snapshot, record, need)
-    return with_inspection(plan, inspecting, need), known.model, inspecting
-
-
-def _running(snapshot: Snapshot) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none."""
-    made = (snapshot.status or {}).get("made") or {}
-    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
-        return None
-    devices = made.get("gpusPerReplica")
-    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
 def report(
@@ -159,7 +135,8 @@ def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) 
     plan, made_by = decision.plan, measurement.load.plan
     current = plan if isinstance(plan, Plan) and plan.key == made_by else None
     profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
-    return measured_status(measurement, current, measured_key(made_by, decision.model, profile))
+    model = decision.planned.known.model if decision.planned else None
+    return measured_status(measurement, current, measured_key(made_by, model, profile))
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.api.status import InspectionFailure, ModelStatus
+from slipway.models.facts import Model
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, created_at, is_being_deleted, name_of
 from slipway.observing.cause import Cause, reason_named
@@ -26,8 +27,11 @@ from slipway.observing.inspection_record import (
     with_failure,
     with_report,
 )
+from slipway.observing.observation import desired_replicas
 from slipway.observing.snapshot import Inspection, Snapshot
 from slipway.operator.planning import Plan, Unplannable
+from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.make import unknown
 from slipway.operator.rendering import Child
 from slipway.operator.rendering.inspection import (
     can_be_read,
@@ -65,6 +69,15 @@ class Need:
     lacks: bool  # a number that the files may say
     is_planned: bool  # there is a plan all the same
     is_wanted: bool = False  # a replica, now
+
+
+def need_of(deployment: LLMDeployment, snapshot: Snapshot, model: Model | None, plan: Plan | Unplannable) -> Need:
+    """`model`: all that is known of it."""
+    return Need(
+        lacks=deployment.spec.engine.name in PLANNED and (model is None or bool(unknown(model))),
+        is_planned=isinstance(plan, Plan),
+        is_wanted=desired_replicas(deployment, snapshot) > 0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from slipway.objects.kinds import Object
+from slipway.objects.kinds import RESOURCE_CLAIM_TEMPLATE, Object
+from slipway.operator.rendering import Desired
+from support.builders.plans import KNOWN
 from support.builders.rendering import desired as rendered
-from support.builders.rendering import of_kind, on_h100
+from support.builders.rendering import of_kind, on_h100, runtime
+from support.builders.rendering import rendered as render_plan
 from support.builders.sdk_fields import unknown_fields
 from support.repository import RUNTIMES, documents
 
@@ -62,7 +66,22 @@ WITH_ALL = on_h100(
         "tolerations": [{"key": "k", "effect": "NoExecute", "tolerationSeconds": 3}],
     },
 )
-SERVICES = [*GOLDEN, of_kind(rendered(WITH_ALL), "InferenceService")]
+
+
+def planned() -> Object:
+    """With everything that a plan may set, on a runtime with less."""
+    wanted = on_h100()
+    terms = ({"a": "b"}, {"c": "d"})
+    made = replace(KNOWN, node_terms=terms, device_class="gpu", shared_memory=1 << 34, start_limit=9000.0)
+    probe, mounts = {"periodSeconds": 1}, [{"name": "slipway-shm", "mountPath": "/dev/shm"}]  # noqa: S108
+    theirs = runtime(made.runtime, startupProbe=probe, volumeMounts=mounts)
+    theirs["spec"]["volumes"] = [{"name": "slipway-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}]
+    answer = render_plan(wanted, made, serving_runtime=theirs, kinds=frozenset({RESOURCE_CLAIM_TEMPLATE}))
+    assert isinstance(answer, Desired), answer
+    return of_kind(answer, "InferenceService")
+
+
+SERVICES = [*GOLDEN, of_kind(rendered(WITH_ALL), "InferenceService"), planned()]
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service["metadata"]["name"])
@@ -73,6 +92,15 @@ def test_kserve_knows_every_field_of_an_inference_service(service: Object) -> No
 @pytest.mark.parametrize("runtime", documents(RUNTIMES), ids=lambda runtime: runtime["metadata"]["name"])
 def test_kserve_knows_every_field_of_a_runtime(runtime: Object) -> None:
     assert unknown(runtime, "V1alpha1ClusterServingRuntime") == []
+
+
+def test_a_template_of_claims_has_the_fields_that_kubernetes_knows() -> None:
+    wanted, made = on_h100(), replace(KNOWN, device_class="gpu")
+    answer = render_plan(
+        wanted, made, serving_runtime=runtime(made.runtime), kinds=frozenset({RESOURCE_CLAIM_TEMPLATE})
+    )
+    assert isinstance(answer, Desired)
+    assert unknown(of_kind(answer, "ResourceClaimTemplate"), "V1ResourceClaimTemplate") == []
 
 
 def test_an_unknown_field_is_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import yaml
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import PLAN_ANNOTATION
 from slipway.api.reasons import Reason
-from slipway.objects.kinds import POD_MONITOR, ObjectKey
+from slipway.objects.kinds import POD_MONITOR, RESOURCE_CLAIM_TEMPLATE, ObjectKey
 from slipway.operator.planning import Plan, make_plan
 from slipway.operator.rendering import Desired, Unrenderable, hash_of
+from support.builders.plans import KNOWN
 from support.builders.rendering import (
     arguments,
     deployment,
@@ -31,6 +33,7 @@ from support.repository import documents
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({POD_MONITOR})
+CLAIMS = frozenset({RESOURCE_CLAIM_TEMPLATE})
 RUNTIMES = {obj["metadata"]["name"]: obj for obj in documents(RUNTIME_FILES)}
 
 
@@ -63,6 +66,29 @@ def test_an_engine_of_others_reports_nothing_so_its_pods_carry_no_key_and_the_op
     answer = desired(wanted, serving_runtime=runtime("sglang"))
     assert "annotations" not in of_kind(answer, "InferenceService")["spec"]["predictor"]
     assert "slipway-operator" not in str(ingress(wanted, serving_runtime=runtime("sglang")))
+
+
+def in_full() -> Desired:
+    """With everything that a plan may set."""
+    wanted = on_h100(model={"uri": "pvc://weights/llama"})
+    terms = ({"nvidia.com/gpu.product": "NVIDIA-H200"}, {"cloud.google.com/gke-accelerator": "nvidia-h200-141gb"})
+    planned = replace(
+        KNOWN,
+        tensor=2,
+        gpus_per_replica=2,
+        node_terms=terms,
+        node_selector={"zone": "a"},
+        device_class="gpu.nvidia.com",
+        shared_memory=12 << 30,
+        start_limit=2700.0,
+    )
+    answer = rendered(wanted, planned, serving_runtime=RUNTIMES[planned.runtime], kinds=CLAIMS)
+    assert isinstance(answer, Desired), answer
+    return answer
+
+
+def test_a_complete_plan_is_rendered_to_exactly_these_objects() -> None:
+    assert manifests(in_full()) == list(yaml.safe_load_all((GOLDEN / "planned-in-full.out.yaml").read_text()))
 
 
 def test_the_same_input_makes_the_same_objects_byte_for_byte() -> None:

@@ -11,7 +11,7 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Launch, Work, module
 from slipway_runtime.engines.planned import PlannedMemory
 from slipway_runtime.faststart.child_messages import PREFIX
-from slipway_runtime.faststart.plan import Circumstances, faster, files_of, kv_cache_bytes, why_not
+from slipway_runtime.faststart.plan import Circumstances, faster, files_of, graph_sizes, kv_cache_bytes, why_not
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
 GIB = 1 << 30
@@ -107,6 +107,31 @@ def test_on_a_gpu_the_kv_cache_gets_the_planned_size_and_graphs_are_few(model: P
     ]
     assert flags[2] == f"--kv-cache-memory-bytes={108 * GIB}"
     assert max(json.loads(flags[0].partition("=")[2])["cudagraph_capture_sizes"]) == 512
+
+
+GRAPHS = [
+    (replace(HERE, sequences=1), [1, 2]),
+    (replace(HERE, sequences=40), [1, 2, 4, 8, 16, 32, 40, 64, 80]),
+    (replace(HERE, sequences=64), [1, 2, 4, 8, 16, 32, 64, 80, 96, 112, 128]),
+]
+
+
+@pytest.mark.parametrize(("circumstances", "sizes"), GRAPHS)
+def test_graphs_are_no_larger_than_vllms_own_for_the_sequences_that_run_at_a_time(
+    model: Path, circumstances: Circumstances, sizes: list[int]
+) -> None:
+    [flag] = [each for each in settings_of(faster(ORDINARY, model, circumstances)).flags if "compilation" in each]
+    assert json.loads(flag.partition("=")[2])["cudagraph_capture_sizes"] == sizes
+
+
+@pytest.mark.parametrize(
+    "circumstances",
+    [HERE, replace(HERE, sequences=4096), replace(HERE, sequences=4, flags=frozenset({"speculative-config"}))],
+    ids=["vLLM's default", "many", "with a draft, which adds tokens to each sequence"],
+)
+def test_all_graphs_are_captured_where_batches_may_be_large(circumstances: Circumstances) -> None:
+    assert graph_sizes(circumstances)[-1] == 512
+    assert graph_sizes(circumstances)[0] == 1
 
 
 def test_on_cpus_nothing_is_added(model: Path) -> None:

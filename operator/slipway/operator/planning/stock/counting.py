@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from slipway.api.acceleratorprofile import AcceleratorProfile, AcceleratorProfileSpec
 from slipway.api.kubernetes import Toleration
 from slipway.api.units import amount
+from slipway.operator.planning.divided import NVIDIA_GPU, admits_divided, is_divided
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.stock.cluster import Cluster
 from slipway.operator.planning.stock.index import NodeIndex
@@ -48,7 +49,7 @@ class _Terms:
 
     @classmethod
     def of(cls, spec: AcceleratorProfileSpec, index: NodeIndex, cluster: Cluster) -> _Terms:
-        nodes = index.with_any(spec.label_sets)
+        nodes = _nodes_of(spec, index)
         marks = spec.spot.node_labels.items() if spec.spot else ()
         if not marks:
             return cls(spec, cluster, nodes, ())
@@ -81,6 +82,18 @@ class _Terms:
             growth=growth,
             remarks=(*counted.remarks, *why_not, *self.cluster.remarks),
         )
+
+
+def _nodes_of(spec: AcceleratorProfileSpec, index: NodeIndex) -> Sequence[NodeFacts]:
+    """With all labels of any of its sets; as placement.py renders it, several sets exclude nodes with divided GPUs."""
+    sets = spec.label_sets
+    if len(sets) < 2 or not spec.resource or spec.resource.name != NVIDIA_GPU:
+        return index.with_any(sets)
+    exact = [each for each in sets if admits_divided(each)]
+    others = [each for each in sets if not admits_divided(each)]
+    there = {node.name: node for node in (index.with_any(exact) if exact else ())}
+    there |= {node.name: node for node in (index.with_any(others) if others else ()) if not is_divided(node.labels)}
+    return list(there.values())
 
 
 # --- the nodes -------------------------------------------------------------------------------------------------------

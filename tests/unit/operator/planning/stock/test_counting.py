@@ -44,6 +44,23 @@ def test_a_node_with_all_labels_of_another_set_belongs_to_it_as_well() -> None:
     assert of(nodes, "gpu", both).nodes == 3
 
 
+@pytest.mark.parametrize(
+    ("extra", "counted"),
+    [
+        ({}, 1),
+        ({"nvidia.com/gpu.sharing-strategy": "none"}, 1),
+        ({"nvidia.com/gpu.sharing-strategy": "time-slicing"}, 0),
+        ({"cloud.google.com/gke-gpu-sharing-strategy": "mps"}, 0),
+        ({"cloud.google.com/gke-gpu-partition-size": "1g.10gb"}, 0),
+        ({"nvidia.com/gpu.slices.gi": "1"}, 0),
+        ({"nvidia.com/gpu.product": "H100", "nvidia.com/gpu.sharing-strategy": "mps"}, 1),
+    ],
+)
+def test_labels_of_clouds_do_not_select_gpus_that_are_divided(extra: dict[str, str], counted: int) -> None:
+    it = profile("gpu", nodeLabels={"nvidia.com/gpu.product": "H100"}, otherNodeLabels=[{"cloud": "h100"}])
+    assert of([node("a", {"cloud": "h100", **extra}, gpu=8)], "gpu", it).nodes == counted
+
+
 def test_the_devices_of_pods_are_not_free() -> None:
     nodes = [node("a", H100, gpu=4), node("b", H100, gpu=4)]
     found = of(nodes, used={"a": {"nvidia.com/gpu": 3}, "b": {"nvidia.com/gpu": 2, "cpu": 7000}})
