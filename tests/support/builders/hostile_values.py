@@ -40,6 +40,8 @@ def admitted_by(schema: Any) -> st.SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
+        case "object" if "additionalProperties" in schema:
+            return st.dictionaries(texts(), admitted_by(schema["additionalProperties"]), max_size=3)
         case "object":
             required = {name: admitted_by(schema["properties"][name]) for name in schema.get("required", ())}
             optional = {name: admitted_by(each) for name, each in schema["properties"].items() if name not in required}
