@@ -15,6 +15,7 @@ import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.models import catalogue
+from slipway.models.sources import Known
 from slipway.observing import plan_report
 from slipway.operator.planning import Plan, make_plan
 
@@ -41,7 +42,7 @@ def status_of(manifest: dict[str, Any]) -> dict[str, Any]:
     """The part of its status that is about the plan."""
     deployment = LLMDeployment.model_validate(manifest)
     model = catalogue.shipped().find(deployment.spec.model.uri)
-    plan = make_plan(deployment.spec, profiles(), name=deployment.metadata.name, model=model)
+    plan = make_plan(deployment.spec, profiles(), name=deployment.metadata.name, known=Known(model))
     if isinstance(plan, Plan):
         return {"plan": plan_report.reported(plan)}
     return {"message": plan.message, "plan": {"rejected": plan_report.lines(plan.rejected)}}

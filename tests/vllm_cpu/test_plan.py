@@ -83,7 +83,8 @@ def capacities(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folders = [tmp_path_factory.mktemp("shape") for _ in SHAPES]
     for folder, config in zip(folders, SHAPES.values(), strict=True):
         (folder / "config.json").write_text(json.dumps(config))
-    command = [python, "-P", CAPACITY, *folders]  # -P: modules next to the script have names of the standard library's
+    # -P: modules next to the script have names of the standard library's
+    command = [str(python), "-P", str(CAPACITY), *map(str, folders)]
     ran = subprocess.run(command, capture_output=True, timeout=LIMIT, check=False)
     assert ran.returncode == 0, ran.stderr.decode()[-3000:]
     told = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith(b"{")]

@@ -35,7 +35,7 @@ def settings_for(
     engine, flags = spec.engine, spec.engine.extra_args
     batched = whole(flags, "max-num-batched-tokens") or _batched(spec, profile)
     sequences = min(concurrency(spec, profile, devices=tensor * pipeline) or batched, batched)
-    speculative = engine.speculative
+    speculative, is_on_cpus = engine.speculative, profile.spec.vendor == CPU
     return Settings(
         sequences=sequences,
         batched_tokens=batched,
@@ -43,20 +43,15 @@ def settings_for(
         pipeline=pipeline,
         kv_bits=KV_BITS.get(engine.kv_cache_dtype, 16.0),
         weight_bits=WEIGHT_BITS.get(engine.quantization),
-        **_blocks(profile, whole(flags, "block-size")),
+        block_size=whole(flags, "block-size") or (128 if is_on_cpus else 16),
+        latent_block_size=whole(flags, "block-size") or (16 if is_on_cpus else 64),
+        batches_in_flight=1 if is_on_cpus else None,
         largest_graph=_largest_graph(flags, sequences),
         adapters=min(len(engine.adapters), whole(flags, "max-loras") or MOST_ADAPTERS_AT_ONCE),
         adapter_rank=whole(flags, "max-lora-rank") or 16,
         is_drafting=speculative is not None and speculative.method == "ngram",
         draft=draft,
     )
-
-
-def _blocks(profile: AcceleratorProfile, block_size: int | None) -> dict[str, int]:
-    """On CPUs, blocks are larger, and no step starts before the last one has ended."""
-    if profile.spec.vendor == CPU:
-        return {"block_size": block_size or 128, "latent_block_size": block_size or 16, "batches_in_flight": 1}
-    return {"block_size": block_size or 16, "latent_block_size": block_size or 64}
 
 
 def whole(flags: Sequence[str], name: str) -> int | None:

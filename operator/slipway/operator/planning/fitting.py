@@ -18,6 +18,7 @@ from slipway.operator.planning.concurrency import concurrency
 from slipway.operator.planning.device_memory import part_of_replica
 from slipway.operator.planning.engine_settings import settings_for
 from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.measured import Measured
 from slipway.operator.planning.memory import llamacpp, vllm, vllm_on_cpus
 from slipway.operator.planning.memory.blocks import Cache, cache_of
 from slipway.operator.planning.memory.releases import CURRENT
@@ -65,8 +66,10 @@ def fit(
     draft: Model | None = None,
     release: Release = CURRENT,
     settings: Settings | None = None,
+    measured: Measured | None = None,
 ) -> Fit | Misfit:
-    """The model's weights and lengths must be known. `settings`: others than the spec's, to try a remedy."""
+    """The model's weights and lengths must be known. `settings`: others than the spec's, to try a remedy; `measured`:
+    what the same was measured to take."""
     settings = settings or settings_for(
         spec, candidate.profile, tensor=candidate.tensor, pipeline=candidate.pipeline, draft=draft
     )
@@ -74,6 +77,8 @@ def fit(
         return _fit_llamacpp(spec, candidate, model, settings)
     divide = vllm_on_cpus.divide if candidate.profile.spec.vendor == CPU else vllm.divide
     memory = divide(model, device_of(spec, candidate.profile), settings, release)
+    if measured and measured.weights and candidate.profile.spec.vendor != CPU:
+        memory = vllm.with_weights(memory, measured.weights)
     return _fit_vllm(spec, candidate, model, settings, memory, cache_of(model, settings, release))
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.models.facts import Model
+from slipway.models.sources import Known, known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.measured import Measurement, measured_status
@@ -18,7 +19,7 @@ from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
-from slipway.operator.planning.measured import measured_key
+from slipway.operator.planning.measured import Measurements, identity_of, measured_in, measured_key
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -61,15 +62,10 @@ def _without_status(llm_deployment: Object) -> Object:
 def _decide(
     snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
 ) -> Decision:
-    plan = make_plan(
-        deployment.spec,
-        snapshot.profiles,
-        name=deployment.metadata.name,
-        supply=supply,
-        running=_running(snapshot),
-    )
+    known = known_of(deployment.spec.model.uri, deployment.spec.model.facts)
+    plan = _plan(snapshot, deployment, supply, known)
     if isinstance(plan, Unplannable):
-        return Decision(deployment=deployment, plan=plan)
+        return Decision(deployment=deployment, plan=plan, model=known.model)
     desired = render(deployment, plan, snapshot, installation)
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
@@ -80,9 +76,34 @@ def _decide(
     return Decision(
         deployment=deployment,
         plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
+        model=known.model,
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
+
+
+def _plan(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply, known: Known) -> Plan | Unplannable:
+    spec = deployment.spec
+    runtimes = {name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()}
+    plan = make_plan(
+        spec,
+        snapshot.profiles,
+        name=deployment.metadata.name,
+        known=known,
+        draft=_draft(deployment),
+        supply=supply,
+        running=_running(snapshot),
+        measurements=Measurements(measured_in(snapshot.status), spec, known.model, runtimes),
+    )
+    if isinstance(plan, Unplannable):
+        return replace(plan, message=" ".join([plan.message, *known.problems]))
+    return replace(plan, warnings=(*plan.warnings, *known.problems))
+
+
+def _draft(deployment: LLMDeployment) -> Model | None:
+    """What is known of the draft model."""
+    speculative = deployment.spec.engine.speculative
+    return known_of(speculative.model).model if speculative and speculative.model else None
 
 
 def _running(snapshot: Snapshot) -> Running | None:
