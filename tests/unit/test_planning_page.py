@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 from pydantic import BaseModel
-from slipway.api.status import PlanStatus
+from slipway.api.status import MeasuredStatus, PlanStatus
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs/planning.md").read_text()
@@ -55,6 +55,18 @@ def test_every_field_of_a_plan_is_explained() -> None:
     table = PAGE.split("## Read a plan")[1].split("\n## ")[0]
     explained = [name for row in re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE) for name in row.split("`")[1::2]]
     assert sorted(explained) == sorted(fields_of(PlanStatus))
+
+
+def test_it_shows_what_was_measured_next_to_what_was_planned(generator: ModuleType) -> None:
+    [(_, _, text, _)] = generator.MEASURED_EXAMPLE.findall(PAGE)
+    assert "kvTokens: 919824" in text
+    assert "planErrorPercent" in text
+
+
+def test_every_field_of_a_measurement_is_explained() -> None:
+    table = PAGE.split("## Plan and measurement")[1].split("\n## ")[0]
+    explained = [name for row in re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE) for name in row.split("`")[1::2]]
+    assert sorted(explained) == sorted(info.alias or "" for info in MeasuredStatus.model_fields.values())
 
 
 def test_every_kind_of_evidence_is_explained() -> None:

@@ -8,8 +8,6 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.models.facts import Model
-from slipway.models.sources import Known, known_of
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.measured import Measurement, measured_status
@@ -18,8 +16,9 @@ from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
-from slipway.operator.planning.measured import Measurements, identity_of, measured_in, measured_key
+from slipway.operator.planning import Plan, Supply, Unplannable
+from slipway.operator.planning.measured import measured_key
+from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -32,21 +31,27 @@ class Decision:
 
     deployment: LLMDeployment | None  # None: it is invalid
     plan: Plan | Unplannable
-    model: Model | None = None  # what the plan was made with
+    planned: Planned | None = None  # the plan before the rest was decided, and what it was made from
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     bug: Exception | None = None  # the exception, if the code failed
 
 
 def decide(
-    snapshot: Snapshot, installation: Installation, *, supply: Supply = NOTHING_SEEN, no_port: str = ""
+    snapshot: Snapshot,
+    installation: Installation,
+    *,
+    supply: Supply = NOTHING_SEEN,
+    before: Planned | None = None,
+    no_port: str = "",
 ) -> Decision:
-    """`supply`: what the nodes have. `no_port`: why no activator has a port for it. If the code fails on one
-    LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
+    """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
+    code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
     deployment = None
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        return _decide(snapshot, deployment, installation, supply, no_port)
+        known_plan = planned(snapshot, deployment, supply, before)
+        return replace(_decide(snapshot, deployment, installation, known_plan.plan, no_port), planned=known_plan)
     except ValidationError as error:
         return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
     except Exception as error:
@@ -60,12 +65,14 @@ def _without_status(llm_deployment: Object) -> Object:
 
 
 def _decide(
-    snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
+    snapshot: Snapshot,
+    deployment: LLMDeployment,
+    installation: Installation,
+    plan: Plan | Unplannable,
+    no_port: str,
 ) -> Decision:
-    known = known_of(deployment.spec.model.uri, deployment.spec.model.facts)
-    plan = _plan(snapshot, deployment, supply, known)
     if isinstance(plan, Unplannable):
-        return Decision(deployment=deployment, plan=plan, model=known.model)
+        return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
@@ -76,43 +83,9 @@ def _decide(
     return Decision(
         deployment=deployment,
         plan=replace(plan, why=(*plan.why, *desired.remarks, *of_keda)),
-        model=known.model,
         desired=desired,
         wants_port_at=() if snapshot.port else tuple(snapshot.activators),
     )
-
-
-def _plan(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply, known: Known) -> Plan | Unplannable:
-    spec = deployment.spec
-    runtimes = {name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()}
-    plan = make_plan(
-        spec,
-        snapshot.profiles,
-        name=deployment.metadata.name,
-        known=known,
-        draft=_draft(deployment),
-        supply=supply,
-        running=_running(snapshot),
-        measurements=Measurements(measured_in(snapshot.status), spec, known.model, runtimes),
-    )
-    if isinstance(plan, Unplannable):
-        return replace(plan, message=" ".join([plan.message, *known.problems]))
-    return replace(plan, warnings=(*plan.warnings, *known.problems))
-
-
-def _draft(deployment: LLMDeployment) -> Model | None:
-    """What is known of the draft model."""
-    speculative = deployment.spec.engine.speculative
-    return known_of(speculative.model).model if speculative and speculative.model else None
-
-
-def _running(snapshot: Snapshot) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none."""
-    made = (snapshot.status or {}).get("made") or {}
-    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
-        return None
-    devices = made.get("gpusPerReplica")
-    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
 
 
 def report(
@@ -137,7 +110,8 @@ def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) 
     plan, made_by = decision.plan, measurement.load.plan
     current = plan if isinstance(plan, Plan) and plan.key == made_by else None
     profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
-    return measured_status(measurement, current, measured_key(made_by, decision.model, profile))
+    model = decision.planned.known.model if decision.planned else None
+    return measured_status(measurement, current, measured_key(made_by, model, profile))
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -78,24 +78,29 @@ class Reconciler:
             await self.freshen()  # the first plan decides where it runs
         snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
         try:
-            snapshot, decision = await self._decide(snapshot)
+            snapshot, decision = await self._decide(snapshot, memory)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
         except NamespaceGoesError:
             return None  # and the LLMDeployment with it
         return await self._report(key, memory, snapshot, decision, outcome)
 
-    async def _decide(self, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
+    async def _decide(self, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
-        decision = decide(snapshot, self.installation, supply=self.supply())
+        decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision
         try:
             port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
         except ExhaustedError as error:
-            return snapshot, decide(snapshot, self.installation, supply=self.supply(), no_port=str(error))
+            return snapshot, self._decided(snapshot, memory, no_port=str(error))
         snapshot = await self._with_rights(replace(snapshot, port=port))
-        return snapshot, decide(snapshot, self.installation, supply=self.supply())
+        return snapshot, self._decided(snapshot, memory)
+
+    def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
+        decision = decide(snapshot, self.installation, supply=self.supply(), before=memory.planned, no_port=no_port)
+        memory.planned = decision.planned
+        return decision
 
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
