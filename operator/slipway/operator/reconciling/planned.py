@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.models.facts import Model
 from slipway.models.sources import Known, known_of
 from slipway.observing.snapshot import Snapshot
@@ -22,7 +22,7 @@ class Inputs:
     """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there."""
 
     uid: str
-    generation: int
+    spec: LLMDeploymentSpec
     profiles: tuple[AcceleratorProfile, ...]
     supply: Supply
     running: Running | None
@@ -30,8 +30,8 @@ class Inputs:
     runtimes: Mapping[str, str]
 
     def are_those_of(self, other: Inputs) -> bool:
-        mine = (self.uid, self.generation, self.running, self.measured, self.runtimes)
-        others = (other.uid, other.generation, other.running, other.measured, other.runtimes)
+        mine = (self.uid, self.spec, self.running, self.measured, self.runtimes)
+        others = (other.uid, other.spec, other.running, other.measured, other.runtimes)
         is_same_supply = self.supply is other.supply or self.supply == other.supply
         return mine == others and is_same_supply and _are_the_same(self.profiles, other.profiles)
 
@@ -49,14 +49,14 @@ def planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply, befor
     """`before`: the last one of this LLMDeployment."""
     inputs = Inputs(
         uid=snapshot.uid,
-        generation=snapshot.generation,
+        spec=deployment.spec,
         profiles=snapshot.profiles,
         supply=supply,
         running=_running(snapshot),
         measured=measured_in(snapshot.status),
         runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
     )
-    if before and inputs.generation and inputs.are_those_of(before.inputs):
+    if before and inputs.are_those_of(before.inputs):
         return before
     spec = deployment.spec
     known = known_of(spec.model.uri, spec.model.facts)

@@ -20,9 +20,9 @@ SUPPLY = Supply({"h100": ProfileSupply(nodes=1, devices=8, most_on_a_node=8), "l
 PROFILES = (profile("h100", costPerHour=7), profile("l4", memory="24Gi", costPerHour=1))
 
 
-def snapshot(*, generation: int = 1, **status: Any) -> Snapshot:
-    raw = llmdeployment("llama") | {"spec": {"model": {"uri": LLAMA}}}
-    raw["metadata"] |= {"namespace": "chat", "uid": "4711", "generation": generation}
+def snapshot(*, engine: dict[str, Any] | None = None, **status: Any) -> Snapshot:
+    raw = llmdeployment("llama") | {"spec": {"model": {"uri": LLAMA}, "engine": engine or {}}}
+    raw["metadata"] |= {"namespace": "chat", "uid": "4711", "generation": 1}
     return Snapshot(now=datetime.now(UTC), llm_deployment=raw | {"status": status}, profiles=PROFILES)
 
 
@@ -39,7 +39,7 @@ def test_a_plan_is_kept_while_nothing_that_it_depends_on_changes() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        snapshot(generation=2),
+        snapshot(engine={"contextLength": 4096}),
         replace(snapshot(), profiles=(PROFILES[0],)),
         replace(snapshot(), profiles=tuple(each.model_copy() for each in PROFILES)),
         replace(snapshot(made={"accelerator": "h100", "gpusPerReplica": 1}), pods=({"metadata": {"name": "a"}},)),
