@@ -128,9 +128,7 @@ def _not_there(spec: LLMDeploymentSpec, candidate: Candidate, there: ProfileSupp
         return f"its nodes have a taint that it doesn't tolerate ({', '.join(there.taints)}): see pod.tolerations"
     if not there.nodes:
         kind = "spot node" if spec.accelerator.spot == "Required" else "node"
-        return (
-            f"the cluster has no {kind} with it, and nothing that would add one"
-        )
+        return f"the cluster has no {kind} with it, and nothing that would add one"
     if there.most_on_a_node < candidate.devices:
         return f"a replica wants {times(candidate.devices, 'device')}, and no node has more than {there.most_on_a_node}"
     return ""
