@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from slipway.api.names import PLAN_ANNOTATION
-from slipway.objects.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
-from support.builders.stored import llm, made_by_kserve, pod
+from slipway.objects.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    POD,
+    Object,
+)
+from support.builders.stored import kube_object, llm, made_by_kserve, pod
 from support.programs.operator_loop import Loop, status
 
 ADDRESS, NAME = "10.0.0.7", "llama-predictor-1"
@@ -110,3 +118,68 @@ async def test_a_plan_that_was_off_by_more_than_five_percent_is_in_the_metric_un
     loop.api.change(LLM_DEPLOYMENT, {"status": {"measured": {"planErrorPercent": -4.5}}})
     await reconciled(loop)
     assert loop.memories.plan_errors() == {}
+
+
+# --- the next plan ---------------------------------------------------------------------------------------------------
+
+
+def on_a_gpu(loop: Loop) -> None:
+    """A model that the catalogue knows, on an H100."""
+    h100 = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "81559Mi", "usableMemory": "81079Mi"}
+    loop.api.put(kube_object(ACCELERATOR_PROFILE, "h100", spec=h100))
+    runtime = {"supportedModelFormats": [{"name": "huggingface"}], "containers": [{"name": "kserve-container"}]}
+    loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, "slipway-vllm-cuda", spec=runtime))
+    model = {"uri": "hf://meta-llama/Llama-3.1-8B"}
+    scaling = {"autoscaler": "None", "minReplicas": 1}
+    loop.api.put(llm(model=model, engine={"name": "vllm"}, accelerator={"profiles": ["h100"]}, scaling=scaling))
+    loop.api.put(made_by_kserve(1))
+
+
+def planned_cache(loop: Loop) -> int:
+    """The size of the KV cache that the next pod gets."""
+    arguments = loop.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["model"]["args"]
+    [size] = [each.partition("=")[2] for each in arguments if each.startswith("--kv-cache-bytes=")]
+    return int(size)
+
+
+async def loaded(loop: Loop, *, weights: float) -> None:
+    """A pod of the present plan has loaded the model, with so many GiB of weights."""
+    await loop.settle()
+    annotations = loop.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["annotations"]
+    ready = pod(is_ready=True)
+    placed = {**ready["spec"], "nodeName": "node-1"}
+    loop.api.put({**ready, "metadata": {**ready["metadata"], "annotations": annotations}, "spec": placed})
+    loop.api.change(POD, {"status": {"podIP": ADDRESS, "containerStatuses": [running()]}}, name=NAME)
+    measured = {"kvTokens": status(loop)["plan"]["kvTokens"], "weights": int(weights * 2**30), "devices": []}
+    loop.infos[ADDRESS] = json.dumps({"measured": measured}).encode()
+    await reconciled(loop)
+
+
+async def test_a_plan_that_was_missed_is_reported_once_and_its_pods_stay(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_a_gpu(loop)
+    await loop.settle()
+    before = planned_cache(loop)
+    await loaded(loop, weights=16.5)
+    measured = status(loop)["measured"]
+    assert (measured["planErrorOf"], measured["weights"]) == ("weights", "16.500Gi")
+    assert measured["planErrorPercent"] < -5
+    [reported] = [each.getMessage() for each in caplog.records if getattr(each, "reason", "") == "PlanMissed"]
+    assert "of weights, and pod llama-predictor-1 measured 16.500Gi" in reported
+    assert planned_cache(loop) == before
+    loop.api.requests.clear()
+    await reconciled(loop)
+    assert loop.api.requests == []
+
+
+async def test_the_next_pods_are_planned_by_what_was_measured(loop: Loop) -> None:
+    on_a_gpu(loop)
+    await loop.settle()
+    before = planned_cache(loop)
+    await loaded(loop, weights=16.5)
+    loop.delete(POD, name=NAME)
+    await reconciled(loop)
+    assert status(loop)["plan"]["memory"]["weights"] == "16.50Gi"
+    assert status(loop)["plan"]["memory"]["evidence"]["weights"] == "measured"
+    assert 1.4 * 2**30 < before - planned_cache(loop) < 1.6 * 2**30
