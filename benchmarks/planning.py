@@ -18,6 +18,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.catalogue import shipped
 from slipway.models.facts import Model
+from slipway.models.sources import Known
 from slipway.operator.planning import Plan, make_plan
 from slipway.operator.planning.candidates import candidates_on
 
@@ -48,7 +49,7 @@ def main(seconds: float) -> None:
     while time.process_time() - started < seconds:
         for model in models:
             before = time.process_time()
-            planned += isinstance(make_plan(spec, all_profiles, name="model", model=model), Plan)
+            planned += isinstance(make_plan(spec, all_profiles, name="model", known=Known(model)), Plan)
             durations.append(time.process_time() - before)
             looked_at += counts[model.name]
     elapsed = sum(durations)

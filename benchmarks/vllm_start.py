@@ -65,6 +65,7 @@ class StartOptions:
     folder: Path
     port: int = 8123
     pace: bool = False
+    kv_cache: int | None = None  # bytes, as a plan would have them
 
     @property
     def management(self) -> int:
@@ -74,8 +75,9 @@ class StartOptions:
         if kind.way == "stock":
             own = [f"--model={self.model}", f"--served-model-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"]
             return [sys.executable, "-m", installed().module, *own, *self.flags]
+        planned = [f"--kv-cache-bytes={self.kv_cache}"] if self.kv_cache else []
         return [
-            *(sys.executable, "-m", "slipway_runtime", "serve", "vllm", f"--start={kind.way}"),
+            *(sys.executable, "-m", "slipway_runtime", "serve", "vllm", f"--start={kind.way}", *planned),
             *(f"--model={self.model}", f"--served-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"),
             *(f"--management-port={self.management}", f"--cache={self.cache(kind)}", "--endpoints-delay=0"),
             *(f"--allow={flag.partition('=')[0].lstrip('-')}" for flag in self.flags),
@@ -109,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     tidy_up_when_told_to_end()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
-    bench = StartOptions(options.model, tuple(options.flags), folder, options.port, options.pace)
+    bench = StartOptions(
+        options.model, tuple(options.flags), folder, options.port, options.pace, options.kv_cache_bytes
+    )
     kinds = [StartKind(text) for text in options.kinds.split(",")]
     measured: list[Result] = []
     try:
@@ -143,6 +147,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
     add("--pace", action="store_true", help="also measure the speed of the processors, by a loop next to each start")
     add("--then", default="", help="a command to run next to the last start of each kind; {port} is its port")
+    add("--kv-cache-bytes", type=int, help="for slipway-runtime, which copies weights early only with such a size")
     add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)

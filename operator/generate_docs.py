@@ -174,6 +174,7 @@ def _metrics_of_operator() -> Iterable[Description]:
     metrics.queue.watch_queue(depth=lambda: 0, oldest=lambda: 0)
     metrics.watches.watch_ages(dict)
     metrics.watch_models(dict)
+    metrics.watch_plans(dict)
     return registry.descriptions
 
 

@@ -249,6 +249,18 @@ def _add_vllm(parser: argparse.ArgumentParser) -> None:
         help="fast: engine core and API server start in parallel, where this vLLM is known; ordinary: as vLLM starts",
     )
     add("--cache", type=Path, metavar="PATH", help="a folder for compiled code, which later starts reuse")
+    add(
+        "--kv-cache-bytes",
+        type=_positive,
+        metavar="N",
+        help="the planned size of the KV cache on each device; without it, vLLM measures what is left",
+    )
+    add(
+        "--weights-bytes",
+        type=_positive,
+        metavar="N",
+        help="the weights on each device next to which that was planned; if the files have more, it is not used",
+    )
 
 
 def _positive(text: str) -> int:

@@ -7,16 +7,20 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slipway_runtime import preflight
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
-from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
+from slipway_runtime.engines.planned import PlannedMemory
+from slipway_runtime.faststart.plan import Circumstances, faster, kv_cache_bytes
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
+from slipway_runtime.preflight.in_use import memory_in_use
 from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
@@ -64,9 +68,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     facts, launch, settings = _planned(arguments)
-    if failure := preflight.run(settings, facts, preflight.read_host(settings)):
+    host = preflight.read_host(settings)
+    if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
-    return launch, _options(arguments, facts)
+    return launch, _options(arguments, facts, settings.device, host)
 
 
 def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
@@ -127,6 +132,7 @@ def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, prefli
 
 def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.EngineSettings]:
     device = arguments.device or device_here()
+    planned = PlannedMemory(arguments.kv_cache_bytes, arguments.weights_bytes)
     launch = vllm.launch(
         wish,
         vllm.installed(),
@@ -134,30 +140,38 @@ def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Laun
         allowed=arguments.allow,
         memory=memory_limit(),
         weights=facts.weight_bytes,
+        planned=planned,
     )
     settings = preflight.of_vllm(launch.command, launch.environment, device=device)
     if arguments.start == "fast":
-        launch = faster(launch, wish.model, _circumstances(arguments, wish, facts, settings))
+        here = _circumstances(arguments, wish, facts, settings, planned)
+        launch = faster(launch, wish.model, here)
+        settings = replace(settings, kv_cache_bytes=settings.kv_cache_bytes or kv_cache_bytes(here))
     return launch, settings
 
 
 def _circumstances(
-    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.EngineSettings
+    arguments: argparse.Namespace,
+    wish: Wish,
+    facts: Facts,
+    settings: preflight.EngineSettings,
+    planned: PlannedMemory,
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
         version=version_of(*VLLM.distributions),
         device=settings.device,
-        accelerator=Accelerator(device.name, device.memory) if device else None,
-        weights=loaded_weights(settings, facts),
-        utilization=settings.memory_utilization,
+        accelerator=device.name if device else "",
+        weights=loaded_weights(settings, facts) // settings.devices,
+        planned=planned,
+        sequences=settings.sequences,
         cache=arguments.cache,
         flags=frozenset(vllm.names_of(wish.flags)),
         knows_flag=vllm.installed().knows,
     )
 
 
-def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
+def _options(arguments: argparse.Namespace, facts: Facts, device: str, host: preflight.Host) -> Options:
     endpoints, drain = arguments.endpoints_delay, arguments.drain_limit
     if arguments.only_warm:
         endpoints = drain = 0
@@ -168,6 +182,7 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
         about={"model": facts.as_json()},
+        memory_in_use=partial(memory_in_use, device, host.devices),
     )
 
 

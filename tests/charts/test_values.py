@@ -37,12 +37,15 @@ SWITCHES = [
     ("slipway", "runtimes.ovms.enabled", "ClusterServingRuntime", "slipway-ovms"),
     ("slipway", "accelerators.vendors.cpu", "AcceleratorProfile", "cpu"),
     ("slipway", "accelerators.vendors.nvidia", "AcceleratorProfile", "h100-80gb"),
+    ("slipway", "accelerators.vendors.nvidia-rtx", "AcceleratorProfile", "rtx-4090"),
     ("slipway", "accelerators.vendors.nvidia-mig", "AcceleratorProfile", "a100-80gb-mig-3g.40gb"),
     ("slipway", "accelerators.vendors.amd", "AcceleratorProfile", "mi300x"),
     ("slipway", "accelerators.vendors.intel", "AcceleratorProfile", "gaudi3"),
     ("slipway", "accelerators.vendors.google", "AcceleratorProfile", "tpu-v5e"),
+    ("slipway", "accelerators.vendors.ibm", "AcceleratorProfile", "spyre"),
 ]
-CHANGES_OBJECTS = {"keep", "fixedUserIds"}
+RIGHTS = {f"accelerators.supply.{name}" for name in ("nodePools", "dynamicResources", "pods")}
+CHANGES_OBJECTS = {"keep", "fixedUserIds", *RIGHTS}
 ALL = ["slipway", "slipway-crds"]
 
 

@@ -23,9 +23,29 @@ async def test_it_serves_and_logs_its_choices(pod: LlamacppPod, gemma: Path) -> 
     assert SENSIBLE.search((await complete(pod.http, url(pod), "Kubernetes is")).text)
     info = await pod.info()
     assert info["model"]["architecture"] == "gemma3"
-    assert info["capacity"] == {"slots": "4", "contextLength": "4096"}
+    assert info["capacity"]["contextLength"] == "4096"
     reached = [moment["name"] for moment in info["phases"]]
     assert reached == ["started", "checked", "launched", "loading", "loaded", "answers", "ready"]
+
+
+async def test_it_reports_what_it_takes_of_the_memory_and_logs_no_more_about_requests_than_before(
+    pod: LlamacppPod, gemma: Path
+) -> None:
+    await pod.serve(gemma)
+    await pod.until_ready()
+    await pod.until_response_has("/info", '"devices"')
+    measured = (await pod.info())["measured"]
+    # 235.16 + 12.66 MiB of weights; 3 layers with 4,096 cells and 15 with 1,024, for each of 4 slots, with 256 values
+    # of 2 bytes for the key and as many for the value: 48 + 60 MiB.
+    assert measured["kvTokens"] == 4 * 4096
+    assert measured["kvCache"] == 108 << 20
+    assert measured["weights"] == pytest.approx(247.82 * 2**20, rel=0.02)
+    assert 10 << 20 < measured["activation"] < 100 << 20
+    await complete(pod.http, url(pod), "Kubernetes is")
+    pod.stop()
+    await pod.until_ended()
+    [ready] = [number for number, line in enumerate(pod.log_lines) if "Ready after" in line]
+    assert not [line for line in pod.log_lines[ready:] if "sampler" in line]
 
 
 async def test_one_scrape_has_the_metrics_of_runtime_guard_and_engine(pod: LlamacppPod, gemma: Path) -> None:

@@ -120,7 +120,7 @@ async def test_each_folder_becomes_a_model_in_the_namespace_of_its_environment(
         each["metadata"]["name"] for each in await argo.kube.select("application", "slipway.dev/environment")
     }
     assert applications == {app_of(DEV), app_of(PROD)}
-    assert await argo.kube.find("acceleratorprofile", "rtx-4090")
+    assert await argo.kube.find("acceleratorprofile", "rtx-a4000")
 
 
 async def test_a_promoted_change_is_synced_and_prod_keeps_the_rest(home: StarterRepository, argo: ArgoCD) -> None:

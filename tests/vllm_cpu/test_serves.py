@@ -54,6 +54,7 @@ async def test_engine_core_and_server_started_in_parallel_and_it_logs_what_it_ru
     assert info["engine"]["version"].startswith("0.32.0")
     assert info["model"]["architecture"] == "Gemma3ForCausalLM"
     assert info["capacity"]["contextLength"] == "4,096"
+    assert info["measured"]["kvTokens"] == int(info["capacity"]["kvTokens"].replace(",", ""))
     reached = [moment["name"] for moment in info["phases"]]
     assert {"core ready", "server serves", "loading", "loaded", "profiled", "answers", "ready"} <= {*reached}
     assert not [line for line in pod.log_lines if "the ordinary way" in line]

@@ -75,7 +75,7 @@ class AcceleratorProfileSpec(ApiModel):
     usable_memory: Memory | None = Field(
         default=None,
         description="Memory of one whole device as engines count it, which is less: CUDA's total, such as 81079Mi of "
-        "an H100 80GB. Without it, the planner assumes 97 % of the memory of a GPU, and all of any other device's.",
+        "an H100 80GB. Without it, the planner takes 0.5 GiB and 0.5 % off the memory of a GPU of NVIDIA.",
     )
     shared_by: int = Field(
         default=1,
@@ -114,7 +114,7 @@ class AcceleratorProfileSpec(ApiModel):
     )
     other_node_labels: list[Annotated[Labels, Field(min_length=1)]] = Field(
         default_factory=list,
-        max_length=15,
+        max_length=31,
         description="Alternatives to nodeLabels: a node that has all labels of any of these sets is one of its nodes, "
         "too. For clusters whose provider labels nodes in its own way, such as cloud.google.com/gke-accelerator.",
         json_schema_extra={LIST_TYPE: "atomic"},

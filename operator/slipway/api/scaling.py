@@ -124,7 +124,7 @@ class HoldSpec(ApiModel):
     timeout: Annotated[str, duration_within("1s", "1h", or_auto=True)] = Field(
         default="Auto",
         description="Maximum time that a request is held; Auto computes it from the duration of earlier starts, with a "
-        "margin.",
+        "margin, and before the first one from the plan's limit of a start.",
     )
     heartbeat: Annotated[str, duration_within("1s", "5m", or_auto=True)] = Field(
         default="Auto",

@@ -10,11 +10,14 @@ from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
 MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
 PROMPT = 1000  # tokens, for which the time to the first token is reported
-Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
+LONGEST_DURATION = 32  # characters
+Duration = Annotated[str, Field(max_length=LONGEST_DURATION, pattern=units.DURATION)]
+Size = Annotated[str, Field(max_length=32, pattern=units.QUANTITY)]
 Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 
@@ -121,16 +124,51 @@ class PlanStatus(ReportModel):
     )
 
 
-class MeasuredStatus(ReportModel):
-    """Values that the engine reports, to compare with the plan."""
+class PlannedThen(ReportModel):
+    """What the plan had, by which the pod was made."""
 
-    kv_tokens: int | None = Field(default=None, description="Measured size of the KV cache, in tokens.")
-    weights: str | None = Field(default=None, description="Measured size of the weights.")
-    decode_tokens_per_second: float | None = Field(
-        default=None, description="Tokens per second that one replica generates."
+    kv_tokens: int | None = Field(default=None, ge=0, description="Size of the KV cache of one replica, in tokens.")
+    weights: Size | None = Field(default=None, description="Weights on one device.")
+    memory_in_use: Size | None = Field(default=None, description="Memory of one device in use, in all.")
+
+
+class MeasuredStatus(ReportModel):
+    """What the engine that loaded the model last has reported, to compare with the plan."""
+
+    kv_tokens: int | None = Field(default=None, ge=0, description="Size of the KV cache of one replica, in tokens.")
+    kv_cache: Size | None = Field(default=None, description="Memory of the KV cache, on one device.")
+    weights: Size | None = Field(default=None, description="Memory of the weights, on one device.")
+    activation: Size | None = Field(default=None, description="Memory of one step at its peak, on one device.")
+    graphs: Size | None = Field(default=None, description="Memory of CUDA graphs, on one device.")
+    memory_in_use: Size | None = Field(
+        default=None,
+        description="Memory of one device in use once the model was loaded, by everything on it; on CPUs, of the "
+        "container.",
+    )
+    memory_total: Size | None = Field(default=None, description="Memory of that device, or limit of the container.")
+    outside_budget: Size | None = Field(
+        default=None, description="Memory in use besides the plan's budget; negative if the budget was not used up."
+    )
+    planned: PlannedThen | None = Field(
+        default=None, description="What the plan had that made the pod; the present plan may use what was measured."
     )
     plan_error_percent: float | None = Field(
-        default=None, description="Error of the planned size of the KV cache, in percent."
+        default=None,
+        description="Largest error of a planned number, in percent of what was measured; positive: more was planned.",
+    )
+    plan_error_of: Literal["kvTokens", "weights", "memoryInUse"] | None = Field(
+        default=None, description="The number that has this error."
+    )
+    pod: str | None = Field(default=None, max_length=253, description="The pod that was measured.")
+    started_at: str | None = Field(
+        default=None,
+        description="When the engine's container started.",
+        json_schema_extra={"format": "date-time"},
+    )
+    key: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Digest of the model, accelerator, engine and flags for which this was measured.",
     )
 
 
@@ -177,6 +215,35 @@ class MadeStatus(ReportModel):
     kv_tokens: int | None = Field(default=None, ge=0, description="Size of a replica's KV cache in that plan.")
 
 
+class InspectionFailure(ReportModel):
+    """Why the model's files couldn't be read."""
+
+    digest: str = Field(default="", max_length=64, description="Digest of the source that was tried.")
+    sync: str = Field(default="", max_length=LONGEST_SYNC, description="Value of slipway.dev/sync at that time.")
+    reason: str = Field(default="", max_length=64, description="The cause as one word.")
+    message: Line = Field(default="", description="The cause as a sentence.")
+    tries: int = Field(default=0, ge=0, description="Number of tries so far.")
+    at: str = Field(default="", max_length=32, description="Time of the last try.")
+
+
+class ModelStatus(ReportModel):
+    """What the model's own files say about it. They are read once, by a Job, if the planner needs it."""
+
+    source: str = Field(default="", max_length=2048, description="The source whose files were read.")
+    digest: str = Field(default="", max_length=64, description="Digest of the source and its credentials' name.")
+    sync: str = Field(default="", max_length=LONGEST_SYNC, description="Value of slipway.dev/sync at that time.")
+    facts: str | None = Field(
+        default=None,
+        max_length=REPORT_LIMIT,
+        description="What the headers of the files say, as JSON: config.json or the GGUF header, and sums of tensors.",
+    )
+    evidence: Literal["exact"] | None = Field(default=None, description="How these facts are known.")
+    read_at: str | None = Field(default=None, max_length=32, description="Time at which the files were read.")
+    failure: InspectionFailure | None = Field(
+        default=None, description="Why the last try to read the files has failed; it is tried again, five times in all."
+    )
+
+
 class UpdateStatus(ReportModel):
     """What the installed version of Slipway would change. The annotation slipway.dev/sync applies it."""
 
@@ -212,6 +279,9 @@ class LLMDeploymentStatus(ReportModel):
     measured: MeasuredStatus | None = Field(default=None, description="Measured values, to compare with the plan.")
     last_cold_start: ColdStart | None = Field(
         default=None, description="Durations of the last start from zero, phase by phase."
+    )
+    model: ModelStatus | None = Field(
+        default=None, description="What the model's own files say about it, if Slipway has read them."
     )
     made: MadeStatus | None = Field(default=None, description="What the pods were made from.")
     update: UpdateStatus | None = Field(

@@ -34,6 +34,7 @@ QUOTES_CLIENTS: tuple[str, ...] = (
     "fields were present in the request",
     "(?:Received request|Generated response) ",
     "got exception: \\{",
+    "llama_model_loader: - kv +\\d|print_info: general\\.name",
     '\\{"time":"[^"]*","event":"(?:request|failure)"',
     '- "[A-Z]+ \\S* HTTP/\\d',
 )

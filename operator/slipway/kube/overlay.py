@@ -10,7 +10,7 @@ joins the result once its watch reports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.kube.store import Store, pruned
@@ -92,9 +92,9 @@ class Overlay:
     def forget(self, key: ObjectKey) -> None:
         self._writes.pop(key, None)
 
-    def forget_named(self, namespace: str, names: Collection[str]) -> None:
+    def forget_named(self, namespace: str, is_named: Callable[[str], bool]) -> None:
         """Of all kinds. There are few writes at a time that no watch has reported."""
-        for key in [each for each in self._writes if each.namespace == namespace and each.name in names]:
+        for key in [each for each in self._writes if each.namespace == namespace and is_named(each.name)]:
             del self._writes[key]
 
     def clear(self) -> None:

@@ -1,11 +1,13 @@
-"""What is worth an event on the object: each change of its state, and each new cause; never a mere reconcile."""
+"""What is worth an event on the object: each change of its state, each new cause, and a plan that has missed what was
+measured; never a mere reconcile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.api.reasons import ConditionType, State
+from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
+from slipway.observing import measured
 
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
@@ -23,7 +25,11 @@ class Notice:
 
 def events_between(previous: Object | None, current: Object) -> list[Notice]:
     """The events that explain the change from one status to the next; none if nothing important has changed."""
-    news = [*_available_update(previous, current), *_warnings_of_plan(previous, current)]
+    news = [
+        *_available_update(previous, current),
+        *_warnings_of_plan(previous, current),
+        *_missed_plan(previous, current),
+    ]
     if previous and _story(previous) == _story(current):
         return news
     _, trouble = _story(current)
@@ -47,6 +53,13 @@ def _warnings_of_plan(previous: Object | None, current: Object) -> list[Notice]:
     before, now = (((status or {}).get("plan") or {}).get("warnings") or [] for status in (previous, current))
     new = [each for each in now if each not in before]
     return [Notice("Warning", PLAN_WARNING, " ".join(new))] if new else []
+
+
+def _missed_plan(previous: Object | None, current: Object) -> list[Notice]:
+    """Once for each load of the model."""
+    if measured.missed_plan(current) is None or measured.is_same_load(previous, current):
+        return []
+    return [Notice("Warning", Reason.PLAN_MISSED, measured.words_on_error(current))]
 
 
 def _story(status: Object) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from slipway.api.engine_notes import OF_METRICS
-from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, PLAN_ANNOTATION, SERVICE_LABEL
 from slipway.contract.pod import READY_PATH, RUNTIME_PORT
 from slipway.objects.kinds import Object
 from slipway.observing.rollout import TEMPLATE_HASH
@@ -24,6 +24,7 @@ WHICH = ("name", "namespace", "uid", "resourceVersion")
 OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
 OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)
 OF_PODS = ("nodeName", "nodeSelector", "affinity", "resourceClaims")
+OF_ANNOTATIONS = (*OF_METRICS, PLAN_ANNOTATION)  # of pods
 OF_CONTAINERS = ("name", "restartPolicy")
 OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
 OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
@@ -78,7 +79,7 @@ def pod_shown(pod: Object) -> Object:
         if which in reported:
             status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(reported[which] or [])]
     shown = named(pod, "finalizers")
-    if notes := picked(pod["metadata"].get("annotations") or {}, OF_METRICS):
+    if notes := picked(pod["metadata"].get("annotations") or {}, OF_ANNOTATIONS):
         shown["metadata"]["annotations"] = notes
     return {**shown, "spec": spec, "status": status}
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from slipway.api import units
+from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.status import LONGEST_LINE, MOST_LINES, PROMPT
 from slipway.objects.kinds import Object
 
@@ -101,7 +102,7 @@ def reported(plan: Planned) -> Object:
         "pipeline": plan.pipeline if plan.gpus_per_replica else None,
         "memory": _memory(plan.memory) if plan.memory else None,
         "kvTokens": plan.kv_tokens,
-        "maxConcurrency": plan.max_concurrency or None,
+        "maxConcurrency": min(plan.max_concurrency, MOST_CONCURRENCY) if plan.max_concurrency else None,
         "concurrencyAtFullLength": None if at_full_length is None else _rounded(at_full_length),
         "contextLength": plan.context_length,
         "startLimit": _limit(plan.start_limit),

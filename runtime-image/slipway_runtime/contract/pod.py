@@ -17,6 +17,13 @@ LIVE_PATH = "/livez"  # 503 when the engine makes no progress
 INFO_PATH = "/info"
 METRICS_PATH = "/metrics"  # of the runtime, the guard and the engine in one scrape
 
+# What /info has as `measured`, as far as it is known; null until the pod is ready. The bytes are of one device;
+# `devices` has `total` and `used` of each, in bytes, where the device of an engine on CPUs is its container.
+MEASURED = "measured"
+MEASURED_TOKENS = "kvTokens"  # that fit into the KV cache of the replica
+MEASURED_BYTES = ("weights", "kvCache", "activation", "graphs")
+MEASURED_DEVICES = "devices"
+
 # Metrics of slipway-runtime that others read.
 IN_FLIGHT_METRIC = "slipway_requests_in_flight"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -91,6 +91,10 @@ class WarmUp:
     body: Mapping[str, object]
 
 
+Joined = Callable[[float, float], float]
+"""Makes one number of two, such as their sum."""
+
+
 @dataclass(frozen=True)
 class SecondWay:
     """A second way to start an engine, used after the first one failed, without the process having ended."""
@@ -116,6 +120,7 @@ class Launch:
     choices: tuple[Choice, ...] = ()
     moments: tuple[tuple[re.Pattern[str], str], ...] = ()  # lines of its output that show how far the start is
     facts: tuple[re.Pattern[str], ...] = ()  # lines with facts about it, in named groups
+    joined: Mapping[str, Joined] = field(default_factory=dict)  # facts of which several lines have a part
     second_way: SecondWay | None = None
     computes_on_cpus: bool = False
     stop: float = 5.0  # seconds that it needs to end on its own
@@ -133,7 +138,15 @@ class Launch:
             for pattern in self.facts
             if (found := pattern.search(line))
             for name, value in found.groupdict().items()
+            if value is not None
         }
+
+    def with_facts_in(self, line: str, known: Mapping[str, str]) -> dict[str, str]:
+        """`known`: from the lines before. A later line replaces what an earlier one said, unless both are parts."""
+        found = self.facts_in(line)
+        for name in found.keys() & known.keys() & self.joined.keys():
+            found[name] = f"{self.joined[name](float(known[name]), float(found[name])):.2f}"
+        return {**known, **found}
 
 
 def reachable(host: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, module
+from slipway_runtime.engines.planned import NOTHING, PlannedMemory
 from slipway_runtime.faststart.adapters import knows
 from slipway_runtime.faststart.child_messages import PREFIX
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
@@ -22,7 +23,6 @@ NOT_TRIED = (
     *("enable-fault-tolerance", "data-parallel-multi-port-external-lb", "numa-bind", "worker-cls"),
 )
 """Flags that lead to more than one engine core, or to another server."""
-GIB = 1 << 30
 GRAPHS = (1, 2, 4, 8, 16, 32, *range(64, 256, 16), *range(256, 513, 32))
 """Batch sizes with a CUDA graph. vLLM's own list has 51, and each takes time at the start; batches in between are
 padded.
@@ -34,6 +34,7 @@ GRAPH_FLAGS = {
     *("compilation-config", "O", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "enforce-eager"),
     "performance-mode",
 }
+DRAFT_FLAGS = frozenset({"speculative-config", "sc", "spec-method", "spec-model", "spec-tokens"})
 LARGEST_CONFIG = 16 << 20  # bytes of a config that are read; a larger file is no config
 STOP = 10.0  # seconds to end: the server, then the engine core; what they added to the cache is sealed
 MOMENTS = (
@@ -65,10 +66,8 @@ SURE_WITHOUT_FLAGS = frozenset(
 """More of them, where the fast start adds no flags: those may need more memory than there is, or be unknown to vLLM."""
 
 
-@dataclass(frozen=True)
-class Accelerator:
-    name: str
-    memory: int
+SIZED_BY_HAND = frozenset({"kv-cache-memory-bytes", "num-gpu-blocks-override"})
+SHARE_BY_HAND = frozenset({"gpu-memory-utilization", "device-memory-utilization"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +76,10 @@ class Circumstances:
 
     version: str  # of vLLM
     device: str  # cuda | rocm | cpu
-    accelerator: Accelerator | None = None  # the first that may be used
-    weights: int = 0  # bytes, as they will be in memory
-    utilization: float = 0.92  # of the accelerator's memory
+    accelerator: str = ""  # the first that may be used
+    weights: int = 0  # bytes of one device, as they will be in memory
+    planned: PlannedMemory = NOTHING
+    sequences: int | None = None  # that run at a time; None: vLLM's default
     cache: Path | None = None
     flags: frozenset[str] = frozenset()  # names of those that the user gave
     knows_flag: Callable[[str], bool] = lambda _: True  # whether this vLLM has it
@@ -88,7 +88,7 @@ class Circumstances:
 def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
     """Returns the same launch through the launcher; or unchanged, with the reason why not."""
     if reason := why_not(here):
-        return replace(launch, choices=(*launch.choices, Choice("ordinary start", reason)))
+        return replace(launch, choices=(*launch.choices, Choice("ordinary start", reason), *_measured(here)))
     choices = tuple(choice for choice in _flags(here) if here.knows_flag(choice.name))
     weights = files_of(model)
     settings = FastStartSettings(
@@ -98,7 +98,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         weights=weights,
         copy_weights=_can_copy(here) and bool(weights),
         cache=str(here.cache or ""),
-        device=here.accelerator.name if here.accelerator else here.device,
+        device=here.accelerator or here.device,
         model=digest_of(model),
     )
     ours = Choice("fast start", "engine core and API server start in parallel")
@@ -109,7 +109,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         moments=(*MOMENTS, *launch.moments),
         second_way=SecondWay(FALLS_BACK, SURE if choices else SURE | SURE_WITHOUT_FLAGS),
         stop=STOP,
-        choices=(*launch.choices, ours, *choices),
+        choices=(*launch.choices, ours, *choices, *_measured(here)),
     )
 
 
@@ -123,10 +123,28 @@ def why_not(here: Circumstances) -> str:
     return ""
 
 
-def kv_cache_bytes(memory: int, utilization: float, weights: int) -> int | None:
-    """Returns what is left of the share of memory, less what a step needs; None if that is too little to be certain."""
-    left = int(memory * utilization) - weights - max(2 * GIB, memory // 25)
-    return left if left >= GIB else None
+def kv_cache_bytes(here: Circumstances) -> int | None:
+    """Returns the planned size, where the fast start uses it; None: vLLM measures, or was given another size."""
+    if why_not(here) or here.device != "cuda" or here.flags & SIZED_BY_HAND or why_measured(here):
+        return None
+    return here.planned.kv_cache
+
+
+def why_measured(here: Circumstances) -> str:
+    """Returns why the plan's size of the KV cache isn't used; empty if it may be."""
+    if by_hand := sorted(here.flags & SHARE_BY_HAND):
+        return f"--{by_hand[0]} was given, which is another share of the memory than the planned one"
+    return here.planned.why_void(here.weights)
+
+
+def _measured(here: Circumstances) -> Iterator[Choice]:
+    """Yields what it means that vLLM measures, on devices: on CPUs the size is a variable."""
+    if here.device == "cpu" or here.flags & SIZED_BY_HAND or kv_cache_bytes(here) is not None:
+        return
+    if why_not(here) and here.planned.kv_cache is None:
+        return  # the ordinary start is vLLM's own anyway
+    why = why_measured(here) or "only the fast start uses the plan's size"
+    yield Choice("KV cache measured by vLLM", f"{why}; so weights are not copied to the device before that")
 
 
 def _flags(here: Circumstances) -> Iterator[Choice]:
@@ -134,29 +152,33 @@ def _flags(here: Circumstances) -> Iterator[Choice]:
     if here.device != "cuda":
         return
     if not here.flags & GRAPH_FLAGS:
-        sizes = json.dumps({"cudagraph_capture_sizes": GRAPHS}, separators=(",", ":"))
+        sizes = json.dumps({"cudagraph_capture_sizes": graph_sizes(here)}, separators=(",", ":"))
         yield Choice(f"--compilation-config={sizes}", "fewer graphs are captured, at sizes where padding costs little")
     if "kernel-config" not in here.flags:
         yield Choice(
             '--kernel-config={"enable_flashinfer_autotune":false}', "kernels are not tuned again at each start"
         )
-    if size := _kv_cache(here):
-        yield Choice(f"--kv-cache-memory-bytes={size}", "what the weights leave, computed instead of profiled")
+    if size := kv_cache_bytes(here):
+        yield Choice(f"--kv-cache-memory-bytes={size}", "as planned, so that vLLM doesn't have to measure it")
     if size or "kv-cache-memory-bytes" in here.flags:
         yield Choice(
             "--gpu-memory-utilization=0.3", "now only a check, which would fail because the weights are already there"
         )
 
 
-def _kv_cache(here: Circumstances) -> int | None:
-    if here.accelerator is None or "kv-cache-memory-bytes" in here.flags:
-        return None
-    return kv_cache_bytes(here.accelerator.memory, here.utilization, here.weights)
+def graph_sizes(here: Circumstances) -> tuple[int, ...]:
+    """Returns no larger sizes than vLLM itself would choose: twice the sequences that run at a time, with that number
+    among them. Larger ones would take time and memory that no plan counts on. With a draft, a sequence has more tokens
+    in a step."""
+    if here.sequences is None or here.flags & DRAFT_FLAGS:
+        return GRAPHS
+    fitting = {each for each in GRAPHS if each <= 2 * here.sequences}
+    return tuple(sorted({*fitting, min(here.sequences, GRAPHS[-1])}))
 
 
 def _can_copy(here: Circumstances) -> bool:
     """Returns whether weights can be copied early: a memory profile would take the copies for a permanent use."""
-    sized = _kv_cache(here) is not None or "kv-cache-memory-bytes" in here.flags
+    sized = kv_cache_bytes(here) is not None or "kv-cache-memory-bytes" in here.flags
     return here.device == "cuda" and sized and "load-format" not in here.flags
 
 

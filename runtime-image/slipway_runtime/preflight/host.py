@@ -16,9 +16,18 @@ class Device:
     name: str
     memory: int
     free_memory: int
+    reserved: int = 0  # bytes that the driver keeps for itself: no program can use them
     capability: Version | None = None  # CUDA's compute capability
     faults: tuple[str, ...] = ()  # faults that it reports and that will end an engine
     warnings: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> int:
+        return self.memory - self.reserved
+
+    @property
+    def used(self) -> int:
+        return max(0, self.usable - self.free_memory)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,18 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
+class _MemoryWithReserve(ctypes.Structure):
+    """`nvmlMemory_v2_t`: its version says how large it is."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint),
+        *((name, ctypes.c_ulonglong) for name in ("total", "reserved", "free", "used")),
+    )
+
+
+SECOND_VERSION = 2 << 24
+
+
 def read_driver(visible: str | None, load: Callable[[str], Any] = ctypes.CDLL) -> DriverReport:
     """Returns the driver and the devices; `visible` is CUDA_VISIBLE_DEVICES, where it is set."""
     try:
@@ -106,10 +118,20 @@ class _Nvml:
                 name=self.text("nvmlDeviceGetName", part if slices else handle),
                 memory=memory.total,
                 free_memory=memory.free,
+                reserved=self._reserved(part),
                 capability=self._capability(handle),
                 faults=tuple(self._faults(handle)),
                 warnings=tuple(self._warnings(handle)),
             )
+
+    def _reserved(self, handle: ctypes.c_void_p) -> int:
+        """Returns what is missing from CUDA's total; drivers before 510 don't say."""
+        memory = _MemoryWithReserve(version=ctypes.sizeof(_MemoryWithReserve) | SECOND_VERSION)
+        try:
+            self.call("nvmlDeviceGetMemoryInfo_v2", handle, ctypes.byref(memory))
+        except (NvmlError, AttributeError):
+            return 0
+        return int(memory.reserved)
 
     def _slices(self, handle: ctypes.c_void_p) -> Iterator[ctypes.c_void_p]:
         for number in range(MOST_MIG):

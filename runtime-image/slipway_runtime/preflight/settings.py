@@ -17,6 +17,7 @@ class EngineSettings:
     engine: str  # vllm | llamacpp
     device: str = "cpu"  # cuda | rocm | cpu
     context_length: int | None = None  # the model's own, if None; AUTO
+    sequences: int | None = None  # vLLM: that run at a time; its own default, if None
     parallel: int = 1  # llama.cpp reserves the full context for each of that many requests
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
@@ -56,6 +57,7 @@ def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str
         engine="vllm",
         device=device,
         context_length=AUTO if last("max-model-len") in ("auto", "-1") else _number(last("max-model-len")),
+        sequences=_number(last("max-num-seqs")),
         tensor_parallel=_number(last("tensor-parallel-size", "tp")) or 1,
         pipeline_parallel=_number(last("pipeline-parallel-size", "pp")) or 1,
         quantization=last("quantization", "q") or None,

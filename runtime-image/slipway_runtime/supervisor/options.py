@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from slipway_runtime.contract.pod import RUNTIME_PORT
@@ -17,3 +17,4 @@ class Options:
     stuck_after: float = 24.0  # with the interval of the checks and their timeout, a stuck engine is found within 30 s
     only_warm: bool = False  # exits as soon as the engine is ready, with its caches filled
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds
+    memory_in_use: Callable[[], list[dict[str, object]]] = list  # by device; called once the engine is ready

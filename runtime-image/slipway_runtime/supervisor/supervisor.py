@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control, stopping
+from slipway_runtime.contract.pod import MEASURED
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
@@ -17,6 +18,7 @@ from slipway_runtime.supervisor import exposition
 from slipway_runtime.supervisor.event_loop import coalesced, imported
 from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
 from slipway_runtime.supervisor.log import Log
+from slipway_runtime.supervisor.measuring import Measuring
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.output import Output
 from slipway_runtime.supervisor.phases import PhaseRecorder
@@ -63,6 +65,7 @@ class Supervisor:
         self._has_started = asyncio.Event()
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
+        self._measuring = Measuring(options.memory_in_use)
         self._health = 0
         self._answered = (-1, -1)
         """Requests and tokens that the guards had counted at the last liveness check."""
@@ -145,6 +148,8 @@ class Supervisor:
                 self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
                 if self._options.only_warm:
                     self.handle(Event.STOP)
+                else:
+                    self._measuring.start()
             case state if waits_for(state, Event.IDLE):
                 asyncio.get_running_loop().call_later(CHECK_IDLE_EVERY, self._check_idle)
             case PodState.ENDED:
@@ -213,7 +218,7 @@ class Supervisor:
 
     def _read(self, line: str) -> None:
         if self.state is PodState.STARTING:
-            self._facts |= self._launch.facts_in(line)
+            self._facts = self._launch.with_facts_in(line, self._facts)
             if moment := self._launch.moment_in(line):
                 self._phases.reach(moment)
             if self._is_futile(line):  # not called from here, since handling an event reads more output first
@@ -326,6 +331,7 @@ class Supervisor:
             "engine": {"name": self._launch.engine, "version": self._engine_version, "command": self._launch.command},
             "choices": [{"setting": choice.setting, "reason": choice.reason} for choice in self._launch.choices],
             "capacity": self._facts,
+            MEASURED: self._measuring.measured(self._facts),
             "requests": {
                 "arriving": counts.arriving,
                 "inFlight": counts.in_flight,

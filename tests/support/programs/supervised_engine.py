@@ -50,6 +50,7 @@ def main() -> int:
         port=arguments.port,
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
+        memory_in_use=lambda: [{"name": "container", "total": 1000, "used": 400}],
     )
     return run(lambda: (launch, options), termination_log=arguments.termination_log)
 

@@ -10,6 +10,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import INFERENCE_SERVICE, SERVICE, Object
 from slipway.observing.cause import WORST_FIRST, Cause, worst
 from slipway.observing.causes import main_cause
+from slipway.observing.keeping import pod_shown
 from slipway.observing.snapshot import RefusedWrite
 from support.builders import observed as objects
 from support.builders.observed import condition, container, ended, event, node, pod, snapshot, unscheduled
@@ -58,6 +59,39 @@ def test_an_evicted_pod_is_not_a_cause_once_another_serves_in_its_place() -> Non
 
 
 # --- one pod ---------------------------------------------------------------------------------------------------------
+
+NO_SUCH_NODE = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+
+
+def term(**labels: str) -> Object:
+    return {"matchExpressions": [{"key": key, "operator": "In", "values": [each]} for key, each in labels.items()]}
+
+
+def affinity(*terms: Object) -> Object:
+    selector = {"nodeSelectorTerms": [*terms]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}}
+
+
+REQUIRED = [
+    ({}, ""),
+    ({"nodeSelector": {"gpu": "h100", "zone": "a"}}, "; it requires a node with gpu=h100, zone=a"),
+    (affinity(term(gpu="h100"), term(cloud="x")), "; it requires a node with gpu=h100, or with cloud=x"),
+    (
+        {"nodeSelector": {"zone": "a"}, **affinity(term(gpu="h100"), term(cloud="x"))},
+        "; it requires a node with zone=a, gpu=h100, or with zone=a, cloud=x",
+    ),
+    (affinity({"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}), ""),
+    (affinity({}, {"matchFields": []}), ""),
+]
+
+
+@pytest.mark.parametrize(("spec", "words"), REQUIRED)
+def test_a_pod_without_a_node_says_which_labels_it_requires(spec: Object, words: str) -> None:
+    waiting = unscheduled(NO_SUCH_NODE)
+    waiting["spec"] |= spec
+    cause = main_cause(snapshot(pod_shown(waiting)))
+    assert cause is not None
+    assert cause.message == f"No node is of the right kind: {NO_SUCH_NODE.rstrip('.')}{words}"
 
 
 def test_a_crash_stays_the_cause_while_the_engine_restarts() -> None:

@@ -83,6 +83,7 @@ ODD = {
     "slow": replace(KNOWN, speed=replace(SPEED, time_per_token=1e9, prefill_tokens_per_second=1e-3), start_limit=1e7),
     "fast": replace(KNOWN, speed=replace(SPEED, time_per_token=1e-9), start_limit=0.2),
     "nothing left": replace(KNOWN, memory=replace(MEMORY, kv_cache=0, graphs=0, evidence={}), kv_tokens=0),
+    "many": plan(max_concurrency=100_000),
     "long": plan(why=("x" * 5000,) * 200, rejected=("y",) * 65, warnings=("z",) * 64),
 }
 

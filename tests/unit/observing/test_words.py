@@ -143,6 +143,16 @@ def test_the_last_line_that_means_something_on_its_own_is_quoted() -> None:
             "The nodes are kept for others by a taint",
         ),
         (
+            "0/2 nodes are available: 1 cannot allocate all claims, 1 node(s) had untolerated taint(s).",
+            Reason.UNSCHEDULABLE,
+            "No node has enough devices free for the claim",
+        ),
+        (
+            "0/2 nodes are available: 2 request accelerators: device class gpu.example.com does not exist.",
+            Reason.UNSCHEDULABLE,
+            "The cluster has no DeviceClass gpu.example.com",
+        ),
+        (
             '0/3 nodes are available: persistentvolumeclaim "w" not found.',
             Reason.POD_CONFIG_ERROR,
             "A volume that the pod names isn't there",

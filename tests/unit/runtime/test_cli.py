@@ -30,7 +30,10 @@ def test_version_prints_the_name_and_the_version() -> None:
     ("engine", "options"),
     [
         ("llamacpp", ("--model", "--host", "--port", "--context-length", "--parallel", "--drain-limit")),
-        ("vllm", ("--model", "--device", "--allow", "--mode", "--start-timeout")),
+        (
+            "vllm",
+            ("--model", "--device", "--allow", "--mode", "--start-timeout", "--kv-cache-bytes", "--weights-bytes"),
+        ),
     ],
 )
 def test_help_explains_every_option_of_an_engine(engine: str, options: tuple[str, ...]) -> None:
@@ -48,6 +51,8 @@ def test_help_explains_every_option_of_an_engine(engine: str, options: tuple[str
         ["serve", "vllm", "--drain-limit", "soon"],
         ["serve", "vllm", "--traces-endpoint", "grpc://otel:4317"],
         ["serve", "llamacpp", "--traces-sample-ratio", "2"],
+        ["serve", "vllm", "--kv-cache-bytes", "4Gi"],
+        ["serve", "llamacpp", "--kv-cache-bytes", "4"],
     ],
 )
 def test_an_invalid_command_line_is_explained_and_exits_with_2(arguments: list[str]) -> None:

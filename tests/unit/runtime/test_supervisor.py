@@ -87,6 +87,15 @@ async def test_a_started_pod_is_ready_and_logs_what_it_runs(pod: SupervisedPod) 
     assert "slipway-runtime: --fake: a test asked for it.\n" in pod.log_lines
 
 
+async def test_what_was_measured_is_known_once_it_is_ready(pod: SupervisedPod) -> None:
+    await pod.start("--load=0.5")
+    await pod.until_open()
+    assert (await pod.info())["measured"] is None
+    await pod.until_ready()
+    await pod.until_response_has("/info", '"devices"')
+    assert (await pod.info())["measured"] == {"devices": [{"name": "container", "total": 1000, "used": 400}]}
+
+
 async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
     await pod.start()
     await pod.until_ready()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from slipway_runtime.engines import vllm as vllms
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
+from slipway_runtime.engines.planned import PlannedMemory
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
 
 FLAGS = """
@@ -201,6 +202,29 @@ def test_on_cpus_the_cache_fits_next_to_the_weights(memory: int | None, weights:
 
 
 @pytest.mark.parametrize(
+    ("planned", "space"),
+    [
+        (PlannedMemory(5 << 30, 2 << 30), "5"),
+        (PlannedMemory(5 << 30), "5"),
+        (PlannedMemory((5 << 30) + 1), "5"),
+        (PlannedMemory(1), "1"),
+        (PlannedMemory(5 << 30, 1 << 30), "6"),
+        (PlannedMemory(), "6"),
+    ],
+    ids=["as planned", "weights unknown", "whole GiB", "at least one", "other weights", "no plan"],
+)
+def test_on_cpus_the_cache_has_the_planned_size(vllm: Installed, planned: PlannedMemory, space: str) -> None:
+    start = launched(vllm, device="cpu", memory=16 << 30, weights=2 << 30, planned=planned)
+    assert start.environment["VLLM_CPU_KVCACHE_SPACE"] == space
+
+
+def test_on_a_gpu_the_ordinary_start_measures_whatever_was_planned(vllm: Installed) -> None:
+    start = launched(vllm, planned=PlannedMemory(5 << 30))
+    assert "KVCACHE" not in str(start.environment)
+    assert "kv-cache" not in str(start.command)
+
+
+@pytest.mark.parametrize(
     ("line", "facts"),
     [
         (
@@ -208,6 +232,19 @@ def test_on_cpus_the_cache_fits_next_to_the_weights(memory: int | None, weights:
             {"kvTokens": "524,288", "contextLength": "256", "concurrency": "2048.00"},
         ),
         ("INFO Model loading took 15.0 GiB memory and 2.1 seconds", {"weightsGiB": "15.0"}),
+        ("(EngineCore pid=7) INFO Available KV cache memory: 112.28 GiB", {"kvCacheGiB": "112.28"}),
+        (
+            "INFO Initial free memory 138.7 GiB, reserved 96.5 GiB memory for KV Cache as specified by "
+            "kv_cache_memory_bytes config and skipped memory profiling.",
+            {"kvCacheGiB": "96.5"},
+        ),
+        (
+            "INFO Free memory on device (139.23/139.8 GiB) on startup. Desired GPU memory utilization is (0.92, 128.62 "
+            "GiB). Actual usage is 15.23 GiB for consumed memory (weights + non-torch), 1.1 GiB for peak activation, "
+            "and 0.98 GiB for CUDAGraph memory.",
+            {"activationGiB": "1.1"},
+        ),
+        ("INFO Graph capturing finished in 4 secs, took 0.98 GiB", {"graphsGiB": "0.98"}),
         ("INFO Application startup complete.", {}),
     ],
 )

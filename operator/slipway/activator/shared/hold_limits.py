@@ -22,11 +22,19 @@ class HoldLimits:
     heartbeat: float = HEARTBEAT
 
     @classmethod
-    def of(cls, spec: HoldSpec, *, last_starts: Sequence[float] = (), model_bytes: float | None = None) -> HoldLimits:
+    def of(
+        cls,
+        spec: HoldSpec,
+        *,
+        last_starts: Sequence[float] = (),
+        model_bytes: float | None = None,
+        start_limit: float | None = None,
+    ) -> HoldLimits:
+        """`start_limit`: seconds after which the plan counts a start as failed."""
         auto = spec.timeout == "Auto"
         return cls(
             max_requests=spec.max_requests,
             max_bytes=int(units.amount(spec.max_bytes)),
-            timeout=hold_timeout(last_starts, model_bytes) if auto else units.seconds(spec.timeout),
+            timeout=hold_timeout(last_starts, model_bytes, start_limit) if auto else units.seconds(spec.timeout),
             heartbeat=HEARTBEAT if spec.heartbeat == "Auto" else units.seconds(spec.heartbeat),
         )

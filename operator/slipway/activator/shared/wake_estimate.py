@@ -35,7 +35,13 @@ def expected_wake(last_starts: Sequence[float], model_bytes: float | None = None
     return BEFORE_LOADING + (UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes) / BYTES_PER_SECOND
 
 
-def hold_timeout(last_starts: Sequence[float], model_bytes: float | None = None) -> float:
-    """Seconds for `timeout: Auto`: the slowest of the last starts, with a margin."""
+def hold_timeout(
+    last_starts: Sequence[float], model_bytes: float | None = None, start_limit: float | None = None
+) -> float:
+    """Seconds for `timeout: Auto`: the slowest of the last starts, with a margin.
+
+    Before the first one, at least as long as the plan allows a start to take.
+    """
     slowest = max(last_starts, default=expected_wake((), model_bytes))
-    return min(max(slowest * MARGIN_FACTOR + MARGIN, SHORTEST), LONGEST)
+    planned = 0.0 if last_starts or start_limit is None else start_limit
+    return min(max(slowest * MARGIN_FACTOR + MARGIN, planned, SHORTEST), LONGEST)

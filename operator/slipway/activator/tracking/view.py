@@ -24,6 +24,7 @@ from slipway.api.model import ModelFacts
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
+from slipway.api.status import LONGEST_DURATION
 from slipway.contract.pod import ENGINE_PORT
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
@@ -62,7 +63,7 @@ def model_state(view: ModelView) -> ModelState | None:
         return None
     scaling = scaling_of(view.deployment)
     size = model_size(view.deployment)
-    limits = HoldLimits.of(scaling.hold, last_starts=view.starts, model_bytes=size)
+    limits = _limits(view, scaling)
     seen = observe(None, Snapshot(now=view.now, pods=tuple(view.read_pods)))
     cause = seen.cause or _cause_in_status(view.deployment)
     concurrency = _concurrency(view.deployment)
@@ -111,6 +112,15 @@ def model_size(deployment: Object) -> float | None:
         return None
 
 
+def start_limit(deployment: Object) -> float | None:
+    """Seconds, as the plan in the status has it; None: it has none, or one that can't be read."""
+    written = ((deployment.get("status") or {}).get("plan") or {}).get("startLimit")
+    try:
+        return units.seconds(written) if isinstance(written, str) and len(written) <= LONGEST_DURATION else None
+    except ValueError:
+        return None
+
+
 def asked_of(deployment: Object) -> asked.Asked:
     return asked.asked(deployment["metadata"].get("annotations") or {})
 
@@ -121,7 +131,7 @@ def next_moment(view: ModelView) -> datetime | None:
     if found == asked.Asked():
         return None
     scaling = scaling_of(view.deployment)
-    limits = HoldLimits.of(scaling.hold, last_starts=view.starts, model_bytes=model_size(view.deployment))
+    limits = _limits(view, scaling)
     return found.next_moment(view.now, units.seconds(scaling.idle_after), limits.timeout)
 
 
@@ -148,6 +158,15 @@ def usable_replicas(view: ModelView, concurrency: int) -> tuple[Replica, ...]:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _limits(view: ModelView, scaling: ScalingSpec) -> HoldLimits:
+    return HoldLimits.of(
+        scaling.hold,
+        last_starts=view.starts,
+        model_bytes=model_size(view.deployment),
+        start_limit=start_limit(view.deployment),
+    )
 
 
 def _concurrency(deployment: Object) -> int:

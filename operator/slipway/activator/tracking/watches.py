@@ -88,7 +88,7 @@ def needed_of_deployment(deployment: Object) -> Object:
     kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
     of_status: Object = picked(status, ["lastColdStart"])
-    of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency"])
+    of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency", "startLimit"])
     of_status["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
     ]

@@ -11,7 +11,7 @@ from slipway.contract.engines import VLLM
 from slipway.models.facts import Keeps, Model
 from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, runtime_for
-from slipway.operator.planning.supply import ProfileSupply, Supply
+from slipway.operator.planning.supply import ProfileSupply, Spot, Supply
 from slipway.operator.planning.words import times
 
 MOST_TENSOR = 64
@@ -101,11 +101,11 @@ def _not_by_model(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | 
 
 
 def _not_by_nodes(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> str:
-    there = supply.of(candidate.name)
+    there = supply.of(candidate.name, spec.accelerator.spot)
     if there is None:
         return ""
     runtime = runtime_for(spec.engine.name, candidate.profile.spec.vendor) or ""
-    return _not_there(candidate, there) or check_drivers(runtime, there).rejected
+    return _not_there(spec, candidate, there) or check_drivers(runtime, there).rejected
 
 
 def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
@@ -119,19 +119,24 @@ def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model 
     return "" if vendor == "NVIDIA" and "bf16" in features else f"the device can't compute with {wanted} weights"
 
 
-def _not_there(candidate: Candidate, there: ProfileSupply) -> str:
-    if there.can_grow:
+def _not_there(spec: LLMDeploymentSpec, candidate: Candidate, there: ProfileSupply) -> str:
+    """A node without devices gets them back, after its device plugin has restarted; and the spec's own tolerations may
+    open a node that the profile's don't."""
+    if there.can_grow or there.without_devices or (there.tainted and spec.pod.tolerations):
         return ""
+    if not there.nodes and there.tainted:
+        return f"its nodes have a taint that it doesn't tolerate ({', '.join(there.taints)}): see pod.tolerations"
     if not there.nodes:
-        return "the cluster has no node with it, and nothing that would add one"
+        kind = "spot node" if spec.accelerator.spot == "Required" else "node"
+        return f"the cluster has no {kind} with it, and nothing that would add one"
     if there.most_on_a_node < candidate.devices:
         return f"a replica wants {times(candidate.devices, 'device')}, and no node has more than {there.most_on_a_node}"
     return ""
 
 
-def is_full(candidate: Candidate, supply: Supply) -> bool:
+def is_full(candidate: Candidate, supply: Supply, spot: Spot) -> bool:
     """Whether no node has enough free devices now, and none would be added."""
-    there = supply.of(candidate.name)
+    there = supply.of(candidate.name, spot)
     if there is None or there.can_grow or there.most_free_on_a_node is None:
         return False
     return there.most_free_on_a_node < candidate.devices

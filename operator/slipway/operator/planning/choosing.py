@@ -13,7 +13,9 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.facts import Model
 from slipway.operator.planning.candidates import Candidate, candidates_on, is_full, why_not
+from slipway.operator.planning.engines import runtime_for
 from slipway.operator.planning.fitting import Fit, Misfit, fit
+from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.plan import Speed
 from slipway.operator.planning.remedies import needs
 from slipway.operator.planning.speed import speed_of
@@ -67,11 +69,12 @@ def choose(
     *,
     draft: Model | None = None,
     running: Running | None = None,
+    measurements: Measurements | None = None,
 ) -> Choice:
     """`profiles`: those that may be used, in the spec's order. The model's numbers must be known."""
     options, objections, misfits = [], {}, []
     for place, profile in enumerate(profiles):
-        found = _on(spec, profile, model, supply, draft, running)
+        found = _on(spec, profile, model, supply, draft, running, measurements)
         if isinstance(found, Fit):
             options.append(_option(spec, found, model, supply, place))
         elif isinstance(found, Misfit):
@@ -94,6 +97,7 @@ def _on(
     supply: Supply,
     draft: Model | None,
     running: Running | None,
+    measurements: Measurements | None,
 ) -> Fit | Misfit | str:
     """With as few devices as hold the model; else the closest misfit, or what rules out the profile altogether."""
     objection, misfit = "", None
@@ -104,7 +108,9 @@ def _on(
         if wrong := why_not(spec, candidate, model, supply):
             objection = objection or wrong
             continue
-        found = fit(spec, candidate, model, draft=draft)
+        runtime = runtime_for(spec.engine.name, profile.spec.vendor) or ""
+        measured = measurements.on(profile, runtime, candidate.tensor, candidate.pipeline) if measurements else None
+        found = fit(spec, candidate, model, draft=draft, measured=measured)
         if isinstance(found, Fit):
             return found
         misfit = found if misfit is None or found.missing < misfit.missing else misfit
@@ -116,7 +122,7 @@ def _option(spec: LLMDeploymentSpec, found: Fit, model: Model, supply: Supply, p
         fit=found,
         speed=speed_of(found, model, concurrency=found.max_concurrency),
         place=place,
-        is_full=is_full(found.candidate, supply),
+        is_full=is_full(found.candidate, supply, spec.accelerator.spot),
         price=price_of(spec, found.candidate),
     )
 

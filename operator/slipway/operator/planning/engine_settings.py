@@ -12,10 +12,11 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.facts import Model
 from slipway.operator.planning.concurrency import concurrency, is_large
+from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import Settings
 
 MOST_GRAPHS = 512
-BATCHED, BATCHED_ON_LARGE = 2048, 8192
+BATCHED, BATCHED_ON_LARGE, BATCHED_ON_CPUS = 2048, 8192, 2048
 BATCHED_FOR_LATENCY = 2048  # slipway-runtime sets it for mode Latency
 MOST_ADAPTERS_AT_ONCE = 8  # as rendering/engines/vllm.py gives --max-loras
 KV_BITS = {"FP8": 8.0, "Q8": 8.5, "Q4": 4.5}
@@ -34,7 +35,7 @@ def settings_for(
     engine, flags = spec.engine, spec.engine.extra_args
     batched = whole(flags, "max-num-batched-tokens") or _batched(spec, profile)
     sequences = min(concurrency(spec, profile, devices=tensor * pipeline) or batched, batched)
-    speculative = engine.speculative
+    speculative, is_on_cpus = engine.speculative, profile.spec.vendor == CPU
     return Settings(
         sequences=sequences,
         batched_tokens=batched,
@@ -42,7 +43,9 @@ def settings_for(
         pipeline=pipeline,
         kv_bits=KV_BITS.get(engine.kv_cache_dtype, 16.0),
         weight_bits=WEIGHT_BITS.get(engine.quantization),
-        block_size=whole(flags, "block-size") or 16,
+        block_size=whole(flags, "block-size") or (128 if is_on_cpus else 16),
+        latent_block_size=whole(flags, "block-size") or (16 if is_on_cpus else 64),
+        batches_in_flight=1 if is_on_cpus else None,
         largest_graph=_largest_graph(flags, sequences),
         adapters=min(len(engine.adapters), whole(flags, "max-loras") or MOST_ADAPTERS_AT_ONCE),
         adapter_rank=whole(flags, "max-lora-rank") or 16,
@@ -67,6 +70,8 @@ def has(flags: Sequence[str], name: str) -> bool:
 def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
     if spec.engine.mode == "Latency":
         return BATCHED_FOR_LATENCY
+    if profile.spec.vendor == CPU:
+        return BATCHED_ON_CPUS * (2 if spec.engine.mode == "Throughput" else 1)
     usual = BATCHED_ON_LARGE if is_large(profile) else BATCHED
     return usual * (2 if spec.engine.mode == "Throughput" else 1)
 

@@ -18,7 +18,7 @@ from slipway.operator.planning.words import gib, number, times
 MOST_REJECTED = 60  # the status has room for 64
 
 
-def why(spec: LLMDeploymentSpec, choice: Choice, model: Model) -> tuple[str, ...]:
+def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[str, ...]) -> tuple[str, ...]:
     """One sentence for each decision, the most important first."""
     chosen = choice.options[0]
     return (
@@ -29,7 +29,7 @@ def why(spec: LLMDeploymentSpec, choice: Choice, model: Model) -> tuple[str, ...
         *_cache(spec, chosen.fit, model),
         *_requests(spec, chosen.fit),
         *([_speed(chosen.speed)] if chosen.speed else []),
-        _evidence(model),
+        _evidence(model, sources),
     )
 
 
@@ -174,14 +174,13 @@ def _speed(speed: Speed) -> str:
     )
 
 
-def _evidence(model: Model) -> str:
-    evidence = model.evidence.get("parameters", Evidence.REPORTED)
-    source = {
-        Evidence.EXACT: "read from its files",
-        Evidence.MEASURED: "measured by the engine",
-        Evidence.ESTIMATED: "estimated",
-    }.get(evidence, "as the spec or a catalogue says")
-    return f"The model's size is {source}; steps, graphs and speed are estimated from measurements (docs/planning.md)."
+def _evidence(model: Model, sources: tuple[str, ...]) -> str:
+    exact = model.evidence.get("parameters") is Evidence.EXACT
+    told = " and ".join(sources) or "what is known of the model"
+    return (
+        f"The model's numbers are from {told}{', and exact' if exact else ''}; steps, graphs and speed are estimated "
+        "from measurements."
+    )
 
 
 def _but(spec: LLMDeploymentSpec, option: Option, chosen: Option) -> str:

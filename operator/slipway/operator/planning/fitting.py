@@ -15,8 +15,10 @@ from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Model
 from slipway.operator.planning.candidates import Candidate
 from slipway.operator.planning.concurrency import concurrency
+from slipway.operator.planning.device_memory import part_of_replica
 from slipway.operator.planning.engine_settings import settings_for
 from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.measured import Measured
 from slipway.operator.planning.memory import llamacpp, vllm, vllm_on_cpus
 from slipway.operator.planning.memory.blocks import Cache, cache_of
 from slipway.operator.planning.memory.releases import CURRENT
@@ -27,9 +29,6 @@ USEFUL = 8192  # tokens
 LLAMACPP_LENGTH = 4096  # what slipway-runtime gives llama.cpp, which reserves the cache of all slots in advance
 ROUND = 256  # tokens: a context that the plan chooses is a multiple
 SHORT = 128  # tokens of a short request: the engine works on no more than fit, if all are short
-SHOWN_BY_NVIDIA_SMI = 0.97
-"""The part of the memory that nvidia-smi shows which CUDA offers, where the profile doesn't say: 0.9957 on an H200, and
-0.9941 on an H100. Smaller devices have less."""
 PLANNED = (VLLM.name, LLAMACPP.name)
 """Engines whose memory is planned; of others, only their own makers know the arithmetic."""
 
@@ -67,8 +66,10 @@ def fit(
     draft: Model | None = None,
     release: Release = CURRENT,
     settings: Settings | None = None,
+    measured: Measured | None = None,
 ) -> Fit | Misfit:
-    """The model's weights and lengths must be known. `settings`: others than the spec's, to try a remedy."""
+    """The model's weights and lengths must be known. `settings`: others than the spec's, to try a remedy; `measured`:
+    what the same was measured to take."""
     settings = settings or settings_for(
         spec, candidate.profile, tensor=candidate.tensor, pipeline=candidate.pipeline, draft=draft
     )
@@ -76,17 +77,15 @@ def fit(
         return _fit_llamacpp(spec, candidate, model, settings)
     divide = vllm_on_cpus.divide if candidate.profile.spec.vendor == CPU else vllm.divide
     memory = divide(model, device_of(spec, candidate.profile), settings, release)
+    if measured and measured.weights and candidate.profile.spec.vendor != CPU:
+        memory = vllm.with_weights(memory, measured.weights)
     return _fit_vllm(spec, candidate, model, settings, memory, cache_of(model, settings, release))
 
 
 def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
     """On CPUs, a memory limit of the spec is the memory that there is."""
-    facts = profile.spec
-    own = spec.pod.resources.limits.get("memory") if facts.vendor == CPU else None
-    if facts.usable_memory and facts.shared_by == 1:
-        return Device(total=int(amount(facts.usable_memory)))
-    shown = int(amount(own or facts.memory))
-    return Device(total=int(shown * SHOWN_BY_NVIDIA_SMI) if facts.vendor == "NVIDIA" else shown)
+    own = spec.pod.resources.limits.get("memory") if profile.spec.vendor == CPU else None
+    return Device(total=int(amount(own)) if own else part_of_replica(profile.spec))
 
 
 def wanted_length(spec: LLMDeploymentSpec, model: Model) -> int:

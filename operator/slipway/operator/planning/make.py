@@ -14,6 +14,7 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.contract.engines import LLAMACPP
 from slipway.models.facts import Model
+from slipway.models.sources import Known
 from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
 from slipway.operator.planning.choosing import Choice, Running, choose, usable
@@ -21,6 +22,7 @@ from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
@@ -37,7 +39,7 @@ from slipway.operator.planning.resources import (
 )
 from slipway.operator.planning.supply import Supply
 
-NOTHING_SEEN = Supply()
+NOTHING_SEEN, NOTHING_KNOWN = Supply(), Known(None)
 
 
 def make_plan(
@@ -45,27 +47,29 @@ def make_plan(
     profiles: Iterable[AcceleratorProfile],
     *,
     name: str,
-    model: Model | None = None,
+    known: Known = NOTHING_KNOWN,
     draft: Model | None = None,
     supply: Supply = NOTHING_SEEN,
     running: Running | None = None,
+    measurements: Measurements | None = None,
 ) -> Plan | Unplannable:
     """The plan for the deployment `name`, or one sentence on why there is none.
 
-    `model`: what is known of it; `draft`: of the draft model. `running`: where its pods are now.
+    `known`: of the model, and `draft`: of the draft model. `running`: where its pods are. `measurements`: what its
+    engine measured the last time.
     """
-    known = {profile.metadata.name: profile for profile in profiles}
+    there, model = {profile.metadata.name: profile for profile in profiles}, known.model
     if model is None or unknown(model) or spec.engine.name not in PLANNED:
-        return _without_numbers(spec, known, name, model, supply)
-    allowed = [each for each in usable(spec, known.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
+        return _without_numbers(spec, there, name, model, supply)
+    allowed = [each for each in usable(spec, there.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
     if not allowed:
-        return _no_profile(spec, known, name)
-    choice = choose(spec, allowed, model, supply, draft=draft, running=running)
-    choice = replace(choice, objections={**choice.objections, **_other_objections(spec, known)})
+        return _no_profile(spec, there, name)
+    choice = choose(spec, allowed, model, supply, draft=draft, running=running, measurements=measurements)
+    choice = replace(choice, objections={**choice.objections, **_other_objections(spec, there)})
     if not choice.options:
         message = explaining.nothing_fits(spec, choice, model, name)
         return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
-    return _planned(spec, choice, model, supply)
+    return _planned(spec, choice, model, known.sources, supply)
 
 
 def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
@@ -106,7 +110,7 @@ def _other_objections(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfi
     }
 
 
-def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, supply: Supply) -> Plan:
+def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[str, ...], supply: Supply) -> Plan:
     option = choice.options[0]
     fit, candidate = option.fit, option.fit.candidate
     is_on_devices = candidate.profile.spec.vendor != CPU
@@ -121,17 +125,17 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, supply: Supp
         kv_tokens=fit.kv_tokens,
         concurrent_at_full_length=fit.at_full_length,
         speed=option.speed,
-        why=explaining.why(spec, choice, model),
+        why=explaining.why(spec, choice, model, sources),
         rejected=explaining.rejected(spec, choice),
         resources={**plan.resources, "requests": of_host(plan.gpus_per_replica) | plan.resources["requests"]},
         shared_memory=shared_memory(plan.gpus_per_replica),
         start_limit=start_limit(file_bytes(model)),
-        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(plan, supply)),
+        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(spec, plan, supply)),
     )
 
 
-def _of_drivers(plan: Plan, supply: Supply) -> tuple[str, ...]:
-    warning = check_drivers(plan.runtime, supply.of(plan.profile)).warning
+def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:
+    warning = check_drivers(plan.runtime, supply.of(plan.profile, spec.accelerator.spot)).warning
     return (warning,) if warning else ()
 
 
@@ -241,7 +245,7 @@ def _unsized(
 ) -> Plan:
     plan = _on(spec, candidate)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
-    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(plan, supply))
+    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(spec, plan, supply))
 
 
 def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:

@@ -71,6 +71,8 @@ class Plan:
     shared_memory: int | None = None  # bytes of /dev/shm; None: the runtime's own
     start_limit: float | None = None  # seconds after which a start has failed; None: the runtime's own
 
+    key: str = ""  # a digest of what decides how much memory the engine takes; pods carry it as an annotation
+
     # --- what is said about it ----------------------------------------------------------------------------------------
     memory: Memory | None = None  # None: unknown, because the model or the device is
     kv_tokens: int | None = None  # of one replica

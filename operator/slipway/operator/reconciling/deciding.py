@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -10,12 +10,23 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
+from slipway.observing.inspection_record import as_status, record_in
+from slipway.observing.measured import Measurement, measured_status
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning import Plan, Supply, Unplannable
+from slipway.operator.planning.measured import measured_key
+from slipway.operator.reconciling.inspections import (
+    Inspecting,
+    decide_inspection,
+    known_files,
+    need_of,
+    with_inspection,
+)
+from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -28,25 +39,40 @@ class Decision:
 
     deployment: LLMDeployment | None  # None: it is invalid
     plan: Plan | Unplannable
+    planned: Planned | None = None  # the plan before the rest was decided, and what it was made from
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
+    inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
     bug: Exception | None = None  # the exception, if the code failed
 
 
 def decide(
-    snapshot: Snapshot, installation: Installation, *, supply: Supply = NOTHING_SEEN, no_port: str = ""
+    snapshot: Snapshot,
+    installation: Installation,
+    *,
+    supply: Supply = NOTHING_SEEN,
+    before: Planned | None = None,
+    no_port: str = "",
 ) -> Decision:
-    """`supply`: what the nodes have. `no_port`: why no activator has a port for it. If the code fails on one
-    LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
-    deployment = None
+    """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
+    code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
+    deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        return _decide(snapshot, deployment, installation, supply, no_port)
+        record = known_files(deployment, snapshot)
+        known_plan = planned(snapshot, deployment, supply, before, record)
+        need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
+        known = decide_inspection(deployment, snapshot, record, need)
+        plan = with_inspection(known_plan.plan, known, need)
+        decision = _decide(snapshot, deployment, installation, plan, no_port)
+        return replace(decision, planned=known_plan, inspecting=known)
     except ValidationError as error:
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
+        invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
+        return Decision(deployment=deployment, plan=invalid, inspecting=known)
     except Exception as error:
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, message), bug=error)
+        failed = Unplannable(Reason.INTERNAL_ERROR, message)
+        return Decision(deployment=deployment, plan=failed, inspecting=known, bug=error)
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -55,15 +81,12 @@ def _without_status(llm_deployment: Object) -> Object:
 
 
 def _decide(
-    snapshot: Snapshot, deployment: LLMDeployment, installation: Installation, supply: Supply, no_port: str
+    snapshot: Snapshot,
+    deployment: LLMDeployment,
+    installation: Installation,
+    plan: Plan | Unplannable,
+    no_port: str,
 ) -> Decision:
-    plan = make_plan(
-        deployment.spec,
-        snapshot.profiles,
-        name=deployment.metadata.name,
-        supply=supply,
-        running=_running(snapshot),
-    )
     if isinstance(plan, Unplannable):
         return Decision(deployment=deployment, plan=plan)
     desired = render(deployment, plan, snapshot, installation)
@@ -81,17 +104,11 @@ def _decide(
     )
 
 
-def _running(snapshot: Snapshot) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none."""
-    made = (snapshot.status or {}).get("made") or {}
-    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
-        return None
-    devices = made.get("gpusPerReplica")
-    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
-
-
-def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]:
-    """The status, and the observation that it was made from. `snapshot`: with what stood in the way."""
+def report(
+    snapshot: Snapshot, decision: Decision, measurement: Measurement | None = None
+) -> tuple[Object, Observation]:
+    """The status, and the observation that it was made from. `snapshot`: with what stood in the way; `measurement`: of
+    a load that the status doesn't have yet."""
     seen, plan = observe(decision.deployment, snapshot), decision.plan
     if isinstance(plan, Plan):
         plan = replace(plan, why=(*plan.why, *references.remarks(snapshot.unmet)))
@@ -99,8 +116,27 @@ def report(snapshot: Snapshot, decision: Decision) -> tuple[Object, Observation]
     made = {"made": desired.made, "update": desired.update} if desired.made else None
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
-    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made)
+    measured = _measured(snapshot, decision, measurement) if measurement else None
+    status = status_of(
+        snapshot.generation,
+        plan,
+        seen,
+        snapshot.status,
+        snapshot.now,
+        made=made,
+        measured=measured,
+        model=as_status(decision.inspecting.record),
+    )
     return status, seen
+
+
+def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) -> Object:
+    """Compared with the plan, if the pod was made by this one."""
+    plan, made_by = decision.plan, measurement.load.plan
+    current = plan if isinstance(plan, Plan) and plan.key == made_by else None
+    profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
+    model = decision.planned.known.model if decision.planned else None
+    return measured_status(measurement, current, measured_key(made_by, model, profile))
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from slipway.api.model_key import ModelKey
@@ -18,8 +19,11 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import hash_of
+from slipway.operator.rendering.inspection import is_job_name
+from slipway.operator.rendering.placement import is_template_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
 TOO_OFTEN, WITHIN = 5, 60.0
@@ -70,14 +74,20 @@ class ModelMemory:
     uid: str
     applied: dict[Kind, Applied] = field(default_factory=dict)  # there is one child of each kind
 
+    planned: Planned | None = None  # the last plan
+
     # --- about what the cluster forgets ------------------------------------------------------------------------------
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node
     place_freed_at: datetime | None = None
     scaler_fails_since: datetime | None = None
 
+    # --- about its files ---------------------------------------------------------------------------------------------
+    inspection_job: str = ""  # the name of the last Job that was created to read them
+
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
+    plan_error: float | None = None  # in percent, if it is worth attention
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -109,7 +119,7 @@ class Memories:
         """Forgets everything about the LLMDeployment, our unreported writes of its objects included."""
         if key in self._memories:
             self.name_claims(key, ())
-            self._overlay.forget_named(key.namespace, names_of_objects(key.name))
+            self._overlay.forget_named(key.namespace, partial(is_of_model, name=key.name))
             del self._memories[key]
 
     def clear(self) -> None:
@@ -121,6 +131,11 @@ class Memories:
     def by_state(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
+
+    def plan_errors(self) -> dict[tuple[str, ...], float]:
+        """Ratios, by namespace and name."""
+        known = ((key, memory.plan_error) for key, memory in self._memories.items())
+        return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""
@@ -147,9 +162,10 @@ class Memories:
         memory.claims = names
 
 
-def names_of_objects(name: str) -> frozenset[str]:
-    """The names of the objects that are written for an LLMDeployment, its own included."""
-    return frozenset({name, activator_slice_name(name), predictor_deployment(name)})
+def is_of_model(text: str, name: str) -> bool:
+    """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
+    plain = (name, activator_slice_name(name), predictor_deployment(name))
+    return text in plain or is_template_name(text, name) or is_job_name(text, name)
 
 
 def projected(live: Any, wanted: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The metrics of the operator: those of its calls, watches, queue and election, and how many models it has."""
+"""The metrics of the operator: those of its calls, watches, queue and election, and of its models."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ class OperatorMetrics:
         """`read`: how many LLMDeployments there are, by state and reason; called when Prometheus reads the page."""
         help_ = "LLMDeployments, by their state and its reason"
         self.registry.read_gauge("llmdeployments", help_, ("state", "reason"), read)
+
+    def watch_plans(self, read: Callable[[], Readings]) -> None:
+        """`read`: the errors of plans that are worth attention."""
+        help_ = "Error of a model's plan relative to what its engine measured, of those that are off by more than 5 %"
+        self.registry.read_gauge("plan_error_ratio", help_, ("namespace", "name"), read)

@@ -33,9 +33,11 @@ from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.installation import Installation
+from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.inspector import Inspector
+from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
@@ -104,7 +106,9 @@ class Operator:
             PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
+        self._inspector = Inspector(writer, self._overlay)
         self._reader = self._made_reader(now)
+        self._measuring = Measuring(changed=self._queue.add)
         self._statuses = ProfileStatuses(
             writer,
             self._watching.store,
@@ -115,6 +119,7 @@ class Operator:
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
+        self._metrics.watch_plans(self._plan_errors)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -137,6 +142,7 @@ class Operator:
                 Part("watching", self._watching.run, ends_alone=True),
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
+                Part("measuring", self._measuring.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
                 Part("queue", self._work),
@@ -234,8 +240,10 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
+            inspector=self._inspector,
             reporter=Reporter(client, events, self._overlay),
             references=references,
+            measuring=self._measuring,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
@@ -254,6 +262,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._ports.start_over()
+                self._inspector.start_over()
                 self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()
@@ -315,17 +324,21 @@ class Operator:
 
     def _by_state(self) -> Readings:
         """Only on the leader, so that sums over the replicas are right."""
-        if not self._election.is_leader:
-            return {}
-        return dict(self._memories.by_state())
+        return dict(self._memories.by_state()) if self._election.is_leader else {}
+
+    def _plan_errors(self) -> Readings:
+        return self._memories.plan_errors() if self._election.is_leader else {}
 
 
 def _installation(settings: OperatorSettings) -> Installation:
+    watched = settings.watch_namespaces
+    inspects = tuple(each for each in settings.inspect_namespaces if not watched or each in (EVERYWHERE, *watched))
     return Installation(
         settings.namespace,
         settings.activators,
         settings.prometheus_namespaces,
         version=version("slipway"),
         runtimes=settings.runtimes,
-        watched=settings.watch_namespaces,
+        watched=watched,
+        inspects=inspects,
     )

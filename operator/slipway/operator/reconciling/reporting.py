@@ -17,6 +17,7 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
+from slipway.observing.measured import missed_plan
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
 from slipway.operator.reconciling.memory import ModelMemory
@@ -43,7 +44,7 @@ class Reporter:
 
     async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
-        memory.state = _in_two_words(status)
+        memory.state, memory.plan_error = _in_two_words(status), missed_plan(status)
         if not same(snapshot.status, status):
             wait = memory.status_written_at + PAUSE - self._clock()
             if _is_alike(snapshot, status) and wait > 0:
@@ -53,7 +54,7 @@ class Reporter:
             try:
                 await self._write(key, memory, snapshot, status)
             except NotFoundError:  # it was deleted meanwhile: events about it are of no use
-                memory.unreported, memory.reported, memory.state = False, None, None
+                memory.unreported, memory.reported, memory.state, memory.plan_error = False, None, None, None
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
             await self._record(key, snapshot, before, status)

@@ -10,11 +10,13 @@ import math
 from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.operator.planning import Plan
+from slipway.operator.planning.engines import is_ours
 from slipway.operator.rendering import access, overriding, placement
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
@@ -72,7 +74,7 @@ def _pod(deployment: LLMDeployment, plan: Plan, serving_runtime: Object) -> Obje
     shared_memory, _ = overriding.shared_memory(plan, serving_runtime)
     return _given(
         labels=_pod_labels(pod, deployment.metadata.name),
-        annotations=dict(pod.annotations),
+        annotations={**pod.annotations, **_plan_annotation(plan)},
         terminationGracePeriodSeconds=grace_period(spec),
         **placement.node_selection(plan, serving_runtime),
         tolerations=plan.tolerations,
@@ -84,6 +86,11 @@ def _pod(deployment: LLMDeployment, plan: Plan, serving_runtime: Object) -> Obje
         resourceClaims=placement.pod_claims(plan, deployment.metadata.name),
         volumes=[*map(_written, pod.volumes), *access.volumes(spec.access), *shared_memory],
     )
+
+
+def _plan_annotation(plan: Plan) -> dict[str, str]:
+    """Of engines that report what they measure."""
+    return {PLAN_ANNOTATION: plan.key} if is_ours(plan.engine) else {}
 
 
 def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:

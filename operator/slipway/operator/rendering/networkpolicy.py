@@ -1,4 +1,5 @@
-"""Who reaches the pods: clients the engine's port, the activator the runtime's port too, Prometheus the metrics only.
+"""Who reaches the pods: clients the engine's port, the activator the runtime's port too, the operator that one only,
+Prometheus the metrics only.
 
 An engine protects its port poorly, so all ports that no one needs are closed, and `access.allowFrom` restricts the
 rest. Probes by the kubelet of the pod's own node always pass.
@@ -13,6 +14,7 @@ from slipway.contract.pod import RUNTIME_PORT
 from slipway.objects.kinds import NETWORK_POLICY, Object
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
+from slipway.operator.planning.engines import is_ours
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
@@ -20,12 +22,13 @@ from slipway.operator.rendering.metadata import child
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NAME_LABEL = "app.kubernetes.io/name"
+OPERATOR = "slipway-operator"  # that label of its pods
 
 
 def network_policy(
     deployment: LLMDeployment, snapshot: Snapshot, installation: Installation, engine: RenderedEngine
 ) -> Child:
-    activator = _activator(installation.namespace, activator_for(snapshot).service)
+    activator = _program(installation.namespace, activator_for(snapshot).service)
     return child(
         NETWORK_POLICY,
         deployment,
@@ -35,6 +38,7 @@ def network_policy(
             "ingress": [
                 *_clients(deployment.spec.access.allow_from, engine.port),
                 {"from": [activator], "ports": _ports(*_ports_of_activator(engine))},
+                *_operator(installation.namespace, engine.name),
                 *_prometheus(installation.prometheus_namespaces, engine.metrics_port),
             ],
         },
@@ -46,11 +50,16 @@ def _ports_of_activator(engine: RenderedEngine) -> list[int]:
     return [*dict.fromkeys((engine.port, RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
 
 
-def _activator(namespace: str, service: str) -> Object:
+def _program(namespace: str, name: str) -> Object:
     return {
         "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
-        "podSelector": {"matchLabels": {NAME_LABEL: service}},
+        "podSelector": {"matchLabels": {NAME_LABEL: name}},
     }
+
+
+def _operator(namespace: str, engine: str) -> list[Object]:
+    """It reads once what an engine that has loaded the model reports of its memory."""
+    return [{"from": [_program(namespace, OPERATOR)], "ports": _ports(RUNTIME_PORT)}] if is_ours(engine) else []
 
 
 def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import RUNTIME_LABEL
+from slipway.api.names import PLAN_ANNOTATION, RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.api.status import MadeStatus
 from slipway.objects.kinds import Object
@@ -69,7 +69,7 @@ def pinned(
     now = MadeStatus(
         version=version,
         spec=digest(_requested(deployment.spec, runtime)),
-        pods=digest(of_pods(wanted)),
+        pods=_digest_of_pods(wanted),
         sync=deployment.sync,
         accelerator=plan.profile,
         gpus_per_replica=plan.gpus_per_replica,
@@ -81,19 +81,21 @@ def pinned(
     )
     ours = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
     before = _made(status) or _adopted(ours, deployment, status, now)
-    if not ours or before is None or digest(of_pods(ours)) == now.pods:
+    if ours and _digest_of_pods(ours) == now.pods and has_pod_on_node(snapshot):
+        return Pinned(inference_service=_with_plan_of(ours, wanted), made=now)
+    if not ours or before is None or _digest_of_pods(ours) == now.pods:
         return Pinned(inference_service=wanted, made=now)
     is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
     if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
-    update = {"version": version, "changes": changes(normalized(of_pods(ours)), normalized(of_pods(wanted)))}
+    update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 
 
 def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
     """Whether the spec requests the same pods as then, and their part was not changed by hand."""
     asks_again = now.sync not in ("", before.sync)  # removing the annotation requests nothing
-    return before.spec == now.spec and not asks_again and before.pods == digest(of_pods(ours))
+    return before.spec == now.spec and not asks_again and before.pods == _digest_of_pods(ours)
 
 
 def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
@@ -104,7 +106,7 @@ def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeS
         return None
     reported = status.get("plan") or {}
     plan = {name: reported[name] for name in OF_PLAN if reported.get(name)}
-    then = {"version": OLDER, "spec": now.spec, "pods": digest(of_pods(ours)), "sync": now.sync}
+    then = {"version": OLDER, "spec": now.spec, "pods": _digest_of_pods(ours), "sync": now.sync}
     return _made({"made": plan | then})
 
 
@@ -143,6 +145,29 @@ def of_pods(inference_service: Object) -> Object:
         "annotations": {name: value for name, value in annotations.items() if name != CLASS_ANNOTATION},
         "predictor": {name: value for name, value in predictor.items() if name not in NOT_OF_PREDICTORS_PODS},
     }
+
+
+def _compared(inference_service: Object) -> Object:
+    """The part without the annotation that says by which plan it was made: that alone is no reason to replace pods."""
+    part = of_pods(inference_service)
+    return {**part, "predictor": _with_plan(part["predictor"], None)}
+
+
+def _digest_of_pods(inference_service: Object) -> str:
+    return digest(_compared(inference_service))
+
+
+def _with_plan_of(ours: Object, wanted: Object) -> Object:
+    plan = (ours["spec"]["predictor"].get("annotations") or {}).get(PLAN_ANNOTATION)
+    return {**wanted, "spec": {**wanted["spec"], "predictor": _with_plan(wanted["spec"]["predictor"], plan)}}
+
+
+def _with_plan(predictor: Object, plan: str | None) -> Object:
+    """With this annotation, or without one."""
+    others = {name: value for name, value in predictor.items() if name != "annotations"}
+    annotations = {**(predictor.get("annotations") or {}), PLAN_ANNOTATION: plan}
+    annotations = {name: value for name, value in annotations.items() if value is not None}
+    return {**others, **({"annotations": annotations} if annotations else {})}
 
 
 def _with_pods_of(ours: Object, wanted: Object) -> Object:

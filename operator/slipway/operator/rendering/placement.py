@@ -15,6 +15,7 @@ from slipway.objects.metadata import name_of
 from slipway.observing.rollout import is_updating
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
+from slipway.operator.planning.divided import NVIDIA_GPU, admits_divided, excluding
 from slipway.operator.rendering.desired import Child, UnrenderableError
 from slipway.operator.rendering.normal_form import digest
 
@@ -31,7 +32,7 @@ def node_selection(plan: Plan, serving_runtime: Object) -> Object:
     sets = _label_sets(plan)
     if len(sets) == 1:
         return {"nodeSelector": sets[0]} if sets[0] else {}
-    terms = [_both(theirs, ours) for theirs in _terms_of_runtime(serving_runtime) for ours in map(_term, sets)]
+    terms = [_both(theirs, ours) for theirs in _terms_of_runtime(serving_runtime) for ours in _terms(plan, sets)]
     return {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}}
 
 
@@ -54,9 +55,17 @@ def _label_sets(plan: Plan) -> list[dict[str, str]]:
     return [each for place, each in enumerate(sets) if each not in sets[:place]]
 
 
-def _term(labels: Mapping[str, str]) -> Object:
-    expressions = [{"key": name, "operator": "In", "values": [value]} for name, value in sorted(labels.items())]
-    return {"matchExpressions": expressions}
+def _terms(plan: Plan, sets: list[dict[str, str]]) -> list[Object]:
+    """Sets that don't name the product exclude nodes that divide their GPUs among pods."""
+    excluding_divided = excluding() if NVIDIA_GPU in plan.resources.get("limits", {}) else []
+    return [
+        {"matchExpressions": [*_expressions(each), *([] if admits_divided(each) else excluding_divided)]}
+        for each in sets
+    ]
+
+
+def _expressions(labels: Mapping[str, str]) -> list[Object]:
+    return [{"key": name, "operator": "In", "values": [value]} for name, value in sorted(labels.items())]
 
 
 def _terms_of_runtime(serving_runtime: Object) -> list[Object]:

@@ -16,6 +16,7 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
+from slipway.operator.planning.measured import plan_key
 from slipway.operator.rendering import asked
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
@@ -55,7 +56,8 @@ def render(
 def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installation: Installation) -> Desired:
     pods_runtime, serving_runtime = _pods_runtime(snapshot), snapshot.runtimes.get(plan.runtime)
     runtime = serving_runtime or pods_runtime or _no_runtime(plan)
-    plan = replace(plan, runtime=name_of(runtime))
+    key = plan_key(deployment.spec, runtime, plan.profile, plan.tensor, plan.pipeline)
+    plan = replace(plan, runtime=name_of(runtime), key=key)
     engine = engine_of(plan, runtime, deployment.spec)
     predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
     chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)

@@ -8,12 +8,23 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 from pathlib import Path
 from typing import Any, Self
 
 from slipway_runtime.contract.engines import LLAMACPP
 from slipway_runtime.engines.cpus import threads
-from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.engine import (
+    Choice,
+    Joined,
+    Launch,
+    StartRefusedError,
+    WarmUp,
+    Wish,
+    module,
+    reachable,
+    work_of,
+)
 from slipway_runtime.engines.flags import objections
 
 CONTEXT_LENGTH = 4096  # if none is given
@@ -23,7 +34,20 @@ MOMENTS = (
     (re.compile(r"load_model: loading model"), "loading"),
     (re.compile(r"init: model loaded"), "loaded"),
 )
-FACTS = (re.compile(r"n_slots = (?P<slots>\d+), n_ctx_slot = (?P<contextLength>\d+)"),)
+FACTS = (
+    re.compile(
+        r"n_slots = (?P<slots>\d+), n_ctx_slot = (?P<contextLength>\d+)(?:, kv_unified = '(?P<kvUnified>true|false)')?"
+    ),
+    re.compile(r"load_tensors: +\S+ model buffer size = +(?P<weightsMiB>\d+\.\d+) MiB"),
+    re.compile(r"llama_(?:kv_cache|memory_recurrent): size = +(?P<kvCacheMiB>\d+\.\d+) MiB"),
+    re.compile(r"(?:sched_reserve|llama_context): +\S+ compute buffer size = +(?P<activationMiB>\d+\.\d+) MiB"),
+)
+JOINED: Mapping[str, Joined] = {"weightsMiB": add, "kvCacheMiB": add, "activationMiB": max}
+"""Parts of the weights are mapped, others copied into another order; layers with a window have a cache of their own. A
+draft model adds to both. The compute buffer may be reserved again."""
+DETAILED, USUAL = 4, 3
+"""Verbosity: only with the first does llama.cpp log what it takes of the memory; it would also log more about each
+request."""
 OURS = {"model", "model_alias", "hostnames", "port", "n_parallel", "n_ctx"}
 """Parameters that an option of slipway-runtime sets."""
 FOREIGN = ("LLAMA_ARG_", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD", "LD_AUDIT")
@@ -82,6 +106,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         choices=tuple(_choices(settings, mode=wish.mode, context_length=context_length, parallel=parallel)),
         moments=MOMENTS,
         facts=FACTS,
+        joined=JOINED,
         computes_on_cpus=True,
         stop=2.0,
     )

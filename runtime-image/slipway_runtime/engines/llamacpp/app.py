@@ -7,16 +7,17 @@ The app forwards what the guard admits, so that every path, every error and ever
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib
 import os
 import signal
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
@@ -24,7 +25,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from slipway_runtime import control
 from slipway_runtime.engines.engine import StartRefusedError
 from slipway_runtime.engines.heap import Heap
-from slipway_runtime.engines.llamacpp import Settings, fill
+from slipway_runtime.engines.llamacpp import DETAILED, USUAL, Settings, fill
 from slipway_runtime.engines.llamacpp.calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
@@ -34,6 +35,7 @@ from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
 PASSED_ON = (b"content-type", b"accept")
+SET_VERBOSITY = "_Z30common_log_set_verbosity_tholdi"  # as C++ spells common_log_set_verbosity_thold(int)
 
 
 def main() -> None:
@@ -46,10 +48,24 @@ def main() -> None:
     except StartRefusedError as refusal:
         sys.exit(termination_message(refusal.failure))
     parameters.hostnames = [str(socket)]
+    set_verbosity = verbosity_of(xllamacpp)
+    if set_verbosity:
+        parameters.verbosity = DETAILED
     server = xllamacpp.Server(parameters)  # holds Python's lock until the model is loaded
+    if set_verbosity:
+        set_verbosity(USUAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, socket))
     del server
+
+
+def verbosity_of(xllamacpp: Any) -> Callable[[int], object] | None:
+    """llama.cpp's own function that sets it, which the Python package doesn't offer; None: this version has none."""
+    try:
+        library = ctypes.CDLL(importlib.import_module(f"{xllamacpp.__name__}.xllamacpp").__file__)
+        return cast("Callable[[int], object]", library[SET_VERBOSITY])
+    except (ImportError, OSError, AttributeError, TypeError):
+        return None
 
 
 async def serve(settings: Settings, socket: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.planned import NOTHING, PlannedMemory
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -42,10 +43,14 @@ MOMENTS = (
 )
 FACTS = (
     re.compile(r"Model loading took (?P<weightsGiB>[\d.]+) Gi?B"),
-    re.compile(r"Available KV cache memory: (?P<kvCacheGiB>[\d.]+) Gi?B"),
+    re.compile(r"(?:Available KV cache memory:|reserved) (?P<kvCacheGiB>[\d.]+) Gi?B"),
     re.compile(r"KV cache size: (?P<kvTokens>[\d,]+) tokens"),
     re.compile(r"Maximum concurrency for (?P<contextLength>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"),
+    re.compile(r"(?P<activationGiB>[\d.]+) Gi?B for peak activation"),
+    re.compile(r"Graph capturing finished in [\d.]+ secs?, took (?P<graphsGiB>[\d.]+) Gi?B"),
 )
+JOINED = dict.fromkeys(("weightsGiB", "activationGiB", "graphsGiB"), max)
+"""With tensor or pipeline parallelism, each device has a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ def launch(
     allowed: Iterable[str] = (),
     memory: int | None = None,
     weights: int = 0,
+    planned: PlannedMemory = NOTHING,
 ) -> Launch:
     """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
@@ -137,7 +143,11 @@ def launch(
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     wanted = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
-    variables = [*_variables(device, memory, weights), *([] if untold else _tracing_variables(traces))]
+    variables = [
+        *_variables(device),
+        *_kv_cache(device, memory, weights, planned),
+        *([] if untold else _tracing_variables(traces)),
+    ]
     variables = [each for each in variables if each.name not in wish.environment]
     name = _name_in(wish.flags) or wish.name or wish.model.name
     return Launch(
@@ -154,6 +164,7 @@ def launch(
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,
+        joined=JOINED,
         computes_on_cpus=device == "cpu",
     )
 
@@ -263,14 +274,22 @@ BUCKETS = {
 }
 
 
-def _variables(device: str, memory: int | None, weights: int) -> Iterator[Choice]:
+def _variables(device: str) -> Iterator[Choice]:
     for name, (value, reason) in QUIET.items():
         yield Choice(f"{name}={value}", reason)
     if device == "cuda":
         yield Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it would be compiled at the start, with tools that images lack")
-    if device == "cpu":
-        space = kv_cache_space(memory, weights)
-        yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by default vLLM takes nearly all memory of the node")
+
+
+def _kv_cache(device: str, memory: int | None, weights: int, planned: PlannedMemory) -> Iterator[Choice]:
+    """On CPUs. On devices, the fast start uses the planned size, so that the ordinary start can still measure it."""
+    if device != "cpu":
+        return
+    if planned.kv_cache and not planned.why_void(weights):
+        space, why = max(1, planned.kv_cache // 2**30), "in GiB, as planned"
+    else:
+        space, why = kv_cache_space(memory, weights), "in GiB; by default vLLM takes nearly all memory of the node"
+    yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", why)
 
 
 def kv_cache_space(memory: int | None, weights: int) -> int:

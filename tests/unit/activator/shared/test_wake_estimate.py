@@ -19,3 +19,23 @@ def test_before_the_first_start_the_size_determines_the_estimate() -> None:
 )
 def test_patience(starts: list[float], seconds: float) -> None:
     assert hold_timeout(starts) == seconds
+
+
+@pytest.mark.parametrize(
+    ("starts", "limit", "seconds"),
+    [
+        ([], None, 310.0),
+        ([], 120.0, 310.0),
+        ([], 1800.0, 1800.0),
+        ([], 9000.0, LONGEST),
+        ([20.0], 1800.0, SHORTEST),
+    ],
+    ids=[
+        *("nothing is planned", "never shorter than without", "as long as a start may take", "it is bounded"),
+        "earlier starts say more",
+    ],
+)
+def test_before_the_first_start_requests_wait_for_as_long_as_the_plan_lets_it_take(
+    starts: list[float], limit: float | None, seconds: float
+) -> None:
+    assert hold_timeout(starts, start_limit=limit) == seconds

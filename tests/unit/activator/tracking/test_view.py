@@ -137,6 +137,24 @@ def test_the_target_of_the_spec_has_precedence_over_what_a_replica_takes() -> No
     assert state_of(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
 
 
+@pytest.mark.parametrize(
+    ("limit", "timeout"),
+    [
+        ("1800s", 1800),
+        ("45m", 2700),
+        ("1s", 310),
+        ("", 310),
+        ("soon", 310),
+        (7, 310),
+        (None, 310),
+        ("9" * 5000 + "h", 310),
+    ],
+)
+def test_before_the_first_start_the_plan_in_the_status_sets_how_long_requests_wait(limit: Any, timeout: float) -> None:
+    plan = {} if limit is None else {"startLimit": limit}
+    assert state_of(deployment=llm(status={"plan": plan})).limits.timeout == timeout
+
+
 def test_limits_are_those_of_the_spec() -> None:
     limits = state_of(deployment=llm(scaling={"hold": {"maxRequests": 7, "timeout": "90s"}})).limits
     assert (limits.max_requests, limits.timeout) == (7, 90)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from slipway.api.reasons import Reason
 from slipway.models.facts import Model
+from slipway.models.sources import Known
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.supply import ProfileSupply
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
@@ -23,7 +24,7 @@ ALL = [L4, H100, H200]
 
 def answer(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan | Unplannable:
     given = {key: further.pop(key) for key in ("supply", "running") if key in further}
-    return make_plan(deployment(**further).spec, profiles, name="llama", model=model, **given)
+    return make_plan(deployment(**further).spec, profiles, name="llama", known=Known(model), **given)
 
 
 def planned(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from slipway.models.facts import Evidence, Experts, Keeps, Layers, Model, Quantization, Weights
+from slipway.models.sources import Known
 from slipway.operator.planning import Plan, Supply, Unplannable, make_plan
 from slipway.operator.planning.memory import vllm
 from slipway.operator.planning.memory.blocks import cache_of
@@ -177,7 +178,7 @@ PROFILES = [
 @settings(max_examples=400)
 @given(SPECS, some.one_of(KNOWN, KNOWN, UNKNOWN), SUPPLIES)
 def test_no_spec_and_no_facts_make_planning_fail(spec: Any, model: Model, supply: Supply) -> None:
-    made = make_plan(deployment(**spec).spec, PROFILES, name="llama", model=model, supply=supply)
+    made = make_plan(deployment(**spec).spec, PROFILES, name="llama", known=Known(model), supply=supply)
     assert isinstance(made, Plan | Unplannable)
     if isinstance(made, Unplannable):
         assert made.message.endswith((".", ")"))

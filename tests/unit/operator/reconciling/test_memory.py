@@ -6,7 +6,15 @@ import pytest
 from slipway.api.model_key import ModelKey
 from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
-from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, LLM_DEPLOYMENT, SERVICE, Kind, Object
+from slipway.objects.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    LLM_DEPLOYMENT,
+    RESOURCE_CLAIM_TEMPLATE,
+    SERVICE,
+    Kind,
+    Object,
+)
 from slipway.operator.reconciling.memory import TOO_OFTEN, WITHIN, Applied, Memories, projected
 
 KEY = ModelKey("chat", "llama")
@@ -76,7 +84,7 @@ def test_only_our_fields_are_compared_and_lists_as_a_unit() -> None:
 
 @pytest.fixture
 def overlay() -> Overlay:
-    return Overlay(Store([SERVICE, LLM_DEPLOYMENT, ENDPOINT_SLICE, DEPLOYMENT]))
+    return Overlay(Store([SERVICE, LLM_DEPLOYMENT, ENDPOINT_SLICE, DEPLOYMENT, RESOURCE_CLAIM_TEMPLATE]))
 
 
 @pytest.fixture
@@ -91,6 +99,7 @@ def memories(overlay: Overlay) -> Memories:
         (LLM_DEPLOYMENT, "llama"),
         (ENDPOINT_SLICE, "llama-activator"),
         (DEPLOYMENT, "llama-predictor"),
+        (RESOURCE_CLAIM_TEMPLATE, "llama-0123abcd"),
     ):
         overlay.wrote(kind, written(kind, name))
     return memories

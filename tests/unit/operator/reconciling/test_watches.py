@@ -22,6 +22,7 @@ from slipway.objects.kinds import (
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
+    RESOURCE_CLAIM_TEMPLATE,
     SERVICE,
     SERVING_RUNTIME,
     Kind,
@@ -275,14 +276,23 @@ def test_of_our_objects_the_fields_that_we_set_and_the_read_part_of_the_status_a
 def test_the_status_of_a_pod_is_stored_and_not_the_commands_of_its_containers() -> None:
     container = {"name": "a", "resources": {"limits": {"memory": "1Gi"}}, "env": ["large"], "args": ["large"]}
     metadata = {"labels": {**LABELS, "pod-template-hash": "1", "app": "x"}, "annotations": {"large": "x"}}
-    spec = {"nodeName": "n", "nodeSelector": {"a": "b"}, "volumes": ["large"], "containers": [container]}
+    where = {"nodeName": "n", "nodeSelector": {"a": "b"}, "affinity": {"nodeAffinity": {}}, "resourceClaims": []}
+    spec = {**where, "volumes": ["large"], "containers": [container]}
     shown = {name: container[name] for name in ("name", "resources")}
     kept = watch_of(POD).keep(obj(metadata=metadata, spec=spec, status={"phase": "Running"}))
     assert kept == {
         "metadata": {**obj()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
-        "spec": {"nodeName": "n", "nodeSelector": {"a": "b"}, "containers": [shown]},
+        "spec": {**where, "containers": [shown]},
         "status": {"phase": "Running"},
     }
+
+
+def test_our_own_template_of_claims_is_stored_entirely_and_of_others_only_the_names() -> None:
+    watch = watch_of(RESOURCE_CLAIM_TEMPLATE)
+    ours, its = (obj(name, metadata={"labels": LABELS}, spec={"x": 1}) for name in ("llama-0123abcd", "llama-mine"))
+    assert watch.keep(ours) == ours
+    assert watch.keep(its) == {"metadata": {**its["metadata"], "ownerReferences": []}}
+    assert list(watch.keys(ours)) == [("chat", "llama")]
 
 
 def test_our_own_slice_is_stored_entirely_and_of_other_slices_only_the_names() -> None:
@@ -304,8 +314,12 @@ def test_of_objects_of_others_only_the_owner_is_stored() -> None:
         assert kept == {"metadata": obj(name, metadata=owner_metadata)["metadata"]}
 
 
-def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it() -> None:
-    claim = obj(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
+def test_the_phase_and_the_access_modes_of_a_claim_are_stored_and_it_concerns_the_models_that_name_it() -> None:
+    claim = obj(
+        spec={"large": "x", "accessModes": ["ReadWriteOnce"]},
+        status={"phase": "Bound", "capacity": "x"},
+        metadata={"labels": {"a": "b"}},
+    )
     all_of_them = watches(
         everyone=lambda: ALL_KEYS,
         on_node=lambda _: (),
@@ -315,7 +329,8 @@ def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it(
         on_claim=lambda it: [ModelKey("of", it["metadata"]["name"])],
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
-    assert watch.keep(claim) == {"metadata": obj()["metadata"], "status": {"phase": "Bound"}}
+    kept = {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}}
+    assert watch.keep(claim) == {"metadata": obj()["metadata"], **kept}
     assert list(watch.keys(claim)) == [("of", "a")]
 
 

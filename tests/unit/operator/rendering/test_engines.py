@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.operator.planning.engines import RUNTIMES
-from slipway.operator.rendering import Unrenderable
+from slipway.operator.rendering import Desired, Unrenderable
 from slipway.operator.rendering.engines import ENGINES
 from slipway_runtime import cli
-from support.builders.rendering import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
+from support.builders.rendering import (
+    arguments,
+    deployment,
+    desired,
+    of_kind,
+    on_h100,
+    plan,
+    predictor,
+    rendered,
+    runtime,
+)
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
 NO_MEDIA = ["--allowed-media-domains", "/"]
@@ -68,6 +79,88 @@ def test_vllm_always_gets_its_name_drain_timeout_concurrency_and_prefix_caching_
 
 def test_vllm_without_prefix_caching() -> None:
     assert "--no-enable-prefix-caching" in arguments(on_h100(engine={"prefixCaching": False}))
+
+
+# --- what the plan decides --------------------------------------------------------------------------------------------
+
+
+def planned_arguments(wanted: LLMDeployment, **planned: Any) -> list[str]:
+    found: list[str] = model_of(wanted, **planned)["args"]
+    return found
+
+
+def model_of(wanted: LLMDeployment, **planned: Any) -> Any:
+    made = replace(plan(wanted), **planned)
+    answer = rendered(wanted, made, serving_runtime=runtime(made.runtime))
+    assert isinstance(answer, Desired), answer
+    return of_kind(answer, "InferenceService")["spec"]["predictor"]["model"]
+
+
+PLANNED: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({}, {"context_length": 6144}, ["--max-model-len=6144"]),
+    ({"contextLength": 8192}, {"context_length": 8192}, ["--max-model-len=8192"]),
+    ({"contextLength": 8192}, {"context_length": None}, ["--max-model-len=8192"]),
+    ({}, {"max_concurrency": 40}, ["--max-num-seqs=40"]),
+    ({}, {"tensor": 4, "gpus_per_replica": 4}, ["--tensor-parallel-size=4"]),
+    ({}, {"kv_cache_bytes": 7, "weights_bytes": 5}, ["--kv-cache-bytes=7", "--weights-bytes=5"]),
+    ({}, {"kv_cache_bytes": 7}, ["--kv-cache-bytes=7"]),
+    ({}, {"weights_bytes": 5}, []),
+]
+
+
+@pytest.mark.parametrize(("engine", "planned", "flags"), PLANNED)
+def test_the_plan_becomes_options_of_vllm_and_of_our_runtime(
+    engine: dict[str, Any], planned: dict[str, Any], flags: list[str]
+) -> None:
+    given = planned_arguments(on_h100(engine=engine), **planned)
+    assert [each for each in given if each not in ALWAYS] == flags
+    understood(["serve", "vllm", *given])
+
+
+def test_the_runtimes_own_options_come_before_those_of_the_engine() -> None:
+    given = planned_arguments(on_h100(), kv_cache_bytes=7, weights_bytes=5, context_length=64)
+    assert given.index("--kv-cache-bytes=7") < given.index("--") < given.index("--max-model-len=64")
+
+
+def test_llamacpp_gets_the_context_and_the_requests_that_its_cache_was_planned_for() -> None:
+    given = planned_arguments(llamacpp(), context_length=2048, max_concurrency=2, kv_cache_bytes=7, weights_bytes=5)
+    assert [each for each in given if each not in OF_RUNTIME] == ["--context-length=2048", "--parallel=2"]
+
+
+def remarks_of(wanted: LLMDeployment, **planned: Any) -> list[str]:
+    made = replace(plan(wanted), **planned)
+    answer = rendered(wanted, made, serving_runtime=runtime(made.runtime))
+    assert isinstance(answer, Desired), answer
+    return [each for each in answer.remarks if "wins over" in each]
+
+
+ADAPTERS = [{"name": "a", "uri": "s3://b/a"}, {"name": "b", "uri": "s3://b/b"}]
+ON_CPUS = {"vendor": "CPU", "kv_cache_bytes": 4 << 30}
+BY_HAND: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({"engine": {"extraArgs": ["--seed=1"]}}, {}, []),
+    (
+        {"engine": {"adapters": ADAPTERS, "extraArgs": ["--max_loras=1"]}},
+        {},
+        ["engine.extraArgs: --max_loras=1 wins over --max-loras=2."],
+    ),
+    (
+        {"pod": {"env": [{"name": "VLLM_CPU_KVCACHE_SPACE", "value": "9"}]}},
+        ON_CPUS,
+        ["pod.env: VLLM_CPU_KVCACHE_SPACE wins over the plan's KV cache of 4.00Gi."],
+    ),
+    ({"pod": {"env": [{"name": "VLLM_CPU_KVCACHE_SPACE", "value": "9"}]}}, {}, []),
+    ({}, ON_CPUS, []),
+]
+
+
+@pytest.mark.parametrize(("spec", "planned", "remarks"), BY_HAND)
+def test_a_value_that_is_set_by_hand_wins_and_the_object_says_so(
+    spec: dict[str, Any], planned: dict[str, Any], remarks: list[str]
+) -> None:
+    assert remarks_of(on_h100(**spec), **planned) == remarks
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
 
 
 def test_extra_arguments_come_last_so_that_they_win() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.units import amount
 from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import RUNTIMES
@@ -32,7 +31,6 @@ def names(objects: list[Object]) -> list[str]:
 
 
 each_runtime = pytest.mark.parametrize("runtime", RUNTIME_OBJECTS, ids=names(RUNTIME_OBJECTS))
-each_profile = pytest.mark.parametrize("profile", PROFILES, ids=[profile.metadata.name for profile in PROFILES])
 
 
 def test_there_is_a_runtime_for_every_possible_plan_and_no_other() -> None:
@@ -114,19 +112,6 @@ def test_a_runtime_contains_nothing_that_kserve_takes_for_a_template(runtime: Ob
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------
-
-
-@each_profile
-def test_a_profile_has_the_values_that_decide_speed_and_price(profile: AcceleratorProfile) -> None:
-    assert profile.spec.cost_per_hour
-    assert profile.spec.vendor == "CPU" or (
-        profile.spec.bandwidth and profile.spec.compute and profile.spec.node_labels
-    )
-
-
-@each_profile
-def test_a_profile_lists_a_feature_for_each_number_format_that_it_accelerates(profile: AcceleratorProfile) -> None:
-    assert {dtype for dtype in ("bf16", "fp8", "fp4") if dtype in profile.spec.compute} <= set(profile.spec.features)
 
 
 LOOK_ALIKES = {

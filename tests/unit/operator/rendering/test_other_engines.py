@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import POD_MONITOR, Object
-from slipway.operator.rendering import Unrenderable
+from slipway.operator.rendering import Desired, Unrenderable
 from support.builders.rendering import arguments, deployment, desired, of_kind, plan, predictor, rendered, runtime
 from support.charts.third_party_runtimes import BY_ENGINE
 from support.repository import ROOT
@@ -136,6 +137,23 @@ def test_fields_of_the_spec_become_the_options_that_the_runtime_names() -> None:
 
 def test_fields_that_the_spec_leaves_out_are_left_to_the_engine_except_its_name() -> None:
     assert options_of({"slipway.dev/options": OPTIONS}) == ([], {"NAME": "llama"})
+
+
+def test_the_devices_and_the_length_of_the_plan_become_options_too() -> None:
+    wanted = deployment(engine=THEIRS)
+    made = replace(plan(wanted), tensor=4, pipeline=2, context_length=2048)
+    answer = rendered(wanted, made, serving_runtime=third_party({"slipway.dev/options": OPTIONS}))
+    assert isinstance(answer, Desired)
+    model = of_kind(answer, "InferenceService")["spec"]["predictor"]["model"]
+    assert model["args"] == ["--length=2048", "--tp=4", "--pp=2"]
+
+
+def test_an_option_of_extra_args_replaces_ours_because_the_engine_may_refuse_it_twice() -> None:
+    engine = {**THEIRS, "contextLength": 4096, "maxConcurrency": 8, "extraArgs": ["--length=1024"]}
+    assert options_of({"slipway.dev/options": OPTIONS}, engine=engine)[0] == ["-n=8", "--length=1024"]
+    wanted = deployment(engine=engine)
+    answer = desired(wanted, serving_runtime=third_party({"slipway.dev/options": OPTIONS}))
+    assert "engine.extraArgs: --length=1024 replaces --length=4096." in answer.remarks
 
 
 def test_a_variable_of_the_spec_wins() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.objects.kinds import Object
 from slipway.operator.rendering import Desired, normal_form
-from slipway.operator.rendering.pinning import changes, of_pods
+from slipway.operator.rendering.pinning import PLANNED_BEFORE, changes, of_pods
+from support.builders.plans import MEMORY, SPEED
 from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
 from support.fakes.api_server import fields_of
 from support.repository import CRDS
@@ -133,6 +136,38 @@ def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
 def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
     before = first_version()
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
+
+
+def with_another_plan(before: Desired, **world: Any) -> tuple[Object, Desired]:
+    """The same pods by a plan with another key; also returns the annotations that its pods would have."""
+    service = live_service(before)
+    annotations = service["spec"]["predictor"]["annotations"]
+    now = dict(annotations)
+    annotations[PLAN_ANNOTATION] = "0123456789abcdef"
+    return now, next_version(before, version="1", serving_runtime=runtime(OLD), inference_service=service, **world)
+
+
+def test_another_key_of_the_plan_alone_replaces_no_pod_and_is_no_update() -> None:
+    before = first_version()
+    _, after = with_another_plan(before, has_pods=True)
+    assert pods(after)["predictor"]["annotations"] == {PLAN_ANNOTATION: "0123456789abcdef"}
+    assert (after.made, after.update) == (before.made, None)
+
+
+def test_pods_that_were_made_before_plans_had_keys_stay_without_one() -> None:
+    before = first_version()
+    service = live_service(before)
+    del service["spec"]["predictor"]["annotations"]
+    world: Object = {"version": "1", "serving_runtime": runtime(OLD), "inference_service": service, "has_pods": True}
+    after = next_version(before, **world)
+    assert "annotations" not in pods(after)["predictor"]
+    assert after.update is None
+
+
+def test_without_a_pod_the_next_ones_get_the_new_key() -> None:
+    before = first_version()
+    now, after = with_another_plan(before, has_pods=False)
+    assert pods(after)["predictor"]["annotations"] == now
 
 
 NORMALIZED = [
@@ -347,6 +382,74 @@ def test_the_reported_plan_is_the_one_of_the_existing_pods() -> None:
     assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
     [why] = plan.why
     assert "status.update" in why
+
+
+MORE_IS_KNOWN: Object = {
+    "context_length": 8192,
+    "kv_cache_bytes": MEMORY.kv_cache,
+    "weights_bytes": MEMORY.weights,
+    "memory": MEMORY,
+    "speed": SPEED,
+    "kv_tokens": 919_824,
+    "concurrent_at_full_length": 112.3,
+    "start_limit": 3600.0,
+    "warnings": ("scaling.target.tpotP95: it will take longer.",),
+}
+
+
+def with_known_facts(before: Desired | None = None, *, version: str = "2", **world: Any) -> Desired:
+    """Rendered when more is known of the model than when its pods were made."""
+    wanted = deployment(**SPEC)
+    live = {"inference_service": live_service(before), "status": status_of(before)} if before else {}
+    new = {"serving_runtime": runtime(NEW, startupProbe={"periodSeconds": 1, "failureThreshold": 1800})}
+    planned = replace(plan(wanted), **MORE_IS_KNOWN)
+    answer = rendered(wanted, planned, version=version, pods_runtime=runtime(OLD), **(new | live | world))
+    assert isinstance(answer, Desired)
+    return answer
+
+
+def test_numbers_that_become_known_restart_no_pod_of_an_older_version_and_are_shown_as_an_update() -> None:
+    before = first_version()
+    after = with_known_facts(before)
+    assert pods(after) == pods(before)
+    assert after.update is not None
+    assert {
+        f"predictor.model.args: --kv-cache-bytes={MEMORY.kv_cache} comes",
+        f"predictor.model.args: --weights-bytes={MEMORY.weights} comes",
+        "predictor.model.args: --max-model-len=8192 comes",
+        "predictor.model.args: --start-timeout=3600 comes",
+        'predictor.model.startupProbe: nothing → {"failureThreshold":3660}',
+    } <= set(after.update["changes"])
+
+
+def test_numbers_that_become_known_restart_no_scheduled_pod_of_the_same_version() -> None:
+    before = first_version()
+    assert pods(with_known_facts(before, version="1", has_pods=True)) == pods(before)
+
+
+def test_what_is_planned_now_is_not_reported_of_pods_that_were_made_by_another_plan() -> None:
+    kept = with_known_facts(first_version()).plan
+    assert kept is not None
+    assert (kept.memory, kept.speed, kept.kv_tokens, kept.context_length, kept.start_limit) == (None,) * 5
+    assert (kept.warnings, kept.rejected, kept.why) == ((), (), (PLANNED_BEFORE,))
+
+
+def test_the_whole_plan_is_reported_of_kept_pods_that_were_made_by_the_same_plan() -> None:
+    before = with_known_facts()
+    another = with_known_facts(before, version="3", serving_runtime=runtime("slipway-vllm-cuda-3-cc"))
+    assert another.update is not None
+    assert another.plan is not None
+    assert {name: getattr(another.plan, name) for name in MORE_IS_KNOWN} == MORE_IS_KNOWN
+
+
+def test_a_record_of_a_version_that_knew_no_parallelism_has_that_of_the_spec() -> None:
+    spec = {**SPEC, "engine": {"parallelism": {"tensor": 2}, "contextLength": 4096}}
+    before = first_version(spec=spec)
+    status = status_of(before)
+    status["made"] = {name: each for name, each in status["made"].items() if name not in ("tensor", "pipeline")}
+    found = next_version(before, spec=spec, status=status).plan
+    assert found is not None
+    assert (found.tensor, found.pipeline, found.context_length) == (2, 1, 4096)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------

@@ -38,8 +38,18 @@ def on_nodes(*terms: dict[str, str], besides: dict[str, str] | None = None) -> P
     return replace(plan(on_h100()), node_terms=terms, node_selector=besides or {})
 
 
+WHOLE_GPUS = [
+    {"key": "nvidia.com/gpu.sharing-strategy", "operator": "NotIn", "values": ["time-slicing", "mps"]},
+    {"key": "cloud.google.com/gke-gpu-sharing-strategy", "operator": "NotIn", "values": ["time-sharing", "mps"]},
+    {"key": "nvidia.com/gpu.slices.gi", "operator": "DoesNotExist"},
+    {"key": "cloud.google.com/gke-gpu-partition-size", "operator": "DoesNotExist"},
+]
+"""Where labels don't name the product: its name would say that a GPU is divided among pods."""
+
+
 def term(**labels: str) -> Object:
-    return {"matchExpressions": [{"key": key, "operator": "In", "values": [labels[key]]} for key in sorted(labels)]}
+    expressions = [{"key": key, "operator": "In", "values": [labels[key]]} for key in sorted(labels)]
+    return {"matchExpressions": [*expressions, *([] if "nvidia.com/gpu.product" in labels else WHOLE_GPUS)]}
 
 
 def required(*terms: Object) -> Object:
@@ -106,6 +116,13 @@ def test_a_label_that_the_spec_replaces_is_reported() -> None:
         "pod.nodeSelector: nvidia.com/gpu.product=mine replaces NVIDIA-H100-80GB-HBM3, the value of that label in the "
         "AcceleratorProfile h100."
     )
+
+
+def test_a_set_that_names_how_gpus_are_shared_is_taken_as_it_is() -> None:
+    shared = {**GKE, "cloud.google.com/gke-gpu-sharing-strategy": "time-sharing"}
+    affinity = pod_of(with_plan(on_nodes(GFD, shared)))["affinity"]["nodeAffinity"]
+    [_, second] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [each["operator"] for each in second["matchExpressions"]] == ["In", "In"]
 
 
 # --- claims of devices ------------------------------------------------------------------------------------------------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import PLAN_ANNOTATION
 from slipway.api.reasons import Reason
-from slipway.objects.kinds import POD_MONITOR, ObjectKey
+from slipway.objects.kinds import POD_MONITOR, RESOURCE_CLAIM_TEMPLATE, Object, ObjectKey
 from slipway.operator.planning import Plan, make_plan
 from slipway.operator.rendering import Desired, Unrenderable, hash_of
+from support.builders.plans import KNOWN
 from support.builders.rendering import (
     arguments,
     deployment,
@@ -30,6 +33,7 @@ from support.repository import documents
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({POD_MONITOR})
+CLAIMS = frozenset({RESOURCE_CLAIM_TEMPLATE})
 RUNTIMES = {obj["metadata"]["name"]: obj for obj in documents(RUNTIME_FILES)}
 
 
@@ -44,7 +48,50 @@ def with_chart(wanted: LLMDeployment) -> Desired:
 @pytest.mark.parametrize("name", ["vllm-on-two-gpus", "gemma-on-a-cpu"])
 def test_an_llmdeployment_is_rendered_to_exactly_these_objects(name: str) -> None:
     wanted = LLMDeployment.model_validate(yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text()))
-    assert manifests(with_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+    assert without_digest(with_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+
+
+def without_digest(answer: Desired) -> list[Object]:
+    """The key of the plan is also of the chart's runtimes."""
+    of_kind(answer, "InferenceService")["spec"]["predictor"]["annotations"][PLAN_ANNOTATION] = "a digest"
+    return manifests(answer)
+
+
+def test_pods_of_our_engines_carry_the_key_of_their_plan() -> None:
+    answer = desired(on_h100())
+    assert answer.plan
+    annotations = of_kind(answer, "InferenceService")["spec"]["predictor"]["annotations"]
+    assert annotations == {PLAN_ANNOTATION: answer.plan.key}
+
+
+def test_an_engine_of_others_reports_nothing_so_its_pods_carry_no_key_and_the_operator_does_not_reach_them() -> None:
+    wanted = deployment(engine={"name": "sglang"})
+    answer = desired(wanted, serving_runtime=runtime("sglang"))
+    assert "annotations" not in of_kind(answer, "InferenceService")["spec"]["predictor"]
+    assert "slipway-operator" not in str(ingress(wanted, serving_runtime=runtime("sglang")))
+
+
+def in_full() -> Desired:
+    """With everything that a plan may set."""
+    wanted = on_h100(model={"uri": "pvc://weights/llama"})
+    terms = ({"nvidia.com/gpu.product": "NVIDIA-H200"}, {"cloud.google.com/gke-accelerator": "nvidia-h200-141gb"})
+    planned = replace(
+        KNOWN,
+        tensor=2,
+        gpus_per_replica=2,
+        node_terms=terms,
+        node_selector={"zone": "a"},
+        device_class="gpu.nvidia.com",
+        shared_memory=12 << 30,
+        start_limit=2700.0,
+    )
+    answer = rendered(wanted, planned, serving_runtime=RUNTIMES[planned.runtime], kinds=CLAIMS)
+    assert isinstance(answer, Desired), answer
+    return answer
+
+
+def test_a_complete_plan_is_rendered_to_exactly_these_objects() -> None:
+    assert without_digest(in_full()) == list(yaml.safe_load_all((GOLDEN / "planned-in-full.out.yaml").read_text()))
 
 
 def test_the_same_input_makes_the_same_objects_byte_for_byte() -> None:
@@ -113,8 +160,8 @@ def ingress(wanted: LLMDeployment, **world: Any) -> list[dict[str, Any]]:
 
 
 def clients(wanted: LLMDeployment) -> list[dict[str, Any]]:
-    """Returns the rules of the NetworkPolicy except those for the activator and Prometheus."""
-    return ingress(wanted)[:-2]
+    """Returns the rules of the NetworkPolicy except those for the activator, the operator and Prometheus."""
+    return ingress(wanted)[:-3]
 
 
 def ports_of(rule: dict[str, Any]) -> list[int]:
@@ -150,7 +197,8 @@ def test_no_pod_is_admitted_by_its_labels_alone() -> None:
 
 
 def test_without_a_named_namespace_only_the_activator_reads_metrics() -> None:
-    [rule] = ingress(on_h100(access={"allowFrom": []}), prometheus_namespaces=())
+    rule, of_operator = ingress(on_h100(access={"allowFrom": []}), prometheus_namespaces=())
+    assert ports_of(of_operator) == [8081]
     assert rule["from"][0]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "slipway-activator"}}
     assert ports_of(rule) == [8080, 8081]
 

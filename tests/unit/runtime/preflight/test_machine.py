@@ -54,6 +54,10 @@ class Nvml:
     def _nvmlDeviceGetMemoryInfo(self, _: Any, memory: Any) -> None:  # noqa: N802
         memory._obj.total, memory._obj.free = 140 << 30, 139 << 30
 
+    def _nvmlDeviceGetMemoryInfo_v2(self, _: Any, memory: Any) -> None:  # noqa: N802
+        assert memory._obj.version == (2 << 24 | 40)  # as nvml.h has it
+        memory._obj.reserved = 1 << 29
+
     def _nvmlDeviceGetCudaComputeCapability(self, _: Any, major: Any, minor: Any) -> None:  # noqa: N802
         major._obj.value, minor._obj.value = 9, 0
 
@@ -74,6 +78,16 @@ def test_the_driver_reports_itself_and_each_device() -> None:
     first, second = found.devices
     assert (first.name, first.memory, first.free_memory) == ("NVIDIA H200", 140 << 30, 139 << 30)
     assert (first.capability, first.faults, second.index) == ((9, 0), (), 1)
+
+
+def test_what_the_driver_keeps_for_itself_is_neither_usable_nor_used() -> None:
+    [device] = driver(Nvml()).devices
+    assert (device.usable, device.used) == ((140 << 30) - (1 << 29), 1 << 29)
+
+
+def test_a_driver_that_does_not_report_its_own_share_keeps_nothing() -> None:
+    [device] = driver(Nvml(fails={"nvmlDeviceGetMemoryInfo_v2": 13})).devices
+    assert (device.usable, device.used) == (140 << 30, 1 << 30)
 
 
 def test_a_missing_library_is_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,13 +35,20 @@ def test_every_setting_that_the_checks_use_is_read() -> None:
     found = settings(
         *["-tp", "2", "--pipeline-parallel-size=3", "--quantization=fp8", "--kv-cache-dtype=fp8_e4m3"],
         *["--kv-cache-memory-bytes=4G", "--gpu-memory-utilization=0.8", "--trust-remote-code", "--skip-tokenizer-init"],
-        *["--lora-modules", "sql=/mnt/adapters/sql", "law=/mnt/adapters/law", "--max-lora-rank=64"],
+        *[
+            "--lora-modules",
+            "sql=/mnt/adapters/sql",
+            "law=/mnt/adapters/law",
+            "--max-lora-rank=64",
+            "--max-num-seqs=48",
+        ],
         VLLM_CACHE_ROOT="/var/cache/vllm",
         VLLM_ALLOW_LONG_MAX_MODEL_LEN="1",
     )
     assert found == EngineSettings(
         engine="vllm",
         device="cuda",
+        sequences=48,
         tensor_parallel=2,
         pipeline_parallel=3,
         quantization="fp8",

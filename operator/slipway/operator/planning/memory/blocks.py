@@ -17,7 +17,6 @@ from slipway.operator.planning.memory.settings import Release, Settings
 
 ALMOST_ALIKE = 1.5
 """If the most common kind has fewer layers than that times the rarest, a group is as large as the most common kind."""
-LATENT_BLOCK = 64  # tokens of a block, where vLLM stores latent vectors
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ def _kept(layers: Layers, settings: Settings, release: Release) -> int | None:
     """Blocks behind the window are freed when a step is done, so the tokens of steps in flight are kept, too."""
     if layers.window is None:
         return None
-    return layers.window - 1 + release.batches_in_flight * settings.batched_tokens
+    in_flight = settings.batches_in_flight or release.batches_in_flight
+    return layers.window - 1 + in_flight * settings.batched_tokens
 
 
 def _page(layers: Layers, settings: Settings, block_size: int) -> int:
@@ -134,5 +134,5 @@ def _block_size(kinds: Sequence[Layers], settings: Settings) -> int:
     state = max((_state(each, settings) for each in kinds if each.keeps is Keeps.STATE), default=0)
     token = max((_token(each, settings) for each in kinds if each.keeps is not Keeps.STATE), default=0)
     latent = any(each.keeps is Keeps.LATENT for each in kinds)
-    smallest = LATENT_BLOCK if latent else settings.block_size
+    smallest = settings.latent_block_size if latent else settings.block_size
     return smallest * max(1, math.ceil(state / (smallest * token))) if token else smallest

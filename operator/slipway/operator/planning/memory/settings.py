@@ -28,7 +28,9 @@ class Settings:
     pipeline: int = 1
     kv_bits: float = 16  # of one value in the cache
     weight_bits: int | None = None  # weights are quantized to that many bits while they are loaded
-    block_size: int = 16
+    block_size: int = 16  # tokens of a block of the cache
+    latent_block_size: int = 64  # where it stores latent vectors
+    batches_in_flight: int | None = None  # None: as many as usual in the release
     largest_graph: int = 512  # requests in the largest CUDA graph; 0: none
     graphs: int = 51  # number of CUDA graphs
     adapters: int = 0  # that can be in one step

@@ -10,6 +10,7 @@ that no engine dies of memory that a plan has promised.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from slipway.models.facts import Evidence, Model
 from slipway.operator.planning.memory import weights
@@ -59,6 +60,19 @@ def divide(model: Model, device: Device, settings: Settings, release: Release) -
             **dict.fromkeys(("activation", "other", "graphs", "outside", "kv_cache"), Evidence.ESTIMATED),
         },
     )
+
+
+def with_weights(memory: Memory, measured: int) -> Memory:
+    """With the weights as an engine measured them, unless that makes no difference to speak of.
+
+    A new size of the cache is another argument of the engine, so a plan doesn't change for less than a hundredth.
+    """
+    difference = measured - memory.weights
+    if abs(difference) <= memory.kv_cache // 100:
+        return memory
+    cache = max(0, memory.kv_cache - difference)
+    evidence = {**memory.evidence, "weights": Evidence.MEASURED}
+    return replace(memory, weights=measured, kv_cache=cache, evidence=evidence)
 
 
 def missing(memory: Memory) -> int:

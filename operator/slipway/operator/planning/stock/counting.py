@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from slipway.api.acceleratorprofile import AcceleratorProfile, AcceleratorProfileSpec
 from slipway.api.kubernetes import Toleration
 from slipway.api.units import amount
+from slipway.operator.planning.divided import NVIDIA_GPU, admits_divided, is_divided
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.stock.cluster import Cluster
 from slipway.operator.planning.stock.index import NodeIndex
@@ -48,7 +49,7 @@ class _Terms:
 
     @classmethod
     def of(cls, spec: AcceleratorProfileSpec, index: NodeIndex, cluster: Cluster) -> _Terms:
-        nodes = index.with_any(spec.label_sets)
+        nodes = _nodes_of(spec, index)
         marks = spec.spot.node_labels.items() if spec.spot else ()
         if not marks:
             return cls(spec, cluster, nodes, ())
@@ -81,6 +82,18 @@ class _Terms:
             growth=growth,
             remarks=(*counted.remarks, *why_not, *self.cluster.remarks),
         )
+
+
+def _nodes_of(spec: AcceleratorProfileSpec, index: NodeIndex) -> Sequence[NodeFacts]:
+    """With all labels of any of its sets; as placement.py renders it, several sets exclude nodes with divided GPUs."""
+    sets = spec.label_sets
+    if len(sets) < 2 or not spec.resource or spec.resource.name != NVIDIA_GPU:
+        return index.with_any(sets)
+    exact = [each for each in sets if admits_divided(each)]
+    others = [each for each in sets if not admits_divided(each)]
+    there = {node.name: node for node in (index.with_any(exact) if exact else ())}
+    there |= {node.name: node for node in (index.with_any(others) if others else ()) if not is_divided(node.labels)}
+    return list(there.values())
 
 
 # --- the nodes -------------------------------------------------------------------------------------------------------
@@ -206,30 +219,20 @@ class _Devices:
 
 
 def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
+    """Free CPUs aren't counted: they change with each pod, and pods on nodes without devices aren't seen."""
     if spec.resource is None:
         return _claimed(spec.device_class or "", cluster)
-    wanted = {spec.resource.name: spec.resource.count}
+    resource, size = spec.resource.name, spec.resource.count
     if spec.vendor == CPU:
-        wanted = {"cpu": spec.resource.count * 1000, "memory": int(amount(spec.memory))}
-
-    if len(wanted) == 1:
-        [(resource, size)] = wanted.items()
-        return _Devices(
-            lambda node: node.offered.get(resource, 0) // size,
-            lambda node: (
-                None
-                if (used := cluster.used.get(node.name)) is None
-                else max(0, node.offered.get(resource, 0) - used.get(resource, 0)) // size
-            ),
-        )
+        wanted = {"cpu": size * 1000, "memory": int(amount(spec.memory))}
+        return _Devices(lambda node: _fit(node.offered, wanted), lambda _: None)
 
     def free(node: NodeFacts) -> int | None:
-        if (used := cluster.used.get(node.name)) is None:
-            return None
-        left = {name: max(0, node.offered.get(name, 0) - used.get(name, 0)) for name in wanted}
-        return _fit(left, wanted)
+        used = cluster.used.get(node.name)
+        left = node.offered.get(resource, 0) - (used.get(resource, 0) if used is not None else 0)
+        return None if used is None else max(0, left) // size
 
-    return _Devices(lambda node: _fit(node.offered, wanted), free)
+    return _Devices(lambda node: node.offered.get(resource, 0) // size, free)
 
 
 def _fit(there: Mapping[str, int], wanted: Mapping[str, int]) -> int:

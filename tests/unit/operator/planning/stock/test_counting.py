@@ -44,6 +44,23 @@ def test_a_node_with_all_labels_of_another_set_belongs_to_it_as_well() -> None:
     assert of(nodes, "gpu", both).nodes == 3
 
 
+@pytest.mark.parametrize(
+    ("extra", "counted"),
+    [
+        ({}, 1),
+        ({"nvidia.com/gpu.sharing-strategy": "none"}, 1),
+        ({"nvidia.com/gpu.sharing-strategy": "time-slicing"}, 0),
+        ({"cloud.google.com/gke-gpu-sharing-strategy": "mps"}, 0),
+        ({"cloud.google.com/gke-gpu-partition-size": "1g.10gb"}, 0),
+        ({"nvidia.com/gpu.slices.gi": "1"}, 0),
+        ({"nvidia.com/gpu.product": "H100", "nvidia.com/gpu.sharing-strategy": "mps"}, 1),
+    ],
+)
+def test_labels_of_clouds_do_not_select_gpus_that_are_divided(extra: dict[str, str], counted: int) -> None:
+    it = profile("gpu", nodeLabels={"nvidia.com/gpu.product": "H100"}, otherNodeLabels=[{"cloud": "h100"}])
+    assert of([node("a", {"cloud": "h100", **extra}, gpu=8)], "gpu", it).nodes == counted
+
+
 def test_the_devices_of_pods_are_not_free() -> None:
     nodes = [node("a", H100, gpu=4), node("b", H100, gpu=4)]
     found = of(nodes, used={"a": {"nvidia.com/gpu": 3}, "b": {"nvidia.com/gpu": 2, "cpu": 7000}})
@@ -100,10 +117,10 @@ def test_a_profile_without_spot_terms_has_no_spot_nodes() -> None:
     assert found.of("gpu", "Never") == found.of("gpu")
 
 
-def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit() -> None:
+def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit_and_not_how_many_are_free() -> None:
     """8 CPUs and 32 GiB hold two replicas of one CPU and 16 GiB."""
-    found = of([node("a"), node("b", used=1)], "cpu", cpu(), used={"a": {"cpu": 7500}, "b": {"memory": 20 * 2**30}})
-    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, 0, 0)
+    found = of([node("a"), node("b")], "cpu", cpu(), used={"a": {}, "b": {}})
+    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, None, 0)
 
 
 def test_a_profile_that_no_node_has_is_empty_and_one_that_is_unknown_too() -> None:

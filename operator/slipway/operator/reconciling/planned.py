@@ -1,0 +1,111 @@
+"""The plan of one LLMDeployment, which is made anew only when something that it depends on has changed. Pure.
+
+A plan looks at every profile, which takes milliseconds; most reconciles change nothing that concerns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.status import ModelStatus
+from slipway.models.facts import Model
+from slipway.models.sources import Known, known_of
+from slipway.observing.inspection_record import facts_for, source_of
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
+
+NOTHING_READ = ModelStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there."""
+
+    uid: str
+    spec: LLMDeploymentSpec
+    profiles: tuple[AcceleratorProfile, ...]
+    supply: Supply
+    running: Running | None
+    measured: Measured | None
+    runtimes: Mapping[str, str]
+    files: str | None  # what was read of the model's files
+
+    def are_those_of(self, other: Inputs) -> bool:
+        mine = (self.uid, self.spec, self.running, self.measured, self.runtimes, self.files)
+        others = (other.uid, other.spec, other.running, other.measured, other.runtimes, other.files)
+        is_same_supply = self.supply is other.supply or self.supply == other.supply
+        return mine == others and is_same_supply and _are_the_same(self.profiles, other.profiles)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what it was made from."""
+
+    plan: Plan | Unplannable
+    known: Known
+    inputs: Inputs
+
+
+def planned(
+    snapshot: Snapshot,
+    deployment: LLMDeployment,
+    supply: Supply,
+    before: Planned | None,
+    record: ModelStatus = NOTHING_READ,
+) -> Planned:
+    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files."""
+    inputs = Inputs(
+        uid=snapshot.uid,
+        spec=deployment.spec,
+        profiles=snapshot.profiles,
+        supply=supply,
+        running=_running(snapshot),
+        measured=measured_in(snapshot.status),
+        files=record.facts,
+        runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
+    )
+    if before and inputs.are_those_of(before.inputs):
+        return before
+    spec = deployment.spec
+    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
+    plan = make_plan(
+        spec,
+        inputs.profiles,
+        name=deployment.metadata.name,
+        known=known,
+        draft=_draft(deployment),
+        supply=supply,
+        running=inputs.running,
+        measurements=Measurements(inputs.measured, spec, known.model, inputs.runtimes),
+    )
+    return Planned(_with_problems(plan, known), known, inputs)
+
+
+def _with_problems(plan: Plan | Unplannable, known: Known) -> Plan | Unplannable:
+    """What of spec.model.facts contradicts the rest."""
+    if isinstance(plan, Unplannable):
+        return replace(plan, message=" ".join([plan.message, *known.problems]))
+    return replace(plan, warnings=(*plan.warnings, *known.problems))
+
+
+def _draft(deployment: LLMDeployment) -> Model | None:
+    """What is known of the draft model."""
+    speculative = deployment.spec.engine.speculative
+    return known_of(speculative.model).model if speculative and speculative.model else None
+
+
+def _running(snapshot: Snapshot) -> Running | None:
+    """Where the pods are, by what they were made from. None: there are none."""
+    made = (snapshot.status or {}).get("made") or {}
+    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
+        return None
+    devices = made.get("gpusPerReplica")
+    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
+
+
+def _are_the_same(some: tuple[AcceleratorProfile, ...], others: tuple[AcceleratorProfile, ...]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
