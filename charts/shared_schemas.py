@@ -40,6 +40,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "items": {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"},
     },
     "namespaces": {"uniqueItems": True, "items": {"type": "string", "pattern": f"^({NAMESPACE})?$"}},
+    "namespacesOrAll": {"uniqueItems": True, "items": {"type": "string", "pattern": f"^({NAMESPACE}|[*])?$"}},
     "networks": each({"type": "string", "pattern": "^([0-9a-fA-F.:]+(/[0-9]+)?)?$"}),
     "labels": {"additionalProperties": STRING},
     "env": each(closed({"name": NAMED, "value": STRING, "valueFrom": {"type": "object"}}, "name")),

@@ -24,6 +24,16 @@ message names the remedy. Only a real install or upgrade queries the cluster; `h
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled, so each metric would be scraped twice: disable one." }}
 {{- end }}
+{{- $watched := include "slipway.list" .Values.watchNamespaces | fromJsonArray }}
+{{- $inspected := include "slipway.list" .Values.planner.inspection.namespaces | fromJsonArray }}
+{{- range $inspected }}
+{{- if and (eq . "*") (gt (len $inspected) 1) }}
+{{- fail "planner.inspection.namespaces has \"*\" and other names: \"*\" alone is all namespaces." }}
+{{- end }}
+{{- if and $watched (ne . "*") (not (has . $watched)) }}
+{{- fail (printf "planner.inspection.namespaces has %s, which is not in watchNamespaces, so no model there is served: remove it, or add it to watchNamespaces." .) }}
+{{- end }}
+{{- end }}
 {{- $taken := list "admin" "cluster-admin" "edit" "view" "slipway-accelerators-view" "slipway-admin" "slipway-edit" "slipway-operator" "slipway-selftest" "slipway-view" }}
 {{- range .Values.activator.names }}
 {{- if has . $taken }}

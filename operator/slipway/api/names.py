@@ -16,6 +16,7 @@ PROFILE_PLURAL = "acceleratorprofiles"
 OWNER_LABEL = f"{GROUP}/llmdeployment"  # on every object of ours, and on the pods: the name of their LLMDeployment
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
+COMPONENT_LABEL = "app.kubernetes.io/component"
 SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
 ACTIVATOR_LABEL = (
     f"{GROUP}/activator"  # on EndpointSlices that lead to an activator, and on its Service: the activator's name
@@ -27,6 +28,8 @@ PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" keeps its n
 WAKE_ANNOTATION = (
     f"{GROUP}/wake"  # on an LLMDeployment: the time from which a replica is wanted, as if a request had arrived
 )
+INSPECTION = "inspection"  # the component label of Jobs that read a model's files, and of their pods
+INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 
@@ -55,6 +58,11 @@ RESERVED_ENDINGS = (
 )  # KServe appends them, and takes objects with such names for its own
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
 KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject to name its HorizontalPodAutoscaler
+
+
+def label_of_inspection(name: str) -> str:
+    """The owner label of pods that read a model's files: no Service, policy or program takes them for replicas."""
+    return f"{name}{INSPECTION_SUFFIX}"
 
 
 def activator_slice_name(name: str) -> str:

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     PLAN_MISSED = ("PlanMissed", "The engine measured something else than the plan has, by more than 5 %.", False)
     SCHEDULING = ("Scheduling", "The pod is waiting for the scheduler to find a node.", False)
     PULLING_IMAGE = ("PullingImage", "The node is pulling the pod's images.", False)
+    READING_MODEL = ("ReadingModel", "Slipway is reading the headers of the model's files, to plan by them.", False)
     FETCHING_MODEL = ("FetchingModel", "The model's files are being downloaded to the node.", False)
     STARTING = ("Starting", "The pod's containers are starting.", False)
     LOADING_MODEL = ("LoadingModel", "The engine is loading the model.", False)

@@ -10,6 +10,7 @@ from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
 MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
@@ -214,6 +215,35 @@ class MadeStatus(ReportModel):
     kv_tokens: int | None = Field(default=None, ge=0, description="Size of a replica's KV cache in that plan.")
 
 
+class InspectionFailure(ReportModel):
+    """Why the model's files couldn't be read."""
+
+    digest: str = Field(default="", max_length=64, description="Digest of the source that was tried.")
+    sync: str = Field(default="", max_length=LONGEST_SYNC, description="Value of slipway.dev/sync at that time.")
+    reason: str = Field(default="", max_length=64, description="The cause as one word.")
+    message: Line = Field(default="", description="The cause as a sentence.")
+    tries: int = Field(default=0, ge=0, description="Number of tries so far.")
+    at: str = Field(default="", max_length=32, description="Time of the last try.")
+
+
+class ModelStatus(ReportModel):
+    """What the model's own files say about it. They are read once, by a Job, if the planner needs it."""
+
+    source: str = Field(default="", max_length=2048, description="The source whose files were read.")
+    digest: str = Field(default="", max_length=64, description="Digest of the source and its credentials' name.")
+    sync: str = Field(default="", max_length=LONGEST_SYNC, description="Value of slipway.dev/sync at that time.")
+    facts: str | None = Field(
+        default=None,
+        max_length=REPORT_LIMIT,
+        description="What the headers of the files say, as JSON: config.json or the GGUF header, and sums of tensors.",
+    )
+    evidence: Literal["exact"] | None = Field(default=None, description="How these facts are known.")
+    read_at: str | None = Field(default=None, max_length=32, description="Time at which the files were read.")
+    failure: InspectionFailure | None = Field(
+        default=None, description="Why the last try to read the files has failed; it is tried again, five times in all."
+    )
+
+
 class UpdateStatus(ReportModel):
     """What the installed version of Slipway would change. The annotation slipway.dev/sync applies it."""
 
@@ -249,6 +279,9 @@ class LLMDeploymentStatus(ReportModel):
     measured: MeasuredStatus | None = Field(default=None, description="Measured values, to compare with the plan.")
     last_cold_start: ColdStart | None = Field(
         default=None, description="Durations of the last start from zero, phase by phase."
+    )
+    model: ModelStatus | None = Field(
+        default=None, description="What the model's own files say about it, if Slipway has read them."
     )
     made: MadeStatus | None = Field(default=None, description="What the pods were made from.")
     update: UpdateStatus | None = Field(

@@ -61,7 +61,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
     coming = [pod for pod in pods if pod.is_on_its_way]
     cause = _trouble(deployment, snapshot)
     return Observation(
-        desired=_desired(deployment, snapshot),
+        desired=desired_replicas(deployment, snapshot),
         ready=len(ready),
         warming_up=len(coming),
         made=bool(snapshot.deployments) and not _is_new(snapshot.service, snapshot.now),
@@ -87,7 +87,7 @@ def _trouble(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | No
     return None if cause and cause.reason in NO_ROOM and (frees_place or makes_room(snapshot)) else cause
 
 
-def _desired(deployment: LLMDeployment | None, snapshot: Snapshot) -> int:
+def desired_replicas(deployment: LLMDeployment | None, snapshot: Snapshot) -> int:
     """The replicas of KServe's Deployment; before it exists, the number that the spec starts with."""
     if snapshot.deployments:
         return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)

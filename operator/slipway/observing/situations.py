@@ -12,6 +12,9 @@ from slipway.observing.observation import Observation
 
 
 class Situation(StrEnum):
+    READING = "Reading"  # a Job reads the model's files, and the plan follows
+    READING_AT_ZERO = "ReadingAtZero"  # the same, and no replica is wanted
+    READING_WITH_REPLICAS = "ReadingWithReplicas"  # the same, and replicas of an earlier spec serve
     IDLE = "Idle"  # at zero, and healthy: a request now would wake a replica
     PAUSED = "Paused"  # at zero, and the spec's owner wants it to stay there
     CREATING = "Creating"  # KServe hasn't made the Deployment, or the Service is so new that it may lead nowhere
@@ -52,6 +55,15 @@ ROLLING_OUT = "A new version is being rolled out: {counted_inside}"
 
 # The columns: state, Ready and its reason, reason of ModelLoaded, reason of Reconciling, Stalled, message.
 TABLE: Mapping[Situation, Row] = {
+    Situation.READING: Row(
+        State.WAKING, None, Reason.READING_MODEL, Reason.READING_MODEL, Reason.READING_MODEL, False, "{cause}"
+    ),
+    Situation.READING_AT_ZERO: Row(
+        State.IDLE, None, Reason.READING_MODEL, Reason.READING_MODEL, Reason.READING_MODEL, False, "{cause}"
+    ),
+    Situation.READING_WITH_REPLICAS: Row(
+        State.UPDATING, True, Reason.UPDATING, Reason.SERVING, Reason.READING_MODEL, False, "{counted}; {cause}"
+    ),
     Situation.IDLE: Row(
         State.IDLE, True, Reason.SCALED_TO_ZERO, Reason.SCALED_TO_ZERO, None, False, "{meaning}"
     ),
@@ -110,6 +122,8 @@ def situation_of(
 ) -> Found:
     """`cause`: why replicas are missing, or why there is no plan; `lasting`: it won't pass on its own; `last_failure`:
     why the last start of this spec failed."""
+    if cause and cause.reason == Reason.READING_MODEL:
+        return Found(_reading(seen), cause)
     if seen.ready:
         return _with_replicas(seen, cause, lasting=lasting, was_updating=was_updating)
     if cause and lasting:
@@ -117,6 +131,12 @@ def situation_of(
     if seen.desired:
         return _starting(seen, cause, was_updating=was_updating)
     return _at_zero(seen, cause, last_failure)
+
+
+def _reading(seen: Observation) -> Situation:
+    if seen.ready:
+        return Situation.READING_WITH_REPLICAS
+    return Situation.READING if seen.desired else Situation.READING_AT_ZERO
 
 
 def _with_replicas(seen: Observation, cause: Cause | None, *, lasting: bool, was_updating: bool) -> Found:

@@ -51,6 +51,17 @@ class UnmetReference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What the cluster shows of the Jobs that read the model's files, and what such a Job needs."""
+
+    jobs: Mapping[str, Object] = field(default_factory=dict)  # by name
+    pods: tuple[Object, ...] = ()
+    events: tuple[Object, ...] = ()  # about them; looked up only while a Job is late
+    claim: Object | None = None  # the PersistentVolumeClaim with the files
+    runtime: Object | None = None  # the ClusterServingRuntime with the image that reads them
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """Everything that belongs to one LLMDeployment. What is unknown is left out, and never counts as a problem."""
 
@@ -91,6 +102,8 @@ class Snapshot:
     """The ServingRuntimes and ClusterServingRuntimes that a plan or the live InferenceService may name."""
     kserve: PlatformPart | None = None  # None: not watched
     keda: PlatformPart | None = None
+
+    inspection: Inspection | None = None  # None: no Job may read files in the namespace
 
     # --- what prevents writes -----------------------------------------------------------------------------------------
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else

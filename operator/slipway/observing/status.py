@@ -41,12 +41,14 @@ def status_of(
     now: datetime,
     *,
     made: Object | None = None,
+    model: Object | None = None,
     measured: Object | None = None,
 ) -> Object:
     """The complete status, as a dict in the API's spelling.
 
     `generation`: of the spec that was acted on; `made`: what the pods were made of (`status.made` and `status.update`);
-    `measured`: by the engine (`status.measured`). None: the previous values still hold.
+    `measured`: by the engine (`status.measured`). None: the previous values still hold. `model`: what was read of its
+    files; None: nothing was.
     """
     status = _Writing(seen, previous or {}, generation=generation, now=now)
     if _is_plan(plan):
@@ -54,7 +56,8 @@ def status_of(
         cause, lasting = seen.cause, seen.lasting
     else:
         refused = cast(Unplanned, plan)
-        cause, lasting = Cause(reason_named(refused.reason), refused.message, final=True), True
+        is_read = refused.reason == Reason.READING_MODEL
+        cause, lasting = Cause(reason_named(refused.reason), refused.message, final=not is_read), not is_read
         status.no_plan(cause, refused.rejected)
     status.scaled(cause)
     status.reachable()
@@ -62,7 +65,7 @@ def status_of(
         seen, cause, lasting=lasting, was_updating=status.was_updating, last_failure=status.last_failure()
     )
     status.row(TABLE[situation], reported)
-    return status.written(made, measured)
+    return status.written(made, measured, model)
 
 
 def same(one: Object | None, other: Object | None) -> bool:
@@ -181,7 +184,7 @@ class _Writing:
         reason, since = reason_named(stalled["reason"]), parse_time(stalled["lastTransitionTime"])
         return Cause(reason, stalled["message"], since, final=True) if reason in WOULD_HAPPEN_AGAIN else None
 
-    def written(self, made: Object | None, measured: Object | None) -> Object:
+    def written(self, made: Object | None, measured: Object | None, model: Object | None) -> Object:
         """The complete status; what isn't known now stays as it was."""
         others = ("measured", "cost") if made else ("measured", "cost", "made", "update")
         kept: Object = {name: self._before[name] for name in others if name in self._before}
@@ -198,6 +201,7 @@ class _Writing:
             },
             "plan": self._plan,
             "lastColdStart": self._cold_start(),
+            "model": model,
             **kept,
             **(made or {}),
             **({"measured": measured} if measured else {}),

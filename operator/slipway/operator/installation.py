@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.objects.kinds import Object
 
+EVERYWHERE = "*"
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -17,3 +19,13 @@ class Installation:
     version: str = ""  # of Slipway
     runtimes: Mapping[str, Object] = field(default_factory=dict)  # this release's ClusterServingRuntimes, by plan name
     watched: tuple[str, ...] = ()  # the namespaces whose models are ours; empty: all
+    inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
+
+    @property
+    def inspected(self) -> tuple[str, ...]:
+        """The namespaces whose Jobs are watched; empty: all. Only if any are inspected."""
+        return self.watched if EVERYWHERE in self.inspects else self.inspects
+
+    def may_inspect(self, namespace: str) -> bool:
+        is_ours = not self.watched or namespace in self.watched
+        return is_ours and (EVERYWHERE in self.inspects or namespace in self.inspects)

@@ -13,6 +13,7 @@ from slipway_runtime.models.words import printable
 
 LONGEST_TEXT = 100  # characters
 LONGEST_KEY = 100
+LONGEST_PATTERN = 1024  # of layers, with a character for each
 LONGEST_LIST = 512  # a list has an entry for each layer
 MOST_NAMES = 64  # of modules that are quantized differently
 DEEPEST = 8
@@ -63,10 +64,15 @@ class _Reducing:
         for name, each in value.items():
             within = MOST_NAMES if name == QUANTIZATION else most
             if len(found) < within and name not in NEVER_READ and len(name) <= LONGEST_KEY:
-                kept = self.value(each, within, depth - 1)
+                kept = each if _is_pattern(name, each) else self.value(each, within, depth - 1)
                 if kept is not NOTHING:
                     found[name] = kept
         return found
+
+
+def _is_pattern(name: str, value: Any) -> bool:
+    """As in Nemotron-H: `hybrid_override_pattern` is a string with the kind of each layer."""
+    return name.endswith("pattern") and isinstance(value, str) and len(value) <= LONGEST_PATTERN
 
 
 def _matters(value: Any) -> bool:

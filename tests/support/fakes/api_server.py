@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER
@@ -31,7 +32,7 @@ VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DE
 
 @dataclass(frozen=True)
 class Request:
-    verb: str  # get, create, replace, apply, apply-status, scale, delete
+    verb: str  # get, list, create, replace, apply, apply-status, scale, delete
     kind: Kind
     name: str
     body: Any
@@ -87,14 +88,21 @@ class FakeApiServer:
 
     def writes(self) -> list[str]:
         """Returns the writes since the last call, in order."""
-        written = [str(request) for request in self.requests if request.verb != "get"]
+        written = [str(request) for request in self.requests if request.verb not in ("get", "list")]
         self.requests.clear()
         return written
 
     # --- requests of the client -------------------------------------------------------------------------------------
 
     async def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Any = None,
+        timeout: float,
+        at_most: int | None = None,
     ) -> ApiResponse:
         request, namespace = _read(method, path, body)
         self.requests.append(request)
@@ -119,6 +127,8 @@ class FakeApiServer:
         place = (request.kind, namespace, request.name)
         there = self.objects.get(place)
         match request.verb:
+            case "list":
+                return 200, {"items": self._listed(request, namespace), "metadata": {}}
             case "get" | "delete":
                 return 200, self.objects.pop(place, None) if request.verb == "delete" else there
             case "create" if request.kind in (SUBJECT_ACCESS_REVIEW, ACCESS_REVIEW):
@@ -134,6 +144,12 @@ class FakeApiServer:
                 return 200, self._merge(place, there, request.body) if there else None
             case _:
                 return 200, self._merge(place, there or {}, _with_managed_fields(request.body))
+
+    def _listed(self, request: Request, namespace: str) -> list[Object]:
+        """`body`: of events, the name of the object that they are about."""
+        found = [each for (kind, where, _), each in self.objects.items() if (kind, where) == (request.kind, namespace)]
+        about = request.body
+        return [each for each in found if not about or each.get("involvedObject", {}).get("name") == about]
 
     def _written(self, request: Request, there: Object | None) -> tuple[int, Object | None]:
         if there and (request.verb == "create" or _is_outdated(request.body, there)):
@@ -158,6 +174,8 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
     kind = BY_PATH[group, version, plural]
     name = more[0] if more else (body or {}).get("metadata", {}).get("name", "")
     verb = {"status": "apply-status", "scale": "scale"}.get(more[1] if len(more) > 1 else "", VERBS[method])
+    if verb == "get" and not name:
+        verb, body = "list", unquote(path).partition("involvedObject.name=")[2].partition("&")[0]
     return Request(verb, kind, name, body, "force=false" not in path), namespace
 
 

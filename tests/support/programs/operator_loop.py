@@ -27,6 +27,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
@@ -61,9 +62,15 @@ MANAGERS = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 INSTALLATION = Installation("slipway-system", ("slipway-activator", "slipway-activator-2"))
-WATCHED = watches(
-    everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=INSTALLATION
-)
+
+
+def watched(installation: Installation) -> list[Watch[ModelKey]]:
+    return watches(
+        everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=installation
+    )
+
+
+WATCHED = watched(INSTALLATION)
 
 
 class Loop:
@@ -86,10 +93,11 @@ class Loop:
         clock = clock or (lambda: self._passed)
         self.time = NOW  # wall clock
         now = now or (lambda: self.time)
+        self.watched = watched(installation)
         self.store = Store(
-            [watch.kind for watch in WATCHED],
-            hints=[each.kind for each in WATCHED if each.is_hint],
-            packed=[each.kind for each in WATCHED if each.packed],
+            [watch.kind for watch in self.watched],
+            hints=[each.kind for each in self.watched if each.is_hint],
+            packed=[each.kind for each in self.watched if each.packed],
             index_by=FOUND_BY,
         )
         client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
@@ -119,6 +127,7 @@ class Loop:
             keda=lambda: self.keda,
         )
         applier = Applier(client, self.store, self.overlay, clock=clock)
+        self.inspector = Inspector(client, self.overlay)
         self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
@@ -130,6 +139,7 @@ class Loop:
             reader=self.reader,
             ports=self.ports,
             applier=applier,
+            inspector=self.inspector,
             reporter=reporter,
             references=self.references,
             measuring=self.measuring,
@@ -148,6 +158,7 @@ class Loop:
         """Another replica has led meanwhile."""
         self.memories.clear()
         self.ports.start_over()
+        self.inspector.start_over()
 
     def pass_time(self, seconds: float) -> None:
         """Advances the clock of its delays."""
@@ -162,7 +173,7 @@ class Loop:
             self.ports.concerns(table)
 
     def _catch_up(self) -> None:
-        for watch in WATCHED:
+        for watch in self.watched:
             if watch.kind in self.silent:
                 continue
             if watch.kind in self.api.missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -10,6 +10,7 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
+from slipway.observing.inspection_record import as_status, record_in
 from slipway.observing.measured import Measurement, measured_status
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
@@ -18,6 +19,13 @@ from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply, Unplannable
 from slipway.operator.planning.measured import measured_key
+from slipway.operator.reconciling.inspections import (
+    Inspecting,
+    decide_inspection,
+    known_files,
+    need_of,
+    with_inspection,
+)
 from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
@@ -34,6 +42,7 @@ class Decision:
     planned: Planned | None = None  # the plan before the rest was decided, and what it was made from
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
+    inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
     bug: Exception | None = None  # the exception, if the code failed
 
 
@@ -47,16 +56,23 @@ def decide(
 ) -> Decision:
     """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
     code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
-    deployment = None
+    deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        known_plan = planned(snapshot, deployment, supply, before)
-        return replace(_decide(snapshot, deployment, installation, known_plan.plan, no_port), planned=known_plan)
+        record = known_files(deployment, snapshot)
+        known_plan = planned(snapshot, deployment, supply, before, record)
+        need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
+        known = decide_inspection(deployment, snapshot, record, need)
+        plan = with_inspection(known_plan.plan, known, need)
+        decision = _decide(snapshot, deployment, installation, plan, no_port)
+        return replace(decision, planned=known_plan, inspecting=known)
     except ValidationError as error:
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, why_invalid(error)))
+        invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
+        return Decision(deployment=deployment, plan=invalid, inspecting=known)
     except Exception as error:
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
-        return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, message), bug=error)
+        failed = Unplannable(Reason.INTERNAL_ERROR, message)
+        return Decision(deployment=deployment, plan=failed, inspecting=known, bug=error)
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -101,7 +117,16 @@ def report(
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
     measured = _measured(snapshot, decision, measurement) if measurement else None
-    status = status_of(snapshot.generation, plan, seen, snapshot.status, snapshot.now, made=made, measured=measured)
+    status = status_of(
+        snapshot.generation,
+        plan,
+        seen,
+        snapshot.status,
+        snapshot.now,
+        made=made,
+        measured=measured,
+        model=as_status(decision.inspecting.record),
+    )
     return status, seen
 
 

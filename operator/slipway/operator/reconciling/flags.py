@@ -11,6 +11,7 @@ import click
 
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
+from slipway.operator.installation import EVERYWHERE
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 
@@ -23,6 +24,7 @@ class OperatorSettings:
     watch_namespaces: tuple[str, ...]
     activators: tuple[str, ...]
     ports_per_namespace: int
+    inspect_namespaces: tuple[str, ...]
     runtimes: Mapping[str, Object]
     keep_old_runtimes: float
     kserve_namespace: str
@@ -42,6 +44,10 @@ def services(text: str) -> tuple[str, ...]:
     if not found or len(set(found)) != len(found):
         raise click.BadParameter(f"{text!r} names none, or one of them twice: name each once")
     return found
+
+
+def inspected(text: str) -> str:
+    return text if text == EVERYWHERE else object_name(text)
 
 
 def runtimes_in(folder: str) -> dict[str, Object]:
@@ -80,6 +86,14 @@ ports_per_namespace = flag(
     default="1000",
     metavar="N",
     help="how many LLMDeployments of one namespace get a port of an activator",
+)
+inspect_namespaces = flag(
+    "--inspect-namespaces",
+    type=comma_separated(inspected),
+    default="",
+    metavar="NAMES",
+    help="namespaces in which Jobs may read the headers of models' files for the planner, separated by commas; *: all "
+    "whose LLMDeployments are served; empty: none",
 )
 runtimes = flag(
     "--runtimes",

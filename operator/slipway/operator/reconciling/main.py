@@ -23,6 +23,7 @@ from slipway.process import lifecycle
 @shared.watch_namespaces
 @flags.activators
 @flags.ports_per_namespace
+@flags.inspect_namespaces
 @flags.runtimes
 @flags.keep_old_runtimes
 @flags.kserve_namespace

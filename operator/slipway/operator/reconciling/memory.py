@@ -22,6 +22,7 @@ from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import hash_of
+from slipway.operator.rendering.inspection import is_job_name
 from slipway.operator.rendering.placement import is_template_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
@@ -79,6 +80,9 @@ class ModelMemory:
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node
     place_freed_at: datetime | None = None
     scaler_fails_since: datetime | None = None
+
+    # --- about its files ---------------------------------------------------------------------------------------------
+    inspection_job: str = ""  # the name of the last Job that was created to read them
 
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
@@ -160,7 +164,8 @@ class Memories:
 
 def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
-    return text in (name, activator_slice_name(name), predictor_deployment(name)) or is_template_name(text, name)
+    plain = (name, activator_slice_name(name), predictor_deployment(name))
+    return text in plain or is_template_name(text, name) or is_job_name(text, name)
 
 
 def projected(live: Any, wanted: Any) -> Any:

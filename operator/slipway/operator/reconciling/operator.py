@@ -33,9 +33,10 @@ from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.installation import Installation
+from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
@@ -105,6 +106,7 @@ class Operator:
             PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
+        self._inspector = Inspector(writer, self._overlay)
         self._reader = self._made_reader(now)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = ProfileStatuses(
@@ -238,6 +240,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
+            inspector=self._inspector,
             reporter=Reporter(client, events, self._overlay),
             references=references,
             measuring=self._measuring,
@@ -259,6 +262,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._ports.start_over()
+                self._inspector.start_over()
                 self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()
@@ -327,11 +331,14 @@ class Operator:
 
 
 def _installation(settings: OperatorSettings) -> Installation:
+    watched = settings.watch_namespaces
+    inspects = tuple(each for each in settings.inspect_namespaces if not watched or each in (EVERYWHERE, *watched))
     return Installation(
         settings.namespace,
         settings.activators,
         settings.prometheus_namespaces,
         version=version("slipway"),
         runtimes=settings.runtimes,
-        watched=settings.watch_namespaces,
+        watched=watched,
+        inspects=inspects,
     )

@@ -10,11 +10,15 @@ from dataclasses import dataclass, replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.status import ModelStatus
 from slipway.models.facts import Model
 from slipway.models.sources import Known, known_of
+from slipway.observing.inspection_record import facts_for, source_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
+
+NOTHING_READ = ModelStatus()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +32,11 @@ class Inputs:
     running: Running | None
     measured: Measured | None
     runtimes: Mapping[str, str]
+    files: str | None  # what was read of the model's files
 
     def are_those_of(self, other: Inputs) -> bool:
-        mine = (self.uid, self.spec, self.running, self.measured, self.runtimes)
-        others = (other.uid, other.spec, other.running, other.measured, other.runtimes)
+        mine = (self.uid, self.spec, self.running, self.measured, self.runtimes, self.files)
+        others = (other.uid, other.spec, other.running, other.measured, other.runtimes, other.files)
         is_same_supply = self.supply is other.supply or self.supply == other.supply
         return mine == others and is_same_supply and _are_the_same(self.profiles, other.profiles)
 
@@ -45,8 +50,14 @@ class Planned:
     inputs: Inputs
 
 
-def planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply, before: Planned | None) -> Planned:
-    """`before`: the last one of this LLMDeployment."""
+def planned(
+    snapshot: Snapshot,
+    deployment: LLMDeployment,
+    supply: Supply,
+    before: Planned | None,
+    record: ModelStatus = NOTHING_READ,
+) -> Planned:
+    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files."""
     inputs = Inputs(
         uid=snapshot.uid,
         spec=deployment.spec,
@@ -54,12 +65,13 @@ def planned(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply, befor
         supply=supply,
         running=_running(snapshot),
         measured=measured_in(snapshot.status),
+        files=record.facts,
         runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
     )
     if before and inputs.are_those_of(before.inputs):
         return before
     spec = deployment.spec
-    known = known_of(spec.model.uri, spec.model.facts)
+    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
     plan = make_plan(
         spec,
         inputs.profiles,

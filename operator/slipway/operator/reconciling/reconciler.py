@@ -21,6 +21,7 @@ from slipway.operator.installation import Installation
 from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
@@ -54,6 +55,7 @@ class Reconciler:
     reader: SnapshotReader
     ports: PortBook
     applier: Applier
+    inspector: Inspector
     reporter: Reporter
     references: References
     measuring: Measuring
@@ -70,17 +72,19 @@ class Reconciler:
             self.memories.drop(key)
             self.measuring.forget(key)
             self.ports.release(key)
+            self.inspector.forget(key)
             return NEVER
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
         if not (llm_deployment.get("status") or {}).get("plan"):
             await self.freshen()  # the first plan decides where it runs
-        snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
+        snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot, memory)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
+            decision = await self._inspect(key, memory, snapshot, decision, outcome)
         except NamespaceGoesError:
             return None  # and the LLMDeployment with it
         return await self._report(key, memory, snapshot, decision, outcome)
@@ -94,7 +98,7 @@ class Reconciler:
             port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
         except ExhaustedError as error:
             return snapshot, self._decided(snapshot, memory, no_port=str(error))
-        snapshot = await self._with_rights(replace(snapshot, port=port))
+        snapshot = await self._looked_up(replace(snapshot, port=port))
         return snapshot, self._decided(snapshot, memory)
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
@@ -122,7 +126,20 @@ class Reconciler:
         times = (outcome.look_again, wait, self.references.look_again(memory))
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
 
-    async def _with_rights(self, snapshot: Snapshot) -> Snapshot:
+    async def _inspect(
+        self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, decision: Decision, outcome: Outcome
+    ) -> Decision:
+        """Starts or removes the Job that reads the model's files; its failure is a part of the status."""
+        cause, wait = await self.inspector.carry_out(key, memory, decision.inspecting)
+        if wait:
+            outcome.look_again_in(wait)
+        if cause is None or decision.deployment is None:
+            return decision
+        return replace(decision, inspecting=decision.inspecting.failed(decision.deployment, cause, snapshot.now))
+
+    async def _looked_up(self, snapshot: Snapshot) -> Snapshot:
+        """With what no watch reports: rights, and the events about a Job that is late."""
+        snapshot = await self.inspector.with_events(snapshot)
         activator = activator_for(snapshot)
         if not activator.is_installed:
             return snapshot
@@ -149,7 +166,7 @@ def _expected(
     snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
 ) -> Iterable[float | None]:
     """The seconds until time alone changes the status or the desired objects."""
-    for moment in (seen.look_again_at, known_at):
+    for moment in (seen.look_again_at, known_at, decision.inspecting.look_again_at):
         seconds = _seconds_until(moment, snapshot.now)
         yield None if seconds is None else min(seconds, LONGEST_WAIT)
     yield _seconds_until(decision.desired.look_again_at, snapshot.now)

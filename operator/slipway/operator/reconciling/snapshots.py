@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.model_key import ModelKey
-from slipway.api.names import OWNER_LABEL, activator_slice_name
+from slipway.api.names import OWNER_LABEL, activator_slice_name, label_of_inspection
+from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
 from slipway.objects.conditions import is_true
@@ -23,8 +25,10 @@ from slipway.objects.kinds import (
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    JOB,
     LLM_DEPLOYMENT,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     POD_MONITOR,
     REPLICA_SET,
@@ -39,15 +43,19 @@ from slipway.objects.metadata import labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
-from slipway.observing.snapshot import PlatformPart, Snapshot
+from slipway.observing.snapshot import Inspection, PlatformPart, Snapshot
 from slipway.operator.installation import Installation
-from slipway.operator.planning.engines import runtimes_for
+from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import models_by_label
+from slipway.operator.rendering.inspection import claim_with_files
 from slipway.operator.rendering.pinning import runtime_name
 
 logger = logging.getLogger(__name__)
 
+MOST_INSPECTING = 16  # pods of the inspections of a model: a Job has one, or a few while nodes are drained
+IMAGES = tuple(dict.fromkeys((*RUNTIMES[LLAMACPP.name].values(), *RUNTIMES[VLLM.name].values())))
+"""Runtimes whose images have `slipway-runtime`, in the order in which they are taken to read a model's files."""
 OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR, RESOURCE_CLAIM_TEMPLATE)
 """Kinds that may be missing: others install their CRDs, or the Kubernetes is too old for them."""
 
@@ -69,7 +77,7 @@ class SnapshotReader:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda = installation, kserve, keda
         store.keep_briefs(POD, weight)
-        self._profiles_read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+        self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
 
     # --- which there are --------------------------------------------------------------------------------------------
 
@@ -133,6 +141,7 @@ class SnapshotReader:
             activator_answers=self._activator_answers(key, snapshot.activators),
             kserve=self._kserve(),
             keda=self._keda(),
+            inspection=self._inspection(key, snapshot.llm_deployment, memory),
         )
 
     def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
@@ -151,6 +160,31 @@ class SnapshotReader:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}
         found = {name: self._store.get(NODE, name) for name in names}
         return {name: node for name, node in found.items() if node}
+
+    # --- its files ---------------------------------------------------------------------------------------------------
+
+    def _inspection(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Inspection | None:
+        if not self._installation.may_inspect(key.namespace):
+            return None
+        jobs = {name_of(each): each for each in self._overlay.labelled(JOB, key.name, key.namespace)}
+        last = memory.inspection_job  # which no watch may have reported yet
+        if last and (job := self._overlay.get(JOB, last, key.namespace)):
+            jobs[last] = job
+        claim = claim_with_files(_uri(llm_deployment))
+        return Inspection(
+            jobs=jobs,
+            pods=tuple(self._store.labelled(POD, label_of_inspection(key.name), key.namespace, most=MOST_INSPECTING)),
+            claim=self._store.get(PERSISTENT_VOLUME_CLAIM, claim, key.namespace) if claim else None,
+            runtime=self._inspecting_runtime(),
+        )
+
+    def _inspecting_runtime(self) -> Object | None:
+        """The one whose image reads the files: the smallest that is installed. Never one of the namespace."""
+        for name in IMAGES:
+            ours = self._installation.runtimes.get(name)
+            if found := self._store.get(CLUSTER_SERVING_RUNTIME, name_of(ours) if ours else name) or ours:
+                return found
+        return None
 
     # --- the activator -----------------------------------------------------------------------------------------------
 
@@ -201,18 +235,27 @@ class SnapshotReader:
                 yield profile
 
     def _profile(self, raw: Object) -> AcceleratorProfile | None:
-        """Parsed once for each version; an invalid one is skipped."""
-        name, version = name_of(raw), raw["metadata"]["resourceVersion"]
+        """Parsed once for each spec, without its status, so that a plan stays valid when that changes; an invalid one
+        is skipped."""
+        name, spec = name_of(raw), raw.get("spec")
         known = self._profiles_read.get(name)
-        if known and known[0] == version:
+        if known and known[0] == spec:
             return known[1]
+        metadata = {"name": name, "generation": raw["metadata"].get("generation") or 0}
         try:
-            profile = AcceleratorProfile.model_validate(raw)
+            profile = AcceleratorProfile.model_validate({"metadata": metadata, "spec": spec})
         except ValidationError as error:
             logger.warning("AcceleratorProfile %s is skipped, because it is invalid: %s", name, error)
             profile = None
-        self._profiles_read[name] = version, profile
+        self._profiles_read[name] = spec, profile
         return profile
+
+
+def _uri(llm_deployment: Object) -> str:
+    """Empty if the spec has none, as below."""
+    spec = llm_deployment.get("spec")
+    model = spec.get("model") if isinstance(spec, dict) else None
+    return str(model.get("uri") or "") if isinstance(model, dict) else ""
 
 
 def _engine_name(llm_deployment: Object) -> str:

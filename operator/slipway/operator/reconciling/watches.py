@@ -13,6 +13,7 @@ from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
+    INSPECTION_SUFFIX,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -36,6 +37,7 @@ from slipway.objects.kinds import (
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    JOB,
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
     NODE,
@@ -50,7 +52,7 @@ from slipway.objects.kinds import (
     Kind,
     Object,
 )
-from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
+from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
 from slipway.operator.rendering.placement import is_template_name
 
@@ -88,6 +90,7 @@ def watches(
     of_models = partial(in_watched, packed=True)
     return [
         *_of_models(of_models, PodPlaces(counted).concerns),
+        *_of_inspections(installation),
         Watch(
             ENDPOINT_SLICE,
             lambda raw: concerned_by_slice(raw, everyone, installation),
@@ -136,14 +139,22 @@ def _of_models(
         yield watch(kind, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_child, largest=largest)
     yield watch(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler)
     yield watch(RESOURCE_CLAIM_TEMPLATE, models_by_label_or_owner, OWNER_LABEL, keep=stored_of_template)
-    yield watch(POD, of_pods, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD)
+    yield watch(POD, of_pods, OWNER_LABEL, keep=stored_of_pod, largest=MOST_OF_A_POD)
     for kind in (DEPLOYMENT, REPLICA_SET):
         yield watch(kind, models_by_label, OWNER_LABEL, keep=stored_of_controller)
 
 
+def _of_inspections(installation: Installation) -> Iterable[Watch[ModelKey]]:
+    """Jobs that read models' files, where they are allowed; nowhere, by default, and then without the right to."""
+    if installation.inspects:
+        namespaces = installation.inspected
+        yield Watch(JOB, models_by_label, OWNER_LABEL, namespaces=namespaces, keep=stored_of_job, packed=True)
+
+
 def models_by_label(raw: Object) -> Iterable[ModelKey]:
+    """Pods of inspections concern their model, too."""
     namespace, _ = place_of(raw)
-    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
+    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL].removesuffix(INSPECTION_SUFFIX))]
 
 
 def models_by_label_or_owner(child: Object) -> Iterable[ModelKey]:
@@ -308,6 +319,18 @@ def stored_of_controller(raw: Object) -> Object:
     }
 
 
+def stored_of_pod(pod: Object) -> Object:
+    """Of a pod of an inspection, also whose it is."""
+    shown = pod_shown(pod)
+    if pod["metadata"]["labels"][OWNER_LABEL].endswith(INSPECTION_SUFFIX):
+        shown["metadata"]["ownerReferences"] = owners(pod)
+    return shown
+
+
+def stored_of_job(job: Object) -> Object:
+    return {**named(job, "ownerReferences"), "status": picked(job.get("status") or {}, ("conditions",))}
+
+
 def stored_of_node(node: Object) -> Object:
     """What decides where pods can start: labels, taints and what it offers. Its images alone are larger."""
     kept = {name: each for name in OF_METADATA if (each := node["metadata"].get(name))}
@@ -324,7 +347,11 @@ def stored_of_node(node: Object) -> Object:
 
 def stored_of_claim(claim: Object) -> Object:
     metadata = {name: claim["metadata"].get(name) for name in WHICH}
-    return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
+    return {
+        "metadata": metadata,
+        "spec": picked(claim.get("spec") or {}, ("accessModes",)),
+        "status": {"phase": (claim.get("status") or {}).get("phase", "")},
+    }
 
 
 OF_NODES = ("taints", "unschedulable")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice_name
+from slipway.kube.connection import ApiResponse
 from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of, map_name
@@ -25,11 +26,11 @@ class SlowApi(FakeApiServer):
     """Sends each request only after all other tasks have run."""
 
     async def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
-    ) -> Any:
+        self, method: str, path: str, *, headers: Mapping[str, str], timeout: float, **more: Any
+    ) -> ApiResponse:
         for _ in range(3):
             await asyncio.sleep(0)
-        return await super().send(method, path, headers=headers, body=body, timeout=timeout)
+        return await super().send(method, path, headers=headers, timeout=timeout, **more)
 
 
 def created(loop: Loop, name: str = "llama", *, namespace: str = "chat") -> Claim:

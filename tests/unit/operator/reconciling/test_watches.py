@@ -314,8 +314,12 @@ def test_of_objects_of_others_only_the_owner_is_stored() -> None:
         assert kept == {"metadata": obj(name, metadata=owner_metadata)["metadata"]}
 
 
-def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it() -> None:
-    claim = obj(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
+def test_the_phase_and_the_access_modes_of_a_claim_are_stored_and_it_concerns_the_models_that_name_it() -> None:
+    claim = obj(
+        spec={"large": "x", "accessModes": ["ReadWriteOnce"]},
+        status={"phase": "Bound", "capacity": "x"},
+        metadata={"labels": {"a": "b"}},
+    )
     all_of_them = watches(
         everyone=lambda: ALL_KEYS,
         on_node=lambda _: (),
@@ -325,7 +329,8 @@ def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it(
         on_claim=lambda it: [ModelKey("of", it["metadata"]["name"])],
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
-    assert watch.keep(claim) == {"metadata": obj()["metadata"], "status": {"phase": "Bound"}}
+    kept = {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}}
+    assert watch.keep(claim) == {"metadata": obj()["metadata"], **kept}
     assert list(watch.keys(claim)) == [("of", "a")]
 
 

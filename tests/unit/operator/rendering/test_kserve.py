@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import models
 from slipway.objects.kinds import RESOURCE_CLAIM_TEMPLATE, Object
 from slipway.operator.rendering import Desired
 from support.builders.plans import KNOWN
 from support.builders.rendering import desired as rendered
 from support.builders.rendering import of_kind, on_h100, runtime
 from support.builders.rendering import rendered as render_plan
+from support.builders.sdk_fields import unknown_fields
 from support.repository import RUNTIMES, documents
 
 FOLDER = Path(__file__).parent
 KSERVE: dict[str, dict[str, str]] = yaml.safe_load((FOLDER / "kserve-0.21.0.yaml").read_text())
-PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
 
-def fields_of(model: str) -> dict[str, str]:
-    """Returns the fields under their names in manifests, with their types."""
-    if model in KSERVE:
-        return KSERVE[model]
-    of_kubernetes = getattr(models, {"V1beta1PodSpec": "V1PodSpec"}.get(model, model))
-    return {written: of_kubernetes.openapi_types[name] for name, written in of_kubernetes.attribute_map.items()}
-
-
-def unknown(part: Any, type_: str, path: str) -> list[str]:
-    """Returns the paths of values that the type doesn't have."""
-    if type_ in ("object", "datetime"):
-        return []
-    if inner := re.fullmatch(r"[lL]ist\[(.+)\]", type_):
-        assert isinstance(part, list), path
-        return [each for index, item in enumerate(part) for each in unknown(item, inner[1], f"{path}[{index}]")]
-    if inner := re.fullmatch(r"[dD]ict[(\[]str, (.+)[)\]]", type_):
-        assert isinstance(part, dict), path
-        return [each for key, item in part.items() for each in unknown(item, inner[1], f"{path}.{key}")]
-    if type_ in PLAIN:
-        return [] if isinstance(part, PLAIN[type_]) else [f"{path}: {part!r} is no {type_}"]
-    fields = fields_of(type_)
-    return [
-        each
-        for name, value in part.items()
-        for each in (unknown(value, fields[name], f"{path}.{name}") if name in fields else [f"{path}.{name}"])
-    ]
+def unknown(part: Any, type_: str) -> list[str]:
+    return unknown_fields(part, type_, more=KSERVE)
 
 
 GOLDEN: list[Object] = [
@@ -112,12 +86,12 @@ SERVICES = [*GOLDEN, of_kind(rendered(WITH_ALL), "InferenceService"), planned()]
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service["metadata"]["name"])
 def test_kserve_knows_every_field_of_an_inference_service(service: Object) -> None:
-    assert unknown(service, "V1beta1InferenceService", "") == []
+    assert unknown(service, "V1beta1InferenceService") == []
 
 
 @pytest.mark.parametrize("runtime", documents(RUNTIMES), ids=lambda runtime: runtime["metadata"]["name"])
 def test_kserve_knows_every_field_of_a_runtime(runtime: Object) -> None:
-    assert unknown(runtime, "V1alpha1ClusterServingRuntime", "") == []
+    assert unknown(runtime, "V1alpha1ClusterServingRuntime") == []
 
 
 def test_a_template_of_claims_has_the_fields_that_kubernetes_knows() -> None:
@@ -126,12 +100,12 @@ def test_a_template_of_claims_has_the_fields_that_kubernetes_knows() -> None:
         wanted, made, serving_runtime=runtime(made.runtime), kinds=frozenset({RESOURCE_CLAIM_TEMPLATE})
     )
     assert isinstance(answer, Desired)
-    assert unknown(of_kind(answer, "ResourceClaimTemplate"), "V1ResourceClaimTemplate", "") == []
+    assert unknown(of_kind(answer, "ResourceClaimTemplate"), "V1ResourceClaimTemplate") == []
 
 
 def test_an_unknown_field_is_found() -> None:
     predictor = {"model": {"args": [1], "arguments": []}, "terminationGracePeriodSeconds": "1"}
-    assert unknown({"spec": {"predictor": predictor}}, "V1beta1InferenceService", "") == [
+    assert unknown({"spec": {"predictor": predictor}}, "V1beta1InferenceService") == [
         ".spec.predictor.model.args[0]: 1 is no str",
         ".spec.predictor.model.arguments",
         ".spec.predictor.terminationGracePeriodSeconds: '1' is no int",

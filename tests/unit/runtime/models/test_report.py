@@ -130,11 +130,13 @@ def test_what_no_memory_depends_on_is_left_out_of_a_config(tmp_path: Path) -> No
         "suppress_tokens": [1] * 513,
         "quantization_config": {"quant_method": "fp8", "ignore": [f"layer {number}" for number in range(100)]},
         "labels": {"label2id": {"x": 0}, "kept": 1},
+        "hybrid_override_pattern": "M-" * 60,
         "scale": float("inf"),
         "huge": 10**30,
     }
     kept = reported(write_checkpoint(tmp_path / "model", **config), tmp_path)["config"]
     assert not {"comment", "suppress_tokens", "scale", "huge"} & kept.keys()
+    assert kept["hybrid_override_pattern"] == "M-" * 60
     assert len(kept["quantization_config"].pop("ignore")) == 64
     assert kept["quantization_config"] == {"quant_method": "fp8"}
     assert kept["labels"] == {"kept": 1}

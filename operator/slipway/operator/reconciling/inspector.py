@@ -1,0 +1,143 @@
+"""Starts and removes the Jobs that read models' files, and looks up why one is late.
+
+A Job is created once and never changed, so it isn't applied as the other children are. A failure here never stops the
+reconcile of its model: it is part of the record, and tried again with pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from slipway.api.model_key import ModelKey
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from slipway.api.reasons import Reason
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NamespaceGoesError
+from slipway.kube.overlay import Overlay
+from slipway.objects.kinds import CORE_EVENT, JOB, SERVICE_ACCOUNT, Object
+from slipway.objects.metadata import controller_of, name_of
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.causes import REFUSALS
+from slipway.observing.inspection import is_late
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.reconciling.inspections import Inspecting
+from slipway.operator.reconciling.memory import ModelMemory
+from slipway.operator.rendering import Child
+from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
+MOST_OF_EVENTS = 1 << 20  # bytes
+WHEN_A_PLACE_MAY_BE_FREE = 5.0  # seconds
+
+
+class Inspector:
+    def __init__(self, client: KubeClient, overlay: Overlay) -> None:
+        self._client, self._overlay = client, overlay
+        self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
+
+    async def with_events(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot, with the events about Jobs that are late: those about Jobs aren't watched."""
+        seen = snapshot.inspection
+        late = [job for job in seen.jobs.values() if is_late(job, snapshot)] if seen else []
+        if seen is None or not late:
+            return snapshot
+        events = [event for each in (*late, *seen.pods) for event in await self._events(each)]
+        return replace(snapshot, inspection=replace(seen, events=tuple(events)))
+
+    async def carry_out(
+        self, key: ModelKey, memory: ModelMemory, inspecting: Inspecting
+    ) -> tuple[Cause | None, float | None]:
+        """Why the Job couldn't be created; and the seconds until it may be, if there are too many."""
+        for job in inspecting.remove:
+            await self._remove(key, job)
+        if inspecting.start is None:
+            self._count(key, is_read=bool(inspecting.cause and inspecting.cause.reason == Reason.READING_MODEL))
+            return None, None
+        if len(self._read.get(key.namespace, set()) - {key}) >= MOST_AT_A_TIME:
+            return None, WHEN_A_PLACE_MAY_BE_FREE
+        self._count(key, is_read=True)
+        memory.inspection_job = inspecting.start.name
+        return await self._start(key, inspecting.start), None
+
+    def forget(self, key: ModelKey) -> None:
+        """The model is gone, and its Job with it."""
+        self._count(key, is_read=False)
+
+    def start_over(self) -> None:
+        """Another replica has led meanwhile."""
+        self._read.clear()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _count(self, key: ModelKey, *, is_read: bool) -> None:
+        models = self._read.setdefault(key.namespace, set())
+        (models.add if is_read else models.discard)(key)
+        if not models:
+            del self._read[key.namespace]
+
+    async def _start(self, key: ModelKey, job: Child) -> Cause | None:
+        try:
+            await self._ensure_account(key.namespace)
+            self._overlay.wrote(JOB, await self._client.create(JOB, job.manifest))
+            logger.info("Job %s reads the model's files", job.name, extra={"key": str(key)})
+        except ConflictError:
+            return await self._check_whose(key, job)
+        except NamespaceGoesError:
+            raise
+        except (ForbiddenError, InvalidError) as error:
+            said = words.explain(error.words, REFUSALS)
+            reason = said.reason if said else Reason.API_ERROR
+            return Cause(reason, f"Job {job.name} was refused: {words.unwrapped(error.words)}", final=reason.is_final)
+        return None
+
+    async def _check_whose(self, key: ModelKey, job: Child) -> Cause | None:
+        """One of that name exists: ours, which no watch has reported yet, or another owner's."""
+        found = await self._client.find(JOB, job.name, key.namespace)
+        owners = job.manifest["metadata"]["ownerReferences"]
+        if found is None or (controller_of(found) or {}).get("uid") == owners[0]["uid"]:
+            if found:
+                self._overlay.wrote(JOB, found)
+            return None
+        message = f"Job {job.name} exists already and belongs to another owner: delete it, or rename this model"
+        return Cause(Reason.NAME_TAKEN, message, final=True)
+
+    async def _ensure_account(self, namespace: str) -> None:
+        """The chart creates it in the namespaces that it lists; in others, it is created when it is first needed."""
+        if await self._client.exists(SERVICE_ACCOUNT, SERVICE_ACCOUNT_NAME, namespace):
+            return
+        account: Object = {
+            "apiVersion": SERVICE_ACCOUNT.api_version,
+            "kind": SERVICE_ACCOUNT.name,
+            "metadata": {
+                "name": SERVICE_ACCOUNT_NAME,
+                "namespace": namespace,
+                "labels": {MANAGED_BY_LABEL: MANAGED_BY},
+            },
+            "automountServiceAccountToken": False,
+        }
+        try:
+            await self._client.create(SERVICE_ACCOUNT, account)
+        except ConflictError:  # another model needed it at the same moment
+            return
+        logger.info("ServiceAccount %s created in namespace %s", SERVICE_ACCOUNT_NAME, namespace)
+
+    async def _remove(self, key: ModelKey, job: Object) -> None:
+        try:
+            await self._client.delete(JOB, name_of(job), key.namespace, only=job)
+        except ConflictError:
+            return  # its status has just changed, and the next reconcile sees it
+        self._overlay.deleted(JOB, job)
+
+    async def _events(self, about: Object) -> list[Object]:
+        kind, name = about.get("kind", ""), name_of(about)
+        selector = f"involvedObject.kind={kind},involvedObject.name={name}"
+        namespace = about["metadata"]["namespace"]
+        try:
+            return await self._client.list(CORE_EVENT, namespace, field_selector=selector, at_most=MOST_OF_EVENTS)
+        except KubeError as error:
+            logger.warning("The events about %s %s/%s can't be read: %s", kind, namespace, name, error)
+            return []

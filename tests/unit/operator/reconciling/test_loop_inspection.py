@@ -1,0 +1,316 @@
+"""Reading a model's files by a Job, in the operator's loop: from the first reconcile to the plan, and failures."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from slipway.kube.work_queue import NEVER
+from slipway.objects.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    CORE_EVENT,
+    JOB,
+    LLM_DEPLOYMENT,
+    POD,
+    POD_MONITOR,
+    SERVICE_ACCOUNT,
+    Object,
+)
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.inspector import MOST_AT_A_TIME
+from support.builders.inspections import claim, ended_pod, failure, pod, report, runtime
+from support.builders.stored import CREATED, kube_object, llm, made_by_kserve
+from support.fakes.api_server import KEY
+from support.programs.operator_loop import INSTALLATION, Loop, condition, state_and_reason, status
+
+INSPECTS = Installation(INSTALLATION.namespace, INSTALLATION.activators, inspects=("*",))
+
+
+def with_volume(loop: Loop) -> Loop:
+    loop.api.put(claim())
+    loop.api.put(runtime())
+    loop.api.put(kube_object(SERVICE_ACCOUNT, "slipway-inspect"))
+    return loop
+
+
+@pytest.fixture
+def loop() -> Loop:
+    """A model on GPUs that names no profile, and whose numbers are unknown."""
+    loop = with_volume(Loop(installation=INSPECTS))
+    loop.api.put(llm(engine={"name": "vllm"}))
+    return loop
+
+
+def the_job(loop: Loop) -> Object:
+    [found] = [each for (kind, *_), each in loop.api.objects.items() if kind == JOB]
+    return found
+
+
+def ends(loop: Loop, message: str, *, code: int = 0) -> None:
+    """The pod of the Job ends, and so does the Job."""
+    job = the_job(loop)
+    loop.api.put(ended_pod(job, message, code=code))
+    ended = {"type": "Failed" if code else "Complete", "status": "True", "lastTransitionTime": "2026-11-21T10:00:00Z"}
+    name = job["metadata"]["name"]
+    loop.api.change(JOB, {"status": {"conditions": [ended]}}, name=name)
+
+
+# --- from the first reconcile to the plan ----------------------------------------------------------------------------
+
+
+async def test_the_first_reconcile_creates_a_job_and_the_model_waits_for_it(loop: Loop) -> None:
+    assert await loop.reconcile() == 15
+    assert loop.api.writes() == ["create Job", "apply-status LLMDeployment", "create Event"]
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+    assert condition(loop, "Planned")["status"] == "False"
+    assert condition(loop, "Reconciling")["status"] == "True"
+    assert condition(loop, "Stalled")["status"] == "False"
+
+
+async def test_a_reconcile_before_the_watch_has_reported_the_job_creates_no_other(loop: Loop) -> None:
+    loop.catch_up()
+    loop.silent.add(JOB)
+    for _ in range(3):
+        await loop.reconcile()
+    assert loop.api.writes().count("create Job") == 1
+
+
+async def test_an_operator_that_has_forgotten_the_job_does_not_create_another(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.silent.add(JOB)
+    loop.take_over()
+    loop.api.writes()
+    await loop.reconcile()
+    assert loop.api.writes() == ["create Job"]
+    assert "failure" not in status(loop).get("model", {})
+
+
+async def test_its_report_is_kept_on_the_object_and_the_job_is_removed(loop: Loop) -> None:
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.reconcile()
+    assert status(loop)["model"]["source"] == "pvc://models/llama"
+    assert status(loop)["model"]["evidence"] == "exact"
+    assert '"num_hidden_layers":32' in status(loop)["model"]["facts"]
+    assert "delete Job" not in loop.api.writes()
+    await loop.reconcile()
+    assert "delete Job" in loop.api.writes()
+    for _ in range(3):
+        await loop.reconcile()
+    assert not [each for each in loop.api.writes() if "Job" in each]
+
+
+async def test_a_cluster_whose_crd_does_not_store_the_report_starts_no_second_job(loop: Loop) -> None:
+    """The operator may be newer than the CRDs."""
+    await loop.reconcile()
+    ends(loop, report())
+    for _ in range(3):
+        await loop.reconcile()
+        kept = {name: each for name, each in status(loop).items() if name != "model"}
+        loop.api.put({**loop.api.get(LLM_DEPLOYMENT), "status": kept})
+    assert loop.api.writes().count("create Job") == 1
+    assert condition(loop, "Planned")["reason"] == "ProfileMissing", "it is planned by the report all the same"
+
+
+async def test_with_the_report_the_planner_knows_the_model(loop: Loop) -> None:
+    await loop.reconcile()
+    assert "isn't known" in status(loop)["message"] or condition(loop, "Planned")["reason"] == "ReadingModel"
+    ends(loop, report())
+    await loop.reconcile()
+    assert condition(loop, "Planned")["reason"] == "ProfileMissing", "only a profile is lacking now"
+
+
+async def test_another_operator_needs_no_job_for_what_the_object_says(loop: Loop) -> None:
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.settle()
+    loop.take_over()
+    await loop.settle()
+    assert not [each for (kind, *_), each in loop.api.objects.items() if kind == JOB]
+
+
+async def test_another_source_is_read_again(loop: Loop) -> None:
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.settle()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://models/other"}}, "metadata": {"generation": 2}})
+    await loop.reconcile()
+    assert "create Job" in loop.api.writes()
+
+
+async def test_a_model_with_profiles_runs_while_its_files_are_read() -> None:
+    loop = with_volume(Loop(installation=INSPECTS))
+    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    loop.api.put(kube_object(ACCELERATOR_PROFILE, "cpu", spec=cpu))
+    loop.api.missing = {POD_MONITOR}
+    loop.api.put(llm(accelerator={"profiles": ["cpu"]}))
+    await loop.reconcile()
+    assert loop.api.writes()[: len(CREATED) + 1] == [*CREATED, "create Job"]
+    assert "A Job that reads the headers of the model's files is being created." in status(loop)["plan"]["why"]
+    loop.api.put(made_by_kserve())
+    ends(loop, failure("ModelCorrupt", "config.json isn't valid JSON."), code=12)
+    await loop.settle()
+    assert state_and_reason(loop) == ("Idle", "ScaledToZero"), "the model's own pods will say whether it is damaged"
+    assert any("config.json isn't valid JSON" in each for each in status(loop)["plan"]["why"])
+
+
+# --- where it isn't allowed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inspects", [(), ("another",)])
+async def test_where_the_chart_does_not_allow_it_nothing_is_started(inspects: tuple[str, ...]) -> None:
+    loop = with_volume(Loop(installation=Installation(INSTALLATION.namespace, inspects=inspects)))
+    loop.api.put(llm(engine={"name": "vllm"}))
+    await loop.reconcile()
+    assert "create Job" not in loop.api.writes()
+    assert state_and_reason(loop) == ("Failed", "NoAcceleratorFits")
+    assert "add chat to planner.inspection.namespaces of its chart" in status(loop)["message"]
+    assert any(watch.kind == JOB for watch in loop.watched) is bool(inspects)
+
+
+async def test_the_account_is_created_where_the_chart_has_not_made_it(loop: Loop) -> None:
+    loop.api.remove(SERVICE_ACCOUNT, name="slipway-inspect")
+    await loop.reconcile()
+    assert loop.api.writes()[:2] == ["create ServiceAccount", "create Job"]
+    account = loop.api.get(SERVICE_ACCOUNT, name="slipway-inspect")
+    assert account["automountServiceAccountToken"] is False
+
+
+async def test_no_more_models_of_a_namespace_are_read_at_a_time_than_it_has_places(loop: Loop) -> None:
+    await loop.reconcile()
+    for number in range(1, MOST_AT_A_TIME):
+        loop.inspector._count(KEY._replace(name=f"model-{number}"), is_read=True)
+    other = KEY._replace(name="another")
+    loop.api.put(llm(engine={"name": "vllm"}) | {"metadata": {"name": "another", "namespace": "chat"}})
+    loop.api.writes()
+    assert await loop.reconcile(other) == 5
+    assert "create Job" not in loop.api.writes()
+    elsewhere = KEY._replace(namespace="code")
+    assert len(loop.inspector._read.get(elsewhere.namespace, ())) == 0
+    ends(loop, report())
+    await loop.settle()
+    await loop.reconcile(other)
+    assert "create Job" in loop.api.writes()
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_is_the_state_of_the_model_and_is_tried_again(loop: Loop) -> None:
+    await loop.reconcile()
+    first = the_job(loop)["metadata"]["name"]
+    ends(loop, failure("ModelNotFound", "/mnt/models/llama doesn't exist."), code=10)
+    assert await loop.reconcile() == 60
+    assert state_and_reason(loop) == ("Failed", "ModelNotFound")
+    assert "/mnt/models/llama doesn't exist. Check spec.model.uri and its path." in status(loop)["message"]
+    assert status(loop)["model"]["failure"]["tries"] == 1
+    assert the_job(loop)["metadata"]["name"] == first, "it stays for its log"
+    loop.time += timedelta(seconds=60)
+    loop.api.writes()
+    await loop.reconcile()
+    assert loop.api.writes()[:2] == ["delete Job", "create Job"]
+    assert the_job(loop)["metadata"]["name"] != first
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ((403, 'jobs.batch "x" is forbidden: exceeded quota: jobs'), "QuotaExceeded"),
+        ((403, 'admission webhook "x" denied the request'), "AdmissionDenied"),
+        ((403, 'User "slipway" cannot create resource "jobs" in API group "batch"'), "PermissionDenied"),
+        ((422, "Job is invalid"), "InvalidSpec"),
+    ],
+)
+async def test_a_job_that_is_refused_is_reported_and_tried_again(
+    loop: Loop, fault: tuple[int, str], reason: str
+) -> None:
+    loop.api.faults["create Job"] = fault
+    await loop.reconcile()
+    assert status(loop)["model"]["failure"]["reason"] == reason
+    assert await loop.reconcile() == 60
+    assert state_and_reason(loop) == ("Failed", reason)
+
+
+async def test_a_job_of_that_name_that_belongs_to_another_owner_is_left_alone(loop: Loop) -> None:
+    await loop.reconcile()
+    name = the_job(loop)["metadata"]["name"]
+    loop.api.remove(JOB, name=name)
+    loop.take_over()
+    theirs = loop.api.put(kube_object(JOB, name, metadata={"labels": {}}, spec={"theirs": True}))
+    await loop.reconcile()
+    await loop.reconcile()
+    assert loop.api.get(JOB, name=name) == theirs
+    assert state_and_reason(loop) == ("Failed", "NameTaken")
+
+
+async def test_an_api_server_that_is_down_delays_the_job_and_is_no_failure_of_it(loop: Loop) -> None:
+    loop.api.faults["create Job"] = (503, "etcd is down")
+    assert "503" in await loop.failing_reconcile()
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert "failure" not in status(loop).get("model", {})
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+
+
+async def test_why_a_late_job_has_no_pod_is_looked_up_and_reported(loop: Loop) -> None:
+    await loop.reconcile()
+    job = the_job(loop)
+    loop.api.change(JOB, {"metadata": {"creationTimestamp": "2026-11-21T09:59:30Z"}}, name=job["metadata"]["name"])
+    event: Object = {
+        "reason": "FailedCreate",
+        "message": 'Error creating: pods "x" is forbidden: violates PodSecurity "restricted"',
+        "involvedObject": {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]},
+    }
+    loop.api.put(kube_object(CORE_EVENT, "of-the-job", **event))
+    await loop.reconcile()
+    assert 'violates PodSecurity "restricted"' in status(loop)["message"]
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+
+
+async def test_a_job_in_time_costs_no_requests(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.api.put(pod(the_job(loop)))
+    await loop.settle()
+    await loop.reconcile()
+    assert loop.api.requests == []
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_deleted_model_leaves_its_job_to_garbage_collection(loop: Loop) -> None:
+    await loop.reconcile()
+    assert the_job(loop)["metadata"]["ownerReferences"][0]["uid"] == loop.api.get(LLM_DEPLOYMENT)["metadata"]["uid"]
+    loop.api.remove(LLM_DEPLOYMENT)
+    loop.api.writes()
+    assert await loop.reconcile() == NEVER
+    assert loop.api.writes() == []
+
+
+async def test_a_change_of_the_pod_concerns_its_model(loop: Loop) -> None:
+    await loop.reconcile()
+    [watch] = [each for each in loop.watched if each.kind == POD]
+    assert list(watch.keys(watch.keep(pod(the_job(loop))))) == [KEY]
+
+
+async def test_an_invalid_spec_keeps_what_was_read(loop: Loop) -> None:
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.settle()
+    before = status(loop)["model"]
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"mode": "Wrong"}}, "metadata": {"generation": 2}})
+    await loop.reconcile()
+    assert state_and_reason(loop)[1] == "InvalidSpec"
+    assert status(loop)["model"] == before
+
+
+async def test_without_a_runtime_of_slipway_no_other_image_reads_the_files(loop: Loop) -> None:
+    loop.api.remove(CLUSTER_SERVING_RUNTIME, namespace="", name="slipway-llamacpp")
+    other = runtime()
+    other["metadata"]["name"] = "somebodys"
+    loop.api.put(other)
+    await loop.reconcile()
+    assert "create Job" not in loop.api.writes()
+    assert "No ClusterServingRuntime of Slipway has an image" in status(loop)["message"]
