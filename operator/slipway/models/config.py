@@ -27,6 +27,7 @@ TYPES = {
     "int8": "int8",
 }
 ALIASES = (COUNT, PER_TOKEN, LENGTHS)  # names of the same number: if a config has one, the default of another is wrong
+TIED_BY_TEXT = ("mistral3",)  # engines use the default of the language model, which differs from that of the whole
 OF_ARCHITECTURE = {  # model types of configs that don't name theirs
     "LlamaForCausalLM": "llama",
     "MistralForCausalLM": "mistral",
@@ -111,9 +112,12 @@ def language_model(config: Config) -> Config:
         told = {**told, **inner}
     if not text(told, "model_type"):
         told["model_type"] = OF_ARCHITECTURE.get(architecture_of(config), "")
-    told = {**_counted(told), **told}
+    told = {**_counted(told), **told, **{name: config[name] for name in ("tie_word_embeddings",) if name in config}}
     taken = {name for names in ALIASES if any(name in told for name in names) for name in names}
-    defaults = defaults_of(text(told, "model_type"))
+    defaults = dict(defaults_of(text(told, "model_type")))
+    if text(config, "model_type") not in TIED_BY_TEXT:
+        around = defaults_of(text(config, "model_type"))
+        defaults |= {name: around[name] for name in ("tie_word_embeddings",) if name in around}
     return {**{name: value for name, value in defaults.items() if name not in taken}, **told}
 
 

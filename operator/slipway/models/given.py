@@ -103,7 +103,7 @@ def _counts(layers: tuple[Layers, ...]) -> Counts:
 def _of_spec_alone(wanted: Counts, facts: ModelFacts) -> Counts:
     """With a window and no number of layers that have it, all have it."""
     if facts.sliding_window is not None and facts.sliding_layers is None:
-        return replace(wanted, sliding=wanted.layers - wanted.state)
+        return replace(wanted, sliding=max(0, wanted.layers - wanted.state))
     return wanted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slipway.models.values import MOST, Config, items, real, section, text, whole
+from slipway.models.values import MOST, Config, flag, items, real, section, text, whole
 
 # Kinds of scaling by which the length in the config is not multiplied: they leave it, or it includes them already.
 NOT_STRETCHED = ("", "default", "su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "mrope")
@@ -20,6 +20,25 @@ LENGTHS = (
     "max_seq_length",
     "seq_len",
 )
+WITHOUT = (  # families with tables of positions that are learned, or without positions
+    "bert",
+    "bloom",
+    "camembert",
+    "distilbert",
+    "electra",
+    "falcon_mamba",
+    "gpt2",
+    "gpt_bigcode",
+    "jamba",
+    "mamba",
+    "mamba2",
+    "mpnet",
+    "nemotron_h",
+    "opt",
+    "roberta",
+    "xlm-roberta",
+)
+OFFSET = ("camembert", "roberta", "xlm-roberta")
 PARTIAL = ("partial_rotary_factor", "rotary_pct", "rotary_emb_fraction")
 VIDEO_POSITIONS = 4  # vLLM's table for positions in three dimensions is this many times longer
 
@@ -36,6 +55,8 @@ def lengths_of(told: Config) -> Lengths:
     length = whole(told, "model_max_length") or min(named, default=None)
     if length is None:
         return Lengths(None, None)
+    if text(told, "model_type") in OFFSET:  # the first rows of the table are those of padding
+        length = max(1, length - (whole(told, "pad_token_id", least=0) or 1) - 1)
     kinds = list(scalings(told))
     if "gemma3" not in text(told, "model_type"):
         factor = next((real(kind, "factor", least=1e-6, most=1e6) for kind in kinds if _is_stretched(kind)), None)
@@ -61,9 +82,10 @@ def rope_values_of(told: Config, head_size: int | None) -> int:
     """Rows times columns of the tables, of which layers with the same parameters share one."""
     size = whole(told, "qk_rope_head_dim", "attention_rope_head_dim") or head_size
     length = whole(told, *LENGTHS)
-    if not size or not length or text(told, "position_embedding_type") in ("absolute", "nope", "alibi"):
+    absolute = text(told, "position_embedding_type") in ("absolute", "nope", "alibi") or flag(told, "mla_use_nope")
+    if not size or not length or absolute or text(told, "model_type") in WITHOUT:
         return 0
-    local = _has_two_bases(told)
+    local = _has_two_bases(told) or text(told, "model_type") == "modernbert"
     tables = sum(_rows(told, kind, length) * _columns(told, kind, size) for kind in scalings(told))
     return min(MOST, tables + (length * size if local else 0))
 

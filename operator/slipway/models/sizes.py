@@ -117,7 +117,7 @@ def _jamba(told: Config, hidden: int) -> Size:
 
 
 def _mamba2(told: Config, hidden: int) -> Size:
-    heads = needed(FIELD, told, "mamba_n_heads", "mamba_num_heads", most=1_000_000)
+    heads = needed(FIELD, told, "mamba_n_heads", "mamba_num_heads", "num_heads", most=1_000_000)
     groups, state = needed(FIELD, told, "mamba_n_groups", "n_groups"), _state_size(told)
     of_head = whole(told, "mamba_d_head", "mamba_head_dim", most=1_000_000)
     expanded = (whole(told, "mamba_expand", "expand") or 2) * hidden

@@ -40,17 +40,16 @@ def admitted_by(schema: Any) -> st.SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
+        case "object" if "additionalProperties" in schema:
+            return st.dictionaries(texts(), admitted_by(schema["additionalProperties"]), max_size=3)
         case "object":
             required = {name: admitted_by(schema["properties"][name]) for name in schema.get("required", ())}
             optional = {name: admitted_by(each) for name, each in schema["properties"].items() if name not in required}
             return st.fixed_dictionaries(required, optional=optional)
         case "array":
             return st.lists(admitted_by(schema["items"]), max_size=3)
-        case "integer":
-            return integers()
-        case "number":
-            return integers().map(float)
-    return texts()
+    numbers = {"integer": integers(), "number": integers().map(float)}
+    return numbers.get(schema["type"], texts())
 
 
 def statuses() -> st.SearchStrategy[Any]:

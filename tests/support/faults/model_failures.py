@@ -109,14 +109,16 @@ MODEL_FAILURES = [
     # --- a place to run
     spec(
         "no-such-node",
-        "Unschedulable",
-        "it requires a node with amd.com/gpu.product-name=AMD_Instinct_MI300X_OAM",
+        "NoAcceleratorFits",
+        "mi300x: the cluster has no node with it, and nothing that would add one",
+        is_final=True,
         accelerator={"profiles": ["mi300x"]},
     ),
     spec(
-        "no-free-device",
-        "Unschedulable",
-        "No node has enough nvidia.com/gpu free",
+        "no-such-number-of-devices",
+        "NoAcceleratorFits",
+        "h100-80gb: a replica wants 8 devices, and no node has more than 2",
+        is_final=True,
         accelerator={"profiles": ["h100-80gb"]},
         engine={"parallelism": {"tensor": 8}},
     ),

@@ -57,7 +57,8 @@ class ProfileStatuses:
             found = supply.of(profile.metadata.name)
             if there is None or found is None:
                 continue
-            status = status_of(profile.spec, found, generation=profile.metadata.generation)
+            generation = int(there["metadata"].get("generation") or 0)
+            status = status_of(profile.spec, found, generation=generation)
             if (there.get("status") or {}) != status:
                 await self._client.apply_status(ACCELERATOR_PROFILE, _manifest(profile.metadata.name, status))
         return True

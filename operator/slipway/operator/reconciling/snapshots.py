@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -76,7 +77,7 @@ class SnapshotReader:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda = installation, kserve, keda
         store.keep_briefs(POD, weight)
-        self._profiles_read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+        self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
 
     # --- which there are --------------------------------------------------------------------------------------------
 
@@ -234,17 +235,19 @@ class SnapshotReader:
                 yield profile
 
     def _profile(self, raw: Object) -> AcceleratorProfile | None:
-        """Parsed once for each version; an invalid one is skipped."""
-        name, version = name_of(raw), raw["metadata"]["resourceVersion"]
+        """Parsed once for each spec, without its status, so that a plan stays valid when that changes; an invalid one
+        is skipped."""
+        name, spec = name_of(raw), raw.get("spec")
         known = self._profiles_read.get(name)
-        if known and known[0] == version:
+        if known and known[0] == spec:
             return known[1]
+        metadata = {"name": name, "generation": raw["metadata"].get("generation") or 0}
         try:
-            profile = AcceleratorProfile.model_validate(raw)
+            profile = AcceleratorProfile.model_validate({"metadata": metadata, "spec": spec})
         except ValidationError as error:
             logger.warning("AcceleratorProfile %s is skipped, because it is invalid: %s", name, error)
             profile = None
-        self._profiles_read[name] = version, profile
+        self._profiles_read[name] = spec, profile
         return profile
 
 

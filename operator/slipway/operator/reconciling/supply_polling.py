@@ -2,7 +2,7 @@
 
 It is read once a minute, on the leader, and sooner when something has changed. Pods are listed node by node, of nodes
 with devices alone: a watch of all pods would deliver, and cost, each change of each pod of the cluster, of which few
-have a device (ADR 0028). What we have no right to read stays unknown, and the status of the profiles says so.
+have a device (ADR 0029). What we have no right to read stays unknown, and the status of the profiles says so.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from slipway.operator.planning.supply import ProfileSupply, Supply
 from slipway.operator.reconciling import profile_status
 from slipway.operator.reconciling.profile_status import ProfileStatuses
 from support.builders.llmdeployments import acceleratorprofile
+from support.programs.operator_loop import Loop
 
 
 class World:
@@ -91,3 +92,16 @@ async def test_a_refused_write_is_tried_again_later(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(5):
         await world.two.wait()
     running.cancel()
+
+
+async def test_a_new_status_changes_no_profile_that_plans_are_made_from(loop: Loop) -> None:
+    loop.catch_up()
+    [before] = loop.reader.profiles()
+    loop.api.change(ACCELERATOR_PROFILE, {"status": {"nodes": 3}}, namespace="", name="cpu")
+    loop.catch_up()
+    [after] = loop.reader.profiles()
+    assert after is before
+    loop.api.change(ACCELERATOR_PROFILE, {"spec": {"memory": "32Gi"}}, namespace="", name="cpu")
+    loop.catch_up()
+    [changed] = loop.reader.profiles()
+    assert changed.spec.memory == "32Gi"

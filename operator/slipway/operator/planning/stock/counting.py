@@ -219,30 +219,20 @@ class _Devices:
 
 
 def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
+    """Free CPUs aren't counted: they change with each pod, and pods on nodes without devices aren't seen."""
     if spec.resource is None:
         return _claimed(spec.device_class or "", cluster)
-    wanted = {spec.resource.name: spec.resource.count}
+    resource, size = spec.resource.name, spec.resource.count
     if spec.vendor == CPU:
-        wanted = {"cpu": spec.resource.count * 1000, "memory": int(amount(spec.memory))}
-
-    if len(wanted) == 1:
-        [(resource, size)] = wanted.items()
-        return _Devices(
-            lambda node: node.offered.get(resource, 0) // size,
-            lambda node: (
-                None
-                if (used := cluster.used.get(node.name)) is None
-                else max(0, node.offered.get(resource, 0) - used.get(resource, 0)) // size
-            ),
-        )
+        wanted = {"cpu": size * 1000, "memory": int(amount(spec.memory))}
+        return _Devices(lambda node: _fit(node.offered, wanted), lambda _: None)
 
     def free(node: NodeFacts) -> int | None:
-        if (used := cluster.used.get(node.name)) is None:
-            return None
-        left = {name: max(0, node.offered.get(name, 0) - used.get(name, 0)) for name in wanted}
-        return _fit(left, wanted)
+        used = cluster.used.get(node.name)
+        left = node.offered.get(resource, 0) - (used.get(resource, 0) if used is not None else 0)
+        return None if used is None else max(0, left) // size
 
-    return _Devices(lambda node: _fit(node.offered, wanted), free)
+    return _Devices(lambda node: node.offered.get(resource, 0) // size, free)
 
 
 def _fit(there: Mapping[str, int], wanted: Mapping[str, int]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from slipway.api.acceleratorprofile import AcceleratorProfileSpec
 from slipway.objects.kinds import Object
+from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.supply import ProfileSupply
 
 MOST_DRIVERS = 16
@@ -34,7 +35,7 @@ def status_of(spec: AcceleratorProfileSpec, supply: ProfileSupply, *, generation
 def sentences(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> Iterator[str]:
     yield _what_there_is(spec, supply)
     if supply.nodes:
-        yield from _what_is_free(supply)
+        yield from _what_is_free(spec, supply)
     if supply.without_devices:
         source = spec.resource.name if spec.resource else f"device of DeviceClass {spec.device_class}"
         yield (
@@ -50,6 +51,9 @@ def sentences(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> Iterator[s
 
 
 def _what_there_is(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> str:
+    if supply.nodes and spec.vendor == CPU:
+        room = _nodes(supply.nodes, "has", "have")
+        return f"{room} room for {supply.devices} such replicas, if nothing else runs there."
     if supply.nodes:
         return f"{_nodes(supply.nodes, 'has', 'have')} it, with {_devices(supply.devices)}."
     if supply.can_grow:
@@ -61,8 +65,10 @@ def _what_there_is(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> str:
     return f"No node has it: none has {labels}{more}."
 
 
-def _what_is_free(supply: ProfileSupply) -> Iterator[str]:
-    if supply.free is None:
+def _what_is_free(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> Iterator[str]:
+    if spec.vendor == CPU:
+        pass  # they aren't counted
+    elif supply.free is None:
         yield "How many are free is unknown."
     elif supply.free == 0:
         yield "None is free."

@@ -117,10 +117,10 @@ def test_a_profile_without_spot_terms_has_no_spot_nodes() -> None:
     assert found.of("gpu", "Never") == found.of("gpu")
 
 
-def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit() -> None:
+def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit_and_not_how_many_are_free() -> None:
     """8 CPUs and 32 GiB hold two replicas of one CPU and 16 GiB."""
-    found = of([node("a"), node("b", used=1)], "cpu", cpu(), used={"a": {"cpu": 7500}, "b": {"memory": 20 * 2**30}})
-    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, 0, 0)
+    found = of([node("a"), node("b")], "cpu", cpu(), used={"a": {}, "b": {}})
+    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, None, 0)
 
 
 def test_a_profile_that_no_node_has_is_empty_and_one_that_is_unknown_too() -> None:

@@ -52,6 +52,11 @@ def test_without_any_labels_no_labels_are_missing() -> None:
     assert message(cpu()) == "No node has it."
 
 
+def test_of_cpus_it_is_said_how_many_replicas_fit() -> None:
+    says = "2 nodes have room for 4 such replicas, if nothing else runs there."
+    assert message(cpu(), nodes=2, devices=4) == says
+
+
 def test_numbers_that_are_unknown_are_left_out() -> None:
     status = status_of(H100.spec, ProfileSupply(nodes=1, devices=8, most_on_a_node=8), generation=3)
     assert status["devices"] == {"allocatable": 8, "mostOnANode": 8}

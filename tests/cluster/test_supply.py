@@ -1,0 +1,290 @@
+"""What the operator knows of accelerators on a mixed cluster of simulated nodes, and where it lets models run by it.
+
+Each test has nodes and profiles of its own, by a label with the name of its namespace; kwok marks pods on such nodes as
+running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from slipway_devcluster import gpu_nodes
+from support.builders import objects
+from support.builders.llmdeployments import NAME, OURS, acceleratorprofile, llmdeployment
+from support.cluster import AnyCluster, Kube, Object, Operator, Predicate
+from support.cluster.pods import is_running, why_unschedulable
+
+FACTS: Object = {
+    "parameters": 8_030_000_000,
+    "layers": 32,
+    "attentionHeads": 32,
+    "kvHeads": 8,
+    "headDim": 128,
+    "hiddenSize": 4096,
+    "vocabularySize": 128_256,
+    "contextLength": 131_072,
+    "dtype": "bfloat16",
+}
+"""Llama-3.1-8B: 15 GiB of weights."""
+
+KINDS: dict[str, Object] = {
+    "t4": {"memory": "15360Mi", "costPerHour": 0.3, "features": ["int8"], "computeCapability": "7.5"},
+    "l4": {"memory": "23034Mi", "costPerHour": 0.7, "features": ["bf16", "fp8"]},
+    "h100": {"memory": "81559Mi", "costPerHour": 7, "features": ["bf16", "fp8"]},
+    "a100-mig-3g.40gb": {
+        "memory": "40192Mi",
+        "costPerHour": 2,
+        "features": ["bf16"],
+        "resource": {"name": "nvidia.com/mig-3g.40gb"},
+    },
+    "mi300x": {"vendor": "AMD", "memory": "192Gi", "costPerHour": 6, "resource": {"name": "amd.com/gpu"}},
+    "gaudi3": {"vendor": "Intel", "memory": "128Gi", "costPerHour": 7.5, "resource": {"name": "habana.ai/gaudi"}},
+}
+TPU = {"vendor": "Google", "memory": "16Gi", "costPerHour": 1.2, "resource": {"name": "google.com/tpu"}}
+
+
+class Mixed:
+    """Nodes and profiles for one test. A profile is named after its kind and the namespace."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+        self._made: list[tuple[str, str]] = []
+
+    def name(self, kind: str) -> str:
+        return f"{kind}-{self.kube.namespace}"
+
+    async def profile(self, kind: str, **spec: Any) -> None:
+        resource = {"name": "nvidia.com/gpu"}
+        taint = gpu_nodes.MODELS[kind].taint if kind in gpu_nodes.MODELS else "google.com/tpu"
+        described = {"resource": resource, "devicesPerNode": 8, **KINDS.get(kind, TPU), **spec}
+        labels = {"nodeLabels": self._labels(kind), "tolerations": [{"key": taint, "operator": "Exists"}]}
+        await self.kube.apply(acceleratorprofile(self.name(kind), {**labels, **described}))
+        self._made.append(("acceleratorprofile", self.name(kind)))
+
+    async def node(self, name: str, kind: str, devices: int, *, taint: str = "", **labels: str) -> str:
+        """Like a node of gpu_nodes, with labels of the test alone."""
+        model = gpu_nodes.MODELS.get(kind, gpu_nodes.MODELS["gaudi3"])
+        made = gpu_nodes.node(f"{name}-{self.kube.namespace}", model, devices)
+        made["metadata"]["labels"] = {"type": "kwok", **self._labels(kind), **labels}
+        if kind not in gpu_nodes.MODELS:
+            made["spec"]["taints"] = [{"key": "google.com/tpu", "value": "present", "effect": "NoSchedule"}]
+            for part in ("capacity", "allocatable"):
+                made["status"][part].pop(model.resource)
+                made["status"][part]["google.com/tpu"] = str(devices)
+        if taint:
+            made["spec"]["taints"].append({"key": taint, "value": "yes", "effect": "NoSchedule"})
+        await self.kube.apply(made)
+        name = str(made["metadata"]["name"])
+        self._made.append(("node", name))
+        await self.kube.wait_for_condition("node", name, "Ready")
+        return name
+
+    def _labels(self, kind: str) -> dict[str, str]:
+        return {"of": self.kube.namespace, "kind": kind}
+
+    async def fill(self, node: str, kind: str, devices: int, name: str = "other") -> None:
+        """Another program takes them."""
+        model = gpu_nodes.MODELS[kind]
+        pod = objects.pod(
+            name,
+            objects.PAUSE,
+            [],
+            container={"resources": {"limits": {model.resource: str(devices)}}},
+            tolerations=[{"operator": "Exists"}],
+            nodeName=node,
+        )
+        await self.kube.apply(pod)
+        await self.kube.wait_for("pod", name, is_running)
+
+    async def end(self) -> None:
+        for kind, name in reversed(self._made):
+            await self.kube.delete(kind, name)
+
+
+@pytest.fixture
+async def mixed(kube: Kube, cluster: AnyCluster) -> AsyncIterator[Mixed]:
+    cluster.devcluster()  # only clusters that the tests create have kwok
+    mixed = Mixed(kube)
+    yield mixed
+    await mixed.end()
+
+
+def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
+    base: Object = {
+        "model": {"uri": "pvc://weights/", "facts": FACTS},
+        "engine": {"name": "vllm", "contextLength": 4096, "parallelism": {"tensor": tensor}},
+        "accelerator": {"profiles": list(profiles), **spec.pop("accelerator", {})},
+        "scaling": {"minReplicas": 1, "autoscaler": "None"},
+        **spec,
+    }
+    return llmdeployment(NAME, base)
+
+
+def has(profile: str) -> Predicate:
+    return lambda it: bool(it.get("status", {}).get("plan", {}).get("accelerator") == profile)
+
+
+def counts(**numbers: int) -> Predicate:
+    """That the status of a profile has these numbers: nodes, or those of `devices`."""
+
+    def holds(it: Object) -> bool:
+        status = it.get("status", {})
+        there = {"nodes": status.get("nodes"), **status.get("devices", {})}
+        return all(there.get(name) == number for name, number in numbers.items())
+
+    return holds
+
+
+# --- the status of profiles ------------------------------------------------------------------------------------------
+
+
+async def test_the_status_of_each_profile_counts_its_nodes_and_devices(
+    slipway: Operator, kube: Kube, mixed: Mixed
+) -> None:
+    there = {"h100": 8, "l4": 4, "a100-mig-3g.40gb": 2, "mi300x": 8, "gaudi3": 8, "tpu-v5e": 4}
+    for kind, devices in there.items():
+        await mixed.profile(kind)
+        await mixed.node(kind.replace(".", "-"), kind, devices)
+    for kind, devices in there.items():
+        await kube.wait_for("acceleratorprofile", mixed.name(kind), counts(nodes=1, allocatable=devices, free=devices))
+
+
+async def test_the_devices_of_other_programs_are_not_free(slipway: Operator, kube: Kube, mixed: Mixed) -> None:
+    await mixed.profile("l4")
+    node = await mixed.node("l4", "l4", 4)
+    await mixed.fill(node, "l4", 3)
+    await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(allocatable=4, free=1), timeout=120)
+    await kube.run("cordon", node)
+    await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(nodes=1, free=0))
+    assert "1 node is cordoned" in (await kube.get("acceleratorprofile", mixed.name("l4")))["status"]["message"]
+
+
+async def test_a_node_with_a_taint_of_its_own_does_not_count_and_is_mentioned(
+    slipway: Operator, kube: Kube, mixed: Mixed
+) -> None:
+    await mixed.profile("l4")
+    await mixed.node("l4", "l4", 4, taint="team")
+    profile = await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(nodes=0))
+    assert "a taint that the profile doesn't tolerate (team=yes:NoSchedule)" in profile["status"]["message"]
+
+
+# --- where models run ------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_runs_on_the_cheapest_node_that_holds_it(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    """A T4 is cheaper than an L4, and too small."""
+    for kind in ("t4", "l4", "h100"):
+        await mixed.profile(kind)
+        await mixed.node(kind, kind, 1)
+    await kube.apply(model(*map(mixed.name, ("h100", "t4", "l4"))))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == f"l4-{kube.namespace}"
+
+
+async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is_used(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    for kind in ("l4", "h100"):
+        await mixed.profile(kind)
+    full = await mixed.node("l4", "l4", 1)
+    await mixed.node("h100", "h100", 1)
+    await mixed.fill(full, "l4", 1)
+    await kube.apply(model(*map(mixed.name, ("l4", "h100")), accelerator={"policy": "InOrder"}))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("h100")))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == f"h100-{kube.namespace}"
+
+
+async def test_four_devices_need_a_node_with_four_free(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4")
+    for name, devices in (("small", 2), ("half", 4), ("large", 4)):
+        await mixed.node(name, "l4", devices)
+    await mixed.fill(f"half-{kube.namespace}", "l4", 1)
+    await kube.apply(model(mixed.name("l4"), tensor=4))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == f"large-{kube.namespace}"
+
+
+async def test_more_devices_than_any_node_has_are_refused_in_the_plan(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4")
+    await mixed.node("l4", "l4", 2)
+    await kube.apply(model(mixed.name("l4"), tensor=4))
+    words = "a replica wants 4 devices, and no node has more than 2"
+    failed = await kube.wait_for("llmdeployment", NAME, lambda it: words in it.get("status", {}).get("message", ""))
+    assert failed["status"]["state"] == "Failed"
+
+
+async def test_a_model_waits_for_a_device_that_is_taken_and_gets_it(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4")
+    node = await mixed.node("l4", "l4", 1)
+    await mixed.fill(node, "l4", 1)
+    await kube.apply(model(mixed.name("l4")))
+    await kube.wait_for_any("pods", OURS, lambda pod: bool(why_unschedulable(pod)))
+    waits = await kube.wait_for("llmdeployment", NAME, lambda it: "Unschedulable" in str(it.get("status", {})))
+    assert waits["status"]["plan"]["accelerator"] == mixed.name("l4")
+    await kube.delete("pod", "other", wait=True)
+    await kube.wait_for_any("pods", OURS, is_running)
+
+
+async def test_a_model_runs_on_spot_nodes_only_if_its_spec_allows_them(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    spot = {"nodeLabels": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
+    await mixed.profile("l4", spot=spot)
+    await mixed.profile("h100")
+    await mixed.node("l4", "l4", 1, taint="spot", spot="yes")
+    await mixed.node("h100", "h100", 1)
+    await kube.apply(model(*map(mixed.name, ("l4", "h100"))))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("h100")))
+    await kube.delete("llmdeployment", NAME, wait=True)
+    await kube.apply(model(*map(mixed.name, ("l4", "h100")), accelerator={"spot": "Allowed"}))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == f"l4-{kube.namespace}"
+
+
+async def test_a_profile_without_nodes_is_planned_if_it_grows_and_its_pod_runs_when_a_node_comes(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4", growable=True)
+    await kube.apply(model(mixed.name("l4")))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
+    await kube.wait_for_any("pods", OURS, lambda pod: bool(why_unschedulable(pod)))
+    await mixed.node("l4", "l4", 1)
+    await kube.wait_for_any("pods", OURS, is_running)
+
+
+async def test_a_profile_without_nodes_is_planned_as_soon_as_there_is_one(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4")
+    await kube.apply(model(mixed.name("l4")))
+    words = "the cluster has no node with it"
+    await kube.wait_for("llmdeployment", NAME, lambda it: words in it.get("status", {}).get("message", ""))
+    await mixed.node("l4", "l4", 1)
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
+
+
+async def test_a_running_model_stays_where_it_is_when_a_cheaper_node_comes(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    for kind in ("l4", "h100"):
+        await mixed.profile(kind)
+    await mixed.node("h100", "h100", 1)
+    await kube.apply(model(*map(mixed.name, ("l4", "h100"))))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    await mixed.node("l4", "l4", 1)
+    await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(nodes=1))
+    await kube.never("llmdeployment", has(mixed.name("l4")), seconds=3)
+    assert (await kube.get("pod", pod["metadata"]["name"]))["metadata"]["uid"] == pod["metadata"]["uid"]
