@@ -48,11 +48,8 @@ def admitted_by(schema: Any) -> st.SearchStrategy[Any]:
             return st.fixed_dictionaries(required, optional=optional)
         case "array":
             return st.lists(admitted_by(schema["items"]), max_size=3)
-        case "integer":
-            return integers()
-        case "number":
-            return integers().map(float)
-    return texts()
+    numbers = {"integer": integers(), "number": integers().map(float)}
+    return numbers.get(schema["type"], texts())
 
 
 def statuses() -> st.SearchStrategy[Any]:
