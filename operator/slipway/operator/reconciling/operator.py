@@ -248,6 +248,7 @@ class Operator:
             installation=self._installation,
             supply=self._supply.supply,
             freshen=self._polling.freshen,
+            outdated=self._polling.outdated,
         )
 
     # --- what happens -----------------------------------------------------------------------------------------------

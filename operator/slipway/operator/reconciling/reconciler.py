@@ -63,6 +63,7 @@ class Reconciler:
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
     freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
+    outdated: Callable[[], object] = lambda: None  # less is free than was known
 
     async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
@@ -120,7 +121,10 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
+        if had_place and memory.waits_for_place:
+            self.outdated()
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
         times = (outcome.look_again, wait, self.references.look_again(memory))
