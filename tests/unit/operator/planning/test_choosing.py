@@ -180,7 +180,9 @@ def test_a_profile_on_which_a_change_is_enough_counts_as_closer_than_one_that_la
     four = profile("four", memory="23034Mi", devicesPerNode=4, **SPEED)
     one = profile("one", memory="96Gi", devicesPerNode=1, **SPEED)
     made = refused(LLAMA_70B, [four, one])
-    assert "four: needs 17.0 GiB more per device." in made.rejected
+    assert [each.partition(": ")[2].partition(": ")[2] for each in made.rejected] == ["", "engine.quantization: FP8."]
+    lacking = [float(each.partition(": needs ")[2].partition(" ")[0]) for each in made.rejected]
+    assert lacking == sorted(lacking)
     assert "On one, which comes closest" in made.message
     assert made.message.endswith("Any one of these is enough there: engine.quantization: FP8.")
     assert planned(LLAMA_70B, [four, one], engine={"quantization": "FP8"}).profile == "one"
