@@ -10,16 +10,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue, hub_name, shipped
-from slipway.models.config import model_of_config
 from slipway.models.facts import Evidence, Model
 from slipway.models.given import with_facts
 from slipway.models.inspected import model_of_inspection
 
+MAIN = "main"  # the branch that the Hub takes if no revision is given
 NO_FACTS = ModelFacts()
 EMPTY = Catalogue(())
 NOTHING_KNOWN = Model(
@@ -39,6 +39,28 @@ COMPLETED = (
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """The answer of the Hub for one model."""
+
+    model: Model | None
+    problem: str = ""  # one sentence with the remedy, where there is no model
+
+
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """What the operator knows of models besides this package; another object after each change.
+
+    `hub`: by the name on the Hub and the revision; empty where it isn't asked.
+    """
+
+    site: Catalogue = EMPTY
+    hub: Mapping[tuple[str, str], Fetched] = field(default_factory=dict)
+
+    def fetched(self, uri: str, revision: str | None) -> Fetched | None:
+        return self.hub.get((hub_name(uri), revision or MAIN)) if uri.startswith("hf://") else None
+
+
+@dataclass(frozen=True)
 class Known:
     """The model, where its numbers are from, and what of the spec contradicts them."""
 
@@ -54,9 +76,9 @@ def known_of(
     inspection: Mapping[str, Any] | None = None,
     site: Catalogue = EMPTY,
     catalogue: Catalogue | None = None,
-    hub: Mapping[str, Any] | None = None,
+    hub: Model | None = None,
 ) -> Known:
-    """`inspection`: the report of models/inspected.py; `hub`: a config.json."""
+    """`inspection`: the report of models/inspected.py; `hub`: what the Hub's config.json says."""
     found = _found(uri, inspection, site, shipped() if catalogue is None else catalogue, hub)
     given = facts.model_dump(exclude_none=True)
     if not found and not given:
@@ -73,17 +95,15 @@ def known_of(
 
 
 def _found(
-    uri: str, inspection: Mapping[str, Any] | None, site: Catalogue, catalogue: Catalogue, hub: Mapping[str, Any] | None
+    uri: str, inspection: Mapping[str, Any] | None, site: Catalogue, catalogue: Catalogue, hub: Model | None
 ) -> list[tuple[str, Model]]:
-    name = hub_name(uri)
-    read = model_of_inspection(inspection, name=name) if inspection else None
-    fetched = reported(model_of_config(hub, name=name)) if hub else None
+    read = model_of_inspection(inspection, name=hub_name(uri)) if inspection else None
     of_site, of_package = site.find(uri), catalogue.find(uri)
     candidates = (
         ("the model's own files", read),
         (_of_catalogue("a ConfigMap of models", of_site, uri), of_site),
         (_of_catalogue("the catalogue of models", of_package, uri), of_package),
-        ("the Hub's config.json", fetched),
+        ("the Hub's config.json", hub),
     )
     return [(source, model) for source, model in candidates if model is not None]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue
-from slipway.models.facts import Evidence
-from slipway.models.sources import known_of
+from slipway.models.config import model_of_config
+from slipway.models.facts import Evidence, Model
+from slipway.models.sources import known_of, reported
 from support.builders.configs import LLAMA_3_1_8B
 
 QWEN = "hf://Qwen/Qwen3-8B"
@@ -15,6 +16,10 @@ QWEN = "hf://Qwen/Qwen3-8B"
 
 def config(**fields: Any) -> dict[str, Any]:
     return {**LLAMA_3_1_8B, **fields}
+
+
+def hub(**fields: Any) -> Model:
+    return reported(model_of_config(config(**fields)))
 
 
 def entry(**fields: Any) -> Catalogue:
@@ -30,7 +35,7 @@ def length(**sources: Any) -> tuple[int | None, tuple[str, ...]]:
 def test_the_sources_in_their_order() -> None:
     inspection = {"config": config(max_position_embeddings=1)}
     site, catalogue = entry(max_position_embeddings=2), entry(max_position_embeddings=3)
-    sources: dict[str, Any] = {"inspection": inspection, "site": site, "catalogue": catalogue, "hub": config()}
+    sources: dict[str, Any] = {"inspection": inspection, "site": site, "catalogue": catalogue, "hub": hub()}
     facts = ModelFacts(context_length=8192)
     assert length(facts=facts, **sources) == (8192, ("spec.model.facts", "the model's own files"))
     assert length(**sources) == (1, ("the model's own files",))
@@ -38,7 +43,7 @@ def test_the_sources_in_their_order() -> None:
     assert length(**sources) == (2, ("a ConfigMap of models",))
     del sources["site"]
     assert length(**sources) == (3, ("the catalogue of models",))
-    assert length(catalogue=Catalogue(()), hub=config()) == (131072, ("the Hub's config.json",))
+    assert length(catalogue=Catalogue(()), hub=hub()) == (131072, ("the Hub's config.json",))
 
 
 def test_nothing_is_known_of_a_model_without_a_source() -> None:
@@ -49,7 +54,7 @@ def test_nothing_is_known_of_a_model_without_a_source() -> None:
 
 def test_what_one_source_lacks_the_next_one_has() -> None:
     inspection = {"config": config(model_type="new", max_position_embeddings=None)}
-    known = known_of(QWEN, inspection=inspection, hub=config())
+    known = known_of(QWEN, inspection=inspection, hub=hub())
     assert known.model is not None
     assert known.sources == ("the model's own files", "the catalogue of models")
     assert known.model.context_length == 40_960
@@ -59,7 +64,7 @@ def test_what_one_source_lacks_the_next_one_has() -> None:
 
 
 def test_facts_complete_what_no_source_has() -> None:
-    known = known_of("s3://b/m", ModelFacts(context_length=4096), hub=config(max_position_embeddings=None))
+    known = known_of("s3://b/m", ModelFacts(context_length=4096), hub=hub(max_position_embeddings=None))
     assert known.model is not None
     assert not known.model.missing
 
@@ -77,6 +82,6 @@ def test_facts_alone_are_a_source() -> None:
 
 
 def test_what_the_hub_says_is_reported() -> None:
-    known = known_of("hf://someone/something", hub=config())
+    known = known_of("hf://someone/something", hub=hub())
     assert known.model is not None
     assert set(known.model.evidence.values()) == {Evidence.REPORTED}

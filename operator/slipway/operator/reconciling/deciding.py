@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.models.sources import Elsewhere
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.inspection_record import as_status, record_in
@@ -26,7 +27,7 @@ from slipway.operator.reconciling.inspections import (
     need_of,
     with_inspection,
 )
-from slipway.operator.reconciling.planned import Planned, planned
+from slipway.operator.reconciling.planned import NOWHERE, Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -52,15 +53,17 @@ def decide(
     *,
     supply: Supply = NOTHING_SEEN,
     before: Planned | None = None,
+    elsewhere: Elsewhere = NOWHERE,
     no_port: str = "",
 ) -> Decision:
-    """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
-    code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
+    """`supply`: what the nodes have. `before`: its last plan. `elsewhere`: what a site and the Hub know of models.
+    `no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
+    that the failure becomes a part of the decision."""
     deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
         record = known_files(deployment, snapshot)
-        known_plan = planned(snapshot, deployment, supply, before, record)
+        known_plan = planned(snapshot, deployment, supply, before, record, elsewhere)
         need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
         known = decide_inspection(deployment, snapshot, record, need)
         plan = with_inspection(known_plan.plan, known, need)

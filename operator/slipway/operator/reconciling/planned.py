@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.status import ModelStatus
+from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
-from slipway.models.sources import Known, known_of
+from slipway.models.sources import Elsewhere, Fetched, Known, known_of
 from slipway.observing.inspection_record import facts_for, source_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
 
 NOTHING_READ = ModelStatus()
+NOWHERE = Elsewhere()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +35,15 @@ class Inputs:
     measured: Measured | None
     runtimes: Mapping[str, str]
     files: str | None  # what was read of the model's files
+    site: Catalogue  # a site's own models
+    hub: Fetched | None  # what the Hub says of the model
 
     def are_those_of(self, other: Inputs) -> bool:
         mine = (self.uid, self.spec, self.running, self.measured, self.runtimes, self.files)
         others = (other.uid, other.spec, other.running, other.measured, other.runtimes, other.files)
         is_same_supply = self.supply is other.supply or self.supply == other.supply
-        return mine == others and is_same_supply and _are_the_same(self.profiles, other.profiles)
+        are_same_sources = self.site is other.site and self.hub is other.hub
+        return mine == others and is_same_supply and are_same_sources and _are_the_same(self.profiles, other.profiles)
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,11 @@ def planned(
     supply: Supply,
     before: Planned | None,
     record: ModelStatus = NOTHING_READ,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> Planned:
-    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files."""
+    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files; `elsewhere`: what a
+    site and the Hub know of models."""
+    hub = elsewhere.fetched(deployment.spec.model.uri, deployment.spec.model.revision)
     inputs = Inputs(
         uid=snapshot.uid,
         spec=deployment.spec,
@@ -66,18 +74,28 @@ def planned(
         running=_running(snapshot),
         measured=measured_in(snapshot.status),
         files=record.facts,
+        site=elsewhere.site,
+        hub=hub,
         runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
     )
     if before and inputs.are_those_of(before.inputs):
         return before
     spec = deployment.spec
-    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
+    known = known_of(
+        spec.model.uri,
+        spec.model.facts,
+        inspection=facts_for(record, source_of(deployment)),
+        site=elsewhere.site,
+        hub=hub.model if hub else None,
+    )
+    if hub and hub.problem and is_incomplete(known):
+        known = replace(known, problems=(*known.problems, hub.problem))
     plan = make_plan(
         spec,
         inputs.profiles,
         name=deployment.metadata.name,
         known=known,
-        draft=_draft(deployment),
+        draft=_draft(deployment, elsewhere.site),
         supply=supply,
         running=inputs.running,
         measurements=Measurements(inputs.measured, spec, known.model, inputs.runtimes),
@@ -92,10 +110,15 @@ def _with_problems(plan: Plan | Unplannable, known: Known) -> Plan | Unplannable
     return replace(plan, warnings=(*plan.warnings, *known.problems))
 
 
-def _draft(deployment: LLMDeployment) -> Model | None:
+def is_incomplete(known: Known) -> bool:
+    """Whether a further source could help."""
+    return known.model is None or bool(known.model.missing)
+
+
+def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:
     """What is known of the draft model."""
     speculative = deployment.spec.engine.speculative
-    return known_of(speculative.model).model if speculative and speculative.model else None
+    return known_of(speculative.model, site=site).model if speculative and speculative.model else None
 
 
 def _running(snapshot: Snapshot) -> Running | None:

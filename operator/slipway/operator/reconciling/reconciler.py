@@ -11,6 +11,7 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
+from slipway.models.sources import Elsewhere
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.measured import newest_load
@@ -25,6 +26,7 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
+from slipway.operator.reconciling.planned import is_incomplete
 from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.references import References
@@ -63,6 +65,9 @@ class Reconciler:
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
     freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
+    elsewhere: Callable[[], Elsewhere] = Elsewhere  # what a site and the Hub know of models
+    want: Callable[[ModelKey, str, str | None], object] = lambda _key, _uri, _revision: None
+    """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here."""
 
     async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
@@ -82,6 +87,7 @@ class Reconciler:
         snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot, memory)
+            self._ask_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
@@ -102,9 +108,21 @@ class Reconciler:
         return snapshot, self._decided(snapshot, memory)
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
-        decision = decide(snapshot, self.installation, supply=self.supply(), before=memory.planned, no_port=no_port)
+        decision = decide(
+            snapshot,
+            self.installation,
+            supply=self.supply(),
+            before=memory.planned,
+            elsewhere=self.elsewhere(),
+            no_port=no_port,
+        )
         memory.planned = decision.planned
         return decision
+
+    def _ask_about_the_model(self, key: ModelKey, decision: Decision) -> None:
+        if decision.planned and decision.deployment and is_incomplete(decision.planned.known):
+            model = decision.deployment.spec.model
+            self.want(key, model.uri, model.revision)
 
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome

@@ -1,0 +1,179 @@
+"""Fetches config.json files from the Hugging Face Hub, where the installation allows it.
+
+A reconcile never waits for it: the first one notes which file it lacks, and it is queued again when the file, or the
+reason why there is none, is here. Names and revisions are those of specs, so they are quoted, and only the configured
+hosts are called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urljoin, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from slipway.api.model_key import ModelKey
+from slipway.models.catalogue import hub_name
+from slipway.models.config import model_of_config
+from slipway.models.sources import MAIN, Fetched, reported
+
+logger = logging.getLogger(__name__)
+
+LARGEST: Final = 1 << 20  # bytes of a file
+CHUNK: Final = 64 << 10
+TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, connect=5.0)
+MOST_REDIRECTS = 5
+AT_ONCE = 4
+MOST_KEPT = 2_000  # answers
+AGAIN_AFTER = 3_600.0  # seconds: a branch may have moved, and a failure may be over
+AFTER_A_FAILURE = 300.0
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REDIRECTS = (301, 302, 303, 307, 308)
+
+Wanted = tuple[str, str]  # ORGANIZATION/MODEL and the revision
+
+
+class _Failed(Exception):  # noqa: N818 - it becomes a sentence of the answer
+    pass
+
+
+@dataclass(frozen=True)
+class Answer:
+    fetched: Fetched
+    until: float  # on the clock; afterwards it is fetched again, and this one stays meanwhile
+
+
+class Hub:
+    """`endpoint`: https://HOST; `redirects_to`: further hosts that it may send us to; `changed`: queues a model."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        changed: Callable[[ModelKey], object],
+        redirects_to: Iterable[str] = (),
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint, self._changed, self._tls, self._clock = endpoint.rstrip("/"), changed, tls, clock
+        self._hosts = {urlsplit(endpoint).netloc, *redirects_to}
+        self._answers: OrderedDict[Wanted, Answer] = OrderedDict()
+        self._waiting: dict[Wanted, set[ModelKey]] = {}
+        self._queue: asyncio.Queue[Wanted] = asyncio.Queue()
+        self._fetched: Mapping[Wanted, Fetched] = {}
+
+    @property
+    def fetched(self) -> Mapping[Wanted, Fetched]:
+        """All answers; another object after each change."""
+        return self._fetched
+
+    def want(self, key: ModelKey, uri: str, revision: str | None) -> None:
+        """Notes that this LLMDeployment lacks what the Hub may know of its model."""
+        wanted = hub_name(uri), revision or MAIN
+        answer = self._answers.get(wanted)
+        if not uri.startswith("hf://") or (answer and self._clock() < answer.until):
+            return
+        if wanted not in self._waiting:
+            self._waiting[wanted] = set()
+            self._queue.put_nowait(wanted)
+        self._waiting[wanted].add(key)
+
+    async def run(self) -> None:
+        connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=AT_ONCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, trust_env=True) as session:
+            await asyncio.gather(*(self._work(session) for _ in range(AT_ONCE)))
+
+    async def _work(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            wanted = await self._queue.get()
+            try:
+                answer = await self._answer(session, *wanted)
+            except Exception:
+                logger.exception("The config of %s could not be fetched; please report this bug", wanted[0])
+                answer = Answer(Fetched(None), self._clock() + AGAIN_AFTER)
+            self._keep(wanted, answer)
+
+    def _keep(self, wanted: Wanted, answer: Answer) -> None:
+        self._answers[wanted] = answer
+        self._answers.move_to_end(wanted)
+        while len(self._answers) > MOST_KEPT:
+            self._answers.popitem(last=False)
+        self._fetched = {each: kept.fetched for each, kept in self._answers.items()}
+        for key in self._waiting.pop(wanted, ()):
+            self._changed(key)
+
+    # --- one file ---------------------------------------------------------------------------------------------------
+
+    async def _answer(self, session: aiohttp.ClientSession, name: str, revision: str) -> Answer:
+        try:
+            text = await self._read(session, name, revision)
+            config = await asyncio.to_thread(_parsed, text)
+        except _Failed as failed:
+            problem = f"The config.json of {name} can't be read from {self._endpoint}: {failed}."
+            logger.info("%s", problem)
+            return Answer(Fetched(None, problem), self._clock() + AFTER_A_FAILURE)
+        known = reported(model_of_config(config, name=name))
+        forever = COMMIT.fullmatch(revision) is not None
+        return Answer(Fetched(known), float("inf") if forever else self._clock() + AGAIN_AFTER)
+
+    async def _read(self, session: aiohttp.ClientSession, name: str, revision: str) -> bytes:
+        url = f"{self._endpoint}/{quote(name)}/resolve/{quote(revision, safe='')}/config.json"
+        try:
+            for _ in range(MOST_REDIRECTS):
+                async with session.get(
+                    URL(url, encoded=True), allow_redirects=False, headers={"Accept-Encoding": "identity"}
+                ) as response:
+                    if response.status in REDIRECTS:
+                        url = self._allowed(urljoin(url, response.headers.get("Location", "")))
+                        continue
+                    return await _body(response)
+        except TimeoutError:
+            raise _Failed("no answer in time: allow the operator to reach it, or turn planner.hub off") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise _Failed(f"{why:.200}: allow the operator to reach it, or turn planner.hub off") from None
+        raise _Failed(f"more than {MOST_REDIRECTS} redirects")
+
+    def _allowed(self, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or parts.netloc not in self._hosts:
+            raise _Failed(f"it redirects to {parts.netloc[:100]!r}, which planner.hub.redirectsTo doesn't list")
+        return url
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    if response.status in (401, 403):
+        raise _Failed(
+            "the model is private or gated, and the operator has no credentials: write spec.model.facts, or let an "
+            "inspection read the files"
+        )
+    if response.status == 404:
+        raise _Failed("there is no such model, revision or file: correct spec.model.uri or spec.model.revision")
+    if response.status != 200:
+        raise _Failed(f"it answers {response.status}")
+    read = b""
+    async for chunk in response.content.iter_chunked(CHUNK):
+        read += chunk
+        if len(read) > LARGEST:
+            raise _Failed(f"the file has more than {LARGEST} bytes")
+    return read
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _Failed("the file isn't valid JSON") from None
+    if not isinstance(config, dict):
+        raise _Failed("the file isn't a JSON object")
+    return config
