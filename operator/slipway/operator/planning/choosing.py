@@ -109,7 +109,9 @@ def _on(
             objection = objection or wrong
             continue
         runtime = runtime_for(spec.engine.name, profile.spec.vendor) or ""
-        measured = measurements.on(profile, runtime, candidate.tensor, candidate.pipeline) if measurements else None
+        measured = None
+        if measurements and profile.spec.shared_by == 1:  # what a tenant reports must not concern others on its device
+            measured = measurements.on(profile, runtime, candidate.tensor, candidate.pipeline)
         found = fit(spec, candidate, model, draft=draft, measured=measured)
         if isinstance(found, Fit):
             return found

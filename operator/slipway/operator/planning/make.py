@@ -1,4 +1,4 @@
-"""Makes the plan: which profile, how many devices, which resources, and what the engine is told. Pure.
+"""Makes the plan: which profile, how many devices, which resources, and what the engine receives. Pure.
 
 With the model's numbers, everything is computed. Without them, a profile that the spec names is taken as before, and
 the plan says which number is missing.
@@ -83,7 +83,7 @@ def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], n
 
 
 def unknown(model: Model) -> tuple[str, ...]:
-    """Fields of spec.model.facts that planning needs and that nobody gives."""
+    """Fields of spec.model.facts that planning needs and that no source has."""
     weights, experts = model.weights, model.experts
     is_known = {
         "parameters": weights is not None and weights.total > 0,

@@ -18,7 +18,7 @@ from slipway.operator.planning.memory.settings import Settings
 from slipway.operator.planning.supply import Supply
 from slipway.operator.planning.words import gib, joined, number
 
-LEAST_LENGTH = 256  # tokens: nobody is told to try less
+LEAST_LENGTH = 256  # tokens: no shorter context is proposed
 FEWER_REQUESTS = 64
 
 

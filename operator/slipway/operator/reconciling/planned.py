@@ -1,4 +1,4 @@
-"""The plan of one LLMDeployment, which is made anew only when something that it depends on has changed. Pure.
+"""The plan of one LLMDeployment, which is made again only when something that it depends on has changed. Pure.
 
 A plan looks at every profile, which takes milliseconds; most reconciles change nothing that concerns it.
 """

@@ -38,7 +38,8 @@ FACTS = (
     re.compile(
         r"n_slots = (?P<slots>\d+), n_ctx_slot = (?P<contextLength>\d+)(?:, kv_unified = '(?P<kvUnified>true|false)')?"
     ),
-    re.compile(r"load_tensors: +\S+ model buffer size = +(?P<weightsMiB>\d+\.\d+) MiB"),
+    # Not those that it repacks for the CPU: they are copies of mapped weights, whose pages the node can take back.
+    re.compile(r"load_tensors: +(?!\S*REPACK)\S+ model buffer size = +(?P<weightsMiB>\d+\.\d+) MiB"),
     re.compile(r"llama_(?:kv_cache|memory_recurrent): size = +(?P<kvCacheMiB>\d+\.\d+) MiB"),
     re.compile(r"(?:sched_reserve|llama_context): +\S+ compute buffer size = +(?P<activationMiB>\d+\.\d+) MiB"),
 )

@@ -1,4 +1,4 @@
-"""When the plan of an LLMDeployment is made anew, and when the last one is kept."""
+"""When the plan of an LLMDeployment is made again, and when the last one is kept."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_plan_is_kept_while_nothing_that_it_depends_on_changes() -> None:
     ],
     ids=["the spec", "which profiles there are", "a profile", "where it runs", "a measurement", "a runtime"],
 )
-def test_a_change_makes_it_anew(changed: Snapshot) -> None:
+def test_a_change_makes_another_one(changed: Snapshot) -> None:
     first = plan_of(snapshot())
     assert plan_of(changed, before=first) is not first
 
 
-def test_a_change_of_the_nodes_makes_it_anew() -> None:
+def test_a_change_of_the_nodes_makes_another_one() -> None:
     first = plan_of(snapshot())
     assert isinstance(first.plan, Plan)
     assert first.plan.profile == "l4"

@@ -41,17 +41,16 @@ def divide(model: Model, device: Device, settings: Settings, *, context_length: 
 
 
 def cache_bytes(model: Model, settings: Settings, *, context_length: int, slots: int) -> int:
-    """Of all slots. Layers with a window keep the windows of all slots and one step."""
-    tokens = _padded(context_length) * slots
-    return sum(each.count * _of_layer(each, settings, tokens, slots) for each in model.layers)
+    """Of all slots."""
+    return slots * sum(each.count * _of_layer(each, settings, context_length) for each in model.layers)
 
 
-def _of_layer(layers: Layers, settings: Settings, tokens: int, slots: int) -> int:
+def _of_layer(layers: Layers, settings: Settings, context_length: int) -> int:
+    """Of one slot. A layer with a window keeps the window and one step; a state has 32 bits."""
     if layers.keeps is Keeps.STATE:
-        return slots * (layers.state_16_bit + layers.state_32_bit) * 4
-    if layers.window is not None:
-        tokens = min(tokens, _padded(layers.window * slots + STEP))
-    return int(tokens * layers.values_per_token * settings.kv_bits / 8)
+        return 4 * (layers.state_16_bit + layers.state_32_bit)
+    tokens = context_length if layers.window is None else min(context_length, layers.window + STEP)
+    return int(_padded(tokens) * layers.values_per_token * settings.kv_bits / 8)
 
 
 def _padded(tokens: int) -> int:
