@@ -12,16 +12,16 @@ from typing import Any
 
 import yaml
 
-from slipway.models.catalogue import Catalogue, model_of_entry, weights_of_entry
+from slipway.models.catalogue import Catalogue, key_of, model_of_entry, weights_of_entry
 from slipway.models.config import model_of_config
 from slipway.models.values import section
 
 LARGEST_FILE = 128 << 10  # characters: some hundred models
-MOST_FILES = 64
+LARGEST_IN_ALL = 1 << 20  # characters
 MOST_NODES = 50_000  # of one file
 DEEPEST = 12
 MOST_NAMES = 64  # of one entry
-NAME = re.compile(r"[a-z]+://\S{1,1000}|[A-Za-z0-9][-A-Za-z0-9._]{0,99}/[A-Za-z0-9][-A-Za-z0-9._]{0,99}")
+NAME = re.compile(r"[a-z][a-z0-9]*://\S{1,1000}|[A-Za-z0-9][-A-Za-z0-9._]{0,99}/[A-Za-z0-9][-A-Za-z0-9._]{0,99}")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Entry = Mapping[str, Any]
@@ -38,18 +38,22 @@ class _Invalid(Exception):  # noqa: N818 - it becomes a sentence of the result
 
 
 def site_of(config_maps: Iterable[Mapping[str, Any]]) -> Site:
-    """Takes the ConfigMaps in the order of their names, and the first entry of a name."""
+    """Takes the ConfigMaps in the order of their names."""
     entries: list[Entry] = []
     problems: list[str] = []
-    for place, text in list(_files(config_maps))[:MOST_FILES]:
+    homes: dict[str, str] = {}  # where a name is
+    left = LARGEST_IN_ALL
+    for place, text in _files(config_maps):
+        left -= len(text)
         try:
-            for number, entry in enumerate(_entries(text), start=1):
+            for number, entry in enumerate(_entries(text, left), start=1):
                 try:
-                    entries.append(_checked(entry))
+                    entries.append(_checked(entry, homes))
+                    homes |= dict.fromkeys(map(key_of, entry["names"]), place)
                 except _Invalid as invalid:
                     problems.append(f"{place}: model {number} is left out: {invalid}.")
         except _Invalid as invalid:
-            problems.append(f"{place}: it is left out: {invalid}.")
+            problems.append(f"{place} is left out: {invalid}.")
     return Site(Catalogue(entries), tuple(problems))
 
 
@@ -58,10 +62,13 @@ def _files(config_maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]
         name, data = (config_map.get("metadata") or {}).get("name"), section(config_map, "data")
         for key in sorted(data):
             if key.endswith(".yaml") and isinstance(data[key], str):
-                yield f"The ConfigMap {name}, {key}", data[key]
+                yield f"{key} of the ConfigMap {name}", data[key]
 
 
-def _entries(text: str) -> list[Any]:
+def _entries(text: str, left: int) -> list[Any]:
+    """`left`: how many characters further files may have."""
+    if left < 0:
+        raise _Invalid(f"the models have more than {LARGEST_IN_ALL} characters in all: remove those that nobody serves")
     if len(text) > LARGEST_FILE:
         raise _Invalid(f"it has {len(text)} characters: split it into files of at most {LARGEST_FILE}")
     try:
@@ -87,7 +94,7 @@ def _refuse_bombs(text: str) -> None:
             raise _Invalid("it has more values, or more levels of them, than a catalogue has: split it")
 
 
-def _checked(entry: Any) -> Entry:
+def _checked(entry: Any, homes: Mapping[str, str]) -> Entry:
     if not isinstance(entry, Mapping):
         raise _Invalid("it isn't an object: write names and config")
     names = entry.get("names")
@@ -96,6 +103,8 @@ def _checked(entry: Any) -> Entry:
     wrong = [name for name in names if not isinstance(name, str) or not NAME.fullmatch(name)]
     if wrong:
         raise _Invalid(f"{str(wrong[0])[:100]!r} is not a name: write ORGANIZATION/MODEL, or the URI of spec.model.uri")
+    if twice := [name for name in names if key_of(name) in homes]:
+        raise _Invalid(f"{twice[0]} is in {homes[key_of(twice[0])]}, too: remove one of them")
     if not isinstance(entry.get("config"), Mapping):
         raise _Invalid(f"{names[0]} has no config: write the fields of its config.json")
     return _sound(entry, str(names[0]))

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from slipway.api.model import ModelFacts
@@ -19,7 +19,6 @@ from slipway.models.facts import Evidence, Model
 from slipway.models.given import with_facts
 from slipway.models.inspected import model_of_inspection
 
-MAIN = "main"  # the branch that the Hub takes if no revision is given
 NO_FACTS = ModelFacts()
 EMPTY = Catalogue(())
 NOTHING_KNOWN = Model(
@@ -39,28 +38,6 @@ COMPLETED = (
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """The answer of the Hub for one model."""
-
-    model: Model | None
-    problem: str = ""  # one sentence with the remedy, where there is no model
-
-
-@dataclass(frozen=True, eq=False)
-class Elsewhere:
-    """What the operator knows of models besides this package; another object after each change.
-
-    `hub`: by the name on the Hub and the revision; empty where it isn't asked.
-    """
-
-    site: Catalogue = EMPTY
-    hub: Mapping[tuple[str, str], Fetched] = field(default_factory=dict)
-
-    def fetched(self, uri: str, revision: str | None) -> Fetched | None:
-        return self.hub.get((hub_name(uri), revision or MAIN)) if uri.startswith("hf://") else None
-
-
-@dataclass(frozen=True)
 class Known:
     """The model, where its numbers are from, and what of the spec contradicts them."""
 
@@ -76,9 +53,9 @@ def known_of(
     inspection: Mapping[str, Any] | None = None,
     site: Catalogue = EMPTY,
     catalogue: Catalogue | None = None,
-    hub: Model | None = None,
+    hub: Mapping[str, Any] | None = None,
 ) -> Known:
-    """`inspection`: the report of models/inspected.py; `hub`: what the Hub's config.json says."""
+    """`inspection`: the report of models/inspected.py; `hub`: the same of the Hub's config.json."""
     found = _found(uri, inspection, site, shipped() if catalogue is None else catalogue, hub)
     given = facts.model_dump(exclude_none=True)
     if not found and not given:
@@ -95,15 +72,20 @@ def known_of(
 
 
 def _found(
-    uri: str, inspection: Mapping[str, Any] | None, site: Catalogue, catalogue: Catalogue, hub: Model | None
+    uri: str,
+    inspection: Mapping[str, Any] | None,
+    site: Catalogue,
+    catalogue: Catalogue,
+    hub: Mapping[str, Any] | None,
 ) -> list[tuple[str, Model]]:
     read = model_of_inspection(inspection, name=hub_name(uri)) if inspection else None
+    of_hub = model_of_inspection(hub, name=hub_name(uri)) if hub else None
     of_site, of_package = site.find(uri), catalogue.find(uri)
     candidates = (
         ("the model's own files", read),
         (_of_catalogue("a ConfigMap of models", of_site, uri), of_site),
         (_of_catalogue("the catalogue of models", of_package, uri), of_package),
-        ("the Hub's config.json", hub),
+        ("the Hub's config.json", _reported(of_hub) if of_hub else None),
     )
     return [(source, model) for source, model in candidates if model is not None]
 
@@ -114,7 +96,7 @@ def _of_catalogue(catalogue: str, model: Model | None, uri: str) -> str:
     return f"{catalogue}, since the path ends with {model.name}"
 
 
-def reported(model: Model) -> Model:
+def _reported(model: Model) -> Model:
     """The same numbers, which aren't read from the files that will be loaded."""
     evidence = dict.fromkeys([*model.evidence, *(["parameters"] if model.weights else [])], Evidence.REPORTED)
     return replace(model, evidence=evidence)

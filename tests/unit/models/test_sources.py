@@ -6,9 +6,8 @@ from typing import Any
 
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue
-from slipway.models.config import model_of_config
-from slipway.models.facts import Evidence, Model
-from slipway.models.sources import known_of, reported
+from slipway.models.facts import Evidence
+from slipway.models.sources import known_of
 from support.builders.configs import LLAMA_3_1_8B
 
 QWEN = "hf://Qwen/Qwen3-8B"
@@ -18,8 +17,8 @@ def config(**fields: Any) -> dict[str, Any]:
     return {**LLAMA_3_1_8B, **fields}
 
 
-def hub(**fields: Any) -> Model:
-    return reported(model_of_config(config(**fields)))
+def hub(**fields: Any) -> dict[str, Any]:
+    return {"config": config(**fields)}
 
 
 def entry(**fields: Any) -> Catalogue:

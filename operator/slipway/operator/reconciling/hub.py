@@ -1,22 +1,20 @@
 """Fetches config.json files from the Hugging Face Hub, where the installation allows it.
 
-A reconcile never waits for it: the first one notes which file it lacks, and it is queued again when the file, or the
-reason why there is none, is here. Names and revisions are those of specs, so they are quoted, and only the configured
-hosts are called.
+A reconcile never waits for it: it notes which file it lacks, and is queued again when the file, or the reason why there
+is none, is here. Names and revisions are those of specs, so they are quoted, and only the configured hosts are called.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
@@ -24,8 +22,8 @@ from yarl import URL
 
 from slipway.api.model_key import ModelKey
 from slipway.models.catalogue import hub_name
-from slipway.models.config import model_of_config
-from slipway.models.sources import MAIN, Fetched, reported
+from slipway.observing.inspection_report import of_config, parsed
+from slipway.operator.reconciling.asking import MAIN, Answer, is_on_hub
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +45,12 @@ class _Failed(Exception):  # noqa: N818 - it becomes a sentence of the answer
     pass
 
 
-@dataclass(frozen=True)
-class Answer:
-    fetched: Fetched
+class _Absent(_Failed):
+    pass
+
+
+class _Kept(NamedTuple):
+    answer: Answer
     until: float  # on the clock; afterwards it is fetched again, and this one stays meanwhile
 
 
@@ -67,21 +68,21 @@ class Hub:
     ) -> None:
         self._endpoint, self._changed, self._tls, self._clock = endpoint.rstrip("/"), changed, tls, clock
         self._hosts = {urlsplit(endpoint).netloc, *redirects_to}
-        self._answers: OrderedDict[Wanted, Answer] = OrderedDict()
+        self._kept: OrderedDict[Wanted, _Kept] = OrderedDict()
         self._waiting: dict[Wanted, set[ModelKey]] = {}
         self._queue: asyncio.Queue[Wanted] = asyncio.Queue()
-        self._fetched: Mapping[Wanted, Fetched] = {}
+        self._answers: Mapping[Wanted, Answer] = {}
 
     @property
-    def fetched(self) -> Mapping[Wanted, Fetched]:
-        """All answers; another object after each change."""
-        return self._fetched
+    def answers(self) -> Mapping[Wanted, Answer]:
+        """All; another object after each change."""
+        return self._answers
 
     def want(self, key: ModelKey, uri: str, revision: str | None) -> None:
         """Notes that this LLMDeployment lacks what the Hub may know of its model."""
         wanted = hub_name(uri), revision or MAIN
-        answer = self._answers.get(wanted)
-        if not uri.startswith("hf://") or (answer and self._clock() < answer.until):
+        kept = self._kept.get(wanted)
+        if not is_on_hub(uri) or (kept and self._clock() < kept.until):
             return
         if wanted not in self._waiting:
             self._waiting[wanted] = set()
@@ -90,8 +91,12 @@ class Hub:
 
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=AT_ONCE)
-        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, trust_env=True) as session:
-            await asyncio.gather(*(self._work(session) for _ in range(AT_ONCE)))
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, trust_env=True) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(AT_ONCE):
+                group.create_task(self._work(session))
 
     async def _work(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -100,34 +105,35 @@ class Hub:
                 answer = await self._answer(session, *wanted)
             except Exception:
                 logger.exception("The config of %s could not be fetched; please report this bug", wanted[0])
-                answer = Answer(Fetched(None), self._clock() + AGAIN_AFTER)
+                answer = Answer(None, f"The config.json of {wanted[0]} could not be read; please report this bug.")
             self._keep(wanted, answer)
 
     def _keep(self, wanted: Wanted, answer: Answer) -> None:
-        self._answers[wanted] = answer
-        self._answers.move_to_end(wanted)
-        while len(self._answers) > MOST_KEPT:
-            self._answers.popitem(last=False)
-        self._fetched = {each: kept.fetched for each, kept in self._answers.items()}
+        self._kept[wanted] = _Kept(answer, self._clock() + _lasts(answer, wanted))
+        self._kept.move_to_end(wanted)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        self._answers = {each: kept.answer for each, kept in self._kept.items()}
         for key in self._waiting.pop(wanted, ()):
             self._changed(key)
 
     # --- one file ---------------------------------------------------------------------------------------------------
 
     async def _answer(self, session: aiohttp.ClientSession, name: str, revision: str) -> Answer:
+        place = f"{self._endpoint}/{quote(name)}/resolve/{quote(revision, safe='')}"
         try:
-            text = await self._read(session, name, revision)
-            config = await asyncio.to_thread(_parsed, text)
+            config = _parsed(await self._read(session, f"{place}/config.json"))
+            if "quantization_config" not in config:
+                with suppress(_Absent):
+                    of_quantization = _parsed(await self._read(session, f"{place}/hf_quant_config.json"))
+                    config |= {"quantization_config": of_quantization}
+            return Answer(_facts(config))
         except _Failed as failed:
             problem = f"The config.json of {name} can't be read from {self._endpoint}: {failed}."
             logger.info("%s", problem)
-            return Answer(Fetched(None, problem), self._clock() + AFTER_A_FAILURE)
-        known = reported(model_of_config(config, name=name))
-        forever = COMMIT.fullmatch(revision) is not None
-        return Answer(Fetched(known), float("inf") if forever else self._clock() + AGAIN_AFTER)
+            return Answer(None, problem)
 
-    async def _read(self, session: aiohttp.ClientSession, name: str, revision: str) -> bytes:
-        url = f"{self._endpoint}/{quote(name)}/resolve/{quote(revision, safe='')}/config.json"
+    async def _read(self, session: aiohttp.ClientSession, url: str) -> bytes:
         try:
             for _ in range(MOST_REDIRECTS):
                 async with session.get(
@@ -158,7 +164,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
             "inspection read the files"
         )
     if response.status == 404:
-        raise _Failed("there is no such model, revision or file: correct spec.model.uri or spec.model.revision")
+        raise _Absent("there is no such model, revision or file: correct spec.model.uri or spec.model.revision")
     if response.status != 200:
         raise _Failed(f"it answers {response.status}")
     read = b""
@@ -171,9 +177,20 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _Failed("the file isn't valid JSON") from None
-    if not isinstance(config, dict):
-        raise _Failed("the file isn't a JSON object")
-    return config
+        return parsed(text.decode())
+    except ValueError:
+        raise _Failed("the file isn't a JSON object") from None
+
+
+def _facts(config: dict[str, Any]) -> str:
+    try:
+        return of_config(config)
+    except ValueError:
+        raise _Failed("the file has more in it than that of any model") from None
+
+
+def _lasts(answer: Answer, wanted: Wanted) -> float:
+    """In seconds."""
+    if answer.facts is None:
+        return AFTER_A_FAILURE
+    return float("inf") if COMMIT.fullmatch(wanted[1]) else AGAIN_AFTER

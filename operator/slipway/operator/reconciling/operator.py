@@ -31,11 +31,11 @@ from slipway.kube.overlay import Overlay
 from slipway.kube.store import place_of
 from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
-from slipway.models.sources import Elsewhere
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.inspector import Inspector
@@ -166,6 +166,7 @@ class Operator:
         """Not before the caches are filled: each first list would add all keys, and put them off, again and again."""
         try:
             await self._watching.until_filled()
+            await self._site_models.until_read()
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -293,7 +294,7 @@ class Operator:
         return await self._reconciler.reconcile(key)
 
     def _elsewhere(self) -> Elsewhere:
-        return Elsewhere(self._site_models.catalogue, self._hub.fetched if self._hub else {})
+        return Elsewhere(self._site_models.catalogue, self._hub.answers if self._hub else None)
 
     def _want(self, key: ModelKey, uri: str, revision: str | None) -> None:
         if self._hub:

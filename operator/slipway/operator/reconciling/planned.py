@@ -13,14 +13,13 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.status import ModelStatus
 from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
-from slipway.models.sources import Elsewhere, Fetched, Known, known_of
-from slipway.observing.inspection_record import facts_for, source_of
+from slipway.models.sources import EMPTY, Known, known_of
+from slipway.observing.inspection_record import facts_for, of_files, source_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
 
 NOTHING_READ = ModelStatus()
-NOWHERE = Elsewhere()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +33,15 @@ class Inputs:
     running: Running | None
     measured: Measured | None
     runtimes: Mapping[str, str]
-    files: str | None  # what was read of the model's files
+    files: tuple[str | None, str | None]  # what was read of the model's files, or the Hub says, and which of them
     site: Catalogue  # a site's own models
-    hub: Fetched | None  # what the Hub says of the model
 
     def are_those_of(self, other: Inputs) -> bool:
         mine = (self.uid, self.spec, self.running, self.measured, self.runtimes, self.files)
         others = (other.uid, other.spec, other.running, other.measured, other.runtimes, other.files)
         is_same_supply = self.supply is other.supply or self.supply == other.supply
-        are_same_sources = self.site is other.site and self.hub is other.hub
-        return mine == others and is_same_supply and are_same_sources and _are_the_same(self.profiles, other.profiles)
+        is_same_site = self.site is other.site
+        return mine == others and is_same_supply and is_same_site and _are_the_same(self.profiles, other.profiles)
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,10 @@ def planned(
     supply: Supply,
     before: Planned | None,
     record: ModelStatus = NOTHING_READ,
-    elsewhere: Elsewhere = NOWHERE,
+    site: Catalogue = EMPTY,
 ) -> Planned:
-    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files; `elsewhere`: what a
-    site and the Hub know of models."""
-    hub = elsewhere.fetched(deployment.spec.model.uri, deployment.spec.model.revision)
+    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files, or the Hub says;
+    `site`: the models of a site."""
     inputs = Inputs(
         uid=snapshot.uid,
         spec=deployment.spec,
@@ -73,29 +70,22 @@ def planned(
         supply=supply,
         running=_running(snapshot),
         measured=measured_in(snapshot.status),
-        files=record.facts,
-        site=elsewhere.site,
-        hub=hub,
+        files=(record.facts, record.evidence),
+        site=site,
         runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
     )
     if before and inputs.are_those_of(before.inputs):
         return before
     spec = deployment.spec
-    known = known_of(
-        spec.model.uri,
-        spec.model.facts,
-        inspection=facts_for(record, source_of(deployment)),
-        site=elsewhere.site,
-        hub=hub.model if hub else None,
-    )
-    if hub and hub.problem and is_incomplete(known):
-        known = replace(known, problems=(*known.problems, hub.problem))
+    facts = facts_for(record, source_of(deployment))
+    read, told = (facts, None) if of_files(record) else (None, facts)
+    known = known_of(spec.model.uri, spec.model.facts, inspection=read, site=site, hub=told)
     plan = make_plan(
         spec,
         inputs.profiles,
         name=deployment.metadata.name,
         known=known,
-        draft=_draft(deployment, elsewhere.site),
+        draft=_draft(deployment, site),
         supply=supply,
         running=inputs.running,
         measurements=Measurements(inputs.measured, spec, known.model, inputs.runtimes),
@@ -108,11 +98,6 @@ def _with_problems(plan: Plan | Unplannable, known: Known) -> Plan | Unplannable
     if isinstance(plan, Unplannable):
         return replace(plan, message=" ".join([plan.message, *known.problems]))
     return replace(plan, warnings=(*plan.warnings, *known.problems))
-
-
-def is_incomplete(known: Known) -> bool:
-    """Whether a further source could help."""
-    return known.model is None or bool(known.model.missing)
 
 
 def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:

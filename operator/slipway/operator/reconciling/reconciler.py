@@ -11,7 +11,6 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
-from slipway.models.sources import Elsewhere
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.measured import newest_load
@@ -21,12 +20,12 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
-from slipway.operator.reconciling.planned import is_incomplete
 from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.references import References
@@ -120,7 +119,7 @@ class Reconciler:
         return decision
 
     def _ask_about_the_model(self, key: ModelKey, decision: Decision) -> None:
-        if decision.planned and decision.deployment and is_incomplete(decision.planned.known):
+        if decision.asks_hub and decision.deployment:
             model = decision.deployment.spec.model
             self.want(key, model.uri, model.revision)
 
