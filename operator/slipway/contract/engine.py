@@ -61,5 +61,6 @@ class Engine:
     options_are_its_own: bool = False  # and so follow `--`; otherwise they are slipway-runtime's
     planned: Mapping[str, str] = field(default_factory=dict)
     """Options of slipway-runtime by what the plan computed: kvCache and weights, each the bytes of one device."""
+    memory_share: str = ""  # its own flag for how much of a device's memory it may use, from 0 to 1
     refuses: tuple[str, ...] = ()  # fields of the spec that it can't carry out
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of its container

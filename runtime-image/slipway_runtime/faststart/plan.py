@@ -132,8 +132,8 @@ def kv_cache_bytes(here: Circumstances) -> int | None:
 
 def why_measured(here: Circumstances) -> str:
     """Returns why the plan's size of the KV cache isn't used; empty if it may be."""
-    if by_hand := sorted(here.flags & SHARE_BY_HAND):
-        return f"--{by_hand[0]} was given, which is another share of the memory than the planned one"
+    if given := sorted(here.flags & SHARE_BY_HAND):
+        return f"--{given[0]} was given, so the size is what is left of that share of the memory"
     return here.planned.why_void(here.weights)
 
 

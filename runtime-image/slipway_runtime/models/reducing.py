@@ -21,6 +21,7 @@ MOST_VALUES = 10_000  # a report has room for no more
 LARGEST_NUMBER = 1 << 63
 NEVER_READ = frozenset({"id2label", "label2id"})
 QUANTIZATION = "quantization_config"
+AT_A_TIME = 8  # an eighth of the members of the same kind is left out, until the rest is short enough
 MOST_OMITTED = 8  # that are named
 
 
@@ -91,13 +92,14 @@ def _matters(value: Any) -> bool:
 # --- what is still too long ------------------------------------------------------------------------------------------
 
 
-def without_largest(content: JsonObject, path: str, count: int) -> tuple[JsonObject, list[str]]:
-    """Returns the content without that many of the largest members within `path`, and their names.
+def without_largest(content: JsonObject, path: str) -> tuple[JsonObject, list[str]]:
+    """Returns the content without some of the largest members within `path`, and their names.
 
-    Lists go first, and single values that are not within other objects go last.
+    Lists go first, then what is within other objects, then strings; a plan is computed from numbers.
     """
     leaves = sorted(_leaves(content[path], path), key=lambda leaf: (leaf.rank, -leaf.size, leaf.place))
-    gone = {leaf.place for leaf in leaves[:count]}
+    lowest = [leaf for leaf in leaves if leaf.rank == leaves[0].rank]
+    gone = {leaf.place for leaf in lowest[: max(1, len(lowest) // AT_A_TIME)]}
     return {**content, path: _without(content[path], path, gone)}, sorted(gone)
 
 
@@ -131,8 +133,13 @@ def _leaves(value: JsonObject, path: str, depth: int = 0) -> Iterator[_Leaf]:
         if isinstance(each, dict) and each:
             yield from _leaves(each, place, depth + 1)
         else:
-            rank = 0 if isinstance(each, list | dict) else 2 - bool(depth)
-            yield _Leaf(place, size_of(each) + len(name), rank)
+            yield _Leaf(place, size_of(each) + len(name), _rank(each, depth))
+
+
+def _rank(value: Any, depth: int) -> int:
+    if isinstance(value, list | dict):
+        return 0
+    return 1 if depth else 2 if isinstance(value, str) else 3
 
 
 def _without(value: JsonObject, path: str, gone: set[str]) -> JsonObject:

@@ -54,7 +54,7 @@ def candidates_on(spec: LLMDeploymentSpec, profile: AcceleratorProfile, model: M
         yield Candidate(profile, wanted.tensor, wanted.pipeline)
         return
     yield Candidate(profile, 1, wanted.pipeline)
-    if model is None or profile.spec.vendor == CPU:
+    if model is None or profile.spec.vendor == CPU or profile.spec.shared_by > 1:
         return
     tensor = 2
     while tensor * wanted.pipeline <= profile.spec.devices_per_node and tensor <= MOST_TENSOR:
@@ -88,6 +88,8 @@ def _not_by_profile(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
     engine, facts = spec.engine.name, candidate.profile.spec
     if runtime_for(engine, facts.vendor) is None:
         return f"{engine} doesn't run on hardware of vendor {facts.vendor}"
+    if candidate.devices > 1 and facts.shared_by > 1:
+        return f"a replica wants {candidate.devices} devices, and shared ones may all be parts of the same"
     if candidate.devices > facts.devices_per_node:
         return f"a replica wants {candidate.devices} devices, and a node has {facts.devices_per_node} for it at most"
     if spec.accelerator.spot == "Required" and not facts.spot:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from slipway.api.acceleratorprofile import AcceleratorProfileSpec
 from slipway.api.units import amount
 from slipway.models.facts import Evidence
+from slipway.operator.planning.memory.settings import Settings
 
 TAKEN, SHARE_TAKEN = 2**29, 0.005
 """What CUDA takes of the memory that nvidia-smi shows, at most: half a GiB and half a percent. Of the devices whose
@@ -24,3 +27,8 @@ def seen_by_engine(spec: AcceleratorProfileSpec) -> tuple[int, Evidence]:
 def part_of_replica(spec: AcceleratorProfileSpec) -> int:
     """Bytes of a device that one replica may plan with."""
     return seen_by_engine(spec)[0] // spec.shared_by
+
+
+def share_of_replica(spec: AcceleratorProfileSpec) -> float | None:
+    """Of a whole device, how much its engine may use; None: the device isn't shared."""
+    return math.floor(Settings.utilization / spec.shared_by * 10_000) / 10_000 if spec.shared_by > 1 else None

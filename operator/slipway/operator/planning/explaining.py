@@ -127,6 +127,8 @@ def _memory(spec: LLMDeploymentSpec, fit: Fit) -> str:
             f"Of {gib(memory.total)} of memory, weights take {gib(memory.weights)}, the KV cache "
             f"{gib(memory.kv_cache)}, and the engine about {gib(memory.overhead)}."
         )
+    if fit.candidate.profile.spec.shared_by > 1:
+        each = f" that each of {fit.candidate.profile.spec.shared_by} replicas has of a device"
     return (
         f"{spec.engine.name} uses {gib(memory.budget)} of the {gib(memory.total)}{each}: weights "
         f"{gib(memory.weights)}, the largest step {gib(memory.activation)}, libraries {gib(memory.other)}, CUDA graphs "

@@ -19,6 +19,7 @@ from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
 from slipway.operator.planning.choosing import Choice, Running, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
+from slipway.operator.planning.device_memory import share_of_replica
 from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.fitting import PLANNED
@@ -119,7 +120,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         plan,
         max_concurrency=fit.max_concurrency,
         context_length=fit.context_length if fit.kv_tokens else None,
-        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and spec.engine.name != LLAMACPP.name else None,
+        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and _uses_size(spec, plan) else None,
         weights_bytes=fit.memory.weights if is_on_devices else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
@@ -132,6 +133,12 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         start_limit=start_limit(file_bytes(model)),
         warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(spec, plan, supply)),
     )
+
+
+def _uses_size(spec: LLMDeploymentSpec, plan: Plan) -> bool:
+    """Whether the engine takes the size of the KV cache from the plan. vLLM that shares a device measures it, because
+    only then does it look at how much of its share is left."""
+    return spec.engine.name != LLAMACPP.name and plan.memory_share is None
 
 
 def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:
@@ -154,6 +161,7 @@ def _on(spec: LLMDeploymentSpec, candidate: Candidate | None) -> Plan:
         pipeline=pipeline,
         gpus_per_replica=devices if vendor != CPU else 0,
         max_concurrency=concurrency(spec, profile, devices=tensor * pipeline),
+        memory_share=share_of_replica(profile.spec) if profile else None,
         resources=requested(spec, profile, devices),
         node_terms=node_terms(profile),
         node_selector=node_selector(spec, profile),

@@ -43,7 +43,8 @@ PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update 
 OF_PLAN = ("accelerator", "gpusPerReplica", "maxConcurrency", "tensor", "pipeline", "contextLength", "kvTokens")
 """What is recorded of a plan, by its names in the status."""
 NOT_RECORDED: Mapping[str, Any] = {
-    **dict.fromkeys(("memory", "speed", "concurrent_at_full_length", "kv_cache_bytes", "weights_bytes", "start_limit")),
+    **dict.fromkeys(("memory", "speed", "concurrent_at_full_length", "start_limit")),
+    **dict.fromkeys(("kv_cache_bytes", "weights_bytes", "memory_share")),
     "rejected": (),
     "warnings": (),
 }

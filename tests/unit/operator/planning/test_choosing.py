@@ -201,12 +201,41 @@ def test_the_cache_is_given_in_bytes() -> None:
     assert plan.kv_tokens > 800_000
 
 
+SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
+
+
+def test_a_replica_that_shares_a_device_uses_its_share_and_measures_what_is_left_of_it() -> None:
+    plan = planned(profiles=[SHARED])
+    assert (plan.memory_share, plan.kv_cache_bytes, plan.gpus_per_replica) == (0.46, None, 1)
+    whole = planned(profiles=[H200])
+    assert plan.memory
+    assert whole.memory
+    assert plan.memory.total == pytest.approx(whole.memory.total / 2, rel=0.001)
+    assert plan.kv_tokens
+    assert any("that each of 2 replicas has of a device" in each for each in plan.why)
+    assert whole.memory_share is None
+
+
+@pytest.mark.parametrize("model", [LLAMA_8B, None])
+def test_devices_that_replicas_share_are_not_split_among(model: Model | None) -> None:
+    assert "h200-shared" in refused(LLAMA_70B, [SHARED]).message
+    made = make_plan(
+        deployment(engine={"parallelism": {"tensor": 2}}, accelerator={"profiles": ["h200-shared"]}).spec,
+        [SHARED],
+        name="llama",
+        known=Known(model),
+    )
+    assert isinstance(made, Unplannable)
+    assert "a replica wants 2 devices, and shared ones may all be parts of the same" in made.message
+
+
 def test_a_model_whose_numbers_are_unknown_is_not_placed_by_guess() -> None:
     unsure = replace(LLAMA_8B, missing=("slidingWindow",))
     made = refused(unsure)
     assert "spec.model.facts.slidingWindow isn't known" in made.message
     named = planned(unsure, accelerator={"profiles": ["h100"]})
     assert (named.profile, named.memory, named.kv_cache_bytes) == ("h100", None, None)
+    assert planned(unsure, [SHARED], accelerator={"profiles": ["h200-shared"]}).memory_share == 0.46
 
 
 def test_llamacpp_fits_if_the_limit_holds_the_weights_and_the_caches_of_all_slots() -> None:

@@ -105,6 +105,7 @@ PLANNED: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {"kv_cache_bytes": 7, "weights_bytes": 5}, ["--kv-cache-bytes=7", "--weights-bytes=5"]),
     ({}, {"kv_cache_bytes": 7}, ["--kv-cache-bytes=7"]),
     ({}, {"weights_bytes": 5}, []),
+    ({}, {"memory_share": 0.23}, ["--gpu-memory-utilization=0.23"]),
 ]
 
 

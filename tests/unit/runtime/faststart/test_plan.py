@@ -191,7 +191,7 @@ MEASURED = [
     ),
     pytest.param(
         replace(HERE, flags=frozenset({"gpu-memory-utilization"})),
-        "--gpu-memory-utilization was given, which is another share of the memory than the planned one",
+        "--gpu-memory-utilization was given, so the size is what is left of that share of the memory",
         id="another share",
     ),
     pytest.param(

@@ -58,6 +58,8 @@ def _options(known: contract.Engine, code: Code, spec: EngineSpec, plan: Plan) -
             yield from code[option.code](spec)
         else:
             yield from _option(option, planned[field] if field in planned else getattr(spec, FIELDS[field]))
+    if known.memory_share and plan.memory_share is not None:
+        yield f"{known.memory_share}={plan.memory_share}"
 
 
 def _option(option: contract.Option, value: object | None) -> list[str]:
