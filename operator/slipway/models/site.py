@@ -1,6 +1,6 @@
 """A site's own models: ConfigMaps in the form of the catalogue. Pure.
 
-Whoever may write ConfigMaps in Slipway's namespace writes them; a mistake in one entry leaves the others as they are.
+Users who may write ConfigMaps in Slipway's namespace write them; a mistake in one entry leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _files(config_maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]
 def _entries(text: str, left: int) -> list[Any]:
     """`left`: how many characters further files may have."""
     if left < 0:
-        raise _Invalid(f"the models have more than {LARGEST_IN_ALL} characters in all: remove those that nobody serves")
+        raise _Invalid(f"the models have more than {LARGEST_IN_ALL} characters in all: remove those that aren't served")
     if len(text) > LARGEST_FILE:
         raise _Invalid(f"it has {len(text)} characters: split it into files of at most {LARGEST_FILE}")
     try:

@@ -107,7 +107,7 @@ def with_report(source: Source, facts: str, now: datetime) -> ModelStatus:
 
 
 def with_answer(record: ModelStatus, source: Source, facts: str, now: datetime) -> ModelStatus:
-    """`facts`: what the Hub says, and nobody has read from the files."""
+    """`facts`: what the Hub says, which wasn't read from the files."""
     return ModelStatus(
         source=source.uri,
         digest=source.digest,

@@ -134,7 +134,7 @@ def test_all_files_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     found = site_of([config_map(text, name="a"), config_map("models: [] # and more", name="b")])
     assert len(found.catalogue) == 1
     assert [problem.partition(": ")[2] for problem in found.problems] == [
-        f"the models have more than {len(text) + 10} characters in all: remove those that nobody serves."
+        f"the models have more than {len(text) + 10} characters in all: remove those that aren't served."
     ]
 
 

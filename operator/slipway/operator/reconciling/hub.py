@@ -29,13 +29,14 @@ logger = logging.getLogger(__name__)
 
 LARGEST: Final = 1 << 20  # bytes of a file
 CHUNK: Final = 64 << 10
-TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, connect=5.0)
+TIMEOUT = 15.0  # seconds: for all files of one model
 MOST_REDIRECTS = 5
 AT_ONCE = 4
 MOST_KEPT = 2_000  # answers
 AGAIN_AFTER = 3_600.0  # seconds: a branch may have moved, and a failure may be over
 AFTER_A_FAILURE = 300.0
 COMMIT = re.compile(r"[0-9a-f]{40}")
+UNREACHABLE = "allow the operator to reach it, or turn planner.hub off"
 REDIRECTS = (301, 302, 303, 307, 308)
 
 Wanted = tuple[str, str]  # ORGANIZATION/MODEL and the revision
@@ -92,7 +93,7 @@ class Hub:
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=AT_ONCE)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, trust_env=True) as session,
+            aiohttp.ClientSession(connector=connector, trust_env=True) as session,
             asyncio.TaskGroup() as group,
         ):
             for _ in range(AT_ONCE):
@@ -122,32 +123,31 @@ class Hub:
     async def _answer(self, session: aiohttp.ClientSession, name: str, revision: str) -> Answer:
         place = f"{self._endpoint}/{quote(name)}/resolve/{quote(revision, safe='')}"
         try:
-            config = _parsed(await self._read(session, f"{place}/config.json"))
-            if "quantization_config" not in config:
-                with suppress(_Absent):
-                    of_quantization = _parsed(await self._read(session, f"{place}/hf_quant_config.json"))
-                    config |= {"quantization_config": of_quantization}
+            async with asyncio.timeout(TIMEOUT):
+                config = _parsed(await self._read(session, f"{place}/config.json"))
+                if "quantization_config" not in config:
+                    with suppress(_Absent):
+                        of_quantization = _parsed(await self._read(session, f"{place}/hf_quant_config.json"))
+                        config |= {"quantization_config": of_quantization}
             return Answer(_facts(config))
         except _Failed as failed:
-            problem = f"The config.json of {name} can't be read from {self._endpoint}: {failed}."
-            logger.info("%s", problem)
-            return Answer(None, problem)
+            why = str(failed)
+        except TimeoutError:
+            why = f"no answer in time: {UNREACHABLE}"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            why = f"{str(error) or type(error).__name__:.200}: {UNREACHABLE}"
+        problem = f"The config.json of {name} can't be read from {self._endpoint}: {why}."
+        logger.info("%s", problem)
+        return Answer(None, problem)
 
     async def _read(self, session: aiohttp.ClientSession, url: str) -> bytes:
-        try:
-            for _ in range(MOST_REDIRECTS):
-                async with session.get(
-                    URL(url, encoded=True), allow_redirects=False, headers={"Accept-Encoding": "identity"}
-                ) as response:
-                    if response.status in REDIRECTS:
-                        url = self._allowed(urljoin(url, response.headers.get("Location", "")))
-                        continue
+        for _ in range(MOST_REDIRECTS):
+            async with session.get(
+                URL(url, encoded=True), allow_redirects=False, headers={"Accept-Encoding": "identity"}
+            ) as response:
+                if response.status not in REDIRECTS:
                     return await _body(response)
-        except TimeoutError:
-            raise _Failed("no answer in time: allow the operator to reach it, or turn planner.hub off") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = str(error) or type(error).__name__
-            raise _Failed(f"{why:.200}: allow the operator to reach it, or turn planner.hub off") from None
+                url = self._allowed(urljoin(url, response.headers.get("Location", "")))
         raise _Failed(f"more than {MOST_REDIRECTS} redirects")
 
     def _allowed(self, url: str) -> str:

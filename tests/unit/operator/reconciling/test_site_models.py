@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from slipway.models.site import site_of
 from slipway.objects.kinds import CONFIG_MAP, Object
 from slipway.operator.reconciling import site_models
 from slipway.operator.reconciling.site_models import SiteModels
@@ -102,16 +103,22 @@ async def test_a_failure_leaves_the_last_ones(
     world.put(text())
     await world.follows()
 
-    def fails(_: object) -> None:
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fails_once(_: object) -> None:
+        monkeypatch.setattr(site_models, "site_of", site_of)
+        loop.call_soon_threadsafe(failed.set)
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patched:
-        patched.setattr(site_models, "site_of", fails)
-        world.put(text(name="acme/other"))
-        async with asyncio.timeout(20):
-            while not caplog.records:
-                await asyncio.sleep(0.01)
-    assert world.models.catalogue.find(URI)
+    monkeypatch.setattr(site_models, "site_of", fails_once)
     world.put(text(name="acme/other"))
+    async with asyncio.timeout(20):
+        await failed.wait()
+    assert world.models.catalogue.find(URI)
+    world.put(text(name="acme/third"))
     await world.follows()
-    assert world.models.catalogue.find("hf://acme/other")
+    assert world.models.catalogue.find("hf://acme/third")
+    assert [record.message for record in caplog.records] == [
+        "The ConfigMaps of models can't be read; please report this bug"
+    ]
