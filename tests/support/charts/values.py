@@ -34,6 +34,7 @@ BRANCHES: dict[str, Object] = {
         "commonAnnotations": {"contact": "ml@example.com"},
         "monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
         "accelerators": {"costPerHour": {"l4": 0.5}},
+        "planner": {"inspection": {"namespaces": ["*"]}},
         "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
     },
     "nothing that can be left out": {
@@ -59,7 +60,11 @@ BRANCHES: dict[str, Object] = {
         "runtimes": {name: {"enabled": True, "image": {"digest": DIGEST}} for name in VALUES["runtimes"]},
         "activator": {"trustedProxies": ["10.0.0.0/8", "fd00::/8"]},
     },
-    "some namespaces": {"watchNamespaces": ["default"], "fixedUserIds": False},
+    "some namespaces": {
+        "watchNamespaces": ["default"],
+        "planner": {"inspection": {"namespaces": ["default"]}},
+        "fixedUserIds": False,
+    },
     "a place of its own": {
         "images": {"registry": "registry.example.com/llm", "pullSecrets": [{"name": "registry"}]},
         **{

@@ -109,8 +109,10 @@ class _Model:
         return tuple(each for each in ours if is_job_name(name_of(each), metadata.name))
 
     def current_job(self) -> Object | None:
+        if not (jobs := self.jobs()):
+            return None
         name = self.name_of_try(self.tries + 1)
-        return next((job for job in self.jobs() if name_of(job) == name and not is_being_deleted(job)), None)
+        return next((job for job in jobs if name_of(job) == name and not is_being_deleted(job)), None)
 
     def jobs_but(self, *names: str) -> tuple[Object, ...]:
         return tuple(job for job in self.jobs() if name_of(job) not in names and not is_being_deleted(job))

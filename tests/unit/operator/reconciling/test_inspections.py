@@ -15,6 +15,7 @@ from slipway.objects.metadata import name_of
 from slipway.observing.cause import Cause
 from slipway.observing.inspection_record import MOST_TRIES, as_status, source_of, with_failure, with_report
 from slipway.observing.snapshot import Inspection, Snapshot
+from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Unplannable
 from slipway.operator.reconciling.inspections import (
     Inspecting,
@@ -91,6 +92,23 @@ def test_where_jobs_are_not_allowed_the_sentence_names_the_value_of_the_chart() 
     assert found.start is None
     assert found.cause
     assert "add chat to planner.inspection.namespaces" in found.cause.message
+
+
+@pytest.mark.parametrize(
+    ("inspects", "watched", "namespaces"),
+    [
+        ((), (), ""),
+        (("*",), (), "chat code"),
+        (("*",), ("chat",), "chat"),
+        (("chat",), (), "chat"),
+        (("chat", "code"), ("chat",), "chat"),
+    ],
+)
+def test_jobs_are_allowed_only_where_models_are_served(
+    inspects: tuple[str, ...], watched: tuple[str, ...], namespaces: str
+) -> None:
+    installation = Installation(inspects=inspects, watched=watched)
+    assert [each for each in ("chat", "code") if installation.may_inspect(each)] == namespaces.split()
 
 
 @pytest.mark.parametrize(
