@@ -14,25 +14,26 @@ from pathlib import Path
 
 import click
 from slipway.operator.planning.memory.settings import GIB
-from support.builders.measured_starts import Start, starts
+from support.builders.measured_starts import Run, Start, runs, starts
 
 PAGE = Path(__file__).parents[1] / "docs/plan-accuracy.md"
 
 
 def page(all_starts: Sequence[Start]) -> str:
-    return "\n".join([HEAD, *_summary(all_starts), "", "## Every start", "", *_rows(all_starts), ""])
+    rows = [*_summary(all_starts), "", "## Every start", "", *_rows(all_starts), "", SPEED, *_speeds(runs()), ""]
+    return "\n".join([HEAD, *rows])
 
 
 def _summary(all_starts: Sequence[Start]) -> Iterator[str]:
     groups: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
-    for start in all_starts:
+    for start in (each for each in all_starts if each.is_planned):
         groups[(start.release, start.model.architecture, start.settings.tensor)].append(abs(start.error))
     yield "| vLLM | architecture | tensor | starts | mean error | worst error |"
     yield "|---|---|---|---|---|---|"
     for (release, architecture, tensor), errors in sorted(groups.items()):
         mean, worst = sum(errors) / len(errors), max(errors)
         yield f"| {release} | {architecture} | {tensor} | {len(errors)} | {mean:.2%} | {worst:.2%} |"
-    errors = [abs(start.error) for start in all_starts]
+    errors = [abs(start.error) for start in all_starts if start.is_planned]
     yield f"| all | | | {len(errors)} | **{sum(errors) / len(errors):.2%}** | **{max(errors):.2%}** |"
 
 
@@ -41,16 +42,31 @@ def _rows(all_starts: Sequence[Start]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for start in all_starts:
         sizes = [
-            f"{measured:.3f} / {predicted / GIB:.3f}" if measured is not None else f"- / {predicted / GIB:.3f}"
+            f"{measured:.3f} / {predicted / GIB:.3f}"
             for measured, predicted in (
-                (start.measured.get("weights"), start.memory.weights),
-                (start.measured.get("activation"), start.memory.activation),
-                (start.measured.get("kv"), start.memory.kv_cache),
+                (start.measured["weights"], start.memory.weights),
+                (start.measured["activation"], start.memory.activation),
+                (sum(start.kv_bytes) / 2 / GIB, start.memory.kv_cache),
             )
         ]
         cells = [start.release, start.what, *sizes, f"{start.measured['tokens']:,}", f"{start.tokens:,}"]
         yield f"| {' | '.join(cells)} | {start.error:+.2%} |"
 
+
+def _speeds(all_runs: Sequence[Run]) -> Iterator[str]:
+    yield "| run | measured | predicted | error |"
+    yield "|---|---|---|---|"
+    for run in all_runs:
+        yield f"| {run.what} | {run.seconds * 1e3:.1f} ms | {run.predicted * 1e3:.1f} ms | {run.error:+.0%} |"
+    errors = [abs(run.error) for run in all_runs]
+    yield f"| all, mean and worst | | | {sum(errors) / len(errors):.0%}, {max(errors):.0%} |"
+
+
+SPEED = """## Speed
+
+Speed is planned more coarsely: by the data sheet's bandwidth and compute, and one efficiency each for dense models and
+for mixtures of experts. Of one H200, with vLLM 0.32; other devices were not measured.
+"""
 
 HEAD = """# How accurate plans are
 
@@ -58,7 +74,8 @@ HEAD = """# How accurate plans are
 
 What the planner predicts, next to what vLLM printed when it started with the same settings on the same device. A
 prediction starts from `config.json`. How the starts were measured is in
-[benchmarks/measured/](../benchmarks/measured/). Sizes are in GiB on one device, measured / predicted.
+[benchmarks/measured/](../benchmarks/measured/). Sizes are in GiB on one device, measured / predicted. Models that see
+images are in the second table only: what images and videos take isn't planned, so vLLM measures its cache itself.
 """
 
 

@@ -32,7 +32,7 @@ EVERYTHING: Object = {
         "revision": "main",
         "servedName": "llama",
         "credentialsSecret": "token",
-        "facts": {"dtype": "int8", "weights": "16Gi"},
+        "facts": {"task": "Generate", "dtype": "int8", "weights": "16Gi"},
         "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"},
     },
     "engine": {

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from support.builders.llmdeployments import gemma
+from support.builders.objects import manifest
 from support.cluster import AnyCluster, Kube, Object, installation
 from support.cluster.pods import is_running, why_unschedulable
 from support.cluster.rendering import reconcile_once
@@ -30,7 +31,7 @@ def types_and_runtimes(cluster: AnyCluster, llamacpp_image: str, tmp_path_factor
 @pytest.fixture
 async def device_class(kube: Kube) -> AsyncIterator[str]:
     """A DeviceClass of which no driver has a device."""
-    await kube.apply({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": DEVICE_CLASS}})
+    await kube.apply(manifest("resource.k8s.io/v1", "DeviceClass", DEVICE_CLASS, spec={}))
     yield DEVICE_CLASS
     await kube.delete("deviceclass", DEVICE_CLASS)
 

@@ -12,6 +12,7 @@ from slipway.api.schema import (
     LIST_TYPE,
     ApiModel,
     AsText,
+    Checked,
     ObjectName,
     ReportModel,
     Rule,
@@ -21,6 +22,10 @@ from slipway.api.schema import (
 )
 
 Memory = Annotated[str, AsText, quantity_within("64Mi", "1Pi", example="80Gi")]
+
+NOT_EMPTY = Checked(
+    check=bool, rule="self.size() > 0", message="must have a label, because any node has all of none: write one"
+)
 
 ComputeCapability = Annotated[str, matches(r"^[1-9][0-9]?\.[0-9]$", "must be a version such as 9.0", at_most=4)]
 
@@ -112,7 +117,7 @@ class AcceleratorProfileSpec(ApiModel):
         default_factory=dict,
         description="Labels that its nodes all have, such as nvidia.com/gpu.product.",
     )
-    other_node_labels: list[Annotated[Labels, Field(min_length=1)]] = Field(
+    other_node_labels: list[Annotated[Labels, NOT_EMPTY]] = Field(
         default_factory=list,
         max_length=31,
         description="Alternatives to nodeLabels: a node that has all labels of any of these sets is one of its nodes, "

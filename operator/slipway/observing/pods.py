@@ -107,6 +107,17 @@ def has_pod_on_node(snapshot: Snapshot) -> bool:
     return any(raw["spec"].get("nodeName") for raw in snapshot.pods)
 
 
+def waits_for_place(snapshot: Snapshot) -> bool:
+    """Whether the scheduler has found a node for none of its pods, and doesn't make room on one."""
+    return bool(snapshot.pods) and all(_has_no_place(raw) for raw in snapshot.pods)
+
+
+def _has_no_place(raw: Object) -> bool:
+    scheduled = condition(raw, "PodScheduled") or {}
+    has_place = raw["spec"].get("nodeName") or raw.get("status", {}).get("nominatedNodeName")
+    return not has_place and (scheduled.get("status"), scheduled.get("reason")) == ("False", "Unschedulable")
+
+
 # --- the diagnoses ---------------------------------------------------------------------------------------------------
 
 

@@ -120,6 +120,17 @@ def test_nothing_on_a_gpu_needs_the_compiler_that_images_lack(vllm: Installed) -
     assert "flashinfer" not in PACKAGES_OF_THE_IMAGE.read_text()
 
 
+def test_gated_delta_net_computes_without_flashinfer_where_it_is_not_installed(tmp_path: Path) -> None:
+    """vLLM 0.32 takes it on Hopper without a check, and the start of Qwen3.5 died of the missing module."""
+    flags = FLAGS + "\n--gdn-prefill-backend"
+    assert "--gdn-prefill-backend=triton" in launched(installed(tmp_path / "a/vllm", flags, ENTRY_POINTS[0])).command
+    (tmp_path / "b/flashinfer_python-0.7.0.dist-info").mkdir(parents=True)
+    with_it = installed(tmp_path / "b/vllm", flags, ENTRY_POINTS[0])
+    assert "--gdn-prefill-backend=triton" not in launched(with_it).command
+    alone = installed(tmp_path / "c/vllm", flags, ENTRY_POINTS[0])
+    assert "--gdn-prefill-backend=triton" not in launched(alone, device="cpu").command
+
+
 def with_opentelemetry(site: Path) -> Installed:
     for package in vllms.OPENTELEMETRY:
         (site / f"{package.replace('-', '_')}-1.45.2.dist-info").mkdir(parents=True)

@@ -44,11 +44,12 @@ def settings_for(
         kv_bits=KV_BITS.get(engine.kv_cache_dtype, 16.0),
         weight_bits=WEIGHT_BITS.get(engine.quantization),
         block_size=whole(flags, "block-size") or (128 if is_on_cpus else 16),
-        latent_block_size=whole(flags, "block-size") or (16 if is_on_cpus else 64),
+        latent_block_size=whole(flags, "block-size") or 16,
         batches_in_flight=1 if is_on_cpus else None,
         largest_graph=_largest_graph(flags, sequences),
         adapters=min(len(engine.adapters), whole(flags, "max-loras") or MOST_ADAPTERS_AT_ONCE),
         adapter_rank=whole(flags, "max-lora-rank") or 16,
+        prefix_caching=engine.prefix_caching,
         is_drafting=speculative is not None and speculative.method == "ngram",
         draft=draft,
     )

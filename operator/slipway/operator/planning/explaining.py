@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import seconds
-from slipway.contract.engines import LLAMACPP
+from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Evidence, Model
 from slipway.operator.planning.choosing import Choice, Option
 from slipway.operator.planning.concurrency import why_so_many
@@ -27,6 +27,7 @@ def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[st
         *_is_full(chosen),
         _memory(spec, chosen.fit),
         *_cache(spec, chosen.fit, model),
+        *_images(spec, model),
         *_requests(spec, chosen.fit),
         *([_speed(chosen.speed)] if chosen.speed else []),
         _evidence(model, sources),
@@ -152,6 +153,14 @@ def _cache(spec: LLMDeploymentSpec, fit: Fit, model: Model) -> Iterator[str]:
         yield (
             f"The context is {number(fit.context_length)} tokens of the {number(longest)} that the model can do; "
             "engine.contextLength sets another."
+        )
+
+
+def _images(spec: LLMDeploymentSpec, model: Model) -> Iterator[str]:
+    if model.known_weights.encoders and spec.engine.name == VLLM.name:
+        yield (
+            "What images and videos take of the memory isn't planned: vLLM measures it at the start, so that the cache "
+            "may hold fewer tokens."
         )
 
 

@@ -120,7 +120,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         plan,
         max_concurrency=fit.max_concurrency,
         context_length=fit.context_length if fit.kv_tokens else None,
-        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and _uses_size(spec, plan) else None,
+        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=fit.memory.weights if is_on_devices else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
@@ -135,10 +135,13 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
     )
 
 
-def _uses_size(spec: LLMDeploymentSpec, plan: Plan) -> bool:
-    """Whether the engine takes the size of the KV cache from the plan. vLLM that shares a device measures it, because
-    only then does it look at how much of its share is left."""
-    return spec.engine.name != LLAMACPP.name and plan.memory_share is None
+def _uses_size(spec: LLMDeploymentSpec, plan: Plan, model: Model) -> bool:
+    """Whether the engine takes the size of the KV cache from the plan.
+
+    vLLM that shares a device measures it, because only then does it look at how much of its share is left. So does a
+    model that sees images or videos: what they take isn't planned.
+    """
+    return spec.engine.name != LLAMACPP.name and plan.memory_share is None and not model.known_weights.encoders
 
 
 def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:

@@ -95,6 +95,11 @@ class ModelMemory:
     references: ReferenceCheck | None = None
     claims: tuple[str, ...] = ()  # PersistentVolumeClaims; changed by `Memories.name_claims` alone
 
+    @property
+    def waits_for_place(self) -> bool:
+        """As of the last reconcile."""
+        return self.state is not None and self.state[1] in NO_PLACE
+
 
 class Memories:
     """The memory of each LLMDeployment, and the index of the PersistentVolumeClaims that their specs name."""
@@ -139,7 +144,7 @@ class Memories:
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""
-        return [key for key, each in self._memories.items() if each.state and each.state[1] in NO_PLACE]
+        return [key for key, each in self._memories.items() if each.waits_for_place]
 
     # --- the index of claims ----------------------------------------------------------------------------------------
 

@@ -258,6 +258,7 @@ class Operator:
             freshen=self._polling.freshen,
             elsewhere=self._elsewhere,
             want=self._want,
+            outdated=self._polling.outdated,
         )
 
     def _made_hub(self) -> Hub | None:

@@ -15,6 +15,7 @@ from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
 from slipway.models.sources import EMPTY, Known, known_of
 from slipway.observing.inspection_record import facts_for, of_files, source_of
+from slipway.observing.pods import waits_for_place
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
@@ -107,9 +108,9 @@ def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:
 
 
 def _running(snapshot: Snapshot) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none."""
+    """Where the pods are, by what they were made from. None: there are none, or no node has room for any."""
     made = (snapshot.status or {}).get("made") or {}
-    if not snapshot.pods or not isinstance(made, dict) or not made.get("accelerator"):
+    if not snapshot.pods or waits_for_place(snapshot) or not isinstance(made, dict) or not made.get("accelerator"):
         return None
     devices = made.get("gpusPerReplica")
     return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)

@@ -67,6 +67,7 @@ class Reconciler:
     elsewhere: Callable[[], Elsewhere] = Elsewhere  # what a site and the Hub know of models
     want: Callable[[ModelKey, str, str | None], object] = lambda _key, _uri, _revision: None
     """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here."""
+    outdated: Callable[[], object] = lambda: None  # less is free than was known
 
     async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
@@ -137,7 +138,10 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
+        if had_place and memory.waits_for_place:
+            self.outdated()
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
         times = (outcome.look_again, wait, self.references.look_again(memory))

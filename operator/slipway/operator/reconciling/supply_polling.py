@@ -69,6 +69,7 @@ class SupplyPolling:
         self._wake, self._done = asyncio.Event(), asyncio.Event()
         self._all_at, self._took = float("-inf"), 0.0  # when all was read last, and how long that took
         self.has_polled = False  # since another replica led
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         while True:
@@ -97,7 +98,21 @@ class SupplyPolling:
 
     @property
     def is_fresh(self) -> bool:
-        return self._clock() - self._all_at < max(FRESH_FOR, 10 * self._took)
+        return self._clock() < self._fresh_until
+
+    @property
+    def _fresh_until(self) -> float:
+        return self._all_at + max(FRESH_FOR, 10 * self._took)
+
+    def outdated(self) -> None:
+        """A pod has found no place where one was free: all is read again, as soon as the last reading is old."""
+        if self._alarm is None:
+            left = max(0.0, self._fresh_until - self._clock())
+            self._alarm = asyncio.get_running_loop().call_later(left, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.read_all_soon()
 
     async def freshen(self) -> None:
         """Waits for a poll, if the last one is old, but not long: what is known then must do."""

@@ -86,11 +86,16 @@ def pinned(
         return Pinned(inference_service=_with_plan_of(ours, wanted), made=now)
     if not ours or before is None or _digest_of_pods(ours) == now.pods:
         return Pinned(inference_service=wanted, made=now)
-    is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
+    is_another = before.version != now.version or _is_another_runtime(before, now, ours, wanted)
     if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
     update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
+
+
+def _is_another_runtime(before: MadeStatus, now: MadeStatus, ours: Object, wanted: Object) -> bool:
+    """Of the same accelerator: that of another vendor always has another, and pods without a node may move there."""
+    return before.accelerator == now.accelerator and runtime_name(ours) != runtime_name(wanted)
 
 
 def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:

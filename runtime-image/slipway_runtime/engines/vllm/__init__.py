@@ -114,6 +114,10 @@ class Installed:
         return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
 
     @property
+    def has_flashinfer(self) -> bool:
+        return bool(version_of(FLASHINFER, path=[str(self.folder.parent)]))
+
+    @property
     def _flags(self) -> str:
         files = [self.folder / name for name in FLAG_SOURCES]
         return "\n".join(file.read_text() for file in files if file.is_file())
@@ -141,7 +145,8 @@ def launch(
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
-    wanted = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
+    without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
+    wanted = [*_flags(wish.mode, device), *without, *([] if untold else _tracing_flags(traces))]
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
         *_variables(device),
@@ -227,6 +232,11 @@ def _tracing_variables(traces: str) -> Iterator[Choice]:
         yield Choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf", "by default vLLM uses gRPC")
 
 
+FLASHINFER = "flashinfer-python"
+NO_FLASHINFER = Choice(
+    "--gdn-prefill-backend=triton",
+    "for Gated DeltaNet (Qwen3-Next, Qwen3.5), vLLM takes FlashInfer on newer GPUs, which isn't installed",
+)
 NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
 BUCKETS = {
     "inter_token_latency": [

@@ -19,6 +19,7 @@ from support.builders.rendering import profile
 
 LLAMA = "hf://meta-llama/Llama-3.1-8B"
 SUPPLY = Supply({"h100": ProfileSupply(nodes=1, devices=8, most_on_a_node=8), "l4": ProfileSupply(can_grow=True)})
+ON_A_NODE = {"metadata": {"name": "a"}, "spec": {"nodeName": "b"}}
 PROFILES = (profile("h100", costPerHour=7), profile("l4", memory="24Gi", costPerHour=1))
 
 
@@ -44,7 +45,7 @@ def test_a_plan_is_kept_while_nothing_that_it_depends_on_changes() -> None:
         snapshot(engine={"contextLength": 4096}),
         replace(snapshot(), profiles=(PROFILES[0],)),
         replace(snapshot(), profiles=tuple(each.model_copy() for each in PROFILES)),
-        replace(snapshot(made={"accelerator": "h100", "gpusPerReplica": 1}), pods=({"metadata": {"name": "a"}},)),
+        replace(snapshot(made={"accelerator": "h100", "gpusPerReplica": 1}), pods=(ON_A_NODE,)),
         snapshot(measured={"key": "0123456789abcdef-0123456789abcdef", "kvTokens": 5}),
         replace(snapshot(), runtimes={"slipway-vllm-cuda": {"metadata": {"name": "slipway-vllm-cuda-2"}}}),
     ],

@@ -26,12 +26,12 @@ class Group:
     count: int
     block_size: int  # tokens
     kept: int | None  # tokens that are kept at most; None: all of the request
-    is_state: bool = False
+    states: int = 0  # blocks of a request, where the layers have a state instead
 
     def blocks(self, length: int) -> int:
         """For one request of that length."""
-        if self.is_state:
-            return self.count
+        if self.states:
+            return self.count * self.states
         if self.kept is None:
             return self.count * -(-length // self.block_size)
         return self.count * (-(-min(self.kept, length) // self.block_size) + 1)
@@ -79,6 +79,8 @@ def cache_of(model: Model, settings: Settings, release: Release) -> Cache | None
     if len(set(pages)) > 1 and all(each.keeps is not Keeps.STATE and each.window is None for each in kinds):
         whole = sum(page * each.count for page, each in zip(pages, kinds, strict=True))
         return Cache(whole, (Group(1, block_size, None),))
+    in_flight = release.batches(model, settings) * settings.batched_tokens
+    states = release.states_of_request if settings.prefix_caching else 1
     page, size = max(pages), _group_size([each.count for each in kinds])
     return Cache(
         page * size,
@@ -86,8 +88,8 @@ def cache_of(model: Model, settings: Settings, release: Release) -> Cache | None
             Group(
                 count=-(-kind.count // size),
                 block_size=block_size * (page // own if page % own == 0 else 1),
-                kept=_kept(kind, settings, release),
-                is_state=kind.keeps is Keeps.STATE,
+                kept=_kept(kind, in_flight),
+                states=states if kind.keeps is Keeps.STATE else 0,
             )
             for kind, own in zip(kinds, pages, strict=True)
         ),
@@ -104,12 +106,9 @@ def _of_stage(layers: Layers, stages: int) -> Layers:
     return layers if stages == 1 else replace(layers, count=-(-layers.count // stages))
 
 
-def _kept(layers: Layers, settings: Settings, release: Release) -> int | None:
+def _kept(layers: Layers, in_flight: int) -> int | None:
     """Blocks behind the window are freed when a step is done, so the tokens of steps in flight are kept, too."""
-    if layers.window is None:
-        return None
-    in_flight = settings.batches_in_flight or release.batches_in_flight
-    return layers.window - 1 + in_flight * settings.batched_tokens
+    return None if layers.window is None else layers.window - 1 + in_flight
 
 
 def _page(layers: Layers, settings: Settings, block_size: int) -> int:

@@ -18,6 +18,10 @@ from slipway.objects.kinds import Object
 
 LARGEST = Decimal(2**62)
 BARRING = ("NoSchedule", "NoExecute")
+CONDITIONS = ("unschedulable", "not-ready", "unreachable", "network-unavailable")
+SHORTAGES = ("memory-pressure", "disk-pressure", "pid-pressure")
+PASSING = frozenset(f"node.kubernetes.io/{each}" for each in (*CONDITIONS, *SHORTAGES))
+"""Taints that Kubernetes itself adds and removes: they close a node for a while."""
 NVIDIA_DRIVER = ("nvidia.com/cuda.driver-version", "nvidia.com/cuda.driver")  # GPU Feature Discovery's, new and old
 NVIDIA_CUDA = ("nvidia.com/cuda.runtime-version", "nvidia.com/cuda.runtime")
 AMD_DRIVER = "amd.com/gpu.driver-version"
@@ -40,8 +44,8 @@ class NodeFacts:
     name: str
     labels: Mapping[str, str]
     offered: Mapping[str, int]  # allocatable; cpu in thousandths
-    taints: tuple[Taint, ...]
-    usable: bool  # ready, and not cordoned
+    taints: tuple[Taint, ...]  # lasting ones
+    usable: bool  # ready, not cordoned, and without any of the passing taints
     driver: str  # the version of the accelerator's driver; empty: no label says it
     cuda: str  # the newest version of CUDA that the driver supports; empty: no label says it
 
@@ -49,12 +53,14 @@ class NodeFacts:
 def facts_of(node: Object) -> NodeFacts:
     metadata, spec, status = (mapping(node.get(part)) for part in ("metadata", "spec", "status"))
     labels = {str(key): str(value) for key, value in mapping(metadata.get("labels")).items()}
+    taints = barring_taints(spec.get("taints"))
+    lasting = tuple(each for each in taints if each.key not in PASSING)
     return NodeFacts(
         name=str(metadata.get("name") or ""),
         labels=labels,
         offered=quantities(status.get("allocatable")),
-        taints=barring_taints(spec.get("taints")),
-        usable=not spec.get("unschedulable") and _is_ready(status),
+        taints=lasting,
+        usable=not spec.get("unschedulable") and _is_ready(status) and len(lasting) == len(taints),
         driver=driver_of(labels),
         cuda=cuda_of(labels),
     )

@@ -50,18 +50,27 @@ def test_kinds_of_about_the_same_number_are_padded_to_the_larger_one() -> None:
     assert cache.block_bytes == 13 * 64 * 1024
 
 
-def test_latent_vectors_are_on_each_device_in_blocks_of_64_tokens() -> None:
-    """64 tokens * 576 values * 2 B * 27 layers, whatever the parallelism."""
+def test_latent_vectors_are_on_each_device() -> None:
+    """16 tokens * 576 values * 2 B * 27 layers, whatever the parallelism."""
     cache = cache_of(DEEPSEEK_LITE, replace(SETTINGS, tensor=8), OLD)
-    assert cache == Cache(27 * 64 * 576 * 2, (Group(1, 64, None),))
+    assert cache == Cache(27 * 16 * 576 * 2, (Group(1, 16, None),))
 
 
 def test_a_state_enlarges_the_blocks_until_a_page_of_keys_and_values_is_as_large() -> None:
     """A state of 1 MiB and 4 KiB a token: 256 tokens in a block. A request takes one block for each group of states."""
     mamba = Layers(count=21, keeps=Keeps.STATE, state_16_bit=512 * 1024)
     cache = cache_of(replace(LLAMA_8B, layers=(attention(7), mamba)), SETTINGS, OLD)
-    assert cache == Cache(7 << 20, (Group(1, 256, None), Group(3, 256, None, is_state=True)))
+    assert cache == Cache(7 << 20, (Group(1, 256, None), Group(3, 256, None, states=1)))
     assert cache.blocks(256) == 1 + 3
+
+
+def test_where_prefixes_are_cached_a_state_is_kept_at_three_places_of_a_request() -> None:
+    mamba = Layers(count=21, keeps=Keeps.STATE, state_16_bit=512 * 1024)
+    model = replace(LLAMA_8B, layers=(attention(7), mamba))
+    for prefix_caching, blocks in ((True, 1 + 3 * 3), (False, 1 + 3)):
+        cache = cache_of(model, replace(SETTINGS, prefix_caching=prefix_caching), NEW)
+        assert cache
+        assert cache.blocks(256) == blocks
 
 
 def test_an_encoder_keeps_nothing() -> None:

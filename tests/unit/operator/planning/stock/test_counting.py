@@ -76,9 +76,17 @@ def test_a_node_that_promises_more_than_it_has_left_is_full() -> None:
     assert of([node("a", H100, gpu=1)], used={"a": {"nvidia.com/gpu": 5}}).free == 0
 
 
-@pytest.mark.parametrize(
-    "closed", [node("a", H100, ready=False, gpu=4), node("a", H100, gpu=4) | {"spec": {"unschedulable": True}}]
-)
+CLOSED = {
+    "not ready": node("a", H100, ready=False, gpu=4),
+    "cordoned": node("a", H100, gpu=4) | {"spec": {"unschedulable": True}},
+    "cordoned, with its taint": tainted(
+        node("a", H100, gpu=4) | {"spec": {"unschedulable": True}}, "node.kubernetes.io/unschedulable"
+    ),
+    "short of disk": tainted(node("a", H100, gpu=4), "node.kubernetes.io/disk-pressure"),
+}
+
+
+@pytest.mark.parametrize("closed", CLOSED.values(), ids=list(CLOSED))
 def test_nothing_is_free_on_a_node_that_is_cordoned_or_not_ready_but_it_comes_back(closed: Object) -> None:
     found = of([closed])
     assert (found.nodes, found.devices, found.out_of_use, found.free) == (1, 4, 1, 0)
