@@ -117,11 +117,15 @@ async def test_a_wrong_path_is_the_reason_on_the_object_and_is_not_created_in_th
     await kube.wait_for("llmdeployment", NAME, is_planned, timeout=120)
 
 
+def with_length(digits: str) -> str:
+    return json.dumps(LLAMA_CONFIG | {"max_position_embeddings": 4711}).replace("4711", digits)
+
+
 @pytest.mark.timeout(240, func_only=True)
 @pytest.mark.parametrize(
     ("config", "reason", "words"),
     [
-        (f'{{"max_position_embeddings": {"9" * 400}}}', "ModelCorrupt", "max_position_embeddings is 999"),
+        (with_length("9" * 400), "ModelCorrupt", "max_position_embeddings is 999"),
         ("[" * 100_000, "ModelCorrupt", "config.json isn't valid JSON"),
         ('{"architectures": ["\\u001b[31m"]}', "ModelCorrupt", "architectures is"),
     ],

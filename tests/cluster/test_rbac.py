@@ -10,7 +10,7 @@ import pytest
 from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
 from support.builders import objects
-from support.builders.llmdeployments import acceleratorprofile, gemma
+from support.builders.llmdeployments import acceleratorprofile, at_zero, gemma
 from support.charts.helm import rendered
 from support.cluster import Kube, KubectlError, Object, Predicate, audit, own_namespace
 from support.cluster.audit import Request, Right
@@ -61,6 +61,7 @@ async def everything(cluster: Cluster, cluster_kube: Kube) -> None:
     await make_it_count_devices(cluster_kube)
     await make_it_tidy_up(cluster, home)
     async with own_namespace(cluster_kube) as kube:
+        await make_it_claim(kube)
         await create(kube)
         await request_from_a_pod(kube)
         await replace(cluster, kube)
@@ -85,6 +86,20 @@ async def make_it_count_devices(kube: Kube) -> None:
     try:
         await kube.apply(profile)
         await kube.wait_for("acceleratorprofile", "claimed", lambda it: "nodes" in it.get("status", {}), timeout=60)
+    finally:
+        await kube.delete("acceleratorprofile", "claimed")
+
+
+async def make_it_claim(kube: Kube) -> None:
+    """Pods claim devices by a template, which is replaced when they need another number of devices."""
+    terms = {"resource": None, "deviceClass": "gpu.example.com", "devicesPerNode": 8, "growable": True}
+    spec: Object = {"engine": {"name": "vllm"}, "accelerator": {"profiles": ["claimed"]}}
+    try:
+        await kube.apply(acceleratorprofile("claimed", terms), at_zero("claiming", **spec))
+        first = await kube.wait_for_any("resourceclaimtemplate", "slipway.dev/llmdeployment=claiming", lambda _: True)
+        await kube.patch("llmdeployment", "claiming", {"spec": {"engine": {"parallelism": {"tensor": 2}}}})
+        await kube.wait_gone("resourceclaimtemplate", first["metadata"]["name"])
+        await kube.delete("llmdeployment", "claiming", wait=True)
     finally:
         await kube.delete("acceleratorprofile", "claimed")
 

@@ -6,14 +6,11 @@ running.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-from slipway_devcluster import gpu_nodes
-from support.builders import objects
-from support.builders.llmdeployments import NAME, OURS, acceleratorprofile, llmdeployment
-from support.cluster import AnyCluster, Kube, Object, Operator, Predicate
+from support.builders.llmdeployments import NAME, OURS, llmdeployment
+from support.cluster import Kube, Object, Operator
+from support.cluster.mixed_nodes import Mixed, counts, has
 from support.cluster.pods import is_running, why_unschedulable
 
 FACTS: Object = {
@@ -29,87 +26,6 @@ FACTS: Object = {
 }
 """Llama-3.1-8B: 15 GiB of weights."""
 
-KINDS: dict[str, Object] = {
-    "t4": {"memory": "15360Mi", "costPerHour": 0.3, "features": ["int8"], "computeCapability": "7.5"},
-    "l4": {"memory": "23034Mi", "costPerHour": 0.7, "features": ["bf16", "fp8"]},
-    "h100": {"memory": "81559Mi", "costPerHour": 7, "features": ["bf16", "fp8"]},
-    "a100-mig-3g.40gb": {
-        "memory": "40192Mi",
-        "costPerHour": 2,
-        "features": ["bf16"],
-        "resource": {"name": "nvidia.com/mig-3g.40gb"},
-    },
-    "mi300x": {"vendor": "AMD", "memory": "192Gi", "costPerHour": 6, "resource": {"name": "amd.com/gpu"}},
-    "gaudi3": {"vendor": "Intel", "memory": "128Gi", "costPerHour": 7.5, "resource": {"name": "habana.ai/gaudi"}},
-}
-TPU = {"vendor": "Google", "memory": "16Gi", "costPerHour": 1.2, "resource": {"name": "google.com/tpu"}}
-
-
-class Mixed:
-    """Nodes and profiles for one test. A profile is named after its kind and the namespace."""
-
-    def __init__(self, kube: Kube) -> None:
-        self.kube = kube
-        self._made: list[tuple[str, str]] = []
-
-    def name(self, kind: str) -> str:
-        return f"{kind}-{self.kube.namespace}"
-
-    async def profile(self, kind: str, **spec: Any) -> None:
-        resource = {"name": "nvidia.com/gpu"}
-        taint = gpu_nodes.MODELS[kind].taint if kind in gpu_nodes.MODELS else "google.com/tpu"
-        described = {"resource": resource, "devicesPerNode": 8, **KINDS.get(kind, TPU), **spec}
-        labels = {"nodeLabels": self._labels(kind), "tolerations": [{"key": taint, "operator": "Exists"}]}
-        await self.kube.apply(acceleratorprofile(self.name(kind), {**labels, **described}))
-        self._made.append(("acceleratorprofile", self.name(kind)))
-
-    async def node(self, name: str, kind: str, devices: int, *, taint: str = "", **labels: str) -> str:
-        """Like a node of gpu_nodes, with labels of the test alone."""
-        model = gpu_nodes.MODELS.get(kind, gpu_nodes.MODELS["gaudi3"])
-        made = gpu_nodes.node(f"{name}-{self.kube.namespace}", model, devices)
-        made["metadata"]["labels"] = {"type": "kwok", **self._labels(kind), **labels}
-        if kind not in gpu_nodes.MODELS:
-            made["spec"]["taints"] = [{"key": "google.com/tpu", "value": "present", "effect": "NoSchedule"}]
-            for part in ("capacity", "allocatable"):
-                made["status"][part].pop(model.resource)
-                made["status"][part]["google.com/tpu"] = str(devices)
-        if taint:
-            made["spec"]["taints"].append({"key": taint, "value": "yes", "effect": "NoSchedule"})
-        await self.kube.apply(made)
-        name = str(made["metadata"]["name"])
-        self._made.append(("node", name))
-        await self.kube.wait_for_condition("node", name, "Ready")
-        return name
-
-    def _labels(self, kind: str) -> dict[str, str]:
-        return {"of": self.kube.namespace, "kind": kind}
-
-    async def fill(self, node: str, kind: str, devices: int, name: str = "other") -> None:
-        """Another program takes them."""
-        model = gpu_nodes.MODELS[kind]
-        pod = objects.pod(
-            name,
-            objects.PAUSE,
-            [],
-            container={"resources": {"limits": {model.resource: str(devices)}}},
-            tolerations=[{"operator": "Exists"}],
-            nodeName=node,
-        )
-        await self.kube.apply(pod)
-        await self.kube.wait_for("pod", name, is_running)
-
-    async def end(self) -> None:
-        for kind, name in reversed(self._made):
-            await self.kube.delete(kind, name)
-
-
-@pytest.fixture
-async def mixed(kube: Kube, cluster: AnyCluster) -> AsyncIterator[Mixed]:
-    cluster.devcluster()  # only clusters that the tests create have kwok
-    mixed = Mixed(kube)
-    yield mixed
-    await mixed.end()
-
 
 def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
     base: Object = {
@@ -120,21 +36,6 @@ def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
         **spec,
     }
     return llmdeployment(NAME, base)
-
-
-def has(profile: str) -> Predicate:
-    return lambda it: bool(it.get("status", {}).get("plan", {}).get("accelerator") == profile)
-
-
-def counts(**numbers: int) -> Predicate:
-    """That the status of a profile has these numbers: nodes, or those of `devices`."""
-
-    def holds(it: Object) -> bool:
-        status = it.get("status", {})
-        there = {"nodes": status.get("nodes"), **status.get("devices", {})}
-        return all(there.get(name) == number for name, number in numbers.items())
-
-    return holds
 
 
 # --- the status of profiles ------------------------------------------------------------------------------------------
@@ -152,10 +53,10 @@ async def test_the_status_of_each_profile_counts_its_nodes_and_devices(
 
 
 async def test_the_devices_of_other_programs_are_not_free(slipway: Operator, kube: Kube, mixed: Mixed) -> None:
-    await mixed.profile("l4")
     node = await mixed.node("l4", "l4", 4)
     await mixed.fill(node, "l4", 3)
-    await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(allocatable=4, free=1), timeout=120)
+    await mixed.profile("l4")  # all is read at once for a new profile, and otherwise once a minute
+    await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(allocatable=4, free=1))
     await kube.run("cordon", node)
     await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(nodes=1, free=0))
     assert "1 node is cordoned" in (await kube.get("acceleratorprofile", mixed.name("l4")))["status"]["message"]
@@ -189,6 +90,7 @@ async def test_a_model_runs_on_the_cheapest_node_that_holds_it(
 async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is_used(
     slipway: Operator, kube: Kube, mixed: Mixed, weights: None
 ) -> None:
+    """Also if another program has taken them so late that the first plan doesn't know it."""
     for kind in ("l4", "h100"):
         await mixed.profile(kind)
     full = await mixed.node("l4", "l4", 1)

@@ -24,6 +24,7 @@ from support.cluster import installation as installed
 from support.cluster.access import ServiceAccess
 from support.cluster.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.cluster.kube import Kube
+from support.cluster.mixed_nodes import Mixed
 from support.cluster.namespaces import own_namespace
 from support.cluster.nodes import made_up_node
 from support.cluster.tester import ReachableServer
@@ -251,6 +252,15 @@ async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
     cluster.devcluster()
     async with made_up_node(kube) as node:
         yield node
+
+
+@pytest.fixture
+async def mixed(kube: Kube, cluster: AnyCluster) -> AsyncIterator[Mixed]:
+    """Simulated nodes of many kinds, for the test alone."""
+    cluster.devcluster()  # only clusters that the tests create have kwok
+    mixed = Mixed(kube)
+    yield mixed
+    await mixed.end()
 
 
 @pytest.fixture

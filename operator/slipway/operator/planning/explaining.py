@@ -43,14 +43,16 @@ def rejected(spec: LLMDeploymentSpec, choice: Choice) -> tuple[str, ...]:
 
 
 def nothing_fits(spec: LLMDeploymentSpec, choice: Choice, model: Model, name: str) -> str:
-    """That the engine would not start, how much is lacking where it comes closest, and ways out."""
-    closest = min(choice.misfits, key=lambda each: each.missing, default=None)
+    """That the engine would not start, how much is lacking where it comes closest, and ways out. Where a change of the
+    spec is enough on a profile, it counts as closer than all on which none is."""
+    ways = {each.candidate.name: choice.objections[each.candidate.name].partition(": ")[2] for each in choice.misfits}
+    closest = min(choice.misfits, key=lambda each: (not ways[each.candidate.name], each.missing), default=None)
     if closest is None:
         listed = " ".join(f"{profile}: {objection}." for profile, objection in choice.objections.items())
         return f"No accelerator profile can run {name}. {listed} Change the spec, or add nodes or profiles."
     longest = f"The longest context that fits there is {number(closest.longest)} tokens. " if closest.longest else ""
-    ways = choice.objections[closest.candidate.name].partition(": ")[2]
-    way_out = f"Any one of these is enough there: {ways}." if ways else _larger(closest)
+    changes = ways[closest.candidate.name]
+    way_out = f"Any one of these is enough there: {changes}." if changes else _larger(closest)
     return (
         f"{spec.engine.name} would not start: {name} fits on no accelerator profile. On {closest.candidate.label}, "
         f"which comes closest, one request of {number(closest.wanted_length)} tokens lacks {gib(closest.missing)} of "

@@ -176,6 +176,18 @@ def test_each_change_that_is_named_makes_the_model_fit() -> None:
     assert planned(LLAMA_8B, [L4], **(spec | {"engine": engine | {"contextLength": length}}))
 
 
+def test_a_profile_on_which_a_change_is_enough_counts_as_closer_than_one_that_lacks_less_and_never_fits() -> None:
+    four = profile("four", memory="23034Mi", devicesPerNode=4, **SPEED)
+    one = profile("one", memory="96Gi", devicesPerNode=1, **SPEED)
+    made = refused(LLAMA_70B, [four, one])
+    assert [each.partition(": ")[2].partition(": ")[2] for each in made.rejected] == ["", "engine.quantization: FP8."]
+    lacking = [float(each.partition(": needs ")[2].partition(" ")[0]) for each in made.rejected]
+    assert lacking == sorted(lacking)
+    assert "On one, which comes closest" in made.message
+    assert made.message.endswith("Any one of these is enough there: engine.quantization: FP8.")
+    assert planned(LLAMA_70B, [four, one], engine={"quantization": "FP8"}).profile == "one"
+
+
 def test_a_device_without_small_floats_rules_out_fp8() -> None:
     made = refused(profiles=[OLD], engine={"quantization": "FP8"})
     assert "old: the device can't compute with FP8 weights." in made.message

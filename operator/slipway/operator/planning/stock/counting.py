@@ -21,6 +21,7 @@ from slipway.operator.planning.stock.nodes import NodeFacts, Taint, in_order, qu
 from slipway.operator.planning.supply import ProfileSupply, Supply
 
 MIB, GIB = 2**20, 2**30
+MIG = "nvidia.com/mig-"  # begins the resources of MIG instances, with the strategy `mixed`
 MOST_TAINTS = 4  # that are named
 INEXACT = "The selectors of DeviceClass {} are more than Slipway evaluates, so fewer of these devices may match."
 
@@ -144,7 +145,7 @@ def _counted(
     for node in nodes:
         offered = devices.offered(node)
         if not offered:
-            count.without += 1
+            count.without += not _is_in_instances(node)
         elif taint := barred.by(node.taints):
             count.tainted += 1
             count.taints.add(taint)
@@ -177,6 +178,11 @@ def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, 
     )
 
 
+def _is_in_instances(node: NodeFacts) -> bool:
+    """Whether its GPUs are divided into MIG instances, so that they aren't only waiting for their device plugin."""
+    return any(name.startswith(MIG) for name in node.offered)
+
+
 class _Barring:
     """Finds the first taint that isn't tolerated; most nodes have the same taints."""
 
@@ -195,7 +201,7 @@ class _Barring:
 def _memory_label(spec: AcceleratorProfileSpec) -> str:
     """The label that says the memory of one device."""
     name = spec.resource.name if spec.resource else ""
-    if name.startswith("nvidia.com/mig-"):
+    if name.startswith(MIG):
         return f"{name}.memory"
     return {"nvidia.com/gpu": "nvidia.com/gpu.memory", "amd.com/gpu": "amd.com/gpu.vram"}.get(name, "")
 

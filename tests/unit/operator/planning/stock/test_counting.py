@@ -61,6 +61,15 @@ def test_labels_of_clouds_do_not_select_gpus_that_are_divided(extra: dict[str, s
     assert of([node("a", {"cloud": "h100", **extra}, gpu=8)], "gpu", it).nodes == counted
 
 
+def test_a_node_whose_gpus_are_all_divided_into_mig_instances_does_not_wait_for_its_device_plugin() -> None:
+    found = supply(look_alike("a100-mig-3g.40gb:2"), *shipped_profiles())
+    whole, instances = found.of("a100-80gb"), found.of("a100-80gb-mig-3g.40gb")
+    assert whole
+    assert instances
+    assert (whole.nodes, whole.without_devices) == (0, 0)
+    assert (instances.nodes, instances.devices) == (1, 2)
+
+
 def test_the_devices_of_pods_are_not_free() -> None:
     nodes = [node("a", H100, gpu=4), node("b", H100, gpu=4)]
     found = of(nodes, used={"a": {"nvidia.com/gpu": 3}, "b": {"nvidia.com/gpu": 2, "cpu": 7000}})
