@@ -22,6 +22,7 @@ ACTIVATOR_LABEL = (
     f"{GROUP}/activator"  # on EndpointSlices that lead to an activator, and on its Service: the activator's name
 )
 PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps in Slipway's namespace: the activator whose ports they list
+MODELS_LABEL = f"{GROUP}/models"  # on ConfigMaps in Slipway's namespace, "true": a site's own models for the planner
 RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes that a release includes: of which engine
 SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: a new value makes the installed version replace its pods
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" keeps its number of replicas as it is

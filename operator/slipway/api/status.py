@@ -227,7 +227,7 @@ class InspectionFailure(ReportModel):
 
 
 class ModelStatus(ReportModel):
-    """What the model's own files say about it. They are read once, by a Job, if the planner needs it."""
+    """What the model's own files say about it, or the Hub. They are read once, by a Job, if the planner needs it."""
 
     source: str = Field(default="", max_length=2048, description="The source whose files were read.")
     digest: str = Field(default="", max_length=64, description="Digest of the source and its credentials' name.")
@@ -237,7 +237,10 @@ class ModelStatus(ReportModel):
         max_length=REPORT_LIMIT,
         description="What the headers of the files say, as JSON: config.json or the GGUF header, and sums of tensors.",
     )
-    evidence: Literal["exact"] | None = Field(default=None, description="How these facts are known.")
+    evidence: Literal["exact", "reported"] | None = Field(
+        default=None,
+        description="exact: they were read from the files; reported: the Hub says so, of config.json alone.",
+    )
     read_at: str | None = Field(default=None, max_length=32, description="Time at which the files were read.")
     failure: InspectionFailure | None = Field(
         default=None, description="Why the last try to read the files has failed; it is tried again, five times in all."

@@ -39,7 +39,7 @@ class Catalogue:
         self._models: dict[str, Model] = {}
         for entry in entries:
             for name in names_of(entry):
-                self._entries.setdefault(name.lower(), (name, entry))
+                self._entries.setdefault(key_of(name), (name, entry))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -51,13 +51,18 @@ class Catalogue:
     def find(self, uri: str) -> Model | None:
         """Returns the model that a `spec.model.uri` names: on the Hub, or by a path that ends with such a name."""
         wanted = uri if uri in self._entries else hub_name(uri)
-        found = self._entries.get(wanted.lower())
+        found = self._entries.get(key_of(wanted))
         if found is None or (found[0] != wanted and not uri.startswith("hf://")):
             return None
         name, entry = found
         if name not in self._models:
             self._models[name] = model_of_entry(entry, name)
         return self._models[name]
+
+
+def key_of(name: str) -> str:
+    """The Hub doesn't tell capitals from small letters; other sources do."""
+    return name if "://" in name else name.lower()
 
 
 def hub_name(uri: str) -> str:

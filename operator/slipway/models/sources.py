@@ -15,7 +15,6 @@ from typing import Any
 
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue, hub_name, shipped
-from slipway.models.config import model_of_config
 from slipway.models.facts import Evidence, Model
 from slipway.models.given import with_facts
 from slipway.models.inspected import model_of_inspection
@@ -56,7 +55,7 @@ def known_of(
     catalogue: Catalogue | None = None,
     hub: Mapping[str, Any] | None = None,
 ) -> Known:
-    """`inspection`: the report of models/inspected.py; `hub`: a config.json."""
+    """`inspection`: the report of models/inspected.py; `hub`: the same of the Hub's config.json."""
     found = _found(uri, inspection, site, shipped() if catalogue is None else catalogue, hub)
     given = facts.model_dump(exclude_none=True)
     if not found and not given:
@@ -73,17 +72,20 @@ def known_of(
 
 
 def _found(
-    uri: str, inspection: Mapping[str, Any] | None, site: Catalogue, catalogue: Catalogue, hub: Mapping[str, Any] | None
+    uri: str,
+    inspection: Mapping[str, Any] | None,
+    site: Catalogue,
+    catalogue: Catalogue,
+    hub: Mapping[str, Any] | None,
 ) -> list[tuple[str, Model]]:
-    name = hub_name(uri)
-    read = model_of_inspection(inspection, name=name) if inspection else None
-    fetched = reported(model_of_config(hub, name=name)) if hub else None
+    read = model_of_inspection(inspection, name=hub_name(uri)) if inspection else None
+    of_hub = model_of_inspection(hub, name=hub_name(uri)) if hub else None
     of_site, of_package = site.find(uri), catalogue.find(uri)
     candidates = (
         ("the model's own files", read),
         (_of_catalogue("a ConfigMap of models", of_site, uri), of_site),
         (_of_catalogue("the catalogue of models", of_package, uri), of_package),
-        ("the Hub's config.json", fetched),
+        ("the Hub's config.json", _reported(of_hub) if of_hub else None),
     )
     return [(source, model) for source, model in candidates if model is not None]
 
@@ -94,7 +96,7 @@ def _of_catalogue(catalogue: str, model: Model | None, uri: str) -> str:
     return f"{catalogue}, since the path ends with {model.name}"
 
 
-def reported(model: Model) -> Model:
+def _reported(model: Model) -> Model:
     """The same numbers, which aren't read from the files that will be loaded."""
     evidence = dict.fromkeys([*model.evidence, *(["parameters"] if model.weights else [])], Evidence.REPORTED)
     return replace(model, evidence=evidence)

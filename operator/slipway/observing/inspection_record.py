@@ -1,7 +1,8 @@
 """`status.model`: what was read of the model's files, and which tries have failed. Pure.
 
 It is the only memory of inspections, and outlives the Jobs and the operator: the files of a source are read once. A
-new value of the annotation slipway.dev/sync requests that they are read again; meanwhile the old facts hold.
+new value of the annotation slipway.dev/sync requests that they are read again; meanwhile the old facts hold. It also
+keeps what the Hub has answered, so that no plan depends on whether it answers again.
 """
 
 from __future__ import annotations
@@ -61,7 +62,12 @@ def facts_for(record: ModelStatus, source: Source) -> dict[str, Any] | None:
 
 
 def is_read(record: ModelStatus, source: Source) -> bool:
-    return not _asks_again(source, record.sync) and facts_for(record, source) is not None
+    """Whether these are facts of the files themselves."""
+    return not _asks_again(source, record.sync) and of_files(record) and facts_for(record, source) is not None
+
+
+def of_files(record: ModelStatus) -> bool:
+    return record.evidence != "reported"
 
 
 def failure_for(record: ModelStatus, source: Source) -> InspectionFailure | None:
@@ -97,6 +103,19 @@ def with_report(source: Source, facts: str, now: datetime) -> ModelStatus:
         facts=facts,
         evidence="exact",
         read_at=_written(now),
+    )
+
+
+def with_answer(record: ModelStatus, source: Source, facts: str, now: datetime) -> ModelStatus:
+    """`facts`: what the Hub says, which wasn't read from the files."""
+    return ModelStatus(
+        source=source.uri,
+        digest=source.digest,
+        sync=source.sync,
+        facts=facts,
+        evidence="reported",
+        read_at=_written(now),
+        failure=record.failure,
     )
 
 

@@ -1,7 +1,7 @@
 """Decodes the report of an inspection, which is a termination message, and reads it from `status.model`. Pure.
 
-A tenant may have written either, so the size is bounded before anything is decompressed or parsed, and whatever is
-invalid counts as no report.
+What the Hub says about a model is stored in the same form. A tenant may have written any of it, so the size is bounded
+before anything is decompressed or parsed, and whatever is invalid counts as no report.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import zlib
 from typing import Any, NoReturn
 
 from slipway.contract.pod import REPORT_LIMIT, REPORT_START, TERMINATION_LIMIT
+from slipway.models.shortened import shortened
 
 DEEPEST = 16  # levels of objects and lists; a config has four
 
@@ -27,6 +28,11 @@ def decoded(message: str) -> str | None:
         return _stored(parsed(text.decode()))
     except (ValueError, zlib.error):
         return None
+
+
+def of_config(config: dict[str, Any]) -> str:
+    """What is stored of a config.json alone. ValueError: it has more in it than that of any model."""
+    return _stored({"config": shortened(config)})
 
 
 def facts_in(stored: str | None) -> dict[str, Any] | None:

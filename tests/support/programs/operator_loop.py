@@ -27,6 +27,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
@@ -133,6 +134,8 @@ class Loop:
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
         self.measuring = Measuring(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, pauses=(0.0,))
         self.references = References(client, self.store, self.memories, clock=clock)
+        self.elsewhere = Elsewhere()  # what a site and the Hub know of models
+        self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
         self.reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
@@ -145,6 +148,8 @@ class Loop:
             measuring=self.measuring,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
+            elsewhere=lambda: self.elsewhere,
+            want=lambda *wanted: self.wanted.append(wanted),
         )
 
     async def _info(self, address: str) -> bytes | None:

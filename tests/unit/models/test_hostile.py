@@ -137,5 +137,5 @@ def test_no_facts_make_it_fail(config: dict[str, Any], facts: dict[str, Any]) ->
 def test_a_large_config_takes_no_time(config: dict[str, Any]) -> None:
     began = time.process_time()
     model_of_config(config)
-    known_of("hf://a/b", hub=config)
+    known_of("hf://a/b", inspection={"config": config})
     assert time.process_time() - began < 2  # some milliseconds, where nothing is quadratic

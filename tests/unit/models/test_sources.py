@@ -17,6 +17,10 @@ def config(**fields: Any) -> dict[str, Any]:
     return {**LLAMA_3_1_8B, **fields}
 
 
+def hub(**fields: Any) -> dict[str, Any]:
+    return {"config": config(**fields)}
+
+
 def entry(**fields: Any) -> Catalogue:
     return Catalogue([{"names": ["Qwen/Qwen3-8B"], "config": config(**fields)}])
 
@@ -30,7 +34,7 @@ def length(**sources: Any) -> tuple[int | None, tuple[str, ...]]:
 def test_the_sources_in_their_order() -> None:
     inspection = {"config": config(max_position_embeddings=1)}
     site, catalogue = entry(max_position_embeddings=2), entry(max_position_embeddings=3)
-    sources: dict[str, Any] = {"inspection": inspection, "site": site, "catalogue": catalogue, "hub": config()}
+    sources: dict[str, Any] = {"inspection": inspection, "site": site, "catalogue": catalogue, "hub": hub()}
     facts = ModelFacts(context_length=8192)
     assert length(facts=facts, **sources) == (8192, ("spec.model.facts", "the model's own files"))
     assert length(**sources) == (1, ("the model's own files",))
@@ -38,7 +42,7 @@ def test_the_sources_in_their_order() -> None:
     assert length(**sources) == (2, ("a ConfigMap of models",))
     del sources["site"]
     assert length(**sources) == (3, ("the catalogue of models",))
-    assert length(catalogue=Catalogue(()), hub=config()) == (131072, ("the Hub's config.json",))
+    assert length(catalogue=Catalogue(()), hub=hub()) == (131072, ("the Hub's config.json",))
 
 
 def test_nothing_is_known_of_a_model_without_a_source() -> None:
@@ -49,7 +53,7 @@ def test_nothing_is_known_of_a_model_without_a_source() -> None:
 
 def test_what_one_source_lacks_the_next_one_has() -> None:
     inspection = {"config": config(model_type="new", max_position_embeddings=None)}
-    known = known_of(QWEN, inspection=inspection, hub=config())
+    known = known_of(QWEN, inspection=inspection, hub=hub())
     assert known.model is not None
     assert known.sources == ("the model's own files", "the catalogue of models")
     assert known.model.context_length == 40_960
@@ -59,7 +63,7 @@ def test_what_one_source_lacks_the_next_one_has() -> None:
 
 
 def test_facts_complete_what_no_source_has() -> None:
-    known = known_of("s3://b/m", ModelFacts(context_length=4096), hub=config(max_position_embeddings=None))
+    known = known_of("s3://b/m", ModelFacts(context_length=4096), hub=hub(max_position_embeddings=None))
     assert known.model is not None
     assert not known.model.missing
 
@@ -77,6 +81,6 @@ def test_facts_alone_are_a_source() -> None:
 
 
 def test_what_the_hub_says_is_reported() -> None:
-    known = known_of("hf://someone/something", hub=config())
+    known = known_of("hf://someone/something", hub=hub())
     assert known.model is not None
     assert set(known.model.evidence.values()) == {Evidence.REPORTED}

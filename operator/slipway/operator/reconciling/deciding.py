@@ -19,6 +19,7 @@ from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply, Unplannable
 from slipway.operator.planning.measured import measured_key
+from slipway.operator.reconciling.asking import Elsewhere, asks, with_hub, with_question
 from slipway.operator.reconciling.inspections import (
     Inspecting,
     decide_inspection,
@@ -30,6 +31,7 @@ from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
+NOWHERE = Elsewhere()
 NOTHING_SEEN = Supply()
 
 
@@ -43,6 +45,7 @@ class Decision:
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
+    asks_hub: bool = False  # what it knows of the model
     bug: Exception | None = None  # the exception, if the code failed
 
 
@@ -52,20 +55,24 @@ def decide(
     *,
     supply: Supply = NOTHING_SEEN,
     before: Planned | None = None,
+    elsewhere: Elsewhere = NOWHERE,
     no_port: str = "",
 ) -> Decision:
-    """`supply`: what the nodes have. `before`: its last plan. `no_port`: why no activator has a port for it. If the
-    code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision."""
+    """`supply`: what the nodes have. `before`: its last plan. `elsewhere`: what a site and the Hub know of models.
+    `no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
+    that the failure becomes a part of the decision."""
     deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
-        record = known_files(deployment, snapshot)
-        known_plan = planned(snapshot, deployment, supply, before, record)
+        record = with_hub(known_files(deployment, snapshot), deployment, elsewhere, snapshot)
+        known_plan = planned(snapshot, deployment, supply, before, record, elsewhere.site)
         need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
         known = decide_inspection(deployment, snapshot, record, need)
         plan = with_inspection(known_plan.plan, known, need)
+        asks_hub = asks(record, deployment, elsewhere, lacks=need.lacks)
+        plan = with_question(plan, deployment, elsewhere.answer(deployment)) if asks_hub else plan
         decision = _decide(snapshot, deployment, installation, plan, no_port)
-        return replace(decision, planned=known_plan, inspecting=known)
+        return replace(decision, planned=known_plan, inspecting=known, asks_hub=asks_hub)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
         return Decision(deployment=deployment, plan=invalid, inspecting=known)

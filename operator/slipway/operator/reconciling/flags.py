@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class OperatorSettings:
     activators: tuple[str, ...]
     ports_per_namespace: int
     inspect_namespaces: tuple[str, ...]
+    hub_endpoint: str
+    hub_redirects_to: tuple[str, ...]
     runtimes: Mapping[str, Object]
     keep_old_runtimes: float
     kserve_namespace: str
@@ -48,6 +51,19 @@ def services(text: str) -> tuple[str, ...]:
 
 def inspected(text: str) -> str:
     return text if text == EVERYWHERE else object_name(text)
+
+
+def https_origin(text: str) -> str:
+    """https://HOST, of the Hub or of a mirror of it."""
+    if text and not re.fullmatch(r"https://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]{1,5})?/?", text):
+        raise click.BadParameter(f"{text!r} is not the address of a Hub: write https://HOST")
+    return text.rstrip("/")
+
+
+def host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]{1,5})?", text):
+        raise click.BadParameter(f"{text!r} is not a host: write its name, such as cdn.example.com")
+    return text
 
 
 def runtimes_in(folder: str) -> dict[str, Object]:
@@ -94,6 +110,21 @@ inspect_namespaces = flag(
     metavar="NAMES",
     help="namespaces in which Jobs may read the headers of models' files for the planner, separated by commas; *: all "
     "whose LLMDeployments are served; empty: none",
+)
+hub_endpoint = flag(
+    "--hub-endpoint",
+    type=https_origin,
+    default="",
+    metavar="URL",
+    help="the Hugging Face Hub, or a mirror of it, from which config.json files of models are read that the planner "
+    "doesn't know otherwise; empty: it isn't asked",
+)
+hub_redirects_to = flag(
+    "--hub-redirects-to",
+    type=comma_separated(host),
+    default="",
+    metavar="HOSTS",
+    help="further hosts to which the Hub may redirect, separated by commas",
 )
 runtimes = flag(
     "--runtimes",

@@ -22,6 +22,7 @@ from slipway.observing.inspection_record import (
     failure_for,
     is_read,
     next_try,
+    of_files,
     record_in,
     source_of,
     with_failure,
@@ -166,7 +167,7 @@ def decide_inspection(deployment: LLMDeployment, snapshot: Snapshot, record: Mod
     if is_read(record, source):
         is_stored = is_read(record_in(snapshot.status), source)  # before, the Job's pod is the only one that knows
         return Inspecting(record=record, remove=model.jobs_but() if is_stored else ())
-    is_again = record.digest == source.digest  # files that were read before are to be read again
+    is_again = record.digest == source.digest and of_files(record)  # files that were read before are to be read again
     if not (need.lacks or is_again) or not can_be_read(deployment.spec.model.uri):
         return Inspecting(record=record, remove=model.jobs_but())
     if snapshot.inspection is None:

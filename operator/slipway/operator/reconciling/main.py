@@ -24,6 +24,8 @@ from slipway.process import lifecycle
 @flags.activators
 @flags.ports_per_namespace
 @flags.inspect_namespaces
+@flags.hub_endpoint
+@flags.hub_redirects_to
 @flags.runtimes
 @flags.keep_old_runtimes
 @flags.kserve_namespace

@@ -35,7 +35,9 @@ from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
@@ -48,6 +50,7 @@ from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.site_models import SiteModels
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.supply import SupplyCache
 from slipway.operator.reconciling.supply_polling import SupplyPolling
@@ -106,6 +109,8 @@ class Operator:
             PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
+        self._site_models = SiteModels(settings.namespace, client=client, concern=self._add_everyone)
+        self._hub = self._made_hub()
         self._inspector = Inspector(writer, self._overlay)
         self._reader = self._made_reader(now)
         self._measuring = Measuring(changed=self._queue.add)
@@ -145,6 +150,8 @@ class Operator:
                 Part("measuring", self._measuring.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
+                Part("models", self._site_models.run, ends_alone=True),
+                *([Part("hub", self._hub.run, ends_alone=True)] if self._hub else []),
                 Part("queue", self._work),
             ],
         ]
@@ -159,6 +166,7 @@ class Operator:
         """Not before the caches are filled: each first list would add all keys, and put them off, again and again."""
         try:
             await self._watching.until_filled()
+            await self._site_models.until_read()
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -248,8 +256,16 @@ class Operator:
             installation=self._installation,
             supply=self._supply.supply,
             freshen=self._polling.freshen,
+            elsewhere=self._elsewhere,
+            want=self._want,
             outdated=self._polling.outdated,
         )
+
+    def _made_hub(self) -> Hub | None:
+        settings = self._settings
+        if not settings.hub_endpoint:
+            return None
+        return Hub(settings.hub_endpoint, redirects_to=settings.hub_redirects_to, changed=self._queue.add)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -277,6 +293,13 @@ class Operator:
         if not self._polling.has_polled:
             await self._polling.freshen()  # a new leader must not plan as if all devices were free
         return await self._reconciler.reconcile(key)
+
+    def _elsewhere(self) -> Elsewhere:
+        return Elsewhere(self._site_models.catalogue, self._hub.answers if self._hub else None)
+
+    def _want(self, key: ModelKey, uri: str, revision: str | None) -> None:
+        if self._hub:
+            self._hub.want(key, uri, revision)
 
     def _own_write_reported(self, kind: Kind, reported: Object) -> None:
         self._overlay.watch_reported(kind, reported)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.status import ModelStatus
+from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
-from slipway.models.sources import Known, known_of
-from slipway.observing.inspection_record import facts_for, source_of
+from slipway.models.sources import EMPTY, Known, known_of
+from slipway.observing.inspection_record import facts_for, of_files, source_of
 from slipway.observing.pods import waits_for_place
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
@@ -33,13 +34,15 @@ class Inputs:
     running: Running | None
     measured: Measured | None
     runtimes: Mapping[str, str]
-    files: str | None  # what was read of the model's files
+    files: tuple[str | None, str | None]  # what was read of the model's files, or the Hub says, and which of them
+    site: Catalogue  # a site's own models
 
     def are_those_of(self, other: Inputs) -> bool:
         mine = (self.uid, self.spec, self.running, self.measured, self.runtimes, self.files)
         others = (other.uid, other.spec, other.running, other.measured, other.runtimes, other.files)
         is_same_supply = self.supply is other.supply or self.supply == other.supply
-        return mine == others and is_same_supply and _are_the_same(self.profiles, other.profiles)
+        is_same_site = self.site is other.site
+        return mine == others and is_same_supply and is_same_site and _are_the_same(self.profiles, other.profiles)
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,10 @@ def planned(
     supply: Supply,
     before: Planned | None,
     record: ModelStatus = NOTHING_READ,
+    site: Catalogue = EMPTY,
 ) -> Planned:
-    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files."""
+    """`before`: the last one of this LLMDeployment; `record`: what was read of the model's files, or the Hub says;
+    `site`: the models of a site."""
     inputs = Inputs(
         uid=snapshot.uid,
         spec=deployment.spec,
@@ -66,19 +71,22 @@ def planned(
         supply=supply,
         running=_running(snapshot),
         measured=measured_in(snapshot.status),
-        files=record.facts,
+        files=(record.facts, record.evidence),
+        site=site,
         runtimes={name: identity_of(runtime) for name, runtime in snapshot.runtimes.items()},
     )
     if before and inputs.are_those_of(before.inputs):
         return before
     spec = deployment.spec
-    known = known_of(spec.model.uri, spec.model.facts, inspection=facts_for(record, source_of(deployment)))
+    facts = facts_for(record, source_of(deployment))
+    read, told = (facts, None) if of_files(record) else (None, facts)
+    known = known_of(spec.model.uri, spec.model.facts, inspection=read, site=site, hub=told)
     plan = make_plan(
         spec,
         inputs.profiles,
         name=deployment.metadata.name,
         known=known,
-        draft=_draft(deployment),
+        draft=_draft(deployment, site),
         supply=supply,
         running=inputs.running,
         measurements=Measurements(inputs.measured, spec, known.model, inputs.runtimes),
@@ -93,10 +101,10 @@ def _with_problems(plan: Plan | Unplannable, known: Known) -> Plan | Unplannable
     return replace(plan, warnings=(*plan.warnings, *known.problems))
 
 
-def _draft(deployment: LLMDeployment) -> Model | None:
+def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:
     """What is known of the draft model."""
     speculative = deployment.spec.engine.speculative
-    return known_of(speculative.model).model if speculative and speculative.model else None
+    return known_of(speculative.model, site=site).model if speculative and speculative.model else None
 
 
 def _running(snapshot: Snapshot) -> Running | None:

@@ -20,6 +20,7 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Supply
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -63,6 +64,9 @@ class Reconciler:
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
     freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
+    elsewhere: Callable[[], Elsewhere] = Elsewhere  # what a site and the Hub know of models
+    want: Callable[[ModelKey, str, str | None], object] = lambda _key, _uri, _revision: None
+    """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here."""
     outdated: Callable[[], object] = lambda: None  # less is free than was known
 
     async def reconcile(self, key: ModelKey) -> float | None:
@@ -83,6 +87,7 @@ class Reconciler:
         snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot, memory)
+            self._ask_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
@@ -103,9 +108,21 @@ class Reconciler:
         return snapshot, self._decided(snapshot, memory)
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
-        decision = decide(snapshot, self.installation, supply=self.supply(), before=memory.planned, no_port=no_port)
+        decision = decide(
+            snapshot,
+            self.installation,
+            supply=self.supply(),
+            before=memory.planned,
+            elsewhere=self.elsewhere(),
+            no_port=no_port,
+        )
         memory.planned = decision.planned
         return decision
+
+    def _ask_about_the_model(self, key: ModelKey, decision: Decision) -> None:
+        if decision.asks_hub and decision.deployment:
+            model = decision.deployment.spec.model
+            self.want(key, model.uri, model.revision)
 
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome

@@ -40,6 +40,8 @@ def test_without_flags_and_variables_the_defaults_apply() -> None:
         activators=("slipway-activator",),
         ports_per_namespace=1000,
         inspect_namespaces=(),
+        hub_endpoint="",
+        hub_redirects_to=(),
         runtimes={},
         keep_old_runtimes=3600.0,
         kserve_namespace="kserve",

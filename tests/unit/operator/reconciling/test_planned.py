@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.status import ModelStatus
+from slipway.models.catalogue import Catalogue
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Supply
 from slipway.operator.planning.supply import ProfileSupply
@@ -27,9 +29,9 @@ def snapshot(*, engine: dict[str, Any] | None = None, **status: Any) -> Snapshot
     return Snapshot(now=datetime.now(UTC), llm_deployment=raw | {"status": status}, profiles=PROFILES)
 
 
-def plan_of(seen: Snapshot, supply: Supply = SUPPLY, before: Planned | None = None) -> Planned:
+def plan_of(seen: Snapshot, supply: Supply = SUPPLY, before: Planned | None = None, **sources: Any) -> Planned:
     raw = {name: value for name, value in seen.llm_deployment.items() if name != "status"}
-    return planned(seen, LLMDeployment.model_validate(raw), supply, before)
+    return planned(seen, LLMDeployment.model_validate(raw), supply, before, **sources)
 
 
 def test_a_plan_is_kept_while_nothing_that_it_depends_on_changes() -> None:
@@ -52,6 +54,18 @@ def test_a_plan_is_kept_while_nothing_that_it_depends_on_changes() -> None:
 def test_a_change_makes_another_one(changed: Snapshot) -> None:
     first = plan_of(snapshot())
     assert plan_of(changed, before=first) is not first
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"site": Catalogue(())}, {"record": ModelStatus(facts="{}")}, {"record": ModelStatus(evidence="reported")}],
+    ids=["the models of a site", "what was read", "who says so"],
+)
+def test_a_change_of_what_is_known_of_models_makes_another_one(changed: dict[str, Any]) -> None:
+    first = plan_of(snapshot())
+    second = plan_of(snapshot(), before=first, **changed)
+    assert second is not first
+    assert plan_of(snapshot(), before=second, **changed) is second
 
 
 def test_a_change_of_the_nodes_makes_another_one() -> None:

@@ -1,0 +1,171 @@
+"""Asking the Hub about a model, in the operator's loop: from the first reconcile to the plan, and failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from slipway.models.site import site_of
+from slipway.objects.kinds import ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, LLM_DEPLOYMENT, Object
+from slipway.observing.inspection_report import of_config
+from slipway.operator.reconciling.asking import Answer, Elsewhere
+from support.builders.configs import LLAMA_3_1_8B
+from support.builders.inspections import runtime
+from support.builders.rendering import profile
+from support.builders.stored import kube_object, llm
+from support.fakes.api_server import KEY
+from support.programs.operator_loop import Loop, condition, state_and_reason, status
+
+URI, NAME, COMMIT = "hf://acme/legal-8b", "acme/legal-8b", "0e9e39f249a16976918f6564b8830bc894c89659"
+FACTS = of_config(LLAMA_3_1_8B)
+PROBLEM = "The config.json of acme/legal-8b can't be read from https://hub.example: it answers 500."
+WAITS = "The config.json of acme/legal-8b is being read from the Hub. The plan follows."
+
+
+def of_hub(answer: Answer | None = None, *, revision: str = "main") -> Elsewhere:
+    return Elsewhere(answers={(NAME, revision): answer} if answer else {})
+
+
+def with_model(loop: Loop, **spec: Any) -> Loop:
+    h100 = profile("h100", costPerHour=7).model_dump(by_alias=True, exclude_none=True)
+    loop.api.put(kube_object(ACCELERATOR_PROFILE, "h100", spec=h100["spec"]))
+    loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, "slipway-vllm-cuda", spec=runtime()["spec"]))
+    loop.api.put(llm(engine={"name": "vllm"}, **{"model": {"uri": URI}, **spec}))
+    return loop
+
+
+@pytest.fixture
+def loop() -> Loop:
+    """A model on GPUs whose numbers are unknown, with a Hub that hasn't answered."""
+    loop = with_model(Loop())
+    loop.elsewhere = of_hub()
+    return loop
+
+
+def plan(loop: Loop) -> Object:
+    found: Object = status(loop)["plan"]
+    return found
+
+
+# --- from the first reconcile to the plan ----------------------------------------------------------------------------
+
+
+async def test_the_first_reconcile_asks_and_the_model_waits(loop: Loop) -> None:
+    await loop.reconcile()
+    assert loop.wanted == [(KEY, URI, None)]
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+    assert status(loop)["message"] == f"ReadingModel: {WAITS}"
+    assert condition(loop, "Reconciling")["status"] == "True"
+    assert condition(loop, "Stalled")["status"] == "False"
+
+
+async def test_with_the_answer_it_is_planned_and_nothing_more_is_asked(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    assert plan(loop)["accelerator"] == "h100"
+    assert any("The model's numbers are from the Hub's config.json" in line for line in plan(loop)["why"])
+    assert plan(loop)["memory"]["evidence"]["weights"] == "reported"
+    assert status(loop)["model"] == {
+        "source": URI,
+        "digest": status(loop)["model"]["digest"],
+        "facts": FACTS,
+        "evidence": "reported",
+        "readAt": "2026-11-21T10:00:00Z",
+    }
+    assert len(loop.wanted) == 1
+
+
+async def test_the_plan_depends_on_no_further_answer(loop: Loop) -> None:
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    made = plan(loop)
+    for elsewhere in (of_hub(Answer(None, PROBLEM)), of_hub(), Elsewhere()):
+        loop.take_over()
+        loop.elsewhere = elsewhere
+        await loop.settle()
+        assert plan(loop) == made
+    assert not loop.wanted
+
+
+async def test_the_revision_is_asked_for() -> None:
+    loop = with_model(Loop(), model={"uri": URI, "revision": COMMIT})
+    loop.elsewhere = of_hub(Answer(None, PROBLEM), revision="main")
+    await loop.reconcile()
+    assert loop.wanted == [(KEY, URI, COMMIT)]
+    loop.elsewhere = of_hub(Answer(FACTS), revision=COMMIT)
+    await loop.settle()
+    assert status(loop)["model"]["source"] == f"{URI}@{COMMIT}"
+
+
+async def test_another_model_is_asked_about_again(loop: Loop) -> None:
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "hf://acme/other"}}, "metadata": {"generation": 2}})
+    await loop.reconcile()
+    assert loop.wanted == [(KEY, "hf://acme/other", None)]
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_without_numbers_is_in_the_status_and_asked_for_again(loop: Loop) -> None:
+    loop.elsewhere = of_hub(Answer(None, PROBLEM))
+    await loop.settle()
+    assert state_and_reason(loop) == ("Failed", "NoAcceleratorFits")
+    assert PROBLEM in status(loop)["message"]
+    assert loop.wanted
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    assert plan(loop)["accelerator"] == "h100"
+
+
+async def test_a_model_with_a_plan_runs_without_the_hub() -> None:
+    loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    loop.elsewhere = of_hub()
+    await loop.reconcile()
+    assert state_and_reason(loop) == ("Idle", "ReadingModel"), "with the numbers, the plan would be another one"
+    loop.elsewhere = of_hub(Answer(None, PROBLEM))
+    await loop.settle()
+    assert PROBLEM in plan(loop)["why"]
+
+
+async def test_an_answer_that_says_too_little_is_kept(loop: Loop) -> None:
+    loop.elsewhere = of_hub(Answer(of_config({"architectures": ["UnheardOf"], "hidden_size": 8})))
+    await loop.settle()
+    assert state_and_reason(loop) == ("Failed", "NoAcceleratorFits")
+    assert not loop.wanted
+
+
+async def test_an_object_that_is_no_model_is_not_asked_about(loop: Loop) -> None:
+    loop.api.put(llm(engine={"name": "vllm"}, model={"uri": "https://files.example/model"}))
+    await loop.settle()
+    assert not loop.wanted
+
+
+async def test_a_hub_that_is_not_allowed_is_not_waited_for(loop: Loop) -> None:
+    loop.elsewhere = Elsewhere()
+    await loop.settle()
+    assert not loop.wanted
+    assert state_and_reason(loop) == ("Failed", "NoAcceleratorFits")
+
+
+# --- with other sources ----------------------------------------------------------------------------------------------
+
+
+async def test_a_model_of_the_catalogue_is_not_asked_about() -> None:
+    loop = with_model(Loop(), model={"uri": "hf://meta-llama/Llama-3.1-8B"})
+    loop.elsewhere = of_hub()
+    await loop.settle()
+    assert not loop.wanted
+    assert plan(loop)["accelerator"] == "h100"
+
+
+async def test_a_model_of_the_site_is_not_asked_about(loop: Loop) -> None:
+    text = yaml.safe_dump({"models": [{"names": [NAME], "config": LLAMA_3_1_8B}]})
+    site = site_of([{"metadata": {"name": "acme"}, "data": {"acme.yaml": text}}]).catalogue
+    loop.elsewhere = Elsewhere(site, {})
+    await loop.settle()
+    assert not loop.wanted
+    assert any("The model's numbers are from a ConfigMap of models" in line for line in plan(loop)["why"])
