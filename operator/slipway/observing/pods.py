@@ -112,6 +112,20 @@ def waits_for_place(snapshot: Snapshot) -> bool:
     return bool(snapshot.pods) and all(_has_no_place(raw) for raw in snapshot.pods)
 
 
+def without_place_since(snapshot: Snapshot) -> datetime | None:
+    """Since when it has had no node; None: it has one, or may still get one. What its last pod held is counted as free
+    only some time after that pod is gone."""
+    if not waits_for_place(snapshot):
+        return None
+    known = (_unscheduled_since(Pod(raw, snapshot)) for raw in snapshot.pods)
+    return max((each for each in (*known, snapshot.place_freed_at) if each), default=None)
+
+
+def _unscheduled_since(pod: Pod) -> datetime | None:
+    scheduled = condition(pod.raw, "PodScheduled") or {}
+    return parse_time(scheduled.get("lastTransitionTime")) or pod.created
+
+
 def _has_no_place(raw: Object) -> bool:
     scheduled = condition(raw, "PodScheduled") or {}
     has_place = raw["spec"].get("nodeName") or raw.get("status", {}).get("nominatedNodeName")

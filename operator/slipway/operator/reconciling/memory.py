@@ -146,6 +146,10 @@ class Memories:
         """Those for which there was no place, as of their last reconcile."""
         return [key for key, each in self._memories.items() if each.waits_for_place]
 
+    def has_place(self, key: ModelKey) -> bool:
+        """Whether one of its pods had a node, as of the last reconcile."""
+        return key in self._memories and bool(self._memories[key].pods_on_nodes)
+
     # --- the index of claims ----------------------------------------------------------------------------------------
 
     def named_by(self, claim: NamespacedName) -> Iterable[ModelKey]:

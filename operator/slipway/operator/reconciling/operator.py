@@ -31,6 +31,7 @@ from slipway.kube.overlay import Overlay
 from slipway.kube.store import place_of
 from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
+from slipway.models.catalogue import shipped
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import EVERYWHERE, Installation
@@ -98,6 +99,7 @@ class Operator:
             wants_classes=lambda: self._supply.has_claims,
             leads=self._counts,
             on_polled=lambda: self._supply.polled(self._polling.polled),
+            now=now,
         )
         self._watching = self._made_watching(client)
         writer = client.with_(guard=self._election.guard)
@@ -167,6 +169,7 @@ class Operator:
         try:
             await self._watching.until_filled()
             await self._site_models.until_read()
+            await asyncio.to_thread(shipped)  # reading it takes a moment, in which nothing else would happen
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -342,8 +345,13 @@ class Operator:
         return self._election.is_leader and not self._watching.store.unsynced()
 
     def _supply_changed(self, is_more_than_free: bool) -> None:
-        """A device that becomes free, or no longer is, concerns only those that wait for one."""
-        for key in self._everyone() if is_more_than_free else self._memories.waiting_for_nodes():
+        """A device that becomes free, or no longer is, concerns only those that wait for one. What has a place stays
+        there, so the resync tells it soon enough."""
+        if not is_more_than_free:
+            concerned: Iterable[ModelKey] = self._memories.waiting_for_nodes()
+        else:
+            concerned = (key for key in self._everyone() if not self._memories.has_place(key))
+        for key in concerned:
             self._queue.add(key)
 
     def _by_state(self) -> Readings:

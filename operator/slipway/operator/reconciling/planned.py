@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
@@ -15,12 +16,14 @@ from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
 from slipway.models.sources import EMPTY, Known, known_of
 from slipway.observing.inspection_record import facts_for, of_files, source_of
-from slipway.observing.pods import waits_for_place
+from slipway.observing.pods import without_place_since
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
 
 NOTHING_READ = ModelStatus()
+PATIENCE = timedelta(seconds=30)
+"""A pod that replaces another finds no place until that one is gone, and the scheduler has tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ def planned(
         spec=deployment.spec,
         profiles=snapshot.profiles,
         supply=supply,
-        running=_running(snapshot),
+        running=_running(snapshot, supply),
         measured=measured_in(snapshot.status),
         files=(record.facts, record.evidence),
         site=site,
@@ -107,13 +110,31 @@ def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:
     return known_of(speculative.model, site=site).model if speculative and speculative.model else None
 
 
-def _running(snapshot: Snapshot) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none, or no node has room for any."""
+def moves_at(snapshot: Snapshot, supply: Supply) -> datetime | None:
+    """When it may move, if what is free is read then: its pods find no place. None: it may already, or has one."""
+    since = without_place_since(snapshot)
+    if since is None or (supply.read_at and supply.read_at >= since + PATIENCE):
+        return None
+    return since + PATIENCE
+
+
+def _running(snapshot: Snapshot, supply: Supply) -> Running | None:
+    """Where the pods are, by what they were made from. None: there are none, or no node has had room for any for a
+    while."""
     made = (snapshot.status or {}).get("made") or {}
-    if not snapshot.pods or waits_for_place(snapshot) or not isinstance(made, dict) or not made.get("accelerator"):
+    if (
+        not snapshot.pods
+        or _finds_no_place(snapshot, supply)
+        or not isinstance(made, dict)
+        or not made.get("accelerator")
+    ):
         return None
     devices = made.get("gpusPerReplica")
     return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
+
+
+def _finds_no_place(snapshot: Snapshot, supply: Supply) -> bool:
+    return without_place_since(snapshot) is not None and moves_at(snapshot, supply) is None
 
 
 def _are_the_same(some: tuple[AcceleratorProfile, ...], others: tuple[AcceleratorProfile, ...]) -> bool:

@@ -11,6 +11,7 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
+from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.measured import newest_load
@@ -26,6 +27,7 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
+from slipway.operator.reconciling.planned import moves_at
 from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.references import References
@@ -37,6 +39,7 @@ from slipway.operator.rendering.activator import activator_for
 logger = logging.getLogger(__name__)
 
 UNTIL_FILLED = 0.5  # seconds
+UNTIL_COUNTED = 5.0  # seconds until what is free has been read again
 APPLIED_WITHIN = timedelta(seconds=3)
 """Objects of one apply arrive one after another, so what a new LLMDeployment names may still be missing."""
 LONGEST_WAIT = 60.0
@@ -82,7 +85,7 @@ class Reconciler:
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
-        if not (llm_deployment.get("status") or {}).get("plan"):
+        if _is_first(llm_deployment):
             await self.freshen()  # the first plan decides where it runs
         snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
         try:
@@ -144,8 +147,17 @@ class Reconciler:
             self.outdated()
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        times = (outcome.look_again, wait, self.references.look_again(memory))
+        times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot))
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
+
+    def _until_it_moves(self, snapshot: Snapshot) -> float | None:
+        """The seconds until a model that finds no place is planned again, with what is free then."""
+        seconds = _seconds_until(moves_at(snapshot, self.supply()), snapshot.now)
+        if seconds is None:
+            return None
+        if not seconds:
+            self.outdated()
+        return min(max(seconds, UNTIL_COUNTED), LONGEST_WAIT)
 
     async def _inspect(
         self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, decision: Decision, outcome: Outcome
@@ -166,6 +178,12 @@ class Reconciler:
             return snapshot
         reads = await self.rights.activator_reads_keys(snapshot.llm_deployment, activator.service)
         return replace(snapshot, activator_reads_keys=reads)
+
+
+def _is_first(llm_deployment: Object) -> bool:
+    """Whether this generation, which has no plan, is planned for the first time."""
+    status, metadata = llm_deployment.get("status") or {}, llm_deployment["metadata"]
+    return not status.get("plan") and status.get("observedGeneration") != metadata.get("generation")
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds between two computations because of nodes that change
 SHARE = 20  # of the time, at most one part in this many is spent on it
+STEP = 256 << 20  # bytes of host memory
 
 
 class SupplyCache:
@@ -84,9 +86,11 @@ class SupplyCache:
         self._changed()
 
     def polled(self, polled: Polled) -> None:
-        if polled != self._polled:
-            self._polled = polled
+        before, self._polled = self._polled, polled
+        if polled != before:
             self._changed()
+        elif not self._is_outdated:
+            self._supply = replace(self._supply, read_at=polled.read_at)
 
     def _changed(self) -> None:
         self._is_outdated = True
@@ -123,7 +127,7 @@ class SupplyCache:
     def _computed(self) -> Supply:
         profiles = list(self._profiles())
         self._note_what_matters(profiles)
-        return supply_of(
+        counted = supply_of(
             profiles,
             Cluster(
                 nodes=list(self._nodes.values()),
@@ -133,6 +137,7 @@ class SupplyCache:
                 remarks=self._polled.remarks,
             ),
         )
+        return replace(counted, read_at=self._polled.read_at)
 
     def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
         specs = [each.spec for each in profiles]
@@ -160,10 +165,12 @@ def _of_all(supplies: Mapping[str, ProfileSupply], of: Callable[[ProfileSupply],
 
 
 def _lasting(each: ProfileSupply) -> tuple[Any, ...]:
-    """Not the numbers of nodes and devices: one more of many changes no plan."""
-    sizes = (each.nodes > 0, each.most_on_a_node, each.memory, each.memory_of_node)
-    return (*sizes, each.can_grow, each.growth, each.drivers, each.tainted > 0, each.free is None)
+    """Not the numbers of nodes and devices: one more of many changes no plan. Nor a few bytes: nodes of one type report
+    slightly different memory."""
+    host = None if each.memory_of_node is None else each.memory_of_node // STEP
+    sizes = (each.nodes > 0, each.most_on_a_node, each.memory, host)
+    return (*sizes, each.can_grow, each.growth, each.drivers, each.tainted > 0)
 
 
-def _free(each: ProfileSupply) -> int | None:
-    return each.most_free_on_a_node
+def _free(each: ProfileSupply) -> tuple[Any, ...]:
+    return each.free is None, each.most_free_on_a_node

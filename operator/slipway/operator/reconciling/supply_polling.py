@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KindMissingError, KubeError, TooLargeError
@@ -26,6 +27,7 @@ REVIEW_EVERY = 600.0  # seconds: no watch reports a change of our rights, or of 
 NODES_AT_A_TIME = 4
 MOST_OF_A_NODE = 8 << 20  # bytes of the pods of one node
 MOST_OF_A_LIST = 32 << 20  # bytes
+NOT_ENDED = "status.phase!=Failed,status.phase!=Succeeded"  # these hold no devices, and there may be thousands
 FRESH_WITHIN = 3.0  # seconds for which a reconcile waits
 FRESH_FOR = 2.0  # seconds, or ten times as long as it takes
 
@@ -44,6 +46,11 @@ class Polled:
     pools: tuple[NodePool, ...] = ()
     device_classes: DeviceClasses | None = None
     remarks: tuple[str, ...] = ()
+    read_at: datetime | None = field(default=None, compare=False)  # when the reading of all nodes began
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class SupplyPolling:
@@ -59,15 +66,17 @@ class SupplyPolling:
         leads: Callable[[], bool],
         on_polled: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client, self._nodes, self._wants_classes = client, nodes, wants_classes
-        self._leads, self._on_polled, self._clock = leads, on_polled, clock
+        self._leads, self._on_polled, self._clock, self._now = leads, on_polled, clock, now
         self.polled = Polled()
         self._rights: dict[Kind, tuple[float, bool]] = {}
         self._used: dict[str, Mapping[str, int]] = {}
         self._touched: set[str] = set()
         self._wake, self._done = asyncio.Event(), asyncio.Event()
         self._all_at, self._took = float("-inf"), 0.0  # when all was read last, and how long that took
+        self._wants_all = True  # from the next poll
         self.has_polled = False  # since another replica led
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -93,12 +102,12 @@ class SupplyPolling:
         self.read_all_soon()
 
     def read_all_soon(self) -> None:
-        self._all_at = float("-inf")
+        self._wants_all = True
         self._wake.set()
 
     @property
     def is_fresh(self) -> bool:
-        return self._clock() < self._fresh_until
+        return not self._wants_all and self._clock() < self._fresh_until
 
     @property
     def _fresh_until(self) -> float:
@@ -129,19 +138,30 @@ class SupplyPolling:
     # --- one poll ---------------------------------------------------------------------------------------------------
 
     async def poll(self) -> None:
+        """What is requested meanwhile is left to the next one, which reads again what this one fails to read."""
         began = self._clock()
         touched, self._touched = self._touched, set()
-        everything = began - self._all_at >= EVERY
+        everything = self._wants_all or began - self._all_at >= EVERY
+        self._wants_all = False
         try:
             await self._poll(touched, everything)
         except Exception:
             logger.exception("Reading what is free on the nodes failed; please report this bug")
-        if everything:
-            self._all_at, self._took, self.has_polled = began, self._clock() - began, True
-        self._done.set()
+            self._touched |= touched
+            self._wants_all |= everything
+        else:
+            if everything:
+                self._has_read_all(began)
         self._on_polled()
 
+    def _has_read_all(self, began: float) -> None:
+        self._all_at, self._took = began, self._clock() - began
+        if not self._wants_all:
+            self.has_polled = True
+            self._done.set()
+
     async def _poll(self, touched: set[str], everything: bool) -> None:
+        began = self._now()
         nodes = set(self._nodes())
         for gone in self._used.keys() - nodes:
             del self._used[gone]
@@ -151,39 +171,35 @@ class SupplyPolling:
         else:
             self._used.clear()
         if not everything:
-            self.polled = Polled(dict(self._used), self.polled.pools, self.polled.device_classes, self.polled.remarks)
+            self.polled = replace(self.polled, used=dict(self._used))
             return
         remarks = [] if sees_pods else [NO_PODS]
         pools = await self._read(NODE_POOL, "nodePools", remarks)
         classes = await self._read_classes(remarks) if self._wants_classes() else None
-        self.polled = Polled(dict(self._used), tuple(map(pool_of, pools or ())), classes, tuple(remarks))
+        self.polled = Polled(dict(self._used), tuple(map(pool_of, pools or ())), classes, tuple(remarks), began)
 
     async def _read_pods(self, nodes: Collection[str]) -> None:
         limit = asyncio.Semaphore(NODES_AT_A_TIME)
 
         async def read(node: str) -> None:
             async with limit:
-                used = await self._used_on(node)
-            if used is None:
-                self._used.pop(node, None)
-            else:
-                self._used[node] = used
+                await self._read_pods_on(node)
 
         await asyncio.gather(*map(read, sorted(nodes)))
 
-    async def _used_on(self, node: str) -> Mapping[str, int] | None:
-        """None: unknown."""
+    async def _read_pods_on(self, node: str) -> None:
+        """If that fails, what was known of the node stays; if it can't succeed, the node counts as full."""
         try:
             pods = await self._client.list(
-                POD, field_selector=f"spec.nodeName={node}", at_most=MOST_OF_A_NODE, keep=_of_pod
+                POD, field_selector=f"spec.nodeName={node},{NOT_ENDED}", at_most=MOST_OF_A_NODE, keep=_of_pod
             )
         except TooLargeError:
-            logger.info("The pods on node %s are too large to be read, so what is free there is unknown", node)
-            return None
+            logger.info("The pods on node %s are too large to be read, so none of its devices counts as free", node)
+            self._used.pop(node, None)
         except KubeError as error:
             logger.info("The pods on node %s can't be listed: %s", node, error)
-            return None
-        return used_by(pods)
+        else:
+            self._used[node] = used_by(pods)
 
     async def _read_classes(self, remarks: list[str]) -> DeviceClasses | None:
         classes = await self._read(DEVICE_CLASS, "dynamicResources", remarks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from slipway.objects.kinds import (
 )
 from slipway.operator.planning import Supply
 from slipway.operator.planning.supply import ProfileSupply
+from slipway.operator.reconciling.planned import PATIENCE
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
-from support.programs.operator_loop import Loop, state_and_reason, status
+from support.programs.operator_loop import NOW, Loop, state_and_reason, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "huggingface"}], "containers": [{"name": "kserve-container"}]}
 FACTS = {
@@ -29,16 +31,24 @@ FACTS = {
     "vocabularySize": 128_256,
     "contextLength": 8192,
 }
+SOON, LATER = NOW + PATIENCE - timedelta(seconds=1), NOW + PATIENCE
 VENDORS = {"first": "NVIDIA", "second": "AMD", "third": "NVIDIA"}
-WAITS = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
+WAITS: Object = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available",
+}
+WAITS["lastTransitionTime"] = "2026-11-21T10:00:00Z"
 
 
-def free(**counts: int) -> Supply:
+def free(read_at: datetime | None = None, **counts: int) -> Supply:
     return Supply(
         {
             name: ProfileSupply(nodes=1, devices=1, most_on_a_node=1, free=count, most_free_on_a_node=count)
             for name, count in counts.items()
-        }
+        },
+        read_at=read_at,
     )
 
 
@@ -106,7 +116,7 @@ async def test_a_model_whose_pods_find_no_node_moves_to_the_next_profile_with_a_
     await place.with_pod(WAITS)
     assert state_and_reason(place.loop)[1] == "Unschedulable"
     assert place.planned == "first"  # as far as is known, a device is free there
-    place.supply = free(**left)
+    place.supply = free(LATER, **left)
     await place.loop.settle()
     assert (place.planned, place.runtime) == (chosen, runtime)
 
@@ -119,7 +129,7 @@ async def test_a_pod_without_a_place_is_a_reason_to_count_again_once(place: Plac
 
 async def test_a_model_stays_where_it_waits_if_nothing_is_free_elsewhere(place: Place) -> None:
     await place.with_pod(WAITS)
-    place.supply = free(first=0, second=0, third=0)
+    place.supply = free(LATER, first=0, second=0, third=0)
     await place.loop.settle()
     assert place.planned == "first"
 
@@ -137,7 +147,7 @@ async def test_a_pod_that_may_still_get_its_node_keeps_the_model_there(
     place: Place, scheduled: Object | None, further: dict[str, Any]
 ) -> None:
     await place.with_pod(scheduled, **further)
-    place.supply = free(first=0, second=1, third=1)
+    place.supply = free(LATER, first=0, second=1, third=1)
     await place.loop.settle()
     assert place.planned == "first"
 
@@ -147,7 +157,40 @@ async def test_a_model_with_one_pod_on_a_node_stays_although_another_pod_waits(p
     there = pod(is_ready=True)
     there["metadata"]["name"], there["spec"]["nodeName"] = "llama-predictor-2", "a"
     place.loop.api.put(there)
-    place.supply = free(first=0, second=1, third=1)
+    place.supply = free(LATER, first=0, second=1, third=1)
     await place.loop.settle()
     assert place.planned == "first"
     assert place.loop.api.get(POD, name="llama-predictor-2")
+
+
+async def test_a_model_whose_only_pod_is_replaced_stays_until_its_device_is_free_again(place: Place) -> None:
+    """While the old pod is there, and until what it held has been counted again, the new one finds no place."""
+    await place.with_pod(None)
+    old = pod(is_ready=True)
+    old["spec"]["nodeName"] = "a"
+    place.loop.api.put(old)
+    await place.loop.settle()
+    place.loop.time = LATER  # the old pod has taken that long to end
+    place.supply = free(LATER, first=0, second=1, third=1)
+    await place.with_pod(WAITS)
+    assert place.planned == "first"
+    place.loop.time = LATER + PATIENCE
+    await place.loop.settle()
+    assert place.planned == "first"
+    place.supply = free(LATER + PATIENCE, first=0, second=1, third=1)
+    await place.loop.settle()
+    assert place.planned == "second"
+
+
+async def test_a_model_that_finds_no_place_is_planned_again_when_it_may_move(place: Place) -> None:
+    await place.with_pod(WAITS)
+    place.supply = free(SOON, first=0, second=1, third=1)
+    place.loop.time = SOON
+    assert await place.loop.reconcile() == 5.0
+    assert (place.planned, place.outdated) == ("first", 1)
+    place.loop.time = LATER
+    assert await place.loop.reconcile() == 5.0
+    assert (place.planned, place.outdated) == ("first", 2)  # what is free is read again
+    place.supply = free(LATER, first=0, second=1, third=1)
+    await place.loop.settle()
+    assert place.planned == "second"

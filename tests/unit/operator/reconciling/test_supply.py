@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.objects.kinds import Object
@@ -109,6 +110,38 @@ async def test_what_pods_take_concerns_only_those_that_wait() -> None:
     cluster.cache.polled(Polled(used={"a": {"nvidia.com/gpu": 3, "memory": 5}}))
     cluster.now()
     assert cluster.changes == ["free"]
+
+
+async def test_slightly_less_host_memory_concerns_nobody() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4, memory="64Gi"))
+    cluster.now()
+    cluster.changes.clear()
+    cluster.put(node("b", LABELS, gpu=4, memory=str((64 << 30) + 4096)))
+    cluster.remove("a")
+    cluster.now()
+    assert cluster.changes == []
+
+
+async def test_whether_free_devices_are_known_concerns_only_those_that_wait() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.profiles = [GPU]
+    cluster.now()
+    cluster.changes.clear()
+    cluster.cache.polled(Polled(used={"a": {}}))
+    cluster.now()
+    assert cluster.changes == ["free"]
+
+
+async def test_the_supply_says_when_it_was_read_and_is_the_same_without_that() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.cache.polled(Polled(used={"a": {}}, read_at=datetime(2026, 11, 30, tzinfo=UTC)))
+    cluster.now()
+    before = cluster.cache.supply()
+    cluster.cache.polled(Polled(used={"a": {}}, read_at=datetime(2026, 12, 1, tzinfo=UTC)))
+    after = cluster.cache.supply()
+    assert before.read_at == datetime(2026, 11, 30, tzinfo=UTC)
+    assert after.read_at == datetime(2026, 12, 1, tzinfo=UTC)
+    assert after == before
 
 
 async def test_a_profile_that_is_added_is_counted() -> None:

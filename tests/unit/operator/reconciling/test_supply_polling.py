@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,6 +33,8 @@ class Client:
         self.fails: dict[str, Exception] = {}
         self.lists: list[str] = []
         self.reviews: list[Kind] = []
+        self.selected = ""
+        self.meanwhile: Callable[[], None] | None = None  # what happens during each list
 
     async def may_list(self, kind: Kind) -> bool:
         self.reviews.append(kind)
@@ -41,7 +44,9 @@ class Client:
         return kind in self.there
 
     async def list(self, kind: Kind, *, keep: Any, at_most: int, field_selector: str = "") -> list[Object]:
-        where = field_selector.partition("=")[2]
+        where, self.selected = field_selector.partition(",")[0].partition("=")[2], field_selector
+        if self.meanwhile:
+            self.meanwhile()
         self.lists.append(where or kind.plural)
         if error := self.fails.get(where or kind.plural):
             raise error
@@ -113,11 +118,27 @@ async def test_without_the_right_to_list_pods_it_is_unknown_what_is_free_and_not
     assert "a" not in polling.client.lists
 
 
-@pytest.mark.parametrize("error", [TooLargeError(CALL, "too large"), UnavailableError(CALL, "away")])
-async def test_of_a_node_whose_pods_can_not_be_read_it_is_unknown(error: Exception) -> None:
+async def test_pods_that_have_ended_are_not_read_so_they_can_not_make_a_node_unreadable() -> None:
+    polling = Polling("a")
+    del polling.client.there[NODE_POOL]
+    await polling.poll()
+    polling.client.selected = ""
+    polling.it.touch(["a"])
+    await polling.poll(after=0)
+    assert polling.client.selected == "spec.nodeName=a,status.phase!=Failed,status.phase!=Succeeded"
+
+
+async def test_a_node_whose_pods_can_not_be_read_for_a_moment_keeps_what_was_known() -> None:
+    polling = Polling("a", "b")
+    before = await polling.poll()
+    polling.client.fails["a"] = UnavailableError(CALL, "away")
+    assert (await polling.poll()).used == before.used == {"a": {}, "b": {}}
+
+
+async def test_a_node_with_more_pods_than_can_be_read_has_none_free() -> None:
     polling = Polling("a", "b")
     await polling.poll()
-    polling.client.fails["a"] = error
+    polling.client.fails["a"] = TooLargeError(CALL, "too large")
     assert (await polling.poll()).used == {"b": {}}
 
 
@@ -226,3 +247,28 @@ async def test_a_bug_does_not_end_it() -> None:
     polling.client.fails["a"] = RuntimeError("a bug")
     await polling.poll()
     assert polling.polls == 1
+
+
+async def test_what_is_requested_during_a_poll_is_not_lost() -> None:
+    polling = Polling("a")
+    polling.client.meanwhile = polling.it.read_all_soon
+    await polling.poll()
+    polling.client.meanwhile = None
+    assert not polling.it.has_polled
+    assert not polling.it.is_fresh
+    await polling.poll(after=0)
+    assert polling.client.lists == ["a", "nodepools"]
+    assert polling.it.has_polled
+    await polling.poll(after=0)
+    assert polling.client.lists == []
+
+
+async def test_only_a_poll_that_succeeds_counts() -> None:
+    polling = Polling("a")
+    polling.client.fails["a"] = RuntimeError("a bug")
+    await polling.poll()
+    assert not polling.it.has_polled
+    polling.client.fails.clear()
+    await polling.poll(after=0)
+    assert polling.client.lists == ["a", "nodepools"]
+    assert polling.it.has_polled

@@ -45,7 +45,9 @@ class DeviceClasses:
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     nodes: Sequence[NodeFacts]
-    used: Mapping[str, Used] = field(default_factory=dict)  # by node; of a node that is missing, pods aren't seen
+    used: Mapping[str, Used] = field(
+        default_factory=dict
+    )  # by node; one that is missing counts as full; empty: pods aren't seen
     pools: Sequence[NodePool] = ()
     device_classes: DeviceClasses | None = None  # None: the cluster has none, or they aren't seen
     remarks: tuple[str, ...] = ()  # sentences on what could not be read

@@ -234,9 +234,11 @@ def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
         return _Devices(lambda node: _fit(node.offered, wanted), lambda _: None)
 
     def free(node: NodeFacts) -> int | None:
+        """None where no pods are seen; a single node of which they aren't seen must not hide what is free on others."""
         used = cluster.used.get(node.name)
-        left = node.offered.get(resource, 0) - (used.get(resource, 0) if used is not None else 0)
-        return None if used is None else max(0, left) // size
+        if used is None:
+            return 0 if cluster.used else None
+        return max(0, node.offered.get(resource, 0) - used.get(resource, 0)) // size
 
     return _Devices(lambda node: node.offered.get(resource, 0) // size, free)
 

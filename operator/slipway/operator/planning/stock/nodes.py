@@ -20,8 +20,23 @@ LARGEST = Decimal(2**62)
 BARRING = ("NoSchedule", "NoExecute")
 CONDITIONS = ("unschedulable", "not-ready", "unreachable", "network-unavailable")
 SHORTAGES = ("memory-pressure", "disk-pressure", "pid-pressure")
-PASSING = frozenset(f"node.kubernetes.io/{each}" for each in (*CONDITIONS, *SHORTAGES))
-"""Taints that Kubernetes itself adds and removes: they close a node for a while."""
+OF_NODES = (*CONDITIONS, *SHORTAGES, "out-of-service")
+OF_STARTING_NODES = (
+    "node.cloudprovider.kubernetes.io/uninitialized",
+    "node.cilium.io/agent-not-ready",
+    "ebs.csi.aws.com/agent-not-ready",
+    "karpenter.sh/unregistered",
+)
+OF_LEAVING_NODES = (
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",  # of its versions before 1.0
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+)
+PASSING = frozenset({*(f"node.kubernetes.io/{each}" for each in OF_NODES), *OF_STARTING_NODES, *OF_LEAVING_NODES})
+"""Taints that Kubernetes, autoscalers and the agents of nodes themselves add and remove: they close a node for a
+while."""
 NVIDIA_DRIVER = ("nvidia.com/cuda.driver-version", "nvidia.com/cuda.driver")  # GPU Feature Discovery's, new and old
 NVIDIA_CUDA = ("nvidia.com/cuda.runtime-version", "nvidia.com/cuda.runtime")
 AMD_DRIVER = "amd.com/gpu.driver-version"

@@ -76,9 +76,29 @@ def test_the_devices_of_pods_are_not_free() -> None:
     assert (found.free, found.most_free_on_a_node) == (3, 2)
 
 
-def test_what_is_free_is_unknown_where_the_pods_of_a_node_are() -> None:
-    found = of([node("a", H100, gpu=4), node("b", H100, gpu=4)], used={"a": {}})
+def test_what_is_free_is_unknown_where_no_pods_are_seen() -> None:
+    found = of([node("a", H100, gpu=4), node("b", H100, gpu=4)], used={})
     assert (found.devices, found.free, found.most_free_on_a_node) == (8, None, None)
+
+
+def test_a_node_whose_pods_can_not_be_read_has_none_free_and_hides_nothing_of_the_others() -> None:
+    found = of([node("a", H100, gpu=4), node("b", H100, gpu=4)], used={"a": {}})
+    assert (found.devices, found.free, found.most_free_on_a_node) == (8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "karpenter.sh/disrupted",
+        "node.cilium.io/agent-not-ready",
+        "ToBeDeletedByClusterAutoscaler",
+        "DeletionCandidateOfClusterAutoscaler",
+        "node.kubernetes.io/not-ready",
+    ],
+)
+def test_a_taint_of_an_autoscaler_or_of_a_starting_node_closes_it_for_a_while_alone(key: str) -> None:
+    found = of([tainted(node("a", H100, gpu=4), key)])
+    assert (found.nodes, found.tainted, found.out_of_use, found.free) == (1, 0, 1, 0)
 
 
 def test_a_node_that_promises_more_than_it_has_left_is_full() -> None:
