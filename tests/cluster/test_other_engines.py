@@ -148,7 +148,7 @@ class Life:
 
     async def _is_direct(self) -> bool:
         """Whether several requests in a row go to the replica: while the activator is still an endpoint of the
-        Service, one of them may by chance."""
+        Service, one of them may at random."""
         return all([await self._ask(0) == (200, False) for _ in range(IN_A_ROW)])
 
     async def _ask(self, seconds: float) -> tuple[int, bool]:
