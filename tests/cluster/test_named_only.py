@@ -70,7 +70,7 @@ async def test_a_model_that_is_only_named_runs_on_the_cheapest_node_that_holds_i
     assert plan["kvTokens"] >= plan["contextLength"] > 0
     assert "the cheapest of" in plan["why"][0]
     assert plan["memory"]
-    assert plan["speed"]
+    assert plan["expected"]
 
 
 async def test_a_small_model_runs_on_a_processor(kube: Kube, nodes: Mixed) -> None:

@@ -79,6 +79,8 @@ class SupplyCache:
         return True
 
     def profiles_changed(self) -> None:
+        """What is to be read follows from the profiles, so it must not wait for the next computation."""
+        self._note_what_matters(self._profiles())
         self._changed()
 
     def polled(self, polled: Polled) -> None:
@@ -120,9 +122,7 @@ class SupplyCache:
 
     def _computed(self) -> Supply:
         profiles = list(self._profiles())
-        specs = [each.spec for each in profiles]
-        self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
-        self._claims = any(each.device_class for each in specs)
+        self._note_what_matters(profiles)
         return supply_of(
             profiles,
             Cluster(
@@ -133,6 +133,11 @@ class SupplyCache:
                 remarks=self._polled.remarks,
             ),
         )
+
+    def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
+        specs = [each.spec for each in profiles]
+        self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
+        self._claims = any(each.device_class for each in specs)
 
 
 # --- what matters ----------------------------------------------------------------------------------------------------
