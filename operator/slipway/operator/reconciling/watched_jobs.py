@@ -1,4 +1,4 @@
-"""What is stored of Jobs, and which models they concern. Pure: anybody in a namespace may label a Job as ours."""
+"""What is stored of Jobs, and which models they concern. Pure: tenants may label Jobs as ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway.operator.rendering.inspection import is_job_name
 
 
 def models_of_job(job: Object) -> Iterable[ModelKey]:
-    """Jobs that anybody else has labelled as ours concern no model."""
+    """Jobs that a tenant has labelled as ours concern no model."""
     return [ModelKey(place_of(job)[0], controller["name"])] if (controller := _controller_of_job(job)) else ()
 
 
