@@ -20,9 +20,9 @@ from slipway.objects.metadata import controller_of, name_of
 from slipway.observing import words
 from slipway.observing.cause import Cause
 from slipway.observing.causes import REFUSALS
-from slipway.observing.inspection import is_late
+from slipway.observing.inspection import is_late, newest_pod
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.reconciling.inspections import Inspecting
+from slipway.operator.reconciling.inspections import Inspecting, job_in_use
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.rendering import Child
 from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
@@ -40,12 +40,16 @@ class Inspector:
         self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
 
     async def with_events(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot, with the events about Jobs that are late: those about Jobs aren't watched."""
+        """The snapshot, with the events about the Job that reads the files now, and about its newest pod, if it is
+        late: those about Jobs aren't watched."""
         seen = snapshot.inspection
-        late = [job for job in seen.jobs.values() if is_late(job, snapshot)] if seen else []
-        if seen is None or not late:
+        if seen is None or not any(is_late(each, snapshot) for each in seen.jobs.values()):
             return snapshot
-        events = [event for each in (*late, *seen.pods) for event in await self._events(each)]
+        job = job_in_use(snapshot)
+        if job is None or not is_late(job, snapshot):
+            return snapshot
+        about = [job, *newest_pod(job, seen)]
+        events = [event for each in about for event in await self._events(each)]
         return replace(snapshot, inspection=replace(seen, events=tuple(events)))
 
     async def carry_out(
