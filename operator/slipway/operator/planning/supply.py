@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 Spot = Literal["Never", "Allowed", "Required"]
@@ -46,7 +45,7 @@ class Supply:
     profiles: Mapping[str, ProfileSupply] | None = field(default=None)
     regular: Mapping[str, ProfileSupply] = field(default_factory=dict)  # without spot nodes, for profiles that have any
     spot: Mapping[str, ProfileSupply] = field(default_factory=dict)  # spot nodes alone
-    read_at: datetime | None = field(default=None, compare=False)  # when the pods on all nodes were read last
+    read_at: float | None = field(default=None, compare=False)  # when the pods on all nodes were read, since 1970
 
     def of(self, profile: str, spot: Spot = "Allowed") -> ProfileSupply | None:
         """None: unknown. `spot`: as the spec allows it."""

@@ -346,7 +346,7 @@ class Operator:
 
     def _supply_changed(self, is_more_than_free: bool) -> None:
         """A device that becomes free, or no longer is, concerns only those that wait for one. What has a place stays
-        there, so the resync tells it soon enough."""
+        there, so it waits for the resync."""
         if not is_more_than_free:
             concerned: Iterable[ModelKey] = self._memories.waiting_for_nodes()
         else:

@@ -113,7 +113,7 @@ def _draft(deployment: LLMDeployment, site: Catalogue) -> Model | None:
 def moves_at(snapshot: Snapshot, supply: Supply) -> datetime | None:
     """When it may move, if what is free is read then: its pods find no place. None: it may already, or has one."""
     since = without_place_since(snapshot)
-    if since is None or (supply.read_at and supply.read_at >= since + PATIENCE):
+    if since is None or (supply.read_at and supply.read_at >= (since + PATIENCE).timestamp()):
         return None
     return since + PATIENCE
 

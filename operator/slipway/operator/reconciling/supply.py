@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -90,7 +91,7 @@ class SupplyCache:
         if polled != before:
             self._changed()
         elif not self._is_outdated:
-            self._supply = replace(self._supply, read_at=polled.read_at)
+            self._supply = replace(self._supply, read_at=_seconds(polled.read_at))
 
     def _changed(self) -> None:
         self._is_outdated = True
@@ -137,12 +138,16 @@ class SupplyCache:
                 remarks=self._polled.remarks,
             ),
         )
-        return replace(counted, read_at=self._polled.read_at)
+        return replace(counted, read_at=_seconds(self._polled.read_at))
 
     def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
         specs = [each.spec for each in profiles]
         self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
         self._claims = any(each.device_class for each in specs)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
 
 
 # --- what matters ----------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def free(read_at: datetime | None = None, **counts: int) -> Supply:
             name: ProfileSupply(nodes=1, devices=1, most_on_a_node=1, free=count, most_free_on_a_node=count)
             for name, count in counts.items()
         },
-        read_at=read_at,
+        read_at=read_at.timestamp() if read_at else None,
     )
 
 

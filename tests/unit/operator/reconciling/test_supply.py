@@ -139,8 +139,8 @@ async def test_the_supply_says_when_it_was_read_and_is_the_same_without_that() -
     before = cluster.cache.supply()
     cluster.cache.polled(Polled(used={"a": {}}, read_at=datetime(2026, 12, 1, tzinfo=UTC)))
     after = cluster.cache.supply()
-    assert before.read_at == datetime(2026, 11, 30, tzinfo=UTC)
-    assert after.read_at == datetime(2026, 12, 1, tzinfo=UTC)
+    assert before.read_at == datetime(2026, 11, 30, tzinfo=UTC).timestamp()
+    assert after.read_at == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert after == before
 
 
