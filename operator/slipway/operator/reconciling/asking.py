@@ -1,7 +1,7 @@
 """Pure: whether the Hub is asked about a model, what its answer changes, and what the status says about it.
 
 Only where the planner lacks a number. The answer is kept in `status.model`, so that a plan that needs it doesn't depend
-on the Hub afterwards. Until the first one is here, a model waits: a plan without these numbers may be another one.
+on the Hub afterwards. A model that can't be planned without these numbers waits for the first answer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from slipway.api.reasons import Reason
 from slipway.api.status import ModelStatus
 from slipway.models.catalogue import Catalogue, hub_name
 from slipway.models.sources import EMPTY
+from slipway.objects.kinds import Object
 from slipway.observing.inspection_record import facts_for, source_of, with_answer
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Unplannable
@@ -64,9 +65,14 @@ def asks(record: ModelStatus, deployment: LLMDeployment, elsewhere: Elsewhere, *
     return is_asked and lacks and facts_for(record, source_of(deployment)) is None
 
 
-def with_question(plan: Plan | Unplannable, deployment: LLMDeployment, answer: Answer | None) -> Plan | Unplannable:
-    """The plan of a model about which the Hub is asked, with what came of it."""
+def with_question(
+    plan: Plan | Unplannable, deployment: LLMDeployment, answer: Answer | None, before: Object | None = None
+) -> Plan | Unplannable:
+    """The plan of a model about which the Hub is asked, with what came of it. `before`: its status. A plan is never
+    taken away: a Hub that doesn't answer must not keep a model from what it would run with otherwise."""
     if answer is None:
+        if isinstance(plan, Plan) or has_plan(before):
+            return plan
         name = hub_name(deployment.spec.model.uri)
         message = f"The config.json of {name} is being read from the Hub. The plan follows."
         return Unplannable(Reason.READING_MODEL, message)
@@ -75,3 +81,7 @@ def with_question(plan: Plan | Unplannable, deployment: LLMDeployment, answer: A
     if plan.reason != Reason.NO_ACCELERATOR_FITS:
         return plan
     return replace(plan, message=f"{plan.message} {answer.problem}")
+
+
+def has_plan(status: Object | None) -> bool:
+    return bool(status and (status.get("made") or status.get("plan")))

@@ -70,7 +70,8 @@ def decide(
         known = decide_inspection(deployment, snapshot, record, need)
         plan = with_inspection(known_plan.plan, known, need)
         asks_hub = asks(record, deployment, elsewhere, lacks=need.lacks)
-        plan = with_question(plan, deployment, elsewhere.answer(deployment)) if asks_hub else plan
+        if asks_hub:
+            plan = with_question(plan, deployment, elsewhere.answer(deployment), snapshot.status)
         decision = _decide(snapshot, deployment, installation, plan, no_port)
         return replace(decision, planned=known_plan, inspecting=known, asks_hub=asks_hub)
     except ValidationError as error:

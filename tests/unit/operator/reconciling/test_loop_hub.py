@@ -125,10 +125,21 @@ async def test_a_model_with_a_plan_runs_without_the_hub() -> None:
     loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
     loop.elsewhere = of_hub()
     await loop.reconcile()
-    assert state_and_reason(loop) == ("Idle", "ReadingModel"), "with the numbers, the plan would be another one"
+    assert plan(loop)["accelerator"] == "h100"
     loop.elsewhere = of_hub(Answer(None, PROBLEM))
     await loop.settle()
     assert PROBLEM in plan(loop)["why"]
+
+
+async def test_a_plan_stays_while_a_new_leader_waits_for_the_hub() -> None:
+    loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    loop.elsewhere = of_hub(Answer(None, PROBLEM))
+    await loop.settle()
+    loop.take_over()
+    loop.elsewhere = of_hub()
+    await loop.settle()
+    assert plan(loop)["accelerator"] == "h100"
+    assert state_and_reason(loop)[1] != "ReadingModel"
 
 
 async def test_an_answer_that_says_too_little_is_kept(loop: Loop) -> None:
