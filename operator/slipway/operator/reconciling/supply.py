@@ -134,7 +134,6 @@ class SupplyCache:
             ),
         )
 
-
     def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
         specs = [each.spec for each in profiles]
         self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
