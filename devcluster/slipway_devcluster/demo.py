@@ -26,6 +26,7 @@ NAMESPACE = "demo"
 NAME = "gemma"
 PROMPT = "Kubernetes is"
 SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
+REPORTED_AFTER = 10.0  # seconds at most
 PATIENCE = 120.0
 PHASES = ("schedule", "pull", "start", "ready")  # in the order in which they happen
 HELD = "Slipway-Held-Ms"  # a header of responses that went through the activator
@@ -130,8 +131,11 @@ def until_it_is(cluster: Cluster, *states: str) -> Iterator[str]:
 
 
 def cold_start(cluster: Cluster) -> str:
-    """The phases of the last cold start and their durations, from the status."""
-    phases: dict[str, str] = json.loads(_read(cluster, "llm", "{.status.lastColdStart}") or "{}")
+    """The phases of the last cold start and their durations, from the status, which has them a moment later."""
+    deadline = time.monotonic() + REPORTED_AFTER
+    while not (reported := _read(cluster, "llm", "{.status.lastColdStart}")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    phases: dict[str, str] = json.loads(reported or "{}")
     durations = [f"{name} {phases[name]}" for name in PHASES if name in phases]
     return ", ".join(durations) or "its status does not say how long that took"
 

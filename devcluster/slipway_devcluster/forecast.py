@@ -19,19 +19,20 @@ from slipway_devcluster.progress import Durations
 
 BUILD_CPU_SECONDS: Mapping[str, float] = {
     "node": 1,
-    "etcd": 66,
-    "coredns": 93,
-    "helm": 104,
-    "kserve": 200,
-    "kubernetes": 447,
-    "keda": 550,
-    "kwok": 100,
-    "argocd": 330,
+    "etcd": 47,
+    "coredns": 80,
+    "helm": 87,
+    "kserve": 172,
+    "kubernetes": 370,
+    "keda": 501,
+    "kwok": 140,
+    "argocd": 321,
     "http-add-on": 60,
-    "kubeconform": 5,
+    "kubeconform": 3,
     "registry": 60,
 }
-"""Each is built after those before it and reuses what Go has compiled for them. From keda on, these are estimates."""
+"""Each is built after those before it and reuses what Go has compiled for them; http-add-on and registry are
+estimates."""
 BASE_SECONDS, IMAGE_SECONDS, MODEL_SECONDS = 60, 60, 15
 NODE_IMAGES_SECONDS = 30
 """To write the images of KServe, KEDA and DNS, and to unpack them for new nodes."""

@@ -9,6 +9,7 @@ from slipway.models.defaults import defaults_of
 from slipway.models.experts import COUNT, PER_TOKEN, experts_of
 from slipway.models.facts import Evidence, Experts, Keeps, Layers, Model, Weights
 from slipway.models.layers import head_size, layers_of
+from slipway.models.mistral import in_other_words
 from slipway.models.parameters import weights_of
 from slipway.models.quantization import quantization_of
 from slipway.models.rope import LENGTHS, lengths_of, rope_values_of
@@ -40,6 +41,7 @@ Result = TypeVar("Result")
 
 def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
     """Returns what the config says; numbers computed from it are exact, and the rest is in `missing`."""
+    config = in_other_words(config)
     told = language_model(config)
     unclear: list[str] = []
     layers: tuple[Layers, ...] = _or(unclear, (), lambda: layers_of(told))

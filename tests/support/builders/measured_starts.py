@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ def _of(file: Path) -> Iterator[Start]:
     for row in content["starts"]:
         model, differs = models[row["model"]], row.get("settings") or {}
         settings, release = Settings(**{**DEFAULTS, **differs}), RELEASES[row["release"]]
+        if model.known_weights.encoders:
+            settings = replace(settings, seen_tokens=row.get("length") or 0)
         memory = vllm.divide(model, Device(total=content["devices"][row["device"]]["total"]), settings, release)
         yield Start(
             release=row["release"],

@@ -248,10 +248,18 @@ def test_missing_builds_are_listed_without_building(notes: Path, cache: Cache, s
 def test_finished_builds_survive_the_loss_of_gos_caches(notes: Path, cache: Cache, steps: Steps) -> None:
     build = builds.ensure_built("etcd", cache, steps)
     (cache.go / "mod").mkdir(parents=True)
-    builds.discard_go_caches(cache)
+    removal = builds.discard_go_caches(cache)
     assert not cache.go.exists()
+    removal.join()
+    assert not list(cache.root.glob("go*"))
     assert builds.ensure_built("etcd", cache, steps) == build
     assert times_built(notes) == 1
+
+
+def test_what_a_killed_program_left_of_gos_caches_is_removed_with_the_next(cache: Cache) -> None:
+    (cache.root / "go-discarded-4711-1" / "mod").mkdir(parents=True)
+    builds.discard_go_caches(cache).join()
+    assert not list(cache.root.glob("go*"))
 
 
 # --- checking

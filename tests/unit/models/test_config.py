@@ -57,6 +57,72 @@ def test_mistral_7b_with_a_window_has_it_in_all_layers() -> None:
     assert of_class("mistral", sliding_window=None).layers[0].window is None
 
 
+PARAMS = {
+    "dim": 4096,
+    "n_layers": 32,
+    "head_dim": 128,
+    "hidden_dim": 14336,
+    "n_heads": 32,
+    "n_kv_heads": 8,
+    "norm_eps": 1e-05,
+    "vocab_size": 32768,
+    "rope_theta": 1000000.0,
+}
+
+
+def test_a_mistral_in_its_own_format_is_the_same_model() -> None:
+    model = model_of_config(PARAMS | {"max_position_embeddings": 32768, "architectures": ["MistralForCausalLM"]})
+    of_hub = {
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "head_dim": 128,
+        "intermediate_size": 14336,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 32768,
+        "rope_theta": 1000000.0,
+        "max_position_embeddings": 32768,
+        "sliding_window": None,
+    }
+    assert model == model_of_config(of_hub)
+    assert not model.missing
+
+
+def test_without_a_length_it_has_that_of_vllm() -> None:
+    assert model_of_config(PARAMS).context_length == 128_000
+
+
+def test_windows_of_its_format_are_repeated_over_the_layers() -> None:
+    windows = [None, 32768, 32768, 32768]
+    layers = model_of_config(PARAMS | {"sliding_window": windows, "n_layers": 36}).layers
+    assert sorted((each.count, each.window) for each in layers if each.window) == [(27, 32768)]
+    assert sum(each.count for each in layers) == 36
+
+
+def test_its_mixtures_of_experts_and_its_quantization_are_read() -> None:
+    model = model_of_config(PARAMS | {"moe": {"num_experts": 8, "num_experts_per_tok": 2}})
+    assert model.experts
+    assert (model.experts.count, model.experts.per_token, model.experts.layers) == (8, 2, 32)
+    latent = {"q_lora_rank": 1536, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "kv_lora_rank": 512}
+    experts = {"num_experts": 128, "num_experts_per_tok": 4, "num_shared_experts": 1, "expert_hidden_dim": 4096}
+    of_dense = {"first_k_dense_replace": 3, "route_every_n": 1}
+    quantized = {"quantization": {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}}
+    large = model_of_config(PARAMS | latent | quantized | {"v_head_dim": 128, "moe": {**experts, **of_dense}})
+    assert [layer.latent_size for layer in large.layers] == [576]
+    assert large.experts
+    assert (large.experts.count, large.experts.per_token, large.experts.layers) == (128, 4, 29)
+    assert large.quantization
+    assert large.quantization.bits == 8
+
+
+def test_parameters_of_its_encoders_are_unknown() -> None:
+    vision = {"hidden_size": 1024, "num_hidden_layers": 24, "image_size": 1024}
+    for field in ({"vision_encoder": vision}, {"multimodal": {"vision_encoder_args": vision}}):
+        assert model_of_config(PARAMS | field).missing == ("parameters",)
+
+
 def test_gemma_3_12b_has_five_local_layers_for_each_global_one() -> None:
     # 48 layers: 8 global ones. Two rotary tables of 256 columns: the local one has 131,072 rows, that of the global
     # layers 8 times as many, since linear scaling multiplies them. The length includes the scaling already.

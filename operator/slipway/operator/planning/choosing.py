@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.contract.engines import VLLM
 from slipway.models.facts import Model
 from slipway.operator.planning.candidates import Candidate, candidates_on, is_full, why_not
-from slipway.operator.planning.engines import runtime_for
+from slipway.operator.planning.engines import CPU, runtime_for
 from slipway.operator.planning.fitting import Fit, Misfit, fit
 from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.plan import Speed
@@ -76,7 +77,7 @@ def choose(
     for place, profile in enumerate(profiles):
         found = _on(spec, profile, model, supply, draft, running, measurements)
         if isinstance(found, Fit):
-            options.append(_option(spec, found, model, supply, place))
+            options.append(_option(spec, found, model, supply, place, running))
         elif isinstance(found, Misfit):
             misfits.append(found)
             objections[found.candidate.name] = needs(spec, found, model, supply)
@@ -119,14 +120,24 @@ def _on(
     return misfit or objection
 
 
-def _option(spec: LLMDeploymentSpec, found: Fit, model: Model, supply: Supply, place: int) -> Option:
+def _option(
+    spec: LLMDeploymentSpec, found: Fit, model: Model, supply: Supply, place: int, running: Running | None
+) -> Option:
+    price = price_of(spec, found.candidate)
     return Option(
         fit=found,
-        speed=speed_of(found, model, concurrency=found.max_concurrency),
+        speed=speed_of(found, model, concurrency=found.max_concurrency, price=price),
         place=place,
-        is_full=is_full(found.candidate, supply, spec.accelerator.spot),
-        price=price_of(spec, found.candidate),
+        is_full=_is_full(spec, found.candidate, supply, running),
+        price=price,
     )
+
+
+def _is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply, running: Running | None) -> bool:
+    """Devices that the model's own pods have aren't taken by others."""
+    if running and running.profile == candidate.name and running.devices >= candidate.devices:
+        return False
+    return is_full(candidate, supply, spec.accelerator.spot)
 
 
 def price_of(spec: LLMDeploymentSpec, candidate: Candidate) -> float:
@@ -137,13 +148,21 @@ def price_of(spec: LLMDeploymentSpec, candidate: Candidate) -> float:
 
 
 def _order(spec: LLMDeploymentSpec, option: Option) -> tuple[object, ...]:
-    """A full profile comes after all that have free devices. Ties are broken by price, devices and name."""
+    """A full profile comes after all that have free devices, and CPUs, for an engine of GPUs, after all devices. Ties
+    are broken by price, devices and name."""
+    last = option.is_full, _is_makeshift(spec, option)
     rest = (option.price, option.fit.candidate.devices, option.fit.candidate.name)
     if spec.accelerator.policy == "InOrder":
         return option.is_full, option.place, *rest
     if spec.accelerator.policy == "Fastest":
-        return option.is_full, option.seconds, *rest
-    return option.is_full, *rest
+        return *last, option.seconds, *rest
+    return *last, *rest
+
+
+def _is_makeshift(spec: LLMDeploymentSpec, option: Option) -> bool:
+    """A CPU that the spec doesn't name: cheap, and so slow with vLLM that no one would choose it knowingly."""
+    is_named = option.fit.candidate.name in spec.accelerator.profiles
+    return spec.engine.name == VLLM.name and not is_named and option.fit.candidate.profile.spec.vendor == CPU
 
 
 def _is(candidate: Candidate, running: Running | None) -> bool:

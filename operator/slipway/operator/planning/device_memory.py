@@ -29,6 +29,12 @@ def part_of_replica(spec: AcceleratorProfileSpec) -> int:
     return seen_by_engine(spec)[0] // spec.shared_by
 
 
+def share_planned(spec: AcceleratorProfileSpec, budget: int) -> float | None:
+    """Of a whole device, how much of it the plan leaves to the engine; None: as much as the engine takes by default."""
+    share = math.floor(budget / seen_by_engine(spec)[0] * 10_000) / 10_000
+    return share if share < math.floor(Settings.utilization * 10_000) / 10_000 else None
+
+
 def share_of_replica(spec: AcceleratorProfileSpec) -> float | None:
     """Of a whole device, how much its engine may use; None: the device isn't shared."""
     return math.floor(Settings.utilization / spec.shared_by * 10_000) / 10_000 if spec.shared_by > 1 else None

@@ -21,6 +21,20 @@ BATCHED_FOR_LATENCY = 2048  # slipway-runtime sets it for mode Latency
 MOST_ADAPTERS_AT_ONCE = 8  # as rendering/engines/vllm.py gives --max-loras
 KV_BITS = {"FP8": 8.0, "Q8": 8.5, "Q4": 4.5}
 WEIGHT_BITS = {"FP8": 8}
+UNPLANNED = (
+    *(
+        "dtype",
+        "load-format",
+        "hf-overrides",
+        "config-format",
+        "cpu-offload-gb",
+        "cpu-offload-params",
+        "offload-backend",
+    ),
+    *("disable-hybrid-kv-cache-manager", "enable-expert-parallel", "language-model-only", "kv-cache-dtype-skip-layers"),
+    *("decode-context-parallel-size", "dcp", "prefill-context-parallel-size", "pcp", "num-gpu-blocks-override"),
+    *("compilation-config", "O", "additional-config", "model-loader-extra-config", "limit-mm-per-prompt"),
+)
 
 
 def settings_for(
@@ -53,6 +67,11 @@ def settings_for(
         is_drafting=speculative is not None and speculative.method == "ngram",
         draft=draft,
     )
+
+
+def unplanned_flags(spec: LLMDeploymentSpec) -> list[str]:
+    """Flags of extraArgs that change the memory in ways that aren't planned."""
+    return [f"--{name}" for name in UNPLANNED if has(spec.engine.extra_args, name)]
 
 
 def whole(flags: Sequence[str], name: str) -> int | None:

@@ -27,6 +27,11 @@ from slipway.operator.planning.plan import Memory
 
 USEFUL = 8192  # tokens
 LLAMACPP_LENGTH = 4096  # what slipway-runtime gives llama.cpp, which reserves the cache of all slots in advance
+MARGIN = 0.03
+"""Of the budget: so much less than planned may be left for the cache, and the context that the plan chooses still fits.
+vLLM refuses to start with a longer one."""
+SEEN, LEAST_SEEN = 16_384, 8192
+"""Tokens of images: the context that a plan chooses for a model that sees, and what one step has at least."""
 ROUND = 256  # tokens: a context that the plan chooses is a multiple
 SHORT = 128  # tokens of a short request: the engine works on no more than fit, if all are short
 PLANNED = (VLLM.name, LLAMACPP.name)
@@ -75,11 +80,16 @@ def fit(
     )
     if spec.engine.name == LLAMACPP.name:
         return _fit_llamacpp(spec, candidate, model, settings)
-    divide = vllm_on_cpus.divide if candidate.profile.spec.vendor == CPU else vllm.divide
-    memory = divide(model, device_of(spec, candidate.profile), settings, release)
-    if measured and measured.weights and candidate.profile.spec.vendor != CPU:
-        memory = vllm.with_weights(memory, measured.weights)
-    return _fit_vllm(spec, candidate, model, settings, memory, cache_of(model, settings, release))
+    settings = replace(settings, seen_tokens=_seen(spec, model))
+    device, cache = device_of(spec, candidate.profile), cache_of(model, settings, release)
+    if candidate.profile.spec.vendor == CPU:
+        memory = first = vllm_on_cpus.divide(model, device, settings, release)
+    else:
+        memory = vllm.divide(model, device, settings, release)
+        first = vllm.divide(model, device, replace(settings, is_compiling=True), release)
+        if measured and measured.weights:
+            memory, first = (vllm.with_weights(each, measured.weights) for each in (memory, first))
+    return _fit_vllm(spec, candidate, model, settings, memory, first.kv_cache, cache)
 
 
 def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
@@ -88,14 +98,42 @@ def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
     return Device(total=int(amount(own)) if own else part_of_replica(profile.spec))
 
 
+def longest_of(model: Model, spec: LLMDeploymentSpec) -> int | None:
+    """The longest context that a plan chooses. What images and videos take grows with it, so there it is shorter."""
+    own = model.context_length
+    return min(own, SEEN) if own and model.known_weights.encoders and spec.engine.name == VLLM.name else own
+
+
+def _seen(spec: LLMDeploymentSpec, model: Model) -> int:
+    """Tokens that images and videos may become in one step: vLLM tries the largest that fit into the context."""
+    if not model.known_weights.encoders:
+        return 0
+    return max(LEAST_SEEN, spec.engine.context_length or longest_of(model, spec) or SEEN)
+
+
+def too_long(spec: LLMDeploymentSpec, model: Model) -> str:
+    """Why vLLM would refuse the spec's contextLength, in half a sentence; empty if it wouldn't."""
+    most = model.longest_context or model.context_length
+    if not most or not spec.engine.context_length or spec.engine.context_length <= most:
+        return ""
+    return f"engine.contextLength is {spec.engine.context_length:,}, and the model can do {most:,} tokens at most"
+
+
 def wanted_length(spec: LLMDeploymentSpec, model: Model) -> int:
     """Tokens of a request that must fit."""
     return spec.engine.context_length or min(model.context_length or USEFUL, USEFUL)
 
 
 def _fit_vllm(
-    spec: LLMDeploymentSpec, candidate: Candidate, model: Model, settings: Settings, memory: Memory, cache: Cache | None
+    spec: LLMDeploymentSpec,
+    candidate: Candidate,
+    model: Model,
+    settings: Settings,
+    memory: Memory,
+    least_room: int,
+    cache: Cache | None,
 ) -> Fit | Misfit:
+    """`least_room`: for the cache, when vLLM starts for the first time and compiles. It must do for one request."""
     wanted = wanted_length(spec, model)
     lacking = vllm.missing(memory)
     if cache is None:
@@ -103,11 +141,13 @@ def _fit_vllm(
             return _misfit(candidate, settings, memory, lacking, wanted, 0)
         own = model.context_length or wanted
         return _fit(candidate, settings, replace(memory, kv_cache=0), own, 0, 0.0, settings.sequences)
-    room = memory.kv_cache
-    if cache.request_bytes(wanted) > room:
-        short = cache.request_bytes(wanted) + max(0, lacking) - room
-        return _misfit(candidate, settings, memory, short, wanted, cache.longest(room, at_most=wanted))
-    length = spec.engine.context_length or _rounded(cache.longest(room, at_most=model.context_length or wanted), wanted)
+    room, least_room = memory.kv_cache, min(least_room, memory.kv_cache)
+    if cache.request_bytes(wanted) > least_room:
+        short = cache.request_bytes(wanted) + max(0, lacking) - least_room
+        return _misfit(candidate, settings, memory, short, wanted, cache.longest(least_room, at_most=wanted))
+    careful = least_room - int(memory.budget * MARGIN)
+    longest = cache.longest(careful, at_most=longest_of(model, spec) or wanted)
+    length = spec.engine.context_length or max(_rounded(longest, wanted), wanted)
     tokens, at_once = cache.tokens(room, length), cache.concurrency(room, length)
     most = spec.engine.max_concurrency or _affordable(settings, cache, room, length)
     return _fit(candidate, settings, memory, length, tokens, at_once, most)

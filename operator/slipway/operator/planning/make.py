@@ -12,17 +12,18 @@ from dataclasses import replace
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
-from slipway.contract.engines import LLAMACPP
+from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Model
 from slipway.models.sources import Known
 from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
 from slipway.operator.planning.choosing import Choice, Running, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
-from slipway.operator.planning.device_memory import share_of_replica
+from slipway.operator.planning.device_memory import share_of_replica, share_planned
 from slipway.operator.planning.drivers import check_drivers
+from slipway.operator.planning.engine_settings import unplanned_flags
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
-from slipway.operator.planning.fitting import PLANNED
+from slipway.operator.planning.fitting import PLANNED, too_long
 from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
@@ -60,11 +61,13 @@ def make_plan(
     engine measured the last time.
     """
     there, model = {profile.metadata.name: profile for profile in profiles}, known.model
-    if model is None or unknown(model) or spec.engine.name not in PLANNED:
+    if model is None or unknown(model) or spec.engine.name not in PLANNED or unplanned_flags(spec):
         return _without_numbers(spec, there, name, model, supply)
     allowed = [each for each in usable(spec, there.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
     if not allowed:
         return _no_profile(spec, there, name)
+    if spec.engine.name == VLLM.name and (objection := too_long(spec, model)):
+        return Unplannable(Reason.CONTEXT_TOO_LONG, f"vllm would not start: {objection}. Set it to that at most.")
     choice = choose(spec, allowed, model, supply, draft=draft, running=running, measurements=measurements)
     choice = replace(choice, objections={**choice.objections, **_other_objections(spec, there)})
     if not choice.options:
@@ -122,6 +125,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         context_length=fit.context_length if fit.kv_tokens else None,
         kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=fit.memory.weights if is_on_devices else None,
+        memory_share=share_planned(candidate.profile.spec, fit.memory.budget) if _is_vllm_on_devices(plan) else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
         concurrent_at_full_length=fit.at_full_length,
@@ -142,6 +146,10 @@ def _uses_size(spec: LLMDeploymentSpec, plan: Plan, model: Model) -> bool:
     model that sees images or videos: what they take isn't planned.
     """
     return spec.engine.name != LLAMACPP.name and plan.memory_share is None and not model.known_weights.encoders
+
+
+def _is_vllm_on_devices(plan: Plan) -> bool:
+    return plan.engine == VLLM.name and plan.vendor != CPU
 
 
 def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:
@@ -270,6 +278,10 @@ def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
 def _not_looked_at(spec: LLMDeploymentSpec, model: Model | None) -> str:
     if spec.engine.name not in PLANNED:
         return f"Whether the model fits into the memory was not looked at: {spec.engine.name} has rules of its own."
+    if flags := unplanned_flags(spec):
+        return (
+            f"Whether the model fits into the memory was not looked at: {', '.join(flags)} of extraArgs changes that."
+        )
     return f"Whether the model fits into the memory was not looked at: {_what_is_missing(model)}."
 
 
@@ -287,6 +299,12 @@ def _cannot_choose(
         return (
             f"Slipway can't choose an accelerator for {name}, because it doesn't know how much memory "
             f"{spec.engine.name} takes: name one or more in accelerator.profiles{_there_are(known)}."
+        )
+    if flags := unplanned_flags(spec):
+        return (
+            f"Slipway can't choose an accelerator for {name}, because it doesn't know how {', '.join(flags)} of "
+            "extraArgs changes the memory: leave it out, or name one or more in accelerator.profiles"
+            f"{_there_are(known)}."
         )
     return (
         f"Slipway can't choose an accelerator for {name}: {_what_is_missing(model)}. Give it, or name one or more in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.api.units import amount
 from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import GIB
@@ -29,6 +30,8 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
     requests, limits = _of_profile(profile, devices) if profile else ({}, {})
     own = spec.pod.resources
     requests = {**requests, **own.limits, **own.requests}
+    if "memory" in limits and "memory" in own.requests and "memory" not in own.limits:
+        limits = {**limits, "memory": max(limits["memory"], own.requests["memory"], key=amount)}
     return {"requests": requests, "limits": {**limits, **own.limits}}
 
 

@@ -7,6 +7,7 @@ of vLLM were measured on an H200 (benchmarks/measured/vllm-speed-0.32.yaml), the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from slipway.api.units import amount
@@ -58,12 +59,13 @@ class Pace:
         return self.compute / (2 * model.known_weights.active)
 
 
-def speed_of(fit: Fit, model: Model, *, concurrency: int | None) -> Speed | None:
-    """None: the profile doesn't say how fast its devices are."""
+def speed_of(fit: Fit, model: Model, *, concurrency: int | None, price: float) -> Speed | None:
+    """`price`: per hour and replica. None: the profile doesn't say how fast its devices are, or the model generates
+    nothing."""
     candidate, facts = fit.candidate, fit.candidate.profile.spec
     known = efficiency_of(model, is_on_cpus=facts.vendor == CPU, is_llamacpp=bool(fit.settings.slots))
     pace = _pace(fit, model, known)
-    if pace is None or model.weights is None:
+    if pace is None or model.task != "Generate":
         return None
     at_once = max(1, min(concurrency or 1, int(fit.kv_tokens / TYPICAL) or 1))
     weights, cache = float(fit.memory.weights * candidate.devices), cache_of_token(model, fit.settings.kv_bits)
@@ -71,13 +73,13 @@ def speed_of(fit: Fit, model: Model, *, concurrency: int | None) -> Speed | None
         pace.step(model, weights=weights, cache_of_token=cache, requests=requests, context=TYPICAL)
         for requests in (1, at_once)
     )
-    cost = facts.cost_per_hour
+    per_token = price / 3600 * together / at_once
     return Speed(
         time_per_token=alone,
         time_per_token_at_concurrency=together,
         prefill_tokens_per_second=pace.prefill(model),
         tokens_per_second=at_once / together,
-        cost_per_million_tokens=None if cost is None else cost * candidate.devices / 3600 * together / at_once * 1e6,
+        cost_per_million_tokens=None if math.isinf(price) else per_token * 1e6,
         formula=_formula(fit, model, known, at_once),
     )
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from slipway.api.reasons import Reason
-from slipway.models.facts import Model
+from slipway.models.facts import Model, Weights
 from slipway.models.sources import Known
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning.memory.blocks import cache_of
+from slipway.operator.planning.memory.releases import CURRENT
+from slipway.operator.planning.memory.settings import GIB, Settings
 from slipway.operator.planning.supply import ProfileSupply
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
 from support.builders.rendering import cpu, deployment, profile
@@ -274,3 +277,74 @@ def test_every_number_of_a_plan_has_its_evidence(model: Model) -> None:
     plan = planned(model)
     assert plan.memory
     assert {"weights", "activation", "other", "graphs", "kv_cache"} <= plan.memory.evidence.keys()
+
+
+# --- what a review found ---------------------------------------------------------------------------------------------
+
+
+def test_the_chosen_context_fits_also_when_vllm_compiles_for_the_first_time() -> None:
+    """It copies the embedding then: 128,256 * 4,096 * 2 B are 0.98 GiB, more than an ordinary step."""
+    plan = planned(profiles=[L4])
+    assert plan.memory
+    assert plan.context_length
+    cache = cache_of(LLAMA_8B, Settings(sequences=256, batched_tokens=2048), CURRENT)
+    assert cache
+    assert cache.request_bytes(plan.context_length) < plan.memory.kv_cache - int(0.7 * GIB)
+
+
+def test_a_context_that_the_model_cannot_do_is_refused_before_any_start() -> None:
+    made = refused(engine={"contextLength": 200_000})
+    assert made.reason is Reason.CONTEXT_TOO_LONG
+    assert "engine.contextLength is 200,000, and the model can do 131,072 tokens at most" in made.message
+
+
+def test_images_are_planned_for_and_the_cache_is_left_to_vllm() -> None:
+    weights = replace(LLAMA_8B.known_weights, encoders=600_000_000)
+    plan = planned(replace(LLAMA_8B, weights=weights), [H100])
+    assert plan.kv_cache_bytes is None
+    assert plan.context_length == 16_384
+    assert plan.memory
+    assert plan.memory.activation > 2 * GIB
+
+
+def test_with_flags_that_change_the_memory_a_named_profile_is_taken_as_it_is() -> None:
+    flags = {"extraArgs": ["--cpu-offload-gb=80"], "parallelism": {"tensor": 1}}
+    plan = planned(LLAMA_70B, [H100], engine=flags, accelerator={"profiles": ["h100"]})
+    assert plan.memory is None
+    assert any("--cpu-offload-gb of extraArgs changes that" in each for each in plan.why)
+
+
+def test_the_devices_of_its_own_pods_do_not_make_a_profile_full() -> None:
+    plan = planned(running=Running("l4", 1), supply=nodes(l4=0, h100=8))
+    assert plan.why[0] == "l4: the cheapest of 2 profiles on which the model fits, at 0.70 per hour."
+    assert not any("waits for one" in each for each in plan.why)
+
+
+def test_vllm_runs_on_a_cpu_only_where_it_is_named_or_nothing_else_fits() -> None:
+    machine = cpu("cpu", memory="64Gi", costPerHour=0.05)
+    assert planned(profiles=[machine, L4]).profile == "l4"
+    assert planned(profiles=[machine, L4], accelerator={"profiles": ["cpu", "l4"]}).profile == "cpu"
+    assert planned(profiles=[machine]).profile == "cpu"
+
+
+def test_the_price_of_a_token_is_that_of_spot_nodes_where_they_are_required() -> None:
+    spot = profile("spot", memory="80Gi", bandwidth="3350G", costPerHour=7, spot={"costPerHour": 2}, **SPEED)
+    plans = [planned(profiles=[spot], accelerator={"spot": each}) for each in ("Never", "Required")]
+    costs = [plan.speed.cost_per_million_tokens for plan in plans if plan.speed]
+    assert costs[0]
+    assert costs[1] == pytest.approx(costs[0] * 2 / 7)
+
+
+def test_an_embedding_model_has_no_speed_of_generating() -> None:
+    assert planned(replace(LLAMA_8B, task="Embed")).speed is None
+
+
+def test_on_a_small_device_the_engine_is_given_the_share_that_was_planned() -> None:
+    """1 GiB may be in use besides the share; 8 % of 8 GiB are less."""
+    small = profile("small", memory="8Gi", features=["bf16", "fp8"])
+    tiny = replace(LLAMA_8B, weights=Weights(total=10**9, active=10**9, embedding=10**8))
+    plan = planned(tiny, [small], engine={"contextLength": 2048})
+    assert plan.memory
+    assert plan.memory_share
+    assert plan.memory_share < 0.92
+    assert plan.kv_cache_bytes is not None

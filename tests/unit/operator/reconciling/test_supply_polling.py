@@ -199,6 +199,19 @@ async def test_it_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
     await Polling("a").it.freshen()  # nothing polls
 
 
+async def test_what_is_outdated_is_read_again_but_no_sooner_than_a_reading_gets_old() -> None:
+    polling = Polling("a")
+    await polling.poll()
+    polling.time += supply_polling.FRESH_FOR - 0.02
+    for _ in range(3):
+        polling.it.outdated()
+    assert polling.it.is_fresh
+    await asyncio.sleep(0.05)
+    assert not polling.it.is_fresh
+    await polling.poll(after=0)
+    assert polling.client.lists == ["a", "nodepools"]
+
+
 async def test_a_replica_that_does_not_lead_reads_nothing() -> None:
     polling = Polling("a")
     polling.leads = False

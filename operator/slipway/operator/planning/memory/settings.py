@@ -40,6 +40,7 @@ class Settings:
     is_drafting: bool = False  # n-gram speculation, which needs no weights
     draft: Model | None = None  # the draft model
     prefix_caching: bool = True
+    seen_tokens: int = 0  # that images and videos become in one step
     is_compiling: bool = False  # nothing has been compiled before for these settings
     kv_bytes: int | None = None  # the cache, where its size is set by hand
     slots: int = 0  # of llama.cpp

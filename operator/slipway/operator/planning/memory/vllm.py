@@ -17,17 +17,22 @@ from slipway.operator.planning.memory import weights
 from slipway.operator.planning.memory.settings import Device, Release, Settings
 from slipway.operator.planning.plan import Memory
 
+SEEN_TOKEN = 130_000
+"""Bytes for each token that an image or a video becomes, while a vision tower computes it: Qwen2.5-VL's, measured once.
+Those of other towers were not measured."""
+
 
 def divide(model: Model, device: Device, settings: Settings, release: Release) -> Memory:
     """The model's weights must be known."""
     own, parts = weights.on_each_device(model, settings), release.parts(model, settings)
     budget = min(math.ceil(device.total * settings.utilization), device.total - parts.outside)
-    left = budget - own - parts.activation - parts.resident - parts.graphs
+    activation = parts.activation + SEEN_TOKEN * settings.seen_tokens
+    left = budget - own - activation - parts.resident - parts.graphs
     return Memory(
         total=device.total,
         budget=budget,
         weights=own,
-        activation=parts.activation,
+        activation=activation,
         other=parts.resident,
         graphs=parts.graphs,
         outside=parts.outside,
@@ -45,10 +50,9 @@ def with_weights(memory: Memory, measured: int) -> Memory:
 
     A new size of the cache is another argument of the engine, so a plan doesn't change for less than a hundredth.
     """
-    difference = measured - memory.weights
-    if abs(difference) <= memory.kv_cache // 100:
+    if abs(measured - memory.weights) <= memory.kv_cache // 100:
         return memory
-    cache = max(0, memory.kv_cache - difference)
+    cache = max(0, memory.budget - measured - memory.overhead)
     evidence = {**memory.evidence, "weights": Evidence.MEASURED}
     return replace(memory, weights=measured, kv_cache=cache, evidence=evidence)
 
