@@ -79,6 +79,17 @@ def test_everywhere_means_in_the_watched_namespaces() -> None:
     assert accounts(objects) == {"chat", "code"}
 
 
+@pytest.mark.parametrize(("inspects", "asked_of"), [((), set()), (("*",), set()), (("chat", "code"), {"chat", "code"})])
+def test_of_a_listed_namespace_it_may_find_out_whether_it_was_deleted(
+    inspects: tuple[str, ...], asked_of: set[str]
+) -> None:
+    made = with_inspection(*inspects)
+    [role] = [each for each in made if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", OPERATOR)]
+    gets = [each for each in role["rules"] if each.get("resources") == ["namespaces"] and "resourceNames" in each]
+    assert all(each["verbs"] == ["get"] for each in gets)
+    assert {name for rule in gets for name in rule["resourceNames"]} == asked_of
+
+
 @pytest.mark.parametrize(
     ("inspects", "watched", "where"),
     [((), (), None), (("*",), (), ()), (("*",), ("chat",), ("chat",)), (("chat",), (), ("chat",))],

@@ -60,10 +60,10 @@ def limits(pod: Object) -> Object:
 async def test_a_model_that_is_only_named_runs_on_the_cheapest_node_that_holds_it(
     kube: Kube, nodes: Mixed, uri: str, profile: str, node: str, devices: Object
 ) -> None:
-    """By the shipped profiles' memory and prices; a CPU, although cheaper, comes last. The weights in 16 bits: 0.6B are 1.1
-    GiB, and fit on a T4 (15 GiB, at 0.35); 8B are 15.3 GiB, and fit on an L4 (22 GiB, at
-    0.70) and not on the T4; 14B are 27.5 GiB, and two L4s (1.40) cost less than a MIG instance (2.00); 70B are 131 GiB,
-    and one MI300X (192 GiB, at 6.00) costs less than two H100s (14.00). The A100 is only one."""
+    """By the shipped profiles' memory and prices; a CPU, although cheaper, comes last. The weights in 16 bits: 0.6B are
+    1.1 GiB, and fit on a T4 (15 GiB, at 0.35); 8B are 15.3 GiB, and fit on an L4 (22 GiB, at 0.70) and not on the T4;
+    14B are 27.5 GiB, and two L4s (1.40) cost less than a MIG instance (2.00); 70B are 131 GiB, and one MI300X (192 GiB,
+    at 6.00) costs less than two H100s (14.00). There is only one A100."""
     await nodes.look_alike("mi300x", 8)
     await kube.wait_for("acceleratorprofile", "mi300x", counts(nodes=1))
     await kube.apply(named(uri))

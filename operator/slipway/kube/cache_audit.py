@@ -131,6 +131,8 @@ class CacheAuditor:
         if seen:
             now = self._clock()
             self._judge(kind, self._store.compare(kind, seen.listed, since=since, now=now, unseen=seen.unseen))
+        else:
+            self._store.close(kind)
 
     async def _keep_opening(self) -> None:
         """We may be given the rights in a closed namespace again."""

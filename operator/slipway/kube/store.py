@@ -59,6 +59,7 @@ class Shelf:
     by_label: dict[Place, list[str]] = field(default_factory=dict)
     synced: bool = False
     missing: bool = False  # the cluster doesn't have the kind
+    closed: bool = False  # it can't be seen, and nothing waits for it
     current_at: float | None = None
 
 
@@ -129,16 +130,18 @@ class Store:
         kinds: Iterable[Kind],
         *,
         hints: Collection[Kind] = (),
+        may_be_closed: Collection[Kind] = (),
         packed: Collection[Kind] = (),
         index_by: Sequence[str] = (),
         on_synced: Callable[[], object] = lambda: None,
     ) -> None:
-        """`hints`: the kinds that help and are not needed, so that nothing waits for them. `index_by`: labels by whose
+        """`hints`: the kinds that help and are not needed, so that nothing waits for them; `may_be_closed`: those for
+        which nothing waits while we may see none of their objects. `index_by`: labels by whose
         values `labelled` finds objects; of an object that has several of them, the first one counts. `on_synced` is
         called when the first list of a kind may have become complete."""
         self._hints, self._packed, self._index_by = frozenset(hints), frozenset(packed), tuple(index_by)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
-        self._on_synced = on_synced
+        self._on_synced, self._may_be_closed = on_synced, frozenset(may_be_closed)
         self._texts, self._packing = Texts(), Packing()
         self._owners: dict[Place, Place] = {}
         self._make_brief: dict[Kind, MakeBrief] = {}
@@ -190,7 +193,7 @@ class Store:
     def is_synced(self, kind: Kind) -> bool:
         """All objects that exist are known; so it is for a kind that the cluster doesn't have."""
         shelf = self._shelves[kind]
-        return shelf.synced or shelf.missing
+        return shelf.synced or shelf.missing or shelf.closed
 
     def unsynced(self) -> list[Kind]:
         """Empty: the cache is filled. A kind that is installed later is in it until its first list is complete."""
@@ -234,6 +237,12 @@ class Store:
         self._on_synced()
         return gone
 
+    def close(self, kind: Kind) -> None:
+        """Its objects can't be seen. If it can be done without, nothing waits until a list can be compared again."""
+        if kind in self._may_be_closed:
+            self._shelves[kind].closed = True
+            self._on_synced()
+
     def found(self, kind: Kind) -> None:
         """The cluster has the kind now; its objects are not known yet."""
         self._shelves[kind].missing = False
@@ -257,7 +266,7 @@ class Store:
             ghosts=tuple(gone),
             behind={uid: mark for uid, mark in behind.items() if mark is not None},
         )
-        shelf.missing = False
+        shelf.missing = shelf.closed = False
         shelf.synced = shelf.synced or versions.keys() <= known.keys()
         self._on_synced()
         if not difference.behind:

@@ -63,6 +63,7 @@ class Watching(Generic[Key]):
         self.store = Store(
             self._watches,
             hints=[watch.kind for watch in watches if watch.is_hint],
+            may_be_closed=[watch.kind for watch in watches if watch.may_be_closed],
             packed=[watch.kind for watch in watches if watch.packed],
             index_by=index_by,
             on_synced=self._synced.set,

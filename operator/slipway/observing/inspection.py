@@ -61,6 +61,12 @@ def outcome_of(job: Object, snapshot: Snapshot) -> Outcome:
     return _without_report(job, pods, cause or _of_job(job, seen), snapshot.now)
 
 
+def newest_pod(job: Object, seen: Inspection) -> list[Object]:
+    """Of the Job, if it has any: an evicted one is replaced."""
+    pods = [pod for pod in seen.pods if any(each.get("uid") == uid_of(job) for each in owners_of(pod))]
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))[-1:]
+
+
 def is_late(job: Object, snapshot: Snapshot) -> bool:
     """Whether it takes so long that its events are worth a request."""
     return _age(job, snapshot.now) > SOON and isinstance(outcome_of(job, snapshot), Running)

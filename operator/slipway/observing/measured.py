@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple, Protocol
 
 from slipway.api import units
@@ -28,6 +28,13 @@ GIB = 1 << 30
 MOST_TOKENS, MOST_BYTES, MOST_DEVICES = 1 << 40, 1 << 50, 64
 CONTAINER = "kserve-container"
 A_KEY = re.compile(r"[0-9a-f]{16}")
+OF_METADATA = frozenset(
+    map(
+        ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")
+    )  # AWS, Google, Alibaba, Azure
+)
+"""Addresses at which clouds tell a machine its credentials, beyond those that are link-local."""
+
 ROUNDING = GIB // 100
 """Bytes: engines log sizes in hundredths of a GiB, so a smaller difference is none."""
 
@@ -82,7 +89,8 @@ def _loads(snapshot: Snapshot) -> Iterator[Load]:
     for raw in snapshot.pods:
         plan, status = annotations_of(raw).get(PLAN_ANNOTATION, ""), raw.get("status", {})
         address, started_at = _text(status.get("podIP")), _started_at(status)
-        if A_KEY.fullmatch(plan) and started_at and Pod(raw, snapshot).is_ready and _is_of_a_pod(address):
+        is_ours = A_KEY.fullmatch(plan) and _has_address_of_its_own(raw, address)
+        if is_ours and started_at and Pod(raw, snapshot).is_ready:
             yield Load(name_of(raw), uid_of(raw), started_at, address, plan)
 
 
@@ -94,11 +102,15 @@ def _started_at(status: Object) -> str:
     return ""
 
 
-def _is_of_a_pod(address: str) -> bool:
-    """Not this machine's own, and not that of a cloud's metadata."""
+def _has_address_of_its_own(pod: Object, address: str) -> bool:
+    """Not this machine's own, not that of its node, and not that of a cloud's metadata."""
+    if pod.get("spec", {}).get("hostNetwork") or "%" in address:  # a zone would make it another address
+        return False
     with suppress(ValueError):
         it = ip_address(address)
-        return not (it.is_loopback or it.is_link_local or it.is_multicast or it.is_unspecified)
+        it = (isinstance(it, IPv6Address) and it.ipv4_mapped) or it
+        is_special = it.is_loopback or it.is_link_local or it.is_multicast or it.is_unspecified
+        return not is_special and it not in OF_METADATA
     return False
 
 

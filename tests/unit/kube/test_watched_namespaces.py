@@ -68,8 +68,8 @@ class World:
         return name not in self.gone_namespaces
 
 
-def audited(test: Callable[[World], Awaitable[None]]) -> World:
-    world = World()
+def audited(test: Callable[[World], Awaitable[None]], of: type[World] | None = None) -> World:
+    world = (of or World)()
 
     async def run() -> None:
         world.watch_all()
@@ -122,6 +122,48 @@ def test_if_all_namespaces_are_forbidden_nothing_is_known_and_nothing_concluded(
         assert caches_are_filled(world.store)() == "not yet listed: Pod, Service"
 
     assert audited(test).gone == []
+
+
+class CanDoWithout(World):
+    """Services are in a namespace of their own, and nothing must wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store([POD, SERVICE], may_be_closed=[SERVICE])
+        self.auditor = CacheAuditor(
+            self,
+            self.store,
+            {POD: "", SERVICE: ""},
+            namespaces={POD: WHERE, SERVICE: ("tenants",)},
+            on_gone=self._gone,
+            on_stale=lambda _, why: self.stale.append(why),
+            times=TIMES,
+            clock=now,
+        )
+
+
+def test_nothing_waits_for_a_kind_that_can_be_done_without_while_all_its_namespaces_are_forbidden() -> None:
+    async def test(world: World) -> None:
+        world.refused["tenants"] = 403
+        await asyncio.sleep(3)
+        assert world.store.unsynced() == []
+        assert world.stale == []
+        world.refused.clear()
+        await asyncio.sleep(TIMES.missing + 0.1)
+        assert world.stale == ["may be watched"]
+        await world.auditor.check(SERVICE)
+        assert world.store.unsynced() == []
+
+    assert audited(test, CanDoWithout).gone == []
+
+
+def test_a_kind_that_can_be_done_without_is_waited_for_while_it_is_not_known_to_be_forbidden() -> None:
+    async def test(world: World) -> None:
+        world.refused["tenants"] = 401
+        await asyncio.sleep(300)
+        assert world.store.unsynced() == [SERVICE]
+
+    audited(test, CanDoWithout)
 
 
 def test_when_a_namespace_becomes_allowed_the_watches_restart() -> None:

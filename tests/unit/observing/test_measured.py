@@ -76,14 +76,25 @@ def test_a_time_that_the_operator_cannot_have_written_does_not_count(nonsense: o
     assert newest_load(snapshot(pod(), llm_deployment={"status": status})) == load()
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["", "localhost", "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "::", "224.0.0.1", "10.0.0.7:80", "a" * 99],
-)
+OF_NO_POD = """
+localhost 127.0.0.1 ::1 169.254.169.254 fe80::1 fe80::1%eth0 :: 224.0.0.1 10.0.0.7:80
+::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:168.63.129.16 ::ffff:0.0.0.0
+fd00:ec2::254 fd00:ec2::254%eth0 fd20:ce::254 100.100.100.200 168.63.129.16
+"""
+
+
+@pytest.mark.parametrize("address", ["", "a" * 99, *OF_NO_POD.split()])
 def test_only_the_address_of_a_pod_is_read(address: str) -> None:
     found = pod()
     found["status"]["podIP"] = address
     assert newest_load(snapshot(found)) is None
+
+
+def test_a_pod_with_the_address_of_its_node_is_not_read() -> None:
+    found = pod()
+    found["spec"]["hostNetwork"] = True
+    assert newest_load(snapshot(found)) is None
+    assert newest_load(snapshot(pod_shown(found))) is None
 
 
 @pytest.mark.parametrize("key", ["", "x" * 16, "0123456789ABCDEF", f"{KEY}\n", KEY * 2])

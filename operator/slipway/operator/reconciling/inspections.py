@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.api.status import InspectionFailure, ModelStatus
@@ -132,6 +134,20 @@ def known_files(deployment: LLMDeployment, snapshot: Snapshot) -> ModelStatus:
         case Failed(cause):
             return with_failure(record, source, cause, snapshot.now)
     return record
+
+
+def job_in_use(snapshot: Snapshot) -> Object | None:
+    """The Job that reads the model's files now; None: there is none, or what it finds isn't needed."""
+    try:
+        deployment = LLMDeployment.model_validate(
+            {name: each for name, each in snapshot.llm_deployment.items() if name != "status"}
+        )
+    except ValidationError:
+        return None
+    record, source = record_in(snapshot.status), source_of(deployment)
+    if is_read(record, source):
+        return None
+    return _Model(deployment=deployment, source=source, record=record, snapshot=snapshot).current_job()
 
 
 # --- what the status says --------------------------------------------------------------------------------------------

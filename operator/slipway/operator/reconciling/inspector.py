@@ -7,6 +7,7 @@ reconcile of its model: it is part of the record, and tried again with pauses.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from slipway.api.model_key import ModelKey
@@ -20,9 +21,9 @@ from slipway.objects.metadata import controller_of, name_of
 from slipway.observing import words
 from slipway.observing.cause import Cause
 from slipway.observing.causes import REFUSALS
-from slipway.observing.inspection import is_late
+from slipway.observing.inspection import is_late, newest_pod
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.reconciling.inspections import Inspecting
+from slipway.operator.reconciling.inspections import Inspecting, job_in_use
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.rendering import Child
 from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
@@ -31,53 +32,75 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
 MOST_OF_EVENTS = 1 << 20  # bytes
-WHEN_A_PLACE_MAY_BE_FREE = 5.0  # seconds
+LONGEST_WAIT = 60.0  # seconds; a model that waits is queued as soon as a place becomes free
 
 
 class Inspector:
-    def __init__(self, client: KubeClient, overlay: Overlay) -> None:
-        self._client, self._overlay = client, overlay
+    """`add`: queues a model."""
+
+    def __init__(
+        self, client: KubeClient, overlay: Overlay, add: Callable[[ModelKey], object] = lambda _: None
+    ) -> None:
+        self._client, self._overlay, self._add = client, overlay, add
+        self._waiting: dict[str, dict[ModelKey, None]] = {}  # by namespace, in their order
         self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
 
     async def with_events(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot, with the events about Jobs that are late: those about Jobs aren't watched."""
+        """The snapshot, with the events about the Job that reads the files now, and about its newest pod, if it is
+        late: those about Jobs aren't watched."""
         seen = snapshot.inspection
-        late = [job for job in seen.jobs.values() if is_late(job, snapshot)] if seen else []
-        if seen is None or not late:
+        if seen is None or not any(is_late(each, snapshot) for each in seen.jobs.values()):
             return snapshot
-        events = [event for each in (*late, *seen.pods) for event in await self._events(each)]
+        job = job_in_use(snapshot)
+        if job is None or not is_late(job, snapshot):
+            return snapshot
+        about = [job, *newest_pod(job, seen)]
+        events = [event for each in about for event in await self._events(each)]
         return replace(snapshot, inspection=replace(seen, events=tuple(events)))
 
     async def carry_out(
         self, key: ModelKey, memory: ModelMemory, inspecting: Inspecting
     ) -> tuple[Cause | None, float | None]:
         """Why the Job couldn't be created; and the seconds until it may be, if there are too many."""
+        self._waits_no_longer(key)
         for job in inspecting.remove:
             await self._remove(key, job)
         if inspecting.start is None:
             self._count(key, is_read=bool(inspecting.cause and inspecting.cause.reason == Reason.READING_MODEL))
             return None, None
         if len(self._read.get(key.namespace, set()) - {key}) >= MOST_AT_A_TIME:
-            return None, WHEN_A_PLACE_MAY_BE_FREE
+            self._waiting.setdefault(key.namespace, {})[key] = None
+            return None, LONGEST_WAIT
         self._count(key, is_read=True)
         memory.inspection_job = inspecting.start.name
         return await self._start(key, inspecting.start), None
 
     def forget(self, key: ModelKey) -> None:
         """The model is gone, and its Job with it."""
+        self._waits_no_longer(key)
         self._count(key, is_read=False)
 
     def start_over(self) -> None:
         """Another replica has led meanwhile."""
         self._read.clear()
+        self._waiting.clear()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _count(self, key: ModelKey, *, is_read: bool) -> None:
         models = self._read.setdefault(key.namespace, set())
         (models.add if is_read else models.discard)(key)
+        waiting = self._waiting.get(key.namespace, {})
+        for _, each in zip(range(MOST_AT_A_TIME - len(models)), waiting, strict=False):
+            self._add(each)
         if not models:
             del self._read[key.namespace]
+
+    def _waits_no_longer(self, key: ModelKey) -> None:
+        waiting = self._waiting.get(key.namespace, {})
+        waiting.pop(key, None)
+        if not waiting:
+            self._waiting.pop(key.namespace, None)
 
     async def _start(self, key: ModelKey, job: Child) -> Cause | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -33,9 +34,11 @@ class ProfileStatuses:
         supply: Callable[[], Supply],
         profiles: Callable[[], Iterable[AcceleratorProfile]],
         is_ready: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._store, self._supply, self._profiles = client, store, supply, profiles
-        self._is_ready = is_ready
+        self._is_ready, self._clock = is_ready, clock
+        self._not_before: dict[str, float] = {}  # by profile: when a failed write is tried again
 
     async def run(self) -> None:
         wait = FIRST_AFTER
@@ -43,8 +46,8 @@ class ProfileStatuses:
             await asyncio.sleep(wait)
             try:
                 wait = CHECK_EVERY if await self.write() else FIRST_AFTER
-            except (KubeError, NotLeaderError) as error:
-                logger.warning("The status of an AcceleratorProfile could not be written: %s", error)
+            except NotLeaderError as error:
+                logger.warning("The status of AcceleratorProfiles is not written: %s", error)
                 wait = TRY_AGAIN_AFTER
 
     async def write(self) -> bool:
@@ -52,16 +55,39 @@ class ProfileStatuses:
         if not self._is_ready():
             return False
         supply = self._supply()
-        for profile in list(self._profiles()):
-            there = self._store.get(ACCELERATOR_PROFILE, profile.metadata.name)
-            found = supply.of(profile.metadata.name)
-            if there is None or found is None:
-                continue
-            generation = int(there["metadata"].get("generation") or 0)
-            status = status_of(profile.spec, found, generation=generation)
-            if (there.get("status") or {}) != status:
-                await self._client.apply_status(ACCELERATOR_PROFILE, _manifest(profile.metadata.name, status))
+        profiles = list(self._profiles())
+        for profile in profiles:
+            if self._clock() >= self._not_before.get(profile.metadata.name, float("-inf")):
+                await self._try_to_write(profile, supply)
+        names = {each.metadata.name for each in profiles}
+        self._not_before = {name: at for name, at in self._not_before.items() if name in names}
         return True
+
+    async def _try_to_write(self, profile: AcceleratorProfile, supply: Supply) -> None:
+        """A profile that was deleted meanwhile, or whose status is refused, doesn't keep the others waiting."""
+        name = profile.metadata.name
+        try:
+            await self._write(profile, supply)
+        except KubeError as error:
+            logger.warning("The status of AcceleratorProfile %s could not be written: %s", name, error)
+        except NotLeaderError:
+            raise
+        except Exception:
+            logger.exception("The status of AcceleratorProfile %s could not be written; please report this bug", name)
+        else:
+            self._not_before.pop(name, None)
+            return
+        self._not_before[name] = self._clock() + TRY_AGAIN_AFTER
+
+    async def _write(self, profile: AcceleratorProfile, supply: Supply) -> None:
+        there = self._store.get(ACCELERATOR_PROFILE, profile.metadata.name)
+        found = supply.of(profile.metadata.name)
+        if there is None or found is None:
+            return
+        generation = int(there["metadata"].get("generation") or 0)
+        status = status_of(profile.spec, found, generation=generation)
+        if (there.get("status") or {}) != status:
+            await self._client.apply_status(ACCELERATOR_PROFILE, _manifest(profile.metadata.name, status))
 
 
 def _manifest(name: str, status: Object) -> Object:

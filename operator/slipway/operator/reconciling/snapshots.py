@@ -39,7 +39,7 @@ from slipway.objects.kinds import (
     Kind,
     Object,
 )
-from slipway.objects.metadata import labels_of, name_of, uid_of
+from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
@@ -48,11 +48,12 @@ from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import models_by_label
-from slipway.operator.rendering.inspection import claim_with_files
+from slipway.operator.rendering.inspection import claim_with_files, is_job_name
 from slipway.operator.rendering.pinning import runtime_name
 
 logger = logging.getLogger(__name__)
 
+MOST_JOBS = 8  # of a model, the newest: it has one, and those of earlier sources until they are removed
 MOST_INSPECTING = 16  # pods of the inspections of a model: a Job has one, or a few while nodes are drained
 IMAGES = tuple(dict.fromkeys((*RUNTIMES[LLAMACPP.name].values(), *RUNTIMES[VLLM.name].values())))
 """Runtimes whose images have `slipway-runtime`, in the order in which they are taken to read a model's files."""
@@ -77,6 +78,8 @@ class SnapshotReader:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda = installation, kserve, keda
         store.keep_briefs(POD, weight)
+        if installation.inspects:
+            store.keep_briefs(JOB, age)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
 
     # --- which there are --------------------------------------------------------------------------------------------
@@ -166,10 +169,13 @@ class SnapshotReader:
     def _inspection(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Inspection | None:
         if not self._installation.may_inspect(key.namespace):
             return None
-        jobs = {name_of(each): each for each in self._overlay.labelled(JOB, key.name, key.namespace)}
+        found = self._overlay.labelled(JOB, key.name, key.namespace, most=MOST_JOBS)
         last = memory.inspection_job  # which no watch may have reported yet
         if last and (job := self._overlay.get(JOB, last, key.namespace)):
-            jobs[last] = job
+            found.append(job)
+        uid = uid_of(llm_deployment)
+        ours = (each for each in found if (controller_of(each) or {}).get("uid") == uid)
+        jobs = {name_of(each): each for each in ours if is_job_name(name_of(each), key.name)}
         claim = claim_with_files(_uri(llm_deployment))
         return Inspection(
             jobs=jobs,
@@ -268,3 +274,8 @@ def _engine_name(llm_deployment: Object) -> str:
 def weight(pod: Object) -> tuple[bool, str]:
     """Of more pods than a deployment can have replicas, those with the greatest weight are read."""
     return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))
+
+
+def age(job: Object) -> tuple[str]:
+    """The newest Job has the greatest."""
+    return (str(job["metadata"].get("creationTimestamp")),)

@@ -83,7 +83,11 @@ class SupplyPolling:
                 self._wake.clear()
 
     def touch(self, nodes: Iterable[str]) -> None:
-        """The pods of these nodes have changed."""
+        """The pods of these nodes have changed. A replica that doesn't lead polls nothing, so it notes only that all
+        is to be read once it does."""
+        if not self._leads():
+            self._all_at = float("-inf")
+            return
         self._touched |= set(nodes)
         self._wake.set()
 

@@ -54,6 +54,7 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
+from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
 
 OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
@@ -148,7 +149,8 @@ def _of_inspections(installation: Installation) -> Iterable[Watch[ModelKey]]:
     """Jobs that read models' files, where they are allowed; nowhere, by default, and then without the right to."""
     if installation.inspects:
         namespaces = installation.inspected
-        yield Watch(JOB, models_by_label, OWNER_LABEL, namespaces=namespaces, keep=stored_of_job, packed=True)
+        jobs = partial(Watch[ModelKey], namespaces=namespaces, keep=stored_of_job, packed=True, may_be_closed=True)
+        yield jobs(JOB, models_of_job, OWNER_LABEL)
 
 
 def models_by_label(raw: Object) -> Iterable[ModelKey]:
@@ -325,10 +327,6 @@ def stored_of_pod(pod: Object) -> Object:
     if pod["metadata"]["labels"][OWNER_LABEL].endswith(INSPECTION_SUFFIX):
         shown["metadata"]["ownerReferences"] = owners(pod)
     return shown
-
-
-def stored_of_job(job: Object) -> Object:
-    return {**named(job, "ownerReferences"), "status": picked(job.get("status") or {}, ("conditions",))}
 
 
 def stored_of_node(node: Object) -> Object:

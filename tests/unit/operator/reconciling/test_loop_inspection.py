@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from slipway.api.names import OWNER_LABEL
 from slipway.kube.work_queue import NEVER
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
@@ -19,6 +20,7 @@ from slipway.objects.kinds import (
 )
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.inspector import MOST_AT_A_TIME
+from slipway.operator.reconciling.snapshots import MOST_JOBS
 from support.builders.inspections import claim, ended_pod, failure, pod, report, runtime
 from support.builders.stored import CREATED, kube_object, llm, made_by_kserve
 from support.fakes.api_server import KEY
@@ -184,12 +186,14 @@ async def test_no_more_models_of_a_namespace_are_read_at_a_time_than_it_has_plac
     other = KEY._replace(name="another")
     loop.api.put(llm(engine={"name": "vllm"}) | {"metadata": {"name": "another", "namespace": "chat"}})
     loop.api.writes()
-    assert await loop.reconcile(other) == 5
+    assert await loop.reconcile(other) == 15
+    assert loop.requeued == []
     assert "create Job" not in loop.api.writes()
     elsewhere = KEY._replace(namespace="code")
     assert len(loop.inspector._read.get(elsewhere.namespace, ())) == 0
     ends(loop, report())
     await loop.settle()
+    assert (other, 0) in loop.requeued, "it is queued as soon as there is a place"
     await loop.reconcile(other)
     assert "create Job" in loop.api.writes()
 
@@ -267,6 +271,46 @@ async def test_why_a_late_job_has_no_pod_is_looked_up_and_reported(loop: Loop) -
     await loop.reconcile()
     assert 'violates PodSecurity "restricted"' in status(loop)["message"]
     assert state_and_reason(loop) == ("Idle", "ReadingModel")
+
+
+def labelled_as_ours(loop: Loop, job: str, **controller: str) -> Object:
+    owner = {"kind": "LLMDeployment", "name": KEY.name, "uid": "forged", "controller": True, **controller}
+    metadata = {"labels": {OWNER_LABEL: KEY.name}, "ownerReferences": [owner]}
+    long_ago = {"creationTimestamp": "2026-11-21T09:59:30Z"}
+    return loop.api.put(kube_object(JOB, job, metadata={**metadata, **long_ago}))
+
+
+async def test_jobs_of_others_that_are_labelled_as_ours_cost_no_requests_and_concern_no_model(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.api.put(pod(the_job(loop)))
+    uid = loop.api.get(LLM_DEPLOYMENT)["metadata"]["uid"]
+    [watch] = [each for each in loop.watched if each.kind == JOB]
+    forged = [
+        *(labelled_as_ours(loop, f"theirs-{number}", uid=uid) for number in range(3)),
+        labelled_as_ours(loop, f"{KEY.name}-inspect-00000001", kind="CronJob"),
+        labelled_as_ours(loop, f"{KEY.name}-inspect-00000002", name="another"),
+    ]
+    assert [list(watch.keys(watch.shrunk(each))) for each in forged] == [[]] * len(forged)
+    labelled_as_ours(loop, f"{KEY.name}-inspect-00000003")
+    await loop.settle()
+    await loop.reconcile()
+    assert loop.api.requests == []
+    assert all(loop.api.get(JOB, name=each["metadata"]["name"]) for each in forged)
+
+
+async def test_of_very_many_jobs_that_claim_to_be_of_a_model_few_are_read(loop: Loop) -> None:
+    await loop.reconcile()
+    uid = loop.api.get(LLM_DEPLOYMENT)["metadata"]["uid"]
+    for number in range(50):
+        labelled_as_ours(loop, f"{KEY.name}-inspect-{number:08x}", uid=uid)
+    loop.catch_up()
+    there = loop.api.get(LLM_DEPLOYMENT)
+    seen = loop.reader.read(KEY, there, loop.memories.of(KEY, uid)).inspection
+    assert seen
+    assert len(seen.jobs) <= MOST_JOBS + 1
+    loop.api.requests.clear()
+    await loop.reconcile()
+    assert not [each for each in loop.api.requests if "events" in str(each)]
 
 
 async def test_a_job_in_time_costs_no_requests(loop: Loop) -> None:

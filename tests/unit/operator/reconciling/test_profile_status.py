@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.kube.errors import Call, NotFoundError
+from slipway.kube.errors import Call, InvalidError, NotFoundError, NotLeaderError
 from slipway.objects.kinds import ACCELERATOR_PROFILE, Object
 from slipway.operator.planning.supply import ProfileSupply, Supply
 from slipway.operator.reconciling import profile_status
@@ -22,10 +22,16 @@ class World:
     def __init__(self, *names: str) -> None:
         self.profiles = {name: acceleratorprofile(name) for name in names}
         self.supply = Supply(profiles={name: ProfileSupply(nodes=1, devices=8, free=3) for name in names})
-        self.leads, self.writes, self.fails, self.two = True, list[str](), False, asyncio.Event()
+        self.leads, self.writes, self.two, self.time = True, list[str](), asyncio.Event(), 0.0
+        self.errors: dict[str, Exception] = {}  # by profile
         api: Any = self
         self.it = ProfileStatuses(
-            api, api, supply=lambda: self.supply, profiles=self._parsed, is_ready=lambda: self.leads
+            api,
+            api,
+            supply=lambda: self.supply,
+            profiles=self._parsed,
+            is_ready=lambda: self.leads,
+            clock=lambda: self.time,
         )
 
     def _parsed(self) -> list[AcceleratorProfile]:
@@ -40,8 +46,8 @@ class World:
         self.writes.append(name)
         if len(self.writes) == 2:
             self.two.set()
-        if self.fails:
-            raise NotFoundError(Call("apply-status", "AcceleratorProfile", name), "not found", code=404)
+        if error := self.errors.get(name):
+            raise error
         self.profiles[name] = {**self.profiles[name], "status": manifest["status"]}
 
 
@@ -83,11 +89,37 @@ async def test_nothing_is_written_where_nodes_are_unknown() -> None:
     assert world.writes == []
 
 
-async def test_a_refused_write_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+CALL = Call("apply-status", "AcceleratorProfile", "a")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFoundError(CALL, "not found", code=404), InvalidError(CALL, "invalid", code=422), ValueError("a bug")],
+)
+async def test_a_profile_whose_status_can_not_be_written_delays_no_other(error: Exception) -> None:
+    world = World("a", "b")
+    world.errors["a"] = error
+    assert await world.it.write()
+    assert world.writes == ["a", "b"]
+
+
+async def test_a_refused_write_is_tried_again_later() -> None:
+    world = World("a")
+    world.errors["a"] = NotFoundError(CALL, "not found", code=404)
+    await world.it.write()
+    await world.it.write()
+    assert world.writes == ["a"]
+    world.time += profile_status.TRY_AGAIN_AFTER
+    world.errors.clear()
+    await world.it.write()
+    assert world.profiles["a"]["status"]
+
+
+async def test_a_lost_lease_ends_the_round_and_the_next_one_starts_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_status, "FIRST_AFTER", 0.0)
     monkeypatch.setattr(profile_status, "TRY_AGAIN_AFTER", 0.01)
-    world = World("h100")
-    world.fails = True
+    world = World("a")
+    world.errors["a"] = NotLeaderError("another leads")
     running = asyncio.create_task(world.it.run())
     async with asyncio.timeout(5):
         await world.two.wait()

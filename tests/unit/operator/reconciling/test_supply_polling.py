@@ -97,6 +97,17 @@ async def test_between_two_full_polls_only_what_has_changed_is_read() -> None:
     assert polling.client.lists == ["b", "c"]
 
 
+async def test_a_replica_that_does_not_lead_remembers_no_nodes() -> None:
+    polling = Polling("a")
+    await polling.poll()
+    polling.leads = False
+    polling.it.touch(f"node-{number}" for number in range(1000))
+    assert not polling.it._touched
+    polling.leads = True
+    await polling.poll(after=1)
+    assert polling.client.lists == ["a", "nodepools"], "what has changed meanwhile is read all the same"
+
+
 async def test_a_node_that_is_gone_is_forgotten() -> None:
     polling = Polling("a", "b")
     await polling.poll()
