@@ -7,7 +7,7 @@ knows), and completed by `sources.py`, where `spec.model.facts` wins. The planne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -52,6 +52,19 @@ class Layers:
         """Values that a layer stores for each token; 0 where the size is fixed."""
         return self.latent_size or self.kv_heads * (self.key_size + self.value_size)
 
+    @property
+    def has_state(self) -> bool:
+        return self.keeps is Keeps.STATE or bool(self.state_16_bit or self.state_32_bit)
+
+    def apart(self) -> tuple[Layers, ...]:
+        """As the layers of an engine's cache, each of which keeps one thing: what is for tokens, and the state."""
+        if self.keeps is not Keeps.KEYS_AND_VALUES or not self.has_state:
+            return (self,)
+        state = Layers(
+            count=self.count, keeps=Keeps.STATE, state_16_bit=self.state_16_bit, state_32_bit=self.state_32_bit
+        )
+        return replace(self, state_16_bit=0, state_32_bit=0), state
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
@@ -77,6 +90,10 @@ class Weights:
     file_bytes: int | None = None  # the weight files; None: unknown
 
 
+MXFP4_GROUP = 32
+"""Weights that share a scale; NVFP4 has groups of 16."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How the checkpoint itself is quantized."""
@@ -85,6 +102,19 @@ class Quantization:
     bits: float  # of a quantized weight, without scales
     group_size: int | None = None  # weights that share a scale
     only_experts: bool = False  # everything else stays in 16 bits (gpt-oss)
+    floats: bool = False  # floating-point numbers, where the method can mean them as well as integers
+    edge: int | None = None  # no device may have a part of a group of so many neighbouring weights
+
+    @property
+    def format(self) -> str:
+        """What a device must be able to compute with: fp8, int8, int4, nvfp4 or mxfp4; empty if it is none of them."""
+        if self.bits not in (4, 8) or self.method in ("gguf", "mixed_precision"):
+            return ""
+        if not (self.floats or "fp" in self.method or self.method == "modelopt"):
+            return f"int{self.bits:.0f}"
+        if self.bits == 8:
+            return "fp8"
+        return "mxfp4" if "mxfp4" in self.method or self.group_size == MXFP4_GROUP else "nvfp4"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from slipway.models.facts import Quantization
+from slipway.models.facts import MXFP4_GROUP, Quantization
 from slipway.models.values import Config, items, section, text, whole
 
 MOST_BITS = 64
 DEFAULT_BITS = {"fp8": 8.0, "fbgemm_fp8": 8.0, "mxfp4": 4.0, "awq": 4.0, "bitsandbytes": 8.0, "modelopt": 8.0}
-SCALED_BLOCK = {"mxfp4": 32, "nvfp4": 16}  # weights that share a scale, by definition of the format
+SCALED_BLOCK = {"mxfp4": MXFP4_GROUP, "nvfp4": 16}  # weights that share a scale, by definition of the format
 
 
 def quantization_of(config: Config, told: Config) -> Quantization | None:
@@ -23,12 +24,14 @@ def quantization_of(config: Config, told: Config) -> Quantization | None:
     bits = _bits(found, weights, method, algorithm)
     if not (method or algorithm) or bits is None:
         return None
-    return Quantization(
+    quantization = Quantization(
         method=method or algorithm.lower(),
         bits=bits,
         group_size=_group_size(found, weights, method, algorithm),
         only_experts=_spares_attention(found, method),
+        floats=text(weights, "type").lower() == "float" or "FP" in algorithm.upper(),
     )
+    return replace(quantization, edge=_edge(found, weights, quantization))
 
 
 def _bits(found: Config, weights: Config, method: str, algorithm: str) -> float | None:
@@ -46,10 +49,23 @@ def _group_size(found: Config, weights: Config, method: str, algorithm: str) -> 
     size = whole(found, "group_size", "q_group_size") or whole(weights, "group_size")
     if size:
         return size
-    block = items(found, "weight_block_size")
-    if block and len(block) == 2 and all(isinstance(each, int) and 0 < each <= 1 << 20 for each in block):
-        return int(block[0] * block[1])
+    if block := _block(found, weights):
+        return block[0] * block[1]
     return SCALED_BLOCK.get(method) or SCALED_BLOCK.get(algorithm.lower())
+
+
+def _edge(found: Config, weights: Config, quantization: Quantization) -> int | None:
+    """Of a block, or of a group of integers: engines refuse to split one, while they pad those of small floats."""
+    if block := _block(found, weights):
+        return max(block)
+    return quantization.group_size if quantization.format in ("int4", "int8") else None
+
+
+def _block(found: Config, weights: Config) -> tuple[int, int] | None:
+    block = items(found, "weight_block_size") or items(weights, "block_structure")
+    if block and len(block) == 2 and all(isinstance(each, int) and 0 < each <= 1 << 20 for each in block):
+        return int(block[0]), int(block[1])
+    return None
 
 
 def _spares_attention(found: Config, method: str) -> bool:

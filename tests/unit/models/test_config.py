@@ -412,6 +412,35 @@ def test_how_a_checkpoint_is_quantized(told: dict[str, Any], expected: tuple[str
     assert (found.method, found.bits, found.group_size) == expected
 
 
+GROUP_4 = {"num_bits": 4, "type": "float", "group_size": 16}
+GROUP_8 = {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, ("fp8", 128)),
+        ({"quant_method": "fbgemm_fp8"}, ("fp8", None)),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, ("fp8", None)),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, ("nvfp4", None)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": GROUP_4}}}, ("nvfp4", None)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": GROUP_8}}}, ("fp8", 128)),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}},
+            ("int8", None),
+        ),
+        ({"quant_method": "mxfp4"}, ("mxfp4", None)),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, ("int4", 128)),
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1}, ("int8", None)),
+        ({"quant_method": "gptq", "bits": 3, "group_size": 128}, ("", None)),
+    ],
+)
+def test_the_format_of_weights_and_what_must_stay_together(told: dict[str, Any], expected: tuple[str, int]) -> None:
+    found = model_of_config({**LLAMA_3_1_8B, "quantization_config": told}).quantization
+    assert found is not None
+    assert (found.format, found.edge) == expected
+
+
 def test_attention_that_is_spared_layer_by_layer_is_found() -> None:
     """NVFP4 checkpoints of mixtures of experts name each layer's attention among what stays in 16 bits."""
     quantization = known("nvidia/GLM-5.2-NVFP4").quantization

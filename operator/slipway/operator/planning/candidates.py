@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -10,12 +10,23 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import VLLM
 from slipway.models.facts import Keeps, Model
 from slipway.operator.planning.drivers import check_drivers
+from slipway.operator.planning.engine_settings import has
 from slipway.operator.planning.engines import CPU, runtime_for
 from slipway.operator.planning.supply import ProfileSupply, Spot, Supply
 from slipway.operator.planning.words import times
 
 MOST_TENSOR = 64
-SMALL_FLOATS = ("fp8", "fp4")  # in the names of quantization methods
+NEEDED: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "fp8": {"NVIDIA": frozenset({"bf16", "fp8"}), "AMD": frozenset({"fp8"}), "Intel": frozenset({"fp8"})},
+    "mxfp4": {"NVIDIA": frozenset({"bf16", "fp4"}), "AMD": frozenset({"fp8"})},
+    "nvfp4": {"NVIDIA": frozenset({"bf16", "fp4"})},
+}
+"""By the format of weights and the vendor: the features of which a device needs one. Other formats run on any device.
+
+On NVIDIA, vLLM's Marlin kernels compute FP8 and FP4 weights in 16 bits from Ampere on, which are the devices with bf16.
+"""
+NOT_IN_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")  # vLLM: _FLOAT16_NOT_SUPPORTED_MODELS in config/model.py
+OWN_KERNELS = ("AWQ", "GPTQ", "W8A8", "W4A16")  # of spec.engine.quantization: the checkpoint must be quantized already
 
 
 @dataclass(frozen=True)
@@ -58,13 +69,16 @@ def candidates_on(spec: LLMDeploymentSpec, profile: AcceleratorProfile, model: M
         return
     tensor = 2
     while tensor * wanted.pipeline <= profile.spec.devices_per_node and tensor <= MOST_TENSOR:
-        if not cannot_divide(model, tensor):
+        if not cannot_divide(model, tensor, whole_experts=_has_whole_experts(spec)):
             yield Candidate(profile, tensor, wanted.pipeline)
         tensor *= 2
 
 
-def cannot_divide(model: Model, tensor: int) -> str:
-    """Why vLLM couldn't split the model over that many devices, in half a sentence; empty if it could."""
+def cannot_divide(model: Model, tensor: int, *, whole_experts: bool = False) -> str:
+    """Why vLLM couldn't split the model over that many devices, in half a sentence; empty if it could.
+
+    `whole_experts`: each device has whole experts instead of a part of each.
+    """
     heads = model.attention_heads
     if heads and heads % tensor:
         return f"its {heads} attention heads can't be divided by parallelism.tensor {tensor}"
@@ -72,7 +86,31 @@ def cannot_divide(model: Model, tensor: int) -> str:
         kv = layers.kv_heads
         if layers.keeps is Keeps.KEYS_AND_VALUES and kv and kv % tensor and tensor % kv:
             return f"its {kv} KV heads and parallelism.tensor {tensor} don't divide each other"
-    return ""
+    return _splits_a_block(model, tensor, whole_experts)
+
+
+def _splits_a_block(model: Model, tensor: int, whole_experts: bool) -> str:
+    """Weights that share a scale must be on one device."""
+    quantization, experts = model.quantization, model.experts
+    if quantization is None or not quantization.edge:
+        return ""
+    edge, inner = quantization.edge, []
+    if model.intermediate_size and not quantization.only_experts and not _has_experts_everywhere(model):
+        inner.append(model.intermediate_size)
+    if experts is not None and experts.intermediate_size and not whole_experts:
+        inner.append(experts.intermediate_size)
+    odd = next((each for each in inner if each % (tensor * edge)), None)
+    if odd is None:
+        return ""
+    return f"its MLPs of width {odd} can't be divided by parallelism.tensor {tensor} into whole blocks of {edge}"
+
+
+def _has_experts_everywhere(model: Model) -> bool:
+    return model.experts is not None and model.experts.layers >= model.layer_count
+
+
+def _has_whole_experts(spec: LLMDeploymentSpec) -> bool:
+    return has(spec.engine.extra_args, "enable-expert-parallel") or has(spec.engine.extra_args, "ep")
 
 
 def why_not(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None, supply: Supply) -> str:
@@ -80,6 +118,7 @@ def why_not(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None, 
     return (
         _not_by_profile(spec, candidate)
         or _not_by_model(spec, candidate, model)
+        or _not_by_cache(spec, candidate)
         or _not_by_nodes(spec, candidate, supply)
     )
 
@@ -88,6 +127,8 @@ def _not_by_profile(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
     engine, facts = spec.engine.name, candidate.profile.spec
     if runtime_for(engine, facts.vendor) is None:
         return f"{engine} doesn't run on hardware of vendor {facts.vendor}"
+    if engine == VLLM.name and facts.vendor == CPU and candidate.tensor * candidate.pipeline > 1:
+        return "on CPUs a replica is one process with all of the memory, so engine.parallelism must be 1"
     if candidate.devices > 1 and facts.shared_by > 1:
         return f"a replica wants {candidate.devices} devices, and shared ones may all be parts of the same"
     if candidate.devices > facts.devices_per_node:
@@ -98,8 +139,29 @@ def _not_by_profile(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
 
 
 def _not_by_model(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
-    divided = cannot_divide(model, candidate.tensor) if model and candidate.tensor > 1 else ""
-    return divided or _cannot_compute(spec, candidate, model)
+    divided = ""
+    if model and candidate.tensor > 1:
+        divided = cannot_divide(model, candidate.tensor, whole_experts=_has_whole_experts(spec))
+    if spec.engine.name != VLLM.name:
+        return divided
+    return (
+        divided
+        or _contradicts_checkpoint(spec, model)
+        or _cannot_compute(spec, candidate, model)
+        or _needs_bfloat16(spec, candidate, model)
+    )
+
+
+def _contradicts_checkpoint(spec: LLMDeploymentSpec, model: Model | None) -> str:
+    """What the checkpoint is, is known where its layers are from its config or a catalogue."""
+    wanted, found = spec.engine.quantization, model.quantization if model else None
+    if model is None or not model.architecture:
+        return ""
+    if found is not None and wanted == "FP8" and found.format != "fp8":
+        return f"the checkpoint is {found.format or found.method}: remove engine.quantization"
+    if found is None and wanted in OWN_KERNELS:
+        return f"the checkpoint isn't quantized: remove engine.quantization, or take a checkpoint with {wanted}"
+    return ""
 
 
 def _not_by_nodes(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> str:
@@ -111,14 +173,31 @@ def _not_by_nodes(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply)
 
 
 def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
-    """Older devices lack types; vLLM's Marlin kernels compute FP8 and FP4 weights in 16 bits from Ampere on."""
-    quantized = model.quantization.method if model and model.quantization else ""
-    wanted = "FP8" if spec.engine.quantization == "FP8" else quantized
+    quantized = model.quantization.format if model and model.quantization else ""
+    wanted = "fp8" if spec.engine.quantization == "FP8" else quantized
     features, vendor = candidate.profile.spec.features, candidate.profile.spec.vendor
-    needs_newer = any(each in wanted.lower() for each in SMALL_FLOATS)
-    if spec.engine.name != VLLM.name or not needs_newer or not features or "fp8" in features:
+    if wanted not in NEEDED or not features:
         return ""  # a profile without features says nothing about them
-    return "" if vendor == "NVIDIA" and "bf16" in features else f"the device can't compute with {wanted} weights"
+    enough = NEEDED[wanted].get(vendor, frozenset()) & set(features)
+    return "" if enough else f"the device can't compute with {wanted.upper()} weights"
+
+
+def _needs_bfloat16(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
+    """vLLM would take float32, twice as much of everything, where no type is asked for."""
+    features, vendor = candidate.profile.spec.features, candidate.profile.spec.vendor
+    if vendor != "NVIDIA" or not features or "bf16" in features or has(spec.engine.extra_args, "dtype"):
+        return ""
+    if model is None or model.model_type not in NOT_IN_FLOAT16:
+        return ""
+    return "the model can't be computed in float16, and the device has no bfloat16"
+
+
+def _not_by_cache(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
+    """vLLM's Triton kernels convert to FP8 from Ada on, and Slipway's image has no others that do."""
+    features, vendor = candidate.profile.spec.features, candidate.profile.spec.vendor
+    if spec.engine.name != VLLM.name or spec.engine.kv_cache_dtype != "FP8" or vendor != "NVIDIA":
+        return ""
+    return "" if not features or "fp8" in features else "the device can't compute with an FP8 cache"
 
 
 def _not_there(spec: LLMDeploymentSpec, candidate: Candidate, there: ProfileSupply) -> str:

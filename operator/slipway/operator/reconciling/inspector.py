@@ -7,6 +7,7 @@ reconcile of its model: it is part of the record, and tried again with pauses.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from slipway.api.model_key import ModelKey
@@ -31,12 +32,17 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
 MOST_OF_EVENTS = 1 << 20  # bytes
-WHEN_A_PLACE_MAY_BE_FREE = 5.0  # seconds
+LONGEST_WAIT = 60.0  # seconds; a model that waits is queued as soon as a place becomes free
 
 
 class Inspector:
-    def __init__(self, client: KubeClient, overlay: Overlay) -> None:
-        self._client, self._overlay = client, overlay
+    """`add`: queues a model."""
+
+    def __init__(
+        self, client: KubeClient, overlay: Overlay, add: Callable[[ModelKey], object] = lambda _: None
+    ) -> None:
+        self._client, self._overlay, self._add = client, overlay, add
+        self._waiting: dict[str, dict[ModelKey, None]] = {}  # by namespace, in their order
         self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
 
     async def with_events(self, snapshot: Snapshot) -> Snapshot:
@@ -56,32 +62,45 @@ class Inspector:
         self, key: ModelKey, memory: ModelMemory, inspecting: Inspecting
     ) -> tuple[Cause | None, float | None]:
         """Why the Job couldn't be created; and the seconds until it may be, if there are too many."""
+        self._waits_no_longer(key)
         for job in inspecting.remove:
             await self._remove(key, job)
         if inspecting.start is None:
             self._count(key, is_read=bool(inspecting.cause and inspecting.cause.reason == Reason.READING_MODEL))
             return None, None
         if len(self._read.get(key.namespace, set()) - {key}) >= MOST_AT_A_TIME:
-            return None, WHEN_A_PLACE_MAY_BE_FREE
+            self._waiting.setdefault(key.namespace, {})[key] = None
+            return None, LONGEST_WAIT
         self._count(key, is_read=True)
         memory.inspection_job = inspecting.start.name
         return await self._start(key, inspecting.start), None
 
     def forget(self, key: ModelKey) -> None:
         """The model is gone, and its Job with it."""
+        self._waits_no_longer(key)
         self._count(key, is_read=False)
 
     def start_over(self) -> None:
         """Another replica has led meanwhile."""
         self._read.clear()
+        self._waiting.clear()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _count(self, key: ModelKey, *, is_read: bool) -> None:
         models = self._read.setdefault(key.namespace, set())
         (models.add if is_read else models.discard)(key)
+        waiting = self._waiting.get(key.namespace, {})
+        for _, each in zip(range(MOST_AT_A_TIME - len(models)), waiting, strict=False):
+            self._add(each)
         if not models:
             del self._read[key.namespace]
+
+    def _waits_no_longer(self, key: ModelKey) -> None:
+        waiting = self._waiting.get(key.namespace, {})
+        waiting.pop(key, None)
+        if not waiting:
+            self._waiting.pop(key.namespace, None)
 
     async def _start(self, key: ModelKey, job: Child) -> Cause | None:
         try:

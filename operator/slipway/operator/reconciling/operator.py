@@ -113,7 +113,7 @@ class Operator:
         ]
         self._site_models = SiteModels(settings.namespace, client=client, concern=self._add_everyone)
         self._hub = self._made_hub()
-        self._inspector = Inspector(writer, self._overlay)
+        self._inspector = Inspector(writer, self._overlay, self._queue.add)
         self._reader = self._made_reader(now)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = ProfileStatuses(

@@ -186,12 +186,14 @@ async def test_no_more_models_of_a_namespace_are_read_at_a_time_than_it_has_plac
     other = KEY._replace(name="another")
     loop.api.put(llm(engine={"name": "vllm"}) | {"metadata": {"name": "another", "namespace": "chat"}})
     loop.api.writes()
-    assert await loop.reconcile(other) == 5
+    assert await loop.reconcile(other) == 15
+    assert loop.requeued == []
     assert "create Job" not in loop.api.writes()
     elsewhere = KEY._replace(namespace="code")
     assert len(loop.inspector._read.get(elsewhere.namespace, ())) == 0
     ends(loop, report())
     await loop.settle()
+    assert (other, 0) in loop.requeued, "it is queued as soon as there is a place"
     await loop.reconcile(other)
     assert "create Job" in loop.api.writes()
 

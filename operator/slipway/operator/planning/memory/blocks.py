@@ -70,7 +70,8 @@ class Cache:
 def cache_of(model: Model, settings: Settings, release: Release) -> Cache | None:
     """None: the model keeps nothing of a request, as encoders do."""
     drafted = settings.draft.layers if settings.draft else ()
-    kinds = [_of_stage(each, settings.pipeline) for each in (*model.layers, *drafted) if each.count]
+    kept = [kind for each in (*model.layers, *drafted) if each.count for kind in each.apart()]
+    kinds = [_of_stage(each, settings.pipeline) for each in kept]
     block_size = _block_size(kinds, settings)
     kinds = [each for each in kinds if _page(each, settings, block_size)]
     if not kinds:

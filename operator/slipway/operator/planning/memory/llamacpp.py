@@ -42,7 +42,9 @@ def divide(model: Model, device: Device, settings: Settings, *, context_length: 
 
 def cache_bytes(model: Model, settings: Settings, *, context_length: int, slots: int) -> int:
     """Of all slots."""
-    return slots * sum(each.count * _of_layer(each, settings, context_length) for each in model.layers)
+    return slots * sum(
+        each.count * _of_layer(each, settings, context_length) for kind in model.layers for each in kind.apart()
+    )
 
 
 def _of_layer(layers: Layers, settings: Settings, context_length: int) -> int:

@@ -38,8 +38,8 @@ OUTSIDE, OUTSIDE_OF_STATES = int(1.0 * GIB), int(2.4 * GIB)
 
 
 def parts(model: Model, settings: Settings) -> Parts:
-    has_states = any(each.keeps is Keeps.STATE for each in model.layers)
-    is_peculiar = has_states or (model.quantization is not None and "fp4" in model.quantization.method)
+    has_states = any(each.has_state for each in model.layers)
+    is_peculiar = has_states or (model.quantization is not None and "fp4" in model.quantization.format)
     return Parts(
         activation=max(_of_layers(model, settings), compiling(model, settings)),
         resident=_resident(model, settings),

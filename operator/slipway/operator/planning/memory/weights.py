@@ -13,12 +13,23 @@ ADAPTER_MARGIN = 1.1
 
 def on_each_device(model: Model, settings: Settings) -> int:
     """Bytes on the device that has the most; the model's weights must be known."""
-    weights = model.known_weights
-    loaded = _loaded(model, weights, settings)
-    copied = 2 * weights.unsplit
-    split = max(0, loaded - copied) / (settings.tensor * settings.pipeline)
-    own = int(split + copied / settings.pipeline)
+    own = _of_stage(model, model.known_weights, settings)
     return own + _tables(model) + _absorbed(model, settings) + _adapters(model, settings) + _draft(settings)
+
+
+def _of_stage(model: Model, weights: Weights, settings: Settings) -> int:
+    """Of the largest stage of the pipeline, which is one at an end: it has a table besides its layers.
+
+    If the output layer is the embedding itself, the first stage and the last have a copy each.
+    """
+    loaded, copied = _loaded(model, weights, settings), 2 * weights.unsplit
+    if settings.pipeline == 1:
+        return int(max(0, loaded - copied) / settings.tensor + copied)
+    first, last = 2 * (weights.embedding + weights.encoders), 2 * (weights.head or weights.embedding)
+    in_layers = max(0, loaded - copied - 2 * (weights.embedding + weights.head + weights.encoders))
+    count = model.layer_count or settings.pipeline
+    share = -(-count // settings.pipeline) / count
+    return int((in_layers * share + max(first, last)) / settings.tensor + copied * share)
 
 
 def file_bytes(model: Model) -> int | None:

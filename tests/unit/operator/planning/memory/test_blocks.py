@@ -73,6 +73,13 @@ def test_where_prefixes_are_cached_a_state_is_kept_at_three_places_of_a_request(
         assert cache.blocks(256) == blocks
 
 
+def test_layers_with_attention_and_a_state_are_a_group_of_each() -> None:
+    """As in Falcon-H1: 1 MiB of state, and 4 KiB a token."""
+    both = attention(7, state_16_bit=512 * 1024)
+    cache = cache_of(replace(LLAMA_8B, layers=(both,)), SETTINGS, OLD)
+    assert cache == Cache(7 << 20, (Group(1, 256, None), Group(1, 256, None, states=1)))
+
+
 def test_an_encoder_keeps_nothing() -> None:
     assert cache_of(replace(LLAMA_8B, layers=()), SETTINGS, OLD) is None
 
