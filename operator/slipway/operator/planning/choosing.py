@@ -80,7 +80,7 @@ def choose(
             options.append(_option(spec, found, model, supply, place, running))
         elif isinstance(found, Misfit):
             misfits.append(found)
-            objections[found.candidate.name] = needs(spec, found, model, supply)
+            objections[found.candidate.name] = needs(spec, found, model, supply, draft=draft)
         else:
             objections[profile.metadata.name] = found
     best = sorted(options, key=lambda each: _order(spec, each))

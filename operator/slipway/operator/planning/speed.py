@@ -104,7 +104,7 @@ def cache_of_token(model: Model, kv_bits: float) -> float:
 
 def _pace(fit: Fit, model: Model, known: Efficiency) -> Pace | None:
     candidate, facts = fit.candidate, fit.candidate.profile.spec
-    is_small = fit.settings.weight_bits == 8 or bool(model.quantization and "fp8" in model.quantization.method)
+    is_small = fit.settings.weight_bits == 8 or bool(model.quantization and model.quantization.format == "fp8")
     names = ("fp8", "bf16", "fp16", "fp32") if is_small else ("bf16", "fp16", "fp32")
     name = next((name for name in names if facts.compute.get(name)), None)
     if facts.bandwidth is None or name is None:
