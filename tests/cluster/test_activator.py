@@ -266,7 +266,7 @@ async def test_an_annotation_sends_an_awake_model_to_sleep_and_loses_no_request(
 @pytest.mark.slow
 async def test_an_annotation_that_is_not_a_time_is_reported(client: Client, kube: Kube) -> None:
     def is_reported(obj: Object) -> bool:
-        return any("'soon' is no time" in each for each in obj["status"]["plan"]["why"])
+        return any("'soon' is not a time" in each for each in obj["status"]["plan"]["why"])
 
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}=soon")
     await kube.wait_for("llmdeployment", NAME, is_reported)

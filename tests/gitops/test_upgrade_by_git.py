@@ -141,10 +141,15 @@ def has_update(obj: Object) -> bool:
     return bool(obj.get("status", {}).get("update"))
 
 
+def has_synced(application: Object) -> bool:
+    """Whether Argo CD has recorded a sync of it."""
+    return "operationState" in application.get("status", {})
+
+
 async def test_sync_waves_are_applied_in_order(home: StarterRepository, argo: ArgoCD) -> None:
     names = (*APPLICATIONS, IN_GIT)
-    found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
-    started = {name: str(each["startedAt"]) for name, each in found.items()}
+    found = [await argo.kube.wait_for("application", name, has_synced, timeout=120) for name in names]
+    started = {each["metadata"]["name"]: str(each["status"]["operationState"]["startedAt"]) for each in found}
     assert started["slipway-crds"] < started["slipway"]
     assert started["slipway"] < min(started["namespaces"], started["accelerators"])
     assert max(started["namespaces"], started["accelerators"]) < started[IN_GIT]

@@ -95,7 +95,7 @@ async def test_an_unexpected_vllm_starts_the_ordinary_way_with_the_same_promises
     await pod.serve(tiny)
     await pod.until_ready()
     [reason] = [line for line in pod.log_lines if "so vLLM is started the ordinary way" in line]
-    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in reason
+    assert "the engine core reports that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in reason
     async with await pod.completion(prompt="Hi", max_tokens=4) as answer:
         assert answer.status == 200
     async with pod.http.post(f"{pod.url}/invocations", json={}) as answer:
