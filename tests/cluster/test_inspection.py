@@ -83,7 +83,7 @@ async def test_the_files_are_read_once_and_then_the_model_is_planned(
     assert facts["config"]["num_hidden_layers"] == LLAMA_CONFIG["num_hidden_layers"]
     assert facts["tensors"]["parameters"] == 106816
     assert (read(planned)["source"], read(planned)["evidence"]) == (f"pvc://{CLAIM}/tiny", "exact")
-    assert current_status(planned)["plan"]["accelerator"] == "cpu"
+    assert current_status(planned)["plan"]["memory"]["evidence"]["weights"] == "exact"
     assert "failure" not in read(planned)
     await until_settled(kube, NAME)
     async with kube.recording("job", selector=JOBS) as jobs:

@@ -92,7 +92,12 @@ class Operator:
             self._reconcile, self._metrics.queue, workers=settings.workers, resync_every=settings.resync
         )
         self._queue.pause()
-        self._supply = SupplyCache(node=self._node, profiles=self._profiles, on_change=self._supply_changed)
+        self._supply = SupplyCache(
+            node=self._node,
+            profiles=self._profiles,
+            on_change=self._supply_changed,
+            is_filled=lambda: not self._watching.store.unsynced(),
+        )
         self._polling = SupplyPolling(
             client,
             nodes=self._supply.nodes_with_devices,

@@ -27,8 +27,9 @@ STEP = 256 << 20  # bytes of host memory
 
 
 class SupplyCache:
-    """`node`: the node as it is now, if it exists. `on_change` is called with whether more than the number of free
-    devices has changed, after the Supply has changed in a way that may change a plan."""
+    """`node`: the node as it is now, if it exists. `is_filled`: whether the caches have been filled; until then,
+    nothing is known, since a node that wasn't listed yet would count as missing. `on_change` is called with whether more
+    than the number of free devices has changed, after the Supply has changed in a way that may change a plan."""
 
     def __init__(
         self,
@@ -36,9 +37,11 @@ class SupplyCache:
         node: Callable[[str], Object | None],
         profiles: Callable[[], Iterable[AcceleratorProfile]],
         on_change: Callable[[bool], None],
+        is_filled: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node, self._profiles, self._on_change, self._clock = node, profiles, on_change, clock
+        self._is_filled = is_filled
         self._nodes: dict[str, NodeFacts] = {}
         self._polled = Polled()
         self._supply, self._is_outdated = Supply(), True
@@ -112,6 +115,8 @@ class SupplyCache:
 
     def _compute(self) -> None:
         """If it fails, the last one stays: no LLMDeployment waits for it."""
+        if not self._is_filled():
+            return
         began = self._clock()
         try:
             before, self._supply = self._supply, self._computed()
