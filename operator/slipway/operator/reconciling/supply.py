@@ -28,8 +28,8 @@ STEP = 256 << 20  # bytes of host memory
 
 class SupplyCache:
     """`node`: the node as it is now, if it exists. `is_filled`: whether the caches have been filled; until then,
-    nothing is known, since a node that wasn't listed yet would count as missing. `on_change` is called with whether more
-    than the number of free devices has changed, after the Supply has changed in a way that may change a plan."""
+    nothing is known, since a node that wasn't listed yet would count as missing. `on_change` is called with whether
+    more than the number of free devices has changed, after the Supply has changed in a way that may change a plan."""
 
     def __init__(
         self,

@@ -24,12 +24,13 @@ class Cluster:
     def __init__(self, *nodes: Object) -> None:
         self.nodes = {each["metadata"]["name"]: each for each in nodes}
         self.profiles: list[AcceleratorProfile] = [GPU, cpu()]
-        self.time = 0.0
+        self.time, self.is_filled = 0.0, True
         self.changes: list[str] = []
         self.cache = SupplyCache(
             node=self.nodes.get,
             profiles=lambda: self.profiles,
             on_change=lambda is_more: self.changes.append("more" if is_more else "free"),
+            is_filled=lambda: self.is_filled,
             clock=lambda: self.time,
         )
         for name in self.nodes:
@@ -48,6 +49,17 @@ class Cluster:
         found = self.cache.supply().of(name)
         assert found
         return found
+
+
+async def test_until_the_caches_are_filled_nothing_is_known_and_then_all_is() -> None:
+    """A node that wasn't listed yet would count as missing, and every model would be refused for a moment."""
+    cluster = Cluster()
+    cluster.is_filled = False
+    cluster.cache.profiles_changed()
+    assert cluster.cache.supply().of("gpu") is None
+    cluster.put(node("a", LABELS, gpu=4))
+    cluster.is_filled = True
+    assert cluster.now(after=0).devices == 4
 
 
 async def test_nodes_that_come_and_go_change_the_supply() -> None:
