@@ -19,16 +19,8 @@ MOST_LAYERS = 4096
 NOTHING = Layers(count=1, keeps=Keeps.NOTHING)
 INDEX_BLOCK = 128  # values of DeepSeek-V3.2's index that share a scale of 4 bytes; a value has one byte
 ENCODERS = (
-    "bert",
-    "camembert",
-    "distilbert",
-    "electra",
-    "modernbert",
-    "mpnet",
-    "new",
-    "nomic_bert",
-    "roberta",
-    "xlm-roberta",
+    *("bert", "camembert", "distilbert", "electra", "modernbert", "mpnet", "new", "nomic_bert", "roberta"),
+    *("xlm-roberta",),
 )
 
 # What a config of an unknown family has if its layers keep something else than keys and values, or not for all tokens.
