@@ -10,7 +10,7 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import VLLM
 from slipway.models.facts import Keeps, Model
 from slipway.operator.planning.drivers import check_drivers
-from slipway.operator.planning.engine_settings import has
+from slipway.operator.planning.engine_flags import has
 from slipway.operator.planning.engines import CPU, runtime_for
 from slipway.operator.planning.supply import ProfileSupply, Spot, Supply
 from slipway.operator.planning.words import times

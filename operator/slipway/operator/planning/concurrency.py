@@ -10,6 +10,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
 from slipway.contract.engines import ENGINES, VLLM
+from slipway.operator.planning.engine_flags import has
 from slipway.operator.planning.engines import CPU
 
 LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
@@ -43,12 +44,8 @@ def is_large(profile: AcceleratorProfile) -> bool:
 
 
 def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile, devices: int) -> int | None:
-    if _has_own_batches(spec):
+    if has(spec.engine.extra_args, "max-num-batched-tokens"):
         return None  # a batch of fewer tokens than sequences would be refused
     on_devices = ON_LARGE if is_large(profile) else ON_OTHERS
     count = ON_CPUS * devices if profile.spec.vendor == CPU else on_devices
     return count * (2 if spec.engine.mode == "Throughput" else 1)
-
-
-def _has_own_batches(spec: LLMDeploymentSpec) -> bool:
-    return any(each.replace("_", "-").startswith("--max-num-batched-tokens") for each in spec.engine.extra_args)

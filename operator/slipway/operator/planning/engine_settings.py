@@ -5,13 +5,11 @@ The defaults of vLLM are those of `engine/arg_utils.py` for a server. A flag in 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.facts import Model
 from slipway.operator.planning.concurrency import concurrency, is_large
+from slipway.operator.planning.engine_flags import has, whole
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import Settings
 
@@ -43,7 +41,6 @@ def settings_for(
     *,
     tensor: int,
     pipeline: int,
-    model: Model | None = None,
     draft: Model | None = None,
 ) -> Settings:
     engine, flags = spec.engine, spec.engine.extra_args
@@ -74,19 +71,6 @@ def unplanned_flags(spec: LLMDeploymentSpec) -> list[str]:
     return [f"--{name}" for name in UNPLANNED if has(spec.engine.extra_args, name)]
 
 
-def whole(flags: Sequence[str], name: str) -> int | None:
-    """The value of `--name=VALUE`, where it is a whole number that vLLM accepts, such as 4096 or 8k."""
-    for flag in reversed(flags):
-        given, _, value = flag.partition("=")
-        if given.lstrip("-").replace("_", "-") == name and (found := re.fullmatch(r"([0-9]{1,9})([kK]?)", value)):
-            return int(found[1]) * (1000 if found[2] == "k" else 1024 if found[2] else 1)
-    return None
-
-
-def has(flags: Sequence[str], name: str) -> bool:
-    return any(flag.partition("=")[0].lstrip("-").replace("_", "-") == name for flag in flags)
-
-
 def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
     if spec.engine.mode == "Latency":
         return BATCHED_FOR_LATENCY
@@ -96,7 +80,7 @@ def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
     return usual * (2 if spec.engine.mode == "Throughput" else 1)
 
 
-def _largest_graph(flags: Sequence[str], sequences: int) -> int:
+def _largest_graph(flags: list[str], sequences: int) -> int:
     if has(flags, "enforce-eager"):
         return 0
     return whole(flags, "max-cudagraph-capture-size") or min(2 * sequences, MOST_GRAPHS)

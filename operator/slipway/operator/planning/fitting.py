@@ -83,13 +83,13 @@ def fit(
     settings = replace(settings, seen_tokens=_seen(spec, model))
     device, cache = device_of(spec, candidate.profile), cache_of(model, settings, release)
     if candidate.profile.spec.vendor == CPU:
-        memory = first = vllm_on_cpus.divide(model, device, settings, release)
-    else:
-        memory = vllm.divide(model, device, settings, release)
-        first = vllm.divide(model, device, replace(settings, is_compiling=True), release)
-        if measured and measured.weights:
-            memory, first = (vllm.with_weights(each, measured.weights) for each in (memory, first))
-    return _fit_vllm(spec, candidate, model, settings, memory, first.kv_cache, cache)
+        memory = vllm_on_cpus.divide(model, device, settings)
+        return _fit_vllm(spec, candidate, model, settings, memory, memory.kv_cache, cache)
+    memory = vllm.divide(model, device, settings, release)
+    if measured and measured.weights:
+        memory = vllm.with_weights(memory, measured.weights)
+    least_room = vllm.least_cache(memory, model, settings, release)
+    return _fit_vllm(spec, candidate, model, settings, memory, least_room, cache)
 
 
 def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
@@ -141,7 +141,7 @@ def _fit_vllm(
             return _misfit(candidate, settings, memory, lacking, wanted, 0)
         own = model.context_length or wanted
         return _fit(candidate, settings, replace(memory, kv_cache=0), own, 0, 0.0, settings.sequences)
-    room, least_room = memory.kv_cache, min(least_room, memory.kv_cache)
+    room = memory.kv_cache
     if cache.request_bytes(wanted) > least_room:
         short = cache.request_bytes(wanted) + max(0, lacking) - least_room
         return _misfit(candidate, settings, memory, short, wanted, cache.longest(least_room, at_most=wanted))

@@ -98,14 +98,7 @@ class Operator:
             on_change=self._supply_changed,
             is_filled=lambda: not self._watching.store.unsynced(),
         )
-        self._polling = SupplyPolling(
-            client,
-            nodes=self._supply.nodes_with_devices,
-            wants_classes=lambda: self._supply.has_claims,
-            leads=self._counts,
-            on_polled=lambda: self._supply.polled(self._polling.polled),
-            now=now,
-        )
+        self._polling = self._made_polling(client, now)
         self._watching = self._made_watching(client)
         writer = client.with_(guard=self._election.guard)
         self._ports = self._made_ports(writer)
@@ -121,13 +114,7 @@ class Operator:
         self._inspector = Inspector(writer, self._overlay, self._queue.add)
         self._reader = self._made_reader(now)
         self._measuring = Measuring(changed=self._queue.add)
-        self._statuses = ProfileStatuses(
-            writer,
-            self._watching.store,
-            supply=self._supply.supply,
-            profiles=self._profiles,
-            is_ready=lambda: self._counts() and self._polling.has_polled,
-        )
+        self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
@@ -189,6 +176,25 @@ class Operator:
             name=self._settings.lease_name,
             identity=self._settings.identity,
             on_change=self._lead,
+        )
+
+    def _made_polling(self, client: KubeClient, now: Now) -> SupplyPolling:
+        return SupplyPolling(
+            client,
+            nodes=self._supply.nodes_with_devices,
+            wants_classes=lambda: self._supply.has_claims,
+            leads=self._counts,
+            on_polled=lambda: self._supply.polled(self._polling.polled),
+            now=now,
+        )
+
+    def _made_statuses(self, client: KubeClient) -> ProfileStatuses:
+        return ProfileStatuses(
+            client,
+            self._watching.store,
+            supply=self._supply.supply,
+            profiles=self._profiles,
+            is_ready=lambda: self._counts() and self._polling.has_polled,
         )
 
     def _made_watching(self, client: KubeClient) -> Watching[ModelKey]:

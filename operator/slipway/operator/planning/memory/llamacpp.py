@@ -6,8 +6,9 @@ model that has started doesn't run out of memory later.
 
 from __future__ import annotations
 
-from slipway.models.facts import Evidence, Keeps, Layers, Model
+from slipway.models.facts import Keeps, Layers, Model
 from slipway.operator.planning.memory import weights
+from slipway.operator.planning.memory.container import divided
 from slipway.operator.planning.memory.settings import MIB, Device, Settings
 from slipway.operator.planning.plan import Memory
 
@@ -19,24 +20,13 @@ PROCESSES = 400 * MIB
 
 def divide(model: Model, device: Device, settings: Settings, *, context_length: int, slots: int) -> Memory:
     """The model's weights must be known."""
-    own = weights.file_bytes(model) or 0
-    step = _step(model)
-    cache = cache_bytes(model, settings, context_length=context_length, slots=slots)
-    return Memory(
-        total=device.total,
-        budget=device.total,
-        weights=own,
-        activation=step,
+    return divided(
+        model,
+        device,
+        weights=weights.file_bytes(model) or 0,
+        activation=_step(model),
         other=PROCESSES,
-        graphs=0,
-        outside=0,
-        kv_cache=cache,
-        evidence={
-            "total": Evidence.EXACT,
-            "weights": model.evidence.get("parameters", Evidence.REPORTED),
-            "kv_cache": Evidence.EXACT,
-            **dict.fromkeys(("activation", "other"), Evidence.ESTIMATED),
-        },
+        kv_cache=cache_bytes(model, settings, context_length=context_length, slots=slots),
     )
 
 

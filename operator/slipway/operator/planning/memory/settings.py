@@ -34,7 +34,6 @@ class Settings:
     latent_block_size: int = 16  # where it stores latent vectors
     batches_in_flight: int | None = None  # None: as many as usual in the release
     largest_graph: int = 512  # requests in the largest CUDA graph; 0: none
-    graphs: int = 51  # number of CUDA graphs
     adapters: int = 0  # that can be in one step
     adapter_rank: int = 16
     is_drafting: bool = False  # n-gram speculation, which needs no weights
@@ -42,7 +41,6 @@ class Settings:
     prefix_caching: bool = True
     seen_tokens: int = 0  # that images and videos become in one step
     is_compiling: bool = False  # nothing has been compiled before for these settings
-    kv_bytes: int | None = None  # the cache, where its size is set by hand
     slots: int = 0  # of llama.cpp
 
 

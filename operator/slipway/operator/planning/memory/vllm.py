@@ -26,7 +26,7 @@ def divide(model: Model, device: Device, settings: Settings, release: Release) -
     """The model's weights must be known."""
     own, parts = weights.on_each_device(model, settings), release.parts(model, settings)
     budget = min(math.ceil(device.total * settings.utilization), device.total - parts.outside)
-    activation = parts.activation + SEEN_TOKEN * settings.seen_tokens
+    activation = parts.activation + _seen(settings)
     left = budget - own - activation - parts.resident - parts.graphs
     return Memory(
         total=device.total,
@@ -36,13 +36,23 @@ def divide(model: Model, device: Device, settings: Settings, release: Release) -
         other=parts.resident,
         graphs=parts.graphs,
         outside=parts.outside,
-        kv_cache=settings.kv_bytes if settings.kv_bytes is not None else max(0, left),
+        kv_cache=max(0, left),
         evidence={
             "total": Evidence.REPORTED,
             "weights": model.evidence.get("parameters", Evidence.REPORTED),
             **dict.fromkeys(("activation", "other", "graphs", "outside", "kv_cache"), Evidence.ESTIMATED),
         },
     )
+
+
+def least_cache(memory: Memory, model: Model, settings: Settings, release: Release) -> int:
+    """Bytes that are left for the cache of `memory` at the first start, when vLLM compiles."""
+    compiling = release.parts(model, replace(settings, is_compiling=True)).activation
+    return max(0, memory.kv_cache - (compiling + _seen(settings) - memory.activation))
+
+
+def _seen(settings: Settings) -> int:
+    return SEEN_TOKEN * settings.seen_tokens
 
 
 def with_weights(memory: Memory, measured: int) -> Memory:
