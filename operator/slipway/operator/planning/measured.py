@@ -27,6 +27,7 @@ from slipway.observing.measured import MOST_TOKENS, size_in
 
 DIGITS = 16
 OF_PODS = {"uri", "revision"}  # of spec.model; facts change no pod
+NOT_OF_ENGINES = {"parallelism", "compile_cache"}  # counted on its own; changes no number
 OF_PROFILES = {"vendor", "resource", "device_class", "memory", "usable_memory", "shared_by"}
 NOT_OF_MODELS = {"name", "evidence", "missing"}
 """The same numbers from another source are the same model."""
@@ -116,7 +117,7 @@ def _of_spec(spec: LLMDeploymentSpec) -> str:
     defaults, so that a field that a newer version adds changes nothing."""
     parts = {
         "model": spec.model.model_dump(include=OF_PODS, exclude_defaults=True),
-        "engine": spec.engine.model_dump(exclude={"parallelism"}, exclude_defaults=True),
+        "engine": spec.engine.model_dump(exclude=NOT_OF_ENGINES, exclude_defaults=True),
         "env": [each.model_dump(exclude_defaults=True) for each in spec.pod.env],
         "resources": spec.pod.resources.model_dump(exclude_defaults=True),
     }
