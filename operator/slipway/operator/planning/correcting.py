@@ -93,11 +93,12 @@ def _room(memory: Memory) -> int:
 
 
 def _steady(memory: Memory, measured: Measured, computed: int, most: int) -> int:
-    """The size that the engine had the last time, where the new one is almost the same and the device holds both."""
+    """The size that the engine had the last time, where the new one is almost the same and the device holds both. The
+    new one is a sum of three rounded sizes: weights, graphs and the cache itself."""
     new, before = memory.kv_cache, _given_before(measured)
     if before is not None and abs(before - computed) <= ROUNDING:
         before = computed  # exactly, since engines round what they report
-    is_alike = before is not None and abs(new - before) <= LEAST * before
+    is_alike = before is not None and abs(new - before) <= max(LEAST * before, 3 * ROUNDING)
     if before is not None and is_alike and before <= min(most, _room(memory)):
         return before
     return new * 100 // GIB * GIB // 100  # as engines report it, so that the next start has the same number
