@@ -51,7 +51,7 @@ def start_for_pods(cluster: Cluster, passwords: str, *, cache: Cache, steps: Ste
     """Start the one of the pods when containerd 2 trusts it; `passwords`: lines of htpasswd."""
     folder = _folder(cluster, OF_PODS)
     if not (folder / "ca.crt").exists():
-        authority = Authority(OF_PODS)
+        authority = Authority(f"authority-of-{OF_PODS}")  # not the name of what it issues
         authority.issue(OF_PODS, hosts=[NODE_IP]).write(folder, "registry")
         (folder / "ca.crt").write_bytes(authority.own.certificate)
     (folder / "htpasswd").write_text(passwords)
