@@ -200,7 +200,7 @@ def kube_proxy(layout: Layout, program: Path) -> Component:
 
 
 def with_image_volumes(component: Component) -> Component:
-    """Kubernetes 1.34 knows volumes of images, but only from 1.35 on without being told to."""
+    """Kubernetes 1.34 knows volumes of images, but has them off."""
     return replace(component, argv=[*component.argv, f"--feature-gates={IMAGE_VOLUMES}=true"])
 
 
