@@ -128,7 +128,9 @@ class Loop:
             keda=lambda: self.keda,
         )
         applier = Applier(client, self.store, self.overlay, clock=clock)
-        self.inspector = Inspector(client, self.overlay, lambda key: self.requeued.append((key, 0)))
+        self.inspector = Inspector(
+            client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
+        )
         self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address

@@ -46,6 +46,7 @@ from slipway.operator.rendering.inspection import (
 from slipway.operator.rendering.runtimes import engine_container
 
 VALUE = "planner.inspection.namespaces"
+MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
 ON_ONE_NODE, IN_ONE_POD = "ReadWriteOnce", "ReadWriteOncePod"
 STARTS = Cause(Reason.READING_MODEL, "A Job that reads the headers of the model's files is being created")
 
@@ -56,6 +57,7 @@ class Inspecting:
 
     record: ModelStatus = field(default_factory=ModelStatus)  # `status.model`
     start: Child | None = None
+    ahead: int = 0  # inspections for which it waits
     remove: tuple[Object, ...] = ()  # Jobs of ours that nothing needs any more
     cause: Cause | None = None  # why the planner lacks numbers; None: it doesn't, or the files don't say them
     look_again_at: datetime | None = None
@@ -229,6 +231,8 @@ def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
     obstacle = _obstacle(model.deployment, seen) or _volume_in_use(model, seen, need)
     if obstacle or seen.runtime is None:
         return Inspecting(record=model.record, remove=model.jobs_but(name), cause=obstacle)
+    if seen.ahead:
+        return _in_line(model, seen.ahead, model.jobs_but(name))
     node = None if _is_shared(seen) else _node_of_replicas(model.snapshot)
     return Inspecting(
         record=model.record,
@@ -237,6 +241,13 @@ def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
         cause=STARTS,
         look_again_at=model.snapshot.now + SOON,
     )
+
+
+def _in_line(model: _Model, ahead: int, remove: tuple[Object, ...]) -> Inspecting:
+    namespace = model.deployment.metadata.namespace
+    of_namespace = f"of namespace {namespace} before it, of which {MOST_AT_A_TIME} run at a time"
+    message = f"The Job that reads the headers of the model's files waits for {ahead} inspections {of_namespace}"
+    return Inspecting(record=model.record, ahead=ahead, remove=remove, cause=Cause(Reason.READING_MODEL, message))
 
 
 # --- what prevents it now ---------------------------------------------------------------------------------------------

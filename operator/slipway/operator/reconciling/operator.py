@@ -111,8 +111,8 @@ class Operator:
         ]
         self._site_models = SiteModels(settings.namespace, client=client, concern=self._add_everyone)
         self._hub = self._made_hub()
-        self._inspector = Inspector(writer, self._overlay, self._queue.add)
         self._reader = self._made_reader(now)
+        self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)

@@ -184,6 +184,13 @@ class SnapshotReader:
             runtime=self._inspecting_runtime(),
         )
 
+    def being_read(self, namespace: str) -> set[ModelKey]:
+        """The LLMDeployments whose files a Job reads now."""
+        if not self._installation.may_inspect(namespace):
+            return set()
+        keys = [ModelKey(*place) for place in self._store.places(LLM_DEPLOYMENT) if place[0] == namespace]
+        return {key for key in keys if any(each and each[1] for each in self._store.briefs(JOB, key.name, namespace))}
+
     def _inspecting_runtime(self) -> Object | None:
         """The one whose image reads the files: the smallest that is installed. Never one of the namespace."""
         for name in IMAGES:
@@ -276,6 +283,7 @@ def weight(pod: Object) -> tuple[bool, str]:
     return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))
 
 
-def age(job: Object) -> tuple[str]:
-    """The newest Job has the greatest."""
-    return (str(job["metadata"].get("creationTimestamp")),)
+def age(job: Object) -> tuple[str, bool]:
+    """The newest Job has the greatest; and whether it has still to end."""
+    has_ended = is_true(job, "Complete") or is_true(job, "Failed")
+    return str(job["metadata"].get("creationTimestamp")), not has_ended

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.objects.kinds import Object
+from slipway.operator.planning.stock import supply_of
 from slipway.operator.planning.supply import ProfileSupply
 from slipway.operator.reconciling import supply as module
 from slipway.operator.reconciling.supply import SupplyCache
@@ -195,7 +196,7 @@ async def test_whether_claims_are_of_interest_depends_on_the_profiles() -> None:
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """All numbers of nodes count as large; for each computation, whether it is done outside of the event loop."""
     seen: list[bool] = []
-    loop, count = threading.get_ident(), module.supply_of
+    loop, count = threading.get_ident(), supply_of
 
     def counted(profiles: Any, cluster: Any) -> Any:
         seen.append(threading.get_ident() != loop)
