@@ -118,6 +118,7 @@ class Loop:
         self.memories = Memories(self.overlay)
         self.kserve: PlatformPart | None = None
         self.keda: PlatformPart | None = None
+        self.closed: set[tuple[Kind, str]] = set()  # where our rights on objects of the kind are gone
         self.reader = SnapshotReader(
             self.store,
             self.overlay,
@@ -126,6 +127,7 @@ class Loop:
             installation=installation,
             kserve=lambda: self.kserve,
             keda=lambda: self.keda,
+            is_closed=lambda kind, namespace: (kind, namespace) in self.closed,
         )
         applier = Applier(client, self.store, self.overlay, clock=clock)
         self.inspector = Inspector(

@@ -180,6 +180,12 @@ def with_inspection(plan: Plan | Unplannable, inspecting: Inspecting, need: Need
 
 def decide_inspection(deployment: LLMDeployment, snapshot: Snapshot, record: ModelStatus, need: Need) -> Inspecting:
     """`record`: what `known_files` has returned, with which `need` was found."""
+    inspecting = _decided(deployment, snapshot, record, need)
+    is_closed = snapshot.inspection is not None and snapshot.inspection.is_closed
+    return replace(inspecting, remove=()) if is_closed else inspecting
+
+
+def _decided(deployment: LLMDeployment, snapshot: Snapshot, record: ModelStatus, need: Need) -> Inspecting:
     source = source_of(deployment)
     model = _Model(deployment=deployment, source=source, record=record, snapshot=snapshot)
     if is_read(record, source):
@@ -228,6 +234,8 @@ def _waiting(model: _Model) -> Inspecting | None:
 
 def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
     name = model.name_of_try(model.tries + 1)
+    if seen.is_closed:
+        return Inspecting(record=model.record, cause=_no_rights(model.deployment.metadata.namespace))
     obstacle = _obstacle(model.deployment, seen) or _volume_in_use(model, seen, need)
     if obstacle or seen.runtime is None:
         return Inspecting(record=model.record, remove=model.jobs_but(name), cause=obstacle)
@@ -257,6 +265,12 @@ def _not_allowed(deployment: LLMDeployment) -> Cause:
     namespace = deployment.metadata.namespace
     message = f"Slipway may not read the model's files by a Job: add {namespace} to {VALUE} of its chart to allow it"
     return Cause(Reason.NO_ACCELERATOR_FITS, message)
+
+
+def _no_rights(namespace: str) -> Cause:
+    rights = f"Slipway's rights on Jobs in namespace {namespace} are gone, so it can't read the model's files"
+    remedy = f"restore the Role and the RoleBinding slipway-operator-inspection there, or remove it from {VALUE}"
+    return Cause(Reason.PERMISSION_DENIED, f"{rights}: {remedy}", final=True)
 
 
 def _obstacle(deployment: LLMDeployment, seen: Inspection) -> Cause | None:

@@ -175,6 +175,9 @@ class Inspector:
             await self._client.delete(JOB, name_of(job), key.namespace, only=job)
         except ConflictError:
             return  # its status has just changed, and the next reconcile sees it
+        except ForbiddenError as error:
+            logger.warning("Job %s/%s stays until it expires: %s", key.namespace, name_of(job), error)
+            return
         self._overlay.deleted(JOB, job)
 
     async def _events(self, about: Object) -> list[Object]:

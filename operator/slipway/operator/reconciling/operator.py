@@ -252,6 +252,7 @@ class Operator:
             installation=self._installation,
             kserve=kserve,
             keda=keda,
+            is_closed=self._watching.auditor.is_closed,
         )
 
     def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:

@@ -181,6 +181,55 @@ async def test_the_account_is_created_where_the_chart_has_not_made_it(loop: Loop
     assert account["automountServiceAccountToken"] is False
 
 
+GONE = (
+    "Slipway's rights on Jobs in namespace chat are gone, so it can't read the model's files: restore the Role and the "
+    "RoleBinding slipway-operator-inspection there, or remove it from planner.inspection.namespaces."
+)
+
+
+async def test_where_the_rights_are_gone_no_job_is_tried_and_the_models_that_need_one_say_so(loop: Loop) -> None:
+    loop.closed.add((JOB, "chat"))
+    await loop.reconcile()
+    assert "create Job" not in loop.api.writes()
+    assert state_and_reason(loop) == ("Failed", "PermissionDenied")
+    assert status(loop)["message"].startswith(f"PermissionDenied: {GONE}")
+    assert "failure" not in status(loop).get("model", {}), "it is no try"
+    loop.closed.clear()
+    await loop.reconcile()
+    assert "create Job" in loop.api.writes()
+
+
+async def test_where_the_rights_are_gone_models_with_profiles_run() -> None:
+    loop = with_volume(Loop(installation=INSPECTS))
+    loop.closed.add((JOB, "chat"))
+    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    loop.api.put(kube_object(ACCELERATOR_PROFILE, "cpu", spec=cpu))
+    loop.api.missing = {POD_MONITOR}
+    loop.api.put(llm(accelerator={"profiles": ["cpu"]}))
+    await loop.reconcile()
+    assert loop.api.writes()[: len(CREATED)] == CREATED
+    assert GONE in status(loop)["plan"]["why"]
+
+
+async def test_where_the_rights_are_gone_a_job_that_has_reported_still_counts_and_is_left_to_expire(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.closed.add((JOB, "chat"))
+    ends(loop, report())
+    await loop.settle()
+    assert status(loop)["model"]["evidence"] == "exact"
+    assert the_job(loop)
+
+
+async def test_a_job_that_may_not_be_removed_does_not_stop_the_reconcile(loop: Loop) -> None:
+    """The rights may be gone since a moment ago."""
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.reconcile()
+    loop.api.faults["delete Job"] = (403, "it may not")
+    await loop.settle()
+    assert condition(loop, "Planned")["reason"] == "ProfileMissing"
+
+
 # --- many of them ----------------------------------------------------------------------------------------------------
 
 
