@@ -159,7 +159,7 @@ def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) 
     current = plan if isinstance(plan, Plan) and plan.key == made_by else None
     profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
     model = decision.planned.known.model if decision.planned else None
-    return measured_status(measurement, current, measured_key(made_by, model, profile))
+    return measured_status(measurement, current, measured_key(made_by, model, profile), snapshot.status)
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -342,7 +342,6 @@ def test_an_engine_core_whose_server_cannot_be_started_is_ended(monkeypatch: pyt
 def test_api_keys_are_not_in_the_engine_cores_environment() -> None:
     found = environments(
         FastStartSettings(version="0.24.0", ordinary=()),
-        {},
         Path("/f"),
         {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"},
     )
@@ -353,12 +352,12 @@ def test_api_keys_are_not_in_the_engine_cores_environment() -> None:
 @pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
 def test_what_cannot_be_read_again_is_not_cached(device: str, kept: str | None) -> None:
     settings = FastStartSettings(version="0.32.0", ordinary=(), device=device)
-    assert environments(settings, {}, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
+    assert environments(settings, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
 
 
 def test_variables_that_the_user_sets_are_kept() -> None:
     settings = FastStartSettings(version="0.32.0", ordinary=(), device="cpu")
-    for environment in environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
+    for environment in environments(settings, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
         assert environment["VLLM_USE_AOT_COMPILE"] == "1"
 
 
