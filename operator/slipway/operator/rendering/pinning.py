@@ -3,7 +3,8 @@
 KServe replaces a model's pods whenever their part of its InferenceService changes. A newer Slipway may write that part
 differently, or name a newer runtime; so may this version, once a profile has changed. So the part stays as it was when
 the pods were made, until the LLMDeployment requests another: by a change of its spec that concerns the pods, or by the
-annotation `slipway.dev/sync`. Pods that find no node never ran, and move to where they are planned now. All else (replicas, autoscalers, policies, Services) changes immediately.
+annotation `slipway.dev/sync`. Pods that find no node never ran, and move to where they are planned now. All else
+(replicas, autoscalers, policies, Services) changes immediately.
 
 Only two digests in the status are stored for it: the part itself is read from the live InferenceService, whose
 managedFields show what Slipway has set. ADR 0017 explains why.
