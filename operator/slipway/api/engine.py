@@ -7,13 +7,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
+from slipway.api.compile_cache import CompileCache
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
 from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
-from slipway.contract.engines import OTHER_RUNTIMES, VLLM
+from slipway.contract.engines import BUILT_IN, OTHER_RUNTIMES, VLLM
 
 ANY_CONCURRENCY = 16  # concurrent requests, if neither the spec nor the plan sets a number
 MOST_CONCURRENCY = 4096
+COMPILING = sorted(each.name for each in BUILT_IN if each.compile_cache)  # engines with a compile cache
 
 MEDIA_DOMAIN = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
 MediaDomain = Annotated[
@@ -128,6 +130,10 @@ class EngineSpec(ApiModel):
         "redirects; by default none. Media inside a request need no entry.",
         json_schema_extra={LIST_TYPE: "set"},
     )
+    compile_cache: CompileCache = Field(
+        default_factory=CompileCache,
+        description="Where compiled code is kept, so that later starts of vLLM don't compile it again.",
+    )
     extra_args: list[Argument] = Field(
         default_factory=list,
         max_length=64,
@@ -149,6 +155,14 @@ class EngineSpec(ApiModel):
             rule="self.name == 'vllm' || !has(self.mediaDomains) || size(self.mediaDomains) == 0",
             message="only vllm fetches media by URL: remove mediaDomains, or choose engine vllm",
             at=".mediaDomains",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule=f"self.name in {cel(COMPILING)} || (self.compileCache.kind in ['Auto', 'None'] && "
+            "!has(self.compileCache.size) && !has(self.compileCache.storageClassName))",
+            message="this engine compiles nothing that could be kept: remove compileCache, or choose "
+            + " or ".join(COMPILING),
+            at=".compileCache",
             why="FieldValueForbidden",
         ),
         Rule(

@@ -32,6 +32,7 @@ WAKE_ANNOTATION = (
 INSPECTION = "inspection"  # the component label of Jobs that read a model's files, and of their pods
 INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
+ACCESS_MODES_ANNOTATION = f"{GROUP}/access-modes"  # on a StorageClass, ReadWriteMany: pods of all nodes share a volume
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 
 # --- server-side apply -----------------------------------------------------------------------------------------------
@@ -64,6 +65,12 @@ KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject
 def label_of_inspection(name: str) -> str:
     """The owner label of pods that read a model's files: no Service, policy or program takes them for replicas."""
     return f"{name}{INSPECTION_SUFFIX}"
+
+
+def compiled_claim_name(name: str) -> str:
+    """The PersistentVolumeClaim for compiled code. Slipway makes no other claims, so that no LLMDeployment has to be
+    refused because of its name."""
+    return f"{name}-compiled"
 
 
 def activator_slice_name(name: str) -> str:

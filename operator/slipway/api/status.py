@@ -128,6 +128,7 @@ class PlannedThen(ReportModel):
     """What the plan had, by which the pod was made."""
 
     kv_tokens: int | None = Field(default=None, ge=0, description="Size of the KV cache of one replica, in tokens.")
+    kv_cache: Size | None = Field(default=None, description="Memory of the KV cache, by which the pod was sized.")
     weights: Size | None = Field(default=None, description="Weights on one device.")
     memory_in_use: Size | None = Field(default=None, description="Memory of one device in use, in all.")
 
@@ -188,6 +189,61 @@ class ColdStart(ReportModel):
     compile: Duration | None = Field(default=None, description="Until kernels and graphs were ready.")
     ready: Duration | None = Field(default=None, description="Until the pod was ready.")
     first_token: Duration | None = Field(default=None, description="Until the client received its first token.")
+
+
+class LastStart(ReportModel):
+    """What the last start of a replica took from the compile cache."""
+
+    model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})  # each write replaces all of it
+
+    compiled: Literal["Nothing", "Something", "Everything"] | None = Field(
+        default=None,
+        description="What was compiled: Nothing, because all of it was in the compile cache; Something that it lacked; "
+        "or Everything.",
+    )
+    message: Line | None = Field(default=None, description="Why the compile cache was not used, or not filled.")
+    compile: Duration | None = Field(default=None, description="Time that compiling took.")
+    read: Duration | None = Field(default=None, description="Time that reading from the compile cache took.")
+    size: Size | None = Field(default=None, description="Size of what was read or written.")
+    pod: str | None = Field(default=None, max_length=253, description="The pod that started.")
+    started_at: str | None = Field(
+        default=None, description="When the engine's container started.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class GivenUp(ReportModel):
+    """A claim that was given up, because it would have kept a replica from running."""
+
+    reason: str = Field(default="", max_length=64, description="The cause as one word.")
+    message: Line = Field(default="", description="The cause as a sentence.")
+    tries: int = Field(default=0, ge=0, description="Number of claims that were given up one after another.")
+    at: str = Field(default="", max_length=32, description="Time at which the last one was given up.")
+    claim: str = Field(default="", max_length=64, description="Digest of what was claimed.")
+
+
+class CompileCacheStatus(ReportModel):
+    """Where compiled code is kept now, and what the last start took from there."""
+
+    kind: Literal["PVC", "Image", "EmptyDir"] | None = Field(
+        default=None,
+        description="PVC: a volume that outlives the pods; Image: an image from a registry; EmptyDir: nothing outlives "
+        "the pod, so that each start compiles.",
+    )
+    claim: str | None = Field(default=None, max_length=253, description="The PersistentVolumeClaim, for kind PVC.")
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="Storage class of that claim, if it has one."
+    )
+    access_mode: str | None = Field(default=None, max_length=32, description="Access mode of that claim.")
+    image: str | None = Field(
+        default=None, max_length=512, description="The image that is mounted, with its digest, for kind Image."
+    )
+    message: Line | None = Field(
+        default=None, description="Why it is kept there; for EmptyDir, what each start costs and how to change it."
+    )
+    given_up: GivenUp | None = Field(default=None, description="The last claim that was given up, and why.")
+    last_start: LastStart | None = Field(
+        default=None, description="What the last start of a replica took from the compile cache."
+    )
 
 
 class CostStatus(ReportModel):
@@ -282,6 +338,9 @@ class LLMDeploymentStatus(ReportModel):
     measured: MeasuredStatus | None = Field(default=None, description="Measured values, to compare with the plan.")
     last_cold_start: ColdStart | None = Field(
         default=None, description="Durations of the last start from zero, phase by phase."
+    )
+    compile_cache: CompileCacheStatus | None = Field(
+        default=None, description="Where compiled code is kept now, and what the last start took from there."
     )
     model: ModelStatus | None = Field(
         default=None, description="What the model's own files say about it, if Slipway has read them."

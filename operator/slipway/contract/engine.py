@@ -62,5 +62,6 @@ class Engine:
     planned: Mapping[str, str] = field(default_factory=dict)
     """Options of slipway-runtime by what the plan computed: kvCache and weights, each the bytes of one device."""
     memory_share: str = ""  # its own flag for how much of a device's memory it may use, from 0 to 1
+    compile_cache: str = ""  # slipway-runtime's option for the folder where compiled code outlives the pod
     refuses: tuple[str, ...] = ()  # fields of the spec that it can't carry out
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of its container

@@ -43,6 +43,7 @@ VLLM = Engine(
     options_are_its_own=True,
     planned={"kvCache": "--kv-cache-bytes", "weights": "--weights-bytes"},
     memory_share="--gpu-memory-utilization",
+    compile_cache="--cache",
     environment={"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"},
 )
 LLAMACPP = Engine(

@@ -88,7 +88,7 @@ def _core(child: Child, sender: MessageSender, ready: Ready, fork: ServerFork) -
         loading.take_weights_from(copy, parts.loader, say=sender.say)
     from slipway_runtime.faststart import core_process  # noqa: PLC0415 - as above
 
-    triton_names.keep_key(os.environ.get("SLIPWAY_TRITON_KEY"))
+    triton_names.keep_key(os.environ.get(triton_names.ENVIRONMENT))
     core_process.run(parts, child.flags, child.addresses, sender=sender, ready=ready)
 
 

@@ -17,9 +17,9 @@ ENVIRONMENT = "PYTHONHASHSEED"
 LARGEST = 2**32 - 1  # that Python accepts; 0 would switch the randomness off
 
 
-def seed_in(cache: Mapping[str, str]) -> str:
+def seed_in(environment: Mapping[str, str]) -> str:
     """Returns the cache's seed, and stores one if there is none. Without a cache, each start has its own."""
-    prefix = cache.get(PREFIX)
+    prefix = environment.get(PREFIX)
     stored = Path(f"{prefix}-hash-seed")
     if prefix and (seed := _read(stored)):
         return seed

@@ -177,6 +177,8 @@ def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
         yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
+    if spec.engine.compile_cache.kind in ("PVC", "Image"):
+        yield "engine.compileCache: compiled code is not kept yet; each replica compiles for itself."
     if spec.access.gateway:
         yield "access.gateway: no route is created yet; the model is reachable inside the cluster."
     if spec.rollout.strategy == "Canary":

@@ -58,6 +58,7 @@ RESTARTS: dict[str, Any] = {
 LEAVES_PODS_ALONE: dict[str, Any] = {
     "model.facts": {"parameters": 8_000_000_000},  # for the planner, which doesn't use them yet
     "model.cache": {"kind": "Node"},  # without an effect yet
+    "engine.compileCache": {"kind": "None"},  # without an effect yet
     "accelerator.policy": "Fastest",
     "scaling.minReplicas": 1,
     "scaling.maxReplicas": 7,

@@ -199,7 +199,6 @@ def test_the_servers_own_variables_are_never_in_the_engine_core(core: Core) -> N
 def test_api_keys_are_for_the_server_alone() -> None:
     both, of_server = environments(
         FastStartSettings(version="0.24.0", ordinary=()),
-        {},
         Path("/f"),
         {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"},
     )
@@ -211,12 +210,12 @@ def test_api_keys_are_for_the_server_alone() -> None:
 @pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
 def test_what_cannot_be_read_again_is_not_cached(device: str, kept: str | None) -> None:
     settings = FastStartSettings(version="0.32.0", ordinary=(), device=device)
-    assert environments(settings, {}, Path("/f"), {})[0].get("VLLM_USE_AOT_COMPILE") == kept
+    assert environments(settings, Path("/f"), {})[0].get("VLLM_USE_AOT_COMPILE") == kept
 
 
 def test_variables_that_the_user_sets_are_kept() -> None:
     settings = FastStartSettings(version="0.32.0", ordinary=(), device="cpu")
-    both, _ = environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"})
+    both, _ = environments(settings, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"})
     assert both["VLLM_USE_AOT_COMPILE"] == "1"
 
 
