@@ -18,5 +18,6 @@ class Options:
     stuck_after: float = 24.0  # with the interval of the checks and their timeout, a stuck engine is found within 30 s
     only_warm: bool = False  # exits as soon as the engine is ready, and what it has compiled is published
     compiled: CompileCache = field(default_factory=lambda: CompileCache.off("The engine compiles nothing."))
+    environment: Callable[[], Mapping[str, str]] = dict  # variables that are known once the compile cache was read
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds
     memory_in_use: Callable[[], list[dict[str, object]]] = list  # by device; called once the engine is ready

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -195,9 +196,7 @@ def test_whatever_bytes_are_changed_nothing_is_created_outside_the_folder(tmp_pa
             sum(text[start : start + 148]) + sum(text[start + 156 : start + 512]) + 256
         )
     (folder / "a").write_bytes(text)
-    try:
+    with suppress(DamagedError):
         unpacked(folder / "a", folder / "target", announced(folder / "a", 2))
-    except DamagedError:
-        pass
     assert set(os.listdir(folder)) == {"source", "a", "target"}  # noqa: PTH208 - only names are needed
     assert all(path.is_file() or path.is_dir() for path in (folder / "target").rglob("*"))

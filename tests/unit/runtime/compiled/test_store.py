@@ -1,5 +1,5 @@
-"""A start reads the entry of its key, if it is complete and unchanged. Anything else in its place costs it nothing but the
-compilation: no error, no wait, and nothing outside of its scratch folder is touched.
+"""A start reads the entry of its key, if it is complete and unchanged. Anything else in its place costs it nothing but
+the compilation: no error, no wait, and nothing outside of its scratch folder is touched.
 """
 
 from __future__ import annotations
