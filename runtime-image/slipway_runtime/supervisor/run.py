@@ -35,7 +35,11 @@ def run(
     try:
         launch, options = prepare()
         phases.reach("checked")
-        failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
+        stop_signals: list[int] = []
+        failure = _supervise(launch, options, stop_signals, log=log, phases=phases, trace=trace)
+        if failure is None and options.afterwards and not stop_signals:
+            stopping.on_stop(_exit_at_once)
+            failure = options.afterwards(log.say)
     except (StartRefusedError, ModelError) as refusal:
         failure = refusal.failure
     except Exception as error:  # an unforeseen cause is reported in the same form as all others
@@ -54,13 +58,17 @@ def _exit_before_start(log: Log) -> NoReturn:
     os._exit(0)
 
 
+def _exit_at_once(signal: int) -> NoReturn:
+    """As a process without a handler would: whatever it does isn't finished."""
+    os._exit(128 + signal)
+
+
 def _supervise(
-    launch: Launch, options: Options, *, log: Log, phases: PhaseRecorder, trace: StartTrace
+    launch: Launch, options: Options, stop_signals: list[int], *, log: Log, phases: PhaseRecorder, trace: StartTrace
 ) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
     _wait_for_compiled_code(options, log, phases)
-    stop_signals: list[int] = []
     stopping.on_stop(stop_signals.append)
     before = shared_memory.names()
     with scratch_folder() as folder:
