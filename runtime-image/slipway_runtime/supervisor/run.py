@@ -35,9 +35,9 @@ def run(
     try:
         launch, options = prepare()
         phases.reach("checked")
-        stop_signals: list[int] = []
-        failure = _supervise(launch, options, stop_signals, log=log, phases=phases, trace=trace)
-        if failure is None and options.afterwards and not stop_signals:
+        received: list[int] = []
+        failure = _supervise(launch, options, received, log=log, phases=phases, trace=trace)
+        if failure is None and options.afterwards and not received:
             stopping.on_stop(_exit_at_once)
             failure = options.afterwards(log.say)
     except (StartRefusedError, ModelError) as refusal:
@@ -64,12 +64,19 @@ def _exit_at_once(signal: int) -> NoReturn:
 
 
 def _supervise(
-    launch: Launch, options: Options, stop_signals: list[int], *, log: Log, phases: PhaseRecorder, trace: StartTrace
+    launch: Launch, options: Options, received: list[int], *, log: Log, phases: PhaseRecorder, trace: StartTrace
 ) -> Failure | None:
+    """`received`: where stop signals are added."""
     for choice in launch.choices:
         log.say(f"{choice}.")
     _wait_for_compiled_code(options, log, phases)
-    stopping.on_stop(stop_signals.append)
+    stop_signals: list[int] = []  # those that the supervisor hasn't seen yet
+
+    def stop(signal: int) -> None:
+        received.append(signal)
+        stop_signals.append(signal)
+
+    stopping.on_stop(stop)
     before = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
