@@ -35,9 +35,8 @@ def run(
     try:
         launch, options = prepare()
         phases.reach("checked")
-        received: list[int] = []
-        failure = _supervise(launch, options, received, log=log, phases=phases, trace=trace)
-        if failure is None and options.afterwards and not received:
+        failure, has_warmed = _supervise(launch, options, log=log, phases=phases, trace=trace)
+        if has_warmed and options.afterwards and not failure:
             stopping.on_stop(_exit_at_once)
             failure = options.afterwards(log.say)
     except (StartRefusedError, ModelError) as refusal:
@@ -64,19 +63,14 @@ def _exit_at_once(signal: int) -> NoReturn:
 
 
 def _supervise(
-    launch: Launch, options: Options, received: list[int], *, log: Log, phases: PhaseRecorder, trace: StartTrace
-) -> Failure | None:
-    """`received`: where stop signals are added."""
+    launch: Launch, options: Options, *, log: Log, phases: PhaseRecorder, trace: StartTrace
+) -> tuple[Failure | None, bool]:
+    """Also returns whether it has warmed, which a stop signal may prevent."""
     for choice in launch.choices:
         log.say(f"{choice}.")
     _wait_for_compiled_code(options, log, phases)
-    stop_signals: list[int] = []  # those that the supervisor hasn't seen yet
-
-    def stop(signal: int) -> None:
-        received.append(signal)
-        stop_signals.append(signal)
-
-    stopping.on_stop(stop)
+    stop_signals: list[int] = []
+    stopping.on_stop(stop_signals.append)
     before = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
@@ -89,11 +83,11 @@ def _supervise(
             from slipway_runtime.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
             supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases, trace=trace)
-            return supervisor.run(stop_signals)
+            return supervisor.run(stop_signals), supervisor.has_warmed
         except OSError as error:
-            return _cannot_work(error)
+            return _cannot_work(error), False
         except Exception as error:
-            return _bug(error, log)
+            return _bug(error, log), False
         finally:
             _clean_up(engine, before, log)
             guards.close()
