@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control
-from slipway_runtime.faststart import page_cache, read_ahead_notes
+from slipway_runtime.faststart import hash_seed, page_cache, read_ahead_notes
 from slipway_runtime.faststart.adapters import adapter_for
 from slipway_runtime.faststart.addresses import FOLDER
 from slipway_runtime.faststart.child_messages import ChildMessage, say
@@ -29,7 +30,8 @@ def main(flags: Sequence[str]) -> int:
     try:
         with scratch_folder(within=control.folder()) as folder:
             _read_ahead(settings, folder)
-            with Pair([*flags, *settings.flags], environments(settings, folder, os.environ)) as pair:
+            both, of_server = environments(settings, folder, os.environ)
+            with Pair([*flags, *settings.flags], both, of_server) as pair:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda number, _: pair.occurrences.put(SignalReceived(number)))
                 trouble = until_it_serves(pair)
@@ -49,12 +51,14 @@ def _read_ahead(settings: FastStartSettings, folder: Path) -> None:
 
 def environments(
     settings: FastStartSettings, folder: Path, environment: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """Returns the children's variables. Those that were set by hand override those of the adapter."""
-    both = {**adapter_for(settings.version).environment(settings.device), **environment, FOLDER: str(folder)}
-    core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
-    # Names of compiled code depend on the order of sets of strings, which changes with the seed.
-    return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the variables of both children, and those of the server alone. Those that were set by hand override those
+    of the adapter.
+    """
+    all_of_them = {**adapter_for(settings.version).environment(settings.device), **environment}
+    both = {name: value for name, value in all_of_them.items() if name not in NOT_FOR_THE_CORE}
+    both |= {FOLDER: str(folder), hash_seed.ENVIRONMENT: hash_seed.seed_in(environment)}
+    return both, {name: environment[name] for name in NOT_FOR_THE_CORE if name in environment}
 
 
 def until_it_serves(pair: Pair) -> str:
@@ -89,5 +93,8 @@ def until_it_ends(pair: Pair) -> int:
 
 
 def _start_ordinarily(settings: FastStartSettings) -> NoReturn:
+    with contextlib.suppress(ChildProcessError):  # vLLM would never reap children that it doesn't know
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)

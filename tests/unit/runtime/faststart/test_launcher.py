@@ -64,13 +64,13 @@ class Start:
     def children(self) -> dict[str, int]:
         """The launcher's child processes, by their role."""
         listed = subprocess.run(
-            ["ps", "-wwo", "pid=,args=", "--ppid", str(self.process.pid)],
+            ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
             capture_output=True,
             text=True,
             check=False,
         )
         rows = [line.split() for line in listed.stdout.splitlines()]
-        return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}
+        return {name.removeprefix("slipway-"): int(pid) for pid, name in rows}
 
     @property
     def output(self) -> str:
