@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice_name
+from slipway.api.names import activator_slice_name, compiled_claim_name
 from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
@@ -173,7 +173,7 @@ class Memories:
 
 def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
-    plain = (name, activator_slice_name(name), predictor_deployment(name))
+    plain = (name, activator_slice_name(name), compiled_claim_name(name), predictor_deployment(name))
     return text in plain or is_template_name(text, name) or is_job_name(text, name)
 
 

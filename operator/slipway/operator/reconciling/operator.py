@@ -37,6 +37,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
+from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.inspector import Inspector
@@ -262,6 +263,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
+            compile_claims=CompileClaims(client, self._overlay),
             inspector=self._inspector,
             reporter=Reporter(client, events, self._overlay),
             references=references,

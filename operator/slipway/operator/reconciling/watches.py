@@ -11,6 +11,7 @@ from typing import Any
 from slipway.api.asked import writes
 from slipway.api.model_key import ModelKey
 from slipway.api.names import (
+    ACCESS_MODES_ANNOTATION,
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
     INSPECTION_SUFFIX,
@@ -25,6 +26,7 @@ from slipway.api.names import (
     SYNC_ANNOTATION,
     WAKE_ANNOTATION,
     activator_slice_name,
+    name_of_compiled,
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watch import Watch, with_home
@@ -49,11 +51,13 @@ from slipway.objects.kinds import (
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
+    STORAGE_CLASS,
     Kind,
     Object,
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
+from slipway.operator.planning.compile_cache import DEFAULT_ANNOTATIONS
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
 
@@ -104,7 +108,8 @@ def watches(
         Watch(ACCELERATOR_PROFILE, ProfileSpecs(everyone, counted).concerns),
         Watch(CLUSTER_SERVING_RUNTIME, lambda _: everyone()),
         of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
-        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
+        of_models(PERSISTENT_VOLUME_CLAIM, partial(concerned_by_claim, on_claim=on_claim), keep=stored_of_claim),
+        Watch(STORAGE_CLASS, lambda _: everyone(), keep=stored_of_storage_class, may_be_closed=True),
         Watch(NODE, NodeHealth(on_node, node, counted.node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
@@ -180,6 +185,15 @@ def concerned_by_slice(
         return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
     is_extra = raw["metadata"]["name"] == activator_slice_name(labels[OWNER_LABEL])
     return models_by_label_or_owner(raw) if is_extra else ()
+
+
+def concerned_by_claim(
+    claim: Object, *, on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: ()
+) -> Iterable[ModelKey]:
+    """Those whose specs name it, and the one for whose compiled code it is, or in whose way it is."""
+    namespace, name = place_of(claim)
+    model = name_of_compiled(name)
+    return {*on_claim(claim), *([ModelKey(namespace, model)] if model else [])}
 
 
 def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
@@ -344,6 +358,13 @@ def stored_of_node(node: Object) -> Object:
 
 
 def stored_of_claim(claim: Object) -> Object:
+    """Of one that may be ours for compiled code, also whose it is, and what was claimed."""
+    if name_of_compiled(claim["metadata"]["name"]):
+        return {
+            **named(claim, "ownerReferences", "finalizers"),
+            "spec": picked(claim.get("spec") or {}, OF_COMPILED),
+            "status": {"phase": (claim.get("status") or {}).get("phase", "")},
+        }
     metadata = {name: claim["metadata"].get(name) for name in WHICH}
     return {
         "metadata": metadata,
@@ -352,6 +373,13 @@ def stored_of_claim(claim: Object) -> Object:
     }
 
 
+def stored_of_storage_class(found: Object) -> Object:
+    notes = picked(found["metadata"].get("annotations") or {}, (*DEFAULT_ANNOTATIONS, ACCESS_MODES_ANNOTATION))
+    metadata = {**picked(found["metadata"], OF_METADATA), "annotations": notes}
+    return {**picked(found, ("provisioner", "allowVolumeExpansion")), "metadata": metadata}
+
+
+OF_COMPILED = ("accessModes", "storageClassName", "resources", "volumeName")
 OF_NODES = ("taints", "unschedulable")
 OF_NODE_STATUS = ("conditions", "allocatable")
 OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
