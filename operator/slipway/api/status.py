@@ -128,6 +128,7 @@ class PlannedThen(ReportModel):
     """What the plan had, by which the pod was made."""
 
     kv_tokens: int | None = Field(default=None, ge=0, description="Size of the KV cache of one replica, in tokens.")
+    kv_cache: Size | None = Field(default=None, description="Memory of the KV cache, by which the pod was sized.")
     weights: Size | None = Field(default=None, description="Weights on one device.")
     memory_in_use: Size | None = Field(default=None, description="Memory of one device in use, in all.")
 

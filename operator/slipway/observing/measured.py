@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple, Protocol
@@ -178,12 +178,14 @@ class Planned(Protocol):
     def memory(self) -> PlannedMemory | None: ...
     @property
     def kv_tokens(self) -> int | None: ...
+    @property
+    def sized_by(self) -> int | None: ...
 
 
-def measured_status(measurement: Measurement, plan: Planned | None, key: str) -> Object:
+def measured_status(measurement: Measurement, plan: Planned | None, key: str, before: Object | None = None) -> Object:
     """`status.measured`. `plan`: the one by which the pod was made, None: it is another by now; `key`: what the
-    measurement is valid for."""
-    load, reading = measurement.load, measurement.reading
+    measurement is valid for; `before`: the status as it was."""
+    load, reading = measurement.load, _completed(measurement.reading, key, before)
     used_outside = reading.used - plan.memory.budget if reading.used and plan and plan.memory else None
     found = {
         "kvTokens": reading.kv_tokens,
@@ -198,6 +200,15 @@ def measured_status(measurement: Measurement, plan: Planned | None, key: str) ->
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _completed(reading: Reading, key: str, before: Object | None) -> Reading:
+    """With the step that an earlier start of the same measured: an engine measures it only if it isn't given the size
+    of its cache, and the plan then gives it the size that it found."""
+    known = _reported(before)
+    if reading.activation or known.get("key") != key:
+        return reading
+    return replace(reading, activation=size_in(known.get("activation")))
+
+
 def _comparison(reading: Reading, plan: Planned) -> Object:
     """What was planned of what was measured, and the largest error."""
     planned = _planned(plan)
@@ -207,6 +218,7 @@ def _comparison(reading: Reading, plan: Planned) -> Object:
         return {}
     worst = max(errors, key=lambda name: abs(errors[name]))
     then = {name: number if name == "kvTokens" else quantity(number) for name, number in planned.items()}
+    then |= _sizes(kvCache=plan.sized_by)
     return {"planned": then, "planErrorPercent": round(errors[worst], 2), "planErrorOf": worst}
 
 

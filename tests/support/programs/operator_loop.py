@@ -137,6 +137,7 @@ class Loop:
         self.references = References(client, self.store, self.memories, clock=clock)
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
+        self.refusal = ""  # why it isn't asked yet
         self.reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
@@ -151,8 +152,12 @@ class Loop:
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
             elsewhere=lambda: self.elsewhere,
-            want=lambda *wanted: self.wanted.append(wanted),
+            want=self._want,
         )
+
+    def _want(self, key: ModelKey, uri: str, revision: str | None) -> str:
+        self.wanted.append((key, uri, revision))
+        return self.refusal
 
     async def _info(self, address: str) -> bytes | None:
         return self.infos.get(address)

@@ -188,6 +188,7 @@ class Plan:
     vendor: str = "NVIDIA"
     memory: Memory | None = Memory()
     kv_tokens: int | None = 900_000
+    sized_by: int | None = 110 * GIB
 
 
 AS_PLANNED = Reading(kv_tokens=900_000, weights=15 * GIB, kv_cache=110 * GIB, used=129 * GIB, total=139 * GIB)
@@ -206,7 +207,7 @@ def test_a_plan_that_was_right_has_no_error() -> None:
         "memoryInUse": "129.000Gi",
         "memoryTotal": "139.000Gi",
         "outsideBudget": "3.000Gi",
-        "planned": {"kvTokens": 900_000, "weights": "15.000Gi", "memoryInUse": "129.000Gi"},
+        "planned": {"kvTokens": 900_000, "weights": "15.000Gi", "memoryInUse": "129.000Gi", "kvCache": "110.000Gi"},
         "planErrorPercent": 0.0,
         "planErrorOf": "kvTokens",
         "pod": "model-1",
@@ -261,6 +262,18 @@ def test_a_quantity_that_cannot_be_true_is_unknown(text: object) -> None:
 
 def status(found: Object | None) -> Object:
     return {"state": "Serving", "message": "1 replica answers.", **({"measured": found} if found else {})}
+
+
+@pytest.mark.parametrize(("key", "kept"), [(f"{KEY}-{KEY}", "1.250Gi"), ("0" * 16, None)])
+def test_a_step_that_was_measured_before_is_kept_for_the_same_model_device_engine_and_flags(
+    key: str, kept: str | None
+) -> None:
+    """vLLM measures it only if no plan gives it the size of its cache."""
+    before = {"measured": {"key": key, "activation": "1.250Gi", "weights": "9.000Gi"}}
+    found = measured_status(Measurement(load(), Reading(kv_tokens=1, activation=None)), Plan(), f"{KEY}-{KEY}", before)
+    assert (found.get("activation"), found.get("weights")) == (kept, None)
+    newer = Reading(kv_tokens=1, activation=GIB)
+    assert measured_status(Measurement(load(), newer), Plan(), key, before)["activation"] == "1.000Gi"
 
 
 MISSED = measured(Reading(kv_tokens=900_000, weights=16 * GIB))

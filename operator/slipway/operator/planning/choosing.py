@@ -1,13 +1,15 @@
 """Chooses among the profiles on which a model fits, by the policy of the spec. Pure.
 
 On each profile it takes as few devices as hold the model. What runs already stays where it is for as long as it fits
-there: a cheaper node never moves a running model.
+there: a cheaper node never moves a running model. What the engine measured the last time sizes the plan, and decides
+nothing here: of all candidates only one was measured, so a model that moved because of it would move back at the next
+start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
@@ -38,10 +40,12 @@ class Option:
     """A profile on which the model fits."""
 
     fit: Fit
+    computed: Fit  # the same without what was measured
     speed: Speed | None
     place: int  # of the profile in the spec's order
     is_full: bool  # no node has enough free devices now
     price: float  # per hour and replica, on the terms of the spec; infinite if unknown
+    is_too_small: bool = False  # by what was measured, although it ran there; so the plan is the computed one
 
     @property
     def seconds(self) -> float:
@@ -75,7 +79,7 @@ def choose(
     """`profiles`: those that may be used, in the spec's order. The model's numbers must be known."""
     options, objections, misfits = [], {}, []
     for place, profile in enumerate(profiles):
-        found = _on(spec, profile, model, supply, draft, running, measurements)
+        found = _on(spec, profile, model, supply, draft, running)
         if isinstance(found, Fit):
             options.append(_option(spec, found, model, supply, place, running))
         elif isinstance(found, Misfit):
@@ -88,6 +92,8 @@ def choose(
     stays = current is not None and current is not best[0]
     if current is not None:
         best = [current, *(each for each in best if each is not current)]
+    if best and measurements:
+        best[0] = _as_measured(spec, best[0], model, draft, measurements)
     return Choice(options=tuple(best), objections=objections, misfits=tuple(misfits), stays=stays)
 
 
@@ -98,7 +104,6 @@ def _on(
     supply: Supply,
     draft: Model | None,
     running: Running | None,
-    measurements: Measurements | None,
 ) -> Fit | Misfit | str:
     """With as few devices as hold the model; else the closest misfit, or what rules out the profile altogether."""
     objection, misfit = "", None
@@ -109,11 +114,7 @@ def _on(
         if wrong := why_not(spec, candidate, model, supply):
             objection = objection or wrong
             continue
-        runtime = runtime_for(spec.engine.name, profile.spec.vendor) or ""
-        measured = None
-        if measurements and profile.spec.shared_by == 1:  # what a tenant reports must not concern others on its device
-            measured = measurements.on(profile, runtime, candidate.tensor, candidate.pipeline)
-        found = fit(spec, candidate, model, draft=draft, measured=measured)
+        found = fit(spec, candidate, model, draft=draft)
         if isinstance(found, Fit):
             return found
         misfit = found if misfit is None or found.missing < misfit.missing else misfit
@@ -126,11 +127,30 @@ def _option(
     price = price_of(spec, found.candidate)
     return Option(
         fit=found,
+        computed=found,
         speed=speed_of(found, model, concurrency=found.max_concurrency, price=price),
         place=place,
         is_full=_is_full(spec, found.candidate, supply, running),
         price=price,
     )
+
+
+def _as_measured(
+    spec: LLMDeploymentSpec, option: Option, model: Model, draft: Model | None, measurements: Measurements
+) -> Option:
+    """What ran there fits there, whatever it has reported: a model that were refused because of that would never be
+    measured again. Where replicas of others share the device, nothing that a tenant reports counts."""
+    candidate = option.fit.candidate
+    profile = candidate.profile
+    runtime = runtime_for(spec.engine.name, profile.spec.vendor) or ""
+    measured = measurements.on(profile, runtime, candidate.tensor, candidate.pipeline)
+    if measured is None or profile.spec.shared_by > 1:
+        return option
+    found = fit(spec, candidate, model, draft=draft, measured=measured)
+    if isinstance(found, Misfit):
+        return replace(option, is_too_small=True)
+    speed = speed_of(found, model, concurrency=found.max_concurrency, price=option.price)
+    return replace(option, fit=found, speed=speed)
 
 
 def _is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply, running: Running | None) -> bool:

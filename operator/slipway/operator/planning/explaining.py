@@ -10,12 +10,23 @@ from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Evidence, Model
 from slipway.operator.planning.choosing import Choice, Option
 from slipway.operator.planning.concurrency import why_so_many
+from slipway.operator.planning.correcting import LEAST
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.fitting import Fit, Misfit
 from slipway.operator.planning.plan import Speed
-from slipway.operator.planning.words import gib, number, times
+from slipway.operator.planning.words import gib, listed, number, times
 
 MOST_REJECTED = 60  # the status has room for 64
+PARTS = {
+    "total": "the device's memory",
+    "weights": "weights",
+    "activation": "the largest step",
+    "other": "libraries",
+    "graphs": "CUDA graphs",
+    "outside": "what is in use besides",
+    "kv_cache": "the KV cache",
+}
+"""Of the memory, in words."""
 
 
 def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -30,7 +41,8 @@ def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[st
         *_images(spec, model),
         *_requests(spec, chosen.fit),
         *([_speed(chosen.speed)] if chosen.speed else []),
-        _evidence(model, sources),
+        *_measured(chosen),
+        _evidence(chosen, model, sources),
     )
 
 
@@ -187,12 +199,28 @@ def _speed(speed: Speed) -> str:
     )
 
 
-def _evidence(model: Model, sources: tuple[str, ...]) -> str:
+def _measured(chosen: Option) -> Iterator[str]:
+    """What is from the last start, and what that changes."""
+    if chosen.is_too_small:
+        yield (
+            "By what its engine measured the last time it would not fit, although it ran here; so the plan is as it "
+            "was computed."
+        )
+    memory, before = chosen.fit.memory, chosen.computed.kv_cache
+    named = [word for name, word in PARTS.items() if memory.evidence.get(name) is Evidence.MEASURED]
+    if named:
+        changed = abs(chosen.fit.kv_cache - before) > LEAST * before
+        instead = f", so the KV cache has {gib(chosen.fit.kv_cache)} instead of {gib(before)}" if changed else ""
+        yield f"As its engine measured the last time: {listed(named)}{instead}."
+
+
+def _evidence(chosen: Option, model: Model, sources: tuple[str, ...]) -> str:
+    is_measured = Evidence.MEASURED in chosen.fit.memory.evidence.values()
+    estimated = "everything else is" if is_measured else "steps, graphs and speed are"
     exact = model.evidence.get("parameters") is Evidence.EXACT
     told = " and ".join(sources) or "what is known of the model"
     return (
-        f"The model's numbers are from {told}{', and exact' if exact else ''}; steps, graphs and speed are estimated "
-        "from measurements."
+        f"The model's numbers are from {told}{', and exact' if exact else ''}; {estimated} estimated from measurements."
     )
 
 

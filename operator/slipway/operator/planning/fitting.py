@@ -15,6 +15,15 @@ from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Model
 from slipway.operator.planning.candidates import Candidate
 from slipway.operator.planning.concurrency import concurrency
+from slipway.operator.planning.correcting import (
+    MOST_MORE,
+    Sized,
+    as_computed,
+    as_llamacpp_measured,
+    as_vllm_measured,
+    as_vllm_on_cpus_measured,
+    total_of,
+)
 from slipway.operator.planning.device_memory import part_of_replica
 from slipway.operator.planning.engine_settings import settings_for
 from slipway.operator.planning.engines import CPU
@@ -45,6 +54,7 @@ class Fit:
     candidate: Candidate
     settings: Settings
     memory: Memory
+    kv_cache: int  # bytes by which the rest was planned: those of `memory`, or of the last start if almost the same
     context_length: int
     kv_tokens: int  # of one replica, as the engine counts them
     at_full_length: float  # requests of that length at the same time
@@ -63,6 +73,21 @@ class Misfit:
     longest: int  # the longest request that fits; 0 if none does
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """A model on a candidate."""
+
+    spec: LLMDeploymentSpec
+    candidate: Candidate
+    model: Model
+    settings: Settings
+    measured: Measured | None
+
+    @property
+    def device(self) -> Device:
+        return device_of(self.spec, self.candidate.profile)
+
+
 def fit(
     spec: LLMDeploymentSpec,
     candidate: Candidate,
@@ -78,18 +103,36 @@ def fit(
     settings = settings or settings_for(
         spec, candidate.profile, tensor=candidate.tensor, pipeline=candidate.pipeline, draft=draft
     )
+    trial = _Trial(spec=spec, candidate=candidate, model=model, settings=settings, measured=measured)
     if spec.engine.name == LLAMACPP.name:
-        return _fit_llamacpp(spec, candidate, model, settings)
-    settings = replace(settings, seen_tokens=_seen(spec, model))
-    device, cache = device_of(spec, candidate.profile), cache_of(model, settings, release)
+        return _fit_llamacpp(trial)
+    trial = replace(trial, settings=replace(settings, seen_tokens=_seen(spec, model)))
+    cache = cache_of(model, trial.settings, release)
     if candidate.profile.spec.vendor == CPU:
-        memory = vllm_on_cpus.divide(model, device, settings)
-        return _fit_vllm(spec, candidate, model, settings, memory, memory.kv_cache, cache)
-    memory = vllm.divide(model, device, settings, release)
-    if measured and measured.weights:
-        memory = vllm.with_weights(memory, measured.weights)
-    least_room = vllm.least_cache(memory, model, settings, release)
-    return _fit_vllm(spec, candidate, model, settings, memory, least_room, cache)
+        sized = as_computed(_on_cpus(trial))
+        return _fit_vllm(trial, sized, sized.kv_cache, cache)
+    computed, sized = _on_devices(trial, release)
+    compiling = computed.kv_cache - vllm.least_cache(computed, model, trial.settings, release)
+    return _fit_vllm(trial, sized, max(0, sized.kv_cache - compiling), cache)
+
+
+def _on_cpus(trial: _Trial) -> Memory:
+    computed, measured = vllm_on_cpus.divide(trial.model, trial.device, trial.settings), trial.measured
+    if measured is None:
+        return computed
+    again = vllm_on_cpus.divide(trial.model, trial.device, trial.settings, weights=measured.weights)
+    return as_vllm_on_cpus_measured(computed, again, measured)
+
+
+def _on_devices(trial: _Trial, release: Release) -> tuple[Memory, Sized]:
+    """As computed, and as measured."""
+    device, measured = trial.device, trial.measured
+    computed = vllm.divide(trial.model, device, trial.settings, release)
+    if measured is None:
+        return computed, as_computed(computed)
+    total = total_of(device.total, measured, most=int(amount(trial.candidate.profile.spec.memory)))
+    again = vllm.divide(trial.model, Device(total=total), trial.settings, release)
+    return computed, as_vllm_measured(again, measured, kv_cache=computed.kv_cache)
 
 
 def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
@@ -124,33 +167,61 @@ def wanted_length(spec: LLMDeploymentSpec, model: Model) -> int:
     return spec.engine.context_length or min(model.context_length or USEFUL, USEFUL)
 
 
-def _fit_vllm(
-    spec: LLMDeploymentSpec,
-    candidate: Candidate,
-    model: Model,
-    settings: Settings,
-    memory: Memory,
-    least_room: int,
-    cache: Cache | None,
-) -> Fit | Misfit:
+def _fit_vllm(trial: _Trial, sized: Sized, least_room: int, cache: Cache | None) -> Fit | Misfit:
     """`least_room`: for the cache, when vLLM starts for the first time and compiles. It must do for one request."""
-    wanted = wanted_length(spec, model)
-    lacking = vllm.missing(memory)
+    spec, model, memory, settings = trial.spec, trial.model, sized.memory, trial.settings
+    wanted, lacking, room = wanted_length(spec, model), vllm.missing(memory), sized.kv_cache
     if cache is None:
-        if lacking > 0:
-            return _misfit(candidate, settings, memory, lacking, wanted, 0)
-        own = model.context_length or wanted
-        return _fit(candidate, settings, replace(memory, kv_cache=0), own, 0, 0.0, settings.sequences)
-    room = memory.kv_cache
+        return _without_cache(trial, memory)
     if cache.request_bytes(wanted) > least_room:
-        short = cache.request_bytes(wanted) + max(0, lacking) - least_room
-        return _misfit(candidate, settings, memory, short, wanted, cache.longest(least_room, at_most=wanted))
+        return Misfit(
+            candidate=trial.candidate,
+            settings=settings,
+            memory=memory,
+            missing=cache.request_bytes(wanted) + max(0, lacking) - least_room,
+            wanted_length=wanted,
+            longest=cache.longest(least_room, at_most=wanted),
+        )
     careful = least_room - int(memory.budget * MARGIN)
     longest = cache.longest(careful, at_most=longest_of(model, spec) or wanted)
     length = spec.engine.context_length or max(_rounded(longest, wanted), wanted)
-    tokens, at_once = cache.tokens(room, length), cache.concurrency(room, length)
-    most = spec.engine.max_concurrency or _affordable(settings, cache, room, length)
-    return _fit(candidate, settings, memory, length, tokens, at_once, most)
+    tokens = cache.tokens(memory.kv_cache, length)
+    if sized.tokens:
+        tokens = min(sized.tokens, int(tokens * (1 + MOST_MORE)))
+    return Fit(
+        candidate=trial.candidate,
+        settings=settings,
+        memory=memory,
+        kv_cache=room,
+        context_length=length,
+        kv_tokens=tokens,
+        at_full_length=tokens / length if sized.tokens else cache.concurrency(memory.kv_cache, length),
+        max_concurrency=spec.engine.max_concurrency or _affordable(settings, cache, room, length),
+    )
+
+
+def _without_cache(trial: _Trial, memory: Memory) -> Fit | Misfit:
+    """The model keeps nothing of a request."""
+    wanted, lacking = wanted_length(trial.spec, trial.model), vllm.missing(memory)
+    if lacking > 0:
+        return Misfit(
+            candidate=trial.candidate,
+            settings=trial.settings,
+            memory=memory,
+            missing=lacking,
+            wanted_length=wanted,
+            longest=0,
+        )
+    return Fit(
+        candidate=trial.candidate,
+        settings=trial.settings,
+        memory=replace(memory, kv_cache=0),
+        kv_cache=0,
+        context_length=trial.model.context_length or wanted,
+        kv_tokens=0,
+        at_full_length=0.0,
+        max_concurrency=trial.settings.sequences,
+    )
 
 
 def _rounded(longest: int, wanted: int) -> int:
@@ -162,48 +233,30 @@ def _affordable(settings: Settings, cache: Cache, room: int, length: int) -> int
     return max(1, min(settings.sequences, int(cache.concurrency(room, min(SHORT, length)))))
 
 
-def _fit_llamacpp(spec: LLMDeploymentSpec, candidate: Candidate, model: Model, settings: Settings) -> Fit | Misfit:
-    slots = concurrency(spec, candidate.profile) or 1
-    settings = replace(settings, slots=slots)
+def _fit_llamacpp(trial: _Trial) -> Fit | Misfit:
+    spec, model = trial.spec, trial.model
+    slots = concurrency(spec, trial.candidate.profile) or 1
+    settings = replace(trial.settings, slots=slots)
     wanted = spec.engine.context_length or min(model.context_length or LLAMACPP_LENGTH, LLAMACPP_LENGTH)
-    device = device_of(spec, candidate.profile)
-    memory = llamacpp.divide(model, device, settings, context_length=wanted, slots=slots)
+    memory = llamacpp.divide(model, trial.device, settings, context_length=wanted, slots=slots)
     lacking = memory.weights + memory.overhead + memory.kv_cache - memory.budget
     if lacking > 0:
         room = memory.budget - memory.weights - memory.overhead
-        longest = wanted * max(0, room) // memory.kv_cache if memory.kv_cache else 0
-        return _misfit(candidate, settings, memory, lacking, wanted, longest)
-    return _fit(candidate, settings, memory, wanted, wanted * slots, float(slots), slots)
-
-
-def _fit(
-    candidate: Candidate,
-    settings: Settings,
-    memory: Memory,
-    length: int,
-    tokens: int,
-    at_once: float,
-    most: int | None,
-) -> Fit:
+        return Misfit(
+            candidate=trial.candidate,
+            settings=settings,
+            memory=memory,
+            missing=lacking,
+            wanted_length=wanted,
+            longest=wanted * max(0, room) // memory.kv_cache if memory.kv_cache else 0,
+        )
     return Fit(
-        candidate=candidate,
+        candidate=trial.candidate,
         settings=settings,
-        memory=memory,
-        context_length=length,
-        kv_tokens=tokens,
-        at_full_length=at_once,
-        max_concurrency=most,
-    )
-
-
-def _misfit(
-    candidate: Candidate, settings: Settings, memory: Memory, missing: int, wanted: int, longest: int
-) -> Misfit:
-    return Misfit(
-        candidate=candidate,
-        settings=settings,
-        memory=memory,
-        missing=missing,
-        wanted_length=wanted,
-        longest=longest,
+        memory=as_llamacpp_measured(memory, trial.measured) if trial.measured else memory,
+        kv_cache=memory.kv_cache,
+        context_length=wanted,
+        kv_tokens=wanted * slots,
+        at_full_length=float(slots),
+        max_concurrency=slots,
     )

@@ -17,8 +17,9 @@ from slipway.models.facts import Model
 from slipway.models.sources import Known
 from slipway.operator.planning import explaining
 from slipway.operator.planning.candidates import Candidate, why_not
-from slipway.operator.planning.choosing import Choice, Running, choose, usable
+from slipway.operator.planning.choosing import Choice, Option, Running, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
+from slipway.operator.planning.correcting import LEAST
 from slipway.operator.planning.device_memory import share_of_replica, share_planned
 from slipway.operator.planning.drivers import check_drivers
 from slipway.operator.planning.engine_settings import unplanned_flags
@@ -123,8 +124,9 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         plan,
         max_concurrency=fit.max_concurrency,
         context_length=fit.context_length if fit.kv_tokens else None,
-        kv_cache_bytes=fit.memory.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
-        weights_bytes=fit.memory.weights if is_on_devices else None,
+        kv_cache_bytes=fit.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
+        weights_bytes=_weights_to_expect(option) if is_on_devices else None,
+        sized_by=fit.kv_cache or None,
         memory_share=share_planned(candidate.profile.spec, fit.memory.budget) if _is_vllm_on_devices(plan) else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
@@ -137,6 +139,12 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         start_limit=start_limit(file_bytes(model)),
         warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(spec, plan, supply)),
     )
+
+
+def _weights_to_expect(option: Option) -> int:
+    """The computed ones, unless more were measured: the runtime refuses files that have far more."""
+    computed, measured = option.computed.memory.weights, option.fit.memory.weights
+    return measured if measured > computed * (1 + LEAST) else computed
 
 
 def _uses_size(spec: LLMDeploymentSpec, plan: Plan, model: Model) -> bool:

@@ -45,12 +45,7 @@ class Measured:
     graphs: int | None = None
     in_use: int | None = None  # by everything, once the model was loaded; for CPUs, of the container
     total: int | None = None  # of which that much was in use
-
-    @property
-    def besides_kv_cache(self) -> int | None:
-        """What the engine takes in all, except for its KV cache."""
-        known = self.in_use is not None and self.kv_cache is not None
-        return max(0, (self.in_use or 0) - (self.kv_cache or 0)) if known else None
+    planned_kv_cache: int | None = None  # by which the pod was made
 
 
 def measured_in(status: Object | None) -> Measured | None:
@@ -58,7 +53,7 @@ def measured_in(status: Object | None) -> Measured | None:
     found = (status or {}).get("measured")
     if not isinstance(found, dict) or not isinstance(key := found.get("key"), str):
         return None
-    tokens = found.get("kvTokens")
+    tokens, planned = found.get("kvTokens"), found.get("planned")
     return Measured(
         key=key,
         kv_tokens=tokens if type(tokens) is int and 0 < tokens <= MOST_TOKENS else None,
@@ -68,6 +63,7 @@ def measured_in(status: Object | None) -> Measured | None:
         graphs=size_in(found.get("graphs")),
         in_use=size_in(found.get("memoryInUse")),
         total=size_in(found.get("memoryTotal")),
+        planned_kv_cache=size_in(planned.get("kvCache")) if isinstance(planned, dict) else None,
     )
 
 

@@ -23,3 +23,8 @@ def times(count: int, one: str, many: str = "") -> str:
 def joined(parts: list[str]) -> str:
     """`a, b or c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -19,7 +20,14 @@ from slipway.observing.status import status_of
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply, Unplannable
 from slipway.operator.planning.measured import measured_key
-from slipway.operator.reconciling.asking import Elsewhere, asks, with_hub, with_question
+from slipway.operator.reconciling.asking import (
+    Elsewhere,
+    Question,
+    holds_back,
+    question_for,
+    with_hub,
+    with_question,
+)
 from slipway.operator.reconciling.inspections import (
     Inspecting,
     decide_inspection,
@@ -45,7 +53,8 @@ class Decision:
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
-    asks_hub: bool = False  # what it knows of the model
+    question: Question | None = None  # to the Hub, about the model
+    look_again_at: datetime | None = None
     bug: Exception | None = None  # the exception, if the code failed
 
 
@@ -56,11 +65,14 @@ def decide(
     supply: Supply = NOTHING_SEEN,
     before: Planned | None = None,
     elsewhere: Elsewhere = NOWHERE,
+    asked: Question | None = None,
     no_port: str = "",
 ) -> Decision:
     """`supply`: what the nodes have. `before`: its last plan. `elsewhere`: what a site and the Hub know of models.
-    `no_port`: why no activator has a port for it. If the code fails on one LLMDeployment, the others must go on, so
-    that the failure becomes a part of the decision."""
+    `asked`: the last question to the Hub. `no_port`: why no activator has a port for it.
+
+    If the code fails on one LLMDeployment, the others must go on, so that the failure becomes a part of the decision.
+    """
     deployment, known = None, Inspecting(record=record_in(snapshot.status))
     try:
         deployment = LLMDeployment.model_validate(_without_status(snapshot.llm_deployment))
@@ -69,11 +81,14 @@ def decide(
         need = need_of(deployment, snapshot, known_plan.known.model, known_plan.plan)
         known = decide_inspection(deployment, snapshot, record, need)
         plan = with_inspection(known_plan.plan, known, need)
-        asks_hub = asks(record, deployment, elsewhere, lacks=need.lacks)
-        if asks_hub:
-            plan = with_question(plan, deployment, elsewhere.answer(deployment), snapshot.status)
+        question = question_for(record, deployment, elsewhere, snapshot, lacks=need.lacks, before=asked)
+        again_at = None
+        if question:
+            answer = elsewhere.answer(deployment)
+            plan = with_question(plan, question, answer, snapshot)
+            again_at = question.answered_by if holds_back(question, answer, snapshot.now) else None
         decision = _decide(snapshot, deployment, installation, plan, no_port)
-        return replace(decision, planned=known_plan, inspecting=known, asks_hub=asks_hub)
+        return replace(decision, planned=known_plan, inspecting=known, question=question, look_again_at=again_at)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
         return Decision(deployment=deployment, plan=invalid, inspecting=known)
@@ -144,7 +159,7 @@ def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) 
     current = plan if isinstance(plan, Plan) and plan.key == made_by else None
     profile = next((each for each in snapshot.profiles if current and each.metadata.name == current.profile), None)
     model = decision.planned.known.model if decision.planned else None
-    return measured_status(measurement, current, measured_key(made_by, model, profile))
+    return measured_status(measurement, current, measured_key(made_by, model, profile), snapshot.status)
 
 
 def why_invalid(error: ValidationError) -> str:

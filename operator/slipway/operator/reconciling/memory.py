@@ -19,6 +19,7 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import hash_of
@@ -75,6 +76,7 @@ class ModelMemory:
     applied: dict[Kind, Applied] = field(default_factory=dict)  # there is one child of each kind
 
     planned: Planned | None = None  # the last plan
+    question: Question | None = None  # the last one to the Hub
 
     # --- about what the cluster forgets ------------------------------------------------------------------------------
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node

@@ -313,9 +313,8 @@ class Operator:
     def _elsewhere(self) -> Elsewhere:
         return Elsewhere(self._site_models.catalogue, self._hub.answers if self._hub else None)
 
-    def _want(self, key: ModelKey, uri: str, revision: str | None) -> None:
-        if self._hub:
-            self._hub.want(key, uri, revision)
+    def _want(self, key: ModelKey, uri: str, revision: str | None) -> str:
+        return self._hub.want(key, uri, revision) if self._hub else ""
 
     def _own_write_reported(self, kind: Kind, reported: Object) -> None:
         self._overlay.watch_reported(kind, reported)

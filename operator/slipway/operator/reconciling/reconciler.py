@@ -11,7 +11,6 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
-from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.measured import newest_load
@@ -19,9 +18,9 @@ from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
-from slipway.operator.planning import Supply
+from slipway.operator.planning import Plan, Supply
 from slipway.operator.reconciling.applying import Applier
-from slipway.operator.reconciling.asking import Elsewhere
+from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.inspector import Inspector
@@ -70,8 +69,9 @@ class Reconciler:
     supply: Callable[[], Supply] = Supply  # what the nodes have
     freshen: Callable[[], Awaitable[None]] = no_time  # waits until it is known what is free on the nodes
     elsewhere: Callable[[], Elsewhere] = Elsewhere  # what a site and the Hub know of models
-    want: Callable[[ModelKey, str, str | None], object] = lambda _key, _uri, _revision: None
-    """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here."""
+    want: Callable[[ModelKey, str, str | None], str] = lambda _key, _uri, _revision: ""
+    """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here. Returns why
+    it isn't asked yet."""
     outdated: Callable[[], object] = lambda: None  # less is free than was known
 
     async def reconcile(self, key: ModelKey) -> float | None:
@@ -87,13 +87,11 @@ class Reconciler:
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
-        if _is_first(llm_deployment):
-            await self.freshen()  # the first plan decides where it runs
         snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(snapshot, memory)
-            self._ask_about_the_model(key, decision)
             snapshot, decision = await self._claim(key, snapshot, memory, decision)
+            decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
@@ -104,6 +102,9 @@ class Reconciler:
     async def _decide(self, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
         decision = self._decided(snapshot, memory)
+        if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
+            await self.freshen()  # the first plan decides where it runs
+            decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision
         try:
@@ -130,15 +131,17 @@ class Reconciler:
             supply=self.supply(),
             before=memory.planned,
             elsewhere=self.elsewhere(),
+            asked=memory.question,
             no_port=no_port,
         )
-        memory.planned = decision.planned
+        memory.planned, memory.question = decision.planned, decision.question
         return decision
 
-    def _ask_about_the_model(self, key: ModelKey, decision: Decision) -> None:
-        if decision.asks_hub and decision.deployment:
-            model = decision.deployment.spec.model
-            self.want(key, model.uri, model.revision)
+    def _asked_about_the_model(self, key: ModelKey, decision: Decision) -> Decision:
+        if not (question := decision.question):
+            return decision
+        refusal = self.want(key, question.uri, question.revision)
+        return replace(decision, plan=with_refusal(decision.plan, refusal)) if refusal else decision
 
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
@@ -193,12 +196,6 @@ class Reconciler:
         return replace(snapshot, activator_reads_keys=reads)
 
 
-def _is_first(llm_deployment: Object) -> bool:
-    """Whether this generation, which has no plan, is planned for the first time."""
-    status, metadata = llm_deployment.get("status") or {}, llm_deployment["metadata"]
-    return not status.get("plan") and status.get("observedGeneration") != metadata.get("generation")
-
-
 def _known_at(snapshot: Snapshot) -> datetime | None:
     """When all objects that were applied together with a new LLMDeployment exist; None: they do."""
     since = created_at(snapshot.llm_deployment)
@@ -218,7 +215,7 @@ def _expected(
     snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
 ) -> Iterable[float | None]:
     """The seconds until time alone changes the status or the desired objects."""
-    for moment in (seen.look_again_at, known_at, decision.inspecting.look_again_at):
+    for moment in (seen.look_again_at, known_at, decision.inspecting.look_again_at, decision.look_again_at):
         seconds = _seconds_until(moment, snapshot.now)
         yield None if seconds is None else min(seconds, LONGEST_WAIT)
     yield _seconds_until(decision.desired.look_again_at, snapshot.now)

@@ -145,7 +145,7 @@ class _Placing:
         if self._mounted is None:
             return self._without(self._reason_for_later())
         if kept := self._claim_as_it_is():
-            return self._claimed(kept)
+            return self._claimed(kept, self._mounted)
         if has_ready_pod(self._snapshot):  # which has its volume, even if others have deleted the claim
             return Placed(store=self._mounted, status=(self._snapshot.status or {}).get("compileCache"))
         return self._without(self._wanted if isinstance(self._wanted, Nowhere) else None)
@@ -196,7 +196,8 @@ class _Placing:
         same_class = not wanted.storage_class or found.storage_class == wanted.storage_class
         return fits and same_class and found.access_mode == wanted.access_mode
 
-    def _claimed(self, claim: Claim) -> Placed:
+    def _claimed(self, claim: Claim, store: Store | None = None) -> Placed:
+        """`store`: as the pods have it."""
         bound = self._claim is not None and phase_of(self._claim) == BOUND
         is_well = bound and self._mounted is not None and has_ready_pod(self._snapshot)
         given_up = None if is_well else self._given_up
@@ -211,7 +212,7 @@ class _Placing:
         }
         again = next_moment(self._claim, self._snapshot) if self._claim and self._mounted else None
         return Placed(
-            store=self._mounted if self._change is Change.COSTLY else Store.of(claim, self._name),
+            store=store or Store.of(claim, self._name),
             claim=claim_child(self._deployment, claim),
             status=_without_unknown(status),
             look_again_at=again,

@@ -139,6 +139,7 @@ def test_the_numbers_of_the_status_are_read() -> None:
                 "graphs": "0.980Gi",
                 "memoryInUse": "129.000Gi",
                 "memoryTotal": "139.000Gi",
+                "planned": {"kvCache": "111.000Gi", "weights": "15.000Gi"},
             }
         }
     )
@@ -151,19 +152,16 @@ def test_the_numbers_of_the_status_are_read() -> None:
         graphs=int(0.98 * GIB),
         in_use=129 * GIB,
         total=139 * GIB,
+        planned_kv_cache=111 * GIB,
     )
-    assert found.besides_kv_cache == 19 * GIB
-
-
-def test_without_both_numbers_the_rest_is_unknown() -> None:
-    assert Measured(key="k", in_use=GIB).besides_kv_cache is None
-    assert Measured(key="k", kv_cache=GIB).besides_kv_cache is None
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", "-1Gi", "9" * 300, None, [], {}], ids=repr)
 def test_numbers_that_cannot_be_true_are_unknown(value: object) -> None:
     names = ("kvTokens", "kvCache", "weights", "activation", "graphs", "memoryInUse", "memoryTotal")
     assert measured_in({"measured": {"key": "k", **dict.fromkeys(names, value)}}) == Measured(key="k")
+    for planned in (value, {"kvCache": value}):
+        assert measured_in({"measured": {"key": "k", "planned": planned}}) == Measured(key="k")
 
 
 @pytest.mark.parametrize("measured", [None, [], {}, 7, {"key": 7}, {"kvTokens": 7}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +15,14 @@ import pytest
 from aiohttp import web
 from slipway.api.model_key import ModelKey
 from slipway.models.sources import known_of
-from slipway.operator.reconciling import hub
+from slipway.operator.reconciling import hub, hub_files, hub_queue
 from slipway.operator.reconciling.asking import Answer
-from slipway.operator.reconciling.hub import AFTER_A_FAILURE, AGAIN_AFTER, LARGEST, Hub
+from slipway.operator.reconciling.hub import AFTER_A_FAILURE, AGAIN_AFTER, JITTER, LONGEST_PAUSE, Hub
+from slipway.operator.reconciling.hub_files import LARGEST
+from slipway.operator.reconciling.hub_queue import AT_FIRST
 from slipway_devcluster.pki import Authority
 from support.builders.configs import LLAMA_3_1_8B
+from support.waiting import until
 
 KEY, URI, NAME = ModelKey("chat", "legal"), "hf://acme/legal-8b", "acme/legal-8b"
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
@@ -72,7 +76,8 @@ class World:
 
     def queue(self, key: ModelKey) -> None:
         self.queued.append(key)
-        self.is_queued.set()
+        if key == KEY:
+            self.is_queued.set()
 
 
 async def started(world: World, *, redirects_to: tuple[str, ...] = (), tls: ssl.SSLContext | None = None) -> Any:
@@ -90,6 +95,7 @@ async def started(world: World, *, redirects_to: tuple[str, ...] = (), tls: ssl.
         redirects_to=[*redirects_to, f"localhost:{port}"],
         tls=tls or world.tls.client,
         clock=lambda: world.now,
+        jitter=lambda: 0.0,
     )
     return runner
 
@@ -114,6 +120,13 @@ async def world(tls: Tls) -> AsyncIterator[World]:
 def responds(*, status: int = 200, body: bytes = b"", **headers: str) -> Handler:
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(status=status, body=body, headers=headers)
+
+    return handler
+
+
+def busy(retry_after: str) -> Handler:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": retry_after})
 
     return handler
 
@@ -228,7 +241,7 @@ async def test_a_slow_answer_is_given_up(world: World, monkeypatch: pytest.Monke
         await asyncio.sleep(60)
         return web.Response()
 
-    monkeypatch.setattr(hub, "TIMEOUT", 0.05)
+    monkeypatch.setattr(hub_files, "TIMEOUT", 0.05)
     world.put(handler)
     answer = await world.ask()
     assert answer.problem.endswith("no answer in time: allow the operator to reach it, or turn planner.hub off.")
@@ -281,6 +294,77 @@ async def test_a_failure_is_tried_again_after_some_minutes(world: World) -> None
     assert (await world.ask()).facts
 
 
+@pytest.mark.parametrize("file", [None, responds(status=301, Location="https://moved.example/x"), responds(status=500)])
+async def test_each_further_failure_doubles_the_pause_up_to_an_hour(world: World, file: Any) -> None:
+    """A model that is absent, or has moved elsewhere, stays so, and its LLMDeployments ask at each resync."""
+    world.put(file)
+    await world.ask()
+    for pause in (AFTER_A_FAILURE, 2 * AFTER_A_FAILURE, 4 * AFTER_A_FAILURE, 8 * AFTER_A_FAILURE, LONGEST_PAUSE):
+        kept = world.hub._kept[NAME, "main"]
+        assert kept.until - world.now == min(pause, LONGEST_PAUSE)
+        world.now = kept.until
+        await world.ask()
+
+
+async def test_an_answer_ends_the_pauses(world: World) -> None:
+    for _ in range(2):
+        await world.ask()
+        world.now += LONGEST_PAUSE
+    world.put(LLAMA_3_1_8B)
+    await world.ask()
+    world.files.clear()
+    world.now += AGAIN_AFTER
+    await world.ask()
+    assert world.hub._kept[NAME, "main"].failures == 1
+
+
+async def test_pauses_differ_so_that_models_that_failed_together_are_not_tried_together(world: World) -> None:
+    world.hub._jitter = lambda: 1.0
+    await world.ask()
+    assert world.hub._kept[NAME, "main"].until == AFTER_A_FAILURE * (1 + JITTER)
+
+
+# --- how much it asks ------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_restart_the_models_of_one_namespace_come_at_a_pace_and_another_namespace_gets_its_turn(
+    world: World,
+) -> None:
+    for number in range(30):
+        world.hub.want(ModelKey("many", str(number)), f"hf://many/model-{number}", None)
+    world.put(LLAMA_3_1_8B)
+    await world.ask()
+    assert len({path.split("/resolve/")[0] for path in world.requested}) <= AT_FIRST
+    assert sum(path.startswith("/many/") for path in world.requested) < 30
+
+
+async def test_what_finds_no_place_is_said_and_is_queued_again_when_there_is_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_queue, "MOST_OF_A_NAMESPACE", 1)
+    first, second = ModelKey("chat", "first"), ModelKey("chat", "second")
+    assert world.hub.want(first, "hf://acme/first", None) == ""
+
+    async def has_come() -> bool:
+        return second in world.queued
+
+    refusal = world.hub.want(second, "hf://acme/second", None)
+    assert refusal.startswith("The Hub is asked about acme/second later, because too many models wait for its answers:")
+    await until(has_come)
+    assert world.hub.want(second, "hf://acme/second", None) == ""
+
+
+@pytest.mark.parametrize(("asked_for", "pause"), [("120", 120), ("1", 10), ("99999", 900), ("soon", 10), ("", 10)])
+async def test_a_hub_that_is_busy_is_left_alone_for_as_long_as_it_wants(
+    world: World, asked_for: str, pause: float
+) -> None:
+    world.put(busy(asked_for))
+    await world.ask()
+    world.hub.want(KEY, "hf://acme/another", None)
+    assert world.hub._pace.pause(world.now, 0.5) >= pause
+    assert len(world.requested) == 1
+
+
 async def test_models_that_want_the_same_file_share_one_request(world: World) -> None:
     world.put(LLAMA_3_1_8B)
     other = ModelKey("chat", "other")
@@ -290,17 +374,36 @@ async def test_models_that_want_the_same_file_share_one_request(world: World) ->
     assert world.requested == [f"/{NAME}/resolve/main/{file}" for file in ("config.json", "hf_quant_config.json")]
 
 
-async def test_old_answers_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "MOST_KEPT", 2)
+async def test_of_the_namespace_with_the_most_the_oldest_answers_are_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one tenant could have all others' failures forgotten, and asked about again."""
+    monkeypatch.setattr(hub, "MOST_KEPT", 3)
+    world.hub.want(ModelKey("code", "theirs"), "hf://theirs/a", None)
     for name in ("acme/a", "acme/b", "acme/c"):
         await world.ask(uri=f"hf://{name}", name=name)
-    assert [name for name, _ in world.hub.answers] == ["acme/b", "acme/c"]
+    assert {name for name, _ in world.hub.answers} == {"theirs/a", "acme/b", "acme/c"}
+
+
+async def test_a_large_file_is_read_outside_of_the_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+
+    def noted(text: bytes) -> dict[str, Any]:
+        threads.add(threading.get_ident())
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    monkeypatch.setattr(hub_files, "_parsed", noted)
+    world.put(LLAMA_3_1_8B | {"id2label": {str(each): "label" for each in range(20_000)}, "quantization_config": {}})
+    await world.ask()
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_a_bug_is_an_answer_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(hub, "of_config", fails)
+    monkeypatch.setattr(hub_files, "of_config", fails)
     world.put(LLAMA_3_1_8B)
     assert (await world.ask()).problem == f"The config.json of {NAME} could not be read; please report this bug."

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 from slipway.models.site import site_of
-from slipway.objects.kinds import ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, LLM_DEPLOYMENT, Object
+from slipway.objects.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    Object,
+)
 from slipway.observing.inspection_report import of_config
 from slipway.operator.reconciling.asking import Answer, Elsewhere
 from support.builders.configs import LLAMA_3_1_8B
@@ -107,6 +115,21 @@ async def test_another_model_is_asked_about_again(loop: Loop) -> None:
     assert loop.wanted == [(KEY, "hf://acme/other", None)]
 
 
+async def test_what_is_free_is_read_when_the_first_plan_is_made_and_not_while_its_numbers_are_read(loop: Loop) -> None:
+    read = []
+
+    async def freshen() -> None:
+        read.append(loop.time)
+
+    loop.reconciler = replace(loop.reconciler, freshen=freshen)
+    await loop.settle()
+    assert state_and_reason(loop)[1] == "ReadingModel"
+    assert not read
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    assert len(read) == 1
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
@@ -121,14 +144,72 @@ async def test_an_answer_without_numbers_is_in_the_status_and_asked_for_again(lo
     assert plan(loop)["accelerator"] == "h100"
 
 
-async def test_a_model_with_a_plan_runs_without_the_hub() -> None:
+async def test_a_model_that_names_profiles_waits_ten_seconds_for_the_first_answer_and_no_longer() -> None:
+    """Otherwise its pods would start, and be replaced a second later by those of the plan with the numbers."""
     loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
     loop.elsewhere = of_hub()
+    assert await loop.reconcile() == 10
+    assert state_and_reason(loop) == ("Idle", "ReadingModel")
+    assert status(loop)["message"] == (
+        f"ReadingModel: The config.json of {NAME} is being read from the Hub. Without an answer by 10:00:10 UTC, it is "
+        "planned without its numbers."
+    )
+    assert not [each for each in loop.api.writes() if "InferenceService" in each]
+    loop.time += timedelta(seconds=9)
+    assert await loop.reconcile() == 1
+    loop.time += timedelta(seconds=1)
     await loop.reconcile()
     assert plan(loop)["accelerator"] == "h100"
     loop.elsewhere = of_hub(Answer(None, PROBLEM))
     await loop.settle()
     assert PROBLEM in plan(loop)["why"]
+
+
+async def test_a_model_that_names_profiles_is_planned_once_if_the_answer_is_there_in_time() -> None:
+    loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    loop.elsewhere = of_hub()
+    await loop.reconcile()
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.reconcile()
+    assert plan(loop)["kvTokens"]
+    assert loop.api.writes().count("apply InferenceService") == 1
+
+
+async def test_another_model_in_the_spec_waits_for_its_own_answer_while_the_old_one_serves() -> None:
+    loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    loop.elsewhere = of_hub(Answer(FACTS))
+    await loop.settle()
+    before = loop.api.get(INFERENCE_SERVICE)["spec"]
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "hf://acme/other"}}, "metadata": {"generation": 2}})
+    await loop.settle()
+    assert state_and_reason(loop)[1] == "ReadingModel"
+    assert loop.api.get(INFERENCE_SERVICE)["spec"] == before
+    loop.time += timedelta(seconds=10)
+    await loop.settle()
+    assert loop.api.get(INFERENCE_SERVICE)["spec"] != before
+
+
+async def test_a_change_of_other_fields_waits_for_no_answer() -> None:
+    loop = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    loop.elsewhere = of_hub(Answer(None, PROBLEM))
+    await loop.settle()
+    loop.elsewhere = of_hub()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"maxReplicas": 3}}, "metadata": {"generation": 2}})
+    await loop.settle()
+    assert plan(loop)["accelerator"] == "h100"
+    assert status(loop)["observedGeneration"] == 2
+
+
+async def test_that_too_many_models_wait_for_the_hub_is_said_on_those_that_it_is_not_asked_about(loop: Loop) -> None:
+    loop.refusal = "The Hub is asked later."
+    await loop.reconcile()
+    assert status(loop)["message"] == "ReadingModel: The Hub is asked later. The plan follows."
+    named = with_model(Loop(), accelerator={"profiles": ["h100"]})
+    named.elsewhere, named.refusal = of_hub(), "The Hub is asked later."
+    await named.reconcile()
+    named.time += timedelta(seconds=10)
+    await named.settle()
+    assert "The Hub is asked later." in plan(named)["why"]
 
 
 async def test_a_plan_stays_while_a_new_leader_waits_for_the_hub() -> None:

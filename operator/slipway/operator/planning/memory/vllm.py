@@ -55,18 +55,6 @@ def _seen(settings: Settings) -> int:
     return SEEN_TOKEN * settings.seen_tokens
 
 
-def with_weights(memory: Memory, measured: int) -> Memory:
-    """With the weights as an engine measured them, unless that makes no difference to speak of.
-
-    A new size of the cache is another argument of the engine, so a plan doesn't change for less than a hundredth.
-    """
-    if abs(measured - memory.weights) <= memory.kv_cache // 100:
-        return memory
-    cache = max(0, memory.budget - measured - memory.overhead)
-    evidence = {**memory.evidence, "weights": Evidence.MEASURED}
-    return replace(memory, weights=measured, kv_cache=cache, evidence=evidence)
-
-
 def missing(memory: Memory) -> int:
     """Bytes that are lacking for the weights and one step; 0 or less if there is room for a cache."""
     return memory.weights + memory.overhead - memory.budget

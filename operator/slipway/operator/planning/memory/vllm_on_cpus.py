@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from slipway.models.facts import Model
-from slipway.operator.planning.memory import weights
 from slipway.operator.planning.memory.container import divided
 from slipway.operator.planning.memory.settings import GIB, Device, Settings
+from slipway.operator.planning.memory.weights import on_each_device
 from slipway.operator.planning.plan import Memory
 
 OTHER = 2 * GIB
@@ -13,9 +13,10 @@ OTHER = 2 * GIB
 MOST, LEAST = 32 * GIB, 1 * GIB
 
 
-def divide(model: Model, device: Device, settings: Settings) -> Memory:
-    """Half of what is left is the cache, in whole GiB; the other half is for steps and for loading."""
-    own = weights.on_each_device(model, settings)
+def divide(model: Model, device: Device, settings: Settings, *, weights: int | None = None) -> Memory:
+    """Half of what is left is the cache, in whole GiB; the other half is for steps and for loading. `weights`: bytes,
+    where they were measured."""
+    own = weights or on_each_device(model, settings)
     left = device.total - own - OTHER
     cache = min(MOST, left // 2 // GIB * GIB)
     if cache < LEAST:

@@ -1,0 +1,52 @@
+"""Parsing JSON of any size: the event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from slipway.kube import large_json
+from slipway.kube.large_json import LARGE
+
+POD = {"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"containers": [{"name": "c", "image": "d"}]}}
+
+
+def of_size(size: int) -> bytes:
+    return json.dumps({"items": [POD] * (size // len(json.dumps(POD)))}).encode()
+
+
+@pytest.mark.parametrize("size", [1_000, LARGE * 2])
+async def test_it_returns_what_the_text_says(size: int) -> None:
+    assert await large_json.loads(of_size(size)) == json.loads(of_size(size))
+
+
+@pytest.mark.parametrize("size", [10, LARGE * 2])
+async def test_text_that_is_not_json_is_an_error(size: int) -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        await large_json.loads(b"[" + b"1," * size)
+
+
+async def test_others_have_their_turns_while_a_large_text_is_parsed() -> None:
+    """In a thread alone they have none: the parser doesn't release the interpreter by itself."""
+    longest, last = 0.0, time.monotonic()
+
+    async def watch() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+
+    text = of_size(24 << 20)
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    longest, began = 0.0, time.monotonic()
+    await large_json.loads(text)
+    took = time.monotonic() - began
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    assert longest < took / 3
