@@ -24,6 +24,22 @@ MEASURED_TOKENS = "kvTokens"  # that fit into the KV cache of the replica
 MEASURED_BYTES = ("weights", "kvCache", "activation", "graphs")
 MEASURED_DEVICES = "devices"
 
+# What /info has as `compileCache`: what became of the compile cache in this start. It always has a state and a reason,
+# the sentence that a person reads; the other fields are null as long as they aren't known.
+COMPILE_CACHE = "compileCache"
+COMPILE_CACHE_STATES = ("Used", "Filling", "Filled", "Unavailable", "Off")
+COMPILE_CACHE_USED = "Used"  # an entry was read; what was compiled nevertheless is in newFiles
+COMPILE_CACHE_FILLING = "Filling"  # there was no entry: this start compiles, and what it compiled isn't published yet
+COMPILE_CACHE_FILLED = "Filled"  # this start has compiled, and has published an entry for those that follow
+COMPILE_CACHE_UNAVAILABLE = (
+    "Unavailable"  # this start has compiled, and the next one has to, for the reason that is given
+)
+COMPILE_CACHE_OFF = "Off"  # there is no store, or the engine compiles nothing
+# Its other fields: key, of the entry; bytes and files of what was read or published; readSeconds and publishSeconds,
+# for that; compileSeconds, from the loaded weights to the end of the engine's profile run, in which it compiles;
+# startSeconds, until the pod was ready; newFiles, the number of those that this start has compiled, and newest, a few
+# of them; filledBy, with the compileSeconds and startSeconds of the start that had compiled what was read.
+
 # Metrics of slipway-runtime that others read.
 IN_FLIGHT_METRIC = "slipway_requests_in_flight"
 

@@ -1,4 +1,4 @@
-"""What keeps a replica from running because of the claim for compiled code: as the scheduler and the kubelet report it. Pure.
+"""Whether the claim for compiled code keeps a replica from running, by the scheduler and the kubelet. Pure.
 
 Only then is the claim given up. A replica that waits for anything else, such as a free accelerator, keeps it.
 """

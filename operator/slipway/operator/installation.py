@@ -22,7 +22,7 @@ class Installation:
     watched: tuple[str, ...] = ()  # the namespaces whose models are ours; empty: all
     inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
 
-    compiled: SiteStorage = SiteStorage()  # volumes for compiled code
+    compiled: SiteStorage = field(default_factory=SiteStorage)  # volumes for compiled code
 
     @property
     def inspected(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where compiled code can outlive a pod: the spec and the cluster's storage classes → what to claim, or why nothing. Pure.
+"""Where compiled code can outlive a pod: the spec and the storage classes → what to claim, or why nothing. Pure.
 
 A volume must never keep a replica from running. So `Auto` claims one for several pods where the storage class is known
 for it, one for a single pod where there is never a second one next to it, and none elsewhere (ADR 0033).
@@ -208,7 +208,7 @@ def _needs_no_replica(spec: LLMDeploymentSpec, name: str) -> Nowhere | None:
     if spec.scaling.min_replicas == 0:
         return None
     return Nowhere(
-        f"StorageClass {name} is not known for {MANY}, and scaling.minReplicas is {spec.scaling.min_replicas}, so that a "
-        "rollout would have to stop the old replica first",
+        f"StorageClass {name} is not known for {MANY}, and scaling.minReplicas is {spec.scaling.min_replicas}, so "
+        "that a rollout would have to stop the old replica first",
         f"{ANNOTATE}, or set engine.compileCache.kind to PVC",
     )

@@ -90,6 +90,7 @@ class ModelMemory:
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
     plan_error: float | None = None  # in percent, if it is worth attention
+    compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -138,6 +139,10 @@ class Memories:
     def by_state(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
+
+    def by_compile_cache(self) -> Counter[tuple[str, ...]]:
+        """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
+        return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
 
     def plan_errors(self) -> dict[tuple[str, ...], float]:
         """Ratios, by namespace and name."""

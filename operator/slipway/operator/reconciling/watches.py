@@ -11,7 +11,6 @@ from typing import Any
 from slipway.api.asked import writes
 from slipway.api.model_key import ModelKey
 from slipway.api.names import (
-    ACCESS_MODES_ANNOTATION,
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
     INSPECTION_SUFFIX,
@@ -26,7 +25,6 @@ from slipway.api.names import (
     SYNC_ANNOTATION,
     WAKE_ANNOTATION,
     activator_slice_name,
-    name_of_compiled,
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watch import Watch, with_home
@@ -57,7 +55,7 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
-from slipway.operator.planning.compile_cache import DEFAULT_ANNOTATIONS
+from slipway.operator.reconciling.watched_claims import concerned_by_claim, stored_of_claim, stored_of_storage_class
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
 
@@ -185,15 +183,6 @@ def concerned_by_slice(
         return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
     is_extra = raw["metadata"]["name"] == activator_slice_name(labels[OWNER_LABEL])
     return models_by_label_or_owner(raw) if is_extra else ()
-
-
-def concerned_by_claim(
-    claim: Object, *, on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: ()
-) -> Iterable[ModelKey]:
-    """Those whose specs name it, and the one for whose compiled code it is, or in whose way it is."""
-    namespace, name = place_of(claim)
-    model = name_of_compiled(name)
-    return {*on_claim(claim), *([ModelKey(namespace, model)] if model else [])}
 
 
 def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
@@ -357,29 +346,6 @@ def stored_of_node(node: Object) -> Object:
     }
 
 
-def stored_of_claim(claim: Object) -> Object:
-    """Of one that may be ours for compiled code, also whose it is, and what was claimed."""
-    if name_of_compiled(claim["metadata"]["name"]):
-        return {
-            **named(claim, "ownerReferences", "finalizers"),
-            "spec": picked(claim.get("spec") or {}, OF_COMPILED),
-            "status": {"phase": (claim.get("status") or {}).get("phase", "")},
-        }
-    metadata = {name: claim["metadata"].get(name) for name in WHICH}
-    return {
-        "metadata": metadata,
-        "spec": picked(claim.get("spec") or {}, ("accessModes",)),
-        "status": {"phase": (claim.get("status") or {}).get("phase", "")},
-    }
-
-
-def stored_of_storage_class(found: Object) -> Object:
-    notes = picked(found["metadata"].get("annotations") or {}, (*DEFAULT_ANNOTATIONS, ACCESS_MODES_ANNOTATION))
-    metadata = {**picked(found["metadata"], OF_METADATA), "annotations": notes}
-    return {**picked(found, ("provisioner", "allowVolumeExpansion")), "metadata": metadata}
-
-
-OF_COMPILED = ("accessModes", "storageClassName", "resources", "volumeName")
 OF_NODES = ("taints", "unschedulable")
 OF_NODE_STATUS = ("conditions", "allocatable")
 OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from slipway.api import units
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import compiled_claim_name
+from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
 from slipway.objects.metadata import is_being_deleted
 from slipway.objects.times import parse_time
@@ -158,9 +158,12 @@ class _Placing:
     def _reason_for_later(self) -> Nowhere | None:
         if not isinstance(self._wanted, Claim):
             return self._wanted
+        if self._is_taken:
+            return Nowhere(TAKEN.format(name=self._name))
         if self._is_older:
             return Nowhere(
-                "its pods were made by an older version of Slipway", "have them remade by the annotation slipway.dev/sync"
+                "its pods were made by an older version of Slipway",
+                f"have them remade by the annotation {SYNC_ANNOTATION}",
             )
         if self._given_up and self._given_up.claim == _digest(self._wanted):
             return self._suppressed(self._given_up)
@@ -177,7 +180,8 @@ class _Placing:
         if self._claim is None:
             return self._claimed(wanted)
         if is_being_deleted(self._claim):
-            return self._without(Nowhere(f"the claim {self._name} is being deleted", "it is made again once it is gone"))
+            going = f"the claim {self._name} is being deleted"
+            return self._without(Nowhere(going, "it is made again once it is gone"))
         found = _read(self._claim)
         if phase_of(self._claim) == LOST or not self._suits(found, wanted):
             return self._without(Nowhere("the claim is replaced by one that suits the spec"))

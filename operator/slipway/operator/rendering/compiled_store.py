@@ -109,7 +109,7 @@ def with_store(inference_service: Object, store: Store | None, engine: str, serv
 
 
 def _writable_by(serving_runtime: Object) -> Object:
-    """The file systems of most volumes belong to root. Where the cluster chooses the user, it chooses the group, too."""
+    """The file systems of most volumes belong to root. Where the cluster chooses the user, so does it the group."""
     user = engine_container(serving_runtime).get("securityContext") or {}
     group = user.get("runAsGroup") or user.get("runAsUser")
     # Only if the root folder isn't the group's already: otherwise each start would change every file of every volume.
