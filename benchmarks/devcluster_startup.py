@@ -18,6 +18,7 @@ from slipway_devcluster import lifecycle, status
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Durations, Steps
+from slipway_devcluster.record import Options
 
 NAME = "bench"
 BUDGETS = {"up, seconds": 25.0, "down, seconds": 5.0, "idle memory, MB": 2000.0}
@@ -42,7 +43,7 @@ def main(rounds: int, settle: float) -> None:
     """Start and end a cluster several times; everything that it needs is built before the clock runs."""
     cache = default_cache()
     steps = Steps(cache)
-    lifecycle.ensure_parts(cache, steps)
+    lifecycle.ensure_parts(cache, steps, lifecycle.programs_of(Options()))
 
     def start() -> Cluster:
         return lifecycle.up(NAME, cache=cache, steps=steps)

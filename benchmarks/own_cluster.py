@@ -11,6 +11,7 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Options
 
 
 @contextmanager
@@ -20,6 +21,6 @@ def own_cluster(name: str, cache: Cache, steps: Steps, *, gpu_nodes: str = "") -
     with suppress(Refusal):  # there is none
         lifecycle.down(name, cache=cache, steps=steps)
     try:
-        yield lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes)
+        yield lifecycle.up(name, cache=cache, steps=steps, options=Options(gpu_nodes=gpu_nodes))
     finally:
         lifecycle.down(name, cache=cache, steps=steps)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from slipway_runtime import cli
+from slipway_runtime.compiled.cache import EXAMPLE, FIELDS, STATES
 from slipway_runtime.contract.flags import REASONS
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
@@ -61,6 +62,10 @@ def page() -> Iterator[str]:
     yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in PodState))
     yield "## Management port"
     yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
+    yield "## What `/info` says of the compile cache"
+    yield "It is in `compileCache`. A field is null as long as it isn't known. [More](../compile-cache.md)"
+    yield table(("state", "meaning"), ((f"`{state}`", meaning) for state, meaning in STATES.items()))
+    yield table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in FIELDS.items()))
     yield "## Paths that are served"
     yield "All other paths get 404, whatever the engine would answer. Keys are required where `--api-keys` is set."
     yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
@@ -103,6 +108,7 @@ def metrics() -> Rows:
         silence=0.0,
         scraped=True,
         dropped=0,
+        compiled=EXAMPLE,
     )
     for family in (*text_string_to_metric_families(text), *of_the_guard()):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})

@@ -21,6 +21,7 @@ from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache, default_cache
 from slipway_devcluster.programs import OF_EVERY_CLUSTER
 from slipway_devcluster.progress import Durations, Steps
+from slipway_devcluster.record import Options
 
 DEFAULT_NAME = "dev"
 COMPLETERS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -91,20 +92,26 @@ def main() -> None:
     help="Number of nvidia.com/gpu that the real node advertises; pods that request one really start.",
 )
 @click.option(
+    "--image-volumes",
+    is_flag=True,
+    help="Let pods mount images as volumes: containerd 2, built from source, instead of the machine's own.",
+)
+@click.option(
     "--port",
     type=click.IntRange(1024, 65535),
     help="Port of the API server on 127.0.0.1.  [default: the first free one from 16443 on]",
 )
-def up(name: str, gpu_nodes: str, node_gpus: int, port: int | None) -> None:
+def up(name: str, port: int | None, **options: Any) -> None:
     """Start a cluster and wait until all of it is Ready.
 
     Missing programs are built from source first. An interrupted build resumes the next time.
     """
     cache, steps = _cache_and_steps()
-    programs = lifecycle.programs_of(gpu_nodes)
+    wanted = Options(**options)
+    programs = lifecycle.programs_of(wanted)
     for line in forecast.lines(forecast.of_up(clusters.named(name, cache), cache, programs)):
         steps.say(line)
-    cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus, port=port)
+    cluster = lifecycle.up(name, cache=cache, steps=steps, options=wanted, port=port)
     seconds = cluster.record.phases["ready"]
     click.echo(f"cluster {name} is Ready (its start took {seconds:.1f} s)")
     click.echo(f"  export KUBECONFIG={cluster.kubeconfig}")
@@ -202,7 +209,8 @@ def shell(name: str, command: tuple[str, ...]) -> None:
     kubectl, helm and ctr are set up for the cluster.
     """
     cluster = clusters.find(name, default_cache())
-    programs = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent)])
+    folders = [cluster.kubectl.parent, cluster.helm.parent, *([Path(cluster.ctr).parent] if "/" in cluster.ctr else [])]
+    programs = os.pathsep.join(map(str, folders))
     environment = {
         **os.environ,
         "KUBECONFIG": str(cluster.kubeconfig_on_node),

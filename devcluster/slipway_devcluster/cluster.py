@@ -73,6 +73,11 @@ class Cluster:
         return Path(self.record.programs["helm"])
 
     @property
+    def ctr(self) -> str:
+        """That of the node's containerd."""
+        return self.record.programs.get("ctr", "ctr")
+
+    @property
     def kubectl_cache(self) -> Path:
         """Used instead of ~/.kube/cache, so that nothing is left there."""
         return self.layout.state / "kubectl-cache"
@@ -106,7 +111,7 @@ class Cluster:
 
     def load_image(self, archive: Path) -> bool:
         """Load an image archive into the node; False if exactly that image was there already."""
-        return import_archive(archive, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
+        return import_archive(archive, ctr=self.ctr, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
 
     # --- parts of the node ------------------------------------------------------------------------------------------
 

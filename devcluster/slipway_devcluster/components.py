@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slipway_devcluster.addresses import (
@@ -18,6 +19,7 @@ from slipway_devcluster.addresses import (
 )
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+IMAGE_VOLUMES = "ImageVolume"
 ETCD_URL = "http://127.0.0.1:2379"
 SLIPWAY_NAMESPACE = "slipway-system"
 
@@ -66,6 +68,11 @@ class Layout:
     def kubelet(self) -> Path:
         """/var/lib/kubelet of the node."""
         return self.state / "kubelet"
+
+    @property
+    def registries(self) -> Path:
+        """For containerd 2: one folder for each registry, with a hosts.toml."""
+        return self.config / "registries"
 
     def folders(self) -> list[Path]:
         return [self.pki, self.etcd, self.containerd, self.config, self.config / "cni", self.logs, self.kubelet]
@@ -192,8 +199,15 @@ def kube_proxy(layout: Layout, program: Path) -> Component:
     return Component("kube-proxy", argv)
 
 
+def with_image_volumes(component: Component) -> Component:
+    """Kubernetes 1.34 knows volumes of images, but has them off."""
+    return replace(component, argv=[*component.argv, f"--feature-gates={IMAGE_VOLUMES}=true"])
+
+
 def containerd(layout: Layout, program: Path) -> Component:
-    return Component("containerd", [str(program), "--config", str(layout.config / "containerd.toml")])
+    """Its shim must be of the same version, so it is looked for next to it first."""
+    path = f"{program.parent}:{os.environ.get('PATH', os.defpath)}"
+    return Component("containerd", [str(program), "--config", str(layout.config / "containerd.toml")], {"PATH": path})
 
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
@@ -217,6 +231,36 @@ disabled_plugins = [{unused}]
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+"""
+
+
+def containerd_2_config(layout: Layout, *, cni_plugins: Path) -> str:
+    """The same for containerd 2, which can mount images as volumes. Registries with a certificate of their own, or
+    without TLS, are described by files in a folder of the cluster, as for any containerd."""
+    snapshotters = ("blockfile", "btrfs", "devmapper", "erofs", "native", "zfs")
+    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]
+    unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
+    return f"""version = 3
+root = "{layout.containerd}"
+state = "/run/containerd/state"
+disabled_plugins = [{unused}]
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "localhost/pause:1"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{layout.registries}"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{cni_plugins}"]
+    conf_dir = "{layout.config}/cni"
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
       SystemdCgroup = false
 """
 
@@ -249,8 +293,9 @@ def kubelet(layout: Layout, program: Path) -> Component:
     return Component("kubelet", argv)
 
 
-def kubelet_config(layout: Layout, *, cgroup: str) -> str:
+def kubelet_config(layout: Layout, *, cgroup: str, image_volumes: bool = False) -> str:
     config = {
+        **({"featureGates": {IMAGE_VOLUMES: True}} if image_volumes else {}),
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",

@@ -30,6 +30,7 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "http-add-on": 60,
     "kubeconform": 3,
     "registry": 60,
+    "containerd": 105,
 }
 """Each is built after those before it and reuses what Go has compiled for them; http-add-on and registry are
 estimates."""

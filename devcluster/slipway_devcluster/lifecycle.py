@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements
@@ -25,12 +25,13 @@ from slipway_devcluster.image_store import ensure_seed, plant
 from slipway_devcluster.images import ensure_platform_images, existing_base_image
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES, OF_IMAGE_VOLUMES
 from slipway_devcluster.progress import Steps
-from slipway_devcluster.record import Record, Running
+from slipway_devcluster.record import Options, Record, Running
 
 PORTS = range(16443, 16543)
 READY_TIMEOUT = 90
+NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,17 @@ class Parts:
         return self.builds[upstream].binary(name)
 
 
-def programs_of(gpu_nodes: str) -> tuple[str, ...]:
-    """The upstreams that a cluster with these simulated GPU nodes needs; kwok only where there are any."""
-    return (*OF_EVERY_CLUSTER, *(OF_GPU_NODES if gpu_nodes else ()))
+def programs_of(options: Options) -> tuple[str, ...]:
+    """The upstreams that a cluster needs: kwok only with simulated GPU nodes, containerd only to mount images."""
+    of_nodes = OF_GPU_NODES if options.gpu_nodes else ()
+    optional = (*of_nodes, *(OF_IMAGE_VOLUMES if options.image_volumes else ()))
+    return (*OF_EVERY_CLUSTER, *optional)
 
 
 def ensure_parts(
-    cache: Cache, steps: Steps, *, gpu_nodes: str = "", alongside: Sequence[Callable[[], object]] = ()
+    cache: Cache, steps: Steps, names: Sequence[str], *, alongside: Sequence[Callable[[], object]] = ()
 ) -> Parts:
-    """Build what is not in the cache yet, and run `alongside` next to it."""
-    names = programs_of(gpu_nodes)
+    """Build those of `names` that are not in the cache yet, and run `alongside` next to it."""
     requirements.ensure_fit(cache, everything_built=not missing(names, cache), steps=steps)
     builds: dict[str, Build] = {}
     steps.parallel(lambda: builds.update(_ensure_built(names, cache, steps)), *alongside)
@@ -84,8 +86,7 @@ def up(
     *,
     cache: Cache,
     steps: Steps,
-    gpu_nodes: str = "",
-    node_gpus: int = 0,
+    options: Options = NO_OPTIONS,
     port: int | None = None,
     next_to_builds: Sequence[Callable[[], object]] = (),
     next_to_platform: Callable[[Cluster], object] = lambda _: None,
@@ -96,9 +97,9 @@ def up(
     API server answers, and runs while KServe and KEDA start: it can load images, and create objects that need neither.
     """
     cluster = named(name, cache)
-    wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
-    simulated.gpu_nodes(gpu_nodes)  # a mistake in it is reported before anything is built
-    parts = ensure_parts(cache, steps, gpu_nodes=gpu_nodes, alongside=next_to_builds)
+    wanted = Record(name, port or 0, cgroup_name(cluster.layout), **asdict(options))
+    simulated.gpu_nodes(options.gpu_nodes)  # a mistake in it is reported before anything is built
+    parts = ensure_parts(cache, steps, programs_of(options), alongside=next_to_builds)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
             refuse_other_options(cluster.record, wanted)
@@ -119,6 +120,7 @@ def refuse_other_options(found: Record, wanted: Record) -> None:
     asked = [
         ("--gpu-nodes", found.gpu_nodes, wanted.gpu_nodes),
         ("--node-gpus", found.node_gpus, wanted.node_gpus),
+        ("--image-volumes", found.image_volumes, wanted.image_volumes),
         ("--port", found.port, wanted.port or found.port),
     ]
     for option, has, wants in asked:
@@ -155,11 +157,12 @@ class _Start:
                 folder.mkdir(parents=True, exist_ok=True)
         self._record.port = self._record.port or free_port(self._cache)
         self._certificates = _write_certificates(self._layout, self._record.port)
-        _write_configuration(self._layout, self._record.cgroup)
+        _write_configuration(self._layout, self._record)
         kubernetes = self._parts.builds["kubernetes"]
         self._record.programs = {
             "kubectl": str(kubernetes.binary("kubectl")),
             "helm": str(self._parts.program("helm", "helm")),
+            **({"ctr": str(self._parts.program("containerd", "ctr"))} if self._record.image_volumes else {}),
         }
 
     def _plant_images(self) -> None:
@@ -184,9 +187,12 @@ class _Start:
         self._record.write(self._layout.state)
 
     def _start_control_plane(self) -> None:
-        self._spawn(components.containerd(self._layout, _program("containerd")))
+        image_volumes = self._record.image_volumes
+        containerd = self._parts.program("containerd", "containerd") if image_volumes else _program("containerd")
+        api_server = components.api_server(self._layout, self._parts.program("kubernetes", "kube-apiserver"))
+        self._spawn(components.containerd(self._layout, containerd))
         self._spawn(components.etcd(self._layout, self._parts.program("etcd", "etcd")))
-        self._spawn(components.api_server(self._layout, self._parts.program("kubernetes", "kube-apiserver")))
+        self._spawn(components.with_image_volumes(api_server) if image_volumes else api_server)
         self._wait("the API server", lambda: api_server_answers(self._cluster))
         self._done("API server")
 
@@ -339,14 +345,17 @@ def _write_kubeconfig(
     pki.write_secret(path, text.encode())
 
 
-def _write_configuration(layout: Layout, cgroup: str) -> None:
+def _write_configuration(layout: Layout, record: Record) -> None:
     plugins = requirements.cni_folder()
     if plugins is None:
         raise Refusal("the CNI plugins are not installed; run `devcluster doctor`")
+    image_volumes = record.image_volumes
+    containerd = components.containerd_2_config if image_volumes else components.containerd_config
+    kubelet = components.kubelet_config(layout, cgroup=record.cgroup, image_volumes=image_volumes)
     files = {
-        layout.config / "containerd.toml": components.containerd_config(layout, cni_plugins=plugins),
+        layout.config / "containerd.toml": containerd(layout, cni_plugins=plugins),
         layout.config / "audit-policy.json": components.audit_policy(),
-        layout.config / "kubelet.json": components.kubelet_config(layout, cgroup=cgroup),
+        layout.config / "kubelet.json": kubelet,
         layout.config / "cni/10-slipway.conflist": components.cni_config(),
         layout.state / "resolv.conf": components.resolv_conf(),
     }

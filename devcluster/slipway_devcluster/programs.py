@@ -101,11 +101,19 @@ UPSTREAMS: Mapping[str, Upstream] = {
         ),
         Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
         Upstream("registry", "github.com/distribution/distribution/v3", ("registry",), on_demand=True),
+        Upstream(
+            "containerd",
+            "github.com/containerd/containerd/v2",
+            ("containerd", "containerd-shim-runc-v2", "ctr"),
+            on_demand=True,
+        ),
     )
 }
 OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)
 OF_GPU_NODES = ("kwok",)
 """What a cluster with simulated GPU nodes needs as well."""
+OF_IMAGE_VOLUMES = ("containerd",)
+"""What a cluster whose pods mount images needs as well: Debian's containerd can't mount them."""
 
 
 def upstream_named(name: str) -> Upstream:

@@ -21,6 +21,15 @@ class Running:
     process: Identity
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a cluster has that others don't have."""
+
+    gpu_nodes: str = ""
+    node_gpus: int = 0
+    image_volumes: bool = False
+
+
 @dataclass
 class Record:
     """What is recorded about a cluster; it exists while the cluster's state folder does."""
@@ -30,6 +39,7 @@ class Record:
     cgroup: str
     gpu_nodes: str = ""
     node_gpus: int = 0
+    image_volumes: bool = False
     programs: dict[str, str] = field(default_factory=dict)
     namespaces: Namespaces | None = None
     components: dict[str, Running] = field(default_factory=dict)

@@ -10,6 +10,8 @@ from pathlib import Path
 from slipway_runtime.contract.pod import ENGINE_PORT, MODEL_FOLDER, RUNTIME_PORT, TERMINATION_LOG
 from slipway_runtime.versions import version_of
 
+CACHE_LIMIT = 10 << 30  # bytes
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     ours, flags = _divided(list(sys.argv[1:] if argv is None else argv))
@@ -61,8 +63,8 @@ def parser() -> argparse.ArgumentParser:
     _add_serving(
         commands.add_parser(
             "warm",
-            help="start the engine once, and exit when it is ready",
-            description="Fills the engine's caches. For image builds and Jobs.",
+            help="start the engine once, and exit when it is ready and what it has compiled is published",
+            description="Fills the compile cache; exits with 0 only if it has what was compiled. For Jobs.",
         ),
         run=_serve,
         only_warm=True,
@@ -248,7 +250,19 @@ def _add_vllm(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="fast: engine core and API server start in parallel, where this vLLM is known; ordinary: as vLLM starts",
     )
-    add("--cache", type=Path, metavar="PATH", help="a folder for compiled code, which later starts reuse")
+    add(
+        "--cache",
+        type=Path,
+        metavar="PATH",
+        help="the store of the compile cache: a folder for compiled code that later starts find, on any node",
+    )
+    add(
+        "--cache-limit",
+        type=_positive,
+        default=CACHE_LIMIT,
+        metavar="N",
+        help="bytes for that; if they don't suffice, what no start has used for the longest time is removed",
+    )
     add(
         "--kv-cache-bytes",
         type=_positive,

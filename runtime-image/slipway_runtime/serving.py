@@ -12,11 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from slipway_runtime import preflight
+from slipway_runtime.compiled.cache import CompileCache
+from slipway_runtime.compiled.key import Start, digest_of_configs, key_of
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.planned import PlannedMemory
-from slipway_runtime.faststart.plan import Circumstances, faster, kv_cache_bytes
+from slipway_runtime.faststart import import_cache, read_ahead_notes, triton_names
+from slipway_runtime.faststart.plan import Circumstances, faster, flags_of, kv_cache_bytes, variables_of
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
@@ -30,6 +33,15 @@ from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
 """The default for one pod. Requests that wait in the engine's queue count; further ones get 503 with Retry-After."""
+
+
+IN_SCRATCH = {
+    **vllm.CACHES,
+    triton_names.ENVIRONMENT: "triton_key",
+    import_cache.ENVIRONMENT: "survey",
+    read_ahead_notes.ENVIRONMENT: "wanted",
+}
+"""Variables by which vLLM and the fast start find their files in the scratch folder of the compile cache."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -69,9 +81,40 @@ def check(arguments: argparse.Namespace) -> int:
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     facts, launch, settings = _planned(arguments)
     host = preflight.read_host(settings)
+    launch, compiled = _with_compile_cache(arguments, launch, settings.device, host)
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
-    return launch, _options(arguments, facts, settings.device, host)
+    return launch, _options(arguments, facts, settings.device, host, compiled)
+
+
+def _with_compile_cache(
+    arguments: argparse.Namespace, launch: Launch, device: str, host: preflight.Host
+) -> tuple[Launch, CompileCache]:
+    """Starts to read the cache, so that this and the checks take place at the same time."""
+    if arguments.engine != VLLM.name:
+        return launch, CompileCache.off("The engine compiles nothing.")
+    if arguments.cache is None:
+        if arguments.only_warm:
+            raise StartRefusedError("warm fills the folder of --cache, and --cache is missing.", "Add --cache=PATH.")
+        return launch, CompileCache.off("No store was given by --cache.")
+    version = version_of(*VLLM.distributions)
+    launch = replace(launch, environment={**launch.environment, **variables_of(launch, version, device)})
+    start = Start(
+        engine=f"vLLM {version}",
+        device=device,
+        devices=[_in_words(each) for each in host.devices],
+        flags=flags_of(launch),
+        environment=launch.environment,
+        model=digest_of_configs(find_model(arguments.model, arguments.engine).path),
+    )
+    scratch = Path(launch.environment.get("VLLM_CACHE_ROOT") or Path.home() / ".cache/vllm").parent
+    cache = CompileCache.open(arguments.cache, key_of(start), within=scratch, limit=arguments.cache_limit)
+    return replace(launch, environment={**launch.environment, **cache.environment(IN_SCRATCH)}), cache
+
+
+def _in_words(device: preflight.Device) -> str:
+    capability = ".".join(map(str, device.capability or ()))
+    return f"{device.name} {capability}".rstrip()
 
 
 def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
@@ -165,13 +208,14 @@ def _circumstances(
         weights=loaded_weights(settings, facts) // settings.devices,
         planned=planned,
         sequences=settings.sequences,
-        cache=arguments.cache,
         flags=frozenset(vllm.names_of(wish.flags)),
         knows_flag=vllm.installed().knows,
     )
 
 
-def _options(arguments: argparse.Namespace, facts: Facts, device: str, host: preflight.Host) -> Options:
+def _options(
+    arguments: argparse.Namespace, facts: Facts, device: str, host: preflight.Host, compiled: CompileCache
+) -> Options:
     endpoints, drain = arguments.endpoints_delay, arguments.drain_limit
     if arguments.only_warm:
         endpoints = drain = 0
@@ -181,6 +225,7 @@ def _options(arguments: argparse.Namespace, facts: Facts, device: str, host: pre
         port=arguments.management_port,
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
+        compiled=compiled,
         about={"model": facts.as_json()},
         memory_in_use=partial(memory_in_use, device, host.devices),
     )

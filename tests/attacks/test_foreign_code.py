@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.engines import engine, llamacpp
 from slipway_runtime.engines.engine import ISOLATED, Wish
-from slipway_runtime.faststart.pair import CORE, Pair
+from slipway_runtime.faststart.pair import Pair
 from support.builders.model_files import write_gguf
 from support.ports import free_port
 
@@ -50,7 +50,7 @@ def test_a_volume_with_the_name_of_a_package_is_not_run_by_a_fast_start(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    with Pair([], {CORE: dict(os.environ)}) as pair:
+    with Pair([], os.environ, {}) as pair:
         pair.occurrences.get(timeout=60)
     assert ran(root) == ""
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slipway_runtime.compiled.key import digest_of_configs
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
-from slipway_runtime.faststart.plan import digest_of
 from slipway_runtime.models import (
     Facts,
     ModelError,
@@ -540,17 +540,17 @@ def test_a_path_that_is_not_a_regular_file_is_never_waited_for(tmp_path: Path, n
     path.unlink(missing_ok=True)
     make(path)
     gives_facts_or_a_failure(tmp_path, "vllm")
-    digest_of(tmp_path)
+    digest_of_configs(tmp_path)
 
 
 def test_a_huge_file_that_is_not_a_config_is_not_read_completely_for_the_compile_cache_digest(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
-    before = digest_of(tmp_path)
+    before = digest_of_configs(tmp_path)
     large = tmp_path / os.fsdecode(b"\xff-config.json")
     large.touch()
     os.truncate(large, 1 << 30)
     with no_more_than(40 << 20):
-        assert digest_of(tmp_path) != before
+        assert digest_of_configs(tmp_path) != before
 
 
 # --- unexpected errors -----------------------------------------------------------------------------------------------

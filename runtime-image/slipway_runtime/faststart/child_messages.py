@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-PIPE = "SLIPWAY_FASTSTART_MESSAGES"  # the file descriptor of the pipe, in the children's environment
+PIPE = "SLIPWAY_FASTSTART_MESSAGES"  # the file descriptor of the engine core's pipe, in its environment
+SERVER_PIPE = "SLIPWAY_FASTSTART_SERVER_MESSAGES"  # that of the server's, which is forked off the engine core
 PREFIX = "slipway-runtime: fast start: "
 
 
 class ChildEvent(StrEnum):
+    STARTED = "started"  # the process exists; the value is its number
     FLAGS = "flags"  # the flags were understood; the value is a digest of the resulting arguments
     GIVES_UP = "gives-up"  # something is not as expected; the value says what
     READY = "ready"  # the engine core can take requests, or the server is about to
@@ -48,6 +51,9 @@ class MessageSender:
         os.set_inheritable(pipe, False)
         return cls(who, pipe)
 
+    def close(self) -> None:
+        os.close(self._pipe)
+
     def send(self, event: ChildEvent, value: str = "") -> None:
         os.write(self._pipe, f"{event} {' '.join(value.split())}\n".encode())
 
@@ -57,5 +63,11 @@ class MessageSender:
 
 
 def say(sentence: str) -> None:
-    sys.stderr.write(f"{PREFIX}{sentence}\n")
-    sys.stderr.flush()
+    with _saying:
+        sys.stderr.write(f"{PREFIX}{sentence}\n")
+        sys.stderr.flush()
+
+
+_saying = threading.Lock()
+os.register_at_fork(before=_saying.acquire, after_in_parent=_saying.release, after_in_child=_saying.release)
+"""Otherwise a forked process could never write, if another thread held the stream's lock at that moment."""

@@ -71,7 +71,7 @@ class DeviceMemory:
     """One file in the device's memory, in a form that torch can adopt: freed together with the last tensor in it."""
 
     def __init__(self, driver: CudaDriver, size: int) -> None:
-        self._driver, self.size = driver, size
+        self._driver, self.size, self._owner = driver, size, os.getpid()
         self.address = driver.allocate(size)
         self.__cuda_array_interface__ = {
             "shape": (size,),
@@ -81,7 +81,8 @@ class DeviceMemory:
         }
 
     def __del__(self) -> None:
-        if address := getattr(self, "address", 0):
+        address = getattr(self, "address", 0)
+        if address and self._owner == os.getpid():  # the memory is not that of a forked process, nor is the driver
             self._driver.free(address)
 
 

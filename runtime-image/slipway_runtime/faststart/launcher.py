@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control
-from slipway_runtime.faststart import page_cache, read_ahead_notes
+from slipway_runtime.faststart import hash_seed, page_cache, read_ahead_notes
 from slipway_runtime.faststart.adapters import adapter_for
 from slipway_runtime.faststart.addresses import FOLDER
-from slipway_runtime.faststart.caches import Cache
 from slipway_runtime.faststart.child_messages import ChildMessage, say
 from slipway_runtime.faststart.page_cache import Piece
 from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress, SignalReceived
@@ -30,34 +29,36 @@ def main(flags: Sequence[str]) -> int:
     settings = FastStartSettings.from_environment(os.environ)
     try:
         with scratch_folder(within=control.folder()) as folder:
-            cache = Cache.open(settings, flags, say=say)
-            _read_ahead(settings, cache, folder)
-            with Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ)) as pair:
+            _read_ahead(settings, folder)
+            both, of_server = environments(settings, folder, os.environ)
+            with Pair([*flags, *settings.flags], both, of_server) as pair:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda number, _: pair.occurrences.put(SignalReceived(number)))
                 trouble = until_it_serves(pair)
                 if not trouble:
-                    return _serve(pair, cache)
+                    return until_it_ends(pair)
     except Exception as error:
         trouble = f"{type(error).__name__}: {error}"
     say(f"{trouble}; so vLLM is started the ordinary way.")
     return _start_ordinarily(settings)
 
 
-def _read_ahead(settings: FastStartSettings, cache: Cache, folder: Path) -> None:
+def _read_ahead(settings: FastStartSettings, folder: Path) -> None:
     """Reads imported files first: they would be lost among the weights, which are so much larger."""
     weights = () if settings.copy_weights else map(Piece.whole, settings.weights)
-    page_cache.read_ahead([*read_ahead_notes.noted(cache.environment), *weights], folder)
+    page_cache.read_ahead([*read_ahead_notes.noted(os.environ), *weights], folder)
 
 
 def environments(
-    settings: FastStartSettings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """Returns the children's variables. Those that were set by hand override those of the adapter."""
-    both = {**adapter_for(settings.version).environment(settings.device), **environment, **cache, FOLDER: str(folder)}
-    core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
-    # Names of compiled code depend on the order of sets of strings, which changes with the seed.
-    return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}
+    settings: FastStartSettings, folder: Path, environment: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the variables of both children, and those of the server alone. Those that were set by hand override those
+    of the adapter.
+    """
+    all_of_them = {**adapter_for(settings.version).environment(settings.device), **environment}
+    both = {name: value for name, value in all_of_them.items() if name not in NOT_FOR_THE_CORE}
+    both |= {FOLDER: str(folder), hash_seed.ENVIRONMENT: hash_seed.seed_in(environment)}
+    return both, {name: environment[name] for name in NOT_FOR_THE_CORE if name in environment}
 
 
 def until_it_serves(pair: Pair) -> str:
@@ -72,15 +73,6 @@ def until_it_serves(pair: Pair) -> str:
             case SignalReceived(number):
                 sys.exit(128 + number)
     return progress.trouble
-
-
-def _serve(pair: Pair, cache: Cache) -> int:
-    sealing = threading.Thread(target=cache.seal, name="cache", daemon=True)
-    sealing.start()
-    code = until_it_ends(pair)
-    sealing.join()
-    cache.seal()  # with what the first requests have added
-    return code
 
 
 def until_it_ends(pair: Pair) -> int:
@@ -101,5 +93,8 @@ def until_it_ends(pair: Pair) -> int:
 
 
 def _start_ordinarily(settings: FastStartSettings) -> NoReturn:
+    with contextlib.suppress(ChildProcessError):  # vLLM would never reap children that it doesn't know
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +11,7 @@ from pathlib import Path
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, module
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
-from slipway_runtime.faststart.adapters import knows
+from slipway_runtime.faststart.adapters import adapter_for, knows
 from slipway_runtime.faststart.child_messages import PREFIX
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
@@ -35,8 +33,7 @@ GRAPH_FLAGS = {
     "performance-mode",
 }
 DRAFT_FLAGS = frozenset({"speculative-config", "sc", "spec-method", "spec-model", "spec-tokens"})
-LARGEST_CONFIG = 16 << 20  # bytes of a config that are read; a larger file is no config
-STOP = 10.0  # seconds to end: the server, then the engine core; what they added to the cache is sealed
+STOP = 10.0  # seconds to end: the server, then the engine core
 MOMENTS = (
     (re.compile(PREFIX + "core has imported torch"), "torch imported"),
     (re.compile(PREFIX + "core has imported vLLM"), "core imported"),
@@ -80,7 +77,6 @@ class Circumstances:
     weights: int = 0  # bytes of one device, as they will be in memory
     planned: PlannedMemory = NOTHING
     sequences: int | None = None  # that run at a time; None: vLLM's default
-    cache: Path | None = None
     flags: frozenset[str] = frozenset()  # names of those that the user gave
     knows_flag: Callable[[str], bool] = lambda _: True  # whether this vLLM has it
 
@@ -97,9 +93,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         flags=tuple(choice.setting for choice in choices),
         weights=weights,
         copy_weights=_can_copy(here) and bool(weights),
-        cache=str(here.cache or ""),
         device=here.accelerator or here.device,
-        model=digest_of(model),
     )
     ours = Choice("fast start", "engine core and API server start in parallel")
     return replace(
@@ -111,6 +105,18 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         stop=STOP,
         choices=(*launch.choices, ours, *choices, *_measured(here)),
     )
+
+
+def flags_of(launch: Launch) -> tuple[str, ...]:
+    """Returns all flags that the engine gets, with those that the fast start adds."""
+    added = FastStartSettings.from_environment(launch.environment).flags if ENVIRONMENT in launch.environment else ()
+    return (*launch.command[len(module("")) :], *added)
+
+
+def variables_of(launch: Launch, version: str, device: str) -> dict[str, str]:
+    """Returns variables without which this vLLM can't load what it has compiled, as far as they aren't set."""
+    wanted = adapter_for(version).environment(device) if knows(version) else {}
+    return {name: value for name, value in wanted.items() if name not in launch.environment}
 
 
 def why_not(here: Circumstances) -> str:
@@ -190,13 +196,3 @@ def files_of(model: Path) -> tuple[str, ...]:
     except (OSError, ValueError, KeyError):
         return tuple(map(str, files))
     return tuple(str(file) for file in files if file.name in named)
-
-
-def digest_of(model: Path) -> str:
-    """Returns a digest of what compiled code depends on: the model's configuration, not its weights."""
-    digest = hashlib.sha256()
-    for config in sorted(model.glob("*config*.json")):
-        if config.is_file():
-            with config.open("rb") as stream:
-                digest.update(os.fsencode(config.name) + b"\0" + stream.read(LARGEST_CONFIG))
-    return digest.hexdigest()[:16]

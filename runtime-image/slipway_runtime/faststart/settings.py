@@ -23,12 +23,8 @@ class FastStartSettings:
     """The model's files, in the order in which they are needed."""
     copy_weights: bool = False
     """Copy them to the device while Python imports modules; otherwise they are only read into the page cache."""
-    cache: str = ""
-    """The folder for what vLLM compiles. Empty: where vLLM puts it."""
     device: str = ""
-    """The device for which code is compiled, in words."""
-    model: str = ""
-    """A digest of the model's configuration, for which code is compiled."""
+    """The device that the engine computes on, in words."""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -13,6 +13,8 @@ import importlib.util
 from collections.abc import MutableMapping
 from pathlib import Path
 
+ENVIRONMENT = "SLIPWAY_TRITON_KEY"
+"""The variable with the path of the stored hash."""
 PTXAS = "TRITON_PTXAS_PATH"
 HOLDERS = ("triton.runtime.cache", "torch._inductor.runtime.triton_compat", "triton.runtime.autotuner")
 

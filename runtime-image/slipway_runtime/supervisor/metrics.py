@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from slipway_runtime.compiled.cache import Report
+from slipway_runtime.contract.pod import COMPILE_CACHE_STATES
 from slipway_runtime.control import Counts
 from slipway_runtime.supervisor.phases import Moment
 from slipway_runtime.supervisor.state import PodState
@@ -30,6 +32,7 @@ def own_metrics(
     silence: float,
     scraped: bool,
     dropped: int,
+    compiled: Report,
 ) -> str:
     prefix = "slipway_runtime_"
     info = GaugeMetricFamily(prefix + "info", "The runtime and its engine.", labels=list(labels))
@@ -58,5 +61,24 @@ def own_metrics(
         ),
     ]
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([info, states, reached, *single]))
+    registry.register(_Once([info, states, reached, *single, *_of_the_compile_cache(prefix, compiled)]))
     return generate_latest(registry).decode()
+
+
+def _of_the_compile_cache(prefix: str, report: Report) -> Iterator[Metric]:
+    """Yields seconds and sizes as far as they are known."""
+    states = GaugeMetricFamily(
+        prefix + "compile_cache_state", "1 for what became of the compile cache.", labels=["state"]
+    )
+    for each in COMPILE_CACHE_STATES:
+        states.add_metric([each], float(each == report.state))
+    yield states
+    for name, meaning, value in (
+        ("bytes", "Size of the entry that was read or published.", report.bytes),
+        ("read_seconds", "Time that reading the entry took.", report.read_seconds),
+        ("publish_seconds", "Time that publishing the entry took, while the engine served.", report.publish_seconds),
+        ("compile_seconds", "Time from the loaded weights to the end of the profile run.", report.compile_seconds),
+        ("new_files", "Files that this start has compiled.", report.new_files),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"{prefix}compile_cache_{name}", meaning, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.contract.pod import RUNTIME_PORT
 from slipway_runtime.supervisor.timeouts import Timeouts
 
@@ -15,6 +16,7 @@ class Options:
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet connects from outside
     port: int = RUNTIME_PORT
     stuck_after: float = 24.0  # with the interval of the checks and their timeout, a stuck engine is found within 30 s
-    only_warm: bool = False  # exits as soon as the engine is ready, with its caches filled
+    only_warm: bool = False  # exits as soon as the engine is ready, and what it has compiled is published
+    compiled: CompileCache = field(default_factory=lambda: CompileCache.off("The engine compiles nothing."))
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds
     memory_in_use: Callable[[], list[dict[str, object]]] = list  # by device; called once the engine is ready

@@ -59,6 +59,7 @@ def _supervise(
 ) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
+    _wait_for_compiled_code(options, log, phases)
     stop_signals: list[int] = []
     stopping.on_stop(stop_signals.append)
     before = shared_memory.names()
@@ -81,6 +82,15 @@ def _supervise(
         finally:
             _clean_up(engine, before, log)
             guards.close()
+            options.compiled.close()
+
+
+def _wait_for_compiled_code(options: Options, log: Log, phases: PhaseRecorder) -> None:
+    options.compiled.wait()
+    if options.compiled.was_read:
+        phases.reach("cache read")
+    if not options.compiled.is_off:
+        log.say(f"Compile cache: {options.compiled.report.reason}")
 
 
 def _clean_up(engine: EngineProcess, before: frozenset[str], log: Log) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control, stopping
-from slipway_runtime.contract.pod import MEASURED
+from slipway_runtime.contract.pod import COMPILE_CACHE, MEASURED
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
 from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor import exposition
+from slipway_runtime.supervisor.compiling import Compiling
 from slipway_runtime.supervisor.event_loop import coalesced, imported
 from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
 from slipway_runtime.supervisor.log import Log
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 CHECK_START_EVERY = 0.05  # seconds between two health checks of an engine that starts
 CHECK_IDLE_EVERY = 0.02
 CHECK_LIVENESS_EVERY = 2.0
+CACHE_REMEDY = "Mount a volume at the folder of --cache that has space, and that the pod's user may write to."
 UNLIMITED = Failure(
     Reason.UNKNOWN,
     "The engine's web server accepts requests of any size from anyone, so any client could end the pod.",
     "Use a version of the engine that slipway-runtime knows: the one in its own images.",
     "listening",
 )
+LAST_PUBLISHING = 5.0  # seconds after the engine's end for what it has compiled to be published
 UNKILLABLE = 5.0  # seconds after SIGKILL; a process that is still there is left to the kernel
 
 
@@ -66,6 +69,7 @@ class Supervisor:
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
         self._measuring = Measuring(options.memory_in_use)
+        self._compiling = Compiling(options.compiled, said=log.say)
         self._health = 0
         self._answered = (-1, -1)
         """Requests and tokens that the guards had counted at the last liveness check."""
@@ -102,6 +106,7 @@ class Supervisor:
                 watch = tasks.create_task(self._watch())
                 await self._has_ended.wait()
                 watch.cancel()
+                await self._compiling.finish(LAST_PUBLISHING)
         finally:
             stopping.ignore()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -144,12 +149,16 @@ class Supervisor:
         match self.state:
             case PodState.READY:
                 self._has_started.set()
-                found = {"engine.version": self._engine_version, **self._facts}
+                self._compiling.ready(self._phases)
+                found = {"engine.version": self._engine_version, **self._facts, **self._compiling.facts()}
                 self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
                 if self._options.only_warm:
-                    self.handle(Event.STOP)
+                    self._compiling.publish(self._warmed)
                 else:
+                    self._compiling.publish()
                     self._measuring.start()
+            case PodState.LEAVING if not self._options.only_warm:
+                self._compiling.publish()  # what the first requests have compiled
             case state if waits_for(state, Event.IDLE):
                 asyncio.get_running_loop().call_later(CHECK_IDLE_EVERY, self._check_idle)
             case PodState.ENDED:
@@ -166,7 +175,7 @@ class Supervisor:
         in_flight = self._guards.counts().in_flight
         timeouts, trace = self._options.timeouts, f", trace {self._trace.id}" if self._trace.id else ""
         return {
-            PodState.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){trace}.",
+            PodState.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){self._compiling}{trace}.",
             PodState.LEAVING: f"Stop signal received; serving for {timeouts.endpoints:g} s, while Services route here.",
             PodState.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {timeouts.drain:g} s.",
             PodState.CUTTING: f"Ending {in_flight} requests with an error.",
@@ -200,6 +209,11 @@ class Supervisor:
         kills = kills_for_memory()
         for_memory = None if kills is None or self._kills is None else kills > self._kills
         return diagnose(list(self._output.last), self._engine.exit_code or 0, self.phase, for_memory=for_memory)
+
+    def _warmed(self) -> None:
+        if why := self._options.compiled.unpublished:
+            self.failure = Failure(Reason.POD_CONFIG_ERROR, f"The compile cache isn't filled: {why}", CACHE_REMEDY)
+        self.handle(Event.STOP)
 
     def _give_up(self) -> None:
         if not self._has_ended.is_set():
@@ -332,6 +346,7 @@ class Supervisor:
             "choices": [{"setting": choice.setting, "reason": choice.reason} for choice in self._launch.choices],
             "capacity": self._facts,
             MEASURED: self._measuring.measured(self._facts),
+            COMPILE_CACHE: self._options.compiled.report.as_json(),
             "requests": {
                 "arriving": counts.arriving,
                 "inFlight": counts.in_flight,
@@ -356,5 +371,6 @@ class Supervisor:
             silence=self._liveness.silence(asyncio.get_running_loop().time()),
             scraped=of_engine is not None,
             dropped=self._log.dropped,
+            compiled=self._options.compiled.report,
         )
         return exposition.merge(ours, of_engine or "")

@@ -18,6 +18,7 @@ from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Options
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, VLLM_CPU_IMAGE, OwnImage
 
 from support.cluster import kind_cluster, shared_cluster
@@ -26,7 +27,7 @@ from support.cluster.host import Host
 from support.cluster.kube import Kube
 from support.cluster.tester import ReachableServer
 
-GPU_NODES, NODE_GPUS = "h100:2,a100:1,l4:4", 1
+OPTIONS = Options(gpu_nodes="h100:2,a100:1,l4:4", node_gpus=1)
 NEEDED_DEFINITIONS = {"inferenceservices.serving.kserve.io": "KServe", "scaledobjects.keda.sh": "KEDA"}
 
 
@@ -213,8 +214,7 @@ def cluster_of_session(settings: Settings) -> Iterator[AnyCluster]:
                     cache=settings.cache,
                     steps=settings.steps,
                     keep=settings.keep,
-                    gpu_nodes=GPU_NODES,
-                    node_gpus=NODE_GPUS,
+                    options=OPTIONS,
                 ) as cluster:
                     yield EmbeddedCluster(cluster, settings)
             case "kind":

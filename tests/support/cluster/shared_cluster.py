@@ -12,19 +12,20 @@ from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Options
 
 MADE_BY_TESTS = "made by tests\n"
 
 
 @contextmanager
-def shared(name: str, *, cache: Cache, steps: Steps, keep: bool, gpu_nodes: str, node_gpus: int) -> Iterator[Cluster]:
+def shared(name: str, *, cache: Cache, steps: Steps, keep: bool, options: Options) -> Iterator[Cluster]:
     """Yields the cluster. It is left up if it was up before, or is to be kept."""
     cache.locks.mkdir(parents=True, exist_ok=True)
     gate = cache.locks / f"tests-{name}-gate"
     with (cache.locks / f"tests-{name}").open("a+") as users:
         with locked(gate, say=steps.say):
             is_new = not named(name, cache).alive()
-            cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus)
+            cluster = lifecycle.up(name, cache=cache, steps=steps, options=options)
             if is_new or keep:
                 _write(users, "" if keep else MADE_BY_TESTS)
             fcntl.flock(users, fcntl.LOCK_SH)  # a kernel lock: a killed process no longer holds it

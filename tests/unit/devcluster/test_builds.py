@@ -109,7 +109,14 @@ def test_helm_is_built_with_the_kubernetes_version_of_its_client() -> None:
 
 
 def test_a_program_that_only_a_benchmark_or_a_test_needs_is_not_built_for_a_cluster() -> None:
-    assert set(UPSTREAMS) - set(OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "kwok", "registry"}
+    assert set(UPSTREAMS) - set(OF_EVERY_CLUSTER) == {
+        "argocd",
+        "containerd",
+        "http-add-on",
+        "kubeconform",
+        "kwok",
+        "registry",
+    }
 
 
 def test_an_unknown_name_is_refused_with_a_list_of_the_known_ones(cache: Cache, steps: Steps) -> None:

@@ -73,6 +73,7 @@ def test_an_unknown_component_is_refused_with_a_list_of_the_known_ones(cache: Ca
     [
         (Record("dev", 0, "c", gpu_nodes="h100:2"), "--gpu-nodes"),
         (Record("dev", 0, "c", node_gpus=1), "--node-gpus"),
+        (Record("dev", 0, "c", image_volumes=True), "--image-volumes"),
         (Record("dev", 17000, "c"), "--port"),
     ],
 )

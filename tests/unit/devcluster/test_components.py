@@ -1,6 +1,7 @@
 """The command lines contain the flags that the cluster depends on."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,31 @@ def test_the_kubelet_never_removes_images_because_none_can_be_pulled() -> None:
     config = json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x"))
 
     assert config["imageGCHighThresholdPercent"] == 100
+
+
+def test_volumes_of_images_are_on_where_they_are_wanted_and_nowhere_else() -> None:
+    api_server = components.api_server(LAYOUT, Path("/bin/x"))
+    with_them = json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x", image_volumes=True))
+
+    assert components.with_image_volumes(api_server).argv == [*api_server.argv, "--feature-gates=ImageVolume=true"]
+    assert with_them["featureGates"] == {"ImageVolume": True}
+    assert "featureGates" not in json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x"))
+
+
+def test_both_versions_of_containerd_have_the_same_folders_and_socket() -> None:
+    old = tomllib.loads(components.containerd_config(LAYOUT, cni_plugins=Path("/cni")))
+    new = tomllib.loads(components.containerd_2_config(LAYOUT, cni_plugins=Path("/cni")))
+
+    assert (old["version"], new["version"]) == (2, 3)
+    assert {name: old[name] for name in ("root", "state", "grpc")} == {
+        name: new[name] for name in ("root", "state", "grpc")
+    }
+
+
+def test_containerd_finds_the_shim_of_its_own_version_first() -> None:
+    component = components.containerd(LAYOUT, Path("/builds/containerd/bin/containerd"))
+
+    assert component.env["PATH"].split(":")[0] == "/builds/containerd/bin"
 
 
 def test_the_pod_network_does_not_masquerade() -> None:

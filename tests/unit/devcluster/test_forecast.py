@@ -12,6 +12,7 @@ from slipway_devcluster.go_toolchain import Go
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS
 from slipway_devcluster.progress import Durations
+from slipway_devcluster.record import Options
 from slipway_devcluster.slipway import OwnImage
 
 GO = Go(Path("go"), "go1.26.8", "amd64")
@@ -71,9 +72,10 @@ def test_a_build_is_expected_to_take_as_long_as_last_time(cache: Cache) -> None:
     assert forecast.build_seconds("etcd", cache) == 99
 
 
-def test_simulated_gpu_nodes_need_kwok_and_nothing_else_does() -> None:
-    assert "kwok" not in lifecycle.programs_of("")
-    assert "kwok" in lifecycle.programs_of("h100:2")
+def test_kwok_is_for_simulated_gpu_nodes_and_containerd_for_volumes_of_images() -> None:
+    every = lifecycle.programs_of(Options())
+    assert set(lifecycle.programs_of(Options(gpu_nodes="h100:2"))) - set(every) == {"kwok"}
+    assert set(lifecycle.programs_of(Options(image_volumes=True))) - set(every) == {"containerd"}
 
 
 def test_the_parts_are_listed_under_their_sum() -> None:

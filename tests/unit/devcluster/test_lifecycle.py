@@ -11,7 +11,7 @@ from slipway_devcluster import lifecycle, requirements
 from slipway_devcluster.builds import Build
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.programs import UPSTREAMS
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS
 from slipway_devcluster.progress import Steps
 
 
@@ -49,21 +49,16 @@ def recorded_steps(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_cluster_builds_what_every_cluster_needs(cache: Cache, steps: Steps, recorded_steps: list[str]) -> None:
-    lifecycle.ensure_parts(cache, steps)
+    lifecycle.ensure_parts(cache, steps, OF_EVERY_CLUSTER)
     built = "build node etcd coredns helm kserve kubernetes keda"
     assert recorded_steps == ["check the machine", built, "discard", "seed"]
-
-
-def test_kwok_is_built_for_simulated_gpu_nodes_only(cache: Cache, steps: Steps, recorded_steps: list[str]) -> None:
-    lifecycle.ensure_parts(cache, steps, gpu_nodes="h100:2")
-    assert "build node etcd coredns helm kserve kubernetes keda kwok" in recorded_steps
 
 
 def test_work_next_to_the_builds_ends_before_nodes_get_images(
     cache: Cache, steps: Steps, recorded_steps: list[str]
 ) -> None:
     """The check of the machine comes first, because it installs the packages that make images."""
-    lifecycle.ensure_parts(cache, steps, alongside=[lambda: recorded_steps.append("base image")])
+    lifecycle.ensure_parts(cache, steps, OF_EVERY_CLUSTER, alongside=[lambda: recorded_steps.append("base image")])
     assert recorded_steps[0] == "check the machine"
     assert recorded_steps[-1] == "seed"
     assert "base image" in recorded_steps
@@ -75,4 +70,4 @@ def test_a_failure_of_work_next_to_the_builds_is_raised(cache: Cache, steps: Ste
         raise Refusal("no such mirror")
 
     with pytest.raises(Refusal, match="no such mirror"):
-        lifecycle.ensure_parts(cache, steps, alongside=[fail])
+        lifecycle.ensure_parts(cache, steps, OF_EVERY_CLUSTER, alongside=[fail])

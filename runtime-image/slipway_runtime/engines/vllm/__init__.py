@@ -79,6 +79,8 @@ DANGEROUS_VARIABLES = (
     Danger("LD_AUDIT", "it loads a library into every process"),
     Danger("VLLM_API_KEY", "it becomes part of the compile cache's key; the guard reads keys from a mounted Secret"),
 )
+CACHES = {"VLLM_CACHE_ROOT": "vllm", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
+"""Variables that name folders for compiled code, and what the folders are called in the compile cache."""
 QUIET = {
     "VLLM_NO_USAGE_STATS": ("1", "vLLM sends no usage statistics"),
     "HF_HUB_OFFLINE": ("1", "every file that it reads is in the model's folder already"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from typing import IO
 
 import pytest
 from slipway_runtime import control
-from slipway_runtime.faststart import launcher
+from slipway_runtime.faststart import launcher, read_ahead_notes
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from support.fakes import vllm_package
@@ -65,13 +64,13 @@ class Start:
     def children(self) -> dict[str, int]:
         """The launcher's child processes, by their role."""
         listed = subprocess.run(
-            ["ps", "-wwo", "pid=,args=", "--ppid", str(self.process.pid)],
+            ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
             capture_output=True,
             text=True,
             check=False,
         )
         rows = [line.split() for line in listed.stdout.splitlines()]
-        return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}
+        return {name.removeprefix("slipway-"): int(pid) for pid, name in rows}
 
     @property
     def output(self) -> str:
@@ -250,10 +249,9 @@ def _falls_back(launched: Start, reason: str) -> None:
     assert launched.children() == {}
 
 
-def test_files_that_both_processes_have_read_are_listed_in_the_cache(start: Starting, tmp_path: Path) -> None:
-    launched = start("--model=m", cache=str(tmp_path / "cache"))
-    launched.answer()
-    launched.process.terminate()
-    launched.process.wait(PATIENCE)
-    [manifest] = (tmp_path / "cache").glob("*/manifest.json")
-    assert {"wanted-core", "wanted-server"} <= set(json.loads(manifest.read_text())["files"])
+def test_files_that_both_processes_have_read_are_listed_in_the_cache(
+    start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(read_ahead_notes.ENVIRONMENT, str(tmp_path / "wanted"))
+    start("--model=m").answer()
+    assert {"wanted-core", "wanted-server"} <= {file.name for file in tmp_path.iterdir()}

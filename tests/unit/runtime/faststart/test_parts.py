@@ -5,12 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import mmap
-import os
-import signal
 import struct
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +17,8 @@ from slipway_runtime.faststart import device_copy, loading, page_cache, read_ahe
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect, expect_uses
 from slipway_runtime.faststart.child_messages import ChildEvent, ChildMessage
 from slipway_runtime.faststart.gc_control import GcControl
-from slipway_runtime.faststart.launcher import environments
 from slipway_runtime.faststart.page_cache import Piece
-from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress
-from slipway_runtime.faststart.settings import FastStartSettings
+from slipway_runtime.faststart.pair import CORE, SERVER, Progress
 
 MIB = 1 << 20
 HEADER = b'{"__metadata__":{},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
@@ -303,63 +297,6 @@ def test_messages_that_are_not_understood_end_the_fast_start() -> None:
     progress = Progress()
     progress.receive(ChildMessage.read(CORE, "hello world\n"))
     assert progress.trouble == r"the engine core reports that its message 'hello world\n' has no known form"
-
-
-def test_a_launcher_that_fails_leaves_neither_child_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    endless = tmp_path / "endless"
-    endless.write_text("#!/bin/sh\nexec sleep 600\n")
-    endless.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(endless))
-    with pytest.raises(ZeroDivisionError), Pair([], {CORE: os.environ, SERVER: os.environ}) as pair:
-        raise ZeroDivisionError
-    ended = {pair.occurrences.get(timeout=60), pair.occurrences.get(timeout=60)}
-    assert ended == {ChildEnded(CORE, -signal.SIGKILL), ChildEnded(SERVER, -signal.SIGKILL)}
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def test_an_engine_core_whose_server_cannot_be_started_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen
-
-    def fail_after_one(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        if started:
-            raise BlockingIOError("Resource temporarily unavailable")  # as at the limit of pids
-        started.append(popen(["sleep", "600"], **options))
-        return started[0]
-
-    files = open_files()
-    monkeypatch.setattr(subprocess, "Popen", fail_after_one)
-    with pytest.raises(BlockingIOError):
-        Pair([], {CORE: os.environ, SERVER: os.environ})
-    assert started[0].returncode == -signal.SIGKILL
-    while open_files() > files:  # until the thread that listened to it has seen its end
-        time.sleep(0.01)
-
-
-def test_api_keys_are_not_in_the_engine_cores_environment() -> None:
-    found = environments(
-        FastStartSettings(version="0.24.0", ordinary=()),
-        {},
-        Path("/f"),
-        {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"},
-    )
-    assert not {"VLLM_API_KEY", "SLIPWAY_GUARD"} & set(found[CORE])
-    assert {"VLLM_API_KEY", "SLIPWAY_GUARD"} < set(found[SERVER])
-
-
-@pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
-def test_what_cannot_be_read_again_is_not_cached(device: str, kept: str | None) -> None:
-    settings = FastStartSettings(version="0.32.0", ordinary=(), device=device)
-    assert environments(settings, {}, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
-
-
-def test_variables_that_the_user_sets_are_kept() -> None:
-    settings = FastStartSettings(version="0.32.0", ordinary=(), device="cpu")
-    for environment in environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
-        assert environment["VLLM_USE_AOT_COMPILE"] == "1"
 
 
 def test_a_functions_signature_is_compared_with_the_expected_one() -> None:

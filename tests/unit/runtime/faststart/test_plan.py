@@ -22,7 +22,6 @@ HERE = Circumstances(
     accelerator="NVIDIA H200",
     weights=15 * GIB,
     planned=PLANNED,
-    cache=Path("/cache"),
 )
 ORDINARY = Launch(
     engine="vllm",
@@ -247,9 +246,3 @@ def test_the_planned_size_is_used_with_the_weights_that_it_was_planned_for(
 def test_files_that_the_index_does_not_name_are_not_read(model: Path) -> None:
     (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}')
     assert files_of(model) == (str(model / "model-2.safetensors"),)
-
-
-def test_another_configuration_is_another_model(model: Path) -> None:
-    before = settings_of(faster(ORDINARY, model, HERE)).model
-    (model / "config.json").write_text('{"hidden_size": 1}')
-    assert settings_of(faster(ORDINARY, model, HERE)).model != before

@@ -1,0 +1,212 @@
+"""The compile cache of one start: what was read before it, where the engine writes, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self, cast
+
+from slipway_runtime.compiled.publishing import Outcome, Request
+from slipway_runtime.compiled.reading import Reader, Reading
+from slipway_runtime.compiled.scratch import Scratch
+from slipway_runtime.compiled.store import name_of
+from slipway_runtime.contract.pod import (
+    COMPILE_CACHE_FILLED,
+    COMPILE_CACHE_FILLING,
+    COMPILE_CACHE_OFF,
+    COMPILE_CACHE_UNAVAILABLE,
+    COMPILE_CACHE_USED,
+)
+
+STATES = {
+    COMPILE_CACHE_USED: "An entry was read. If something was compiled nevertheless, `newFiles` and the reason say so.",
+    COMPILE_CACHE_FILLING: "There was no entry. This start compiles, and hasn't published an entry yet.",
+    COMPILE_CACHE_FILLED: "This start has compiled, and has published an entry for those that follow.",
+    COMPILE_CACHE_UNAVAILABLE: "This start has compiled, and the next one will have to, for the reason that is given.",
+    COMPILE_CACHE_OFF: "There is no store, or the engine compiles nothing.",
+}
+FIELDS = {
+    "state": "one of the states above",
+    "reason": "a sentence for people",
+    "key": "the entry's name in the store, a digest of everything that compiled code depends on",
+    "bytes": "the size of what was read or published",
+    "files": "the number of files in it",
+    "readSeconds": "the time that reading took; the checks before the start run meanwhile",
+    "publishSeconds": "the time that publishing took, while the engine served",
+    "compileSeconds": "the time from the loaded weights to the end of the profile run, in which vLLM compiles",
+    "startSeconds": "the time from the start of the process until the pod was ready",
+    "newFiles": "the number of files that this start has compiled",
+    "newest": "the newest of them",
+    "filledBy": "`compileSeconds` and `startSeconds` of the start that had compiled what was read",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What /info shows; FIELDS explains it."""
+
+    state: str
+    reason: str
+    key: str | None = None
+    bytes: int | None = None
+    files: int | None = None
+    read_seconds: float | None = None
+    publish_seconds: float | None = None
+    compile_seconds: float | None = None
+    start_seconds: float | None = None
+    new_files: int | None = None
+    newest: tuple[str, ...] = ()
+    filled_by: Mapping[str, float] | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return {_camel(name): _rounded(value) for name, value in asdict(self).items()}
+
+
+EXAMPLE = Report(
+    state=COMPILE_CACHE_USED,
+    reason="",
+    bytes=1,
+    read_seconds=1.0,
+    publish_seconds=1.0,
+    compile_seconds=1.0,
+    new_files=0,
+)
+"""One with all metrics, for the reference."""
+
+
+class CompileCache:
+    """It lives as long as the start's process 1."""
+
+    def __init__(self, report: Report, *, root: Path | None = None, key: Mapping[str, str] | None = None) -> None:
+        self.report = report
+        self._root, self._key = root, key or {}
+        self._limit = 0
+        self._scratch: Scratch | None = None
+        self._reader: Reader | None = None
+        self._filled: Mapping[str, float] = {}
+        self._why_compiled = ""
+        self.unpublished = ""
+        """Why the store lacks something that this start has compiled; empty if it doesn't."""
+
+    @classmethod
+    def off(cls, reason: str) -> Self:
+        return cls(Report(state=COMPILE_CACHE_OFF, reason=reason))
+
+    @classmethod
+    def open(cls, root: Path, key: Mapping[str, str], *, within: Path, limit: int) -> Self:
+        """Starts to read the entry. `within`: the folder for the scratch folder."""
+        cache = cls(Report(state=COMPILE_CACHE_FILLING, reason="", key=name_of(key)), root=root, key=key)
+        cache._limit = limit
+        try:
+            cache._scratch = Scratch.within(within)
+        except OSError as error:
+            cache.report = replace(
+                cache.report,
+                state=COMPILE_CACHE_UNAVAILABLE,
+                reason=f"The scratch folder in {within} can't be made: {error.strerror}.",
+            )
+            return cache
+        cache._reader = Reader(root, key, cache._scratch)
+        return cache
+
+    def wait(self) -> None:
+        """Returns when the entry was read, or can't be."""
+        if self._reader:
+            self._set_reading(self._reader.result())
+            self._reader = None
+
+    def environment(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Returns variables that lead into the scratch folder, given by the path in it; none without such a folder."""
+        return {name: str(self._scratch.files / path) for name, path in names.items()} if self._scratch else {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether something can be published."""
+        return self._scratch is not None
+
+    @property
+    def is_off(self) -> bool:
+        return self.report.state == COMPILE_CACHE_OFF
+
+    @property
+    def was_read(self) -> bool:
+        return self.report.state == COMPILE_CACHE_USED
+
+    def started(self, *, compile_seconds: float | None, start_seconds: float) -> None:
+        self.report = replace(self.report, compile_seconds=compile_seconds, start_seconds=start_seconds)
+        if not self._filled:
+            self._filled = {"startSeconds": round(start_seconds, 3)}
+            if compile_seconds is not None:
+                self._filled = {"compileSeconds": round(compile_seconds, 3), **self._filled}
+
+    def request(self) -> str:
+        """Returns what the publisher gets, where something can be published."""
+        scratch = cast("Scratch", self._scratch)
+        request = Request(
+            root=str(self._root),
+            key=self._key,
+            files=str(scratch.files),
+            snapshot=str(scratch.snapshot),
+            limit=self._limit,
+            filled=self._filled,
+        )
+        return json.dumps(asdict(request))
+
+    def publishing_ended(self, outcome: Outcome) -> None:
+        changes: dict[str, object] = {"new_files": (self.report.new_files or 0) + outcome.new}
+        if outcome.new:
+            changes["newest"] = tuple(outcome.newest)
+        if outcome.published:
+            changes |= {"bytes": outcome.bytes, "files": outcome.files, "publish_seconds": outcome.seconds}
+        self.report = replace(self.report, **changes)  # type: ignore[arg-type]
+        self.unpublished = outcome.reason
+        self._set_state(outcome)
+
+    def close(self) -> None:
+        if self._scratch:
+            self._scratch.close()
+            self._scratch = None
+
+    def _set_state(self, outcome: Outcome) -> None:
+        if self.report.state == COMPILE_CACHE_USED:
+            if outcome.new or outcome.reason:
+                self.report = replace(self.report, reason=_in_spite_of_the_cache(outcome))
+        elif outcome.published:
+            reason = f"{self._why_compiled} {outcome.files} compiled files were published."
+            self.report = replace(self.report, state=COMPILE_CACHE_FILLED, reason=reason)
+        elif outcome.reason:
+            reason = f"{self._why_compiled} {outcome.reason}"
+            self.report = replace(self.report, state=COMPILE_CACHE_UNAVAILABLE, reason=reason)
+
+    def _set_reading(self, reading: Reading) -> None:
+        self._why_compiled = reading.reason
+        self.report = replace(self.report, reason=reading.reason)
+        if reading.found:
+            self._filled = reading.filled
+            self.report = replace(
+                self.report,
+                state=COMPILE_CACHE_USED,
+                bytes=reading.bytes,
+                files=reading.files,
+                read_seconds=reading.seconds,
+                filled_by=reading.filled or None,
+            )
+
+
+def _in_spite_of_the_cache(outcome: Outcome) -> str:
+    if not outcome.new:
+        return f"The entry was read. {outcome.reason}"
+    newest = ", ".join(outcome.newest)
+    then = outcome.reason or "The entry was published again."
+    return f"The entry was read, but {outcome.new} files were compiled by this start, such as {newest}. {then}"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
