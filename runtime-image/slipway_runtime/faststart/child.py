@@ -111,7 +111,7 @@ def _server(child: Child, sender: MessageSender, ready: Ready) -> None:
     sender.say("has imported vLLM")
 
     def work_early(arguments: Any) -> None:
-        _if_as_expected(sender, lambda: early_work.render_early(adapter.renderer_parts(), arguments, say=sender.say))
+        _if_as_expected(sender, lambda: early_work.render_early(adapter.renderer_parts(), arguments))
 
     server_process.run(
         parts,

@@ -7,7 +7,7 @@ core is ready. It keeps the result, so that its own warm-up later takes no time.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from slipway_runtime.faststart.adapters.parts import RendererParts
@@ -15,17 +15,15 @@ from slipway_runtime.faststart.adapters.parts import RendererParts
 CONVERSATION = [{"role": "user", "content": "warmup"}]  # vLLM's own
 
 
-def render_early(parts: RendererParts, arguments: Any, *, say: Callable[[str], None]) -> None:
+def render_early(parts: RendererParts, arguments: Any) -> None:
     """Replaces the function that makes the server's renderer."""
     make = parts.engine.renderer_from_config
 
     @functools.wraps(make)
     def renderer_from_config(*args: Any, **kwargs: Any) -> Any:
         renderer = make(*args, **kwargs)
-        try:
+        with suppress(Exception):  # many models have no chat template; vLLM's own warm-up reports what matters
             renderer.render_chat([CONVERSATION], parts.chat_parameters(arguments))
-        except Exception as error:  # many models have no chat template; vLLM's own warm-up reports what matters
-            say(f"has not rendered a conversation early: {type(error).__name__}")
         return renderer
 
     parts.engine.renderer_from_config = renderer_from_config
