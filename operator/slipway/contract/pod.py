@@ -64,6 +64,13 @@ TERMINATION_START = '{"reason"'
 REPORT_START = "slipway-report-1:"
 REPORT_LIMIT = 32768  # bytes of the JSON; what is larger after decompression isn't read
 
+# The termination message of a Job that has pushed the compile cache as an image: PUSHED_START, then a JSON object with
+# these fields. The name is REGISTRY/REPOSITORY@sha256:DIGEST; the key is the entry's name in the store.
+PUSHED_START = "slipway-pushed-1:"
+PUSHED_NAME = "image"
+PUSHED_KEY = "key"
+PUSHED_BYTES = "bytes"  # of the image
+
 # What a ServingRuntime that isn't Slipway's says about its engine, in annotations that KServe copies to the pods.
 # The first two have the names that KServe's own runtimes use.
 PORT_ANNOTATION = "prometheus.kserve.io/port"  # of the metrics, if it isn't the container's first port

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from slipway.kube.errors import KindMissingError, KubeError
 from slipway.kube.store import Difference, Mark, Store
-from slipway.kube.watched_namespaces import Lister, WatchedNamespaces
+from slipway.kube.watched_namespaces import Area, Lister, WatchedNamespaces
 from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class CacheAuditor:
     ) -> None:
         self._client, self._store, self._selectors = client, store, selectors
         self._on_gone, self._on_stale = on_gone, on_stale
-        self._namespaces = WatchedNamespaces(client, namespaces or {}, clock)
+        self._namespaces = WatchedNamespaces(client, namespaces or {}, clock, store.may_be_closed)
         self._times, self._clock = times or AuditTimes(), clock
         self._lists = asyncio.Semaphore(LISTS_AT_A_TIME)
         self._behind: dict[Kind, Mapping[str, Late]] = {}
@@ -82,9 +82,12 @@ class CacheAuditor:
             group.create_task(self._keep_opening(), name="audit of namespaces")
 
     @property
-    def closed(self) -> Collection[str]:
-        """Namespaces in which we have no rights now, so that no watch could start there."""
+    def closed(self) -> Collection[Area]:
+        """Where we have no rights now, so that no watch could start there."""
         return self._namespaces.closed
+
+    def is_closed(self, kind: Kind, namespace: str) -> bool:
+        return self._namespaces.is_closed(kind, namespace)
 
     def stale(self, now: float) -> dict[Kind, float]:
         """The kinds whose watch has certainly missed a change, and for how many seconds."""
@@ -110,8 +113,8 @@ class CacheAuditor:
         for kind in self._selectors:
             if not await self._client.serves(kind) and not self._store.is_missing(kind):
                 self._lost(kind)
-        for namespace in self._namespaces.all:
-            await self._namespaces.try_to_open(namespace, self._known_kinds())
+        for area in self._namespaces.all:
+            await self._namespaces.try_to_open(area, self._known_kinds())
 
     async def check(self, kind: Kind) -> None:
         """Compares once. Raises KubeError while the API server doesn't answer."""
@@ -135,12 +138,12 @@ class CacheAuditor:
             self._store.close(kind)
 
     async def _keep_opening(self) -> None:
-        """We may be given the rights in a closed namespace again."""
+        """We may be given the rights again."""
         while True:
             await asyncio.sleep(self._times.missing)
-            for namespace in sorted(self._namespaces.closed):
+            for area in sorted(self._namespaces.closed, key=str):
                 with suppress(KubeError):
-                    if kind := await self._namespaces.try_to_open(namespace, self._known_kinds()):
+                    if kind := await self._namespaces.try_to_open(area, self._known_kinds()):
                         self._on_stale(kind, "may be watched")
 
     def _known_kinds(self) -> Collection[Kind]:

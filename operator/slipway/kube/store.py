@@ -141,7 +141,7 @@ class Store:
         called when the first list of a kind may have become complete."""
         self._hints, self._packed, self._index_by = frozenset(hints), frozenset(packed), tuple(index_by)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
-        self._on_synced, self._may_be_closed = on_synced, frozenset(may_be_closed)
+        self._on_synced, self.may_be_closed = on_synced, frozenset(may_be_closed)
         self._texts, self._packing = Texts(), Packing()
         self._owners: dict[Place, Place] = {}
         self._make_brief: dict[Kind, MakeBrief] = {}
@@ -239,7 +239,7 @@ class Store:
 
     def close(self, kind: Kind) -> None:
         """Its objects can't be seen. If it can be done without, nothing waits until a list can be compared again."""
-        if kind in self._may_be_closed:
+        if kind in self.may_be_closed:
             self._shelves[kind].closed = True
             self._on_synced()
 

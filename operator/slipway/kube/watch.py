@@ -31,7 +31,8 @@ class Watch(Generic[Key]):
     is_hint: bool = False
     """Its events help when they arrive, and are not missed when they don't: nothing waits for it or audits it."""
     may_be_closed: bool = False
-    """Where each of its namespaces is closed to us, nothing waits for it, as if it had no objects."""
+    """It can be done without: a namespace where it is forbidden is closed for it alone, and if all of its namespaces
+    are, nothing waits for it, as if it had no objects."""
 
     def shrunk(self, thing: Object, *, labels: Iterable[str] = ()) -> Object:
         """What is stored of it: bounded in size, and never nothing, or the audit would report it as missing forever.

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol
 
 from slipway.kube.cache_audit import AuditTimes, CacheAuditor
@@ -118,7 +118,7 @@ class Watching(Generic[Key]):
         self._asked_to_stop.clear()
         handover = Handover()
         deliver = self._delivering(self._epoch, handover)
-        groups = _by_namespaces(self._watches.values(), self.auditor.closed)
+        groups = _by_namespaces(self._watches.values(), self.auditor.is_closed)
         self._kopfs = [KopfWatch(group, where, self._client.configuration, deliver) for where, group in groups.items()]
         try:
             return await self._first_end()
@@ -190,11 +190,13 @@ class Watching(Generic[Key]):
             logger.exception("A change of %s %s is ignored: its keys can't be found", kind, "/".join(place_of(thing)))
 
 
-def _by_namespaces(watches: Iterable[Watch[Any]], closed: Collection[str]) -> dict[tuple[str, ...], list[Watch[Any]]]:
+def _by_namespaces(
+    watches: Iterable[Watch[Any]], is_closed: Callable[[Kind, str], bool]
+) -> dict[tuple[str, ...], list[Watch[Any]]]:
     """One kopf watches all of its kinds in the same namespaces; without any, in the entire cluster."""
     groups: dict[tuple[str, ...], list[Watch[Any]]] = {}
     for watch in watches:
-        where = tuple(each for each in watch.namespaces if each not in closed)
+        where = tuple(each for each in watch.namespaces if not is_closed(watch.kind, each))
         if where or not watch.namespaces:
             groups.setdefault(where, []).append(watch)
     return groups

@@ -59,6 +59,8 @@ class Inspection:
     events: tuple[Object, ...] = ()  # about them; looked up only while a Job is late
     claim: Object | None = None  # the PersistentVolumeClaim with the files
     runtime: Object | None = None  # the ClusterServingRuntime with the image that reads them
+    ahead: int = 0  # inspections of its namespace that come before it, while no place is free
+    is_closed: bool = False  # our rights on Jobs in its namespace are gone
 
 
 @dataclass(frozen=True, kw_only=True)

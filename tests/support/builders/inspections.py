@@ -73,7 +73,7 @@ def pod(of: Object, *, phase: str = "Running", state: Object | None = None, **st
     """The pod of a Job. `state`: of its container."""
     owner = {"kind": "Job", "name": of["metadata"]["name"], "uid": of["metadata"]["uid"], "controller": True}
     metadata = {
-        "labels": {OWNER_LABEL: label_of_inspection("llama")},
+        "labels": {OWNER_LABEL: label_of_inspection(of["metadata"]["labels"][OWNER_LABEL])},
         "ownerReferences": [owner],
         "creationTimestamp": CREATED,
         "uid": f"pod-of-{of['metadata']['uid']}",

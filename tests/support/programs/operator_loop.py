@@ -118,6 +118,7 @@ class Loop:
         self.memories = Memories(self.overlay)
         self.kserve: PlatformPart | None = None
         self.keda: PlatformPart | None = None
+        self.closed: set[tuple[Kind, str]] = set()  # where our rights on objects of the kind are gone
         self.reader = SnapshotReader(
             self.store,
             self.overlay,
@@ -126,9 +127,12 @@ class Loop:
             installation=installation,
             kserve=lambda: self.kserve,
             keda=lambda: self.keda,
+            is_closed=lambda kind, namespace: (kind, namespace) in self.closed,
         )
         applier = Applier(client, self.store, self.overlay, clock=clock)
-        self.inspector = Inspector(client, self.overlay, lambda key: self.requeued.append((key, 0)))
+        self.inspector = Inspector(
+            client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
+        )
         self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address

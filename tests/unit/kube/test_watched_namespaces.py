@@ -10,7 +10,7 @@ from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import Call, ForbiddenError, KubeError
 from slipway.kube.health import caches_are_filled
 from slipway.kube.store import Store
-from slipway.kube.watched_namespaces import WatchedNamespaces
+from slipway.kube.watched_namespaces import Area, WatchedNamespaces
 from slipway.objects.kinds import NAMESPACE, POD, SERVICE, Kind, Object
 from support.fakes import virtual_time
 from support.fakes.virtual_time import now
@@ -209,7 +209,7 @@ def test_the_kind_that_was_forbidden_decides_when_the_namespace_is_allowed() -> 
         await namespaces.list_all(SERVICE, "")
         world.refused.clear()
         world.requests.clear()
-        assert await namespaces.try_to_open("code", [POD, SERVICE]) == SERVICE
+        assert await namespaces.try_to_open(Area("code"), [POD, SERVICE]) == SERVICE
         assert world.requests == [(SERVICE, "code")]
 
     asyncio.run(test())
@@ -225,3 +225,69 @@ def test_a_rejected_token_says_nothing_about_a_namespace() -> None:
         return namespaces
 
     assert not asyncio.run(test()).closed
+
+
+# --- a kind that can be done without, in the namespaces of the others ------------------------------------------------
+
+
+class OneKindForbidden(World):
+    """Services can be done without, and our rights on them in `code` are gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_forbidden = True
+        self.store = Store([POD, SERVICE], may_be_closed=[SERVICE])
+        self.auditor = CacheAuditor(
+            self,
+            self.store,
+            {POD: "", SERVICE: ""},
+            namespaces={POD: WHERE, SERVICE: WHERE},
+            on_gone=self._gone,
+            on_stale=lambda kind, why: self.stale.append(f"{kind.name} {why}"),
+            times=TIMES,
+            clock=now,
+        )
+
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
+    ) -> list[Object]:
+        if self.is_forbidden and (kind, namespace) == (SERVICE, "code"):
+            raise ForbiddenError(Call("list", kind.name, ""), "it may not", code=403)
+        return await super().list_metadata(kind, namespace, label_selector=label_selector)
+
+
+def test_a_namespace_where_a_kind_that_can_be_done_without_is_forbidden_is_closed_for_that_kind_alone() -> None:
+    async def test(world: World) -> None:
+        world.pods = [world.pods[0]]
+        await asyncio.sleep(300)
+        assert world.auditor.is_closed(SERVICE, "code")
+        assert not world.auditor.is_closed(SERVICE, "chat")
+        assert not world.auditor.is_closed(POD, "code")
+        assert caches_are_filled(world.store)() is None
+
+    world = audited(test, OneKindForbidden)
+    assert world.gone == [pod("b", "code")], "the others are audited there"
+    assert world.stale == []
+
+
+def test_when_it_is_allowed_again_it_is_watched_there() -> None:
+    async def test(world: World) -> None:
+        assert isinstance(world, OneKindForbidden)
+        await asyncio.sleep(20)
+        world.is_forbidden = False
+        await asyncio.sleep(TIMES.missing + 0.1)
+        assert not world.auditor.closed
+
+    assert audited(test, OneKindForbidden).stale == ["Service may be watched"]
+
+
+def test_where_the_namespace_is_closed_it_is_not_watched_either() -> None:
+    async def test(world: World) -> None:
+        assert isinstance(world, OneKindForbidden)
+        world.is_forbidden = False
+        world.refused["code"] = 403
+        await asyncio.sleep(20)
+        assert world.auditor.is_closed(POD, "code")
+        assert world.auditor.is_closed(SERVICE, "code")
+
+    audited(test, OneKindForbidden)

@@ -155,6 +155,29 @@ async def test_if_every_namespace_is_forbidden_no_watch_starts_before_one_is_all
     await asyncio.wait([task])
 
 
+async def test_a_kind_that_can_be_done_without_is_left_out_alone_where_it_is_forbidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OfPods(Guarded):
+        async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
+            return await super().list_metadata(kind, namespace if kind == POD else None)
+
+    brief = BriefKopf()
+    monkeypatch.setattr(kopf, "operator", brief.run)
+    where = ("open", "shut")
+    watches = [
+        Watch(CONFIG_MAP, lambda _: ["key"], namespaces=where),
+        Watch(POD, lambda _: ["key"], namespaces=where, may_be_closed=True),
+    ]
+    metrics = WatchMetrics(MetricsRegistry())
+    watched = Watching(watches, client=OfPods(closed={"shut"}), add=lambda _: None, metrics=metrics)
+    task = asyncio.create_task(watched.run())
+    await until(lambda: len(brief.where) == 2)
+    task.cancel()
+    await asyncio.wait([task])
+    assert sorted(brief.where) == [(False, ("open",)), (False, where)]
+
+
 def watched_in(namespaces: tuple[str, ...], lister: Lister) -> Watching[str]:
     times = AuditTimes(every=60, unsynced=60, missing=0.05, behind=60, restarted=60, listed=0.01)
     watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=namespaces)]

@@ -46,6 +46,7 @@ from slipway.operator.rendering.inspection import (
 from slipway.operator.rendering.runtimes import engine_container
 
 VALUE = "planner.inspection.namespaces"
+MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
 ON_ONE_NODE, IN_ONE_POD = "ReadWriteOnce", "ReadWriteOncePod"
 STARTS = Cause(Reason.READING_MODEL, "A Job that reads the headers of the model's files is being created")
 
@@ -56,6 +57,7 @@ class Inspecting:
 
     record: ModelStatus = field(default_factory=ModelStatus)  # `status.model`
     start: Child | None = None
+    ahead: int = 0  # inspections for which it waits
     remove: tuple[Object, ...] = ()  # Jobs of ours that nothing needs any more
     cause: Cause | None = None  # why the planner lacks numbers; None: it doesn't, or the files don't say them
     look_again_at: datetime | None = None
@@ -178,6 +180,12 @@ def with_inspection(plan: Plan | Unplannable, inspecting: Inspecting, need: Need
 
 def decide_inspection(deployment: LLMDeployment, snapshot: Snapshot, record: ModelStatus, need: Need) -> Inspecting:
     """`record`: what `known_files` has returned, with which `need` was found."""
+    inspecting = _decided(deployment, snapshot, record, need)
+    is_closed = snapshot.inspection is not None and snapshot.inspection.is_closed
+    return replace(inspecting, remove=()) if is_closed else inspecting
+
+
+def _decided(deployment: LLMDeployment, snapshot: Snapshot, record: ModelStatus, need: Need) -> Inspecting:
     source = source_of(deployment)
     model = _Model(deployment=deployment, source=source, record=record, snapshot=snapshot)
     if is_read(record, source):
@@ -226,9 +234,13 @@ def _waiting(model: _Model) -> Inspecting | None:
 
 def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
     name = model.name_of_try(model.tries + 1)
+    if seen.is_closed:
+        return Inspecting(record=model.record, cause=_no_rights(model.deployment.metadata.namespace))
     obstacle = _obstacle(model.deployment, seen) or _volume_in_use(model, seen, need)
     if obstacle or seen.runtime is None:
         return Inspecting(record=model.record, remove=model.jobs_but(name), cause=obstacle)
+    if seen.ahead:
+        return _in_line(model, seen.ahead, model.jobs_but(name))
     node = None if _is_shared(seen) else _node_of_replicas(model.snapshot)
     return Inspecting(
         record=model.record,
@@ -239,6 +251,13 @@ def _starting(model: _Model, seen: Inspection, need: Need) -> Inspecting:
     )
 
 
+def _in_line(model: _Model, ahead: int, remove: tuple[Object, ...]) -> Inspecting:
+    namespace = model.deployment.metadata.namespace
+    of_namespace = f"of namespace {namespace} before it, of which {MOST_AT_A_TIME} run at a time"
+    message = f"The Job that reads the headers of the model's files waits for {ahead} inspections {of_namespace}"
+    return Inspecting(record=model.record, ahead=ahead, remove=remove, cause=Cause(Reason.READING_MODEL, message))
+
+
 # --- what prevents it now ---------------------------------------------------------------------------------------------
 
 
@@ -246,6 +265,12 @@ def _not_allowed(deployment: LLMDeployment) -> Cause:
     namespace = deployment.metadata.namespace
     message = f"Slipway may not read the model's files by a Job: add {namespace} to {VALUE} of its chart to allow it"
     return Cause(Reason.NO_ACCELERATOR_FITS, message)
+
+
+def _no_rights(namespace: str) -> Cause:
+    rights = f"Slipway's rights on Jobs in namespace {namespace} are gone, so it can't read the model's files"
+    remedy = f"restore the Role and the RoleBinding slipway-operator-inspection there, or remove it from {VALUE}"
+    return Cause(Reason.PERMISSION_DENIED, f"{rights}: {remedy}", final=True)
 
 
 def _obstacle(deployment: LLMDeployment, seen: Inspection) -> Cause | None:

@@ -111,8 +111,8 @@ class Operator:
         ]
         self._site_models = SiteModels(settings.namespace, client=client, concern=self._add_everyone)
         self._hub = self._made_hub()
-        self._inspector = Inspector(writer, self._overlay, self._queue.add)
         self._reader = self._made_reader(now)
+        self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
@@ -162,6 +162,7 @@ class Operator:
             await self._watching.until_filled()
             await self._site_models.until_read()
             await asyncio.to_thread(shipped)  # reading it takes a moment, in which nothing else would happen
+            await self._supply.settle()
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -251,6 +252,7 @@ class Operator:
             installation=self._installation,
             kserve=kserve,
             keda=keda,
+            is_closed=self._watching.auditor.is_closed,
         )
 
     def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:
@@ -269,7 +271,7 @@ class Operator:
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
-            freshen=self._polling.freshen,
+            freshen=self._freshen,
             elsewhere=self._elsewhere,
             want=self._want,
             outdated=self._polling.outdated,
@@ -305,8 +307,13 @@ class Operator:
         if self._own_runtimes.are_coming:
             return UNTIL_CREATED
         if not self._polling.has_polled:
-            await self._polling.freshen()  # a new leader must not plan as if all devices were free
+            await self._freshen()  # a new leader must not plan as if all devices were free
         return await self._reconciler.reconcile(key)
+
+    async def _freshen(self) -> None:
+        """Waits until it is known, and counted, what is free on the nodes."""
+        await self._polling.freshen()
+        await self._supply.settle()
 
     def _elsewhere(self) -> Elsewhere:
         return Elsewhere(self._site_models.catalogue, self._hub.answers if self._hub else None)

@@ -85,9 +85,9 @@ class Reconciler:
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
         memory = self.memories.of(key, uid_of(llm_deployment))
-        snapshot = await self._looked_up(self.reader.read(key, llm_deployment, memory))
+        snapshot = await self._looked_up(key, self.reader.read(key, llm_deployment, memory))
         try:
-            snapshot, decision = await self._decide(snapshot, memory)
+            snapshot, decision = await self._decide(key, snapshot, memory)
             decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
@@ -96,7 +96,7 @@ class Reconciler:
             return None  # and the LLMDeployment with it
         return await self._report(key, memory, snapshot, decision, outcome)
 
-    async def _decide(self, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
+    async def _decide(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
         decision = self._decided(snapshot, memory)
         if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
@@ -108,7 +108,7 @@ class Reconciler:
             port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
         except ExhaustedError as error:
             return snapshot, self._decided(snapshot, memory, no_port=str(error))
-        snapshot = await self._looked_up(replace(snapshot, port=port))
+        snapshot = await self._looked_up(key, replace(snapshot, port=port))
         return snapshot, self._decided(snapshot, memory)
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
@@ -173,9 +173,9 @@ class Reconciler:
             return decision
         return replace(decision, inspecting=decision.inspecting.failed(decision.deployment, cause, snapshot.now))
 
-    async def _looked_up(self, snapshot: Snapshot) -> Snapshot:
-        """With what no watch reports: rights, and the events about a Job that is late."""
-        snapshot = await self.inspector.with_events(snapshot)
+    async def _looked_up(self, key: ModelKey, snapshot: Snapshot) -> Snapshot:
+        """With what no watch reports: rights, and why its inspection is late."""
+        snapshot = await self.inspector.looked_up(key, snapshot)
         activator = activator_for(snapshot)
         if not activator.is_installed:
             return snapshot

@@ -62,7 +62,8 @@ OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR, RESOURCE_CLAIM_TEMPLA
 
 
 class SnapshotReader:
-    """`now` returns the time of day; `port_of` the port of an LLMDeployment, as the port table has it."""
+    """`now` returns the time of day; `port_of` the port of an LLMDeployment, as the port table has it. `is_closed`:
+    whether our rights on objects of the kind in the namespace are gone."""
 
     def __init__(
         self,
@@ -74,9 +75,10 @@ class SnapshotReader:
         installation: Installation,
         kserve: Callable[[], PlatformPart | None] = lambda: None,
         keda: Callable[[], PlatformPart | None] = lambda: None,
+        is_closed: Callable[[Kind, str], bool] = lambda _kind, _namespace: False,
     ) -> None:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
-        self._installation, self._kserve, self._keda = installation, kserve, keda
+        self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
         store.keep_briefs(POD, weight)
         if installation.inspects:
             store.keep_briefs(JOB, age)
@@ -182,7 +184,15 @@ class SnapshotReader:
             pods=tuple(self._store.labelled(POD, label_of_inspection(key.name), key.namespace, most=MOST_INSPECTING)),
             claim=self._store.get(PERSISTENT_VOLUME_CLAIM, claim, key.namespace) if claim else None,
             runtime=self._inspecting_runtime(),
+            is_closed=self._is_closed(JOB, key.namespace),
         )
+
+    def being_read(self, namespace: str) -> set[ModelKey]:
+        """The LLMDeployments whose files a Job reads now."""
+        if not self._installation.may_inspect(namespace):
+            return set()
+        keys = [ModelKey(*place) for place in self._store.places(LLM_DEPLOYMENT) if place[0] == namespace]
+        return {key for key in keys if any(each and each[1] for each in self._store.briefs(JOB, key.name, namespace))}
 
     def _inspecting_runtime(self) -> Object | None:
         """The one whose image reads the files: the smallest that is installed. Never one of the namespace."""
@@ -276,6 +286,7 @@ def weight(pod: Object) -> tuple[bool, str]:
     return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))
 
 
-def age(job: Object) -> tuple[str]:
-    """The newest Job has the greatest."""
-    return (str(job["metadata"].get("creationTimestamp")),)
+def age(job: Object) -> tuple[str, bool]:
+    """The newest Job has the greatest; and whether it has still to end."""
+    has_ended = is_true(job, "Complete") or is_true(job, "Failed")
+    return str(job["metadata"].get("creationTimestamp")), not has_ended

@@ -1,5 +1,6 @@
 """Keeps the Supply up to date: the nodes by the watch, everything else by polls. It is computed when something that it
-depends on has changed, and not at each heartbeat of a node.
+depends on has changed, and not at each heartbeat of a node. With many nodes it takes so long that a thread computes it,
+and the last one holds meanwhile.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two computations because of nodes that change
 SHARE = 20  # of the time, at most one part in this many is spent on it
 STEP = 256 << 20  # bytes of host memory
+LARGE = 20_000  # nodes times profiles, which take some 10 ms: a thread computes more
+SETTLES_WITHIN = 3.0  # seconds for which a reconcile waits
 
 
 class SupplyCache:
@@ -47,16 +52,30 @@ class SupplyCache:
         self._supply, self._is_outdated = Supply(), True
         self._computed_at, self._took = float("-inf"), 0.0
         self._alarm: asyncio.TimerHandle | None = None
+        self._counting: asyncio.Task[None] | None = None  # in a thread
+        self._has_counted = asyncio.Event()
         self._resources: frozenset[str] = frozenset()
         self._claims = False
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def supply(self) -> Supply:
-        """As of the last change, or of a moment ago where changes are many."""
+        """As of the last change, or of a moment ago where changes or nodes are many."""
         if self._is_outdated and self._clock() - self._computed_at >= self._pause:
             self._compute()
         return self._supply
+
+    async def settle(self) -> None:
+        """Waits until everything that is known now is in the Supply, but not long: what is known then must do."""
+        if not self._is_filled():
+            return
+        if self._is_outdated and self._clock() - self._computed_at >= SHARE * self._took:
+            self._compute()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLES_WITHIN):
+                while self._is_outdated or self._counting:
+                    self._has_counted.clear()
+                    await self._has_counted.wait()
 
     def nodes_with_devices(self) -> Collection[str]:
         """Those that offer a resource of a profile, other than CPUs."""
@@ -91,7 +110,7 @@ class SupplyCache:
 
     def polled(self, polled: Polled) -> None:
         before, self._polled = self._polled, polled
-        if polled != before:
+        if polled != before or self._counting:
             self._changed()
         elif not self._is_outdated:
             self._supply = replace(self._supply, read_at=_seconds(polled.read_at))
@@ -114,41 +133,58 @@ class SupplyCache:
     # --- computing --------------------------------------------------------------------------------------------------
 
     def _compute(self) -> None:
-        """If it fails, the last one stays: no LLMDeployment waits for it."""
-        if not self._is_filled():
-            return
-        began = self._clock()
+        if self._counting or not self._is_filled():
+            return  # what changes meanwhile is computed after it
+        profiles, cluster = list(self._profiles()), self._cluster()
+        count = partial(_counted, profiles, cluster, _seconds(self._polled.read_at))
+        self._is_outdated, began = False, self._clock()
+        if len(profiles) * len(cluster.nodes) <= LARGE:
+            self._has_computed(count(), began)
+        else:
+            self._counting = asyncio.create_task(self._in_thread(count, began))
+
+    async def _in_thread(self, count: Callable[[], Supply | None], began: float) -> None:
         try:
-            before, self._supply = self._supply, self._computed()
-        except Exception:
-            logger.exception("The nodes of the accelerator profiles can't be counted; please report this bug")
-            return
+            counted = await asyncio.to_thread(count)
         finally:
-            self._is_outdated = False
-            self._computed_at = self._clock()
-            self._took = self._computed_at - began
+            self._counting = None
+        self._has_computed(counted, began)
+        if self._is_outdated:
+            self._changed()
+
+    def _has_computed(self, counted: Supply | None, began: float) -> None:
+        """If it has failed, the last one stays: no LLMDeployment waits for it."""
+        self._computed_at = self._clock()
+        self._took = self._computed_at - began
+        if counted:
+            self._note_what_matters(self._profiles())
+        before, self._supply = self._supply, counted or self._supply
+        self._has_counted.set()
         if change := _difference(before, self._supply):
             self._on_change(change == MORE)
 
-    def _computed(self) -> Supply:
-        profiles = list(self._profiles())
-        self._note_what_matters(profiles)
-        counted = supply_of(
-            profiles,
-            Cluster(
-                nodes=list(self._nodes.values()),
-                used=self._polled.used,
-                pools=self._polled.pools,
-                device_classes=self._polled.device_classes,
-                remarks=self._polled.remarks,
-            ),
+    def _cluster(self) -> Cluster:
+        return Cluster(
+            nodes=list(self._nodes.values()),
+            used=self._polled.used,
+            pools=self._polled.pools,
+            device_classes=self._polled.device_classes,
+            remarks=self._polled.remarks,
         )
-        return replace(counted, read_at=_seconds(self._polled.read_at))
 
     def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
         specs = [each.spec for each in profiles]
         self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
         self._claims = any(each.device_class for each in specs)
+
+
+def _counted(profiles: list[AcceleratorProfile], cluster: Cluster, read_at: float | None) -> Supply | None:
+    """None: it failed."""
+    try:
+        return replace(supply_of(profiles, cluster), read_at=read_at)
+    except Exception:
+        logger.exception("The nodes of the accelerator profiles can't be counted; please report this bug")
+        return None
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -3,7 +3,8 @@
 KServe replaces a model's pods whenever their part of its InferenceService changes. A newer Slipway may write that part
 differently, or name a newer runtime; so may this version, once a profile has changed. So the part stays as it was when
 the pods were made, until the LLMDeployment requests another: by a change of its spec that concerns the pods, or by the
-annotation `slipway.dev/sync`. All else (replicas, autoscalers, policies, Services) changes immediately.
+annotation `slipway.dev/sync`. Pods that find no node never ran, and move to where they are planned now. All else
+(replicas, autoscalers, policies, Services) changes immediately.
 
 Only two digests in the status are stored for it: the part itself is read from the live InferenceService, whose
 managedFields show what Slipway has set. ADR 0017 explains why.
@@ -23,7 +24,7 @@ from slipway.api.names import PLAN_ANNOTATION, RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.api.status import MadeStatus
 from slipway.objects.kinds import Object
-from slipway.observing.pods import has_pod_on_node
+from slipway.observing.pods import has_pod_on_node, waits_for_place
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.fields import set_by_us
@@ -87,7 +88,8 @@ def pinned(
     if not ours or before is None or _digest_of_pods(ours) == now.pods:
         return Pinned(inference_service=wanted, made=now)
     is_another = before.version != now.version or _is_another_runtime(before, now, ours, wanted)
-    if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
+    is_kept = (is_another and not _moves(before, now, snapshot)) or has_pod_on_node(snapshot)
+    if not is_kept or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
     update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
@@ -96,6 +98,12 @@ def pinned(
 def _is_another_runtime(before: MadeStatus, now: MadeStatus, ours: Object, wanted: Object) -> bool:
     """Of the same accelerator: that of another vendor always has another, and pods without a node may move there."""
     return before.accelerator == now.accelerator and runtime_name(ours) != runtime_name(wanted)
+
+
+def _moves(before: MadeStatus, now: MadeStatus, snapshot: Snapshot) -> bool:
+    """Whether its pods find no node where they were planned, and are planned elsewhere now: they never ran."""
+    places = ((each.accelerator, each.gpus_per_replica) for each in (before, now))
+    return waits_for_place(snapshot) and len(set(places)) > 1
 
 
 def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL
 from slipway.kube.work_queue import NEVER
 from slipway.objects.kinds import (
@@ -19,7 +21,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.operator.installation import Installation
-from slipway.operator.reconciling.inspector import MOST_AT_A_TIME
+from slipway.operator.reconciling.inspections import MOST_AT_A_TIME
 from slipway.operator.reconciling.snapshots import MOST_JOBS
 from support.builders.inspections import claim, ended_pod, failure, pod, report, runtime
 from support.builders.stored import CREATED, kube_object, llm, made_by_kserve
@@ -179,23 +181,168 @@ async def test_the_account_is_created_where_the_chart_has_not_made_it(loop: Loop
     assert account["automountServiceAccountToken"] is False
 
 
-async def test_no_more_models_of_a_namespace_are_read_at_a_time_than_it_has_places(loop: Loop) -> None:
+GONE = (
+    "Slipway's rights on Jobs in namespace chat are gone, so it can't read the model's files: restore the Role and the "
+    "RoleBinding slipway-operator-inspection there, or remove it from planner.inspection.namespaces."
+)
+
+
+async def test_where_the_rights_are_gone_no_job_is_tried_and_the_models_that_need_one_say_so(loop: Loop) -> None:
+    loop.closed.add((JOB, "chat"))
     await loop.reconcile()
-    for number in range(1, MOST_AT_A_TIME):
-        loop.inspector._count(KEY._replace(name=f"model-{number}"), is_read=True)
-    other = KEY._replace(name="another")
-    loop.api.put(llm(engine={"name": "vllm"}) | {"metadata": {"name": "another", "namespace": "chat"}})
-    loop.api.writes()
-    assert await loop.reconcile(other) == 15
-    assert loop.requeued == []
     assert "create Job" not in loop.api.writes()
-    elsewhere = KEY._replace(namespace="code")
-    assert len(loop.inspector._read.get(elsewhere.namespace, ())) == 0
+    assert state_and_reason(loop) == ("Failed", "PermissionDenied")
+    assert status(loop)["message"].startswith(f"PermissionDenied: {GONE}")
+    assert "failure" not in status(loop).get("model", {}), "it is no try"
+    loop.closed.clear()
+    await loop.reconcile()
+    assert "create Job" in loop.api.writes()
+
+
+async def test_where_the_rights_are_gone_models_with_profiles_run() -> None:
+    loop = with_volume(Loop(installation=INSPECTS))
+    loop.closed.add((JOB, "chat"))
+    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    loop.api.put(kube_object(ACCELERATOR_PROFILE, "cpu", spec=cpu))
+    loop.api.missing = {POD_MONITOR}
+    loop.api.put(llm(accelerator={"profiles": ["cpu"]}))
+    await loop.reconcile()
+    assert loop.api.writes()[: len(CREATED)] == CREATED
+    assert GONE in status(loop)["plan"]["why"]
+
+
+async def test_where_the_rights_are_gone_a_job_that_has_reported_still_counts_and_is_left_to_expire(loop: Loop) -> None:
+    await loop.reconcile()
+    loop.closed.add((JOB, "chat"))
     ends(loop, report())
     await loop.settle()
-    assert (other, 0) in loop.requeued, "it is queued as soon as there is a place"
-    await loop.reconcile(other)
+    assert status(loop)["model"]["evidence"] == "exact"
+    assert the_job(loop)
+
+
+async def test_a_job_that_may_not_be_removed_does_not_stop_the_reconcile(loop: Loop) -> None:
+    """The rights may be gone since a moment ago."""
+    await loop.reconcile()
+    ends(loop, report())
+    await loop.reconcile()
+    loop.api.faults["delete Job"] = (403, "it may not")
+    await loop.settle()
+    assert condition(loop, "Planned")["reason"] == "ProfileMissing"
+
+
+# --- many of them ----------------------------------------------------------------------------------------------------
+
+
+async def with_all_places_taken(loop: Loop) -> list[ModelKey]:
+    """The models whose files are read."""
+    keys = [KEY._replace(name=f"model-{number}") for number in range(MOST_AT_A_TIME)]
+    for key in keys:
+        put_model(loop, key)
+        await loop.reconcile(key)
+    assert loop.api.writes().count("create Job") == MOST_AT_A_TIME
+    return keys
+
+
+def put_model(loop: Loop, key: ModelKey) -> None:
+    place = {"name": key.name, "namespace": key.namespace, "uid": f"{key.namespace}-{key.name}"}
+    loop.api.put(llm(engine={"name": "vllm"}) | {"metadata": llm()["metadata"] | place})
+
+
+async def reconciled(loop: Loop, key: ModelKey) -> tuple[float | None, str]:
+    """The seconds until the next one, and the message."""
+    wait = await loop.reconcile(key)
+    found = loop.api.get(LLM_DEPLOYMENT, namespace=key.namespace, name=key.name)["status"]
+    assert found["conditions"][0]["reason"] == "ReadingModel"
+    return wait, found["message"]
+
+
+def job_of(loop: Loop, key: ModelKey) -> Object:
+    [found] = [
+        each
+        for (kind, *_), each in loop.api.objects.items()
+        if kind == JOB and each["metadata"]["labels"][OWNER_LABEL] == key.name
+    ]
+    return found
+
+
+def is_done(loop: Loop, key: ModelKey) -> None:
+    job = job_of(loop, key)
+    loop.api.put(ended_pod(job, report()))
+    ended = {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-21T10:00:00Z"}
+    loop.api.change(JOB, {"status": {"conditions": [ended]}}, name=job["metadata"]["name"])
+
+
+LATE = [KEY._replace(name="late-1"), KEY._replace(name="late-2")]
+
+
+async def test_models_that_wait_for_a_place_say_how_many_are_before_them_and_are_queued_in_their_order(
+    loop: Loop,
+) -> None:
+    keys = await with_all_places_taken(loop)
+    for number, key in enumerate(LATE):
+        put_model(loop, key)
+        wait, message = await reconciled(loop, key)
+        assert message == (
+            "ReadingModel: The Job that reads the headers of the model's files waits for "
+            f"{MOST_AT_A_TIME + number} inspections of namespace chat before it, of which 8 run at a time. "
+            "The plan follows."
+        )
+        assert wait == 60 + MOST_AT_A_TIME + number
+    assert (await reconciled(loop, LATE[0]))[0] == 60 + MOST_AT_A_TIME, "its place in the line stays"
+    assert "create Job" not in loop.api.writes()
+    assert loop.requeued == []
+    is_done(loop, keys[3])
+    await loop.reconcile(keys[3])
+    assert loop.requeued == [(LATE[0], 0)]
+    assert "is being created" in (await reconciled(loop, LATE[0]))[1]
     assert "create Job" in loop.api.writes()
+    assert f"waits for {MOST_AT_A_TIME} inspections" in (await reconciled(loop, LATE[1]))[1]
+
+
+async def test_a_model_that_is_gone_frees_its_place(loop: Loop) -> None:
+    keys = await with_all_places_taken(loop)
+    put_model(loop, LATE[0])
+    await loop.reconcile(LATE[0])
+    loop.api.remove(LLM_DEPLOYMENT, name=keys[0].name)
+    await loop.reconcile(keys[0])
+    assert loop.requeued == [(LATE[0], 0)]
+
+
+async def test_another_namespace_has_places_of_its_own(loop: Loop) -> None:
+    await with_all_places_taken(loop)
+    elsewhere = KEY._replace(namespace="code")
+    put_model(loop, elsewhere)
+    loop.api.put(claim() | {"metadata": claim()["metadata"] | {"namespace": "code", "uid": "another"}})
+    assert "is being created" in (await reconciled(loop, elsewhere))[1]
+
+
+async def test_after_a_restart_the_jobs_that_are_there_have_their_places(loop: Loop) -> None:
+    """Otherwise each restart of the operator would start as many again."""
+    await with_all_places_taken(loop)
+    put_model(loop, LATE[0])
+    loop.take_over()
+    assert f"waits for {MOST_AT_A_TIME} inspections" in (await reconciled(loop, LATE[0]))[1]
+    assert "create Job" not in loop.api.writes()
+
+
+async def test_after_a_restart_jobs_that_have_ended_have_no_place(loop: Loop) -> None:
+    keys = await with_all_places_taken(loop)
+    is_done(loop, keys[0])
+    put_model(loop, LATE[0])
+    loop.take_over()
+    assert "is being created" in (await reconciled(loop, LATE[0]))[1]
+
+
+async def test_of_models_that_are_reconciled_at_the_same_time_no_more_are_started_than_there_are_places(
+    loop: Loop,
+) -> None:
+    keys = [KEY._replace(name=f"model-{number}") for number in range(MOST_AT_A_TIME + 4)]
+    for key in keys:
+        put_model(loop, key)
+    loop.catch_up()
+    waits = await asyncio.gather(*(loop.reconciler.reconcile(key) for key in keys))
+    assert loop.api.writes().count("create Job") == MOST_AT_A_TIME
+    assert sum(wait is not None and wait != 15 for wait in waits) == 4
 
 
 # --- failures --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from slipway.operator.planning import Supply
 from slipway.operator.planning.supply import ProfileSupply
 from slipway.operator.reconciling.planned import PATIENCE
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
-from support.programs.operator_loop import NOW, Loop, state_and_reason, status
+from support.programs.operator_loop import INSTALLATION, NOW, Loop, state_and_reason, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "huggingface"}], "containers": [{"name": "kserve-container"}]}
 FACTS = {
@@ -73,6 +73,17 @@ class Place:
             )
         )
         loop.api.put(made_by_kserve(1))
+
+    def upgraded(self) -> None:
+        """A newer version of Slipway takes over, with runtimes of its own."""
+        names = {name: f"{name}-2" for name in ("slipway-vllm-cuda", "slipway-vllm-rocm")}
+        runtimes = {name: kube_object(CLUSTER_SERVING_RUNTIME, newer, spec=RUNTIME) for name, newer in names.items()}
+        for each in runtimes.values():
+            self.loop.api.put(each)
+        newer = Loop(installation=replace(INSTALLATION, version="2", runtimes=runtimes), api=self.loop.api)
+        newer.api.missing, newer.time = self.loop.api.missing, self.loop.time
+        newer.reconciler = replace(newer.reconciler, supply=lambda: self.supply, outdated=self._count)
+        self.loop = newer
 
     def _count(self) -> None:
         self.outdated += 1
@@ -132,6 +143,39 @@ async def test_a_model_stays_where_it_waits_if_nothing_is_free_elsewhere(place: 
     place.supply = free(LATER, first=0, second=0, third=0)
     await place.loop.settle()
     assert place.planned == "first"
+
+
+async def test_after_an_upgrade_a_model_whose_pods_find_no_node_moves_too(place: Place) -> None:
+    """They never ran, so that nothing is restarted by it."""
+    await place.with_pod(WAITS)
+    place.upgraded()
+    await place.loop.settle()
+    assert (place.planned, place.runtime) == ("first", "slipway-vllm-cuda"), "a device is free, as far as is known"
+    place.supply = free(LATER, first=0, second=1, third=1)
+    await place.loop.settle()
+    assert (place.planned, place.runtime) == ("second", "slipway-vllm-rocm-2")
+    assert status(place.loop)["made"]["version"] == "2"
+
+
+async def test_after_an_upgrade_pods_that_wait_stay_as_they_are_if_they_have_no_better_place(place: Place) -> None:
+    await place.with_pod(WAITS)
+    before = place.loop.api.get(INFERENCE_SERVICE)
+    place.upgraded()
+    place.supply = free(LATER, first=0, second=0, third=0)
+    await place.loop.settle()
+    assert place.loop.api.get(INFERENCE_SERVICE) == before
+
+
+async def test_after_an_upgrade_a_model_with_a_pod_on_a_node_stays(place: Place) -> None:
+    await place.with_pod(WAITS)
+    there = pod(is_ready=True)
+    there["metadata"]["name"], there["spec"]["nodeName"] = "llama-predictor-2", "a"
+    place.loop.api.put(there)
+    before = place.loop.api.get(INFERENCE_SERVICE)
+    place.upgraded()
+    place.supply = free(LATER, first=0, second=1, third=1)
+    await place.loop.settle()
+    assert place.loop.api.get(INFERENCE_SERVICE) == before
 
 
 @pytest.mark.parametrize(

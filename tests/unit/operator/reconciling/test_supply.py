@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.objects.kinds import Object
+from slipway.operator.planning.stock import supply_of
 from slipway.operator.planning.supply import ProfileSupply
 from slipway.operator.reconciling import supply as module
 from slipway.operator.reconciling.supply import SupplyCache
@@ -183,3 +187,74 @@ async def test_whether_claims_are_of_interest_depends_on_the_profiles() -> None:
     cluster.profiles.append(profile("claimed", deviceClass="gpu.nvidia.com"))
     cluster.cache.profiles_changed()
     assert cluster.cache.has_claims  # at once, because the poll that follows the change asks
+
+
+# --- with many nodes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """All numbers of nodes count as large; for each computation, whether it is done outside of the event loop."""
+    seen: list[bool] = []
+    loop, count = threading.get_ident(), supply_of
+
+    def counted(profiles: Any, cluster: Any) -> Any:
+        seen.append(threading.get_ident() != loop)
+        return count(profiles, cluster)
+
+    monkeypatch.setattr(module, "supply_of", counted)
+    monkeypatch.setattr(module, "LARGE", 0)
+    return seen
+
+
+async def test_many_nodes_are_counted_outside_of_the_event_loop(threads: list[bool]) -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    assert cluster.cache.supply().of("gpu") is None
+    await cluster.cache.settle()
+    assert cluster.now(after=0).devices == 4
+    assert threads == [True]
+
+
+async def test_what_changes_while_many_nodes_are_counted_is_counted_after_it(
+    threads: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.cache.supply()
+    for number in range(5):
+        cluster.put(node(f"n{number}", LABELS, gpu=1))
+        cluster.cache.supply()
+    await cluster.cache.settle()
+    assert cluster.now(after=0).devices == 9
+    assert threads == [True, True]
+
+
+async def test_a_failure_outside_of_the_event_loop_leaves_the_last_supply(threads: list[bool]) -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    await cluster.cache.settle()
+    cluster.profiles.append(GPU.model_copy(update={"spec": None}))
+    cluster.cache._changed()
+    cluster.time += 10
+    await cluster.cache.settle()
+    assert cluster.now(after=0).devices == 4
+
+
+async def test_a_reconcile_does_not_wait_for_caches_that_are_not_filled() -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    cluster.is_filled = False
+    await cluster.cache.settle()
+    assert cluster.cache.supply().of("gpu") is None
+
+
+async def test_a_reconcile_does_not_wait_long_for_the_count(
+    threads: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(node("a", LABELS, gpu=4))
+    monkeypatch.setattr(module, "SETTLES_WITHIN", 0.01)
+    cluster.cache.supply()
+    await cluster.cache.settle()
+    cluster.time += 1e6
+    cluster.cache._took = 1e9  # it is computed again only after many times as long as it takes
+    cluster.put(node("b", LABELS, gpu=4))
+    await cluster.cache.settle()
+    assert len(threads) <= 1
