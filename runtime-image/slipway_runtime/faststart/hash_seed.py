@@ -7,6 +7,7 @@ clients, who could send a server JSON whose members all have the same hash. So t
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
