@@ -237,6 +237,9 @@ def _but(spec: LLMDeploymentSpec, option: Option, chosen: Option) -> str:
 
 
 def _larger(misfit: Misfit) -> str:
+    """A replica on CPUs has one node's, and parts of shared devices can't be combined."""
+    if misfit.candidate.profile.spec.vendor == CPU or misfit.candidate.profile.spec.shared_by > 1:
+        return "Use a smaller or quantized model, or add a profile with more memory."
     return (
         "Use a smaller or quantized model, add a profile with more memory, or nodes with more devices "
         f"(a node of {misfit.candidate.name} has {misfit.candidate.profile.spec.devices_per_node})."

@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.reasons import Reason
 from slipway.models.facts import Model, Weights
 from slipway.models.sources import Known
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, explaining, make_plan
+from slipway.operator.planning.candidates import Candidate
+from slipway.operator.planning.choosing import Choice
+from slipway.operator.planning.fitting import Misfit
+from slipway.operator.planning.memory import vllm
 from slipway.operator.planning.memory.blocks import cache_of
 from slipway.operator.planning.memory.releases import CURRENT
-from slipway.operator.planning.memory.settings import GIB, Settings
+from slipway.operator.planning.memory.settings import GIB, Device, Settings
 from slipway.operator.planning.supply import ProfileSupply
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
 from support.builders.rendering import cpu, deployment, profile
@@ -22,7 +27,10 @@ L4 = profile("l4", memory="23034Mi", bandwidth="300G", devicesPerNode=8, costPer
 H100 = profile("h100", memory="81559Mi", bandwidth="3350G", devicesPerNode=8, costPerHour=7.0, **SPEED)
 H200 = profile("h200", memory="143771Mi", bandwidth="4800G", devicesPerNode=8, costPerHour=9.0, **SPEED)
 OLD = profile("old", memory="32Gi", bandwidth="900G", features=["int8"], compute={"fp16": 100}, costPerHour=1.0)
+SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
 ALL = [L4, H100, H200]
+RUN = Settings(sequences=256, batched_tokens=2048)
+HUGE = vllm.divide(LLAMA_70B, Device(total=GIB), RUN, CURRENT)
 
 
 def answer(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan | Unplannable:
@@ -191,6 +199,18 @@ def test_a_profile_on_which_a_change_is_enough_counts_as_closer_than_one_that_la
     assert planned(LLAMA_70B, [four, one], engine={"quantization": "FP8"}).profile == "one"
 
 
+@pytest.mark.parametrize(("profile", "devices"), [(L4, True), (cpu("cpu", memory="1Gi"), False), (SHARED, False)])
+def test_more_devices_are_advised_only_where_a_replica_can_use_several(
+    profile: AcceleratorProfile, devices: bool
+) -> None:
+    candidate = Candidate(profile, 1, 1)
+    misfit = Misfit(candidate=candidate, settings=RUN, memory=HUGE, missing=1 << 40, wanted_length=8192, longest=0)
+    choice = Choice(options=(), objections={candidate.name: "needs 1,024.0 GiB more"}, misfits=(misfit,))
+    message = explaining.nothing_fits(deployment().spec, choice, LLAMA_8B, "llama")
+    assert ("nodes with more devices" in message) == devices
+    assert "se a smaller or quantized model" in message
+
+
 def test_a_device_without_small_floats_rules_out_fp8() -> None:
     made = refused(profiles=[OLD], engine={"quantization": "FP8"})
     assert "old: the device can't compute with FP8 weights." in made.message
@@ -214,9 +234,6 @@ def test_the_cache_is_given_in_bytes() -> None:
     assert plan.kv_cache_bytes == plan.memory.kv_cache
     assert plan.kv_tokens
     assert plan.kv_tokens > 800_000
-
-
-SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
 
 
 def test_a_replica_that_shares_a_device_uses_its_share_and_measures_what_is_left_of_it() -> None:
