@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)
         for way, port in PORTS.items():
-            bench = StartOptions(options.model, tuple(options.flags), folder / way, port)
-            server = running.enter_context(started(bench, StartKind(way), folder / f"{way}.log"))
+            bench = StartOptions(options.model, tuple(options.flags), folder, port)
+            server = running.enter_context(started(bench, StartKind(way), folder / f"load-{way}.log"))
             servers[way] = Server(server.pid, port if way == "stock" else bench.management)
             print(f"{way} answers", flush=True)
         if options.apart:
@@ -104,7 +104,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
     add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")
     add("--apart", action="store_true", help="the servers' main threads have a processor that nothing else is on")
-    add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
+    add("--folder", type=Path, help="for caches and logs; kept, so that another run, or vllm_start, finds them")
     add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)

@@ -42,7 +42,11 @@ def page() -> Iterator[str]:
     yield table(("command", "meaning"), commands())
     for engine in ("llamacpp", "vllm"):
         yield f"## `slipway-runtime serve {engine}`"
-        yield table(("option", "default", "meaning"), options(engine))
+        yield table(("option", "default", "meaning"), options("serve", engine))
+    yield "## `slipway-runtime warm vllm`"
+    yield "It has the same options, and:"
+    served = set(options("serve", "vllm"))
+    yield table(("option", "default", "meaning"), (each for each in options("warm", "vllm") if each not in served))
     yield "## Flags and variables of engines that are refused"
     yield (
         "A flag is also refused if it is in no list of Slipway, is abbreviated, or has JSON that loads code by name.\n"
@@ -88,9 +92,9 @@ def commands() -> Rows:
         yield f"`{choice.dest}`", choice.help or ""
 
 
-def options(engine: str) -> Rows:
+def options(command: str, engine: str) -> Iterator[tuple[str, str, str]]:
     parser = cli.parser()
-    for word in ("serve", engine):
+    for word in (command, engine):
         [action] = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
         parser = action.choices[word]
     for each in parser._actions:

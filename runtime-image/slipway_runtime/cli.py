@@ -113,6 +113,8 @@ def _add_serving(parser: argparse.ArgumentParser, **defaults: object) -> None:
             add(engine)
         if name == "vllm":
             _add_vllm(engine)
+            if defaults["only_warm"]:
+                _add_push(engine)
         else:
             _add_llamacpp(engine)
         engine.set_defaults(engine=name, **defaults)
@@ -275,6 +277,23 @@ def _add_vllm(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the weights on each device next to which that was planned; if the files have more, it is not used",
     )
+
+
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--push",
+        metavar="REGISTRY/REPOSITORY:TAG",
+        help="also push what was compiled as an image, which pods on other nodes mount as their store",
+    )
+    add(
+        "--push-secret",
+        type=Path,
+        metavar="PATH",
+        help="the folder of a mounted Secret with credentials for that registry, as `.dockerconfigjson`, and with "
+        "certificates to trust, as `ca.crt`; either may be missing",
+    )
+    add("--push-plain-http", action="store_true", help="push without TLS; passwords can be read on the way")
 
 
 def _positive(text: str) -> int:

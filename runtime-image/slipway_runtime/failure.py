@@ -43,12 +43,17 @@ def termination_message(failure: Failure) -> str:
 
 def write_termination_message(failure: Failure, path: Path = Path(TERMINATION_LOG)) -> bool:
     """Writes it in one call, because a mounted file can't be replaced by renaming; False if it can't be written."""
+    return write_line(termination_message(failure), path)
+
+
+def write_line(line: str, path: Path = Path(TERMINATION_LOG)) -> bool:
+    """The same for a line of another form."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError:
         return False
     try:
-        text = termination_message(failure).encode()
+        text = line.encode()
         return os.write(file, text) == len(text)
     except OSError:
         return False

@@ -14,6 +14,7 @@ from pathlib import Path
 from slipway_runtime import preflight
 from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.compiled.key import Start, digest_of_configs, key_of
+from slipway_runtime.compiled_image import Push
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
@@ -79,12 +80,16 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
+    push = Push.wanted(arguments)
     facts, launch, settings = _planned(arguments)
     host = preflight.read_host(settings)
     launch, compiled = _with_compile_cache(arguments, launch, settings.device, host)
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
-    return launch, _options(arguments, facts, settings.device, host, compiled)
+    options = _options(arguments, facts, settings.device, host, compiled)
+    if push:
+        options = replace(options, afterwards=partial(push.carry_out, compiled.report.key or ""))
+    return launch, options
 
 
 def _with_compile_cache(

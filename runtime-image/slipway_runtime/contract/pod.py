@@ -50,7 +50,6 @@ DRAFT_FOLDER = "/mnt/draft"
 KEYS_FOLDER = "/etc/slipway/api-keys"
 SCRATCH_FOLDER = "/var/cache/slipway"  # an emptyDir: what the pod writes for itself
 COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, which outlives the pod
-COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, where a pod has one
 
 # The termination message: one line of JSON that starts with TERMINATION_START and has these fields, in this order.
 # Kubernetes cuts a message that is longer than 4096 bytes, and half a line of JSON is useless; so it stays below that.
@@ -63,6 +62,13 @@ TERMINATION_START = '{"reason"'
 # operator/slipway/models/inspected.py describes the JSON. The number is that of the format.
 REPORT_START = "slipway-report-1:"
 REPORT_LIMIT = 32768  # bytes of the JSON; what is larger after decompression isn't read
+
+# The termination message of a Job that has pushed the compile cache as an image: PUSHED_START, then a JSON object with
+# these fields. The name is REGISTRY/REPOSITORY@sha256:DIGEST; the key is the entry's name in the store.
+PUSHED_START = "slipway-pushed-1:"
+PUSHED_NAME = "image"
+PUSHED_KEY = "key"
+PUSHED_BYTES = "bytes"  # of the image
 
 # What a ServingRuntime that isn't Slipway's says about its engine, in annotations that KServe copies to the pods.
 # The first two have the names that KServe's own runtimes use.

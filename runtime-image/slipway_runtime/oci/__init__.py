@@ -3,8 +3,19 @@
 from slipway_runtime.oci.image import Image, image_of
 from slipway_runtime.oci.layer import File, Layer
 from slipway_runtime.oci.problem import RegistryError
-from slipway_runtime.oci.pushing import Pushed, push
+from slipway_runtime.oci.pushing import Pushed, check_access, push
 from slipway_runtime.oci.reference import Reference
 from slipway_runtime.oci.registry import Settings
 
-__all__ = ["File", "Image", "Layer", "Pushed", "Reference", "RegistryError", "Settings", "image_of", "push"]
+__all__ = [
+    "File",
+    "Image",
+    "Layer",
+    "Pushed",
+    "Reference",
+    "RegistryError",
+    "Settings",
+    "check_access",
+    "image_of",
+    "push",
+]

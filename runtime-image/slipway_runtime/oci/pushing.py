@@ -23,6 +23,16 @@ class Pushed:
     sent: int  # bytes of it that the registry didn't have
 
 
+def check_access(reference: Reference, settings: Settings) -> None:
+    """Raises what a push would fail with, before hours of work: starts an upload, and cancels it."""
+    registry = Registry(reference, settings)
+    response = registry.send("POST", "blobs/uploads/")
+    if response.status != 202:
+        raise registry.refusal(response, "an upload")
+    if location := response.headers.get("Location"):
+        registry.send("DELETE", registry.location(registry.root, location))  # else the registry does it, some day
+
+
 def push(
     image: Image, reference: Reference, settings: Settings, *, say: Callable[[str], None] = lambda _: None
 ) -> Pushed:

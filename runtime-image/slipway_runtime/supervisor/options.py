@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.contract.pod import RUNTIME_PORT
+from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor.timeouts import Timeouts
 
 
@@ -19,4 +20,6 @@ class Options:
     only_warm: bool = False  # exits as soon as the engine is ready, and what it has compiled is published
     compiled: CompileCache = field(default_factory=lambda: CompileCache.off("The engine compiles nothing."))
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds
+    afterwards: Callable[[Callable[[str], None]], Failure | None] | None = None
+    """Called with the log at the end, once `only_warm` has succeeded and the engine has ended."""
     memory_in_use: Callable[[], list[dict[str, object]]] = list  # by device; called once the engine is ready

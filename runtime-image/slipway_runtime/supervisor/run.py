@@ -35,7 +35,10 @@ def run(
     try:
         launch, options = prepare()
         phases.reach("checked")
-        failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
+        failure, has_warmed = _supervise(launch, options, log=log, phases=phases, trace=trace)
+        if has_warmed and options.afterwards and not failure:
+            stopping.on_stop(_exit_at_once)
+            failure = options.afterwards(log.say)
     except (StartRefusedError, ModelError) as refusal:
         failure = refusal.failure
     except Exception as error:  # an unforeseen cause is reported in the same form as all others
@@ -54,9 +57,15 @@ def _exit_before_start(log: Log) -> NoReturn:
     os._exit(0)
 
 
+def _exit_at_once(signal: int) -> NoReturn:
+    """As a process without a handler would: whatever it does isn't finished."""
+    os._exit(128 + signal)
+
+
 def _supervise(
     launch: Launch, options: Options, *, log: Log, phases: PhaseRecorder, trace: StartTrace
-) -> Failure | None:
+) -> tuple[Failure | None, bool]:
+    """Also returns whether it has warmed, which a stop signal may prevent."""
     for choice in launch.choices:
         log.say(f"{choice}.")
     _wait_for_compiled_code(options, log, phases)
@@ -74,11 +83,11 @@ def _supervise(
             from slipway_runtime.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
             supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases, trace=trace)
-            return supervisor.run(stop_signals)
+            return supervisor.run(stop_signals), supervisor.has_warmed
         except OSError as error:
-            return _cannot_work(error)
+            return _cannot_work(error), False
         except Exception as error:
-            return _bug(error, log)
+            return _bug(error, log), False
         finally:
             _clean_up(engine, before, log)
             guards.close()

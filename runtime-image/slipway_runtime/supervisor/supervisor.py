@@ -79,6 +79,7 @@ class Supervisor:
         self._kills = kills_for_memory()
         self.state = PodState.STARTING
         self.trouble: str | None = None
+        self.has_warmed = False  # everything that `only_warm` is for
         self.failure: Failure | None = None
 
     def run(self, stop_signals: Sequence[int]) -> Failure | None:
@@ -211,6 +212,7 @@ class Supervisor:
         return diagnose(list(self._output.last), self._engine.exit_code or 0, self.phase, for_memory=for_memory)
 
     def _warmed(self) -> None:
+        self.has_warmed = not self._options.compiled.unpublished
         if why := self._options.compiled.unpublished:
             self.failure = Failure(Reason.POD_CONFIG_ERROR, f"The compile cache isn't filled: {why}", CACHE_REMEDY)
         self.handle(Event.STOP)

@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.respond(404)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do  # noqa: N815 - names in the base class
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 - names in the base class
 
     def _upload(self, name: str) -> None:
         uploads = self.registry.uploads
@@ -148,6 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             self.respond(202, headers={"Location": f"{self.path}{name}?state=1"})
         elif name not in uploads:
             self.respond(404)
+        elif self.command == "DELETE":
+            del uploads[name]
+            self.respond(204)
         elif self.command == "GET":
             self.respond(204, headers={"Location": self.path, "Range": f"0-{max(len(uploads[name]) - 1, 0)}"})
         elif self.command == "PATCH":

@@ -6,10 +6,13 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, WarmUp, Work
+from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.timeouts import Timeouts
@@ -26,6 +29,7 @@ def main() -> int:
     add("--engine-port", type=int, required=True)
     add("--port", type=int, required=True)
     add("--only-warm", action="store_true")
+    add("--afterwards", choices=("succeed", "fail"))
     add("--termination-log", type=Path, required=True)
     arguments = parser.parse_args(sys.argv[1:end])
     launch = Launch(
@@ -50,9 +54,15 @@ def main() -> int:
         port=arguments.port,
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
+        afterwards=partial(afterwards, arguments.afterwards) if arguments.afterwards else None,
         memory_in_use=lambda: [{"name": "container", "total": 1000, "used": 400}],
     )
     return run(lambda: (launch, options), termination_log=arguments.termination_log)
+
+
+def afterwards(how: str, say: Callable[[str], None]) -> Failure | None:
+    say("This was done afterwards.")
+    return Failure(Reason.PUSH_FAILED, "It can't be pushed.") if how == "fail" else None
 
 
 if __name__ == "__main__":

@@ -120,6 +120,20 @@ async def test_warming_ends_as_soon_as_it_is_ready(pod: SupervisedPod) -> None:
     assert any("Ready after" in line for line in pod.log_lines)
 
 
+async def test_what_is_to_be_done_after_warming_decides_the_exit_code(pod: SupervisedPod) -> None:
+    await pod.start(options=["--only-warm", "--drain=0", "--afterwards=fail"])
+    assert await pod.until_ended() == 60
+    assert pod.termination_message()["reason"] == "PushFailed"
+
+
+async def test_after_a_stop_signal_nothing_more_is_done(pod: SupervisedPod) -> None:
+    await pod.start("--say=now loading", "--load=3600", options=["--only-warm", "--drain=0", "--afterwards=succeed"])
+    await pod.until_logged("now loading")
+    pod.stop()
+    await pod.until_ended()
+    assert not any("afterwards" in line for line in pod.log_lines)
+
+
 async def test_a_start_that_takes_too_long_is_a_failure_that_names_its_phase(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--load=3600", options=["--start=2"])
     assert await pod.until_ended() == 41
