@@ -64,6 +64,7 @@ class IdleOperator:
         self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches
         self.operator._connection.send = self.answer
+        self.operator._ports._pause = 0.0  # between two writes of their table
         for part in (self.operator._reconciler.applier, self.operator._reconciler.reporter):
             part._client._guard = None  # there is no other leader here
         self.operator._reconciler.reporter._events._client._guard = None

@@ -29,8 +29,10 @@ PATIENCE = timedelta(seconds=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there. It is
-    kept for each LLMDeployment, so that of the spec, whose objects take 10 kB, there is a digest."""
+    """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there.
+
+    It is kept for each LLMDeployment. Of the spec, whose objects take 10 kB, that is a digest.
+    """
 
     uid: str
     spec: bytes
