@@ -146,9 +146,7 @@ def test_inductor_is_prepared_only_where_synchronization_is_checked(
 
     worker = SimpleNamespace(compile_or_warm_up_model=lambda self: None)
     parts: Any = CaptureParts(worker=worker, torch=Torch(), compiler=compiler)  # type: ignore[arg-type]
-    adapter: Any = SimpleNamespace(
-        IMPORTED_ALONE=(), capture_parts=lambda: parts, graph_parts=fail, grammar_parts=fail
-    )
+    adapter: Any = SimpleNamespace(IMPORTED_ALONE=(), capture_parts=lambda: parts, graph_parts=fail, grammar_parts=fail)
     shortcuts.CoreShortcuts(adapter, lambda _: None, on_device=True)
     compiler.trigger_inductor_lazy_init("on the device")
     assert done == prepared
