@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.builders import objects
 from support.builders.llmdeployments import NAME, OURS, llmdeployment
+from support.builders.objects import PAUSE
 from support.cluster import Kube, Object, Operator
 from support.cluster.mixed_nodes import Mixed, counts, has
 from support.cluster.pods import is_running, why_unschedulable
@@ -100,6 +102,25 @@ async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is
     await kube.wait_for("llmdeployment", NAME, has(mixed.name("h100")))
     pod = await kube.wait_for_any("pods", OURS, is_running)
     assert pod["spec"]["nodeName"] == f"h100-{kube.namespace}"
+
+
+async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    on_cpus: Object = {"vendor": "CPU", "resource": {"name": "cpu", "count": 4}, "devicesPerNode": 1, "memory": "64Gi"}
+    for kind in ("first", "second"):
+        labels = {"of": kube.namespace, "kind": kind}
+        await mixed.look_alike("cpu", 0, name=kind, **labels)
+        await mixed.profile(kind, nodeLabels=labels, tolerations=[], **on_cpus)
+    node = await kube.get("node", f"first-{kube.namespace}")
+    taken = {"resources": {"requests": {"cpu": str(int(node["status"]["allocatable"]["cpu"]) - 3)}}}
+    other = objects.pod("other", PAUSE, [], container=taken, nodeName=node["metadata"]["name"])
+    await kube.apply(other)
+    await kube.wait_for("pod", "other", is_running)
+    await kube.apply(model(*map(mixed.name, ("first", "second")), accelerator={"policy": "InOrder"}))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("second")))
+    running = await kube.wait_for_any("pods", OURS, is_running)
+    assert running["spec"]["nodeName"] == f"second-{kube.namespace}"
 
 
 async def test_four_devices_need_a_node_with_four_free(

@@ -12,6 +12,7 @@ from slipway.models.facts import Keeps, Model
 from slipway.operator.planning.drivers import check_drivers, that_run
 from slipway.operator.planning.engine_flags import has
 from slipway.operator.planning.engines import CPU, runtime_for
+from slipway.operator.planning.resources import host_request
 from slipway.operator.planning.supply import ProfileSupply, Supply
 from slipway.operator.planning.words import times
 
@@ -233,5 +234,8 @@ def is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> bo
     there = supply.of(candidate.name, spec.accelerator.spot)
     if there is None or there.can_grow:
         return False
+    if candidate.profile.spec.vendor == CPU:
+        wanted = host_request(spec, candidate.profile)
+        return there.rooms is not None and not any(room.holds(*wanted) for room in there.rooms)
     free = that_run(_runtime(spec, candidate), there).most_free_on_a_node
     return free is not None and free < candidate.devices

@@ -39,6 +39,13 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
     return {"requests": requests, "limits": {**limits, **own.limits}}
 
 
+def host_request(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[int, int]:
+    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests; without requests, its limits."""
+    wanted = requested(spec, profile, 1)
+    either = {**wanted["limits"], **wanted["requests"]}
+    return int(amount(either.get("cpu", "0")) * 1000), int(amount(either.get("memory", "0")))
+
+
 def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, str], dict[str, str]]:
     facts = profile.spec
     if facts.resource is None:

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Spot = Literal["Never", "Allowed", "Required"]
+
+
+class Room(NamedTuple):
+    """What is free on one node, for replicas on CPUs."""
+
+    cpu: int  # thousandths
+    memory: int  # bytes
+
+    def holds(self, cpu: int, memory: int) -> bool:
+        return cpu <= self.cpu and memory <= self.memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,7 @@ class ProfileSupply:
     most_on_a_node: int = 0  # allocatable
     free: int | None = None  # in all, where pods could start now; None: unknown, because pods aren't seen
     most_free_on_a_node: int | None = None
+    rooms: tuple[Room, ...] | None = None  # of a profile of CPUs: the largest ones; None: unknown
     spot_nodes: int = 0  # of the nodes, those on spot terms
     can_grow: bool = False  # an autoscaler could bring such a node
     growth: str = ""  # what could, such as "NodePool gpu-l4"

@@ -18,7 +18,7 @@ from slipway.operator.planning.memory import vllm
 from slipway.operator.planning.memory.blocks import cache_of
 from slipway.operator.planning.memory.releases import CURRENT
 from slipway.operator.planning.memory.settings import GIB, Device, Settings
-from slipway.operator.planning.supply import ProfileSupply
+from slipway.operator.planning.supply import ProfileSupply, Room
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
 from support.builders.rendering import cpu, deployment, profile
 
@@ -133,6 +133,45 @@ def test_while_all_nodes_of_a_profile_are_full_the_next_one_is_chosen() -> None:
     plan = planned(supply=nodes(l4=0, h100=1))
     assert plan.profile == "h100"
     assert "l4: fits, but no node has 1 free device." in plan.rejected
+
+
+def rooms(*there: Room) -> Supply:
+    """What is free on nodes of CPUs."""
+    known = ProfileSupply(nodes=2, devices=2, most_on_a_node=1, free=1, most_free_on_a_node=1, rooms=there)
+    return Supply({"cpu": known, "cpu-large": replace(known, rooms=(Room(64_000, 256 * GIB),))})
+
+
+CPUS = [cpu("cpu", memory="64Gi", costPerHour=0.1), cpu("cpu-large", memory="128Gi", costPerHour=0.2)]
+IN_LLAMACPP: dict[str, Any] = {"engine": {"name": "llamacpp"}}
+
+
+@pytest.mark.parametrize(
+    ("room", "chosen"),
+    [
+        (Room(1000, 64 * GIB), "cpu"),
+        (Room(900, 64 * GIB), "cpu-large"),
+        (Room(64_000, 63 * GIB), "cpu-large"),
+    ],
+)
+def test_a_profile_of_cpus_that_has_no_room_for_a_replica_is_full(room: Room, chosen: str) -> None:
+    """A replica on `cpu` requests 1 CPU and 64 GiB, on one node."""
+    plan = planned(profiles=CPUS, supply=rooms(room, Room(100, 512 * GIB)), **IN_LLAMACPP)
+    assert plan.profile == chosen
+    if chosen == "cpu-large":
+        assert "cpu: fits, but no node has enough free CPUs and memory." in plan.rejected
+
+
+def test_what_the_spec_requests_must_be_free_on_cpus() -> None:
+    pod = {"resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "40Gi"}}}
+    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu"
+    pod["resources"]["requests"]["cpu"] = "4"
+    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu-large"
+
+
+def test_a_replica_waits_for_cpus_if_none_are_free_anywhere() -> None:
+    supply = Supply({"cpu": ProfileSupply(nodes=1, devices=1, most_on_a_node=1, rooms=())})
+    plan = planned(profiles=CPUS[:1], supply=supply, **IN_LLAMACPP)
+    assert "No node of cpu has enough free CPUs and memory now, so a replica waits for one." in plan.why
 
 
 def test_if_every_profile_is_full_the_plan_says_that_a_replica_waits() -> None:

@@ -19,11 +19,13 @@ from slipway.operator.planning.stock.cluster import Cluster
 from slipway.operator.planning.stock.index import NodeIndex
 from slipway.operator.planning.stock.node_pools import growth_of
 from slipway.operator.planning.stock.nodes import NodeFacts, Taint, in_order, numbers, quantities, tolerates
-from slipway.operator.planning.supply import OnDriver, ProfileSupply, Supply
+from slipway.operator.planning.supply import OnDriver, ProfileSupply, Room, Supply
 
 MIB, GIB = 2**20, 2**30
 MIG = "nvidia.com/mig-"  # begins the resources of MIG instances, with the strategy `mixed`
 MOST_TAINTS = 4  # that are named
+CPU_STEP, MEMORY_STEP = 100, 256 * MIB
+"""Of a room: smaller changes of what pods use are no other supply."""
 INEXACT = "The selectors of DeviceClass {} are more than Slipway evaluates, so fewer of these devices may match."
 
 
@@ -108,6 +110,7 @@ class _Count:
     memory: set[str] = field(default_factory=set)  # as labels say it
     memory_of_node: int | None = None
     taints: set[str] = field(default_factory=set)
+    rooms: list[Room | None] = field(default_factory=list)  # on the nodes that are in use
 
     def add(self, node: NodeFacts, offered: int) -> None:
         self.nodes += 1
@@ -158,6 +161,8 @@ def _counted(
             free = devices.free(node) if node.usable else 0
             count.add_free(free)
             count.out_of_use += not node.usable
+            if devices.room and node.usable:
+                count.rooms.append(devices.room(node))
             count.drivers.setdefault(node.driver, _OnDriver()).add(offered, free)
     return _as_supply(spec, count, devices.remarks)
 
@@ -169,6 +174,7 @@ def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, 
         most_on_a_node=count.most,
         free=count.free if count.is_free_known else None,
         most_free_on_a_node=count.most_free if count.is_free_known else None,
+        rooms=_rooms(spec, count),
         on_drivers=_in_order(
             OnDriver(
                 driver=driver,
@@ -187,6 +193,11 @@ def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, 
         without_devices=count.without if spec.vendor != CPU and spec.label_sets else 0,
         remarks=remarks,
     )
+
+
+def _rooms(spec: AcceleratorProfileSpec, count: _Count) -> tuple[Room, ...] | None:
+    known = [each for each in count.rooms if each is not None]
+    return _largest(known) if spec.vendor == CPU and len(known) == len(count.rooms) else None
 
 
 def _in_order(found: Iterable[OnDriver]) -> tuple[OnDriver, ...]:
@@ -237,16 +248,15 @@ class _Devices:
     offered: Callable[[NodeFacts], int]
     free: Callable[[NodeFacts], int | None]
     remarks: tuple[str, ...] = ()
+    room: Callable[[NodeFacts], Room | None] | None = None  # of CPUs
 
 
 def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
-    """Free CPUs aren't counted: they change with each pod, and pods on nodes without devices aren't seen."""
     if spec.resource is None:
         return _claimed(spec.device_class or "", cluster)
     resource, size = spec.resource.name, spec.resource.count
     if spec.vendor == CPU:
-        wanted = {"cpu": size * 1000, "memory": int(amount(spec.memory))}
-        return _Devices(lambda node: _fit(node.offered, wanted), lambda _: None)
+        return _cpus({"cpu": size * 1000, "memory": int(amount(spec.memory))}, cluster)
 
     def free(node: NodeFacts) -> int | None:
         """None where no pods are seen; a single node of which they aren't seen must not hide what is free on others."""
@@ -258,8 +268,38 @@ def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
     return _Devices(lambda node: node.offered.get(resource, 0) // size, free)
 
 
+def _cpus(wanted: Mapping[str, int], cluster: Cluster) -> _Devices:
+    """A device is a replica with the profile's CPUs and memory."""
+
+    def left(node: NodeFacts) -> Mapping[str, int] | None:
+        used = cluster.used.get(node.name)
+        if used is None:
+            return {} if cluster.used and cluster.counts_cpus else None
+        return {name: max(0, node.offered.get(name, 0) - used.get(name, 0)) for name in wanted}
+
+    def free(node: NodeFacts) -> int | None:
+        return None if (there := left(node)) is None else _fit(there, wanted)
+
+    def room(node: NodeFacts) -> Room | None:
+        if (there := left(node)) is None:
+            return None
+        cpu, memory = there.get("cpu", 0), there.get("memory", 0)
+        return Room(cpu - cpu % CPU_STEP, memory - memory % MEMORY_STEP)
+
+    return _Devices(lambda node: _fit(node.offered, wanted), free, room=room)
+
+
 def _fit(there: Mapping[str, int], wanted: Mapping[str, int]) -> int:
     return min(there.get(name, 0) // count for name, count in wanted.items())
+
+
+def _largest(rooms: Iterable[Room]) -> tuple[Room, ...]:
+    """Those that no other room exceeds in both, the one with the most CPUs first."""
+    found: list[Room] = []
+    for each in sorted(set(rooms), reverse=True):
+        if not found or each.memory > found[-1].memory:
+            found.append(each)
+    return tuple(found)
 
 
 def _claimed(device_class: str, cluster: Cluster) -> _Devices:
@@ -286,6 +326,7 @@ def _together(one: ProfileSupply, other: ProfileSupply) -> ProfileSupply:
         most_on_a_node=max(one.most_on_a_node, other.most_on_a_node),
         free=None if one.free is None or other.free is None else one.free + other.free,
         most_free_on_a_node=_greater(one.most_free_on_a_node, other.most_free_on_a_node),
+        rooms=None if one.rooms is None or other.rooms is None else _largest((*one.rooms, *other.rooms)),
         spot_nodes=one.spot_nodes + other.spot_nodes,
         can_grow=one.can_grow or other.can_grow,
         growth=", ".join(dict.fromkeys(growth)),
