@@ -86,9 +86,11 @@ class Manager:
 
 
 def grammars(loaded: list[str]) -> tuple[later.LateTokenizer, type[Manager]]:
-    module = SimpleNamespace(
-        cached_tokenizer_from_config=lambda model_config: loaded.append(model_config) or "a tokenizer"
-    )
+    def load(model_config: str) -> str:
+        loaded.append(model_config)
+        return "a tokenizer"
+
+    module = SimpleNamespace(cached_tokenizer_from_config=load)
     manager = type("OneManager", (Manager,), {"module": module})
     tokenizer = later.LateTokenizer(GrammarParts(manager=manager, module=module))
     tokenizer.install()

@@ -141,10 +141,16 @@ def test_captures_between_steps_are_apart() -> None:
 
 def test_nothing_else_uses_the_device_while_a_graph_is_captured(no_pauses: None) -> None:
     start, computed = Start(), Future[int]()
-    order: list[str] = []
-    threading.Timer(0.05, lambda: (order.append("computed"), computed.set_result(1))).start()
+    before = list(start.manager.graphs)
+    at_the_end: list[bool] = []
+
+    def compute() -> None:
+        at_the_end.append(start.manager.graphs == before)
+        computed.set_result(1)
+
+    threading.Timer(0.05, compute).start()
     start.graphs.between_steps(100, [(computed, "what the scheduler chose")])
-    assert order == ["computed"]
+    assert at_the_end == [True]
     assert len(start.manager.graphs) == len(EARLY) + 1
 
 
