@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from slipway_runtime.compiled.reading import read
 from slipway_runtime.compiled.scratch import Scratch
-from support.programs.supervised_pod import SupervisedPod
+from slipway_runtime.supervisor.processes import children
+from support.programs.supervised_pod import SupervisedPod, is_alive
 
 SETTLED = 1.2  # seconds after which a file counts as complete
 KEY = {"flags": ""}
@@ -198,3 +199,19 @@ async def test_a_pod_that_is_killed_at_any_moment_leaves_a_complete_entry_or_non
     assert (found.found, found.files in (3, 400)) == (True, True)
     assert all(file.read_text() == f"{file.name} " * 10_000 for file in scratch.files.glob("engine/compiled/*"))
     scratch.close()
+
+
+async def test_a_store_that_does_not_answer_delays_the_end_of_a_pod_only_so_long(pods: Pods) -> None:
+    pod = await pods.start()
+    await pod.until_ready()
+    while not (publishers := [pid for pid in children(pod.process.pid) if b"compiled.publisher" in command(pid)]):
+        await asyncio.sleep(0.01)
+    os.kill(publishers[0], signal.SIGSTOP)
+    pod.stop()
+    assert await pod.until_ended() == 0
+    assert any("had to end before compiled code was published" in line for line in pod.log_lines)
+    assert not is_alive(publishers[0])
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
