@@ -104,6 +104,7 @@ class Reconciler:
         decision = self._decided(snapshot, memory)
         if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
             await self.freshen()  # the first plan decides where it runs
+            snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
             decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision
