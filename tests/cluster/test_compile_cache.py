@@ -169,7 +169,7 @@ async def test_a_claim_of_someone_else_is_left_alone(asleep: Kube) -> None:
 
 async def test_replicas_on_two_nodes_share_a_volume_that_all_nodes_reach(asleep: Kube) -> None:
     shared = {"kind": "PVC", "storageClassName": SHARED_CLASS, "accessMode": "ReadWriteMany"}
-    await applied(asleep, merged(cached(**shared), {"scaling": {"maxReplicas": 4}}), "PVC")
+    await applied(asleep, model(engine={"compileCache": shared}, scaling={"maxReplicas": 4}), "PVC")
     pods = await awake(asleep, replicas=4)
     assert all(map(has_store, pods))
     assert len({each["spec"]["nodeName"] for each in pods}) > 1
