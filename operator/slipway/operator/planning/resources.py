@@ -120,9 +120,3 @@ def tolerations(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> 
 
 def runtime_class(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> str | None:
     return spec.pod.runtime_class_name or (profile.spec.runtime_class if profile else None)
-
-
-def cost(profile: AcceleratorProfile) -> tuple[float, str]:
-    """Sorts profiles by price, those without a price last, and by name among equals."""
-    price = profile.spec.cost_per_hour
-    return (float("inf") if price is None else price), profile.metadata.name
