@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, triton_names
+from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, source_names, triton_names
 from slipway_runtime.faststart.adapters import adapter_for
 from slipway_runtime.faststart.adapters.parts import UnexpectedError
 from slipway_runtime.faststart.addresses import Addresses
@@ -58,6 +58,7 @@ def main() -> int:
     fork = ServerFork.of(os.environ)
     sender.say("has started")
     import_cache.install(os.environ)
+    source_names.install()
 
     def core(child: Child, sender: MessageSender, ready: Ready) -> None:
         _core(child, sender, ready, fork)
