@@ -58,7 +58,6 @@ def main() -> int:
     fork = ServerFork.of(os.environ)
     sender.say("has started")
     import_cache.install(os.environ)
-    source_names.install()
 
     def core(child: Child, sender: MessageSender, ready: Ready) -> None:
         _core(child, sender, ready, fork)
@@ -77,11 +76,12 @@ def _core(child: Child, sender: MessageSender, ready: Ready, fork: ServerFork) -
             settings.weights, say=sender.say, wait=lambda: page_cache.until_read(child.addresses.folder)
         )
     triton_names.choose_ptxas(os.environ)
-    import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
+    with source_names.found_quickly():
+        import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
 
-    sender.say("has imported torch")
-    parts = adapter.core_parts()
-    sender.say("has imported vLLM")
+        sender.say("has imported torch")
+        parts = adapter.core_parts()
+        sender.say("has imported vLLM")
     fork.fork(lambda sender_of_server: _serve(child, sender, sender_of_server))
     if copy:
         from slipway_runtime.faststart import loading  # noqa: PLC0415 - as above

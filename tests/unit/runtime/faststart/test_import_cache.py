@@ -124,10 +124,14 @@ def test_a_transformers_version_with_other_code_is_left_alone(tmp_path: Path, tr
 
 
 REGISTERS = """
+import inspect, sys
 from reg import utils
 
 def register():
     return utils.get_source(1), utils.get_source(2)
+
+def registering():
+    return inspect.getmodule(sys._getframe(0)), inspect.getmodule(sys._getframe(1))
 """
 ASKS_INSPECT = """
 import inspect, sys
@@ -150,10 +154,14 @@ def test_a_registration_is_named_by_its_file_and_line_as_torch_does_it(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(source_names, "REGISTRATIONS", "reg.utils")
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    source_names.install()
-    library = importlib.import_module("reg.library")
-    line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
-    assert library.register() == (f"{tmp_path}/reg/library.py:5", f"{__file__}:{line}")
+    slowly = inspect.getmodule
+    with source_names.found_quickly():
+        library = importlib.import_module("reg.library")
+        line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+        assert library.register() == (f"{tmp_path}/reg/library.py:6", f"{__file__}:{line}")
+        assert library.registering() == (library, sys.modules[__name__])
+        assert inspect.getmodule(ImportCache) is slowly(ImportCache) is import_cache
+    assert inspect.getmodule is slowly
     assert (library.utils.get_source.__module__ == source_names.__name__) == replaced
     for name in ("reg", "reg.utils", "reg.library"):
         del sys.modules[name]
