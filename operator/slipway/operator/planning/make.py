@@ -29,7 +29,6 @@ from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
-    cost,
     excluded_nodes,
     node_terms,
     of_host,
@@ -214,10 +213,11 @@ def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None, supply: Su
 def _on_cpu(
     spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
 ) -> Plan | Unplannable:
-    cpus = sorted((each for each in known.values() if each.spec.vendor == CPU), key=cost)
+    cpus = [Candidate(each, 1, 1) for each in known.values() if each.spec.vendor == CPU]
     if not cpus:
         return Unplannable(Reason.PROFILE_MISSING, _no_cpu(name))
-    plan = _first_possible(spec, [profile.metadata.name for profile in cpus], known, model, supply)
+    cheapest_first = sorted(cpus, key=lambda each: (each.price, each.name))
+    plan = _first_possible(spec, [each.name for each in cheapest_first], known, model, supply)
     if isinstance(plan, Unplannable):
         return plan
     why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])

@@ -15,6 +15,7 @@ from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.api.schema import OBJECT_NAME
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.operator.installation import EVERYWHERE
+from slipway.operator.planning.compile_cache import NO_VOLUMES
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 LONGEST_NAME = 253
@@ -61,8 +62,9 @@ def inspected(text: str) -> str:
 
 
 def storage_size(text: str) -> str:
+    """Or NO_VOLUMES."""
     try:
-        is_size = units.amount(text) >= units.amount("1Mi")
+        is_size = text == NO_VOLUMES or units.amount(text) >= units.amount("1Mi")
     except ValueError:
         is_size = False
     if not is_size:
@@ -143,7 +145,7 @@ compiled_size = flag(
     type=storage_size,
     default="10Gi",
     metavar="SIZE",
-    help="size of a volume for compiled code, if the LLMDeployment names none",
+    help="size of a volume for compiled code, if the LLMDeployment names none; 0: no volumes are claimed",
 )
 compiled_storage_class = flag(
     "--compile-cache-storage-class",
