@@ -1,4 +1,4 @@
-"""The fast start of vLLM: engine core and API server start in parallel instead of one after the other (adrs/0025, 0035).
+"""The fast start of vLLM: engine core and API server start in parallel, not one after the other (adrs/0025, adrs/0035).
 
 `plan` decides whether a start can be a fast one, and with which flags. The engine's process is then `python -m
 slipway_runtime.faststart`, the launcher: it imports nothing of vLLM, starts the engine core (`child`), which imports
