@@ -40,8 +40,8 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
 
 
 def host_request(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[int, int]:
-    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests at least. The profile's memory is a limit:
-    without a request in the spec, that of the ServingRuntime counts, which is small."""
+    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests at least. The memory of a profile is a
+    limit; without a request of the spec, that of the ServingRuntime counts, which is small."""
     wanted = requested(spec, profile, 1)["requests"]
     return int(amount(wanted.get("cpu", "0")) * 1000), int(amount(wanted.get("memory", "0")))
 
