@@ -34,6 +34,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "pullSecrets": each(closed({"name": NAMED}, "name")),
     "namespace": {"pattern": f"^{NAMESPACE}$"},
     "namespaceOrNone": {"pattern": f"^({NAMESPACE})?$"},
+    "objectNameOrEmpty": {"maxLength": 253, "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
+    "volumeSize": {"pattern": "^[0-9]+([.][0-9]+)?([MGTPE]i|[MGTPE])$"},
     "activators": {
         "minItems": 1,
         "uniqueItems": True,

@@ -59,6 +59,7 @@ RESERVED_ENDINGS = (
     "-explainer",
 )  # KServe appends them, and takes objects with such names for its own
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
+COMPILED_ENDING = "-compiled"  # of claims; other objects never have such a name
 KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject to name its HorizontalPodAutoscaler
 
 
@@ -70,7 +71,12 @@ def label_of_inspection(name: str) -> str:
 def compiled_claim_name(name: str) -> str:
     """The PersistentVolumeClaim for compiled code. Slipway makes no other claims, so that no LLMDeployment has to be
     refused because of its name."""
-    return f"{name}-compiled"
+    return f"{name}{COMPILED_ENDING}"
+
+
+def name_of_compiled(claim: str) -> str:
+    """The LLMDeployment for which a claim of this name would be; empty: for none."""
+    return claim.removesuffix(COMPILED_ENDING) if claim.endswith(COMPILED_ENDING) else ""
 
 
 def activator_slice_name(name: str) -> str:

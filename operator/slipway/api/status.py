@@ -18,6 +18,7 @@ PROMPT = 1000  # tokens, for which the time to the first token is reported
 LONGEST_DURATION = 32  # characters
 Duration = Annotated[str, Field(max_length=LONGEST_DURATION, pattern=units.DURATION)]
 Size = Annotated[str, Field(max_length=32, pattern=units.QUANTITY)]
+Compiled = Literal["Nothing", "Something", "Everything"]
 Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 
@@ -189,6 +190,10 @@ class ColdStart(ReportModel):
     compile: Duration | None = Field(default=None, description="Until kernels and graphs were ready.")
     ready: Duration | None = Field(default=None, description="Until the pod was ready.")
     first_token: Duration | None = Field(default=None, description="Until the client received its first token.")
+    compiled: Compiled | None = Field(
+        default=None, description="What this start had to compile: Nothing, if all of it was in the compile cache."
+    )
+    pod: str | None = Field(default=None, max_length=253, description="The pod that started.")
 
 
 class LastStart(ReportModel):
@@ -196,7 +201,12 @@ class LastStart(ReportModel):
 
     model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})  # each write replaces all of it
 
-    compiled: Literal["Nothing", "Something", "Everything"] | None = Field(
+    state: Literal["Used", "Filling", "Filled", "Unavailable", "Off"] | None = Field(
+        default=None,
+        description="Used: it was read; Filling: what was compiled isn't published yet; Filled: it is published; "
+        "Unavailable: it can't be; Off: there is no store.",
+    )
+    compiled: Compiled | None = Field(
         default=None,
         description="What was compiled: Nothing, because all of it was in the compile cache; Something that it lacked; "
         "or Everything.",

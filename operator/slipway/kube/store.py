@@ -190,6 +190,10 @@ class Store:
     def is_missing(self, kind: Kind) -> bool:
         return self._shelves[kind].missing
 
+    def is_closed(self, kind: Kind) -> bool:
+        """Its objects can't be seen."""
+        return self._shelves[kind].closed
+
     def is_synced(self, kind: Kind) -> bool:
         """All objects that exist are known; so it is for a kind that the cluster doesn't have."""
         shelf = self._shelves[kind]

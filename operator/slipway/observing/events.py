@@ -11,6 +11,8 @@ from slipway.observing import measured
 
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
+CLAIM_GIVEN_UP = "CompileCacheGivenUp"
+AGAIN = "It is claimed again when the model sleeps; status.compileCache says from when on."
 TROUBLE = {State.DEGRADED, State.FAILED}
 
 
@@ -29,6 +31,7 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
         *_available_update(previous, current),
         *_warnings_of_plan(previous, current),
         *_missed_plan(previous, current),
+        *_given_up_claim(previous, current),
     ]
     if previous and _story(previous) == _story(current):
         return news
@@ -60,6 +63,15 @@ def _missed_plan(previous: Object | None, current: Object) -> list[Notice]:
     if measured.missed_plan(current) is None or measured.is_same_load(previous, current):
         return []
     return [Notice("Warning", Reason.PLAN_MISSED, measured.words_on_error(current))]
+
+
+def _given_up_claim(previous: Object | None, current: Object) -> list[Notice]:
+    """Each time that a claim for compiled code would have kept a replica from running."""
+    before, now = (((status or {}).get("compileCache") or {}).get("givenUp") or {} for status in (previous, current))
+    if not now.get("at") or now["at"] == before.get("at"):
+        return []
+    message = f"{now.get('message', '')} Replicas start without it. {AGAIN}"
+    return [Notice("Warning", CLAIM_GIVEN_UP, message)]
 
 
 def _story(status: Object) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from slipway.contract import pod as contract
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import annotations_of, name_of, uid_of
 from slipway.objects.times import parse_time
+from slipway.observing.compile_report import CompileReport, is_settled
 from slipway.observing.pods import Pod
 from slipway.observing.snapshot import Snapshot
 
@@ -70,19 +71,33 @@ class Reading:
 class Measurement:
     load: Load
     reading: Reading
+    compiled: CompileReport | None = None
 
 
 # --- which pod --------------------------------------------------------------------------------------------------------
 
 
 def newest_load(snapshot: Snapshot) -> Load | None:
-    """The latest start of an engine, unless the status has it, or a later one, already."""
+    """The latest start of an engine, unless the status has all of it, or a later one, already."""
     known = parse_time(_text(_reported(snapshot.status).get("startedAt")))
     if known and known > snapshot.now:
         known = None  # not a time of ours
     loads = [(each.moment, each) for each in _loads(snapshot)]
-    news = [(moment, each) for moment, each in loads if moment and (known is None or moment > known)]
+    news = [
+        (moment, each)
+        for moment, each in loads
+        if moment and (known is None or moment > known or (moment == known and not _is_settled(snapshot, each)))
+    ]
     return max(news, default=(None, None))[1]
+
+
+def is_measured(status: Object | None, load: Load) -> bool:
+    """Whether the status has what was measured of it."""
+    return (_reported(status).get("pod"), _reported(status).get("startedAt")) == (load.pod, load.started_at)
+
+
+def _is_settled(snapshot: Snapshot, load: Load) -> bool:
+    return is_settled(snapshot.status, pod=load.pod, started_at=load.started_at)
 
 
 def _loads(snapshot: Snapshot) -> Iterator[Load]:

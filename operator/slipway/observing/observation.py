@@ -47,6 +47,7 @@ class Observation:
     step: Reason = Reason.STARTING  # of the first replica that is starting
     waking_since: datetime | None = None
     phases: Phases | None = None  # of the first replica that is ready
+    pod: str = ""  # that replica
     url: str | None = None
     activator_answers: bool | None = None
     look_again_at: datetime | None = None  # time alone may change the status then
@@ -74,6 +75,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         step=step_of(coming[0]) if coming else Reason.STARTING,
         waking_since=coming[0].created if coming else None,
         phases=phases_of(ready[0]) if ready else None,
+        pod=ready[0].name if ready else "",
         url=_url(snapshot.service),
         activator_answers=snapshot.activator_answers,
         look_again_at=min(_moments(pods, cause, snapshot), default=None),

@@ -12,6 +12,7 @@ from slipway.objects.conditions import condition, is_true
 from slipway.objects.times import parse_time
 from slipway.observing.pods import Pod
 
+NOT_PHASES = frozenset({"pod", "compiled"})  # of `status.lastColdStart`
 LONGEST = 7 * 86_400.0  # seconds of a start; longer ones are invalid
 
 
@@ -40,7 +41,7 @@ class Phases:
 def length_of(durations: Mapping[str, str]) -> float | None:
     """The seconds of all phases in a status; None if they are invalid or impossibly long."""
     try:
-        length = sum(units.seconds(each) for each in durations.values())
+        length = sum(units.seconds(each) for name, each in durations.items() if name not in NOT_PHASES)
     except ValueError:
         return None
     return length if length <= LONGEST else None

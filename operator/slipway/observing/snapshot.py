@@ -105,12 +105,16 @@ class Snapshot:
     kserve: PlatformPart | None = None  # None: not watched
     keda: PlatformPart | None = None
 
+    storage_classes: tuple[Object, ...] | None = None  # None: the operator may not read them
+    compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
+
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
 
     # --- what prevents writes -----------------------------------------------------------------------------------------
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else
     refusals: tuple[RefusedWrite, ...] = ()
     unmet: tuple[UnmetReference, ...] = ()
+    refused_claim: str = ""  # why the claim for compiled code couldn't be made, in the API server's words
 
     @property
     def uid(self) -> str:

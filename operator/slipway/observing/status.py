@@ -68,6 +68,20 @@ def status_of(
     return status.written(made, measured, model)
 
 
+def with_compile_cache(status: Object, compile_cache: Object | None) -> Object:
+    """`compile_cache`: `status.compileCache`. What a cold start has compiled is known some time after it."""
+    if compile_cache is None:
+        return status
+    found, last_start = status.get("lastColdStart") or {}, compile_cache.get("lastStart") or {}
+    is_of_it = found.get("pod") and found["pod"] == last_start.get("pod") and "compiled" not in found
+    compiled = last_start.get("compiled") if is_of_it else None
+    return {
+        **status,
+        "compileCache": compile_cache,
+        **({"lastColdStart": {**found, "compiled": compiled}} if compiled else {}),
+    }
+
+
 def same(one: Object | None, other: Object | None) -> bool:
     """Whether two statuses say the same; empty fields may be missing."""
     return bool(_without_empty(one or {}) == _without_empty(other or {}))
@@ -218,7 +232,7 @@ class _Writing:
         before: Object | None = self._before.get("lastColdStart") if self._has_valid_start() else None
         was_ready = (self._before.get("replicas") or {}).get("ready", 0)
         if self._seen.phases and (not was_ready or before is None):
-            return self._seen.phases.durations()
+            return {**self._seen.phases.durations(), **({"pod": self._seen.pod} if self._seen.pod else {})}
         return before
 
     # --- the words --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.objects.kinds import Object
+from slipway.operator.planning.compile_cache import SiteStorage
 
 EVERYWHERE = "*"
 
@@ -20,6 +21,8 @@ class Installation:
     runtimes: Mapping[str, Object] = field(default_factory=dict)  # this release's ClusterServingRuntimes, by plan name
     watched: tuple[str, ...] = ()  # the namespaces whose models are ours; empty: all
     inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
+
+    compiled: SiteStorage = field(default_factory=SiteStorage)  # volumes for compiled code
 
     @property
     def inspected(self) -> tuple[str, ...]:

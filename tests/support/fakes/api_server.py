@@ -57,9 +57,9 @@ class FakeApiServer:
     missing: set[Kind] = field(default_factory=set)
     allows: bool = True  # its answer about the activator's rights
     may_get_secrets: bool = False  # its answer about the operator's own rights
-    _told: dict[tuple[Kind, str, str], frozenset[str]] = field(
+    _told: dict[tuple[Kind, str, str, str], Object] = field(
         default_factory=dict
-    )  # the status fields that were applied last
+    )  # what was applied last, spec and status
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -157,11 +157,12 @@ class FakeApiServer:
         return (404, None) if request.verb == "replace" and not there else (200, self.put(request.body))
 
     def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
+        part = "status" if "status" in change else "spec"
+        before, now = self._told.get((*place, part), {}), change.get(part) or {}
         merged = _merged(there, change)
-        gone = self._told.get(place, frozenset()) - change.get("status", {}).keys() if "status" in change else ()
-        for name in gone:  # applied before and not now, so no manager owns it any more
-            merged["status"] = {key: value for key, value in merged["status"].items() if key != name}
-        self._told[place] = frozenset(change.get("status", {}))
+        if there and part in merged:
+            merged[part] = _without_gone(merged[part], before, now)
+        self._told[*place, part] = now
         return there if there and merged == there else self.put(merged)
 
 
@@ -208,6 +209,17 @@ def _status(code: int, words: str, *, name: str = "") -> ApiResponse:
     return ApiResponse(
         code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode()
     )
+
+
+def _without_gone(merged: Any, before: Any, now: Any) -> Any:
+    """Without the fields that were applied before and are not now, which no manager owns any more."""
+    if not all(isinstance(each, Mapping) for each in (merged, before, now)):
+        return merged
+    return {
+        name: _without_gone(each, before.get(name), now.get(name))
+        for name, each in merged.items()
+        if name in now or name not in before
+    }
 
 
 def _merged(there: Any, change: Any) -> Any:

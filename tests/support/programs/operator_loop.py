@@ -28,6 +28,7 @@ from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
+from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
@@ -147,6 +148,7 @@ class Loop:
             reader=self.reader,
             ports=self.ports,
             applier=applier,
+            compile_claims=CompileClaims(client, self.overlay),
             inspector=self.inspector,
             reporter=reporter,
             references=self.references,

@@ -354,7 +354,8 @@ def test_the_phases_of_a_start_are_reported_as_durations() -> None:
     ready = pod(ready=True)
     pulled = objects.event(ready, "Pulled", "Successfully pulled image", kind="Normal")
     found = status(snapshot(ready, events=(pulled,)))
-    assert found["lastColdStart"] == {"schedule": "1s", "pull": "30s", "start": "2s", "ready": "12s"}
+    durations = {"schedule": "1s", "pull": "30s", "start": "2s", "ready": "12s"}
+    assert found["lastColdStart"] == {**durations, "pod": ready["metadata"]["name"]}
 
 
 def test_a_replica_that_is_added_later_is_not_a_cold_start() -> None:

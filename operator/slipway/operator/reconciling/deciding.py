@@ -11,12 +11,13 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
+from slipway.observing.compile_report import last_start
 from slipway.observing.inspection_record import as_status, record_in
-from slipway.observing.measured import Measurement, measured_status
+from slipway.observing.measured import Measurement, is_measured, measured_status
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.snapshot import Snapshot
-from slipway.observing.status import status_of
+from slipway.observing.status import status_of, with_compile_cache
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply, Unplannable
 from slipway.operator.planning.measured import measured_key
@@ -139,7 +140,8 @@ def report(
     made = {"made": desired.made, "update": desired.update} if desired.made else None
     if any(each.kind == INFERENCE_SERVICE for each in snapshot.refusals):
         made = None  # the pods are still those of before
-    measured = _measured(snapshot, decision, measurement) if measurement else None
+    is_news = measurement and not is_measured(snapshot.status, measurement.load)
+    measured = _measured(snapshot, decision, measurement) if measurement and is_news else None
     status = status_of(
         snapshot.generation,
         plan,
@@ -150,7 +152,21 @@ def report(
         measured=measured,
         model=as_status(decision.inspecting.record),
     )
-    return status, seen
+    return with_compile_cache(status, _compile_cache(snapshot, decision, measurement)), seen
+
+
+def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurement | None) -> Object | None:
+    """`status.compileCache`. Without a plan nothing is known of it, and the last one stays."""
+    before = (snapshot.status or {}).get("compileCache")
+    placed = decision.desired.compile_cache if decision.desired is not NOTHING else before
+    if placed is None:
+        return None
+    report = measurement.compiled if measurement else None
+    if measurement and report:
+        load = measurement.load
+        return {**placed, "lastStart": last_start(report, pod=load.pod, started_at=load.started_at)}
+    known = before.get("lastStart") if isinstance(before, dict) else None
+    return {**placed, **({"lastStart": known} if known else {})}
 
 
 def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) -> Object:

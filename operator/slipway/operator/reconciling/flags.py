@@ -10,10 +10,14 @@ from pathlib import Path
 
 import click
 
+from slipway.api import units
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
+from slipway.api.schema import OBJECT_NAME
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.operator.installation import EVERYWHERE
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
+
+LONGEST_NAME = 253
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,9 @@ class OperatorSettings:
     activators: tuple[str, ...]
     ports_per_namespace: int
     inspect_namespaces: tuple[str, ...]
+    compiled_size: str
+    compiled_storage_class: str
+    compiled_shared_class: str
     hub_endpoint: str
     hub_redirects_to: tuple[str, ...]
     runtimes: Mapping[str, Object]
@@ -51,6 +58,25 @@ def services(text: str) -> tuple[str, ...]:
 
 def inspected(text: str) -> str:
     return text if text == EVERYWHERE else object_name(text)
+
+
+def storage_size(text: str) -> str:
+    try:
+        is_size = units.amount(text) >= units.amount("1Mi")
+    except ValueError:
+        is_size = False
+    if not is_size:
+        raise click.BadParameter(f"{text!r} is not a size of a volume: write a quantity from 1Mi on, such as 10Gi")
+    return text
+
+
+def storage_class(text: str) -> str:
+    """Its name may have dots."""
+    if text and not (len(text) <= LONGEST_NAME and re.fullmatch(OBJECT_NAME, text)):
+        raise click.BadParameter(
+            f"{text!r} can't be the name of a StorageClass: name one of `kubectl get storageclasses`"
+        )
+    return text
 
 
 def https_origin(text: str) -> str:
@@ -110,6 +136,31 @@ inspect_namespaces = flag(
     metavar="NAMES",
     help="namespaces in which Jobs may read the headers of models' files for the planner, separated by commas; *: all "
     "whose LLMDeployments are served; empty: none",
+)
+compiled_size = flag(
+    "--compile-cache-size",
+    "compiled_size",
+    type=storage_size,
+    default="10Gi",
+    metavar="SIZE",
+    help="size of a volume for compiled code, if the LLMDeployment names none",
+)
+compiled_storage_class = flag(
+    "--compile-cache-storage-class",
+    "compiled_storage_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for compiled code, each for one replica; empty: the cluster's default",
+)
+compiled_shared_class = flag(
+    "--compile-cache-shared-storage-class",
+    "compiled_shared_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for compiled code that all replicas of a model share (ReadWriteMany); empty: one "
+    "whose provisioner or annotation slipway.dev/access-modes says that it can",
 )
 hub_endpoint = flag(
     "--hub-endpoint",

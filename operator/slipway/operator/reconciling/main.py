@@ -24,6 +24,9 @@ from slipway.process import lifecycle
 @flags.activators
 @flags.ports_per_namespace
 @flags.inspect_namespaces
+@flags.compiled_size
+@flags.compiled_storage_class
+@flags.compiled_shared_class
 @flags.hub_endpoint
 @flags.hub_redirects_to
 @flags.runtimes

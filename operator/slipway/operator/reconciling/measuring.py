@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from slipway.api.model_key import ModelKey
+from slipway.observing.compile_report import report_in
 from slipway.observing.measured import Load, Measurement, reading_of
 from slipway.operator.reconciling.pod_info import get_info
 
 logger = logging.getLogger(__name__)
 
-PAUSES = (0.0, 1.0, 5.0, 30.0)
-"""Seconds before each try. What a driver reports may come a moment after readiness."""
+PAUSES = (0.0, 1.0, 5.0, 30.0, 120.0)
+"""Seconds before each try. What a driver reports may come a moment after readiness, and what became of the compile
+cache once it is written."""
 AT_ONCE, OF_A_NAMESPACE = 32, 4  # requests that wait for a response; no namespace may delay the others for long
 
 Fetch = Callable[[str], Awaitable[bytes | None]]
@@ -75,8 +77,13 @@ class Measuring:
             async with room, self._room:
                 info = await self._fetch(wanted.load.address)
             if info is not None and (reading := reading_of(info)):
-                wanted.found = Measurement(wanted.load, reading)
-                self._changed(key)
-                return
+                found = Measurement(wanted.load, reading, report_in(info))
+                if found != wanted.found:
+                    wanted.found = found
+                    self._changed(key)
+                if found.compiled is None or found.compiled.is_settled:
+                    return
+        if wanted.found:
+            return
         message = "Pod %s at %s doesn't report what its engine measured, so the plan isn't compared with it"
         logger.info(message, wanted.load.pod, wanted.load.address, extra={"key": str(key)})

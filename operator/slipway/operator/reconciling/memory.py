@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice_name
+from slipway.api.names import activator_slice_name, compiled_claim_name
 from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
@@ -90,6 +90,7 @@ class ModelMemory:
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
     plan_error: float | None = None  # in percent, if it is worth attention
+    compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -139,6 +140,10 @@ class Memories:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
 
+    def by_compile_cache(self) -> Counter[tuple[str, ...]]:
+        """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
+        return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
+
     def plan_errors(self) -> dict[tuple[str, ...], float]:
         """Ratios, by namespace and name."""
         known = ((key, memory.plan_error) for key, memory in self._memories.items())
@@ -175,7 +180,7 @@ class Memories:
 
 def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
-    plain = (name, activator_slice_name(name), predictor_deployment(name))
+    plain = (name, activator_slice_name(name), compiled_claim_name(name), predictor_deployment(name))
     return text in plain or is_template_name(text, name) or is_job_name(text, name)
 
 

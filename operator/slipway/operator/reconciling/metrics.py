@@ -22,6 +22,11 @@ class OperatorMetrics:
         help_ = "LLMDeployments, by their state and its reason"
         self.registry.read_gauge("llmdeployments", help_, ("state", "reason"), read)
 
+    def watch_compile_caches(self, read: Callable[[], Readings]) -> None:
+        """`read`: how many LLMDeployments keep compiled code where, and why claims were given up."""
+        help_ = "LLMDeployments, by where their compiled code is kept and why its claim was given up"
+        self.registry.read_gauge("compile_caches", help_, ("kind", "given_up"), read)
+
     def watch_plans(self, read: Callable[[], Readings]) -> None:
         """`read`: the errors of plans that are worth attention."""
         help_ = "Error of a model's plan relative to what its engine measured, of those that are off by more than 5 %"

@@ -35,8 +35,10 @@ from slipway.models.catalogue import shipped
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.installation import EVERYWHERE, Installation
+from slipway.operator.planning.compile_cache import SiteStorage
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
+from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.inspector import Inspector
@@ -119,6 +121,7 @@ class Operator:
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
         self._metrics.watch_plans(self._plan_errors)
+        self._metrics.watch_compile_caches(self._compile_caches)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -264,6 +267,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
+            compile_claims=CompileClaims(client, self._overlay),
             inspector=self._inspector,
             reporter=Reporter(client, events, self._overlay),
             references=references,
@@ -375,6 +379,9 @@ class Operator:
         """Only on the leader, so that sums over the replicas are right."""
         return dict(self._memories.by_state()) if self._election.is_leader else {}
 
+    def _compile_caches(self) -> Readings:
+        return dict(self._memories.by_compile_cache()) if self._election.is_leader else {}
+
     def _plan_errors(self) -> Readings:
         return self._memories.plan_errors() if self._election.is_leader else {}
 
@@ -390,4 +397,9 @@ def _installation(settings: OperatorSettings) -> Installation:
         runtimes=settings.runtimes,
         watched=watched,
         inspects=inspects,
+        compiled=SiteStorage(
+            size=settings.compiled_size,
+            storage_class=settings.compiled_storage_class,
+            shared_class=settings.compiled_shared_class,
+        ),
     )

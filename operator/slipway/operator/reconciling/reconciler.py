@@ -21,6 +21,7 @@ from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
+from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.deciding import Decision, decide, report
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -58,6 +59,7 @@ class Reconciler:
     reader: SnapshotReader
     ports: PortBook
     applier: Applier
+    compile_claims: CompileClaims
     inspector: Inspector
     reporter: Reporter
     references: References
@@ -88,6 +90,7 @@ class Reconciler:
         snapshot = await self._looked_up(key, self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(key, snapshot, memory)
+            snapshot, decision = await self._claim(key, snapshot, memory, decision)
             decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
@@ -109,6 +112,16 @@ class Reconciler:
         except ExhaustedError as error:
             return snapshot, self._decided(snapshot, memory, no_port=str(error))
         snapshot = await self._looked_up(key, replace(snapshot, port=port))
+        return snapshot, self._decided(snapshot, memory)
+
+    async def _claim(
+        self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory, decision: Decision
+    ) -> tuple[Snapshot, Decision]:
+        """Before the pods that mount it; where it is refused, they are made without it."""
+        refused = await self.compile_claims.make(key, memory, decision.desired.claim, snapshot.llm_deployment)
+        if not refused:
+            return snapshot, decision
+        snapshot = replace(snapshot, refused_claim=refused)
         return snapshot, self._decided(snapshot, memory)
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:

@@ -45,6 +45,7 @@ class Reporter:
     async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
         memory.state, memory.plan_error = _in_two_words(status), missed_plan(status)
+        memory.compile_cache = _compile_cache(status)
         if not same(snapshot.status, status):
             wait = memory.status_written_at + PAUSE - self._clock()
             if _is_alike(snapshot, status) and wait > 0:
@@ -55,6 +56,7 @@ class Reporter:
                 await self._write(key, memory, snapshot, status)
             except NotFoundError:  # it was deleted meanwhile: events about it are of no use
                 memory.unreported, memory.reported, memory.state, memory.plan_error = False, None, None, None
+                memory.compile_cache = None
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
             await self._record(key, snapshot, before, status)
@@ -100,6 +102,13 @@ def _in_two_words(status: Object) -> tuple[str, str]:
     """The state, and the reason of Ready. Interned: the same few strings for all LLMDeployments."""
     ready = condition({"status": status}, ConditionType.READY) or {}
     return sys.intern(status.get("state", "")), sys.intern(ready.get("reason", ""))
+
+
+def _compile_cache(status: Object) -> tuple[str, str] | None:
+    """Where compiled code is kept, and why its claim was given up, if it was."""
+    found = status.get("compileCache") or {}
+    given_up = found.get("givenUp") or {}
+    return (sys.intern(found["kind"]), sys.intern(given_up.get("reason", ""))) if found.get("kind") else None
 
 
 def _for_programs(status: Object) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.model_key import ModelKey
-from slipway.api.names import OWNER_LABEL, activator_slice_name, label_of_inspection
+from slipway.api.names import OWNER_LABEL, activator_slice_name, compiled_claim_name, label_of_inspection
 from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
@@ -36,6 +36,7 @@ from slipway.objects.kinds import (
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
+    STORAGE_CLASS,
     Kind,
     Object,
 )
@@ -146,6 +147,8 @@ class SnapshotReader:
             activator_answers=self._activator_answers(key, snapshot.activators),
             kserve=self._kserve(),
             keda=self._keda(),
+            storage_classes=self._storage_classes(),
+            compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
         )
 
@@ -165,6 +168,9 @@ class SnapshotReader:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}
         found = {name: self._store.get(NODE, name) for name in names}
         return {name: node for name, node in found.items() if node}
+
+    def _storage_classes(self) -> tuple[Object, ...] | None:
+        return None if self._store.is_closed(STORAGE_CLASS) else tuple(self._store.all(STORAGE_CLASS))
 
     # --- its files ---------------------------------------------------------------------------------------------------
 

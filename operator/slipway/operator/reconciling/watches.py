@@ -49,11 +49,13 @@ from slipway.objects.kinds import (
     SCALED_OBJECT,
     SERVICE,
     SERVING_RUNTIME,
+    STORAGE_CLASS,
     Kind,
     Object,
 )
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
+from slipway.operator.reconciling.watched_claims import concerned_by_claim, stored_of_claim, stored_of_storage_class
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
 
@@ -104,7 +106,8 @@ def watches(
         Watch(ACCELERATOR_PROFILE, ProfileSpecs(everyone, counted).concerns),
         Watch(CLUSTER_SERVING_RUNTIME, lambda _: everyone()),
         of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
-        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
+        of_models(PERSISTENT_VOLUME_CLAIM, partial(concerned_by_claim, on_claim=on_claim), keep=stored_of_claim),
+        Watch(STORAGE_CLASS, lambda _: everyone(), keep=stored_of_storage_class, may_be_closed=True),
         Watch(NODE, NodeHealth(on_node, node, counted.node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
@@ -340,15 +343,6 @@ def stored_of_node(node: Object) -> Object:
         "metadata": {**kept, "labels": labels},
         "spec": spec,
         "status": {"conditions": [], **status},
-    }
-
-
-def stored_of_claim(claim: Object) -> Object:
-    metadata = {name: claim["metadata"].get(name) for name in WHICH}
-    return {
-        "metadata": metadata,
-        "spec": picked(claim.get("spec") or {}, ("accessModes",)),
-        "status": {"phase": (claim.get("status") or {}).get("phase", "")},
     }
 
 

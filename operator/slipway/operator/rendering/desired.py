@@ -52,6 +52,8 @@ class Desired:
     plan: Plan | None = None  # by which the pods are made
     made: Object | None = None  # `status.made`: what the pods were made of
     update: Object | None = None  # `status.update`: what this version would make differently
+    claim: Child | None = None  # for compiled code; applied before all others, and not needed by any
+    compile_cache: Object | None = None  # `status.compileCache`, its `lastStart` left out
 
 
 @dataclass(frozen=True)

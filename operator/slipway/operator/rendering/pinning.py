@@ -27,6 +27,7 @@ from slipway.objects.kinds import Object
 from slipway.observing.pods import has_pod_on_node, waits_for_place
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
+from slipway.operator.rendering.compiled_store import without_store
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
 from slipway.operator.rendering.scaling import CLASS_ANNOTATION
@@ -61,6 +62,7 @@ class Pinned:
     made: MadeStatus  # what its pods were made of
     update: Object | None = None  # what would change, for the status
     is_kept: bool = False
+    is_replaced: bool = False  # its pods are, even if nothing else changes
 
 
 def pinned(
@@ -81,16 +83,18 @@ def pinned(
         context_length=plan.context_length,
         kv_tokens=plan.kv_tokens,
     )
-    ours = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
+    ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
     before = _made(status) or _adopted(ours, deployment, status, now)
-    if ours and _digest_of_pods(ours) == now.pods and has_pod_on_node(snapshot):
-        return Pinned(inference_service=_with_plan_of(ours, wanted), made=now)
-    if not ours or before is None or _digest_of_pods(ours) == now.pods:
-        return Pinned(inference_service=wanted, made=now)
+    is_same = bool(ours) and _digest_of_pods(ours) == now.pods
+    is_replaced = not is_same or (before is not None and before.spec != now.spec)
+    if is_same and has_pod_on_node(snapshot):
+        return Pinned(inference_service=_with_plan_of(ours, wanted), made=now, is_replaced=is_replaced)
+    if is_same or not ours or before is None:
+        return Pinned(inference_service=wanted, made=now, is_replaced=is_replaced)
     is_another = before.version != now.version or _is_another_runtime(before, now, ours, wanted)
     is_kept = (is_another and not _moves(before, now, snapshot)) or has_pod_on_node(snapshot)
     if not is_kept or not _is_as_asked(before, now, ours):
-        return Pinned(inference_service=wanted, made=now)
+        return Pinned(inference_service=wanted, made=now, is_replaced=True)
     update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 

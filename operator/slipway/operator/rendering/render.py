@@ -22,6 +22,8 @@ from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.claimtemplate import claim_template
+from slipway.operator.rendering.compile_cache import Placed, place
+from slipway.operator.rendering.compiled_store import with_store
 from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
 from slipway.operator.rendering.engines.engine import RenderedEngine
@@ -36,7 +38,7 @@ from slipway.operator.rendering.placement import (
 )
 from slipway.operator.rendering.podmonitor import pod_monitor
 from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
-from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout
+from slipway.operator.rendering.rollout import RECREATE, deployment_strategy, remarks_on_rollout
 from slipway.operator.rendering.scaledobject import scaled_object
 from slipway.operator.rendering.scaling import autoscaler_class, has_too_few, predictor_deployment, replica_bounds
 from slipway.operator.rendering.schedule import Kept, kept_now
@@ -66,6 +68,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     if pods.is_kept:
         plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
+    compiled = _placed(deployment, pods, snapshot, installation)
     kept = kept_now(deployment.spec.scaling, snapshot.now)
     scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=chosen_class)
     template = claim_template(deployment, new_plan, pods.inference_service)
@@ -78,7 +81,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         activator_slice(deployment, activator_for(snapshot), has_ready=has_ready_pod(snapshot)),
         network_policy(deployment, snapshot, installation, engine),
         template,
-        Child(INFERENCE_SERVICE, pods.inference_service),
+        Child(INFERENCE_SERVICE, _with_compiled(pods, compiled, plan, pods_runtime or runtime)),
         scaled,
         own_autoscaler,
         pod_monitor(deployment, snapshot, engine),
@@ -86,7 +89,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, Child)),
         delete=(
-            *(each for each in objects if isinstance(each, ObjectKey)),
+            *(each for each in (*objects, compiled.unused) if isinstance(each, ObjectKey)),
             *unused_templates(pods.inference_service, snapshot),
         ),
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
@@ -97,11 +100,29 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
             *remarks_on_nodes(plan, deployment.spec.pod.node_selector),
             *_remarks_on_spec(deployment.spec, plan, engine, snapshot),
         ),
-        look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, snapshot.now))), default=None),
+        look_again_at=min(
+            filter(None, (kept.until, asked.next_moment(deployment, snapshot.now), compiled.look_again_at)),
+            default=None,
+        ),
         plan=plan,
         made=pods.made.model_dump(by_alias=True, exclude_none=True),
         update=pods.update,
+        claim=compiled.claim,
+        compile_cache=compiled.status,
     )
+
+
+def _placed(deployment: LLMDeployment, pods: Pinned, snapshot: Snapshot, installation: Installation) -> Placed:
+    is_older = pods.is_kept and pods.made.version != installation.version
+    return place(deployment, snapshot, installation.compiled, is_replaced=pods.is_replaced, is_older=is_older)
+
+
+def _with_compiled(pods: Pinned, compiled: Placed, plan: Plan, runtime: Object) -> Object:
+    found = with_store(pods.inference_service, compiled.store, plan.engine, runtime)
+    if compiled.stops_first:
+        found = {**found, "spec": {**found["spec"], "predictor": {**found["spec"]["predictor"]}}}
+        found["spec"]["predictor"]["deploymentStrategy"] = RECREATE
+    return found
 
 
 def _pods(
@@ -177,8 +198,6 @@ def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
         yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
-    if spec.engine.compile_cache.kind in ("PVC", "Image"):
-        yield "engine.compileCache: compiled code is not kept yet; each replica compiles for itself."
     if spec.access.gateway:
         yield "access.gateway: no route is created yet; the model is reachable inside the cluster."
     if spec.rollout.strategy == "Canary":

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from slipway.api.model_key import ModelKey
+from slipway.observing.compile_report import CompileReport
 from slipway.observing.measured import Load, Measurement, Reading
 from slipway.operator.reconciling import measuring
 from slipway.operator.reconciling.measuring import Measuring
@@ -65,6 +66,21 @@ async def test_it_is_read_again_while_nothing_is_measured_yet() -> None:
     models.measuring.measurement(KEY, load())
     await models.until_changed()
     assert len(pods.addresses) == 3
+
+
+async def test_it_is_read_again_until_it_is_known_what_became_of_the_compile_cache() -> None:
+    filling, filled = (
+        json.dumps({"measured": {"kvTokens": 7}, "compileCache": {"state": state, "reason": ""}}).encode()
+        for state in ("Filling", "Filled")
+    )
+    pods = Pods(filling, filling, filled)
+    models = Models(pods)
+    models.measuring.measurement(KEY, load())
+    await models.until_idle()
+    assert (models.changed.qsize(), len(pods.addresses)) == (2, 3)
+    found = models.measuring.measurement(KEY, load())
+    assert found
+    assert found.compiled == CompileReport(state="Filled")
 
 
 async def test_a_pod_that_never_reports_is_given_up_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

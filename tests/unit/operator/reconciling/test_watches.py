@@ -25,13 +25,14 @@ from slipway.objects.kinds import (
     RESOURCE_CLAIM_TEMPLATE,
     SERVICE,
     SERVING_RUNTIME,
+    STORAGE_CLASS,
     Kind,
     Object,
 )
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watches import Counted, stored_of_model, watches
 
-OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
+OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE, STORAGE_CLASS}
 LONG_NAME = "a" + 51 * "-" + "z"
 ALL_KEYS: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 

@@ -1,0 +1,310 @@
+"""Where compiled code of a model is kept now: what it could have, what its pods have, and what was given up. Pure.
+
+The pods' template changes only where that restarts nothing: while the model sleeps, or where its pods are replaced in
+any case. One change can't wait: a claim that keeps a replica from running is given up at once. `status.compileCache`
+remembers it, and the claim is made again when the model sleeps the next time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from slipway.api import units
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
+from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
+from slipway.objects.metadata import is_being_deleted
+from slipway.objects.times import parse_time
+from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
+from slipway.observing.pods import Pod, has_ready_pod
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.planning.compile_cache import Claim, Nowhere, SiteStorage, StorageClass, where
+from slipway.operator.rendering.compiled_store import Store, claim_child, store_in
+from slipway.operator.rendering.desired import Child
+from slipway.operator.rendering.fields import set_by_us
+from slipway.operator.rendering.normal_form import digest
+
+AGAIN_AFTER = (timedelta(0), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
+"""From a claim that was given up to the next one, by the number of tries: each costs a wake some seconds."""
+REFUSED_AGAIN_AFTER = timedelta(minutes=10)  # at least: it is refused while the model sleeps, too
+REFUSED = "ClaimRefused"
+TAKEN = "a PersistentVolumeClaim {name} exists that is not Slipway's: delete it, or rename the LLMDeployment"
+
+
+class Change(StrEnum):
+    """Whether the template of the pods may change."""
+
+    FREE = "free"  # there are no pods, or they are replaced in any case
+    COSTLY = "costly"  # it would restart pods
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What is rendered of it, and what the status says, `lastStart` left out."""
+
+    store: Store | None = None  # what the pods mount
+    claim: Child | None = None  # applied before the pods need it
+    unused: ObjectKey | None = None  # the claim that nothing needs any more
+    status: Object | None = None
+    stops_first: bool = False  # the pods that can't run end before others are made
+    look_again_at: datetime | None = None
+
+
+def place(
+    deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, *, is_replaced: bool, is_older: bool
+) -> Placed:
+    """`is_replaced`: its pods are, in any case; `is_older`: they are kept as an older release made them, whose runtime
+    may not know a store."""
+    return _Placing(deployment, snapshot, site, is_replaced=is_replaced, is_older=is_older).placed()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GivenUp:
+    """As the status has it."""
+
+    reason: str
+    message: str
+    tries: int
+    at: datetime
+    claim: str
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> _GivenUp | None:
+        found = ((snapshot.status or {}).get("compileCache") or {}).get("givenUp") or {}
+        at = parse_time(found.get("at"))
+        if not at or at > snapshot.now:
+            return None
+        words = {name: str(found.get(name) or "") for name in ("reason", "message", "claim")}
+        return cls(tries=max(1, int(found.get("tries") or 1)), at=at, **words)
+
+    @property
+    def again_at(self) -> datetime:
+        wait = AGAIN_AFTER[min(self.tries, len(AGAIN_AFTER)) - 1]
+        return self.at + (max(wait, REFUSED_AGAIN_AFTER) if self.reason == REFUSED else wait)
+
+    def as_status(self) -> Object:
+        return {
+            "reason": self.reason,
+            "message": self.message,
+            "tries": self.tries,
+            "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
+            "claim": self.claim,
+        }
+
+
+class _Placing:
+    """One decision."""
+
+    def __init__(
+        self, deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, *, is_replaced: bool, is_older: bool
+    ) -> None:
+        self._deployment, self._snapshot, self._is_older = deployment, snapshot, is_older
+        raw = snapshot.storage_classes
+        self._classes = None if raw is None else [StorageClass.of(each) for each in raw]
+        self._wanted = where(deployment.spec, self._classes, site)
+        live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
+        self._mounted = store_in(live)
+        self._change = Change.FREE if is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
+        self._name = compiled_claim_name(deployment.metadata.name)
+        self._claim = snapshot.compiled_claim
+        self._is_taken = bool(self._claim and not is_ours(self._claim, snapshot.llm_deployment))
+        self._given_up = _GivenUp.of(snapshot)
+
+    def placed(self) -> Placed:
+        if self._wanted is None and self._mounted is None and not self._has_claim():
+            return Placed()
+        if trouble := self._trouble():
+            return self._give_up(trouble)
+        if self._change is Change.COSTLY or self._is_older:
+            return self._as_it_is()
+        if not isinstance(self._wanted, Claim):
+            return self._without(self._wanted)
+        return self._with(self._wanted)
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    def _has_claim(self) -> bool:
+        return self._claim is not None and not self._is_taken
+
+    def _trouble(self) -> Trouble | None:
+        """With the claim that the pods mount, or that they were about to."""
+        if self._snapshot.refused_claim:
+            return Trouble(REFUSED, f"the claim {self._name} was refused: {self._snapshot.refused_claim}")
+        if self._mounted is None or self._claim is None:
+            return None
+        if self._is_taken:
+            return Trouble("ClaimTaken", TAKEN.format(name=self._name))
+        return trouble_with(self._claim, self._snapshot)
+
+    # --- what there will be -----------------------------------------------------------------------------------------
+
+    def _as_it_is(self) -> Placed:
+        """The pods keep what they have, so that nothing restarts."""
+        if self._mounted is None:
+            return self._without(self._reason_for_later())
+        if kept := self._claim_as_it_is():
+            return self._claimed(kept, self._mounted)
+        if has_ready_pod(self._snapshot):  # which has its volume, even if others have deleted the claim
+            return Placed(store=self._mounted, status=(self._snapshot.status or {}).get("compileCache"))
+        return self._without(self._wanted if isinstance(self._wanted, Nowhere) else None)
+
+    def _claim_as_it_is(self) -> Claim | None:
+        if self._claim is not None:
+            return _read(self._claim)
+        return self._wanted if isinstance(self._wanted, Claim) else None
+
+    def _reason_for_later(self) -> Nowhere | None:
+        if not isinstance(self._wanted, Claim):
+            return self._wanted
+        if self._is_taken:
+            return Nowhere(TAKEN.format(name=self._name))
+        if self._is_older:
+            return Nowhere(
+                "its pods were made by an older version of Slipway",
+                f"have them remade by the annotation {SYNC_ANNOTATION}",
+            )
+        if self._given_up and self._given_up.claim == _digest(self._wanted):
+            return self._suppressed(self._given_up)
+        return Nowhere("a volume can be added only while no replica runs", "it is when the model sleeps")
+
+    def _with(self, wanted: Claim) -> Placed:
+        """The pods may change now."""
+        if self._is_taken:
+            return self._without(Nowhere(TAKEN.format(name=self._name)))
+        given_up = self._given_up if self._given_up and self._given_up.claim == _digest(wanted) else None
+        if given_up and not self._may_try_again(given_up):
+            again = given_up.again_at if given_up.again_at > self._snapshot.now else None
+            return self._without(self._suppressed(given_up), look_again_at=again)
+        if self._claim is None:
+            return self._claimed(wanted)
+        if is_being_deleted(self._claim):
+            going = f"the claim {self._name} is being deleted"
+            return self._without(Nowhere(going, "it is made again once it is gone"))
+        found = _read(self._claim)
+        if phase_of(self._claim) == LOST or not self._suits(found, wanted):
+            return self._without(Nowhere("the claim is replaced by one that suits the spec"))
+        return self._claimed(replace(found, size=max(found.size, wanted.size, key=units.amount)))
+
+    def _may_try_again(self, given_up: _GivenUp) -> bool:
+        """While it sleeps; and while a try goes on, its pods keep what they mount."""
+        if self._mounted is not None:
+            return True
+        return is_asleep(self._snapshot) and given_up.again_at <= self._snapshot.now
+
+    def _suits(self, found: Claim, wanted: Claim) -> bool:
+        """Others may have enlarged it."""
+        can_grow = any(each.name == found.storage_class and each.can_grow for each in self._classes or ())
+        fits = can_grow or units.amount(found.size) >= units.amount(wanted.size)
+        same_class = not wanted.storage_class or found.storage_class == wanted.storage_class
+        return fits and same_class and found.access_mode == wanted.access_mode
+
+    def _claimed(self, claim: Claim, store: Store | None = None) -> Placed:
+        """`store`: as the pods have it."""
+        bound = self._claim is not None and phase_of(self._claim) == BOUND
+        is_well = bound and self._mounted is not None and has_ready_pod(self._snapshot)
+        given_up = None if is_well else self._given_up
+        shared = "shared by all replicas" if claim.access_mode == "ReadWriteMany" else "for one replica at a time"
+        status = {
+            "kind": "PVC",
+            "claim": self._name,
+            "storageClassName": claim.storage_class or None,
+            "accessMode": claim.access_mode,
+            "message": f"Compiled code is kept on the volume of the claim {self._name}, {shared}.",
+            "givenUp": given_up.as_status() if given_up else None,
+        }
+        again = next_moment(self._claim, self._snapshot) if self._claim and self._mounted else None
+        return Placed(
+            store=store or Store.of(claim, self._name),
+            claim=claim_child(self._deployment, claim),
+            status=_without_unknown(status),
+            look_again_at=again,
+        )
+
+    def _without(self, why: Nowhere | None, *, look_again_at: datetime | None = None) -> Placed:
+        if self._wanted is None:
+            return Placed(unused=self._unused())
+        given_up = self._given_up if isinstance(self._wanted, Claim) else None
+        status = {
+            "kind": "EmptyDir",
+            "message": self._costs(why),
+            "givenUp": given_up.as_status() if given_up else None,
+        }
+        return Placed(unused=self._unused(), status=_without_unknown(status), look_again_at=look_again_at)
+
+    def _unused(self) -> ObjectKey | None:
+        if self._claim is None or self._is_taken or is_being_deleted(self._claim):
+            return None
+        return ObjectKey(PERSISTENT_VOLUME_CLAIM, self._deployment.metadata.namespace, self._name)
+
+    # --- giving up --------------------------------------------------------------------------------------------------
+
+    def _give_up(self, trouble: Trouble) -> Placed:
+        """The pods that wait for the volume end first, so that their places are free; none of them is ready, or the
+        volume would be well."""
+        wanted = self._wanted if isinstance(self._wanted, Claim) else None
+        identity = _digest(wanted) if wanted else ""
+        before = self._given_up
+        again = before is not None and before.claim == identity
+        given_up = _GivenUp(
+            reason=trouble.reason,
+            message=f"{trouble.message[0].upper()}{trouble.message[1:]}."[:1024],
+            tries=before.tries + 1 if before and again else 1,
+            at=self._snapshot.now.replace(microsecond=0),
+            claim=identity,
+        )
+        status = {
+            "kind": "EmptyDir",
+            "message": self._costs(self._suppressed(given_up)),
+            "givenUp": given_up.as_status(),
+        }
+        return Placed(
+            unused=self._unused(),
+            status=_without_unknown(status),
+            stops_first=self._mounted is not None and not has_ready_pod(self._snapshot),
+        )
+
+    def _suppressed(self, given_up: _GivenUp) -> Nowhere:
+        when = f", from {given_up.again_at:%Y-%m-%d %H:%M} UTC on" if given_up.again_at > given_up.at else ""
+        why = f"{given_up.message[0].lower()}{given_up.message[1:].rstrip('.')}"
+        return Nowhere(why, f"the claim is made again when the model sleeps{when}")
+
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def _costs(self, why: Nowhere | None) -> str:
+        """What each start costs, as it was measured."""
+        last = ((self._snapshot.status or {}).get("compileCache") or {}).get("lastStart") or {}
+        took = last.get("compile")
+        cost = f", which took {took} at the last start" if took and last.get("compiled") != "Nothing" else ""
+        sentence = f"Each start of a replica compiles for itself{cost}"
+        if why is None:
+            return f"{sentence}."
+        remedy = f" {why.remedy[0].upper()}{why.remedy[1:]}." if why.remedy else ""
+        return f"{sentence}: {why.why.rstrip('.')}.{remedy}"[:1024]
+
+
+def is_asleep(snapshot: Snapshot) -> bool:
+    """Whether no pod runs or is wanted, so that a change of the template restarts nothing."""
+    if not snapshot.deployments or any(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments):
+        return False
+    return all(Pod(raw, snapshot).is_over for raw in snapshot.pods)
+
+
+def _read(claim: Object) -> Claim:
+    spec = claim.get("spec") or {}
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    modes = spec.get("accessModes") or ["ReadWriteOncePod"]
+    return Claim(
+        storage_class=str(spec.get("storageClassName") or ""),
+        access_mode=modes[0],
+        size=str(requests.get("storage") or "0"),
+    )
+
+
+def _digest(claim: Claim) -> str:
+    return digest([claim.storage_class, claim.access_mode, claim.size])
+
+
+def _without_unknown(fields: Object) -> Object:
+    return {name: each for name, each in fields.items() if each is not None}
