@@ -35,7 +35,7 @@ class Trouble(NamedTuple):
     message: str
 
 
-class _Doubt(NamedTuple):
+class Doubt(NamedTuple):
     """What becomes trouble if it lasts until then."""
 
     until: datetime
@@ -64,13 +64,13 @@ def next_moment(claim: Object, snapshot: Snapshot) -> datetime | None:
     return min((each.until for each in _doubts(claim, snapshot) if each.until > snapshot.now), default=None)
 
 
-def _doubts(claim: Object, snapshot: Snapshot) -> Iterator[_Doubt]:
+def _doubts(claim: Object, snapshot: Snapshot) -> Iterator[Doubt]:
     for pod in (Pod(raw, snapshot) for raw in snapshot.pods):
         if pod.is_on_its_way and (doubt := _unmounted(pod, claim) if pod.node else _unplaced(pod, claim)):
             yield doubt
 
 
-def _unplaced(pod: Pod, claim: Object) -> _Doubt | None:
+def _unplaced(pod: Pod, claim: Object) -> Doubt | None:
     scheduled, name = condition(pod.raw, "PodScheduled") or {}, name_of(claim)
     said = str(scheduled.get("message") or "")
     since = pod.created or pod.snapshot.now
@@ -79,12 +79,12 @@ def _unplaced(pod: Pod, claim: Object) -> _Doubt | None:
             return None
         why = f": {words.shorten(said)}" if said else ""
         message = f"the claim {name} was not bound within {BOUND_WITHIN.seconds} s{why}"
-        return _Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
+        return Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
     if not ABOUT_VOLUMES.search(said) or (ONE_POD_ONLY in said and _has_another(pod)):
         return None
     since = parse_time(scheduled.get("lastTransitionTime")) or since
     message = f"the volume of the claim {name} keeps replicas from all nodes: {words.shorten(said)}"
-    return _Doubt(since + PLACED_WITHIN, Trouble("VolumeElsewhere", message))
+    return Doubt(since + PLACED_WITHIN, Trouble("VolumeElsewhere", message))
 
 
 def _has_another(pod: Pod) -> bool:
@@ -93,7 +93,7 @@ def _has_another(pod: Pod) -> bool:
     return any(raw["spec"].get("nodeName") and not Pod(raw, pod.snapshot).is_over for raw in others)
 
 
-def _unmounted(pod: Pod, claim: Object) -> _Doubt | None:
+def _unmounted(pod: Pod, claim: Object) -> Doubt | None:
     """The kubelet, or the controller that attaches volumes, reports it only in events."""
     if any(each.running or each.status.get("started") for each in pod.containers()):
         return None
@@ -104,5 +104,5 @@ def _unmounted(pod: Pod, claim: Object) -> _Doubt | None:
             since = parse_time((condition(pod.raw, "PodScheduled") or {}).get("lastTransitionTime")) or pod.created
             message = f"the volume of the claim {name_of(claim)} was not mounted within {MOUNTED_WITHIN.seconds} s"
             trouble = Trouble("VolumeNotMounted", f"{message}: {words.shorten(event.message)}")
-            return _Doubt((since or pod.snapshot.now) + MOUNTED_WITHIN, trouble)
+            return Doubt((since or pod.snapshot.now) + MOUNTED_WITHIN, trouble)
     return None

@@ -12,7 +12,8 @@ from slipway.api.status import ModelStatus
 from slipway.contract.pod import REPORT_LIMIT, REPORT_START
 from slipway.objects.kinds import Object
 from slipway.observing.cause import Cause
-from slipway.observing.inspection import LONGEST, Failed, Outcome, Reported, Running, is_late, outcome_of
+from slipway.observing.inspection import LONGEST, Outcome, Reported, is_late, outcome_of
+from slipway.observing.jobs import Failed, Running
 from slipway.observing.inspection_record import (
     MOST_TRIES,
     PAUSES,

@@ -18,7 +18,7 @@ from slipway.models.facts import Model
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, created_at, is_being_deleted, name_of
 from slipway.observing.cause import Cause, reason_named
-from slipway.observing.inspection import SOON, Failed, Reported, Running, outcome_of
+from slipway.observing.inspection import Reported, outcome_of
 from slipway.observing.inspection_record import (
     Source,
     failure_for,
@@ -30,6 +30,7 @@ from slipway.observing.inspection_record import (
     with_failure,
     with_report,
 )
+from slipway.observing.jobs import SOON, Failed, Running
 from slipway.observing.observation import desired_replicas
 from slipway.observing.snapshot import Inspection, Snapshot
 from slipway.operator.planning import Plan, Unplannable

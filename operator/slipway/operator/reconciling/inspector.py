@@ -21,7 +21,8 @@ from slipway.objects.metadata import controller_of, name_of
 from slipway.observing import words
 from slipway.observing.cause import Cause
 from slipway.observing.causes import REFUSALS
-from slipway.observing.inspection import is_late, newest_pod
+from slipway.observing.inspection import is_late
+from slipway.observing.jobs import newest_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.inspections import MOST_AT_A_TIME, Inspecting, job_in_use
 from slipway.operator.reconciling.memory import ModelMemory
