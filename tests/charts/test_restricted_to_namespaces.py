@@ -153,6 +153,7 @@ OF_THE_CLUSTER = {
         "resourceslices",
         "runtimeclasses",
         "selfsubjectaccessreviews",
+        "storageclasses",
         "subjectaccessreviews",
     },
     ACTIVATOR: {"namespaces"},

@@ -51,7 +51,6 @@ KEYS_FOLDER = "/etc/slipway/api-keys"
 PUSH_FOLDER = "/etc/slipway/push"  # credentials for a registry, in Jobs that push
 SCRATCH_FOLDER = "/var/cache/slipway"  # an emptyDir: what the pod writes for itself
 COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, which outlives the pod
-COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, where a pod has one
 
 # The termination message: one line of JSON that starts with TERMINATION_START and has these fields, in this order.
 # Kubernetes cuts a message that is longer than 4096 bytes, and half a line of JSON is useless; so it stays below that.

@@ -77,7 +77,8 @@ def claim(loop: Loop) -> Object | None:
 
 def bind(loop: Loop) -> None:
     if claim(loop):
-        loop.api.change(PERSISTENT_VOLUME_CLAIM, {"status": {"phase": "Bound"}, "spec": {"volumeName": "pv-1"}}, name=NAME)
+        bound = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pv-1"}}
+        loop.api.change(PERSISTENT_VOLUME_CLAIM, bound, name=NAME)
 
 
 def scale(loop: Loop, replicas: int) -> None:
