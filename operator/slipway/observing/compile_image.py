@@ -1,7 +1,7 @@
 """Whether the image with compiled code keeps a replica from running, by what the kubelet says. Pure.
 
-The kubelet reports an image that it can't pull for a volume as if it were the container's own, so the name in its message
-tells them apart. A node that can't mount images says so in other words.
+The kubelet reports an image that it can't pull for a volume as if it were the container's own; the name in its message
+shows which one it is. A node that can't mount images says so in other words.
 """
 
 from __future__ import annotations

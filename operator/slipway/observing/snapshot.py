@@ -16,6 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing.porttable import ActivatorPort
+from slipway.observing.push_record import PushRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,7 @@ class Snapshot:
 
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
+    push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 
     # --- what prevents writes -----------------------------------------------------------------------------------------

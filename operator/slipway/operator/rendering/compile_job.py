@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from slipway.api import names
@@ -20,6 +19,7 @@ from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER, PUSH_FOLDER, TERMINATION_LOG
 from slipway.objects.kinds import JOB, Object
 from slipway.observing.compile_claim import VOLUME
+from slipway.observing.compile_push import LONGEST
 from slipway.operator.rendering.compiled_store import without_store_options
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.inferenceservice import QUEUE_LABEL
@@ -27,7 +27,6 @@ from slipway.operator.rendering.inspection import EVICTED_IS_NO_TRY, NO_SIDECARS
 from slipway.operator.rendering.metadata import child
 from slipway.operator.rendering.runtimes import CONTAINER
 
-LONGEST = timedelta(hours=2)  # with the pulls of the engine's image and of the model
 ENDS_ALONE_AFTER = LONGEST.seconds + 300  # if no operator has ended it
 LONGEST_OF_NAME = 45  # characters of the model's name in that of a Job, whose pods get a label with 63
 PUSH_VOLUME = "slipway-push"
