@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)
         for way, port in PORTS.items():
-            bench = StartOptions(options.model, tuple(options.flags), folder / way, port)
-            server = running.enter_context(started(bench, StartKind(way), folder / f"{way}.log"))
+            bench = StartOptions(options.model, tuple(options.flags), folder, port)
+            server = running.enter_context(started(bench, StartKind(way), folder / f"load-{way}.log"))
             servers[way] = Server(server.pid, port if way == "stock" else bench.management)
             print(f"{way} answers", flush=True)
         if options.apart:
@@ -100,11 +100,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--model", type=Path, required=True)
     add("--at-once", default="64,256,512", help="requests (default: %(default)s); one at a time comes before")
     add("--rounds", type=int, default=4, help="of each load, alternately (default: %(default)s)")
-    add("--each", type=int, default=3, help="requests that each of those at once makes (default: %(default)s)")
+    add("--each", default="3", help="requests that each of those at once makes, for each load (default: %(default)s)")
+    add("--alone", type=int, default=100, help="requests one at a time, before the others (default: %(default)s)")
     add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
     add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")
     add("--apart", action="store_true", help="the servers' main threads have a processor that nothing else is on")
-    add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
+    add("--folder", type=Path, help="for caches and logs; kept, so that another run, or vllm_start, finds them")
     add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)
@@ -119,9 +120,10 @@ def _keep_apart(servers: Iterable[Server]) -> None:
 
 def _loads(options: argparse.Namespace) -> list[Load]:
     clients = max(1, min(8, len(os.sched_getaffinity(0)) // 2))
-    many = [int(number) for number in options.at_once.split(",")]
-    alone = Load(1, 100, options.prompt, 2, 1)
-    return [alone, *(Load(number, number * options.each, options.prompt, options.tokens, clients) for number in many)]
+    many, each = ([int(number) for number in given.split(",")] for given in (options.at_once, options.each))
+    alone = [Load(1, options.alone, options.prompt, 2, 1)] if options.alone else []
+    counts = zip(many, each * len(many) if len(each) == 1 else each, strict=True)
+    return [*alone, *(Load(number, number * by, options.prompt, options.tokens, clients) for number, by in counts)]
 
 
 # --- the load --------------------------------------------------------------------------------------------------------

@@ -24,12 +24,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import results
-from machine import empty_page_cache, tidy_up_when_told_to_end
+from machine import empty_page_cache, family, tidy_up_when_told_to_end
 from pace import Pace
+from slipway_runtime.contract.pod import COMPILE_CACHE
 from slipway_runtime.engines.vllm import installed
 from slipway_runtime.versions import version_of
 
@@ -66,6 +68,7 @@ class StartOptions:
     port: int = 8123
     pace: bool = False
     kv_cache: int | None = None  # bytes, as a plan would have them
+    kill: bool = False
 
     @property
     def management(self) -> int:
@@ -103,6 +106,7 @@ class Result:
     pace: float = 0.0  # µs; 0 if it was not measured
     phases: dict[str, float] = field(default_factory=dict)
     compiled: int = 0  # files that were added to the cache
+    compile_cache: dict[str, object] = field(default_factory=dict)  # as the runtime reports it
     said: list[str] = field(default_factory=list)
     then: str = ""
 
@@ -112,13 +116,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     tidy_up_when_told_to_end()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
     bench = StartOptions(
-        options.model, tuple(options.flags), folder, options.port, options.pace, options.kv_cache_bytes
+        options.model,
+        tuple(options.flags),
+        folder,
+        options.port,
+        options.pace,
+        options.kv_cache_bytes,
+        options.kill,
     )
     kinds = [StartKind(text) for text in options.kinds.split(",")]
     measured: list[Result] = []
     try:
         for kind in _to_be_warmed(kinds) if options.warm else []:
-            _report(_one(bench, kind, "warming"))
+            _report(_one(replace(bench, kill=False), kind, "warming"))
         for number in range(options.starts):
             for kind in kinds:
                 then = options.then if number == options.starts - 1 else ""
@@ -148,6 +158,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--pace", action="store_true", help="also measure the speed of the processors, by a loop next to each start")
     add("--then", default="", help="a command to run next to the last start of each kind; {port} is its port")
     add("--kv-cache-bytes", type=int, help="for slipway-runtime, which copies weights early only with such a size")
+    add("--kill", action="store_true", help="end servers by SIGKILL, which is quicker; nothing is published then")
     add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)
@@ -171,7 +182,10 @@ def _one(bench: StartOptions, kind: StartKind, label: str, then: str = "") -> Re
         result.first_token = time.monotonic() - running.began
         result.pace = running.pace.end() if running.pace else 0.0
         result.output = _ask(bench.port, "/v1/completions", LONGER)
-        result.phases = _phases(bench.management) if kind.way != "stock" else {}
+        if kind.way != "stock":
+            told = _info(bench.management)
+            result.phases = {moment["name"]: moment["seconds"] for moment in told["phases"]}
+            result.compile_cache = told.get(COMPILE_CACHE, {})
         result.compiled = len(_files(bench.cache(kind)) - before)
         result.said = [line for line in log.read_text(errors="replace").splitlines() if _is_telling(line)]
         if then:
@@ -211,6 +225,8 @@ def started(bench: StartOptions, kind: StartKind, log: Path) -> Iterator[Started
     finally:
         if pace:
             pace.kill()
+        if bench.kill:
+            _kill(process)
         _stop(process)
 
 
@@ -242,12 +258,12 @@ def _ask(port: int, path: str, body: dict[str, object]) -> str:
     return str(answer["choices"][0]["text"])
 
 
-def _phases(port: int) -> dict[str, float]:
+def _info(port: int) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", "/info")
-    told = json.loads(connection.getresponse().read())["phases"]
+    told = json.loads(connection.getresponse().read())
     connection.close()
-    return {moment["name"]: moment["seconds"] for moment in told}
+    return told
 
 
 def _is_telling(line: str) -> bool:
@@ -256,6 +272,12 @@ def _is_telling(line: str) -> bool:
 
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    for pid in family(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -19,7 +19,7 @@ from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.planned import PlannedMemory
-from slipway_runtime.faststart import import_cache, read_ahead_notes, triton_names
+from slipway_runtime.faststart import hash_seed, import_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.plan import Circumstances, faster, flags_of, kv_cache_bytes, variables_of
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
@@ -87,6 +87,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
     options = _options(arguments, facts, settings.device, host, compiled)
+    options = replace(options, environment=lambda: _hash_seed(launch) if compiled.is_on else {})
     if push:
         options = replace(options, afterwards=partial(push.carry_out, compiled.report.key or ""))
     return launch, options
@@ -115,6 +116,11 @@ def _with_compile_cache(
     scratch = Path(launch.environment.get("VLLM_CACHE_ROOT") or Path.home() / ".cache/vllm").parent
     cache = CompileCache.open(arguments.cache, key_of(start), within=scratch, limit=arguments.cache_limit)
     return replace(launch, environment={**launch.environment, **cache.environment(IN_SCRATCH)}), cache
+
+
+def _hash_seed(launch: Launch) -> dict[str, str]:
+    """Returns the seed that belongs to the entry, once that was read: names of compiled code depend on it."""
+    return {hash_seed.ENVIRONMENT: hash_seed.seed_in(launch.environment)}
 
 
 def _in_words(device: preflight.Device) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.builders import objects
 from support.builders.llmdeployments import NAME, OURS, llmdeployment
+from support.builders.objects import PAUSE
 from support.cluster import Kube, Object, Operator
 from support.cluster.mixed_nodes import Mixed, counts, has
 from support.cluster.pods import is_running, why_unschedulable
@@ -102,6 +104,25 @@ async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is
     assert pod["spec"]["nodeName"] == f"h100-{kube.namespace}"
 
 
+async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    on_cpus: Object = {"vendor": "CPU", "resource": {"name": "cpu", "count": 4}, "devicesPerNode": 1, "memory": "64Gi"}
+    for kind in ("first", "second"):
+        labels = {"of": kube.namespace, "kind": kind}
+        await mixed.look_alike("cpu", 0, name=kind, **labels)
+        await mixed.profile(kind, nodeLabels=labels, tolerations=[], **on_cpus)
+    node = await kube.get("node", f"first-{kube.namespace}")
+    taken = {"resources": {"requests": {"cpu": str(int(node["status"]["allocatable"]["cpu"]) - 3)}}}
+    other = objects.pod("other", PAUSE, [], container=taken, nodeName=node["metadata"]["name"])
+    await kube.apply(other)
+    await kube.wait_for("pod", "other", is_running)
+    await kube.apply(model(*map(mixed.name, ("first", "second")), accelerator={"policy": "InOrder"}))
+    await kube.wait_for("llmdeployment", NAME, has(mixed.name("second")))
+    running = await kube.wait_for_any("pods", OURS, is_running)
+    assert running["spec"]["nodeName"] == f"second-{kube.namespace}"
+
+
 async def test_four_devices_need_a_node_with_four_free(
     slipway: Operator, kube: Kube, mixed: Mixed, weights: None
 ) -> None:
@@ -154,6 +175,52 @@ async def test_a_model_runs_on_spot_nodes_only_if_its_spec_allows_them(
     await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
     pod = await kube.wait_for_any("pods", OURS, is_running)
     assert pod["spec"]["nodeName"] == f"l4-{kube.namespace}"
+
+
+async def test_a_cloud_s_spot_node_without_a_taint_is_used_only_if_the_spec_allows_it(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    await mixed.profile("l4")
+    node = await mixed.node("l4", "l4", 1, **{"karpenter.sh/capacity-type": "spot"})
+    await kube.apply(model(mixed.name("l4")))
+    words = "its nodes are all spot nodes, which the spec doesn't allow: set accelerator.spot to Allowed"
+    await kube.wait_for("llmdeployment", NAME, lambda it: words in it.get("status", {}).get("message", ""))
+    regular = await mixed.node("regular", "l4", 1)
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == regular
+    await kube.delete("llmdeployment", NAME, wait=True)
+    await kube.apply(model(mixed.name("l4"), accelerator={"spot": "Required"}))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == node
+
+
+async def test_the_taint_of_a_cloud_s_spot_node_is_tolerated_where_the_spec_allows_it(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    label = "kubernetes.azure.com/scalesetpriority"
+    await mixed.profile("l4")
+    node = await mixed.node("l4", "l4", 1, **{label: "spot"})
+    await kube.patch("node", node, {"spec": {"taints": [{"key": label, "value": "spot", "effect": "NoSchedule"}]}})
+    await kube.apply(model(mixed.name("l4"), accelerator={"spot": "Allowed"}))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == node
+
+
+async def test_a_node_whose_driver_is_too_old_for_the_image_is_never_used(
+    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+) -> None:
+    """It has more free devices, so that the scheduler would prefer it. The second replica waits instead."""
+    await mixed.profile("l4")
+    await mixed.node("old", "l4", 8, **{"nvidia.com/cuda.driver.major": "535"})
+    new = await mixed.node("new", "l4", 1, **{"nvidia.com/cuda.driver-version.major": "580"})
+    scaling = {"minReplicas": 2, "maxReplicas": 2, "autoscaler": "None"}
+    await kube.apply(model(mixed.name("l4"), scaling=scaling))
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    assert pod["spec"]["nodeName"] == new
+    waiting = await kube.wait_for_any("pods", OURS, lambda found: bool(why_unschedulable(found)))
+    assert "didn't match Pod's node affinity/selector" in why_unschedulable(waiting)
+    found = await kube.get("llmdeployment", NAME)
+    assert "Some nodes have driver 535" in str(found["status"]["plan"]["warnings"])
 
 
 async def test_a_profile_without_nodes_is_planned_if_it_grows_and_its_pod_runs_when_a_node_comes(

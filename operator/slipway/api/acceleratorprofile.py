@@ -49,10 +49,12 @@ class SpotTerms(ApiModel):
     """The accelerator on spot nodes, which the provider can take back at any time."""
 
     node_labels: Labels = Field(
-        default_factory=dict, description="Additional labels of spot nodes; without any, none is recognised as such."
+        default_factory=dict,
+        description="Labels of spot nodes besides those of clouds, which are known; a node with all of these is one.",
     )
     tolerations: Tolerations = Field(
-        default_factory=list, description="Tolerations for additional taints of spot nodes."
+        default_factory=list,
+        description="Tolerations for taints of spot nodes besides those of clouds, which are known.",
     )
     cost_per_hour: float | None = Field(default=None, ge=0, description="Price of one device on a spot node, per hour.")
 
@@ -129,7 +131,8 @@ class AcceleratorProfileSpec(ApiModel):
         default=None, description="RuntimeClass that pods need to use the device, such as nvidia."
     )
     spot: SpotTerms | None = Field(
-        default=None, description="The accelerator on spot nodes; without this, there are no spot nodes."
+        default=None,
+        description="The accelerator on spot nodes; without this, spot nodes are recognised by the labels of clouds.",
     )
     growable: bool = Field(
         default=False,

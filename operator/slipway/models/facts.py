@@ -43,6 +43,7 @@ class Layers:
     value_size: int = 0  # of one head
     window: int | None = None  # tokens that the layer sees, as vLLM counts them; None: all
     latent_size: int = 0  # values per token, the rotary part included
+    rotary_size: int = 0  # of these, the rotary part, which nothing is expanded from
     index_bytes: int = 0  # per token, of a second cache that finds the tokens to attend to (DeepSeek-V3.2)
     state_16_bit: int = 0  # values of a state that are in the model's own type
     state_32_bit: int = 0  # values of a state that are always in 32 bits

@@ -192,6 +192,7 @@ def _latent(told: Config) -> Layers:
         key_size=max(1, size - rotary),
         value_size=whole(told, "attention.value_length_mla", most=1_000_000) or size,
         latent_size=rank + rotary,
+        rotary_size=rotary,
     )
 
 

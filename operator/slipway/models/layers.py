@@ -92,6 +92,7 @@ def latent_attention(told: Config) -> Layers:
         key_size=needed("latentSize", told, "qk_nope_head_dim", most=1_000_000),
         value_size=needed("latentSize", told, "v_head_dim", most=1_000_000),
         latent_size=rank + rotary,
+        rotary_size=rotary,
     )
 
 

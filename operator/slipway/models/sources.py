@@ -16,8 +16,9 @@ from typing import Any
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue, hub_name, shipped
 from slipway.models.facts import Evidence, Model
-from slipway.models.given import with_facts
+from slipway.models.given import Given, with_facts
 from slipway.models.inspected import model_of_inspection
+from slipway.models.named import of_its_path
 
 NO_FACTS = ModelFacts()
 EMPTY = Catalogue(())
@@ -54,46 +55,58 @@ def known_of(
     site: Catalogue = EMPTY,
     catalogue: Catalogue | None = None,
     hub: Mapping[str, Any] | None = None,
+    quantization: str = "None",
 ) -> Known:
-    """`inspection`: the report of models/inspected.py; `hub`: the same of the Hub's config.json."""
-    found = _found(uri, inspection, site, shipped() if catalogue is None else catalogue, hub)
+    """`inspection`: the report of models/inspected.py; `hub`: the same of the Hub's config.json; `quantization`: of
+    spec.engine."""
+    found = _found(uri, quantization, inspection, site, shipped() if catalogue is None else catalogue, hub)
     given = facts.model_dump(exclude_none=True)
     if not found and not given:
         return Known(None)
-    model = found[0][1] if found else NOTHING_KNOWN
-    sources = [found[0][0]] if found else []
-    for source, other in found[1:]:
-        if model.missing and (completed := _completed(model, other)) != model:
-            model, sources = completed, [*sources, source]
-    if not given:
-        return Known(model, tuple(sources))
-    result = with_facts(model, facts)
-    return Known(result.model, ("spec.model.facts", *sources), result.problems)
+    model = found[0].model if found else NOTHING_KNOWN
+    used = found[:1]
+    for each in found[1:]:
+        if model.missing and (completed := _completed(model, each.model)) != model:
+            model, used = completed, [*used, each]
+    sources = [each.name for each in used]
+    result = with_facts(model, facts) if given else Given(model)
+    problems = () if result.model.weights else (each.problem for each in used if each.problem)
+    return Known(result.model, (*(["spec.model.facts"] if given else []), *sources), (*problems, *result.problems))
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str  # in plain words
+    model: Model
+    problem: str = ""  # why its weights don't count
 
 
 def _found(
     uri: str,
+    quantization: str,
     inspection: Mapping[str, Any] | None,
     site: Catalogue,
     catalogue: Catalogue,
     hub: Mapping[str, Any] | None,
-) -> list[tuple[str, Model]]:
+) -> list[_Source]:
     read = model_of_inspection(inspection, name=hub_name(uri)) if inspection else None
     of_hub = model_of_inspection(hub, name=hub_name(uri)) if hub else None
-    of_site, of_package = site.find(uri), catalogue.find(uri)
     candidates = (
-        ("the model's own files", read),
-        (_of_catalogue("a ConfigMap of models", of_site, uri), of_site),
-        (_of_catalogue("the catalogue of models", of_package, uri), of_package),
-        ("the Hub's config.json", _reported(of_hub) if of_hub else None),
+        _Source("the model's own files", read) if read else None,
+        _of_catalogue("a ConfigMap of models", site.find(uri), uri, quantization),
+        _of_catalogue("the catalogue of models", catalogue.find(uri), uri, quantization),
+        _Source("the Hub's config.json", _reported(of_hub)) if of_hub else None,
     )
-    return [(source, model) for source, model in candidates if model is not None]
+    return [each for each in candidates if each is not None]
 
 
-def _of_catalogue(catalogue: str, model: Model | None, uri: str) -> str:
-    if model is None or uri.startswith("hf://"):
-        return catalogue
-    return f"{catalogue}, since the path ends with {model.name}"
+def _of_catalogue(catalogue: str, model: Model | None, uri: str, quantization: str) -> _Source | None:
+    if model is None:
+        return None
+    if uri.startswith("hf://") or model.name == uri:
+        return _Source(catalogue, model)
+    own, problem = of_its_path(model, uri, quantization)
+    return _Source(f"{catalogue}, since the path ends with {model.name}", own, problem)
 
 
 def _reported(model: Model) -> Model:
@@ -108,6 +121,8 @@ def _completed(model: Model, other: Model) -> Model:
     for name in (each.name for each in fields(Model) if each.name in COMPLETED):
         if not getattr(model, name) and getattr(other, name):
             gained[name] = getattr(other, name)
+    if "weights" in gained and model.quantization != other.quantization:
+        gained["weights"] = replace(gained["weights"], file_bytes=None)  # those of another checkpoint
     evidence = {**other.evidence, **model.evidence}
     missing = tuple(field for field in model.missing if field in other.missing)
     return replace(model, **gained, evidence=evidence, missing=missing)

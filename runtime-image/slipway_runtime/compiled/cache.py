@@ -87,6 +87,7 @@ class CompileCache:
         self._reader: Reader | None = None
         self._filled: Mapping[str, float] = {}
         self._why_compiled = ""
+        self._published = 0  # files that this start has compiled and published
         self.unpublished = ""
         """Why the store lacks something that this start has compiled; empty if it doesn't."""
 
@@ -141,7 +142,7 @@ class CompileCache:
             if compile_seconds is not None:
                 self._filled = {"compileSeconds": round(compile_seconds, 3), **self._filled}
 
-    def request(self) -> str:
+    def request(self, *, nice: int) -> str:
         """Returns what the publisher gets, where something can be published."""
         scratch = cast("Scratch", self._scratch)
         request = Request(
@@ -151,34 +152,38 @@ class CompileCache:
             snapshot=str(scratch.snapshot),
             limit=self._limit,
             filled=self._filled,
+            nice=nice,
         )
         return json.dumps(asdict(request))
 
     def publishing_ended(self, outcome: Outcome) -> None:
-        changes: dict[str, object] = {"new_files": (self.report.new_files or 0) + outcome.new}
+        changes: dict[str, object] = {"new_files": self._published + outcome.new}
         if outcome.new:
             changes["newest"] = tuple(outcome.newest)
         if outcome.published:
+            self._published += outcome.new
             changes |= {"bytes": outcome.bytes, "files": outcome.files, "publish_seconds": outcome.seconds}
-        self.report = replace(self.report, **changes)  # type: ignore[arg-type]
         self.unpublished = outcome.reason
-        self._set_state(outcome)
+        state, reason = self._after(outcome)
+        self.report = replace(self.report, state=state, reason=reason, **changes)  # type: ignore[arg-type]
+
+    def _after(self, outcome: Outcome) -> tuple[str, str]:
+        """Returns the state and the reason after a try to publish."""
+        state = self.report.state
+        if state == COMPILE_CACHE_USED:
+            in_spite_of_it = outcome.new or outcome.reason
+            return state, _in_spite_of_the_cache(outcome) if in_spite_of_it else self.report.reason
+        if outcome.published:
+            return COMPILE_CACHE_FILLED, f"{self._why_compiled} {outcome.files} files were published."
+        if outcome.reason:
+            failed = COMPILE_CACHE_FILLED if self._published else COMPILE_CACHE_UNAVAILABLE
+            return failed, f"{self._why_compiled} {outcome.reason}"
+        return state, self.report.reason
 
     def close(self) -> None:
         if self._scratch:
             self._scratch.close()
             self._scratch = None
-
-    def _set_state(self, outcome: Outcome) -> None:
-        if self.report.state == COMPILE_CACHE_USED:
-            if outcome.new or outcome.reason:
-                self.report = replace(self.report, reason=_in_spite_of_the_cache(outcome))
-        elif outcome.published:
-            reason = f"{self._why_compiled} {outcome.files} compiled files were published."
-            self.report = replace(self.report, state=COMPILE_CACHE_FILLED, reason=reason)
-        elif outcome.reason:
-            reason = f"{self._why_compiled} {outcome.reason}"
-            self.report = replace(self.report, state=COMPILE_CACHE_UNAVAILABLE, reason=reason)
 
     def _set_reading(self, reading: Reading) -> None:
         self._why_compiled = reading.reason
@@ -200,7 +205,7 @@ def _in_spite_of_the_cache(outcome: Outcome) -> str:
         return f"The entry was read. {outcome.reason}"
     newest = ", ".join(outcome.newest)
     then = outcome.reason or "The entry was published again."
-    return f"The entry was read, but {outcome.new} files were compiled by this start, such as {newest}. {then}"
+    return f"The entry was read, but {outcome.new} files that it lacked were compiled, such as {newest}. {then}"
 
 
 def _camel(name: str) -> str:

@@ -1,7 +1,7 @@
 """The process that publishes: `python -m slipway_runtime.compiled.publisher REQUEST`, with both sides as JSON.
 
-It is a process of its own, at the lowest priority, so that it takes nothing from an engine that serves, and can be
-killed at any moment when the pod has to end.
+It is a process of its own, so that it can have a lower priority than an engine that serves, and can be killed at any
+moment when the pod has to end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import asdict
 
 from slipway_runtime.compiled.publishing import Outcome, Request, publish
 
-LOWEST = 19
 PR_SET_PDEATHSIG = 1
 
 
@@ -24,9 +23,10 @@ def main() -> int:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGTERM, signal.SIGINT):  # its parent ends it
         signal.signal(number, signal.SIG_IGN)
-    os.nice(LOWEST)
     try:
-        outcome = publish(Request(**json.loads(sys.argv[1])))
+        request = Request(**json.loads(sys.argv[1]))
+        os.nice(request.nice)
+        outcome = publish(request)
     except Exception as error:  # a bug here costs the next start the cache, and this one nothing
         outcome = Outcome(reason=f"Compiled code wasn't published: {type(error).__name__}: {error}.")
     sys.stdout.write(json.dumps(asdict(outcome)))

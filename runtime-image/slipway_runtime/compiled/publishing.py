@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slipway_runtime.compiled import snapshot
 from slipway_runtime.compiled.archive import Packed, pack
@@ -38,6 +39,7 @@ class Request:
     files: str  # the scratch folder
     snapshot: str  # the file that lists what was unpacked or published before
     limit: int  # bytes for all entries
+    nice: int = 0
     filled: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -47,6 +49,7 @@ class Outcome:
     reason: str = ""
     """A sentence, if something is new and isn't published."""
     new: int = 0
+    """Files that were compiled; notes that a start makes about itself don't count."""
     newest: Sequence[str] = ()
     bytes: int = 0
     files: int = 0
@@ -64,18 +67,24 @@ def publish(request: Request) -> Outcome:
     new = snapshot.new_files(snapshot.load(Path(request.snapshot)), files)
     if not new:
         return Outcome()
-    newest = tuple(sorted(new, key=lambda name: files[name].changed)[-NAMED:])
+    compiled = sorted((name for name in new if _is_compiled(name)), key=lambda name: files[name].changed)
+    about: Any = {"new": len(compiled), "newest": compiled[-NAMED:]}
     try:
         packed = _write_entry(request, files)
     except CannotPublishError as error:
-        return Outcome(reason=str(error), new=len(new), newest=newest)
+        return Outcome(reason=str(error), **about)
     except OSError as error:
         reason = f"The store {request.root} can't be written to: {error.strerror or error}."
-        return Outcome(reason=reason, new=len(new), newest=newest)
+        return Outcome(reason=reason, **about)
     with suppress(OSError):
         snapshot.save(files, Path(request.snapshot))
     seconds = time.monotonic() - began
-    return Outcome(published=True, new=len(new), newest=newest, bytes=packed.size, files=packed.files, seconds=seconds)
+    return Outcome(published=True, bytes=packed.size, files=packed.files, seconds=seconds, **about)
+
+
+def _is_compiled(name: str) -> bool:
+    """The notes of a start are in the folder itself, and what is compiled in folders of vLLM, torch and Triton."""
+    return "/" in name
 
 
 def _settled(folder: Path) -> dict[str, Seen]:

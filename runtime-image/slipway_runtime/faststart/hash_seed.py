@@ -7,11 +7,11 @@ clients, who could send a server JSON whose members all have the same hash. So t
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway_runtime.faststart.import_cache import ENVIRONMENT as PREFIX
+from slipway_runtime.faststart.settings import IMPORT_CACHE
 
 ENVIRONMENT = "PYTHONHASHSEED"
 LARGEST = 2**32 - 1  # that Python accepts; 0 would switch the randomness off
@@ -19,11 +19,11 @@ LARGEST = 2**32 - 1  # that Python accepts; 0 would switch the randomness off
 
 def seed_in(environment: Mapping[str, str]) -> str:
     """Returns the cache's seed, and stores one if there is none. Without a cache, each start has its own."""
-    prefix = environment.get(PREFIX)
+    prefix = environment.get(IMPORT_CACHE)
     stored = Path(f"{prefix}-hash-seed")
     if prefix and (seed := _read(stored)):
         return seed
-    seed = str(1 + secrets.randbelow(LARGEST))
+    seed = str(1 + int.from_bytes(os.urandom(8)) % LARGEST)
     if prefix:
         with contextlib.suppress(OSError):
             stored.touch(mode=0o600)

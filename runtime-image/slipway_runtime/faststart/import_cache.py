@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import Any, Self
 
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect
+from slipway_runtime.faststart.settings import IMPORT_CACHE
 
-ENVIRONMENT = "SLIPWAY_IMPORT_CACHE"  # the prefix of the cached files' paths
+ENVIRONMENT = IMPORT_CACHE
 LAZY = "transformers.utils.import_utils"
 
 

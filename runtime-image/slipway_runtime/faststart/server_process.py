@@ -17,16 +17,18 @@ def run(
     addresses: Addresses,
     *,
     also_imported: Iterable[str],
+    work_early: Callable[[Any], None],
     sender: MessageSender,
     ready: Callable[[], None],
 ) -> None:
-    """Runs the server; returns or raises when it has ended."""
+    """Runs the server; returns or raises when it has ended. `work_early` gets its arguments."""
     parts.prepare()
     arguments = parts.make_parser(parts.parser()).parse_args(flags)
     parts.configure(arguments)
     parts.validate(arguments)
     sender.send(ChildEvent.FLAGS, digest(parts.arguments.from_cli_args(arguments)))
     _import(also_imported)
+    work_early(arguments)
     sender.say("waits for the engine core")
     _join(parts.api, addresses)
     _tell_when_it_serves(parts, sender=sender, ready=ready)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 ENVIRONMENT = "SLIPWAY_FASTSTART"
+IMPORT_CACHE = "SLIPWAY_IMPORT_CACHE"
+"""The variable with the prefix of the paths of what imports find out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from slipway_runtime.engines.engine import ISOLATED, module
 from slipway_runtime.supervisor.phases import PhaseRecorder
 
 PUBLISHER = "slipway_runtime.compiled.publisher"
+MODEST = 10  # the niceness of a publisher while the engine serves; with 19 it may get no CPU at all
 LONGEST = 600.0  # seconds; a store that takes longer doesn't answer any more
 
 
@@ -26,6 +27,7 @@ class Compiling:
         self._cache, self._said = cache, said
         self._publisher: _Publisher | None = None
         self._is_due_again = False
+        self._nice = MODEST
         self._then: Callable[[], None] = lambda: None
 
     def __str__(self) -> str:
@@ -40,9 +42,9 @@ class Compiling:
         """To be called once, when the pod is ready."""
         self._cache.started(compile_seconds=compile_seconds(phases), start_seconds=phases.seconds)
 
-    def publish(self, then: Callable[[], None] = lambda: None) -> None:
+    def publish(self, then: Callable[[], None] = lambda: None, *, nice: int = MODEST) -> None:
         """Publishes what is new. While a publisher runs, another one follows it. `then` is called at the end."""
-        self._then = then
+        self._then, self._nice = then, nice
         if not self._cache.is_on:
             asyncio.get_running_loop().call_soon(then)
         elif self._publisher:
@@ -52,17 +54,18 @@ class Compiling:
 
     async def finish(self, patience: float) -> None:
         """Waits for the publisher; at the end of the time it is killed, which leaves the store as it was."""
-        if self._publisher:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self._publisher:
                     await self._publisher.ended.wait()
         if self._publisher:
+            self._is_due_again = False
             self._publisher.kill("The pod had to end before compiled code was published.")
 
     def _start(self) -> None:
         self._is_due_again = False
         try:
-            self._publisher = _Publisher(self._cache.request(), self._take)
+            self._publisher = _Publisher(self._cache.request(nice=self._nice), self._take)
         except OSError as error:
             self._take(Outcome(reason=f"The process that publishes can't be started: {error.strerror}."))
 

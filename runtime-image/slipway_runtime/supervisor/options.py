@@ -19,6 +19,7 @@ class Options:
     stuck_after: float = 24.0  # with the interval of the checks and their timeout, a stuck engine is found within 30 s
     only_warm: bool = False  # exits as soon as the engine is ready, and what it has compiled is published
     compiled: CompileCache = field(default_factory=lambda: CompileCache.off("The engine compiles nothing."))
+    environment: Callable[[], Mapping[str, str]] = dict  # variables that are known once the compile cache was read
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds
     afterwards: Callable[[Callable[[str], None]], Failure | None] | None = None
     """Called with the log at the end, once `only_warm` has succeeded and the engine has ended."""

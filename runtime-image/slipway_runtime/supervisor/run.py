@@ -75,7 +75,7 @@ def _supervise(
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
         added = {**ISOLATED, control.ENVIRONMENT: str(folder / "control"), **trace.environment}
-        engine = EngineProcess(launch.command, {**launch.environment, **added})
+        engine = EngineProcess(launch.command, {**launch.environment, **options.environment(), **added})
         phases.reach("launched")
         log.start()
         try:

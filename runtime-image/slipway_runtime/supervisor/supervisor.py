@@ -159,7 +159,7 @@ class Supervisor:
                     self._compiling.publish()
                     self._measuring.start()
             case PodState.LEAVING if not self._options.only_warm:
-                self._compiling.publish()  # what the first requests have compiled
+                self._compiling.publish(nice=0)  # what the first requests have compiled; there is not much time
             case state if waits_for(state, Event.IDLE):
                 asyncio.get_running_loop().call_later(CHECK_IDLE_EVERY, self._check_idle)
             case PodState.ENDED:

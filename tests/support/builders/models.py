@@ -100,7 +100,7 @@ MIXTRAL = _model(
 DEEPSEEK_LITE = _model(
     "deepseek-ai/DeepSeek-V2-Lite",
     "DeepseekV2ForCausalLM",
-    (Layers(count=27, keeps=Keeps.LATENT, key_size=128, value_size=128, latent_size=576),),
+    (Layers(count=27, keeps=Keeps.LATENT, key_size=128, value_size=128, latent_size=576, rotary_size=64),),
     15_706_484_224,
     active=2_400_000_000,
     embedding=209_715_200,

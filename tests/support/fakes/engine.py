@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+COMPILED = "FAKE_COMPILED"
+"""The variable with the folder for compiled code."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
@@ -23,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--orphan", type=Path, help="start a process in a session of its own, and write its pid there")
     add("--zombies", type=int, default=0, help="children that end at once, whose parent is gone before them")
     add("--shared-memory", type=Path, help="a file to leave behind")
+    add("--compile", type=int, default=0, help="files to compile, unless they are in the folder for compiled code")
     add("--no-limits", action="store_true", help="heads of any size are taken")
     arguments = parser.parse_args(argv)
     if arguments.ignore_sigterm:
@@ -38,12 +42,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         _leave_a_zombie()
     if arguments.shared_memory:
         arguments.shared_memory.write_text("left behind")
+    compile_files(arguments.compile)
     time.sleep(arguments.load)
     if arguments.die is not None:
         sys.exit(arguments.die)
     from support.fakes.engine_http import serve  # noqa: PLC0415 - slow to import, and some engines don't get that far
 
     serve(port=arguments.port, handle_signals=not arguments.ignore_sigterm, has_limits=not arguments.no_limits)
+
+
+def compile_files(number: int, folder: Path | None = None) -> None:
+    """Compiles files that are missing in the folder of the environment. A file's content is made of its name, so that
+    one that is complete can be recognized."""
+    if not number:
+        return
+    folder = folder or Path(os.environ[COMPILED])
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in map(folder.joinpath, map(str, range(number))) if not file.exists()]
+    for file in missing:
+        file.write_text(f"{file.name} " * 10_000)
+    sys.stdout.write(f"compiled {len(missing)} of {number} files\n")
+    sys.stdout.flush()
 
 
 def _run_away() -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from aiohttp import web
 from slipway_runtime import control
 
+from support.fakes.engine import compile_files
+
 
 def serve(*, port: int, handle_signals: bool, has_limits: bool = True) -> None:
     web.run_app(
@@ -34,6 +36,7 @@ class Engine:
                 web.post("/stream", self.stream),
                 web.post("/hang", self.hang),
                 web.post("/die", self.die),
+                web.post("/compile", self.compile),
             ]
         )
 
@@ -85,3 +88,8 @@ class Engine:
 
     async def die(self, request: web.Request) -> web.Response:
         os._exit(int(request.query.get("code", "0")))
+
+    async def compile(self, request: web.Request) -> web.Response:
+        """Compiles more, as an engine does for a request of a new kind."""
+        compile_files(int(request.query["files"]))
+        return web.Response()

@@ -7,15 +7,19 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, WarmUp, Work
 from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.timeouts import Timeouts
+
+from support.fakes.engine import COMPILED
 
 
 def main() -> int:
@@ -31,6 +35,9 @@ def main() -> int:
     add("--only-warm", action="store_true")
     add("--afterwards", choices=("succeed", "fail"))
     add("--termination-log", type=Path, required=True)
+    add("--cache", type=Path, help="the store of the compile cache")
+    add("--scratch", type=Path, help="the folder for the pod's own files; with --cache")
+    add("--key", default="", help="what compiled code depends on")
     arguments = parser.parse_args(sys.argv[1:end])
     launch = Launch(
         engine="fake",
@@ -46,6 +53,13 @@ def main() -> int:
         second_way=SecondWay(re.compile("^now another way"), frozenset({Reason.MODEL_CORRUPT})),
         stop=arguments.stop,
     )
+    compiled = CompileCache.off("It compiles nothing.")
+    if arguments.cache:
+        key = {"flags": arguments.key}
+        compiled = CompileCache.open(arguments.cache, key, within=arguments.scratch, limit=1 << 30)
+        launch = replace(
+            launch, environment={**launch.environment, **compiled.environment({COMPILED: "engine/compiled"})}
+        )
     options = Options(
         timeouts=Timeouts(
             start=arguments.start, endpoints=arguments.endpoints, drain=arguments.drain, cut=arguments.cut
@@ -54,6 +68,7 @@ def main() -> int:
         port=arguments.port,
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
+        compiled=compiled,
         afterwards=partial(afterwards, arguments.afterwards) if arguments.afterwards else None,
         memory_in_use=lambda: [{"name": "container", "total": 1000, "used": 400}],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from slipway.api.model import ModelFacts
 from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Evidence
@@ -84,3 +85,78 @@ def test_what_the_hub_says_is_reported() -> None:
     known = known_of("hf://someone/something", hub=hub())
     assert known.model is not None
     assert set(known.model.evidence.values()) == {Evidence.REPORTED}
+
+
+# --- a catalogue's weights, and a path that names others --------------------------------------------------------------
+
+OTHERS = ["awq/", "llama-gptq-4bit/", "Q4_K_M/", "models_int8/", "gguf/", "exl2/"]
+
+
+@pytest.mark.parametrize("folder", OTHERS)
+def test_weights_of_the_catalogue_do_not_count_where_the_path_names_others(folder: str) -> None:
+    known = known_of(f"pvc://models/{folder}Qwen/Qwen3-8B")
+    assert known.model
+    assert (known.model.weights, known.model.missing) == (None, ("parameters",))
+    assert known.model.layers
+    [problem] = known.problems
+    assert problem.startswith(
+        "The weights of Qwen/Qwen3-8B aren't quantized in the catalogue of models, and the model's"
+    )
+    assert "set spec.model.facts.parameters and weights, or name the model by hf://" in problem
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/awq/Qwen/Qwen3-30B-A3B-FP8", "s3://gptq/Qwen/Qwen3-30B-A3B-FP8"])
+def test_so_they_do_not_where_both_are_quantized_and_differently(uri: str) -> None:
+    known = known_of(uri)
+    assert known.model
+    assert known.model.weights is None
+    assert "are fp8 in the catalogue" in known.problems[0]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "hf://Qwen/Qwen3-8B",
+        "pvc://models/Qwen/Qwen3-8B",
+        "pvc://models/hawqs/q9/sq4x/Qwen/Qwen3-8B",
+        "s3://bucket/fp8/Qwen/Qwen3-30B-A3B-FP8",
+        "s3://bucket/8bit/Qwen/Qwen3-30B-A3B-FP8",
+        "s3://bucket/mxfp4/openai/gpt-oss-20b",
+    ],
+)
+def test_they_count_where_the_path_names_none_or_the_same(uri: str) -> None:
+    known = known_of(uri)
+    assert known.model
+    assert known.model.weights
+    assert known.problems == ()
+
+
+@pytest.mark.parametrize("quantization", ["AWQ", "GPTQ", "W4A16", "W8A8", "GGUF"])
+def test_the_quantization_of_the_engine_names_the_checkpoint_at_a_path_too(quantization: str) -> None:
+    known = known_of("pvc://models/Qwen/Qwen3-8B", quantization=quantization)
+    assert known.model
+    assert known.model.weights is None
+    assert f"engine.quantization is {quantization}" in known.problems[0]
+    on_the_hub = known_of(QWEN, quantization=quantization)
+    assert on_the_hub.model
+    assert on_the_hub.model.weights
+
+
+def test_facts_about_the_weights_are_enough_then() -> None:
+    known = known_of("pvc://awq/Qwen/Qwen3-8B", ModelFacts(parameters=8_190_735_360, weights="6Gi"))
+    assert known.model
+    assert known.model.known_weights.file_bytes == 6 << 30
+    assert (known.model.missing, known.problems) == ((), ())
+
+
+def test_the_size_of_the_files_of_another_checkpoint_does_not_complete_one() -> None:
+    """Its number of parameters does."""
+    catalogue = Catalogue(
+        [{"names": ["a/b"], "config": config(), "parameters": {"total": 8_030_261_248}, "bytes": 16_060_556_376}]
+    )
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 128}
+    inspection = {"config": config(model_type="new", quantization_config=awq)}
+    known = known_of("pvc://models/a/b", inspection=inspection, catalogue=catalogue)
+    assert known.model
+    assert known.model.known_weights.total == 8_030_261_248
+    assert known.model.known_weights.file_bytes is None

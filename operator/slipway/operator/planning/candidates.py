@@ -9,10 +9,11 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import VLLM
 from slipway.models.facts import Keeps, Model
-from slipway.operator.planning.drivers import check_drivers
+from slipway.operator.planning.drivers import check_drivers, that_run
 from slipway.operator.planning.engine_flags import has
 from slipway.operator.planning.engines import CPU, runtime_for
-from slipway.operator.planning.supply import ProfileSupply, Spot, Supply
+from slipway.operator.planning.resources import host_request
+from slipway.operator.planning.supply import ProfileSupply, Supply
 from slipway.operator.planning.words import times
 
 MOST_TENSOR = 64
@@ -133,8 +134,6 @@ def _not_by_profile(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
         return f"a replica wants {candidate.devices} devices, and shared ones may all be parts of the same"
     if candidate.devices > facts.devices_per_node:
         return f"a replica wants {candidate.devices} devices, and a node has {facts.devices_per_node} for it at most"
-    if spec.accelerator.spot == "Required" and not facts.spot:
-        return "the spec requires spot nodes, and the profile has none"
     return ""
 
 
@@ -168,8 +167,23 @@ def _not_by_nodes(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply)
     there = supply.of(candidate.name, spec.accelerator.spot)
     if there is None:
         return ""
-    runtime = runtime_for(spec.engine.name, candidate.profile.spec.vendor) or ""
-    return _not_there(spec, candidate, there) or check_drivers(runtime, there).rejected
+    runtime = _runtime(spec, candidate)
+    return (
+        check_drivers(runtime, there).rejected
+        or _only_on_spot(spec, candidate, supply)
+        or _not_there(spec, candidate, that_run(runtime, there))
+    )
+
+
+def _only_on_spot(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> str:
+    there, everything = supply.of(candidate.name, spec.accelerator.spot), supply.of(candidate.name)
+    if there is None or everything is None or there.nodes or there.can_grow or not everything.spot_nodes:
+        return ""
+    return "its nodes are all spot nodes, which the spec doesn't allow: set accelerator.spot to Allowed"
+
+
+def _runtime(spec: LLMDeploymentSpec, candidate: Candidate) -> str:
+    return runtime_for(spec.engine.name, candidate.profile.spec.vendor) or ""
 
 
 def _cannot_compute(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None) -> str:
@@ -215,9 +229,13 @@ def _not_there(spec: LLMDeploymentSpec, candidate: Candidate, there: ProfileSupp
     return ""
 
 
-def is_full(candidate: Candidate, supply: Supply, spot: Spot) -> bool:
+def is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply) -> bool:
     """Whether no node has enough free devices now, and none would be added."""
-    there = supply.of(candidate.name, spot)
-    if there is None or there.can_grow or there.most_free_on_a_node is None:
+    there = supply.of(candidate.name, spec.accelerator.spot)
+    if there is None or there.can_grow:
         return False
-    return there.most_free_on_a_node < candidate.devices
+    if candidate.profile.spec.vendor == CPU:
+        wanted = host_request(spec, candidate.profile)
+        return there.rooms is not None and not any(room.holds(*wanted) for room in there.rooms)
+    free = that_run(_runtime(spec, candidate), there).most_free_on_a_node
+    return free is not None and free < candidate.devices

@@ -157,7 +157,7 @@ def _is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply, runn
     """Devices that the model's own pods have aren't taken by others."""
     if running and running.profile == candidate.name and running.devices >= candidate.devices:
         return False
-    return is_full(candidate, supply, spec.accelerator.spot)
+    return is_full(spec, candidate, supply)
 
 
 def price_of(spec: LLMDeploymentSpec, candidate: Candidate) -> float:

@@ -33,7 +33,7 @@ SHARING = (
     r"nfs\.csi\.k8s\.io",
     r"spectrumscale\.csi\.ibm\.com",
 )
-"""Provisioners that make nothing but file systems which pods of all nodes can share; docs/compile-cache.md lists them."""
+"""Provisioners of nothing but file systems which pods of all nodes can share; docs/compile-cache.md lists them."""
 _SHARES = re.compile("|".join(SHARING))
 NO_PROVISIONER = "kubernetes.io/no-provisioner"  # volumes of such a class are made by hand
 DEFAULT_ANNOTATIONS = (

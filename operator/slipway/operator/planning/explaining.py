@@ -8,6 +8,7 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import seconds
 from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Evidence, Model
+from slipway.operator.planning.candidates import Candidate
 from slipway.operator.planning.choosing import Choice, Option
 from slipway.operator.planning.concurrency import why_so_many
 from slipway.operator.planning.correcting import LEAST
@@ -129,10 +130,13 @@ def _stays(spec: LLMDeploymentSpec, choice: Choice) -> Iterator[str]:
 
 def _is_full(chosen: Option) -> Iterator[str]:
     if chosen.is_full:
-        yield (
-            f"No node of {chosen.fit.candidate.name} has {times(chosen.fit.candidate.devices, 'free device')} now, so "
-            "a replica waits for one."
-        )
+        candidate = chosen.fit.candidate
+        yield f"No node of {candidate.name} has {_free(candidate)} now, so a replica waits for one."
+
+
+def _free(candidate: Candidate) -> str:
+    is_on_cpus = candidate.profile.spec.vendor == CPU
+    return "enough free CPUs and memory" if is_on_cpus else times(candidate.devices, "free device")
 
 
 def _memory(spec: LLMDeploymentSpec, fit: Fit) -> str:
@@ -226,7 +230,7 @@ def _evidence(chosen: Option, model: Model, sources: tuple[str, ...]) -> str:
 
 def _but(spec: LLMDeploymentSpec, option: Option, chosen: Option) -> str:
     if option.is_full and not chosen.is_full:
-        return f"fits, but no node has {times(option.fit.candidate.devices, 'free device')}"
+        return f"fits, but no node has {_free(option.fit.candidate)}"
     if spec.accelerator.policy == "InOrder":
         return "fits, but comes later in the spec's order" if option.place > chosen.place else "fits"
     if spec.accelerator.policy == "Fastest" and option.speed and chosen.speed:
@@ -237,6 +241,9 @@ def _but(spec: LLMDeploymentSpec, option: Option, chosen: Option) -> str:
 
 
 def _larger(misfit: Misfit) -> str:
+    """A replica on CPUs has one node's, and parts of shared devices can't be combined."""
+    if misfit.candidate.profile.spec.vendor == CPU or misfit.candidate.profile.spec.shared_by > 1:
+        return "Use a smaller or quantized model, or add a profile with more memory."
     return (
         "Use a smaller or quantized model, add a profile with more memory, or nodes with more devices "
         f"(a node of {misfit.candidate.name} has {misfit.candidate.profile.spec.devices_per_node})."

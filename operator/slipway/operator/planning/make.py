@@ -30,9 +30,10 @@ from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
     cost,
-    node_selector,
+    excluded_nodes,
     node_terms,
     of_host,
+    only_spot_selected,
     parallelism,
     requested,
     runtime_class,
@@ -119,7 +120,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
     option = choice.options[0]
     fit, candidate = option.fit, option.fit.candidate
     is_on_devices = candidate.profile.spec.vendor != CPU
-    plan = _on(spec, candidate)
+    plan = _on(spec, candidate, supply)
     return replace(
         plan,
         max_concurrency=fit.max_concurrency,
@@ -137,7 +138,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         resources={**plan.resources, "requests": of_host(plan.gpus_per_replica) | plan.resources["requests"]},
         shared_memory=shared_memory(plan.gpus_per_replica),
         start_limit=start_limit(file_bytes(model)),
-        warnings=(*explaining.warnings(spec, option.speed), *_of_drivers(spec, plan, supply)),
+        warnings=(*explaining.warnings(spec, option.speed), *plan.warnings),
     )
 
 
@@ -160,20 +161,17 @@ def _is_vllm_on_devices(plan: Plan) -> bool:
     return plan.engine == VLLM.name and plan.vendor != CPU
 
 
-def _of_drivers(spec: LLMDeploymentSpec, plan: Plan, supply: Supply) -> tuple[str, ...]:
-    warning = check_drivers(plan.runtime, supply.of(plan.profile, spec.accelerator.spot)).warning
-    return (warning,) if warning else ()
-
-
-def _on(spec: LLMDeploymentSpec, candidate: Candidate | None) -> Plan:
+def _on(spec: LLMDeploymentSpec, candidate: Candidate | None, supply: Supply) -> Plan:
     """What follows from the profile and the number of devices alone; None: the ServingRuntime says what it needs."""
     engine, profile = spec.engine.name, candidate.profile if candidate else None
     tensor, pipeline = (candidate.tensor, candidate.pipeline) if candidate else parallelism(spec)
     vendor = profile.spec.vendor if profile else ""
     devices = candidate.devices if candidate else 0
+    runtime = runtime_for(engine, vendor) or engine
+    drivers = check_drivers(runtime, supply.of(candidate.name, spec.accelerator.spot) if candidate else None)
     return Plan(
         engine=engine,
-        runtime=runtime_for(engine, vendor) or engine,
+        runtime=runtime,
         profile=profile.metadata.name if profile else "",
         vendor=vendor,
         tensor=tensor,
@@ -182,11 +180,13 @@ def _on(spec: LLMDeploymentSpec, candidate: Candidate | None) -> Plan:
         max_concurrency=concurrency(spec, profile, devices=tensor * pipeline),
         memory_share=share_of_replica(profile.spec) if profile else None,
         resources=requested(spec, profile, devices),
-        node_terms=node_terms(profile),
-        node_selector=node_selector(spec, profile),
+        node_terms=node_terms(spec, profile),
+        node_selector=dict(spec.pod.node_selector),
+        excluded_nodes=excluded_nodes(spec, profile, drivers),
         tolerations=tolerations(spec, profile),
         runtime_class=runtime_class(spec, profile),
         device_class=profile.spec.device_class if profile else None,
+        warnings=(*([drivers.warning] if drivers.warning else []), *only_spot_selected(spec)),
     )
 
 
@@ -270,9 +270,9 @@ def _unsized(
     supply: Supply,
     rejected: tuple[str, ...] = (),
 ) -> Plan:
-    plan = _on(spec, candidate)
+    plan = _on(spec, candidate, supply)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
-    return replace(plan, why=sentences, rejected=rejected, warnings=_of_drivers(spec, plan, supply))
+    return replace(plan, why=sentences, rejected=rejected)
 
 
 def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ class Plan:
     # --- what Kubernetes gets -----------------------------------------------------------------------------------------
     resources: dict[str, dict[str, str]] = field(default_factory=dict)  # requests and limits
     node_terms: tuple[Mapping[str, str], ...] = ()  # a node must have all labels of any one; empty: any node
+    excluded_nodes: tuple[Mapping[str, str], ...] = ()  # a node with all labels of any one is never used
     node_selector: dict[str, str] = field(default_factory=dict)  # labels that every node must have besides
     tolerations: list[Object] = field(default_factory=list)
     runtime_class: str | None = None

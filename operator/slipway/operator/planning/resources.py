@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
 from slipway.objects.kinds import Object
+from slipway.operator.planning import spot
+from slipway.operator.planning.drivers import DriverCheck
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import GIB
 
@@ -33,6 +37,13 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
     if "memory" in limits and "memory" in own.requests and "memory" not in own.limits:
         limits = {**limits, "memory": max(limits["memory"], own.requests["memory"], key=amount)}
     return {"requests": requests, "limits": {**limits, **own.limits}}
+
+
+def host_request(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[int, int]:
+    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests; without requests, its limits."""
+    wanted = requested(spec, profile, 1)
+    either = {**wanted["limits"], **wanted["requests"]}
+    return int(amount(either.get("cpu", "0")) * 1000), int(amount(either.get("memory", "0")))
 
 
 def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, str], dict[str, str]]:
@@ -70,24 +81,39 @@ def start_limit(weights: int | None) -> float | None:
     return needed if needed > START_SECONDS else None
 
 
-def node_terms(profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]:
-    """Sets of labels by which the profile's nodes are recognised: a node has all labels of any one."""
-    if profile is None or not profile.spec.node_labels:
-        return ()
-    return (dict(profile.spec.node_labels), *map(dict, profile.spec.other_node_labels))
+def node_terms(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> tuple[dict[str, str], ...]:
+    """Sets of labels by which the nodes are recognised: a node has all labels of any one."""
+    facts = profile.spec if profile else None
+    sets = facts.label_sets if facts else ()
+    if spec.accelerator.spot != "Required":
+        return tuple(map(dict, sets))
+    found = [each for labels in sets or ({},) for each in spot.with_marks(labels, facts)]
+    return tuple(each for place, each in enumerate(found) if each not in found[:place])
 
 
-def node_selector(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, str]:
-    """Labels that every node must have, besides one of the sets of `node_terms`."""
-    terms = profile.spec.spot if profile and spec.accelerator.spot == "Required" else None
-    return {**(terms.node_labels if terms else {}), **spec.pod.node_selector}
+def excluded_nodes(
+    spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, drivers: DriverCheck
+) -> tuple[dict[str, str], ...]:
+    """Sets of labels: a node that has all labels of any one is never used."""
+    of_spot = spot.marked(profile.spec if profile else None) if spec.accelerator.spot == "Never" else ()
+    return (*of_spot, *drivers.excluded)
+
+
+def only_spot_selected(spec: LLMDeploymentSpec) -> Iterator[str]:
+    """A warning, where no node is left."""
+    selected = [f"{key}={value}" for key, value in spot.MARKS if spec.pod.node_selector.get(key) == value]
+    if selected and spec.accelerator.spot == "Never":
+        yield (
+            f"pod.nodeSelector selects spot nodes ({', '.join(selected)}) and accelerator.spot is Never, so no node is "
+            "left: set accelerator.spot to Allowed or Required."
+        )
 
 
 def tolerations(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> list[Object]:
     """The profile's, those of spot nodes if the spec allows them, and the spec's own; each once."""
     wanted = list(profile.spec.tolerations) if profile else []
-    if profile and profile.spec.spot and spec.accelerator.spot != "Never":
-        wanted += profile.spec.spot.tolerations
+    if spec.accelerator.spot != "Never":
+        wanted += spot.tolerations(profile.spec if profile else None)
     written = [each.model_dump(by_alias=True, exclude_none=True) for each in (*wanted, *spec.pod.tolerations)]
     return [each for place, each in enumerate(written) if each not in written[:place]]
 

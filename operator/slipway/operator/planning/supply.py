@@ -8,9 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Spot = Literal["Never", "Allowed", "Required"]
+
+
+class Room(NamedTuple):
+    """What is free on one node, for replicas on CPUs."""
+
+    cpu: int  # thousandths
+    memory: int  # bytes
+
+    def holds(self, cpu: int, memory: int) -> bool:
+        return cpu <= self.cpu and memory <= self.memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDriver:
+    """The nodes of one profile that have the same version of the driver."""
+
+    driver: str  # empty: unknown
+    nodes: int
+    most_on_a_node: int
+    most_free_on_a_node: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +42,11 @@ class ProfileSupply:
     most_on_a_node: int = 0  # allocatable
     free: int | None = None  # in all, where pods could start now; None: unknown, because pods aren't seen
     most_free_on_a_node: int | None = None
+    rooms: tuple[Room, ...] | None = None  # of a profile of CPUs: the largest ones; None: unknown
     spot_nodes: int = 0  # of the nodes, those on spot terms
     can_grow: bool = False  # an autoscaler could bring such a node
     growth: str = ""  # what could, such as "NodePool gpu-l4"
-    drivers: tuple[str, ...] = ()  # versions of the driver on the nodes, the oldest first; empty: unknown
+    on_drivers: tuple[OnDriver, ...] = ()  # the same by version of the driver, the oldest first
     cuda: tuple[str, ...] = ()  # versions of CUDA that these drivers support, the oldest first
     memory: int | None = None  # bytes of one device as a label says it, the smallest; None: no label
     memory_of_node: int | None = None  # allocatable bytes of host memory on the smallest node
@@ -36,6 +57,11 @@ class ProfileSupply:
     taints: tuple[str, ...] = ()  # these taints, such as team=research:NoSchedule
     without_devices: int = 0  # further nodes, which have the labels and not the resource
     remarks: tuple[str, ...] = ()  # sentences on what could not be found out, or keeps it from growing
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """The known versions, the oldest first."""
+        return tuple(each.driver for each in self.on_drivers if each.driver)
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Operator:
     def _made_polling(self, client: KubeClient, now: Now) -> SupplyPolling:
         return SupplyPolling(
             client,
-            nodes=self._supply.nodes_with_devices,
+            nodes=self._supply.nodes_to_read,
             wants_classes=lambda: self._supply.has_claims,
             leads=self._counts,
             on_polled=lambda: self._supply.polled(self._polling.polled),

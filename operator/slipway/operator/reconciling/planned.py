@@ -83,7 +83,14 @@ def planned(
     spec = deployment.spec
     facts = facts_for(record, source_of(deployment))
     read, told = (facts, None) if of_files(record) else (None, facts)
-    known = known_of(spec.model.uri, spec.model.facts, inspection=read, site=site, hub=told)
+    known = known_of(
+        spec.model.uri,
+        spec.model.facts,
+        inspection=read,
+        site=site,
+        hub=told,
+        quantization=spec.engine.quantization,
+    )
     plan = make_plan(
         spec,
         inputs.profiles,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -28,6 +29,7 @@ PAUSE = 1.0  # seconds between two computations because of nodes that change
 SHARE = 20  # of the time, at most one part in this many is spent on it
 STEP = 256 << 20  # bytes of host memory
 LARGE = 20_000  # nodes times profiles, which take some 10 ms: a thread computes more
+MOST_OF_CPUS = 64  # nodes whose pods are listed once a minute, although they have no devices
 SETTLES_WITHIN = 3.0  # seconds for which a reconcile waits
 
 
@@ -56,6 +58,7 @@ class SupplyCache:
         self._has_counted = asyncio.Event()
         self._resources: frozenset[str] = frozenset()
         self._claims = False
+        self._cpus: Sequence[Mapping[str, str]] = ()
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -77,10 +80,12 @@ class SupplyCache:
                     self._has_counted.clear()
                     await self._has_counted.wait()
 
-    def nodes_with_devices(self) -> Collection[str]:
-        """Those that offer a resource of a profile, other than CPUs."""
+    def nodes_to_read(self) -> Collection[str]:
+        """Those that offer a resource of a profile; and those of profiles of CPUs, if they are few: in a large cluster,
+        these are nearly all."""
         self.supply()
-        return [name for name, node in self._nodes.items() if not self._resources.isdisjoint(node.offered)]
+        with_devices = {name for name, node in self._nodes.items() if not self._resources.isdisjoint(node.offered)}
+        return with_devices | set(_few_of_cpus(self._nodes.values(), self._cpus) or ())
 
     @property
     def has_claims(self) -> bool:
@@ -105,7 +110,7 @@ class SupplyCache:
 
     def profiles_changed(self) -> None:
         """What is to be read follows from the profiles, so it must not wait for the next computation."""
-        self._note_what_matters(self._profiles())
+        self._note_what_matters(list(self._profiles()))
         self._changed()
 
     def polled(self, polled: Polled) -> None:
@@ -157,7 +162,7 @@ class SupplyCache:
         self._computed_at = self._clock()
         self._took = self._computed_at - began
         if counted:
-            self._note_what_matters(self._profiles())
+            self._note_what_matters(list(self._profiles()))
         before, self._supply = self._supply, counted or self._supply
         self._has_counted.set()
         if change := _difference(before, self._supply):
@@ -172,19 +177,33 @@ class SupplyCache:
             remarks=self._polled.remarks,
         )
 
-    def _note_what_matters(self, profiles: Iterable[AcceleratorProfile]) -> None:
+    def _note_what_matters(self, profiles: Collection[AcceleratorProfile]) -> None:
         specs = [each.spec for each in profiles]
         self._resources = frozenset(each.resource.name for each in specs if each.resource and each.vendor != CPU)
         self._claims = any(each.device_class for each in specs)
+        self._cpus = _labels_of_cpus(profiles)
 
 
 def _counted(profiles: list[AcceleratorProfile], cluster: Cluster, read_at: float | None) -> Supply | None:
     """None: it failed."""
     try:
-        return replace(supply_of(profiles, cluster), read_at=read_at)
+        are_few = _few_of_cpus(cluster.nodes, _labels_of_cpus(profiles)) is not None
+        return replace(supply_of(profiles, replace(cluster, counts_cpus=are_few)), read_at=read_at)
     except Exception:
         logger.exception("The nodes of the accelerator profiles can't be counted; please report this bug")
         return None
+
+
+def _labels_of_cpus(profiles: Iterable[AcceleratorProfile]) -> list[Mapping[str, str]]:
+    """A node with all labels of any one of these sets is one of a profile of CPUs."""
+    return [labels for each in profiles if each.spec.vendor == CPU for labels in each.spec.label_sets or ({},)]
+
+
+def _few_of_cpus(nodes: Iterable[NodeFacts], label_sets: Sequence[Mapping[str, str]]) -> list[str] | None:
+    """The names of the nodes of profiles of CPUs; None: they are too many to be read."""
+    found = (node.name for node in nodes if any(each.items() <= node.labels.items() for each in label_sets))
+    few = list(islice(found, MOST_OF_CPUS + 1))
+    return few if len(few) <= MOST_OF_CPUS else None
 
 
 def _seconds(moment: datetime | None) -> float | None:
@@ -219,4 +238,5 @@ def _lasting(each: ProfileSupply) -> tuple[Any, ...]:
 
 
 def _free(each: ProfileSupply) -> tuple[Any, ...]:
-    return each.free is None, each.most_free_on_a_node
+    by_driver = tuple((one.driver, one.most_on_a_node, one.most_free_on_a_node) for one in each.on_drivers)
+    return each.free is None, each.most_free_on_a_node, each.rooms, by_driver

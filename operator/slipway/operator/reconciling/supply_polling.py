@@ -1,8 +1,9 @@
 """Reads what the Supply needs besides nodes: the pods on nodes with devices, NodePools, and what drivers offer.
 
 It is read once a minute, on the leader, and sooner when something has changed. Pods are listed node by node, of nodes
-with devices alone: a watch of all pods would deliver, and cost, each change of each pod of the cluster, of which few
-have a device (ADR 0029). What we have no right to read stays unknown, and the status of the profiles says so.
+with devices, and in small clusters also of nodes for models on CPUs: a watch of all pods would deliver, and cost, each
+change of each pod of the cluster, of which few have a device (ADR 0029). What we have no right to read stays unknown,
+and the status of the profiles says so.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def utc_now() -> datetime:
 
 
 class SupplyPolling:
-    """`nodes`: the nodes with devices of profiles. `wants_classes`: whether any profile has a DeviceClass. `on_polled`
+    """`nodes`: the nodes whose pods are read. `wants_classes`: whether any profile has a DeviceClass. `on_polled`
     is called after each poll."""
 
     def __init__(

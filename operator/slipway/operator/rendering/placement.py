@@ -2,7 +2,7 @@
 
 A plan has one or more sets of labels, and a node needs all labels of any one: clouds and drivers label the same
 accelerator differently. One set is a nodeSelector. Several are a required nodeAffinity with a term for each, because a
-nodeSelector can't express "or".
+nodeSelector can't express "or". What a plan excludes (spot nodes, drivers that are too old) is part of each term.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ LENGTH_OF_SUFFIX = 8
 def node_selection(plan: Plan, serving_runtime: Object) -> Object:
     """The fields of the pod that select nodes."""
     sets = _label_sets(plan)
-    if len(sets) == 1:
-        return {"nodeSelector": sets[0]} if sets[0] else {}
-    terms = [_both(theirs, ours) for theirs in _terms_of_runtime(serving_runtime) for ours in _terms(plan, sets)]
-    return {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}}
+    selector = {"nodeSelector": sets[0]} if len(sets) == 1 and sets[0] else {}
+    ours = [_both(one, other) for one in _terms(plan, sets) for other in _without_excluded(plan)]
+    if not any(ours):
+        return selector
+    terms = [_both(theirs, each) for theirs in _terms_of_runtime(serving_runtime) for each in ours]
+    return {**selector, "affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}}
 
 
 def remarks_on_nodes(plan: Plan, of_spec: Mapping[str, str]) -> Iterator[str]:
@@ -56,7 +58,9 @@ def _label_sets(plan: Plan) -> list[dict[str, str]]:
 
 
 def _terms(plan: Plan, sets: list[dict[str, str]]) -> list[Object]:
-    """Sets that don't name the product exclude nodes that divide their GPUs among pods."""
+    """For several sets. Those that don't name the product exclude nodes that divide their GPUs among pods."""
+    if len(sets) == 1:
+        return [{}]
     excluding_divided = excluding() if NVIDIA_GPU in plan.resources.get("limits", {}) else []
     return [
         {"matchExpressions": [*_expressions(each), *([] if admits_divided(each) else excluding_divided)]}
@@ -66,6 +70,26 @@ def _terms(plan: Plan, sets: list[dict[str, str]]) -> list[Object]:
 
 def _expressions(labels: Mapping[str, str]) -> list[Object]:
     return [{"key": name, "operator": "In", "values": [value]} for name, value in sorted(labels.items())]
+
+
+def _without_excluded(plan: Plan) -> list[Object]:
+    """A node must meet one of these: it lacks a label of each excluded set. Sets of one label are in all of these, by
+    name; NotIn admits nodes without the label."""
+    alone: dict[str, list[str]] = {}
+    for labels in plan.excluded_nodes:
+        if len(labels) == 1:
+            [(name, value)] = labels.items()
+            alone.setdefault(name, []).append(value)
+    found: list[Object] = [{"matchExpressions": [_not_in(*each) for each in alone.items()]} if alone else {}]
+    for labels in plan.excluded_nodes:
+        if len(labels) > 1:
+            lacking = [{"matchExpressions": [_not_in(name, [value])]} for name, value in sorted(labels.items())]
+            found = [_both(one, other) for one in found for other in lacking]
+    return found
+
+
+def _not_in(name: str, values: list[str]) -> Object:
+    return {"key": name, "operator": "NotIn", "values": values}
 
 
 def _terms_of_runtime(serving_runtime: Object) -> list[Object]:

@@ -42,6 +42,22 @@ class ServerParts:
     run: Callable[[Any], None]  # uvloop.run
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptureParts:
+    """Parts that capture CUDA graphs."""
+
+    worker: type[Any]  # with compile_or_warm_up_model
+    torch: Any  # whose graphs call cuda.empty_cache and _C._host_emptyCache by these names
+
+
+@dataclass(frozen=True, kw_only=True)
+class RendererParts:
+    """Parts of the server that make prompts of conversations."""
+
+    engine: Any  # the module with renderer_from_config; it calls whatever has that name
+    chat_parameters: Callable[[Any], Any]  # of the server's arguments, as vLLM's own warm-up has them
+
+
 def expect(function: Callable[..., Any], *parameters: str) -> None:
     """Checks the parameters of a function that is called or replaced here."""
     found = tuple(inspect.signature(function).parameters)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import importlib
 
-from slipway_runtime.faststart.adapters.parts import CoreParts, ServerParts, expect, expect_uses
+from slipway_runtime.faststart.adapters.parts import (
+    CaptureParts,
+    CoreParts,
+    RendererParts,
+    ServerParts,
+    UnexpectedError,
+    expect,
+    expect_uses,
+)
 
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (
@@ -85,6 +93,20 @@ def server_parts() -> ServerParts:
         api=api,
         run=uvloop.run,
     )
+
+
+def capture_parts() -> CaptureParts:
+    import torch  # noqa: PLC0415 - as above
+    from vllm.v1.worker.gpu_worker import Worker  # noqa: PLC0415
+
+    expect(Worker.compile_or_warm_up_model, "self")
+    expect(torch.cuda.empty_cache)
+    expect_uses(torch.cuda.graphs.graph.__enter__, "empty_cache", "_host_emptyCache")
+    return CaptureParts(worker=Worker, torch=torch)
+
+
+def renderer_parts() -> RendererParts:
+    raise UnexpectedError("the renderer of vLLM 0.24 was never read")
 
 
 HANDSHAKE = ("self", "handshake_address", "identity", "local_client", "vllm_config", "client_handshake_address")

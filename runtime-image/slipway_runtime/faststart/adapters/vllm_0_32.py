@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import importlib
 
-from slipway_runtime.faststart.adapters.parts import CoreParts, ServerParts, expect, expect_uses
+from slipway_runtime.faststart.adapters.parts import (
+    CaptureParts,
+    CoreParts,
+    RendererParts,
+    ServerParts,
+    expect,
+    expect_uses,
+)
 
 API = "vllm.entrypoints.launchers.api_server.entry"
 ALSO_IMPORTED = (
@@ -85,6 +92,36 @@ def server_parts() -> ServerParts:
         settle=envs.enable_envs_cache,
         api=api,
         run=uvloop.run,
+    )
+
+
+def capture_parts() -> CaptureParts:
+    import torch  # noqa: PLC0415 - as above
+    from vllm.v1.worker.gpu_worker import Worker  # noqa: PLC0415
+
+    expect(Worker.compile_or_warm_up_model, "self")
+    expect(torch.cuda.empty_cache)
+    expect_uses(torch.cuda.graphs.graph.__enter__, "empty_cache", "_host_emptyCache")
+    return CaptureParts(worker=Worker, torch=torch)
+
+
+def renderer_parts() -> RendererParts:
+    from vllm.entrypoints.launchers.cli_args import resolve_default_chat_template_kwargs  # noqa: PLC0415 - as above
+    from vllm.renderers.base import BaseRenderer  # noqa: PLC0415
+    from vllm.renderers.chat_utils import load_chat_template  # noqa: PLC0415
+    from vllm.renderers.params import ChatParams  # noqa: PLC0415
+    from vllm.v1.engine import async_llm  # noqa: PLC0415
+
+    expect_uses(async_llm.AsyncLLM.__init__, "renderer_from_config")
+    expect_uses(BaseRenderer.warmup, "render_chat")
+    expect(resolve_default_chat_template_kwargs, "args")
+    return RendererParts(
+        engine=async_llm,
+        chat_parameters=lambda arguments: ChatParams(
+            chat_template=load_chat_template(arguments.chat_template),
+            chat_template_content_format=arguments.chat_template_content_format,
+            chat_template_kwargs=resolve_default_chat_template_kwargs(arguments),
+        ),
     )
 
 

@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.reasons import Reason
 from slipway.models.facts import Model, Weights
 from slipway.models.sources import Known
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
+from slipway.operator.planning import Plan, Running, Supply, Unplannable, explaining, make_plan
+from slipway.operator.planning.candidates import Candidate
+from slipway.operator.planning.choosing import Choice
+from slipway.operator.planning.fitting import Misfit
+from slipway.operator.planning.memory import vllm
 from slipway.operator.planning.memory.blocks import cache_of
 from slipway.operator.planning.memory.releases import CURRENT
-from slipway.operator.planning.memory.settings import GIB, Settings
-from slipway.operator.planning.supply import ProfileSupply
+from slipway.operator.planning.memory.settings import GIB, Device, Settings
+from slipway.operator.planning.supply import ProfileSupply, Room
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
 from support.builders.rendering import cpu, deployment, profile
 
@@ -22,7 +27,10 @@ L4 = profile("l4", memory="23034Mi", bandwidth="300G", devicesPerNode=8, costPer
 H100 = profile("h100", memory="81559Mi", bandwidth="3350G", devicesPerNode=8, costPerHour=7.0, **SPEED)
 H200 = profile("h200", memory="143771Mi", bandwidth="4800G", devicesPerNode=8, costPerHour=9.0, **SPEED)
 OLD = profile("old", memory="32Gi", bandwidth="900G", features=["int8"], compute={"fp16": 100}, costPerHour=1.0)
+SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
 ALL = [L4, H100, H200]
+RUN = Settings(sequences=256, batched_tokens=2048)
+HUGE = vllm.divide(LLAMA_70B, Device(total=GIB), RUN, CURRENT)
 
 
 def answer(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan | Unplannable:
@@ -127,6 +135,45 @@ def test_while_all_nodes_of_a_profile_are_full_the_next_one_is_chosen() -> None:
     assert "l4: fits, but no node has 1 free device." in plan.rejected
 
 
+def rooms(*there: Room) -> Supply:
+    """What is free on nodes of CPUs."""
+    known = ProfileSupply(nodes=2, devices=2, most_on_a_node=1, free=1, most_free_on_a_node=1, rooms=there)
+    return Supply({"cpu": known, "cpu-large": replace(known, rooms=(Room(64_000, 256 * GIB),))})
+
+
+CPUS = [cpu("cpu", memory="64Gi", costPerHour=0.1), cpu("cpu-large", memory="128Gi", costPerHour=0.2)]
+IN_LLAMACPP: dict[str, Any] = {"engine": {"name": "llamacpp"}}
+
+
+@pytest.mark.parametrize(
+    ("room", "chosen"),
+    [
+        (Room(1000, 64 * GIB), "cpu"),
+        (Room(900, 64 * GIB), "cpu-large"),
+        (Room(64_000, 63 * GIB), "cpu-large"),
+    ],
+)
+def test_a_profile_of_cpus_that_has_no_room_for_a_replica_is_full(room: Room, chosen: str) -> None:
+    """A replica on `cpu` requests 1 CPU and 64 GiB, on one node."""
+    plan = planned(profiles=CPUS, supply=rooms(room, Room(100, 512 * GIB)), **IN_LLAMACPP)
+    assert plan.profile == chosen
+    if chosen == "cpu-large":
+        assert "cpu: fits, but no node has enough free CPUs and memory." in plan.rejected
+
+
+def test_what_the_spec_requests_must_be_free_on_cpus() -> None:
+    pod = {"resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "40Gi"}}}
+    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu"
+    pod["resources"]["requests"]["cpu"] = "4"
+    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu-large"
+
+
+def test_a_replica_waits_for_cpus_if_none_are_free_anywhere() -> None:
+    supply = Supply({"cpu": ProfileSupply(nodes=1, devices=1, most_on_a_node=1, rooms=())})
+    plan = planned(profiles=CPUS[:1], supply=supply, **IN_LLAMACPP)
+    assert "No node of cpu has enough free CPUs and memory now, so a replica waits for one." in plan.why
+
+
 def test_if_every_profile_is_full_the_plan_says_that_a_replica_waits() -> None:
     plan = planned(supply=nodes(l4=0, h100=0))
     assert plan.profile == "l4"
@@ -191,6 +238,18 @@ def test_a_profile_on_which_a_change_is_enough_counts_as_closer_than_one_that_la
     assert planned(LLAMA_70B, [four, one], engine={"quantization": "FP8"}).profile == "one"
 
 
+@pytest.mark.parametrize(("profile", "devices"), [(L4, True), (cpu("cpu", memory="1Gi"), False), (SHARED, False)])
+def test_more_devices_are_advised_only_where_a_replica_can_use_several(
+    profile: AcceleratorProfile, devices: bool
+) -> None:
+    candidate = Candidate(profile, 1, 1)
+    misfit = Misfit(candidate=candidate, settings=RUN, memory=HUGE, missing=1 << 40, wanted_length=8192, longest=0)
+    choice = Choice(options=(), objections={candidate.name: "needs 1,024.0 GiB more"}, misfits=(misfit,))
+    message = explaining.nothing_fits(deployment().spec, choice, LLAMA_8B, "llama")
+    assert ("nodes with more devices" in message) == devices
+    assert "se a smaller or quantized model" in message
+
+
 def test_a_device_without_small_floats_rules_out_fp8() -> None:
     made = refused(profiles=[OLD], engine={"quantization": "FP8"})
     assert "old: the device can't compute with FP8 weights." in made.message
@@ -214,9 +273,6 @@ def test_the_cache_is_given_in_bytes() -> None:
     assert plan.kv_cache_bytes == plan.memory.kv_cache
     assert plan.kv_tokens
     assert plan.kv_tokens > 800_000
-
-
-SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
 
 
 def test_a_replica_that_shares_a_device_uses_its_share_and_measures_what_is_left_of_it() -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from slipway.operator.planning import Plan, Supply, Unplannable, make_plan
+from slipway.operator.planning.candidates import Candidate, is_full
 from slipway.operator.planning.drivers import IMAGE_CUDA, OLDEST_DRIVER, check_drivers
 from slipway.operator.planning.stock.nodes import cuda_of, driver_of, in_order
-from slipway.operator.planning.supply import ProfileSupply
+from slipway.operator.planning.supply import OnDriver, ProfileSupply
+from support.builders.rendering import on_h100, profile
 from support.repository import ROOT
 
 CUDA = "slipway-vllm-cuda"
+H100 = profile("h100", devicesPerNode=8)
+
+
+def on(*drivers: str, most: int = 8, free: int | None = 8, **facts: Any) -> ProfileSupply:
+    """A node with each."""
+    nodes = [OnDriver(driver=each, nodes=1, most_on_a_node=most, most_free_on_a_node=free) for each in drivers]
+    count = len(nodes)
+    return ProfileSupply(nodes=count, most_on_a_node=most, most_free_on_a_node=free, on_drivers=tuple(nodes), **facts)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +39,7 @@ CUDA = "slipway-vllm-cuda"
     ],
 )
 def test_cuda_13_needs_driver_580(drivers: tuple[str, ...], rejected: str, warned: str) -> None:
-    found = check_drivers(CUDA, ProfileSupply(nodes=1, drivers=drivers))
+    found = check_drivers(CUDA, on(*drivers))
     assert found.rejected.startswith(rejected)
     assert bool(found.rejected) == bool(rejected)
     assert found.warning.startswith(warned)
@@ -34,14 +47,14 @@ def test_cuda_13_needs_driver_580(drivers: tuple[str, ...], rejected: str, warne
 
 
 def test_a_new_node_may_bring_a_newer_driver_so_nothing_is_rejected() -> None:
-    found = check_drivers(CUDA, ProfileSupply(nodes=1, drivers=("535.1",), can_grow=True))
+    found = check_drivers(CUDA, on("535.1", can_grow=True))
     assert not found.rejected
     assert found.warning.endswith("a new node may have a newer one.")
 
 
 @pytest.mark.parametrize("runtime", ["slipway-vllm-rocm", "slipway-llamacpp-cpu", "triton"])
 def test_nothing_is_said_of_images_without_cuda_or_from_elsewhere(runtime: str) -> None:
-    assert check_drivers(runtime, ProfileSupply(nodes=1, drivers=("470.1",))).rejected == ""
+    assert check_drivers(runtime, on("470.1")).rejected == ""
 
 
 def test_nothing_is_said_where_the_nodes_are_unknown() -> None:
@@ -54,6 +67,55 @@ def test_the_version_of_cuda_is_that_of_the_image() -> None:
     assert found
     assert int(found[1]) == IMAGE_CUDA[CUDA]
     assert IMAGE_CUDA[CUDA] in OLDEST_DRIVER
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+OLD_ONES = (
+    {"nvidia.com/cuda.driver-version.major": "535"},
+    {"nvidia.com/cuda.driver-version.major": "570"},
+    {"nvidia.com/cuda.driver.major": "535"},
+    {"nvidia.com/cuda.driver.major": "570"},
+)
+
+
+def planned(supply: ProfileSupply, **spec: Any) -> Plan | Unplannable:
+    return make_plan(on_h100(**spec).spec, [H100], name="llama", supply=Supply({"h100": supply}))
+
+
+def made(supply: ProfileSupply, **spec: Any) -> Plan:
+    found = planned(supply, **spec)
+    assert isinstance(found, Plan), found
+    return found
+
+
+@pytest.mark.parametrize("facts", [{}, {"can_grow": True}])
+def test_nodes_whose_driver_is_too_old_are_never_used(facts: dict[str, Any]) -> None:
+    drivers = ("535.1", "535.2", "570.1") if facts else ("535.1", "535.2", "570.1", "580.1")
+    assert made(on(*drivers, **facts)).excluded_nodes[-4:] == OLD_ONES
+
+
+def test_nodes_of_unknown_drivers_are_used() -> None:
+    found = made(on("", "535.1"))
+    assert found.excluded_nodes[-1] == {"nvidia.com/cuda.driver.major": "535"}
+    assert "Some nodes have driver 535.1" in found.warnings[0]
+
+
+@pytest.mark.parametrize("drivers", [("580.1",), ("",)])
+def test_without_an_older_driver_none_is_excluded(drivers: tuple[str, ...]) -> None:
+    assert not [each for each in made(on(*drivers)).excluded_nodes if "driver" in str(each)]
+
+
+def test_devices_of_nodes_that_are_never_used_are_not_free() -> None:
+    mixed = on("535.1", most=8)
+    few = OnDriver(driver="580.1", nodes=1, most_on_a_node=2, most_free_on_a_node=1)
+    mixed = replace(mixed, nodes=2, on_drivers=(*mixed.on_drivers, few))
+    refused = planned(mixed, engine={"parallelism": {"tensor": 4}})
+    assert isinstance(refused, Unplannable)
+    assert "a replica wants 4 devices, and no node has more than 2" in refused.message
+    candidate, spec = Candidate(H100, 2, 1), on_h100(engine={"parallelism": {"tensor": 2}}).spec
+    assert is_full(spec, candidate, Supply({"h100": mixed}))
+    assert not is_full(spec, candidate, Supply({"h100": on("580.1")}))
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------

@@ -96,19 +96,6 @@ def test_the_resources_of_the_spec_override_those_of_the_profile(
     assert plan(deployment(engine={"name": "llamacpp"}, pod={"resources": own})).resources == requested
 
 
-@pytest.mark.parametrize(
-    ("spot", "labels", "tolerations"),
-    [
-        ("Never", {}, [GPU_TAINT]),
-        ("Allowed", {}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
-        ("Required", {"spot": "yes"}, [GPU_TAINT, {"key": "spot", "operator": "Equal"}]),
-    ],
-)
-def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, tolerations: object) -> None:
-    planned = plan(on_h100(accelerator={"profiles": ["h100"], "spot": spot}))
-    assert (planned.node_selector, planned.tolerations) == (labels, tolerations)
-
-
 def test_node_selectors_and_tolerations_of_the_spec_come_besides_those_of_the_profile_once() -> None:
     pod = {"nodeSelector": {"zone": "a"}, "tolerations": [GPU_TAINT, {"key": "mine", "operator": "Exists"}]}
     planned = plan(on_h100(pod=pod))
@@ -148,14 +135,6 @@ TABLE = [
         Reason.NO_ACCELERATOR_FITS,
         "No accelerator profile of the spec can be taken. h100: a replica wants 4 devices, and a node has 2 for it at "
         "most. Name another in accelerator.profiles (there are h100).",
-    ),
-    (
-        "spot nodes of a profile without",
-        {"accelerator": {"profiles": ["h100"], "spot": "Required"}},
-        [profile("h100")],
-        Reason.NO_ACCELERATOR_FITS,
-        "No accelerator profile of the spec can be taken. h100: the spec requires spot nodes, and the profile has "
-        "none. Name another in accelerator.profiles (there are h100).",
     ),
     (
         "vllm, and no profile named",

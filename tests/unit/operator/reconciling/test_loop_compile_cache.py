@@ -274,7 +274,7 @@ async def test_a_volume_that_is_not_mounted_in_time_is_given_up(kept: Loop) -> N
         "name": POD_NAME,
         "uid": kept.api.get(POD, name=POD_NAME)["metadata"]["uid"],
     }
-    failed = {
+    failed: Object = {
         "reason": "FailedAttachVolume",
         "message": 'Multi-Attach error for volume "pv-1"',
         "involvedObject": about,

@@ -13,7 +13,7 @@ from slipway.objects.kinds import Object
 from slipway.operator.planning.stock import supply_of
 from slipway.operator.planning.supply import ProfileSupply
 from slipway.operator.reconciling import supply as module
-from slipway.operator.reconciling.supply import SupplyCache
+from slipway.operator.reconciling.supply import MOST_OF_CPUS, SupplyCache
 from slipway.operator.reconciling.supply_polling import Polled
 from support.builders.nodes import labelled, node
 from support.builders.rendering import cpu, profile
@@ -176,9 +176,29 @@ async def test_a_failure_leaves_the_last_supply() -> None:
     assert cluster.now() == before
 
 
-async def test_only_nodes_with_devices_are_polled() -> None:
+async def test_without_profiles_of_cpus_only_nodes_with_devices_are_polled() -> None:
     cluster = Cluster(node("a", LABELS, gpu=4), node("b"), node("c", gpu=1), labelled(node("d"), gpu="h100"))
-    assert sorted(cluster.cache.nodes_with_devices()) == ["a", "c"]
+    cluster.profiles[:] = [GPU]
+    assert sorted(cluster.cache.nodes_to_read()) == ["a", "c"]
+
+
+async def test_nodes_of_cpus_are_polled_as_long_as_they_are_few() -> None:
+    amx = {"amx": "true"}
+    cluster = Cluster(node("a", gpu=4), node("b", amx), node("c"))
+    cluster.profiles[:] = [GPU, cpu("cpu-amx", nodeLabels=amx)]
+    cluster.cache.profiles_changed()
+    assert sorted(cluster.cache.nodes_to_read()) == ["a", "b"]
+    for number in range(MOST_OF_CPUS):
+        cluster.put(node(f"cpu-{number}", amx))
+    assert sorted(cluster.cache.nodes_to_read()) == ["a"]
+
+
+@pytest.mark.parametrize(("more", "free"), [(0, 1), (MOST_OF_CPUS, None)])
+async def test_what_is_free_of_cpus_is_unknown_where_they_are_not_polled(more: int, free: int | None) -> None:
+    """8 CPUs and 32 GiB hold two replicas of the profile."""
+    cluster = Cluster(node("a"), *(node(f"other-{number}", LABELS) for number in range(more)))
+    cluster.cache.polled(Polled(used={"a": {"memory": 16 << 30}}))
+    assert cluster.now(name="cpu").free == free
 
 
 async def test_whether_claims_are_of_interest_depends_on_the_profiles() -> None:

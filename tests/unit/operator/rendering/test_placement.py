@@ -35,7 +35,7 @@ def pod_of(answer: Desired) -> Object:
 
 
 def on_nodes(*terms: dict[str, str], besides: dict[str, str] | None = None) -> Plan:
-    return replace(plan(on_h100()), node_terms=terms, node_selector=besides or {})
+    return replace(plan(on_h100()), node_terms=terms, node_selector=besides or {}, excluded_nodes=())
 
 
 WHOLE_GPUS = [
@@ -106,6 +106,49 @@ def test_required_nodes_of_the_runtime_stay_required_because_kserve_would_replac
             {"matchExpressions": [*old["matchExpressions"], *term(**GKE)["matchExpressions"]]},
         )["affinity"]
     )
+
+
+def not_in(name: str, *values: str) -> Object:
+    return {"key": name, "operator": "NotIn", "values": list(values)}
+
+
+EXCLUDED = ({"driver": "535"}, {"driver": "550"}, {"spot": "yes"})
+LACKING = [not_in("driver", "535", "550"), not_in("spot", "yes")]
+
+
+@pytest.mark.parametrize(
+    ("planned", "fields"),
+    [
+        (on_nodes(), required({"matchExpressions": LACKING})),
+        (on_nodes(GFD), {"nodeSelector": GFD, **required({"matchExpressions": LACKING})}),
+        (
+            on_nodes(GFD, GKE),
+            required(*({"matchExpressions": [*term(**each)["matchExpressions"], *LACKING]} for each in (GFD, GKE))),
+        ),
+    ],
+    ids=["any node", "one set", "several sets"],
+)
+def test_excluded_nodes_are_in_each_term(planned: Plan, fields: Object) -> None:
+    pod = pod_of(with_plan(replace(planned, excluded_nodes=EXCLUDED)))
+    assert {name: pod[name] for name in ("nodeSelector", "affinity") if name in pod} == fields
+
+
+def test_a_node_with_only_some_labels_of_an_excluded_set_is_admitted() -> None:
+    planned = replace(on_nodes(GFD), excluded_nodes=({"pool": "a", "spot": "yes"}, {"driver": "535"}))
+    driver = not_in("driver", "535")
+    assert (
+        pod_of(with_plan(planned))["affinity"]
+        == required(
+            {"matchExpressions": [driver, not_in("pool", "a")]}, {"matchExpressions": [driver, not_in("spot", "yes")]}
+        )["affinity"]
+    )
+
+
+def test_excluded_nodes_and_those_that_the_runtime_requires_are_both_respected() -> None:
+    theirs = runtime("slipway-vllm-cuda")
+    theirs["spec"] |= required({"matchExpressions": [{"key": "size", "operator": "Exists"}]})
+    affinity = pod_of(with_plan(replace(on_nodes(GFD), excluded_nodes=EXCLUDED), serving_runtime=theirs))["affinity"]
+    assert affinity == required({"matchExpressions": [{"key": "size", "operator": "Exists"}, *LACKING]})["affinity"]
 
 
 def test_a_label_that_the_spec_replaces_is_reported() -> None:

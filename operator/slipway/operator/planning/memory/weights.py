@@ -67,16 +67,16 @@ def _tables(model: Model) -> int:
 
 
 def _absorbed(model: Model, settings: Settings) -> int:
-    """For latent attention, vLLM keeps the matrices that expand the latent vector a second time, transposed."""
-    latent = sum(each.count for each in model.layers if each.keeps is Keeps.LATENT)
-    if not latent or not model.attention_heads:
-        return 0
-    each = max(
-        (layers.key_size + layers.value_size) * layers.latent_size
-        for layers in model.layers
-        if layers.keeps is Keeps.LATENT
+    """For latent attention, vLLM keeps the matrices that expand the latent vector a second time, transposed. A stage of
+    the pipeline has those of its own layers."""
+    values = sum(
+        -(-each.count // settings.pipeline)
+        * (each.key_size + each.value_size)
+        * max(0, each.latent_size - each.rotary_size)
+        for each in model.layers
+        if each.keeps is Keeps.LATENT
     )
-    return 2 * latent * model.attention_heads * each // settings.tensor
+    return 2 * values * (model.attention_heads or 0) // settings.tensor
 
 
 def _adapters(model: Model, settings: Settings) -> int:

@@ -48,6 +48,7 @@ class Cluster:
     used: Mapping[str, Used] = field(
         default_factory=dict
     )  # by node; one that is missing counts as full; empty: pods aren't seen
+    counts_cpus: bool = False  # `used` has the nodes of CPU profiles, too
     pools: Sequence[NodePool] = ()
     device_classes: DeviceClasses | None = None  # None: the cluster has none, or they aren't seen
     remarks: tuple[str, ...] = ()  # sentences on what could not be read

@@ -6,23 +6,26 @@ cordoned or not ready belong to it as well, because they come back; nothing is f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile, AcceleratorProfileSpec
 from slipway.api.kubernetes import Toleration
 from slipway.api.units import amount
+from slipway.operator.planning import spot
 from slipway.operator.planning.divided import NVIDIA_GPU, admits_divided, is_divided
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.stock.cluster import Cluster
 from slipway.operator.planning.stock.index import NodeIndex
 from slipway.operator.planning.stock.node_pools import growth_of
-from slipway.operator.planning.stock.nodes import NodeFacts, Taint, in_order, quantities, tolerates
-from slipway.operator.planning.supply import ProfileSupply, Supply
+from slipway.operator.planning.stock.nodes import NodeFacts, Taint, in_order, numbers, quantities, tolerates
+from slipway.operator.planning.supply import OnDriver, ProfileSupply, Room, Supply
 
 MIB, GIB = 2**20, 2**30
 MIG = "nvidia.com/mig-"  # begins the resources of MIG instances, with the strategy `mixed`
 MOST_TAINTS = 4  # that are named
+CPU_STEP, MEMORY_STEP = 100, 256 * MIB
+"""Of a room: smaller changes of what pods use are no other supply."""
 INEXACT = "The selectors of DeviceClass {} are more than Slipway evaluates, so fewer of these devices may match."
 
 
@@ -31,11 +34,12 @@ def supply_of(profiles: Iterable[AcceleratorProfile], cluster: Cluster) -> Suppl
     profiles = tuple(profiles)
     index = NodeIndex(cluster.nodes, (labels for each in profiles for labels in each.spec.label_sets))
     found = {each.metadata.name: _Terms.of(each.spec, index, cluster) for each in profiles}
-    with_spot = {name: terms for name, terms in found.items() if terms.has_spot}
+    regular = {name: terms.only(on_spot=False) for name, terms in found.items()}
+    on_spot = {name: terms.only(on_spot=True) for name, terms in found.items()}
     return Supply(
-        profiles={name: terms.all() for name, terms in found.items()},
-        regular={name: terms.only(spot=False) for name, terms in with_spot.items()},
-        spot={name: terms.only(spot=True) for name, terms in with_spot.items()},
+        profiles={name: _together(regular[name], on_spot[name]) for name in found},
+        regular=regular,
+        spot=on_spot,
     )
 
 
@@ -51,10 +55,8 @@ class _Terms:
     @classmethod
     def of(cls, spec: AcceleratorProfileSpec, index: NodeIndex, cluster: Cluster) -> _Terms:
         nodes = _nodes_of(spec, index)
-        marks = spec.spot.node_labels.items() if spec.spot else ()
-        if not marks:
-            return cls(spec, cluster, nodes, ())
-        on_spot = [marks <= node.labels.items() for node in nodes]
+        own = spec.spot.node_labels.items() if spec.spot else ()
+        on_spot = [node.is_spot or bool(own and own <= node.labels.items()) for node in nodes]
         return cls(
             spec,
             cluster,
@@ -62,23 +64,13 @@ class _Terms:
             [node for node, is_spot in zip(nodes, on_spot, strict=True) if is_spot],
         )
 
-    @property
-    def has_spot(self) -> bool:
-        return self.spec.spot is not None
-
-    def all(self) -> ProfileSupply:
-        if not self.has_spot:
-            return self.only(spot=False)
-        regular, spot = self.only(spot=False), self.only(spot=True)
-        return _together(regular, spot)
-
-    def only(self, *, spot: bool) -> ProfileSupply:
-        tolerations = [*self.spec.tolerations, *(self.spec.spot.tolerations if spot and self.spec.spot else ())]
-        counted = _counted(self.spec, self.spot if spot else self.regular, tolerations, self.cluster)
-        can_grow, growth, why_not = growth_of(self.spec, tolerations, self.cluster.pools, spot=spot)
+    def only(self, *, on_spot: bool) -> ProfileSupply:
+        tolerations = [*self.spec.tolerations, *(spot.tolerations(self.spec) if on_spot else ())]
+        counted = _counted(self.spec, self.spot if on_spot else self.regular, tolerations, self.cluster)
+        can_grow, growth, why_not = growth_of(self.spec, tolerations, self.cluster.pools, on_spot=on_spot)
         return replace(
             counted,
-            spot_nodes=counted.nodes if spot else 0,
+            spot_nodes=counted.nodes if on_spot else 0,
             can_grow=can_grow,
             growth=growth,
             remarks=(*counted.remarks, *why_not, *self.cluster.remarks),
@@ -113,17 +105,17 @@ class _Count:
     out_of_use: int = 0
     tainted: int = 0
     without: int = 0
-    drivers: set[str] = field(default_factory=set)
+    drivers: dict[str, _OnDriver] = field(default_factory=dict)
     cuda: set[str] = field(default_factory=set)
     memory: set[str] = field(default_factory=set)  # as labels say it
     memory_of_node: int | None = None
     taints: set[str] = field(default_factory=set)
+    rooms: list[Room | None] = field(default_factory=list)  # on the nodes that are in use
 
     def add(self, node: NodeFacts, offered: int) -> None:
         self.nodes += 1
         self.devices += offered
         self.most = max(self.most, offered)
-        self.drivers.add(node.driver)
         self.cuda.add(node.cuda)
         memory = node.offered.get("memory")
         if memory and (self.memory_of_node is None or memory < self.memory_of_node):
@@ -135,6 +127,20 @@ class _Count:
         else:
             self.free += free
             self.most_free = max(self.most_free, free)
+
+
+@dataclass
+class _OnDriver:
+    """The same of the nodes with one version of the driver."""
+
+    nodes: int = 0
+    most: int = 0
+    most_free: int | None = 0  # None: unknown
+
+    def add(self, offered: int, free: int | None) -> None:
+        self.nodes += 1
+        self.most = max(self.most, offered)
+        self.most_free = None if free is None or self.most_free is None else max(self.most_free, free)
 
 
 def _counted(
@@ -152,10 +158,12 @@ def _counted(
         else:
             count.add(node, offered)
             count.memory.add(node.labels.get(label, ""))
-            if node.usable:
-                count.add_free(devices.free(node))
-            else:
-                count.out_of_use += 1
+            free = devices.free(node) if node.usable else 0
+            count.add_free(free)
+            count.out_of_use += not node.usable
+            if devices.room and node.usable:
+                count.rooms.append(devices.room(node))
+            count.drivers.setdefault(node.driver, _OnDriver()).add(offered, free)
     return _as_supply(spec, count, devices.remarks)
 
 
@@ -166,7 +174,16 @@ def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, 
         most_on_a_node=count.most,
         free=count.free if count.is_free_known else None,
         most_free_on_a_node=count.most_free if count.is_free_known else None,
-        drivers=in_order(count.drivers),
+        rooms=_rooms(spec, count),
+        on_drivers=_in_order(
+            OnDriver(
+                driver=driver,
+                nodes=each.nodes,
+                most_on_a_node=each.most,
+                most_free_on_a_node=each.most_free if count.is_free_known else None,
+            )
+            for driver, each in count.drivers.items()
+        ),
         cuda=in_order(count.cuda),
         memory=min((each for label in count.memory if (each := _labelled_memory(spec, label))), default=None),
         memory_of_node=count.memory_of_node,
@@ -176,6 +193,15 @@ def _as_supply(spec: AcceleratorProfileSpec, count: _Count, remarks: tuple[str, 
         without_devices=count.without if spec.vendor != CPU and spec.label_sets else 0,
         remarks=remarks,
     )
+
+
+def _rooms(spec: AcceleratorProfileSpec, count: _Count) -> tuple[Room, ...] | None:
+    known = [each for each in count.rooms if each is not None]
+    return _largest(known) if spec.vendor == CPU and len(known) == len(count.rooms) else None
+
+
+def _in_order(found: Iterable[OnDriver]) -> tuple[OnDriver, ...]:
+    return tuple(sorted(found, key=lambda each: numbers(each.driver)))
 
 
 def _is_in_instances(node: NodeFacts) -> bool:
@@ -222,16 +248,15 @@ class _Devices:
     offered: Callable[[NodeFacts], int]
     free: Callable[[NodeFacts], int | None]
     remarks: tuple[str, ...] = ()
+    room: Callable[[NodeFacts], Room | None] | None = None  # of CPUs
 
 
 def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
-    """Free CPUs aren't counted: they change with each pod, and pods on nodes without devices aren't seen."""
     if spec.resource is None:
         return _claimed(spec.device_class or "", cluster)
     resource, size = spec.resource.name, spec.resource.count
     if spec.vendor == CPU:
-        wanted = {"cpu": size * 1000, "memory": int(amount(spec.memory))}
-        return _Devices(lambda node: _fit(node.offered, wanted), lambda _: None)
+        return _cpus({"cpu": size * 1000, "memory": int(amount(spec.memory))}, cluster)
 
     def free(node: NodeFacts) -> int | None:
         """None where no pods are seen; a single node of which they aren't seen must not hide what is free on others."""
@@ -243,8 +268,38 @@ def _counter(spec: AcceleratorProfileSpec, cluster: Cluster) -> _Devices:
     return _Devices(lambda node: node.offered.get(resource, 0) // size, free)
 
 
+def _cpus(wanted: Mapping[str, int], cluster: Cluster) -> _Devices:
+    """A device is a replica with the profile's CPUs and memory."""
+
+    def left(node: NodeFacts) -> Mapping[str, int] | None:
+        used = cluster.used.get(node.name)
+        if used is None:
+            return {} if cluster.used and cluster.counts_cpus else None
+        return {name: max(0, node.offered.get(name, 0) - used.get(name, 0)) for name in wanted}
+
+    def free(node: NodeFacts) -> int | None:
+        return None if (there := left(node)) is None else _fit(there, wanted)
+
+    def room(node: NodeFacts) -> Room | None:
+        if (there := left(node)) is None:
+            return None
+        cpu, memory = there.get("cpu", 0), there.get("memory", 0)
+        return Room(cpu - cpu % CPU_STEP, memory - memory % MEMORY_STEP)
+
+    return _Devices(lambda node: _fit(node.offered, wanted), free, room=room)
+
+
 def _fit(there: Mapping[str, int], wanted: Mapping[str, int]) -> int:
     return min(there.get(name, 0) // count for name, count in wanted.items())
+
+
+def _largest(rooms: Iterable[Room]) -> tuple[Room, ...]:
+    """Those that no other room exceeds in both, the one with the most CPUs first."""
+    found: list[Room] = []
+    for each in sorted(set(rooms), reverse=True):
+        if not found or each.memory > found[-1].memory:
+            found.append(each)
+    return tuple(found)
 
 
 def _claimed(device_class: str, cluster: Cluster) -> _Devices:
@@ -271,10 +326,11 @@ def _together(one: ProfileSupply, other: ProfileSupply) -> ProfileSupply:
         most_on_a_node=max(one.most_on_a_node, other.most_on_a_node),
         free=None if one.free is None or other.free is None else one.free + other.free,
         most_free_on_a_node=_greater(one.most_free_on_a_node, other.most_free_on_a_node),
+        rooms=None if one.rooms is None or other.rooms is None else _largest((*one.rooms, *other.rooms)),
         spot_nodes=one.spot_nodes + other.spot_nodes,
         can_grow=one.can_grow or other.can_grow,
         growth=", ".join(dict.fromkeys(growth)),
-        drivers=in_order((*one.drivers, *other.drivers)),
+        on_drivers=_in_order(_by_driver(one, other)),
         cuda=in_order((*one.cuda, *other.cuda)),
         memory=_smaller(one.memory, other.memory),
         memory_of_node=_smaller(one.memory_of_node, other.memory_of_node),
@@ -284,6 +340,19 @@ def _together(one: ProfileSupply, other: ProfileSupply) -> ProfileSupply:
         without_devices=one.without_devices + other.without_devices,
         remarks=tuple(dict.fromkeys((*one.remarks, *other.remarks))),
     )
+
+
+def _by_driver(one: ProfileSupply, other: ProfileSupply) -> Iterator[OnDriver]:
+    mine, others = ({each.driver: each for each in supply.on_drivers} for supply in (one, other))
+    for driver in mine.keys() | others.keys():
+        both = [supply[driver] for supply in (mine, others) if driver in supply]
+        free = [each.most_free_on_a_node for each in both if each.most_free_on_a_node is not None]
+        yield OnDriver(
+            driver=driver,
+            nodes=sum(each.nodes for each in both),
+            most_on_a_node=max(each.most_on_a_node for each in both),
+            most_free_on_a_node=max(free) if len(free) == len(both) else None,
+        )
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

@@ -67,7 +67,8 @@ def _what_there_is(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> str:
 
 def _what_is_free(spec: AcceleratorProfileSpec, supply: ProfileSupply) -> Iterator[str]:
     if spec.vendor == CPU:
-        pass  # they aren't counted
+        if supply.free is not None:
+            yield f"There is room for {supply.free} more now, and for {supply.most_free_on_a_node} on one node at most."
     elif supply.free is None:
         yield "How many are free is unknown."
     elif supply.free == 0:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from slipway.api.acceleratorprofile import AcceleratorProfileSpec
 from slipway.api.kubernetes import Toleration
 from slipway.objects.kinds import Object
+from slipway.operator.planning.spot import KARPENTERS
 from slipway.operator.planning.stock.cluster import NodePool, Requirement
 from slipway.operator.planning.stock.nodes import barring_taints, listed, mapping, quantities, tolerates
 
-CAPACITY_TYPE, SPOT = "karpenter.sh/capacity-type", "spot"
+SPOT = "spot"  # of Karpenter's capacity types
 MOST_REQUIREMENTS = 100
 DECLARED = "the profile is marked as growable"
 
@@ -56,26 +57,32 @@ def _limits(limits: object) -> dict[str, int]:
 
 
 def growth_of(
-    spec: AcceleratorProfileSpec, tolerations: Sequence[Toleration], pools: Sequence[NodePool], *, spot: bool
+    spec: AcceleratorProfileSpec, tolerations: Sequence[Toleration], pools: Sequence[NodePool], *, on_spot: bool
 ) -> Growth:
-    """By what more nodes of the profile would come: the first NodePool in the alphabet, or the profile's own word."""
-    extra = spec.spot.node_labels if spot and spec.spot else {}
+    """By what more nodes of the profile would come: the first NodePool in the alphabet, or the profile's own word. That
+    says nothing of spot nodes, if the profile doesn't mention any."""
     why_not: list[str] = []
     for pool in sorted(pools, key=lambda each: each.name):
-        if not any(_decides(pool, {**labels, **extra}) for labels in spec.label_sets) or not _is_of_terms(pool, spot):
+        brings = _brings_spot(pool, spec) if on_spot else _brings_regular(pool)
+        if not brings or not any(_decides(pool, labels) for labels in spec.label_sets):
             continue
         if not (objection := _objection(pool, spec, tolerations)):
             return True, f"NodePool {pool.name}", ()
         why_not.append(f"NodePool {pool.name} can't add one: {objection}.")
-    return spec.growable, DECLARED if spec.growable else "", tuple(why_not)
+    grows = spec.growable and (not on_spot or spec.spot is not None)
+    return grows, DECLARED if grows else "", tuple(why_not)
 
 
-def _is_of_terms(pool: NodePool, spot: bool) -> bool:
-    """A NodePool for spot nodes alone brings no regular ones."""
-    kinds = [each.values for each in pool.requirements if each.key == CAPACITY_TYPE and each.operator == "In"]
-    if spot:
-        return all(SPOT in values for values in kinds)
-    return not any(set(values) == {SPOT} for values in kinds)
+def _brings_spot(pool: NodePool, spec: AcceleratorProfileSpec) -> bool:
+    """Karpenter brings regular nodes where nothing is said."""
+    own = spec.spot.node_labels if spec.spot else {}
+    return bool(own and _decides(pool, own)) or _decides_label(pool, KARPENTERS, SPOT)
+
+
+def _brings_regular(pool: NodePool) -> bool:
+    """A NodePool for spot nodes alone doesn't."""
+    kinds = [each.values for each in pool.requirements if each.key == KARPENTERS and each.operator == "In"]
+    return pool.labels.get(KARPENTERS) != SPOT and not any(set(values) == {SPOT} for values in kinds)
 
 
 def _decides(pool: NodePool, labels: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from slipway.api.kubernetes import Toleration
 from slipway.api.units import amount
 from slipway.objects.kinds import Object
+from slipway.operator.planning import spot
 
 LARGEST = Decimal(2**62)
 BARRING = ("NoSchedule", "NoExecute")
@@ -63,6 +64,7 @@ class NodeFacts:
     usable: bool  # ready, not cordoned, and without any of the passing taints
     driver: str  # the version of the accelerator's driver; empty: no label says it
     cuda: str  # the newest version of CUDA that the driver supports; empty: no label says it
+    is_spot: bool  # by the labels of a cloud
 
 
 def facts_of(node: Object) -> NodeFacts:
@@ -78,6 +80,7 @@ def facts_of(node: Object) -> NodeFacts:
         usable=not spec.get("unschedulable") and _is_ready(status) and len(lasting) == len(taints),
         driver=driver_of(labels),
         cuda=cuda_of(labels),
+        is_spot=spot.is_marked(labels),
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from slipway.operator.planning.spot import MARKS
 from slipway.operator.planning.stock import Cluster, facts_of, supply_of
-from slipway.operator.planning.supply import ProfileSupply, Supply
+from slipway.operator.planning.supply import OnDriver, ProfileSupply, Room, Supply
 from support.builders.nodes import labelled, look_alike, node, tainted
 from support.builders.objects import Object
 from support.builders.rendering import cpu, profile, shipped_profiles
 
 GPU = profile("gpu", nodeLabels={"gpu": "h100"}, tolerations=[{"key": "gpu", "operator": "Exists"}])
 H100 = {"gpu": "h100"}
+AKS = ("kubernetes.azure.com/scalesetpriority", "spot")
 MIXED = "h100:8,2xh100:4,3xl4:4,t4:1,a100-mig-3g.40gb:2,mi300x:8,gaudi3:8"
 
 
@@ -148,16 +150,85 @@ def test_spot_nodes_are_counted_for_those_who_allow_them() -> None:
     assert (required.nodes, required.free, required.spot_nodes) == (1, 8, 1)
 
 
-def test_a_profile_without_spot_terms_has_no_spot_nodes() -> None:
-    found = supply([node("a", H100, gpu=2)])
-    assert found.of("gpu", "Required") == ProfileSupply()
+@pytest.mark.parametrize(("label", "value"), MARKS)
+def test_spot_nodes_of_clouds_are_recognised_for_every_profile(label: str, value: str) -> None:
+    """AKS taints its spot nodes with their label."""
+    on_spot = tainted(node("b", {**H100, label: value}, gpu=8), *AKS)
+    found = supply([node("a", H100, gpu=2), on_spot])
+    counts = [found.of("gpu", each) for each in ("Never", "Allowed", "Required")]
+    assert [(each.nodes, each.free, each.spot_nodes) for each in counts if each] == [(1, 2, 0), (2, 10, 1), (1, 8, 1)]
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("karpenter.sh/capacity-type", "on-demand"),
+        ("eks.amazonaws.com/capacityType", "ON_DEMAND"),
+        ("cloud.google.com/gke-provisioning", "standard"),
+        ("cloud.google.com/gke-spot", "false"),
+        ("kubernetes.azure.com/scalesetpriority", "regular"),
+        ("spot", "true"),
+    ],
+)
+def test_other_nodes_are_regular(label: str, value: str) -> None:
+    found = supply([node("a", {**H100, label: value}, gpu=2)])
+    required = found.of("gpu", "Required")
+    assert required
+    assert (required.nodes, required.devices, required.can_grow) == (0, 0, False)
     assert found.of("gpu", "Never") == found.of("gpu")
 
 
-def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit_and_not_how_many_are_free() -> None:
+def test_what_is_free_is_known_by_the_version_of_the_driver() -> None:
+    labels = [{**H100, "nvidia.com/cuda.driver.major": version} for version in ("535", "580", "580")]
+    nodes = [node(f"{place}", each, gpu=4 + place) for place, each in enumerate([*labels, H100])]
+    used = {"0": {}, "1": {"nvidia.com/gpu": 5}, "2": {"nvidia.com/gpu": 3}, "3": {}}
+    assert of(nodes, used=used).on_drivers == (
+        OnDriver(driver="", nodes=1, most_on_a_node=7, most_free_on_a_node=7),
+        OnDriver(driver="535", nodes=1, most_on_a_node=4, most_free_on_a_node=4),
+        OnDriver(driver="580", nodes=2, most_on_a_node=6, most_free_on_a_node=3),
+    )
+    assert of(nodes).drivers == ("535", "580")
+    assert {each.most_free_on_a_node for each in of(nodes, used={}).on_drivers} == {None}
+
+
+GIB = 1 << 30
+
+
+def test_of_a_cpu_profile_it_is_counted_how_many_replicas_fit_and_for_how_many_there_is_room() -> None:
     """8 CPUs and 32 GiB hold two replicas of one CPU and 16 GiB."""
-    found = of([node("a"), node("b")], "cpu", cpu(), used={"a": {}, "b": {}})
-    assert (found.nodes, found.devices, found.free, found.without_devices) == (2, 4, None, 0)
+    used = {"a": {"cpu": 7500, "memory": GIB}, "b": {"cpu": 1000, "memory": 10 * GIB}}
+    found = of([node("a"), node("b")], "cpu", cpu(), used=used, counts_cpus=True)
+    assert (found.nodes, found.devices, found.without_devices) == (2, 4, 0)
+    assert (found.free, found.most_free_on_a_node) == (1, 1)
+    assert found.rooms == (Room(7000, 22 * GIB), Room(500, 31 * GIB))
+
+
+def test_a_room_that_another_one_exceeds_in_both_is_left_out() -> None:
+    used = {"a": {"cpu": 1000}, "b": {"cpu": 2000, "memory": GIB}, "c": {"memory": 2 * GIB}}
+    found = of([node(name) for name in used], "cpu", cpu(), used=used, counts_cpus=True)
+    assert found.rooms == (Room(8000, 30 * GIB), Room(7000, 32 * GIB))
+
+
+def test_small_changes_of_what_pods_use_leave_the_rooms_as_they_are() -> None:
+    rooms = [
+        of([node("a")], "cpu", cpu(), used={"a": {"cpu": 10 + more, "memory": 1000 + more}}, counts_cpus=True).rooms
+        for more in (0, 80)
+    ]
+    assert rooms[0] == rooms[1] == (Room(7900, 32 * GIB - 256 * 2**20),)
+
+
+@pytest.mark.parametrize(("counts", "free", "rooms"), [(False, None, None), (True, 2, (Room(8000, 32 * GIB),))])
+def test_a_node_of_cpus_that_is_not_read_is_unknown_or_full(counts: bool, free: int | None, rooms: object) -> None:
+    """Unknown where such nodes aren't read at all, and full where they are."""
+    found = of([node("a"), node("b")], "cpu", cpu(), used={"a": {}}, counts_cpus=counts)
+    assert (found.free, found.rooms and found.rooms[:1]) == (free, rooms)
+    nothing_seen = of([node("a")], "cpu", cpu(), used={}, counts_cpus=counts)
+    assert (nothing_seen.free, nothing_seen.rooms) == (None, None)
+
+
+def test_there_is_no_room_on_a_node_that_is_not_in_use() -> None:
+    found = of([node("a", ready=False)], "cpu", cpu(), used={"a": {}}, counts_cpus=True)
+    assert (found.free, found.rooms) == (0, ())
 
 
 def test_a_profile_that_no_node_has_is_empty_and_one_that_is_unknown_too() -> None:

@@ -55,6 +55,8 @@ def test_without_any_labels_no_labels_are_missing() -> None:
 def test_of_cpus_it_is_said_how_many_replicas_fit() -> None:
     says = "2 nodes have room for 4 such replicas, if nothing else runs there."
     assert message(cpu(), nodes=2, devices=4) == says
+    now = "There is room for 3 more now, and for 2 on one node at most."
+    assert message(cpu(), nodes=2, devices=4, free=3, most_free_on_a_node=2) == f"{says} {now}"
 
 
 def test_numbers_that_are_unknown_are_left_out() -> None:
