@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.adapters import adapter_for
@@ -87,14 +86,16 @@ def _core(child: Child, sender: MessageSender, ready: Ready, fork: ServerFork) -
         from slipway_runtime.faststart import loading  # noqa: PLC0415 - as above
 
         loading.take_weights_from(copy, parts.loader, say=sender.say)
-    if settings.device != "cpu":
-        from slipway_runtime.faststart import graph_memory  # noqa: PLC0415 - as above
-
-        _if_as_expected(sender, lambda: graph_memory.keep_while_capturing(adapter.capture_parts()))
-    from slipway_runtime.faststart import core_process  # noqa: PLC0415 - as above
+    from slipway_runtime.faststart import core_process, shortcuts  # noqa: PLC0415 - as above
 
     triton_names.keep_key(os.environ.get(triton_names.ENVIRONMENT))
-    core_process.run(parts, child.flags, child.addresses, sender=sender, ready=ready)
+    ours = shortcuts.CoreShortcuts(adapter, sender.say, on_device=settings.device != "cpu")
+
+    def ready_for_more() -> None:
+        ready()
+        ours.start_the_rest()
+
+    core_process.run(parts, child.flags, child.addresses, graphs=ours.graphs, sender=sender, ready=ready_for_more)
 
 
 def _serve(child: Child, of_core: MessageSender, sender: MessageSender) -> int:
@@ -104,32 +105,20 @@ def _serve(child: Child, of_core: MessageSender, sender: MessageSender) -> int:
 
 
 def _server(child: Child, sender: MessageSender, ready: Ready) -> None:
-    from slipway_runtime.faststart import early_work, server_process  # noqa: PLC0415 - the core doesn't need them
+    from slipway_runtime.faststart import server_process, shortcuts  # noqa: PLC0415 - the core doesn't need them
 
     adapter = adapter_for(child.settings.version)
     parts = adapter.server_parts()
     sender.say("has imported vLLM")
-
-    def work_early(arguments: Any) -> None:
-        _if_as_expected(sender, lambda: early_work.render_early(adapter.renderer_parts(), arguments))
-
     server_process.run(
         parts,
         child.flags,
         child.addresses,
         also_imported=adapter.ALSO_IMPORTED,
-        work_early=work_early,
+        work_early=lambda arguments: shortcuts.of_server(adapter, arguments, sender.say),
         sender=sender,
         ready=ready,
     )
-
-
-def _if_as_expected(sender: MessageSender, improve: Callable[[], None]) -> None:
-    """Does something that a start can do without."""
-    try:
-        improve()
-    except (ImportError, AttributeError, UnexpectedError) as error:
-        sender.say(f"leaves something as vLLM does it: {error}")
 
 
 if __name__ == "__main__":

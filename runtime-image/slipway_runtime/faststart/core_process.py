@@ -15,19 +15,27 @@ from typing import Any
 from slipway_runtime.faststart.adapters.parts import CoreParts, UnexpectedError
 from slipway_runtime.faststart.addresses import Addresses, digest
 from slipway_runtime.faststart.child_messages import ChildEvent, MessageSender
+from slipway_runtime.faststart.late_graphs import LateGraphs
 
 
 def run(
-    parts: CoreParts, flags: list[str], addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]
+    parts: CoreParts,
+    flags: list[str],
+    addresses: Addresses,
+    *,
+    graphs: LateGraphs | None,
+    sender: MessageSender,
+    ready: Callable[[], None],
 ) -> None:
-    """Runs the engine core; returns or raises when it has ended."""
+    """Runs the engine core; returns or raises when it has ended. `graphs`: those that are captured later, if any."""
     multiprocessing.current_process().name = "EngineCore"  # how vLLM marks its log lines
     arguments = read_flags(parts, flags)
     sender.send(ChildEvent.FLAGS, digest(arguments))
     config = arguments.create_engine_config(usage_context=parts.usage)
     refuse(config)
     sender.say("has its configuration")
-    parts.core.EngineCoreProc = _alone(parts, addresses, sender=sender, ready=ready)
+    alone = _alone(parts, addresses, sender=sender, ready=ready)
+    parts.core.EngineCoreProc = _with_late_graphs(alone, graphs) if graphs else alone
     parts.core.EngineCoreProc.run_engine_core(
         vllm_config=config,
         local_client=True,
@@ -74,5 +82,19 @@ def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, rea
             sender.say("is ready")
             ready()
             return super().run_busy_loop()
+
+    return Core
+
+
+def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
+    class Core(core):  # type: ignore[misc]
+        def _process_input_queue(self) -> Any:
+            graphs.while_idle(lambda: self.is_running() and not self.has_work(), self.input_queue)
+            return super()._process_input_queue()
+
+        def _process_engine_step(self) -> Any:
+            executed = super()._process_engine_step()
+            graphs.between_steps(len(self.scheduler.running), self.batch_queue or ())
+            return executed
 
     return Core

@@ -21,14 +21,18 @@ def keep_while_capturing(parts: CaptureParts) -> None:
 
     @functools.wraps(capture_all)
     def compile_or_warm_up_model(self: Any) -> Any:
-        with _kept(parts.torch):
-            return capture_all(self)
+        try:
+            with kept(parts.torch):
+                return capture_all(self)
+        finally:
+            parts.torch.cuda.empty_cache()
+            parts.torch._C._host_emptyCache()
 
     parts.worker.compile_or_warm_up_model = compile_or_warm_up_model
 
 
 @contextmanager
-def _kept(torch: Any) -> Iterator[None]:
+def kept(torch: Any) -> Iterator[None]:
     """Of the host's pinned memory, the same."""
     empty, empty_of_host = torch.cuda.empty_cache, torch._C._host_emptyCache
     torch.cuda.empty_cache = torch._C._host_emptyCache = lambda: None
@@ -36,5 +40,3 @@ def _kept(torch: Any) -> Iterator[None]:
         yield
     finally:
         torch.cuda.empty_cache, torch._C._host_emptyCache = empty, empty_of_host
-        empty()
-        empty_of_host()

@@ -48,6 +48,24 @@ class CaptureParts:
 
     worker: type[Any]  # with compile_or_warm_up_model
     torch: Any  # whose graphs call cuda.empty_cache and _C._host_emptyCache by these names
+    compiler: Any = None  # the module with trigger_inductor_lazy_init, which the worker calls by that name, if it does
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphParts:
+    """Parts that know which CUDA graphs there are."""
+
+    manager: type[Any]  # ModelCudaGraphManager
+    module: Any  # the module that it is in, which calls tqdm by that name
+    torch: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrammarParts:
+    """Parts that make grammars."""
+
+    manager: type[Any]  # StructuredOutputManager
+    module: Any  # the module that it is in, which calls cached_tokenizer_from_config by that name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +86,17 @@ def expect(function: Callable[..., Any], *parameters: str) -> None:
 
 def expect_uses(function: Callable[..., Any], *names: str) -> None:
     """Checks that a function finds others by their names in its module, so that they can be replaced there."""
-    missing = [name for name in names if name not in _names_in(inspect.unwrap(function).__code__)]
+    used = _names_used(inspect.unwrap(function))
+    missing = [name for name in names if name not in used]
     if missing:
         raise UnexpectedError(f"{function.__module__}.{function.__qualname__} doesn't use {', '.join(missing)}")
+
+
+def _names_used(function: Any) -> set[str]:
+    """Returns those of a function, and of one that it decorates."""
+    decorated = (cell.cell_contents for cell in function.__closure__ or () if cell.cell_contents is not function)
+    others = [_names_in(each.__code__) for each in decorated if inspect.isfunction(each)]
+    return _names_in(function.__code__).union(*others)
 
 
 def _names_in(code: Any) -> set[str]:

@@ -7,6 +7,8 @@ import importlib
 from slipway_runtime.faststart.adapters.parts import (
     CaptureParts,
     CoreParts,
+    GrammarParts,
+    GraphParts,
     RendererParts,
     ServerParts,
     UnexpectedError,
@@ -35,6 +37,7 @@ ALSO_IMPORTED = (
     "slipway_runtime.engines.vllm.app",
 )
 """Modules that the server would import only after the engine core is ready."""
+IMPORTED_ALONE: tuple[tuple[str, str], ...] = ()
 
 
 def environment(device: str) -> dict[str, str]:
@@ -105,10 +108,19 @@ def capture_parts() -> CaptureParts:
     return CaptureParts(worker=Worker, torch=torch)
 
 
+def graph_parts() -> GraphParts:
+    raise UnexpectedError(NEVER_READ)
+
+
+def grammar_parts() -> GrammarParts:
+    raise UnexpectedError(NEVER_READ)
+
+
 def renderer_parts() -> RendererParts:
-    raise UnexpectedError("the renderer of vLLM 0.24 was never read")
+    raise UnexpectedError(NEVER_READ)
 
 
+NEVER_READ = "this part of vLLM 0.24 was never read"
 HANDSHAKE = ("self", "handshake_address", "identity", "local_client", "vllm_config", "client_handshake_address")
 WEIGHTS_ITERATOR = (
     "hf_weights_files",

@@ -7,6 +7,8 @@ import importlib
 from slipway_runtime.faststart.adapters.parts import (
     CaptureParts,
     CoreParts,
+    GrammarParts,
+    GraphParts,
     RendererParts,
     ServerParts,
     expect,
@@ -28,13 +30,16 @@ ALSO_IMPORTED = (
     "slipway_runtime.engines.vllm.app",
 )
 """Modules that the server would import only after the engine core is ready."""
+IMPORTED_ALONE = (("vllm.models.deepseek_v4", "common.eplb_util"),)
+"""A module that the worker imports for each model, and whose package imports kernels of one model alone."""
 
 
 def environment(device: str) -> dict[str, str]:
     """On CPUs it stores a compiled model in a form that it can't load again, and so compiles it at each start. Without
-    that form, Inductor's own cache is used.
+    that form, Inductor's own cache is used. On devices, a library of kernels that few models use would start two
+    processes that import torch, to look whether there is something to build.
     """
-    return {"VLLM_USE_AOT_COMPILE": "0"} if device == "cpu" else {}
+    return {"VLLM_USE_AOT_COMPILE": "0"} if device == "cpu" else {"HUMMING_DISABLE_PARALLEL_BUILD": "1"}
 
 
 def core_parts() -> CoreParts:
@@ -97,12 +102,46 @@ def server_parts() -> ServerParts:
 
 def capture_parts() -> CaptureParts:
     import torch  # noqa: PLC0415 - as above
+    from vllm.compilation import compiler_interface  # noqa: PLC0415
     from vllm.v1.worker.gpu_worker import Worker  # noqa: PLC0415
 
     expect(Worker.compile_or_warm_up_model, "self")
+    expect_uses(Worker.compile_or_warm_up_model, "trigger_inductor_lazy_init")
+    expect(compiler_interface.trigger_inductor_lazy_init, "device")
     expect(torch.cuda.empty_cache)
     expect_uses(torch.cuda.graphs.graph.__enter__, "empty_cache", "_host_emptyCache")
-    return CaptureParts(worker=Worker, torch=torch)
+    return CaptureParts(worker=Worker, torch=torch, compiler=compiler_interface)
+
+
+def graph_parts() -> GraphParts:
+    import torch  # noqa: PLC0415 - as above
+    from vllm.v1.core.sched.scheduler import Scheduler  # noqa: PLC0415
+    from vllm.v1.engine import core  # noqa: PLC0415
+    from vllm.v1.worker.gpu import cudagraph_utils  # noqa: PLC0415
+
+    manager = cudagraph_utils.ModelCudaGraphManager
+    expect(manager.capture, *CAPTURE)
+    expect(manager._init_candidates, "self")
+    expect_uses(manager._init_candidates, "_candidates", "_capture_descs", "cudagraph_capture_sizes")
+    expect_uses(manager.dispatch, "_candidates")
+    expect_uses(cudagraph_utils.CudaGraphManager.capture, "_capture_descs", "tqdm")
+    process = core.EngineCoreProc
+    expect(process._process_input_queue, "self")
+    expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue")
+    expect(process._process_engine_step, "self")
+    expect_uses(process.run_busy_loop, "_process_input_queue", "_process_engine_step")
+    expect_uses(process.step_with_batch_queue, "batch_queue")
+    expect_uses(Scheduler.schedule, "running")
+    return GraphParts(manager=manager, module=cudagraph_utils, torch=torch)
+
+
+def grammar_parts() -> GrammarParts:
+    from vllm.v1 import structured_output  # noqa: PLC0415 - as above
+
+    manager = structured_output.StructuredOutputManager
+    expect(structured_output.cached_tokenizer_from_config, "model_config", "kwargs")
+    expect_uses(manager.__init__, "cached_tokenizer_from_config", "tokenizer")
+    return GrammarParts(manager=manager, module=structured_output)
 
 
 def renderer_parts() -> RendererParts:
@@ -126,6 +165,11 @@ def renderer_parts() -> RendererParts:
 
 
 HANDSHAKE = ("self", "handshake_address", "identity", "local_client", "vllm_config", "client_handshake_address")
+CAPTURE = (
+    *("self", "model", "model_state", "input_buffers", "intermediate_tensors", "block_tables", "attn_groups"),
+    *("kv_cache_config", "pcp_manager", "has_lora", "use_aux_hidden_state_outputs", "lora_capture_hook"),
+    "progress_bar_desc",
+)
 WEIGHTS_ITERATOR = (
     "hf_weights_files",
     "use_tqdm_on_load",

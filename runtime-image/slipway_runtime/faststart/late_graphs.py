@@ -1,0 +1,158 @@
+"""CUDA graphs of most batch sizes are captured once the engine core is ready, so that its first requests don't wait.
+
+Each size takes the same time, about a tenth of a second, whether its batch is small or large. Until the graph of a size
+is there, its batches use that of the next larger size. For small batches that costs nothing, because they wait for the
+weights; of large ones the padding is computed, so these graphs are captured between two steps when they are wanted. All
+others are captured while there are no requests.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from typing import Any
+
+from slipway_runtime.faststart.adapters.parts import GraphParts
+from slipway_runtime.faststart.graph_memory import kept
+
+EARLY = frozenset({1, 8, 64, 128, 256})  # and the largest
+CHEAP = 64  # requests; a batch of no more waits for the weights, however it is padded
+QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
+APART = 1.0  # seconds between two captures while requests wait for them
+
+
+def early_of(sizes: Iterable[int]) -> list[int]:
+    """Returns the sizes that are captured before the engine core is ready."""
+    ordered = sorted(sizes)
+    return [size for size in ordered if size in EARLY or size == ordered[-1]]
+
+
+def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:
+    """Returns the size whose graph is worth a pause: it would fit better than the one in use."""
+    if running <= CHEAP:
+        return None
+    fits = min((size for size in pending if size >= running), default=None)
+    used = min((size for size in captured if size >= running), default=None)
+    return fits if fits is not None and (used is None or fits < used) else None
+
+
+class LateGraphs:
+    """The graphs of one engine core, from its start on."""
+
+    def __init__(self, parts: GraphParts, say: Callable[[str], None]) -> None:
+        self._parts, self._say = parts, say
+        self._manager: Any = None
+        self._capture: Callable[[], Any] = lambda: None
+        self._last = 0.0
+        self.captured: list[int] = []
+        self.pending: list[int] = []
+
+    def install(self) -> None:
+        """Replaces the method that captures all sizes."""
+        ours, theirs = self, self._parts.manager.capture
+
+        @functools.wraps(theirs)
+        def capture(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return ours._capture_early(self, lambda: theirs(self, *args, **kwargs))
+
+        self._parts.manager.capture = capture
+
+    def _capture_early(self, manager: Any, capture: Callable[[], Any]) -> Any:
+        sizes = manager.compilation_config.cudagraph_capture_sizes or []
+        early = early_of(sizes)
+        if self._manager is not None or len(early) == len(sizes) or not _is_simple(manager):
+            return capture()
+        self._choose(manager, early)
+        captured = capture()
+        self._manager, self._capture = manager, capture
+        self.captured, self.pending = early, sorted(set(sizes) - set(early))
+        return captured
+
+    def while_idle(self, is_idle: Callable[[], bool], requests: queue.Queue[Any]) -> None:
+        """`requests`: whatever arrives in it ends the idleness."""
+        since = time.monotonic()
+        while self.pending and is_idle() and requests.empty():
+            if time.monotonic() < since + QUIET:
+                _wait_for_any(requests, since + QUIET)
+            else:
+                self._capture_one(self.pending[-1])  # the largest: the others fit into its memory
+
+    def between_steps(self, running: int, batches: Iterable[Sequence[object]]) -> None:
+        """`batches`: those that the device still computes. Nothing else may use it while a graph is captured."""
+        if not self.pending or time.monotonic() < self._last + APART:
+            return
+        if size := wanted(running, self.captured, self.pending):
+            wait([each for batch in batches for each in batch if isinstance(each, Future)])
+            self._capture_one(size)
+            self._last = time.monotonic()
+
+    def _capture_one(self, size: int) -> None:
+        self.pending.remove(size)
+        try:
+            with kept(self._parts.torch), self._quiet(), _collector_off(), self._parts.torch.inference_mode():
+                self._choose(self._manager, [size])
+                self._capture()
+            self.captured.append(size)
+        except Exception as error:  # most likely memory: the graphs that are there are enough
+            self.pending.clear()
+            self._say(f"captures no more graphs: {type(error).__name__}: {error}")
+        finally:
+            self._choose(self._manager, self.captured)
+        if not self.pending:
+            self._say(f"has captured the graphs of {len(self.captured)} batch sizes")
+
+    def _choose(self, manager: Any, sizes: Sequence[int]) -> None:
+        """Lets the manager know these sizes alone: what it captures, and what it looks for when a batch is run."""
+        config = manager.compilation_config
+        every_size, config.cudagraph_capture_sizes = config.cudagraph_capture_sizes, sorted(sizes)
+        manager._candidates, manager._capture_descs = {}, {}
+        try:
+            manager._init_candidates()
+        finally:
+            config.cudagraph_capture_sizes = every_size
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Without a progress bar for each graph."""
+        module = self._parts.module
+        bar, module.tqdm = module.tqdm, lambda descriptions, **_: descriptions
+        try:
+            yield
+        finally:
+            module.tqdm = bar
+
+
+def _wait_for_any(items: queue.Queue[Any], until: float) -> None:
+    with items.not_empty:
+        while not items.queue and (left := until - time.monotonic()) > 0:
+            items.not_empty.wait(left)
+
+
+def _is_simple(manager: Any) -> bool:
+    """Returns whether nothing but the model itself has graphs, and this is not vLLM's estimate of their memory."""
+    return (
+        manager._max_full_descs_to_capture is None
+        and manager.vllm_config.speculative_config is None
+        and manager.vllm_config.lora_config is None
+        and manager.ubatch_runner is None
+        and not manager.use_breakable_cg
+        and manager.is_first_pp_rank
+        and manager.is_last_pp_rank
+    )
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """A collection during a capture could free what belongs to it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,188 @@
+"""CUDA graphs: a few before the engine core is ready, the others while no request waits, and only those in use."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from slipway_runtime.faststart import late_graphs
+from slipway_runtime.faststart.adapters.parts import GraphParts
+from slipway_runtime.faststart.late_graphs import LateGraphs, early_of, wanted
+from slipway_runtime.faststart.plan import GRAPHS
+
+EARLY = [1, 8, 64, 128, 256, 512]
+
+
+class Manager:
+    """vLLM's manager of graphs, as far as it is used."""
+
+    def __init__(self, sizes: list[int], failing: int | None = None, **different: Any) -> None:
+        self.compilation_config = SimpleNamespace(cudagraph_capture_sizes=sizes)
+        self.vllm_config = SimpleNamespace(speculative_config=None, lora_config=None)
+        self._max_full_descs_to_capture = None
+        self.ubatch_runner, self.use_breakable_cg = None, False
+        self.is_first_pp_rank = self.is_last_pp_rank = True
+        self.graphs: list[int] = []
+        self.collected: list[bool] = []
+        self.failing = failing
+        vars(self).update(different)
+        self._candidates: dict[int, int] = {}
+        self._capture_descs: dict[str, list[int]] = {}
+        self._init_candidates()
+
+    def _init_candidates(self) -> None:
+        sizes = sorted(self.compilation_config.cudagraph_capture_sizes)
+        self._capture_descs["FULL"] = sizes[::-1]
+        for tokens in range(1, sizes[-1] + 1 if sizes else 0):
+            self._candidates[tokens] = next(size for size in sizes if size >= tokens)
+
+    def capture(self, model: str) -> None:
+        for size in self._capture_descs["FULL"]:
+            assert size not in self.graphs
+            if size == self.failing:
+                raise MemoryError("no room")
+            self.graphs.append(size)
+            self.collected.append(gc.isenabled())
+
+    def run(self, tokens: int) -> int | None:
+        """Returns the size of the graph with which a batch is run."""
+        size = self._candidates.get(tokens)
+        assert size is None or size in self.graphs
+        return size
+
+
+class Start:
+    """A start with late graphs, until it is ready."""
+
+    def __init__(self, sizes: tuple[int, ...] = GRAPHS, **different: Any) -> None:
+        self.said: list[str] = []
+        manager = type("OneManager", (Manager,), {})
+        torch = SimpleNamespace(
+            cuda=SimpleNamespace(empty_cache=lambda: None),
+            _C=SimpleNamespace(_host_emptyCache=lambda: None),
+            inference_mode=nullcontext,
+        )
+        parts = GraphParts(manager=manager, module=SimpleNamespace(tqdm=None), torch=torch)
+        self.graphs = LateGraphs(parts, self.said.append)
+        self.graphs.install()
+        self.manager = manager(list(sizes), **different)
+        self.manager.capture("model")
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_graphs, "QUIET", 0.0)
+    monkeypatch.setattr(late_graphs, "APART", 0.0)
+
+
+def test_only_a_few_sizes_are_captured_before_the_engine_core_is_ready() -> None:
+    assert sorted(Start().manager.graphs) == EARLY
+    assert early_of([1, 2, 4, 100]) == [1, 100]
+
+
+def test_every_batch_can_be_run_at_any_time(no_pauses: None) -> None:
+    start = Start()
+    while start.graphs.pending:
+        for tokens in range(1, 513):
+            size = start.manager.run(tokens)
+            assert size is not None
+            assert size >= tokens
+        start.graphs.between_steps(start.graphs.pending[-1], [])
+        if start.graphs.pending and start.graphs.pending[-1] <= late_graphs.CHEAP:
+            break
+    assert start.manager.run(513) is None, "as without graphs"
+
+
+def test_all_others_are_captured_while_there_are_no_requests(no_pauses: None) -> None:
+    start = Start()
+    start.graphs.while_idle(lambda: True, queue.Queue())
+    assert sorted(start.manager.graphs) == sorted(GRAPHS)
+    assert [start.manager.run(size) for size in GRAPHS] == list(GRAPHS)
+    assert start.manager.compilation_config.cudagraph_capture_sizes == list(GRAPHS)
+    assert start.said == [f"has captured the graphs of {len(GRAPHS)} batch sizes"]
+
+
+def test_a_request_ends_the_idleness_at_once() -> None:
+    start, requests = Start(), queue.Queue[object]()
+    threading.Timer(0.05, lambda: requests.put("a request")).start()
+    began = time.monotonic()
+    start.graphs.while_idle(lambda: True, requests)
+    assert time.monotonic() - began < late_graphs.QUIET
+    assert sorted(start.manager.graphs) == EARLY
+
+
+@pytest.mark.parametrize(
+    ("running", "size"), [(1, None), (64, None), (65, 80), (128, None), (129, 144), (200, 208), (300, 320), (512, None)]
+)
+def test_while_requests_run_only_the_graph_that_their_batch_would_use_is_captured(
+    running: int, size: int | None, no_pauses: None
+) -> None:
+    assert wanted(running, EARLY, sorted(set(GRAPHS) - set(EARLY))) == size
+    start = Start()
+    start.graphs.between_steps(running, [])
+    assert sorted(start.manager.graphs) == sorted({*EARLY, *([size] if size else [])})
+    start.graphs.between_steps(running, [])
+    assert len(start.manager.graphs) == len(EARLY) + (size is not None), "once"
+
+
+def test_captures_between_steps_are_apart() -> None:
+    start = Start()
+    for running in (100, 200, 300):
+        start.graphs.between_steps(running, [])
+    assert len(start.manager.graphs) == len(EARLY) + 1
+
+
+def test_nothing_else_uses_the_device_while_a_graph_is_captured(no_pauses: None) -> None:
+    start, computed = Start(), Future[int]()
+    before = list(start.manager.graphs)
+    at_the_end: list[bool] = []
+
+    def compute() -> None:
+        at_the_end.append(start.manager.graphs == before)
+        computed.set_result(1)
+
+    threading.Timer(0.05, compute).start()
+    start.graphs.between_steps(100, [(computed, "what the scheduler chose")])
+    assert at_the_end == [True]
+    assert len(start.manager.graphs) == len(EARLY) + 1
+
+
+def test_no_collection_happens_during_a_late_capture(no_pauses: None) -> None:
+    start = Start()
+    start.graphs.between_steps(100, [])
+    assert start.manager.collected[-1] is False
+    assert gc.isenabled()
+
+
+def test_without_memory_for_more_graphs_those_that_are_there_are_used(no_pauses: None) -> None:
+    start = Start(failing=320)
+    start.graphs.between_steps(300, [])
+    assert start.manager.run(300) == 512
+    assert start.said[0] == "captures no more graphs: MemoryError: no room"
+    start.graphs.while_idle(lambda: True, queue.Queue())
+    assert sorted(start.manager.graphs) == EARLY
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"_max_full_descs_to_capture": 2},
+        {"vllm_config": SimpleNamespace(speculative_config="a draft", lora_config=None)},
+        {"vllm_config": SimpleNamespace(speculative_config=None, lora_config="adapters")},
+        {"ubatch_runner": "two batches at a time"},
+        {"use_breakable_cg": True},
+        {"is_last_pp_rank": False},
+    ],
+    ids=lambda different: next(iter(different)),
+)
+def test_where_more_than_the_model_has_graphs_all_are_captured_at_once(different: dict[str, Any]) -> None:
+    start = Start(**different)
+    assert sorted(start.manager.graphs) == sorted(GRAPHS)
+    assert not start.graphs.pending
