@@ -18,13 +18,14 @@ import pytest
 from slipway_devcluster import lifecycle, model, registry
 from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.images import BASE_IMAGE, ensure_base_image
 from slipway_devcluster.record import Options
 from slipway_devcluster.registry import ADDRESS_OF_PODS, Secured
 from slipway_devcluster.slipway import VLLM_CPU_IMAGE
 from slipway_runtime.oci import File, Layer, Reference, image_of, push
 from slipway_runtime.oci import Settings as PushSettings
 from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment
-from support.builders.objects import PAUSE, manifest
+from support.builders.objects import manifest
 from support.cluster import Kube, KubectlError, Object, Operator, Settings, folder_claimed, installation, own_namespace
 from support.cluster.llmdeployments import current_status, events
 from support.cluster.pods import is_running
@@ -39,6 +40,7 @@ OURS = f"slipway.dev/llmdeployment={NAME}"
 JOBS = "slipway.dev/llmdeployment,app.kubernetes.io/component=compilation"
 REPOSITORY = f"{ADDRESS_OF_PODS}/team/caches"
 RUNTIME = "slipway-vllm-cpu"
+IDLE = "trap 'exit 0' TERM; sleep 86400 & wait"
 COMPILED = "/var/cache/slipway-compiled"
 INFO = "import urllib.request as http; print(http.urlopen('http://127.0.0.1:8081/info').read().decode())"
 
@@ -50,6 +52,7 @@ def imaging(settings: Settings) -> Iterator[Cluster]:
         pytest.skip("only a cluster that the tests create is known to mount images")
     own = named(f"{settings.name[:12]}-images", settings.cache)
     lifecycle.up(own.name, cache=settings.cache, steps=settings.steps, options=Options(image_volumes=True))
+    own.load_image(ensure_base_image(settings.cache, settings.steps))
     yield own
     if not settings.keep:
         with suppress(Refusal):
@@ -94,7 +97,7 @@ async def idle(kube: Kube) -> AsyncIterator[Kube]:
     [runtime] = [each for each in documents(RUNTIMES) if each["metadata"]["name"] == RUNTIME]
     container = runtime["spec"]["containers"][0]
     probes = dict.fromkeys(("startupProbe", "livenessProbe"))
-    sleeping = {**container, "image": PAUSE, "readinessProbe": READY_AT_ONCE}
+    sleeping = {**container, "image": BASE_IMAGE, "command": ["sh", "-c", IDLE], "readinessProbe": READY_AT_ONCE}
     sleeping = {name: each for name, each in sleeping.items() if name not in (*probes, "args", "securityContext")}
     await kube.apply({**runtime, "spec": {**runtime["spec"], "containers": [sleeping]}})
     async with folder_claimed(kube, NAME, Path("/usr")):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL
 from slipway.contract.pod import PUSHED_START
 from slipway.objects.kinds import (
@@ -487,3 +488,13 @@ async def test_another_kind_removes_the_job_and_what_was_remembered(filled: Loop
     await filled.settle()
     assert not jobs(filled)
     assert "pushed" not in cache(filled)
+
+
+async def test_of_a_namespace_two_compile_at_a_time(filled: Loop) -> None:
+    others = filled.pusher._pushed_by.setdefault("chat", set())
+    others |= {ModelKey("chat", "one"), ModelKey("chat", "two")}
+    await asleep(filled)
+    assert not jobs(filled)
+    filled.pusher.forget(ModelKey("chat", "one"))
+    await filled.settle()
+    assert len(jobs(filled)) == 1
