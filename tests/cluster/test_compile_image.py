@@ -1,7 +1,7 @@
 """Compiled code from an image, on a cluster whose pods can mount images: from the Job that pushes to the next wake.
 
-The cluster has containerd 2 and a registry with TLS and passwords, which nodes and pods reach under one name. What needs
-no real vLLM is tried with a container that does nothing: mounting and giving up are decided before an engine starts.
+The cluster has containerd 2, and a registry with TLS and passwords that nodes and pods reach under one name. What needs
+no real vLLM is tried with a container that does nothing: an image is mounted or given up before an engine starts.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ async def test_an_image_that_does_not_exist_does_not_stop_the_model(idle: Kube) 
     found = await until_cache(idle, kind="EmptyDir")
     assert found["givenUp"]["reason"] == "ImagePullFailed"
     assert "not found" in found["givenUp"]["message"]
-    assert ("Warning", "CompileCacheGivenUp") in await events(idle)
+    assert ("Warning", "CompileCacheGivenUp") in await events(idle, NAME)
 
 
 async def test_wrong_credentials_of_the_node_do_not_stop_the_model(
