@@ -73,7 +73,7 @@ bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the 
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
 
 bench-memory: $(VENV) ## Measure the operator's memory for N LLMDeployments, by kind
-	$(BIN)/python benchmarks/operator_memory.py --number $(N) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python benchmarks/operator_memory.py --number $(N) $(ARGS)
 
 bench-plan: $(VENV) ## Measure how many candidates the planner looks at in a second
 	$(BIN)/python benchmarks/planning.py $(ARGS)

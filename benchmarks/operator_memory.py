@@ -2,6 +2,7 @@
 
     python benchmarks/operator_memory.py --number 2000
     python benchmarks/operator_memory.py --number 2000 --pods
+    PYTHONPATH=tests python benchmarks/operator_memory.py --number 1000 --planned
 
 It needs no cluster: the operator's own parts are filled as by its watches, and reconcile as called by its queue; a
 function that answers each apply with the existing object replaces the API server. So this is the memory of an idle
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from memory import objects
 from slipway.api.model_key import ModelKey
 from slipway.kube.connection import ApiResponse
@@ -32,6 +34,7 @@ from slipway.objects.kinds import (
     CLUSTER_SERVING_RUNTIME,
     ENDPOINT_SLICE,
     LLM_DEPLOYMENT,
+    NODE,
     POD,
     Kind,
     Object,
@@ -40,9 +43,16 @@ from slipway.objects.kinds import (
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.main import main as program
 from slipway.operator.reconciling.operator import Operator
+from support.builders.nodes import look_alike
 
 HOME, NAMESPACE = "slipway-system", "models"
 STEADY_TURNS = 3
+PROFILES = Path(__file__).parents[1] / "charts/slipway/accelerators"
+NODES = "2xh100:8,2xl4:4"
+CPU_PROFILE: Object = {
+    "metadata": {"name": "cpu"},
+    "spec": {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"},
+}
 
 
 class IdleOperator:
@@ -54,6 +64,7 @@ class IdleOperator:
         self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches
         self.operator._connection.send = self.answer
+        self.operator._ports._pause = 0.0  # between two writes of their table
         for part in (self.operator._reconciler.applier, self.operator._reconciler.reporter):
             part._client._guard = None  # there is no other leader here
         self.operator._reconciler.reporter._events._client._guard = None
@@ -109,24 +120,36 @@ def _configuration() -> Any:
     return Configuration(host="http://127.0.0.1:1")
 
 
-def _platform(bench: IdleOperator) -> None:
-    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
-    bench.tell(objects.thing(ACCELERATOR_PROFILE, "cpu", "", spec=cpu))
-    runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
-    bench.tell(objects.thing(CLUSTER_SERVING_RUNTIME, "slipway-llamacpp", "", spec=runtime))
+def _platform(bench: IdleOperator, *, planned: bool) -> None:
+    for profile in _profiles() if planned else [CPU_PROFILE]:
+        bench.tell(objects.thing(ACCELERATOR_PROFILE, profile["metadata"]["name"], "", spec=profile["spec"]))
+    for node in look_alike(NODES) if planned else []:
+        bench.tell({**node, "metadata": {**objects.metadata(NODE, "", ""), **node["metadata"]}})
+    for name in ("slipway-llamacpp", *(("slipway-vllm-cuda",) if planned else ())):
+        runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
+        bench.tell(objects.thing(CLUSTER_SERVING_RUNTIME, name, "", spec=runtime))
     labels = {"slipway.dev/activator": "slipway-activator", "kubernetes.io/service-name": "slipway-activator"}
     activator = objects.thing(ENDPOINT_SLICE, "slipway-activator-x", HOME, meta={"labels": labels})
     bench.tell({**activator, "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]})
     for kind in bench.store.unsynced():
         bench.store.compare(kind, bench.store.all(kind), since=bench.store.mark, now=0.0)
+    for name in list(bench.store.places(NODE)):
+        bench.operator._node_changed(name[1])
 
 
-async def samples(*, pods: bool) -> list[Object]:
+def _profiles() -> list[Object]:
+    documents = (each for file in sorted(PROFILES.glob("*.yaml")) for each in yaml.safe_load_all(file.read_text()))
+    return [each for each in documents if each]
+
+
+async def samples(*, pods: bool, planned: bool) -> list[Object]:
     """The objects of one deployment, by kind; what is ours as the operator itself applies it."""
     bench = IdleOperator()
-    _platform(bench)
+    _platform(bench, planned=planned)
     name = "model-000"
     deployment = objects.llmdeployment(name, NAMESPACE)
+    if planned:
+        deployment["spec"] |= {"model": {"uri": "hf://meta-llama/Llama-3.1-8B"}, "engine": {"name": "vllm"}}
     bench.tell(deployment)
     made: dict[str, Object] = {}
     for _ in range(6):
@@ -150,7 +173,15 @@ async def samples(*, pods: bool) -> list[Object]:
             bench.tell(each)
     status = deployment.get("status", {})
     print(f"the sample's status: {status.get('state')}, {status.get('message')}")
+    plan, rejected = status.get("plan", {}), status.get("plan", {}).get("rejected", [])
+    print(f"its plan has {_size(plan)} bytes, of which {len(rejected)} rejections have {_size(rejected)}")
+    for each in (deployment, *made.values()):
+        print(f"{each['kind']:24} {_size(each):6} bytes")
     return [deployment, *made.values(), *others]
+
+
+def _size(thing: Any) -> int:
+    return len(json.dumps(thing, separators=(",", ":")).encode())
 
 
 @dataclass(frozen=True)
@@ -197,19 +228,20 @@ def _renamed(sample: str, number: int, owner: str) -> Object:
 @click.command(help=__doc__)
 @click.option("--number", default=2000, show_default=True)
 @click.option("--pods", is_flag=True, help="with a replica each")
+@click.option("--planned", is_flag=True, help="on GPUs, chosen among all profiles of the chart")
 @click.option("--trace", is_flag=True, help="count Python's allocations, too; the times are of no use then")
-def main(*, number: int, pods: bool, trace: bool) -> None:
-    asyncio.run(measure(number, pods=pods, trace=trace))
+def main(*, number: int, pods: bool, planned: bool, trace: bool) -> None:
+    asyncio.run(measure(number, pods=pods, planned=planned, trace=trace))
 
 
-async def measure(number: int, *, pods: bool, trace: bool) -> None:
-    things = await samples(pods=pods)
+async def measure(number: int, *, pods: bool, planned: bool, trace: bool) -> None:
+    things = await samples(pods=pods, planned=planned)
     gc.collect()
     base = _rss()
     if trace:
         tracemalloc.start()
     bench, meter = IdleOperator(), Meter(number)
-    _platform(bench)
+    _platform(bench, planned=planned)
     owner = things[0]["metadata"]["uid"]
     texts = {(kind_of(each), each["metadata"]["name"]): json.dumps(each) for each in things}
     for (kind, _), text in texts.items():

@@ -3,6 +3,7 @@
 make bench-scale N=1000
 make bench-scale N=1000 ARGS="--kserve paused"
 make bench-scale N=200 ARGS="--replicas 1"
+make bench-scale N=1000 ARGS="--kserve paused --planned"
 
 All of them are created at the same time, left alone, changed, reconciled by an operator that has just started,
 reconciled by resyncs, and deleted. Moments are those at which the benchmark's own watches were notified; calls are
@@ -57,6 +58,7 @@ class ScaleOptions:
     kserve: bool
     patience: float  # seconds for a phase
     until: str  # the last phase
+    planned: bool = False
 
 
 @click.command()
@@ -69,16 +71,18 @@ class ScaleOptions:
     show_default=True,
     help="paused: its controller and webhooks are out of the way, so that only Slipway's own cost is seen.",
 )
+@click.option("--planned", is_flag=True, help="On GPUs, chosen among all profiles of the chart, and without replicas.")
 @click.option("--patience", type=float, help="Seconds that a phase may take.  [default: 120 + a third per object]")
 @click.option("--until", type=click.Choice(PHASES), default=PHASES[-1], show_default=True, help="The last phase.")
 @click.option("--cluster-name", default="scale", show_default=True, help="The devcluster to make, and to remove.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where the operator's log goes.  [default: nowhere]")
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results to benchmarks/results.")
-def main(
+def main(  # noqa: PLR0913 - click passes each option as an argument
     *,
     number: int,
     replicas: int,
     kserve: str,
+    planned: bool,
     patience: float | None,
     until: str,
     cluster_name: str,
@@ -86,11 +90,13 @@ def main(
     save: bool,
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
+    if planned and replicas:
+        raise click.UsageError("--planned is for models without replicas: leave out --replicas.")
     found = machine()
-    options = ScaleOptions(number, replicas, kserve == "running", patience or 120 + number / 3, until)
+    options = ScaleOptions(number, replicas, kserve == "running", patience or 120 + number / 3, until, planned)
     with (
         tempfile.TemporaryDirectory() as folder,
-        clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve) as cluster,
+        clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve, planned=planned) as cluster,
     ):
         phases = asyncio.run(measure(options, cluster.kubeconfig, log or Path(folder) / "operator.log"))
     click.echo("\n".join(["", *table(phases), "", *calls_told(phases), ""]))
@@ -110,11 +116,12 @@ def write(phases: list[Phase], options: ScaleOptions, found: dict[str, object]) 
         "machine": found,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("slipway", "kopf", "kubernetes", "pydantic", "aiohttp")},
-        "options": {"number": options.number, "replicas": options.replicas, "kserve": options.kserve},
+        "options": {name: getattr(options, name) for name in ("number", "replicas", "kserve", "planned")},
         "budgets": [dict(zip(("name", "measured", "budget"), row, strict=True)) for row in against_budgets(phases)],
         "phases": [phase.as_json() for phase in phases],
     }
-    name = f"operator_scale-{options.number}-{kserve}-r{options.replicas}"
+    planned = "-planned" if options.planned else ""
+    name = f"operator_scale-{options.number}-{kserve}-r{options.replicas}{planned}"
     return results.write(results.named(name), result)
 
 
@@ -236,7 +243,10 @@ class _Run:
         await asyncio.gather(*(one(name, story) for name, story in self._stories.by_name.items()))
 
     async def _apply(self, name: str, *, context: int) -> None:
-        thing = clusters.deployment(name, replicas=self._options.replicas, context_length=context)
+        if self._options.planned:
+            thing = clusters.planned_deployment(name, context_length=context)
+        else:
+            thing = clusters.deployment(name, replicas=self._options.replicas, context_length=context)
         await self._client.apply(LLM_DEPLOYMENT, thing, manager=MANAGER)
 
     async def _delete(self, name: str) -> None:

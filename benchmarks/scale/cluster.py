@@ -22,8 +22,8 @@ from slipway_devcluster.progress import Steps
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
-PROFILE = ROOT / "charts/slipway/accelerators/cpu.yaml"
-RUNTIME = ROOT / "charts/slipway/runtimes/slipway-llamacpp.yaml"
+PROFILES = ROOT / "charts/slipway/accelerators"
+RUNTIMES = ROOT / "charts/slipway/runtimes"
 NOBODY = "192.0.2.1"  # an address for documentation
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 
@@ -31,17 +31,18 @@ OF_ACTIVATOR = {"slipway.dev/activator": "slipway-activator"}
 
 SLIPWAY, MODELS = "slipway-system", "models"
 ANY_GPU = "t4:1"  # one such node, because a cluster without any has no kwok
+GPUS = "2xh100:8,2xl4:4"
 PODS_PER_NODE = 110
 KSERVE = ("-n", "kserve", "deployment/kserve-controller-manager")
 WEBHOOKS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
 
 
 @contextmanager
-def prepared(name: str, *, pods: int, kserve: bool) -> Iterator[Cluster]:
+def prepared(name: str, *, pods: int, kserve: bool, planned: bool) -> Iterator[Cluster]:
     """A cluster of that name, made for the run and removed after it."""
     cache = default_cache()
-    with own_cluster(name, cache, Steps(cache), gpu_nodes=ANY_GPU) as cluster:
-        _install(cluster)
+    with own_cluster(name, cache, Steps(cache), gpu_nodes=GPUS if planned else ANY_GPU) as cluster:
+        _install(cluster, planned=planned)
         if not kserve:
             _pause_kserve(cluster)
         if pods:
@@ -68,11 +69,26 @@ def deployment(name: str, *, replicas: int, context_length: int) -> Object:
     }
 
 
-def _install(cluster: Cluster) -> None:
+def planned_deployment(name: str, *, context_length: int) -> Object:
+    """A model of the catalogue, without replicas, that may run on any accelerator."""
+    thing = deployment(name, replicas=0, context_length=context_length)
+    return {
+        **thing,
+        "spec": {
+            "model": {"uri": "hf://meta-llama/Llama-3.1-8B", "revision": "0e9e39f249a1"},
+            "engine": {"name": "vllm", "contextLength": context_length},
+            "scaling": thing["spec"]["scaling"],
+        },
+    }
+
+
+def _install(cluster: Cluster, *, planned: bool) -> None:
     apply = ["apply", "--server-side", "--validate=false", "--filename"]
     cluster.run_kubectl([*apply, str(CRDS)])
     wait_until_served(list(NAMES), cluster.run_kubectl)
-    for file in (PROFILE, RUNTIME):
+    profiles = sorted(PROFILES.glob("*.yaml")) if planned else [PROFILES / "cpu.yaml"]
+    runtimes = [RUNTIMES / f"slipway-{name}.yaml" for name in ("llamacpp", *(("vllm-cuda",) if planned else ()))]
+    for file in (*profiles, *runtimes):
         cluster.run_kubectl([*apply, str(file)])
     for namespace in (SLIPWAY, MODELS):
         cluster.run_kubectl(["create", "namespace", namespace])

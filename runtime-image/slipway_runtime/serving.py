@@ -105,6 +105,7 @@ def _with_compile_cache(
         return launch, CompileCache.off("No store was given by --cache.")
     version = version_of(*VLLM.distributions)
     launch = replace(launch, environment={**launch.environment, **variables_of(launch, version, device)})
+    scratch = Path(launch.environment.get("VLLM_CACHE_ROOT") or Path.home() / ".cache/vllm").parent
     start = Start(
         engine=f"vLLM {version}",
         device=device,
@@ -112,8 +113,8 @@ def _with_compile_cache(
         flags=flags_of(launch),
         environment=launch.environment,
         model=digest_of_configs(find_model(arguments.model, arguments.engine).path),
+        folder=str(scratch),
     )
-    scratch = Path(launch.environment.get("VLLM_CACHE_ROOT") or Path.home() / ".cache/vllm").parent
     cache = CompileCache.open(arguments.cache, key_of(start), within=scratch, limit=arguments.cache_limit)
     return replace(launch, environment={**launch.environment, **cache.environment(IN_SCRATCH)}), cache
 

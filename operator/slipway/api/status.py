@@ -114,7 +114,8 @@ class PlanStatus(ReportModel):
     rejected: list[Line] = Field(
         default_factory=list,
         max_length=MOST_LINES,
-        description="Profiles that were not chosen, each with the reason.",
+        description="Profiles that were not chosen, with the reason: what comes closest first, and many with the same "
+        "reason in one line.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
     warnings: list[Line] = Field(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from slipway.models.attention import head_size
 from slipway.models.defaults import defaults_of
 from slipway.models.experts import COUNT, PER_TOKEN, experts_of
 from slipway.models.facts import Evidence, Experts, Keeps, Layers, Model, Weights
-from slipway.models.layers import head_size, layers_of
+from slipway.models.layers import layers_of
 from slipway.models.mistral import in_other_words
+from slipway.models.nas import widest as widest_of_nas
 from slipway.models.parameters import weights_of
 from slipway.models.quantization import quantization_of
+from slipway.models.renamed import in_usual_words
 from slipway.models.rope import LENGTHS, lengths_of, rope_values_of
 from slipway.models.values import Config, Unclear, items, section, text, whole
 
@@ -49,9 +52,10 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
     experts: Experts | None = _or(unclear, None, lambda: experts_of(told))
     lengths = lengths_of(told)
     size = _or([], None, lambda: head_size(told))
+    widest = widest_of_nas(told) if text(told, "model_type") == "nemotron-nas" else None
     found = {
         "hidden_size": whole(told, "hidden_size", "n_embd", "d_model", "dim"),
-        "intermediate_size": whole(told, "intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim"),
+        "intermediate_size": widest or whole(told, "intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim"),
         "attention_heads": whole(told, "num_attention_heads", "n_head", "n_heads", "num_heads"),
         "vocabulary_size": whole(told, "vocab_size", "padded_vocab_size"),
         "context_length": lengths.default,
@@ -120,7 +124,8 @@ def language_model(config: Config) -> Config:
     if text(config, "model_type") not in TIED_BY_TEXT:
         around = defaults_of(text(config, "model_type"))
         defaults |= {name: around[name] for name in ("tie_word_embeddings",) if name in around}
-    return {**{name: value for name, value in defaults.items() if name not in taken}, **told}
+    usual = in_usual_words(text(told, "model_type"), told, defaults)
+    return {**{name: value for name, value in defaults.items() if name not in taken}, **told, **usual}
 
 
 def _counted(told: Config) -> Config:

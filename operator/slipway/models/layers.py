@@ -12,7 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.models import states
+from slipway.models.attention import (
+    attention,
+    attention_of_zamba2,
+    latent_attention,
+    latent_rank,
+    window_of,
+)
 from slipway.models.facts import Keeps, Layers
+from slipway.models.nas_blocks import layers_of_nas
 from slipway.models.values import Config, Unclear, flag, items, needed, section, text, whole
 
 MOST_LAYERS = 4096
@@ -47,57 +55,6 @@ def grouped(layers: Iterable[Layers]) -> tuple[Layers, ...]:
     for each in layers:
         found[replace(each, count=1)] = found.get(replace(each, count=1), 0) + each.count
     return tuple(replace(each, count=count) for each, count in found.items())
-
-
-# --- attention -------------------------------------------------------------------------------------------------------
-
-
-def attention(told: Config, window: int | None = None) -> Layers:
-    heads = needed("attentionHeads", told, "num_attention_heads", "n_head", "n_heads", "num_heads", most=1_000_000)
-    size = head_size(told)
-    values = whole(told, "v_head_dim", most=1_000_000) if not latent_rank(told) else None
-    return Layers(
-        count=1, kv_heads=kv_heads(told) or heads, key_size=size, value_size=values or size, window=window or None
-    )
-
-
-def head_size(told: Config) -> int:
-    size = whole(told, "head_dim", "attention_head_dim", "kv_channels", most=1_000_000)
-    if size:
-        return size
-    heads = needed("attentionHeads", told, "num_attention_heads", "n_head", "n_heads", "num_heads", most=1_000_000)
-    return max(1, needed("headDim", told, "hidden_size", "n_embd", "d_model", "dim") // heads)
-
-
-def kv_heads(told: Config) -> int | None:
-    old_falcon = text(told, "model_type") == "falcon" and not flag(told, "new_decoder_architecture")
-    if old_falcon and flag(told, "multi_query", default=True):
-        return 1
-    names = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
-    grouped_in = section(told, "attn_config")  # DBRX, MPT
-    return whole(told, *names, "n_kv_heads", most=1_000_000) or whole(grouped_in, "kv_n_heads", most=1_000_000)
-
-
-def latent_rank(told: Config) -> int | None:
-    return whole(told, "kv_lora_rank", most=1_000_000)
-
-
-def latent_attention(told: Config) -> Layers:
-    """DeepSeek's: one vector for all heads, and the rotary part of the keys."""
-    rank = needed("latentSize", told, "kv_lora_rank", most=1_000_000)
-    rotary = needed("latentSize", told, "qk_rope_head_dim", least=0, most=1_000_000)
-    return Layers(
-        count=1,
-        keeps=Keeps.LATENT,
-        key_size=needed("latentSize", told, "qk_nope_head_dim", most=1_000_000),
-        value_size=needed("latentSize", told, "v_head_dim", most=1_000_000),
-        latent_size=rank + rotary,
-        rotary_size=rotary,
-    )
-
-
-def window_of(told: Config, *names: str) -> int:
-    return needed("slidingWindow", told, *(names or ("sliding_window",)), most=1_000_000_000)
 
 
 def _uniform(told: Config, layer: Layers) -> list[Layers]:
@@ -302,11 +259,9 @@ def _falcon_h1(told: Config) -> list[Layers]:
 def _zamba2(told: Config) -> list[Layers]:
     """Each layer has Mamba; `hybrid` ones have attention, over twice the width, besides."""
     state, kinds = states.mamba2(told), layer_types(told)
-    if kinds is None or not set(map(str, kinds)) <= {"mamba", "hybrid"}:
+    if kinds is None or not set(map(str, kinds)) <= {"mamba", "linear_attention", "hybrid"}:
         raise Unclear("stateLayers")
-    size = whole(told, "attention_head_dim", most=1_000_000)
-    sized = {**told, "head_dim": size or 2 * head_size({**told, "head_dim": None})}
-    both = replace(attention(sized), state_16_bit=state.state_16_bit, state_32_bit=state.state_32_bit)
+    both = replace(attention_of_zamba2(told), state_16_bit=state.state_16_bit, state_32_bit=state.state_32_bit)
     return [both if kind == "hybrid" else state for kind in kinds]
 
 
@@ -364,7 +319,7 @@ RULES: dict[str, Callable[[Config], list[Layers]]] = {
         _all_see_everything,
     ),
     **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl_text", "qwen2_5_vl_text"), _qwen),
-    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "dots1"), _qwen),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "dots1", "mimo"), _qwen),
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text", "minimax_m2", "smollm3", "apertus"), _all_see_everything),
     **dict.fromkeys(("gemma2", "gpt_oss"), every(2)),
     **dict.fromkeys(("gemma3", "gemma3_text"), every(6)),
@@ -386,6 +341,8 @@ RULES: dict[str, Callable[[Config], list[Layers]]] = {
     "jamba": mixed(states.mamba1, "mamba", "state", period="attn_layer_period"),
     "falcon_h1": _falcon_h1,
     "zamba2": _zamba2,
+    "falcon": _all_see_everything,
+    "nemotron-nas": layers_of_nas,
     **dict.fromkeys(("lfm2", "lfm2_moe"), _lfm2),
     **dict.fromkeys(("minimax", "minimax_text_01", "minimax_m1"), _minimax_01),
     "kimi_linear": _kimi_linear,

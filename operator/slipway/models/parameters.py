@@ -5,14 +5,19 @@ The numbers are compared with what transformers makes of the same configs (`oper
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 from slipway.models.encoders import encoder_weights, tower_size
 from slipway.models.experts import experts_of, sparse_layers
 from slipway.models.facts import Experts, Keeps, Weights
 from slipway.models.families import Family, family_of
 from slipway.models.gemma import gemma4_size
 from slipway.models.layers import ENCODERS, layers_of
-from slipway.models.sizes import FIELD, Size, experts_block, mixer, mlp, norm, on
+from slipway.models.nas import nemotron_nas_size
+from slipway.models.sizes import FIELD, Size, copied, experts_block, mixer, mlp, norm, on
 from slipway.models.values import Config, Unclear, flag, needed, text, whole
+from slipway.models.zamba import zamba2_size
 
 
 def weights_of(config: Config, told: Config) -> Weights:
@@ -23,14 +28,43 @@ def weights_of(config: Config, told: Config) -> Weights:
     family = family_of(model_type)
     hidden = needed("hiddenSize", told, "hidden_size")
     experts = experts_of(told)
-    if model_type in ("gemma4_text", "gemma4"):
-        layers = gemma4_size(told, hidden, experts)
-        family = Family()
+    if model_type in OF_THEIR_OWN:
+        layers, family = OF_THEIR_OWN[model_type](told, hidden, experts), Family()
     elif family is None:
         raise Unclear(FIELD)
     else:
+        family = replace(family, norms=_norms_of_falcon(told)) if model_type == "falcon" else family
         layers = _layers(told, family, hidden, experts) + norm(family, hidden, family.final_norms)
     return _assembled(told, family, layers, experts, tower_size(config, hidden))
+
+
+def _norms_of_falcon(told: Config) -> int:
+    """Attention and MLP share one if they are parallel, except in the newer blocks."""
+    if not flag(told, "parallel_attn", default=True):
+        return 2
+    default = 2 if flag(told, "new_decoder_architecture") else 1
+    return 2 if (whole(told, "num_ln_in_parallel_attn") or default) == 2 else 1
+
+
+def _gemma4(told: Config, hidden: int, experts: Experts | None) -> Size:
+    return gemma4_size(told, hidden, experts)
+
+
+def _zamba2(told: Config, hidden: int, _: Experts | None) -> Size:
+    return zamba2_size(told, hidden) + copied(hidden)
+
+
+def _nemotron_nas(told: Config, hidden: int, _: Experts | None) -> Size:
+    return nemotron_nas_size(told, hidden) + copied(hidden)
+
+
+OF_THEIR_OWN: Mapping[str, Callable[[Config, int, Experts | None], Size]] = {
+    "gemma4": _gemma4,
+    "gemma4_text": _gemma4,
+    "zamba2": _zamba2,
+    "nemotron-nas": _nemotron_nas,
+}
+"""Families whose blocks differ from each other. All layers, and the norm after them."""
 
 
 def _assembled(told: Config, family: Family, layers: Size, experts: Experts | None, encoders: int) -> Weights:

@@ -116,13 +116,13 @@ def _jamba(told: Config, hidden: int) -> Size:
     return _mamba1(told, hidden) + copied(_rank(told, hidden) + 2 * _state_size(told))  # three norms
 
 
-def _mamba2(told: Config, hidden: int) -> Size:
-    heads = needed(FIELD, told, "mamba_n_heads", "mamba_num_heads", "num_heads", most=1_000_000)
-    groups, state = needed(FIELD, told, "mamba_n_groups", "n_groups"), _state_size(told)
+def mamba2_size(told: Config, hidden: int) -> Size:
+    heads = needed(FIELD, told, "mamba_n_heads", "mamba_num_heads", "n_mamba_heads", "num_heads", most=1_000_000)
+    groups, state = needed(FIELD, told, "mamba_n_groups", "mamba_ngroups", "n_groups"), _state_size(told)
     of_head = whole(told, "mamba_d_head", "mamba_head_dim", most=1_000_000)
     expanded = (whole(told, "mamba_expand", "expand") or 2) * hidden
     inner = whole(told, "mamba_d_ssm") or (heads * of_head if of_head else expanded)
-    biased = flag(told, "mamba_proj_bias") or flag(told, "use_bias")
+    biased = flag(told, "mamba_proj_bias") or flag(told, "use_bias") or flag(told, "add_bias_linear")
     convolved = inner + 2 * groups * state
     kernel = needed(FIELD, told, "mamba_d_conv", "conv_kernel")
     has_bias = flag(told, "mamba_conv_bias", default=flag(told, "use_conv_bias", default=True))
@@ -171,7 +171,7 @@ def _convolution(told: Config, hidden: int) -> Size:
 STATES: dict[str, Callable[[Config, int], Size]] = {
     "mamba1": _mamba1,
     "jamba": _jamba,
-    "mamba2": _mamba2,
+    "mamba2": mamba2_size,
     "delta": _delta,
     "kimi": _kimi,
     "lightning": _lightning,

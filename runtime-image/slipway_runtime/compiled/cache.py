@@ -88,8 +88,7 @@ class CompileCache:
         self._filled: Mapping[str, float] = {}
         self._why_compiled = ""
         self._published = 0  # files that this start has compiled and published
-        self.unpublished = ""
-        """Why the store lacks something that this start has compiled; empty if it doesn't."""
+        self._unpublished = ""
 
     @classmethod
     def off(cls, reason: str) -> Self:
@@ -135,6 +134,11 @@ class CompileCache:
     def was_read(self) -> bool:
         return self.report.state == COMPILE_CACHE_USED
 
+    @property
+    def missing(self) -> str:
+        """Why the store lacks something that this start has compiled; empty if it doesn't."""
+        return self.report.reason if self.report.state == COMPILE_CACHE_UNAVAILABLE else self._unpublished
+
     def started(self, *, compile_seconds: float | None, start_seconds: float) -> None:
         self.report = replace(self.report, compile_seconds=compile_seconds, start_seconds=start_seconds)
         if not self._filled:
@@ -163,7 +167,7 @@ class CompileCache:
         if outcome.published:
             self._published += outcome.new
             changes |= {"bytes": outcome.bytes, "files": outcome.files, "publish_seconds": outcome.seconds}
-        self.unpublished = outcome.reason
+        self._unpublished = outcome.reason
         state, reason = self._after(outcome)
         self.report = replace(self.report, state=state, reason=reason, **changes)  # type: ignore[arg-type]
 

@@ -73,6 +73,7 @@ class Start:
     flags: Sequence[str] = ()  # all of the engine's
     environment: Mapping[str, str]
     model: str  # a digest of its configuration
+    folder: str = ""  # where the engine reads and writes it
 
 
 def key_of(start: Start) -> dict[str, str]:
@@ -85,6 +86,8 @@ def key_of(start: Start) -> dict[str, str]:
         "system": _digest(_text(Path("/etc/os-release"))),
         "device": device(start),
         "model": start.model,
+        # Triton's files name each other by their paths; what is compiled for CPUs contains none that matter.
+        "folder": "" if start.device == "cpu" else start.folder,
         **flags_of(start.flags),
         **variables_of(start.environment),
     }

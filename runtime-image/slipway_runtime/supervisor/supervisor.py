@@ -212,8 +212,9 @@ class Supervisor:
         return diagnose(list(self._output.last), self._engine.exit_code or 0, self.phase, for_memory=for_memory)
 
     def _warmed(self) -> None:
-        self.has_warmed = not self._options.compiled.unpublished
-        if why := self._options.compiled.unpublished:
+        why = self._options.compiled.missing
+        self.has_warmed = not why
+        if why:
             self.failure = Failure(Reason.POD_CONFIG_ERROR, f"The compile cache isn't filled: {why}", CACHE_REMEDY)
         self.handle(Event.STOP)
 

@@ -19,8 +19,15 @@ from slipway.models.inspected import model_of_inspection
 from slipway.models.sources import NOTHING_KNOWN, known_of
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded/families.json").read_text())["families"]
-CONFIGS = [recorded["config"] for recorded in RECORDED.values()]
-KEYS = sorted({key for config in CONFIGS for key in config})
+NAS_BLOCK = {"attention": {"n_heads_in_group": 2, "no_op": False}, "ffn": {"ffn_mult": 2.5, "no_op": False}}
+NAS = {
+    **RECORDED["llama"]["config"],
+    "model_type": "nemotron-nas",
+    "num_hidden_layers": 1,
+    "block_configs": [NAS_BLOCK],
+}
+CONFIGS = [NAS, *(recorded["config"] for recorded in RECORDED.values())]
+KEYS = sorted({key for config in (*CONFIGS, NAS_BLOCK, *NAS_BLOCK.values()) for key in config})
 GGUF_KEYS = """
     block_count context_length embedding_length feed_forward_length attention.head_count attention.head_count_kv
     attention.key_length attention.value_length attention.sliding_window attention.sliding_window_pattern
@@ -69,6 +76,12 @@ def sound(model: Model) -> None:
 @given(st.sampled_from(CONFIGS), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
 def test_no_config_makes_it_fail(config: dict[str, Any], changed: dict[str, Any]) -> None:
     sound(model_of_config({**config, **changed}))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(VALUES, max_size=3), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
+def test_no_blocks_make_it_fail(blocks: list[Any], changed: dict[str, Any]) -> None:
+    sound(model_of_config({**NAS, "num_hidden_layers": len(blocks), "block_configs": blocks, **changed}))
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,6 +8,7 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import seconds
 from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Evidence, Model
+from slipway.operator.planning import rejecting
 from slipway.operator.planning.candidates import Candidate
 from slipway.operator.planning.choosing import Choice, Option
 from slipway.operator.planning.concurrency import why_so_many
@@ -17,7 +18,6 @@ from slipway.operator.planning.fitting import Fit, Misfit
 from slipway.operator.planning.plan import Speed
 from slipway.operator.planning.words import gib, listed, number, times
 
-MOST_REJECTED = 60  # the status has room for 64
 PARTS = {
     "total": "the device's memory",
     "weights": "weights",
@@ -48,11 +48,10 @@ def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[st
 
 
 def rejected(spec: LLMDeploymentSpec, choice: Choice) -> tuple[str, ...]:
-    """One sentence for each profile that was not chosen: first those that fit, too."""
+    """Why no other profile was chosen: first those that fit, too."""
     chosen = choice.options[0] if choice.options else None
-    others = [f"{each.fit.candidate.name}: {_but(spec, each, chosen)}." for each in choice.options[1:] if chosen]
-    ruled_out = [f"{name}: {objection}." for name, objection in choice.objections.items()]
-    return tuple([*others, *ruled_out][:MOST_REJECTED])
+    others = [(each.fit.candidate.name, _but(spec, each, chosen)) for each in choice.options[1:] if chosen]
+    return rejecting.rejected(choice, others)
 
 
 def nothing_fits(spec: LLMDeploymentSpec, choice: Choice, model: Model, name: str) -> str:
@@ -61,8 +60,8 @@ def nothing_fits(spec: LLMDeploymentSpec, choice: Choice, model: Model, name: st
     ways = {each.candidate.name: choice.objections[each.candidate.name].partition(": ")[2] for each in choice.misfits}
     closest = min(choice.misfits, key=lambda each: (not ways[each.candidate.name], each.missing), default=None)
     if closest is None:
-        listed = " ".join(f"{profile}: {objection}." for profile, objection in choice.objections.items())
-        return f"No accelerator profile can run {name}. {listed} Change the spec, or add nodes or profiles."
+        reasons = " ".join(rejected(spec, choice))
+        return f"No accelerator profile can run {name}. {reasons} Change the spec, or add nodes or profiles."
     longest = f"The longest context that fits there is {number(closest.longest)} tokens. " if closest.longest else ""
     changes = ways[closest.candidate.name]
     way_out = f"Any one of these is enough there: {changes}." if changes else _larger(closest)

@@ -82,7 +82,7 @@ class Plan:
     concurrent_at_full_length: float | None = None
     speed: Speed | None = None
     why: tuple[str, ...] = ()  # one sentence for each decision
-    rejected: tuple[str, ...] = ()  # one sentence for each profile that was not chosen
+    rejected: tuple[str, ...] = ()  # why no other profile was chosen
     warnings: tuple[str, ...] = ()  # what the user should know before it runs, such as a target that it won't meet
 
 

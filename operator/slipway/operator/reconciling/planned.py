@@ -5,6 +5,7 @@ A plan looks at every profile, which takes milliseconds; most reconciles change 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,10 +29,13 @@ PATIENCE = timedelta(seconds=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there."""
+    """All that a plan depends on. What comes from caches is compared by identity: a change makes new objects there.
+
+    It is kept for each LLMDeployment. Of the spec, whose objects take 10 kB, that is a digest.
+    """
 
     uid: str
-    spec: LLMDeploymentSpec
+    spec: bytes
     profiles: tuple[AcceleratorProfile, ...]
     supply: Supply
     running: Running | None
@@ -69,7 +73,7 @@ def planned(
     `site`: the models of a site."""
     inputs = Inputs(
         uid=snapshot.uid,
-        spec=deployment.spec,
+        spec=_digest(deployment.spec),
         profiles=snapshot.profiles,
         supply=supply,
         running=_running(snapshot, supply),
@@ -102,6 +106,11 @@ def planned(
         measurements=Measurements(inputs.measured, spec, known.model, inputs.runtimes),
     )
     return Planned(_with_problems(plan, known), known, inputs)
+
+
+def _digest(spec: LLMDeploymentSpec) -> bytes:
+    written = spec.model_dump_json(exclude_defaults=True)
+    return hashlib.sha256(written.encode()).digest()
 
 
 def _with_problems(plan: Plan | Unplannable, known: Known) -> Plan | Unplannable:

@@ -91,6 +91,7 @@ class SnapshotReader:
         if installation.inspects:
             store.keep_briefs(JOB, age)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
+        self._last_profiles: tuple[AcceleratorProfile, ...] = ()
 
     # --- which there are --------------------------------------------------------------------------------------------
 
@@ -121,7 +122,7 @@ class SnapshotReader:
                 kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
                 activators=self._activators(),
                 port=self._port_of(claim_of(llm_deployment)),
-                profiles=tuple(self.profiles()),
+                profiles=self._same_profiles(),
                 runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
             ),
             memory,
@@ -276,6 +277,14 @@ class SnapshotReader:
         for raw in self._store.all(ACCELERATOR_PROFILE):
             if profile := self._profile(raw):
                 yield profile
+
+    def _same_profiles(self) -> tuple[AcceleratorProfile, ...]:
+        """One tuple for all plans that are made from it, while no profile changes."""
+        found = tuple(self.profiles())
+        last = self._last_profiles
+        if len(found) != len(last) or any(one is not other for one, other in zip(found, last, strict=True)):
+            self._last_profiles = found
+        return self._last_profiles
 
     def _profile(self, raw: Object) -> AcceleratorProfile | None:
         """Parsed once for each spec, without its status, so that a plan stays valid when that changes; an invalid one

@@ -121,7 +121,8 @@ def test_a_number_that_does_not_divide_the_heads_is_refused() -> None:
 def test_a_profile_without_nodes_is_not_chosen() -> None:
     plan = planned(supply=nodes(h200=8))
     assert plan.profile == "h200"
-    assert "l4: the cluster has no node with it, and nothing that would add one." in plan.rejected
+    reason = "the cluster has no node with it, and nothing that would add one."
+    assert plan.rejected == (f"h100 and l4: for each, {reason}",)
 
 
 def test_a_profile_whose_nodes_an_autoscaler_adds_counts_as_there() -> None:
@@ -230,9 +231,9 @@ def test_a_profile_on_which_a_change_is_enough_counts_as_closer_than_one_that_la
     four = profile("four", memory="23034Mi", devicesPerNode=4, **SPEED)
     one = profile("one", memory="96Gi", devicesPerNode=1, **SPEED)
     made = refused(LLAMA_70B, [four, one])
-    assert [each.partition(": ")[2].partition(": ")[2] for each in made.rejected] == ["", "engine.quantization: FP8."]
+    assert [each.partition(": ")[2].partition(": ")[2] for each in made.rejected] == ["engine.quantization: FP8.", ""]
     lacking = [float(each.partition(": needs ")[2].partition(" ")[0]) for each in made.rejected]
-    assert lacking == sorted(lacking)
+    assert lacking == sorted(lacking, reverse=True)
     assert "On one, which comes closest" in made.message
     assert made.message.endswith("Any one of these is enough there: engine.quantization: FP8.")
     assert planned(LLAMA_70B, [four, one], engine={"quantization": "FP8"}).profile == "one"

@@ -96,6 +96,7 @@ def test_a_difference_without_effect_is_the_same_key(same: Start) -> None:
         variables(VLLM_ATTENTION_BACKEND="FLASHINFER"),
         variables(TORCHINDUCTOR_MAX_AUTOTUNE="1"),
         variables(CXX="clang++"),
+        replace(START, folder="/elsewhere"),
     ],
 )
 def test_a_difference_with_an_effect_is_another_key(another: Start) -> None:
@@ -116,6 +117,11 @@ def test_on_cpus_the_instruction_sets_are_part_of_the_key() -> None:
     assert instructions(CPUINFO.replace("constant_tsc", "ibrs")) == instructions(CPUINFO)
     assert instructions("processor\t: 0\nFeatures\t: fp asimd sve\n") == "asimd fp sve"
     assert instructions("") == ""
+
+
+def test_on_cpus_the_folder_is_not_part_of_the_key() -> None:
+    on_cpus = replace(START, device="cpu", devices=[])
+    assert key_of(replace(on_cpus, folder="/elsewhere")) == key_of(on_cpus)
 
 
 @pytest.mark.parametrize("allowed", [{0}, {0, 1}])

@@ -146,6 +146,13 @@ async def test_warming_fails_with_the_reason_if_nothing_can_be_published(pods: P
     assert "The compile cache isn't filled" in said["message"]
 
 
+async def test_warming_fails_with_the_reason_without_a_scratch_folder(pods: Pods, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    pod = await pods.start("--only-warm", files=0, scratch="file")
+    assert await pod.until_ended() == 3
+    assert "The scratch folder" in pod.termination_message()["message"]
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
@@ -160,9 +167,7 @@ async def test_a_store_that_is_a_file_costs_only_the_cache(pods: Pods) -> None:
 
 async def test_a_scratch_folder_that_cannot_be_made_costs_only_the_cache(pods: Pods, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    pod = SupervisedPod(tmp_path, pods._http)
-    pods.started.append(pod)
-    await pod.start(options=[f"--cache={pods.store}", f"--scratch={tmp_path / 'file'}"])
+    pod = await pods.start(files=0, scratch="file")
     await pod.until_ready()
     assert "The scratch folder" in str((await until(pod, "Unavailable"))["reason"])
 
