@@ -242,7 +242,7 @@ async def test_an_image_that_does_not_exist_does_not_stop_the_model(idle: Kube) 
 async def test_wrong_credentials_of_the_node_do_not_stop_the_model(
     idle: Kube, imaging: Cluster, tmp_path: Path
 ) -> None:
-    image = await asyncio.to_thread(pushed, imaging, tmp_path, "that nobody pulls")
+    image = await asyncio.to_thread(pushed, imaging, tmp_path, "that no node has pulled")
     await idle.apply(vllm(image=image, pulls_with="wrong"))
     await idle.wait_for("deployment", PREDICTOR, lambda _: True)
     assert mounted(await awake(idle)) == ""
