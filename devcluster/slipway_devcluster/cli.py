@@ -97,6 +97,13 @@ def main() -> None:
     help="Let pods mount images as volumes: containerd 2, built from source, instead of the machine's own.",
 )
 @click.option(
+    "--volumes/--no-volumes",
+    default=True,
+    show_default=True,
+    help="Make volumes when they are claimed: local-path-provisioner, and its class local-path, which is the default "
+    "one where no node is simulated.",
+)
+@click.option(
     "--port",
     type=click.IntRange(1024, 65535),
     help="Port of the API server on 127.0.0.1.  [default: the first free one from 16443 on]",

@@ -26,6 +26,7 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "kubernetes": 370,
     "keda": 501,
     "kwok": 140,
+    "local-path": 100,
     "argocd": 321,
     "http-add-on": 60,
     "kubeconform": 3,

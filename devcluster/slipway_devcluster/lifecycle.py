@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements
+from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements, volumes
 from slipway_devcluster import gpu_nodes as simulated
 from slipway_devcluster import record as records
 from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
@@ -25,7 +25,7 @@ from slipway_devcluster.image_store import ensure_seed, plant
 from slipway_devcluster.images import ensure_platform_images, existing_base_image
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES, OF_IMAGE_VOLUMES
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES, OF_IMAGE_VOLUMES, OF_VOLUMES
 from slipway_devcluster.progress import Steps
 from slipway_devcluster.record import Options, Record, Running
 
@@ -46,10 +46,11 @@ class Parts:
 
 
 def programs_of(options: Options) -> tuple[str, ...]:
-    """The upstreams that a cluster needs: kwok only with simulated GPU nodes, containerd only to mount images."""
+    """The upstreams that a cluster needs: kwok only with simulated GPU nodes, containerd only to mount images, and the
+    provisioner only to make volumes."""
     of_nodes = OF_GPU_NODES if options.gpu_nodes else ()
-    optional = (*of_nodes, *(OF_IMAGE_VOLUMES if options.image_volumes else ()))
-    return (*OF_EVERY_CLUSTER, *optional)
+    of_volumes = OF_VOLUMES if options.volumes else ()
+    return (*OF_EVERY_CLUSTER, *of_nodes, *(OF_IMAGE_VOLUMES if options.image_volumes else ()), *of_volumes)
 
 
 def ensure_parts(
@@ -121,6 +122,7 @@ def refuse_other_options(found: Record, wanted: Record) -> None:
         ("--gpu-nodes", found.gpu_nodes, wanted.gpu_nodes),
         ("--node-gpus", found.node_gpus, wanted.node_gpus),
         ("--image-volumes", found.image_volumes, wanted.image_volumes),
+        ("--volumes", found.volumes, wanted.volumes or found.volumes),
         ("--port", found.port, wanted.port or found.port),
     ]
     for option, has, wants in asked:
@@ -200,12 +202,18 @@ class _Start:
         for name in ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
             make = components.KUBERNETES[name]
             self._spawn(make(self._layout, self._parts.program("kubernetes", name)))
+        if self._record.volumes:
+            program = self._parts.program("local-path", "local-path-provisioner")
+            self._spawn(volumes.provisioner(self._layout, program))
 
     def _install_platform(self) -> None:
         objects = platform.rendered(self._parts.builds, self._cache)
-        everything = [*platform.dns(), *platform.adapt(objects, self._certificates)]
+        everything = [*platform.dns(), *platform.adapt(objects, self._certificates), *self._storage_classes()]
         platform.install(everything, self._cluster.run_kubectl)
         self._done("platform installed")
+
+    def _storage_classes(self) -> list[volumes.Object]:
+        return volumes.storage_classes(is_default=not self._record.gpu_nodes) if self._record.volumes else []
 
     def _add_gpus(self) -> None:
         nodes = simulated.gpu_nodes(self._record.gpu_nodes)
@@ -213,7 +221,7 @@ class _Start:
             return
         kwok, config = self._parts.builds["kwok"], self._layout.config
         stages = config / "kwok-stages.yaml"
-        stages.write_text(simulated.kwok_stages(kwok.source))
+        stages.write_text(f"{simulated.kwok_stages(kwok.source)}---\n{volumes.kwok_stage()}\n")
         arguments = simulated.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
         listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
         self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
@@ -326,6 +334,7 @@ def _write_kubeconfigs(layout: Layout, authority: pki.Authority, port: int) -> N
         "kube-proxy": ("system:kube-proxy", []),
         "kubelet": (f"system:node:{NODE_NAME}", ["system:nodes"]),
         "kwok": ("kwok", ["system:masters"]),
+        volumes.USER: (volumes.USER, ["system:masters"]),
         "admin": ("admin", ["system:masters"]),
     }
     on_node, on_host = f"https://{NODE_IP}:{API_PORT}", f"https://127.0.0.1:{port}"
@@ -356,6 +365,8 @@ def _write_configuration(layout: Layout, record: Record) -> None:
         layout.config / "containerd.toml": containerd(layout, cni_plugins=plugins),
         layout.config / "audit-policy.json": components.audit_policy(),
         layout.config / "kubelet.json": kubelet,
+        layout.config / "local-path.json": volumes.configuration(layout),
+        layout.config / "local-path-helper.json": volumes.helper_pod(),
         layout.config / "cni/10-slipway.conflist": components.cni_config(),
         layout.state / "resolv.conf": components.resolv_conf(),
     }

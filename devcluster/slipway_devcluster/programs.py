@@ -99,6 +99,12 @@ UPSTREAMS: Mapping[str, Upstream] = {
             kept=("config",),
             on_demand=True,
         ),
+        Upstream(
+            "local-path",
+            "github.com/rancher/local-path-provisioner",
+            ("local-path-provisioner",),
+            on_demand=True,
+        ),
         Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
         Upstream("registry", "github.com/distribution/distribution/v3", ("registry",), on_demand=True),
         Upstream(
@@ -112,6 +118,8 @@ UPSTREAMS: Mapping[str, Upstream] = {
 OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)
 OF_GPU_NODES = ("kwok",)
 """What a cluster with simulated GPU nodes needs as well."""
+OF_VOLUMES = ("local-path",)
+"""What a cluster that makes volumes needs as well."""
 OF_IMAGE_VOLUMES = ("containerd",)
 """What a cluster whose pods mount images needs as well: Debian's containerd can't mount them."""
 

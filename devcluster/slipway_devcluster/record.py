@@ -28,6 +28,7 @@ class Options:
     gpu_nodes: str = ""
     node_gpus: int = 0
     image_volumes: bool = False
+    volumes: bool = False
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Record:
     gpu_nodes: str = ""
     node_gpus: int = 0
     image_volumes: bool = False
+    volumes: bool = False
     programs: dict[str, str] = field(default_factory=dict)
     namespaces: Namespaces | None = None
     components: dict[str, Running] = field(default_factory=dict)

@@ -8,30 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from support.builders import objects
 from support.builders.llmdeployments import NAME, OURS, llmdeployment
+from support.builders.models import FACTS_OF_LLAMA_8B
 from support.builders.objects import PAUSE
-from support.cluster import Kube, Object, Operator
+from support.cluster import Kube, Object
 from support.cluster.mixed_nodes import Mixed, counts, has
 from support.cluster.pods import is_running, why_unschedulable
 
-FACTS: Object = {
-    "parameters": 8_030_000_000,
-    "layers": 32,
-    "attentionHeads": 32,
-    "kvHeads": 8,
-    "headDim": 128,
-    "hiddenSize": 4096,
-    "vocabularySize": 128_256,
-    "contextLength": 131_072,
-    "dtype": "bfloat16",
-}
-"""Llama-3.1-8B: 15 GiB of weights."""
+pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
 
 def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
     base: Object = {
-        "model": {"uri": "pvc://weights/", "facts": FACTS},
+        "model": {"uri": "pvc://weights/", "facts": FACTS_OF_LLAMA_8B},
         "engine": {"name": "vllm", "contextLength": 4096, "parallelism": {"tensor": tensor}},
         "accelerator": {"profiles": list(profiles), **spec.pop("accelerator", {})},
         "scaling": {"minReplicas": 1, "autoscaler": "None"},
@@ -43,9 +34,7 @@ def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
 # --- the status of profiles ------------------------------------------------------------------------------------------
 
 
-async def test_the_status_of_each_profile_counts_its_nodes_and_devices(
-    slipway: Operator, kube: Kube, mixed: Mixed
-) -> None:
+async def test_the_status_of_each_profile_counts_its_nodes_and_devices(kube: Kube, mixed: Mixed) -> None:
     there = {"h100": 8, "l4": 4, "a100-mig-3g.40gb": 2, "mi300x": 8, "gaudi3": 8, "tpu-v5e": 4}
     for kind, devices in there.items():
         await mixed.profile(kind)
@@ -54,7 +43,7 @@ async def test_the_status_of_each_profile_counts_its_nodes_and_devices(
         await kube.wait_for("acceleratorprofile", mixed.name(kind), counts(nodes=1, allocatable=devices, free=devices))
 
 
-async def test_the_devices_of_other_programs_are_not_free(slipway: Operator, kube: Kube, mixed: Mixed) -> None:
+async def test_the_devices_of_other_programs_are_not_free(kube: Kube, mixed: Mixed) -> None:
     node = await mixed.node("l4", "l4", 4)
     await mixed.fill(node, "l4", 3)
     await mixed.profile("l4")  # all is read at once for a new profile, and otherwise once a minute
@@ -64,9 +53,7 @@ async def test_the_devices_of_other_programs_are_not_free(slipway: Operator, kub
     assert "1 node is cordoned" in (await kube.get("acceleratorprofile", mixed.name("l4")))["status"]["message"]
 
 
-async def test_a_node_with_a_taint_of_its_own_does_not_count_and_is_mentioned(
-    slipway: Operator, kube: Kube, mixed: Mixed
-) -> None:
+async def test_a_node_with_a_taint_of_its_own_does_not_count_and_is_mentioned(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     await mixed.node("l4", "l4", 4, taint="team")
     profile = await kube.wait_for("acceleratorprofile", mixed.name("l4"), counts(nodes=0))
@@ -76,9 +63,7 @@ async def test_a_node_with_a_taint_of_its_own_does_not_count_and_is_mentioned(
 # --- where models run ------------------------------------------------------------------------------------------------
 
 
-async def test_a_model_runs_on_the_cheapest_node_that_holds_it(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_model_runs_on_the_cheapest_node_that_holds_it(kube: Kube, mixed: Mixed) -> None:
     """A T4 is cheaper than an L4, and too small."""
     for kind in ("t4", "l4", "h100"):
         await mixed.profile(kind)
@@ -89,9 +74,7 @@ async def test_a_model_runs_on_the_cheapest_node_that_holds_it(
     assert pod["spec"]["nodeName"] == f"l4-{kube.namespace}"
 
 
-async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is_used(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is_used(kube: Kube, mixed: Mixed) -> None:
     """Also if another program has taken them so late that the first plan doesn't know it."""
     for kind in ("l4", "h100"):
         await mixed.profile(kind)
@@ -104,9 +87,7 @@ async def test_if_all_devices_of_the_preferred_profile_are_taken_the_next_one_is
     assert pod["spec"]["nodeName"] == f"h100-{kube.namespace}"
 
 
-async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(kube: Kube, mixed: Mixed) -> None:
     on_cpus: Object = {"vendor": "CPU", "resource": {"name": "cpu", "count": 4}, "devicesPerNode": 1, "memory": "64Gi"}
     for kind in ("first", "second"):
         labels = {"of": kube.namespace, "which": kind}
@@ -123,9 +104,7 @@ async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(
     assert running["spec"]["nodeName"] == f"second-{kube.namespace}"
 
 
-async def test_four_devices_need_a_node_with_four_free(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_four_devices_need_a_node_with_four_free(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     for name, devices in (("small", 2), ("half", 4), ("large", 4)):
         await mixed.node(name, "l4", devices)
@@ -135,9 +114,7 @@ async def test_four_devices_need_a_node_with_four_free(
     assert pod["spec"]["nodeName"] == f"large-{kube.namespace}"
 
 
-async def test_more_devices_than_any_node_has_are_refused_in_the_plan(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_more_devices_than_any_node_has_are_refused_in_the_plan(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     await mixed.node("l4", "l4", 2)
     await kube.apply(model(mixed.name("l4"), tensor=4))
@@ -146,9 +123,7 @@ async def test_more_devices_than_any_node_has_are_refused_in_the_plan(
     assert failed["status"]["state"] == "Failed"
 
 
-async def test_a_model_waits_for_a_device_that_is_taken_and_gets_it(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_model_waits_for_a_device_that_is_taken_and_gets_it(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     node = await mixed.node("l4", "l4", 1)
     await mixed.fill(node, "l4", 1)
@@ -160,9 +135,7 @@ async def test_a_model_waits_for_a_device_that_is_taken_and_gets_it(
     await kube.wait_for_any("pods", OURS, is_running)
 
 
-async def test_a_model_runs_on_spot_nodes_only_if_its_spec_allows_them(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_model_runs_on_spot_nodes_only_if_its_spec_allows_them(kube: Kube, mixed: Mixed) -> None:
     spot = {"nodeLabels": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
     await mixed.profile("l4", spot=spot)
     await mixed.profile("h100")
@@ -177,9 +150,7 @@ async def test_a_model_runs_on_spot_nodes_only_if_its_spec_allows_them(
     assert pod["spec"]["nodeName"] == f"l4-{kube.namespace}"
 
 
-async def test_a_cloud_s_spot_node_without_a_taint_is_used_only_if_the_spec_allows_it(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_cloud_s_spot_node_without_a_taint_is_used_only_if_the_spec_allows_it(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     node = await mixed.node("l4", "l4", 1, **{"karpenter.sh/capacity-type": "spot"})
     await kube.apply(model(mixed.name("l4")))
@@ -194,9 +165,7 @@ async def test_a_cloud_s_spot_node_without_a_taint_is_used_only_if_the_spec_allo
     assert pod["spec"]["nodeName"] == node
 
 
-async def test_the_taint_of_a_cloud_s_spot_node_is_tolerated_where_the_spec_allows_it(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_the_taint_of_a_cloud_s_spot_node_is_tolerated_where_the_spec_allows_it(kube: Kube, mixed: Mixed) -> None:
     label = "kubernetes.azure.com/scalesetpriority"
     await mixed.profile("l4")
     node = await mixed.node("l4", "l4", 1, **{label: "spot"})
@@ -206,9 +175,7 @@ async def test_the_taint_of_a_cloud_s_spot_node_is_tolerated_where_the_spec_allo
     assert pod["spec"]["nodeName"] == node
 
 
-async def test_a_node_whose_driver_is_too_old_for_the_image_is_never_used(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_node_whose_driver_is_too_old_for_the_image_is_never_used(kube: Kube, mixed: Mixed) -> None:
     """It has more free devices, so that the scheduler would prefer it. The second replica waits instead."""
     await mixed.profile("l4")
     await mixed.node("old", "l4", 8, **{"nvidia.com/cuda.driver.major": "535"})
@@ -224,7 +191,7 @@ async def test_a_node_whose_driver_is_too_old_for_the_image_is_never_used(
 
 
 async def test_a_profile_without_nodes_is_planned_if_it_grows_and_its_pod_runs_when_a_node_comes(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
+    kube: Kube, mixed: Mixed
 ) -> None:
     await mixed.profile("l4", growable=True)
     await kube.apply(model(mixed.name("l4")))
@@ -234,9 +201,7 @@ async def test_a_profile_without_nodes_is_planned_if_it_grows_and_its_pod_runs_w
     await kube.wait_for_any("pods", OURS, is_running)
 
 
-async def test_a_profile_without_nodes_is_planned_as_soon_as_there_is_one(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_profile_without_nodes_is_planned_as_soon_as_there_is_one(kube: Kube, mixed: Mixed) -> None:
     await mixed.profile("l4")
     await kube.apply(model(mixed.name("l4")))
     words = "the cluster has no node with it"
@@ -245,9 +210,7 @@ async def test_a_profile_without_nodes_is_planned_as_soon_as_there_is_one(
     await kube.wait_for("llmdeployment", NAME, has(mixed.name("l4")))
 
 
-async def test_a_running_model_stays_where_it_is_when_a_cheaper_node_comes(
-    slipway: Operator, kube: Kube, mixed: Mixed, weights: None
-) -> None:
+async def test_a_running_model_stays_where_it_is_when_a_cheaper_node_comes(kube: Kube, mixed: Mixed) -> None:
     for kind in ("l4", "h100"):
         await mixed.profile(kind)
     await mixed.node("h100", "h100", 1)

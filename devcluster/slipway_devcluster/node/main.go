@@ -7,6 +7,9 @@
 //	    recorded that the node exists, it exits. When it dies, the kernel ends every process of the node.
 //	node pause
 //	    Process 1 of every pod sandbox: keeps the pod's namespaces alive until it gets SIGINT or SIGTERM.
+//	node -p PATH -s SIZE -m MODE -a create|delete
+//	    The only process of a pod of the local-path-provisioner, which passes these arguments: makes a folder for a
+//	    volume, to which every user may write, or removes it.
 package main
 
 import (
@@ -24,9 +27,29 @@ func main() {
 		initNode(os.Args[2], inherited(os.Args[3]), inherited(os.Args[4]), inherited(os.Args[5]))
 	} else if len(os.Args) == 2 && os.Args[1] == "pause" {
 		pause()
+	} else if len(os.Args) == 9 && os.Args[1] == "-p" && os.Args[7] == "-a" {
+		volume(os.Args[2], os.Args[8])
 	} else {
-		fmt.Fprintln(os.Stderr, "usage: node init ADDRESS LISTENER READY RECORDED | node pause")
+		fmt.Fprintln(os.Stderr, "usage: node init ADDRESS LISTENER READY RECORDED | node pause | node -p PATH -s SIZE -m MODE -a ACTION")
 		os.Exit(2)
+	}
+}
+
+func volume(path, action string) {
+	var err error
+	switch action {
+	case "create":
+		if err = os.MkdirAll(path, 0o777); err == nil {
+			err = os.Chmod(path, 0o777) // whatever the umask is
+		}
+	case "delete":
+		err = os.RemoveAll(path)
+	default:
+		err = fmt.Errorf("%q is neither create nor delete", action)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
 	}
 }
 

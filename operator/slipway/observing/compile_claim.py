@@ -52,25 +52,31 @@ def phase_of(claim: Object) -> str:
     return str((claim.get("status") or {}).get("phase") or "")
 
 
-def trouble_with(claim: Object, snapshot: Snapshot) -> Trouble | None:
-    """Why no replica can run with this claim, which its pods mount."""
+def trouble_with(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Trouble | None:
+    """Why no replica can run with this claim, which its pods mount. `takes_turns`: a new replica starts once the old
+    one has stopped, so that it may wait for a volume that the old one has."""
     if phase_of(claim) == LOST:
         return Trouble("ClaimLost", f"the volume of the claim {name_of(claim)} is gone")
-    return next((each.trouble for each in _doubts(claim, snapshot) if each.until <= snapshot.now), None)
+    doubts = _doubts(claim, snapshot, takes_turns=takes_turns)
+    return next((each.trouble for each in doubts if each.until <= snapshot.now), None)
 
 
-def next_moment(claim: Object, snapshot: Snapshot) -> datetime | None:
+def next_moment(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> datetime | None:
     """When time alone makes it trouble."""
-    return min((each.until for each in _doubts(claim, snapshot) if each.until > snapshot.now), default=None)
+    doubts = _doubts(claim, snapshot, takes_turns=takes_turns)
+    return min((each.until for each in doubts if each.until > snapshot.now), default=None)
 
 
-def _doubts(claim: Object, snapshot: Snapshot) -> Iterator[Doubt]:
+def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator[Doubt]:
     for pod in (Pod(raw, snapshot) for raw in snapshot.pods):
-        if pod.is_on_its_way and (doubt := _unmounted(pod, claim) if pod.node else _unplaced(pod, claim)):
+        if not pod.is_on_its_way:
+            continue
+        doubt = _unmounted(pod, claim) if pod.node else _unplaced(pod, claim, takes_turns=takes_turns)
+        if doubt:
             yield doubt
 
 
-def _unplaced(pod: Pod, claim: Object) -> Doubt | None:
+def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> Doubt | None:
     scheduled, name = condition(pod.raw, "PodScheduled") or {}, name_of(claim)
     said = str(scheduled.get("message") or "")
     since = pod.created or pod.snapshot.now
@@ -80,7 +86,8 @@ def _unplaced(pod: Pod, claim: Object) -> Doubt | None:
         why = f": {words.shorten(said)}" if said else ""
         message = f"the claim {name} was not bound within {BOUND_WITHIN.seconds} s{why}"
         return Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
-    if not ABOUT_VOLUMES.search(said) or (ONE_POD_ONLY in said and _has_another(pod)):
+    waits_for_its_turn = takes_turns and ONE_POD_ONLY in said and _has_another(pod)
+    if not ABOUT_VOLUMES.search(said) or waits_for_its_turn:
         return None
     since = parse_time(scheduled.get("lastTransitionTime")) or since
     message = f"the volume of the claim {name} keeps replicas from all nodes: {words.shorten(said)}"

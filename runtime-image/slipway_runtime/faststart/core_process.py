@@ -60,13 +60,20 @@ def read_flags(parts: CoreParts, flags: list[str]) -> Any:
 
 
 def refuse(config: Any) -> None:
-    """Refuses configurations that were never tried with one process for the core and one for the server."""
+    """Refuses configurations that were never tried with one process for the core and one for the server, or that don't
+    work with a server that was forked from a process which uses CUDA.
+    """
     parallel = config.parallel_config
     if parallel.world_size != 1 or parallel.data_parallel_size != 1:
         raise UnexpectedError("the engine core would be more than one process")
     multimodal = config.model_config.multimodal_config
-    if multimodal is not None and multimodal.mm_tensor_ipc == "torch_shm":
+    if multimodal is None:
+        return
+    if multimodal.mm_tensor_ipc == "torch_shm":
         raise UnexpectedError("tensors would go through a queue that only vLLM's own launcher creates")
+    for name in ("mm_processor_kwargs", "media_io_kwargs"):
+        if "cuda" in repr(getattr(multimodal, name, None)):
+            raise UnexpectedError(f"{name} would let the server use the device")
 
 
 def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]) -> type[Any]:

@@ -20,8 +20,8 @@ from typing import Any
 from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.graph_memory import kept
 
-EARLY = frozenset({1, 8, 64, 128, 256})  # and the largest
-CHEAP = 64  # requests; a batch of no more waits for the weights, however it is padded
+EARLY = 64  # and the largest; each takes a tenth of a second or two
+SMALL = (1, 8)  # sizes below that have graphs of their own while requests run, too
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
 APART = 1.0  # seconds between two captures while requests wait for them
 
@@ -29,14 +29,13 @@ APART = 1.0  # seconds between two captures while requests wait for them
 def early_of(sizes: Iterable[int]) -> list[int]:
     """Returns the sizes that are captured before the engine core is ready."""
     ordered = sorted(sizes)
-    return [size for size in ordered if size in EARLY or size == ordered[-1]]
+    return [size for size in ordered if size in (EARLY, ordered[-1])]
 
 
 def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:
-    """Returns the size whose graph is worth a pause: it would fit better than the one in use."""
-    if running <= CHEAP:
-        return None
-    fits = min((size for size in pending if size >= running), default=None)
+    """Returns the size whose graph is worth a pause, because this many requests would use it from now on."""
+    worth_it = (size for size in pending if size > EARLY or size in SMALL)
+    fits = min((size for size in worth_it if size >= running), default=None)
     used = min((size for size in captured if size >= running), default=None)
     return fits if fits is not None and (used is None or fits < used) else None
 
@@ -86,7 +85,7 @@ class LateGraphs:
         """`batches`: those that the device still computes. Nothing else may use it while a graph is captured."""
         if not self.pending or time.monotonic() < self._last + APART:
             return
-        if size := wanted(running, self.captured, self.pending):
+        if running and (size := wanted(running, self.captured, self.pending)):
             wait([each for batch in batches for each in batch if isinstance(each, Future)])
             self._capture_one(size)
             self._last = time.monotonic()

@@ -27,7 +27,7 @@ from support.cluster.host import Host
 from support.cluster.kube import Kube
 from support.cluster.tester import ReachableServer
 
-OPTIONS = Options(gpu_nodes="h100:2,a100:1,l4:4", node_gpus=1)
+OPTIONS = Options(gpu_nodes="h100:2,a100:1,l4:4", node_gpus=1, volumes=True)
 NEEDED_DEFINITIONS = {"inferenceservices.serving.kserve.io": "KServe", "scaledobjects.keda.sh": "KEDA"}
 
 

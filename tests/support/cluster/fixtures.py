@@ -18,6 +18,7 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Options
 
 from support.cluster import clusters, host, report
 from support.cluster import installation as installed
@@ -160,7 +161,7 @@ def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Conf
     second = own_devcluster(cluster, settings)
     before = host.snapshot(second)
     with _shown(pytestconfig):
-        lifecycle.up(second.name, cache=settings.cache, steps=settings.steps)
+        lifecycle.up(second.name, cache=settings.cache, steps=settings.steps, options=Options(volumes=True))
     yield Neighbour(second, before)
     with _shown(pytestconfig), suppress(Refusal):  # a test may have removed it
         lifecycle.down(second.name, cache=settings.cache, steps=settings.steps)

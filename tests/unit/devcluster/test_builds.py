@@ -115,6 +115,7 @@ def test_a_program_that_only_a_benchmark_or_a_test_needs_is_not_built_for_a_clus
         "http-add-on",
         "kubeconform",
         "kwok",
+        "local-path",
         "registry",
     }
 

@@ -76,6 +76,7 @@ def test_kwok_is_for_simulated_gpu_nodes_and_containerd_for_volumes_of_images() 
     every = lifecycle.programs_of(Options())
     assert set(lifecycle.programs_of(Options(gpu_nodes="h100:2"))) - set(every) == {"kwok"}
     assert set(lifecycle.programs_of(Options(image_volumes=True))) - set(every) == {"containerd"}
+    assert set(lifecycle.programs_of(Options(volumes=True))) - set(every) == {"local-path"}
 
 
 def test_the_parts_are_listed_under_their_sum() -> None:

@@ -1,3 +1,4 @@
+// Pins what devcluster builds from github.com/rancher/local-path-provisioner.
 module slipway.dev/devcluster/local-path
 
 go 1.26.0

@@ -40,6 +40,8 @@ DEFAULT_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
 )
+NO_VOLUMES = "0"
+CLAIM_NONE = "its administrator can change that by the chart's value compileCache.claims"
 ANNOTATE = f"annotate a StorageClass whose volumes pods of all nodes can share with {ACCESS_MODES_ANNOTATION}: {MANY}"
 
 
@@ -47,7 +49,7 @@ ANNOTATE = f"annotate a StorageClass whose volumes pods of all nodes can share w
 class SiteStorage:
     """What the installation says of volumes for compiled code; empty: nothing."""
 
-    size: str = "10Gi"
+    size: str = "10Gi"  # NO_VOLUMES: none are claimed
     storage_class: str = ""
     shared_class: str = ""
 
@@ -117,6 +119,8 @@ def where(
             return Nowhere("engine.compileCache.kind is None")
         case "Image":
             return _image(spec, pushed, no_images)
+        case _ if site.size == NO_VOLUMES:
+            return Nowhere("this installation of Slipway claims no volumes", CLAIM_NONE)
         case "PVC":
             return _as_asked(spec, classes, site)
         case _:

@@ -29,7 +29,6 @@ from slipway.operator.planning.measured import Measurements
 from slipway.operator.planning.memory.weights import file_bytes
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
-    cost,
     excluded_nodes,
     node_terms,
     of_host,
@@ -128,7 +127,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         kv_cache_bytes=fit.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=_weights_to_expect(option) if is_on_devices else None,
         sized_by=fit.kv_cache or None,
-        memory_share=share_planned(candidate.profile.spec, fit.memory.budget) if _is_vllm_on_devices(plan) else None,
+        memory_share=_share(option) if _is_vllm_on_devices(plan) else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
         concurrent_at_full_length=fit.at_full_length,
@@ -140,6 +139,11 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         start_limit=start_limit(file_bytes(model)),
         warnings=(*explaining.warnings(spec, option.speed), *plan.warnings),
     )
+
+
+def _share(option: Option) -> float | None:
+    """Of the device as it was computed, since a measured size of it would be another share of the same budget."""
+    return share_planned(option.computed.candidate.profile.spec, option.computed.memory.budget)
 
 
 def _weights_to_expect(option: Option) -> int:
@@ -214,10 +218,11 @@ def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None, supply: Su
 def _on_cpu(
     spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
 ) -> Plan | Unplannable:
-    cpus = sorted((each for each in known.values() if each.spec.vendor == CPU), key=cost)
+    cpus = [Candidate(each, 1, 1) for each in known.values() if each.spec.vendor == CPU]
     if not cpus:
         return Unplannable(Reason.PROFILE_MISSING, _no_cpu(name))
-    plan = _first_possible(spec, [profile.metadata.name for profile in cpus], known, model, supply)
+    cheapest_first = sorted(cpus, key=lambda each: (each.price, each.name))
+    plan = _first_possible(spec, [each.name for each in cheapest_first], known, model, supply)
     if isinstance(plan, Unplannable):
         return plan
     why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])

@@ -40,10 +40,10 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
 
 
 def host_request(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[int, int]:
-    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests; without requests, its limits."""
-    wanted = requested(spec, profile, 1)
-    either = {**wanted["limits"], **wanted["requests"]}
-    return int(amount(either.get("cpu", "0")) * 1000), int(amount(either.get("memory", "0")))
+    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests at least. The memory of a profile is a
+    limit; without a request of the spec, that of the ServingRuntime counts, which is small."""
+    wanted = requested(spec, profile, 1)["requests"]
+    return int(amount(wanted.get("cpu", "0")) * 1000), int(amount(wanted.get("memory", "0")))
 
 
 def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, str], dict[str, str]]:
@@ -120,9 +120,3 @@ def tolerations(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> 
 
 def runtime_class(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> str | None:
     return spec.pod.runtime_class_name or (profile.spec.runtime_class if profile else None)
-
-
-def cost(profile: AcceleratorProfile) -> tuple[float, str]:
-    """Sorts profiles by price, those without a price last, and by name among equals."""
-    price = profile.spec.cost_per_hour
-    return (float("inf") if price is None else price), profile.metadata.name

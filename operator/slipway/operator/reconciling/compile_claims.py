@@ -1,4 +1,4 @@
-"""Makes the claim for compiled code. No other object needs it, so nothing stops where it is refused."""
+"""Makes and removes the claim for compiled code. No other object needs it, so nothing stops where it is refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError
 from slipway.kube.overlay import Overlay
 from slipway.kube.work_queue import RetryLaterError
-from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object
+from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
 from slipway.objects.metadata import is_being_deleted
 from slipway.observing.compile_claim import is_ours
-from slipway.operator.reconciling.memory import Applied, ModelMemory
+from slipway.operator.reconciling.memory import ModelMemory, projected
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.rendering import Child
 
@@ -31,25 +31,43 @@ class CompileClaims:
         if claim is None:
             return ""
         live = self._overlay.get(PERSISTENT_VOLUME_CLAIM, claim.name, key.namespace)
-        applied = memory.applied.get(PERSISTENT_VOLUME_CLAIM)
-        if live and applied and applied.is_of(live, claim.manifest):
-            return ""
         live = live or await self._client.find(PERSISTENT_VOLUME_CLAIM, claim.name, key.namespace)
         if live and not is_ours(live, llm_deployment):
             return OF_OTHERS
         if live and is_being_deleted(live):
             raise RetryLaterError(f"{claim} is being deleted, and no watch has reported it yet", after=GOES_WITHIN)
+        wanted = claim.manifest["spec"]
+        if live and (projected(live.get("spec"), wanted) == wanted or memory.refused_claim == wanted):
+            return ""
         outcome = Outcome()
         with outcome.noting_refusals(PERSISTENT_VOLUME_CLAIM, claim.name):
-            await self._apply(key, memory, claim, live)
-        return outcome.refusals[0].message if outcome.refusals else ""
+            await self._apply(key, claim, live)
+        if not outcome.refusals:
+            return ""
+        if live:  # it stays as it is
+            memory.refused_claim = wanted
+            logger.warning("%s stays as it is: %s", claim, outcome.refusals[0].message, extra={"key": str(key)})
+        return outcome.refusals[0].message
 
-    async def _apply(self, key: ModelKey, memory: ModelMemory, claim: Child, live: Object | None) -> None:
+    async def remove(self, key: ModelKey, memory: ModelMemory, unused: ObjectKey | None) -> None:
+        """Where it may not be deleted, it stays until the LLMDeployment is deleted; nothing else depends on that."""
+        found = unused and self._overlay.get(unused.kind, unused.name, unused.namespace)
+        if not unused or not found or is_being_deleted(found) or memory.refused_claim == unused:
+            return
+        outcome = Outcome()
+        with outcome.noting_refusals(unused.kind, unused.name):
+            await self._client.delete(unused.kind, unused.name, unused.namespace, only=found)
+            self._overlay.deleted(unused.kind, found)
+            logger.info("%s deleted", unused.kind, extra={"key": str(key)})
+        if outcome.refusals:
+            memory.refused_claim = unused
+            logger.warning("%s can't be deleted: %s", unused, outcome.refusals[0].message, extra={"key": str(key)})
+
+    async def _apply(self, key: ModelKey, claim: Child, live: Object | None) -> None:
         """Without force where none was seen: it may be another's by now."""
         try:
             answer = await self._client.apply(PERSISTENT_VOLUME_CLAIM, claim.manifest, force=live is not None)
         except ConflictError as error:
             raise RetryLaterError(f"{claim} was created meanwhile: {error.words}") from None
-        memory.applied[PERSISTENT_VOLUME_CLAIM] = Applied.of(claim.manifest, answer)
         self._overlay.wrote(PERSISTENT_VOLUME_CLAIM, answer)
         logger.info("%s %s", PERSISTENT_VOLUME_CLAIM, "changed" if live else "created", extra={"key": str(key)})

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -14,7 +15,8 @@ from slipway.api import units
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.api.schema import OBJECT_NAME
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
-from slipway.operator.installation import EVERYWHERE
+from slipway.operator.installation import EVERYWHERE, Installation
+from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 LONGEST_NAME = 253
@@ -48,6 +50,25 @@ class OperatorSettings:
     log_level: str
     log_format: str
 
+    @property
+    def installation(self) -> Installation:
+        """What they say about the installation that it belongs to."""
+        watched, everywhere = self.watch_namespaces, (EVERYWHERE, *self.watch_namespaces)
+        return Installation(
+            self.namespace,
+            self.activators,
+            self.prometheus_namespaces,
+            version=version("slipway"),
+            runtimes=self.runtimes,
+            watched=watched,
+            inspects=tuple(each for each in self.inspect_namespaces if not watched or each in everywhere),
+            compiled=SiteStorage(
+                size=self.compiled_size,
+                storage_class=self.compiled_storage_class,
+                shared_class=self.compiled_shared_class,
+            ),
+        )
+
 
 def services(text: str) -> tuple[str, ...]:
     found = comma_separated(object_name)(text)
@@ -61,8 +82,9 @@ def inspected(text: str) -> str:
 
 
 def storage_size(text: str) -> str:
+    """Or NO_VOLUMES."""
     try:
-        is_size = units.amount(text) >= units.amount("1Mi")
+        is_size = text == NO_VOLUMES or units.amount(text) >= units.amount("1Mi")
     except ValueError:
         is_size = False
     if not is_size:
@@ -143,7 +165,7 @@ compiled_size = flag(
     type=storage_size,
     default="10Gi",
     metavar="SIZE",
-    help="size of a volume for compiled code, if the LLMDeployment names none",
+    help="size of a volume for compiled code, if the LLMDeployment names none; 0: no volumes are claimed",
 )
 compiled_storage_class = flag(
     "--compile-cache-storage-class",

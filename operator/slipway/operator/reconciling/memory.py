@@ -86,6 +86,9 @@ class ModelMemory:
     inspection_job: str = ""  # the name of the last Job that was created to read them
     compile_job: str = ""  # the same of Jobs that push an image of compiled code
 
+    # --- about compiled code -----------------------------------------------------------------------------------------
+    refused_claim: object = None  # the last change of a claim that was refused, so that it isn't tried again and again
+
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready

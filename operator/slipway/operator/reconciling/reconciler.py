@@ -99,6 +99,8 @@ class Reconciler:
             decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
+            if outcome.goes_on:
+                await self.compile_claims.remove(key, memory, decision.desired.unused_claim)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
             decision = await self._push(key, memory, snapshot, decision, outcome)
         except NamespaceGoesError:
@@ -110,6 +112,7 @@ class Reconciler:
         decision = self._decided(snapshot, memory)
         if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
             await self.freshen()  # the first plan decides where it runs
+            snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
             decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision

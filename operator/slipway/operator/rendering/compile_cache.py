@@ -7,8 +7,10 @@ remembers it, and the claim is made again when the model sleeps the next time.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from slipway.api import units
@@ -120,19 +122,21 @@ class _Placing:
         self._claim = snapshot.compiled_claim
         self._is_taken = bool(self._claim and not is_ours(self._claim, snapshot.llm_deployment))
         self._given_up = _GivenUp.of(snapshot)
+        spec = deployment.spec
+        self._takes_turns = spec.scaling.max_replicas == 1 and spec.rollout.strategy in ("Auto", "Recreate")
 
     def placed(self) -> Placed:
         if self._wanted is None and self._mounted is None and not self._has_claim():
             return Placed()
         if trouble := self._trouble():
             return self._give_up(trouble)
+        if self._is_taken and self._mounted and not self._mounted.image:
+            return self._with_the_claim_of_others(self._mounted)
         if self._change is Change.COSTLY or self._is_older:
             return self._as_it_is()
-        if isinstance(self._wanted, Pulled):
-            return self._with_image(self._wanted)
-        if not isinstance(self._wanted, Claim):
+        if not isinstance(self._wanted, Claim | Pulled):
             return self._without(self._wanted)
-        return self._with(self._wanted)
+        return self._with(self._wanted) if isinstance(self._wanted, Claim) else self._with_image(self._wanted)
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -143,13 +147,18 @@ class _Placing:
         """With the claim that the pods mount, or that they were about to."""
         if self._mounted and self._mounted.image:
             return compile_image.trouble_with(self._mounted.image, self._snapshot)
-        if self._snapshot.refused_claim:
+        if self._snapshot.refused_claim and self._claim is None:
             return Trouble(REFUSED, f"the claim {self._name} was refused: {self._snapshot.refused_claim}")
         if self._mounted is None or self._claim is None:
             return None
-        if self._is_taken:
+        if self._is_taken and not has_ready_pod(self._snapshot):
             return Trouble("ClaimTaken", TAKEN.format(name=self._name))
-        return trouble_with(self._claim, self._snapshot)
+        return trouble_with(self._claim, self._snapshot, takes_turns=self._takes_turns)
+
+    def _with_the_claim_of_others(self, store: Store) -> Placed:
+        """Replicas that are ready are not restarted because of it; so it is after a restore from a backup."""
+        message = f"The claim {self._name}, which its replicas have, is not Slipway's: the next ones start without it."
+        return Placed(store=store, status={"kind": "PVC", "claim": self._name, "message": message})
 
     # --- what there will be -----------------------------------------------------------------------------------------
 
@@ -200,7 +209,7 @@ class _Placing:
         found = _read(self._claim)
         if phase_of(self._claim) == LOST or not self._suits(found, wanted):
             return self._without(Nowhere("the claim is replaced by one that suits the spec"))
-        return self._claimed(replace(found, size=max(found.size, wanted.size, key=units.amount)))
+        return self._claimed(replace(found, size=max(found.size, wanted.size, key=_amount)))
 
     def _with_image(self, wanted: Pulled) -> Placed:
         """The same for an image, which pods can share."""
@@ -223,7 +232,7 @@ class _Placing:
     def _suits(self, found: Claim, wanted: Claim) -> bool:
         """Others may have enlarged it."""
         can_grow = any(each.name == found.storage_class and each.can_grow for each in self._classes or ())
-        fits = can_grow or units.amount(found.size) >= units.amount(wanted.size)
+        fits = can_grow or _amount(found.size) >= _amount(wanted.size)
         same_class = not wanted.storage_class or found.storage_class == wanted.storage_class
         return fits and same_class and found.access_mode == wanted.access_mode
 
@@ -241,7 +250,11 @@ class _Placing:
             "message": f"Compiled code is kept on the volume of the claim {self._name}, {shared}.",
             "givenUp": given_up.as_status() if given_up else None,
         }
-        again = next_moment(self._claim, self._snapshot) if self._claim and self._mounted else None
+        again = (
+            next_moment(self._claim, self._snapshot, takes_turns=self._takes_turns)
+            if self._claim and self._mounted
+            else None
+        )
         return Placed(
             store=store or Store.of(claim, self._name),
             claim=claim_child(self._deployment, claim),
@@ -344,6 +357,13 @@ def _read(claim: Object) -> Claim:
         access_mode=modes[0],
         size=str(requests.get("storage") or "0"),
     )
+
+
+def _amount(size: str) -> Decimal:
+    """Zero for what others wrote and isn't understood."""
+    with suppress(ValueError):
+        return units.amount(size)
+    return Decimal(0)
 
 
 def _digest(wanted: Claim | Pulled) -> str:

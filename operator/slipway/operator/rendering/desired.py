@@ -53,6 +53,7 @@ class Desired:
     made: Object | None = None  # `status.made`: what the pods were made of
     update: Object | None = None  # `status.update`: what this version would make differently
     claim: Child | None = None  # for compiled code; applied before all others, and not needed by any
+    unused_claim: ObjectKey | None = None  # the same, if no pod needs it any more
     compile_cache: Object | None = None  # `status.compileCache`, its `lastStart` left out
 
 

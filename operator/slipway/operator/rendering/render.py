@@ -89,7 +89,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, Child)),
         delete=(
-            *(each for each in (*objects, compiled.unused) if isinstance(each, ObjectKey)),
+            *(each for each in objects if isinstance(each, ObjectKey)),
             *unused_templates(pods.inference_service, snapshot),
         ),
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
@@ -108,6 +108,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         made=pods.made.model_dump(by_alias=True, exclude_none=True),
         update=pods.update,
         claim=compiled.claim,
+        unused_claim=compiled.unused,
         compile_cache=compiled.status,
     )
 

@@ -10,7 +10,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.reasons import Reason
 from slipway.models.facts import Model, Weights
 from slipway.models.sources import Known
-from slipway.operator.planning import Plan, Running, Supply, Unplannable, explaining, make_plan
+from slipway.operator.planning import Unplannable, explaining, make_plan
 from slipway.operator.planning.candidates import Candidate
 from slipway.operator.planning.choosing import Choice
 from slipway.operator.planning.fitting import Misfit
@@ -18,50 +18,14 @@ from slipway.operator.planning.memory import vllm
 from slipway.operator.planning.memory.blocks import cache_of
 from slipway.operator.planning.memory.releases import CURRENT
 from slipway.operator.planning.memory.settings import GIB, Device, Settings
-from slipway.operator.planning.supply import ProfileSupply, Room
 from support.builders.models import GEMMA_12B, LLAMA_8B, LLAMA_70B, MIXTRAL, QWEN_14B
+from support.builders.planned import H100, H200, L4, SPEED, planned, refused, where
 from support.builders.rendering import cpu, deployment, profile
 
-SPEED = {"features": ["bf16", "fp8"], "compute": {"bf16": 989, "fp8": 1979}}
-L4 = profile("l4", memory="23034Mi", bandwidth="300G", devicesPerNode=8, costPerHour=0.7, **SPEED)
-H100 = profile("h100", memory="81559Mi", bandwidth="3350G", devicesPerNode=8, costPerHour=7.0, **SPEED)
-H200 = profile("h200", memory="143771Mi", bandwidth="4800G", devicesPerNode=8, costPerHour=9.0, **SPEED)
 OLD = profile("old", memory="32Gi", bandwidth="900G", features=["int8"], compute={"fp16": 100}, costPerHour=1.0)
 SHARED = profile("h200-shared", memory="71885Mi", sharedBy=2, bandwidth="4800G", devicesPerNode=8, **SPEED)
-ALL = [L4, H100, H200]
 RUN = Settings(sequences=256, batched_tokens=2048)
 HUGE = vllm.divide(LLAMA_70B, Device(total=GIB), RUN, CURRENT)
-
-
-def answer(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan | Unplannable:
-    given = {key: further.pop(key) for key in ("supply", "running") if key in further}
-    return make_plan(deployment(**further).spec, profiles, name="llama", known=Known(model), **given)
-
-
-def planned(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Plan:
-    made = answer(model, profiles, **further)
-    assert isinstance(made, Plan), made
-    return made
-
-
-def refused(model: Model = LLAMA_8B, profiles: list[Any] = ALL, **further: Any) -> Unplannable:
-    made = answer(model, profiles, **further)
-    assert isinstance(made, Unplannable), made
-    return made
-
-
-def where(plan: Plan) -> tuple[str, int]:
-    return plan.profile, plan.gpus_per_replica
-
-
-def nodes(**counts: int) -> Supply:
-    """One node of each profile with so many free devices of eight."""
-    return Supply(
-        {
-            name: ProfileSupply(nodes=1, devices=8, most_on_a_node=8, free=free, most_free_on_a_node=free)
-            for name, free in counts.items()
-        }
-    )
 
 
 # --- the policy ------------------------------------------------------------------------------------------------------
@@ -113,97 +77,6 @@ def test_a_number_that_does_not_divide_the_heads_is_refused() -> None:
     assert "a replica wants 16 devices" in made.message
     made = refused(QWEN_14B, [H200], engine={"parallelism": {"tensor": 3}})
     assert "its 40 attention heads can't be divided by parallelism.tensor 3" in made.message
-
-
-# --- what the cluster has --------------------------------------------------------------------------------------------
-
-
-def test_a_profile_without_nodes_is_not_chosen() -> None:
-    plan = planned(supply=nodes(h200=8))
-    assert plan.profile == "h200"
-    reason = "the cluster has no node with it, and nothing that would add one."
-    assert plan.rejected == (f"h100 and l4: for each, {reason}",)
-
-
-def test_a_profile_whose_nodes_an_autoscaler_adds_counts_as_there() -> None:
-    grows = Supply({"l4": ProfileSupply(can_grow=True), "h200": ProfileSupply(nodes=1, devices=8, most_on_a_node=8)})
-    assert planned(supply=grows).profile == "l4"
-
-
-def test_while_all_nodes_of_a_profile_are_full_the_next_one_is_chosen() -> None:
-    plan = planned(supply=nodes(l4=0, h100=1))
-    assert plan.profile == "h100"
-    assert "l4: fits, but no node has 1 free device." in plan.rejected
-
-
-def rooms(*there: Room) -> Supply:
-    """What is free on nodes of CPUs."""
-    known = ProfileSupply(nodes=2, devices=2, most_on_a_node=1, free=1, most_free_on_a_node=1, rooms=there)
-    return Supply({"cpu": known, "cpu-large": replace(known, rooms=(Room(64_000, 256 * GIB),))})
-
-
-CPUS = [cpu("cpu", memory="64Gi", costPerHour=0.1), cpu("cpu-large", memory="128Gi", costPerHour=0.2)]
-IN_LLAMACPP: dict[str, Any] = {"engine": {"name": "llamacpp"}}
-
-
-@pytest.mark.parametrize(
-    ("room", "chosen"),
-    [
-        (Room(1000, 64 * GIB), "cpu"),
-        (Room(900, 64 * GIB), "cpu-large"),
-        (Room(64_000, 63 * GIB), "cpu-large"),
-    ],
-)
-def test_a_profile_of_cpus_that_has_no_room_for_a_replica_is_full(room: Room, chosen: str) -> None:
-    """A replica on `cpu` requests 1 CPU and 64 GiB, on one node."""
-    plan = planned(profiles=CPUS, supply=rooms(room, Room(100, 512 * GIB)), **IN_LLAMACPP)
-    assert plan.profile == chosen
-    if chosen == "cpu-large":
-        assert "cpu: fits, but no node has enough free CPUs and memory." in plan.rejected
-
-
-def test_what_the_spec_requests_must_be_free_on_cpus() -> None:
-    pod = {"resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "40Gi"}}}
-    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu"
-    pod["resources"]["requests"]["cpu"] = "4"
-    assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu-large"
-
-
-def test_a_replica_waits_for_cpus_if_none_are_free_anywhere() -> None:
-    supply = Supply({"cpu": ProfileSupply(nodes=1, devices=1, most_on_a_node=1, rooms=())})
-    plan = planned(profiles=CPUS[:1], supply=supply, **IN_LLAMACPP)
-    assert "No node of cpu has enough free CPUs and memory now, so a replica waits for one." in plan.why
-
-
-def test_if_every_profile_is_full_the_plan_says_that_a_replica_waits() -> None:
-    plan = planned(supply=nodes(l4=0, h100=0))
-    assert plan.profile == "l4"
-    assert "No node of l4 has 1 free device now, so a replica waits for one." in plan.why
-
-
-def test_devices_must_be_on_one_node() -> None:
-    few = Supply({"h100": ProfileSupply(nodes=4, devices=4, most_on_a_node=1, free=4, most_free_on_a_node=1)})
-    made = refused(LLAMA_70B, [H100], supply=few)
-    assert "needs" in made.rejected[0]
-
-
-# --- what runs already -----------------------------------------------------------------------------------------------
-
-
-def test_a_running_model_stays_although_a_cheaper_profile_appeared() -> None:
-    plan = planned(running=Running("h100", 1), supply=nodes(l4=8, h100=0))
-    assert plan.profile == "h100"
-    assert plan.why[0] == "h100: the model runs there, and fits."
-    assert plan.why[1].startswith("l4 would be chosen now by policy Cheapest, at 0.70 per hour; a running model")
-
-
-def test_a_running_model_moves_when_the_spec_no_longer_allows_its_profile() -> None:
-    assert planned(running=Running("h100", 1), accelerator={"profiles": ["l4"]}).profile == "l4"
-
-
-def test_a_running_model_moves_when_it_no_longer_fits() -> None:
-    plan = planned(running=Running("l4", 1), engine={"contextLength": 131072})
-    assert where(plan) != ("l4", 1)
 
 
 # --- what is lacking -------------------------------------------------------------------------------------------------
@@ -369,12 +242,6 @@ def test_with_flags_that_change_the_memory_a_named_profile_is_taken_as_it_is() -
     plan = planned(LLAMA_70B, [H100], engine=flags, accelerator={"profiles": ["h100"]})
     assert plan.memory is None
     assert any("--cpu-offload-gb of extraArgs changes that" in each for each in plan.why)
-
-
-def test_the_devices_of_its_own_pods_do_not_make_a_profile_full() -> None:
-    plan = planned(running=Running("l4", 1), supply=nodes(l4=0, h100=8))
-    assert plan.why[0] == "l4: the cheapest of 2 profiles on which the model fits, at 0.70 per hour."
-    assert not any("waits for one" in each for each in plan.why)
 
 
 def test_vllm_runs_on_a_cpu_only_where_it_is_named_or_nothing_else_fits() -> None:

@@ -125,6 +125,13 @@ def test_without_the_right_to_read_classes_only_named_ones_are_used() -> None:
     assert where(cached(ALONE, storageClassName="b"), None, SITE) == claim("b", "ReadWriteOncePod")
 
 
+@pytest.mark.parametrize("kind", ["Auto", "PVC"])
+def test_an_installation_can_do_without_volumes(kind: str) -> None:
+    found = where(cached(ALONE, kind=kind), [default()], SiteStorage(size="0"))
+    assert isinstance(found, Nowhere)
+    assert "compileCache.claims" in found.remedy
+
+
 # --- as the spec says ------------------------------------------------------------------------------------------------
 
 

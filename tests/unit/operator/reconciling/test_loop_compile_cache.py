@@ -470,3 +470,96 @@ async def test_what_was_measured_stays_when_the_report_is_completed(kept: Loop) 
     await settled(kept)
     assert cache(kept)["lastStart"]["state"] == "Filled"
     assert status(kept)["measured"] == measured
+
+
+# --- without harm ----------------------------------------------------------------------------------------------------
+
+
+async def serving(loop: Loop) -> None:
+    await asleep(loop)
+    bind(loop)
+    scale(loop, 1)
+    pod(loop, node="n1", is_ready=True)
+    await loop.settle()
+
+
+async def test_an_operator_that_loses_its_right_to_claims_restarts_no_replica(kept: Loop) -> None:
+    await serving(kept)
+    before = kept.api.get(INFERENCE_SERVICE)["spec"]
+    for verb in ("apply", "delete"):
+        kept.api.faults[f"{verb} PersistentVolumeClaim"] = (403, "persistentvolumeclaims is forbidden")
+    kept.take_over()
+    await kept.settle()
+    assert kept.api.get(INFERENCE_SERVICE)["spec"] == before
+    assert "givenUp" not in cache(kept)
+
+
+async def test_a_claim_that_may_not_be_deleted_stays_and_is_no_problem(kept: Loop) -> None:
+    await asleep(kept)
+    kept.api.faults["delete PersistentVolumeClaim"] = (403, "persistentvolumeclaims is forbidden")
+    kept.api.put(merged(kept.api.get(LLM_DEPLOYMENT), vllm(compileCache={"kind": "None"})))
+    for _ in range(5):
+        await kept.reconcile()
+    assert [str(each) for each in kept.api.requests].count("delete PersistentVolumeClaim") == 1
+    assert status(kept)["state"] == "Idle"
+
+
+async def test_a_volume_that_may_not_grow_is_used_as_it_is(kept: Loop) -> None:
+    grows: Object = {"provisioner": "ebs.csi.aws.com", "allowVolumeExpansion": True}
+    kept.api.put(kube_object(STORAGE_CLASS, "standard", metadata=DEFAULT, **grows))
+    await asleep(kept)
+    kept.api.faults["apply PersistentVolumeClaim"] = (403, "exceeded quota: requests.storage")
+    kept.api.put(merged(kept.api.get(LLM_DEPLOYMENT), vllm(compileCache={"kind": "Auto", "size": "20Gi"})))
+    for _ in range(5):
+        await kept.reconcile()
+    assert [str(each) for each in kept.api.requests].count("apply PersistentVolumeClaim") == 1
+    assert mounts(kept)
+
+
+async def test_replicas_that_are_ready_keep_their_volume_when_the_claim_loses_its_owner(kept: Loop) -> None:
+    """As after a restore from a backup."""
+    await serving(kept)
+    found = claim(kept)
+    assert found
+    kept.api.put({**found, "metadata": {**found["metadata"], "ownerReferences": []}})
+    await kept.settle()
+    assert mounts(kept)
+    assert "is not Slipway's" in cache(kept)["message"]
+    end_pod(kept)
+    pod(kept, node="n1")
+    await kept.settle()
+    assert not mounts(kept)
+
+
+OCCUPIED = (
+    "0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
+    "access mode."
+)
+
+
+def second_pod(loop: Loop, *, message: str, age: float) -> None:
+    first = loop.api.get(POD, name=POD_NAME)
+    pod(loop, message=message, age=age)
+    second = loop.api.get(POD, name=POD_NAME)
+    loop.api.put({**second, "metadata": {**second["metadata"], "name": "llama-predictor-2", "uid": "another"}})
+    loop.api.put(first)
+
+
+async def test_in_a_rollout_a_replica_waits_for_the_volume_that_the_old_one_has(kept: Loop) -> None:
+    await serving(kept)
+    second_pod(kept, message=OCCUPIED, age=3600)
+    await kept.settle()
+    assert mounts(kept)
+
+
+async def test_more_replicas_than_the_volume_admits_do_without_it(kept: Loop) -> None:
+    await serving(kept)
+    more = {"spec": {"scaling": {"maxReplicas": 2}}}
+    kept.api.put(merged(kept.api.get(LLM_DEPLOYMENT), more))
+    await kept.settle()
+    assert mounts(kept)  # nothing restarts before it must
+    scale(kept, 2)
+    second_pod(kept, message=OCCUPIED, age=21)
+    await kept.settle()
+    assert not mounts(kept)
+    assert "scaling.maxReplicas is 2" in cache(kept)["message"]

@@ -17,20 +17,12 @@ from slipway.objects.kinds import (
 from slipway.operator.planning import Supply
 from slipway.operator.planning.supply import ProfileSupply
 from slipway.operator.reconciling.planned import PATIENCE
+from support.builders.models import FACTS_OF_LLAMA_8B
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
 from support.programs.operator_loop import INSTALLATION, NOW, Loop, state_and_reason, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "huggingface"}], "containers": [{"name": "kserve-container"}]}
-FACTS = {
-    "parameters": 8_030_000_000,
-    "layers": 32,
-    "attentionHeads": 32,
-    "kvHeads": 8,
-    "headDim": 128,
-    "hiddenSize": 4096,
-    "vocabularySize": 128_256,
-    "contextLength": 8192,
-}
+FACTS = {**FACTS_OF_LLAMA_8B, "contextLength": 8192}
 SOON, LATER = NOW + PATIENCE - timedelta(seconds=1), NOW + PATIENCE
 VENDORS = {"first": "NVIDIA", "second": "AMD", "third": "NVIDIA"}
 WAITS: Object = {
