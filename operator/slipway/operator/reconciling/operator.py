@@ -12,11 +12,11 @@ When it is asked to end, it stops watching, finishes the reconciles in flight, r
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -34,8 +34,6 @@ from slipway.kube.work_queue import WorkQueue
 from slipway.models.catalogue import shipped
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.installation import EVERYWHERE, Installation
-from slipway.operator.planning.compile_cache import SiteStorage
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
@@ -83,7 +81,7 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
         self._settings = settings
-        self._installation = _installation(settings)
+        self._installation = settings.installation
         self._connection = Connection(configuration)
         self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
         self._term: object = None  # the term of leadership in which the memories were made
@@ -166,6 +164,8 @@ class Operator:
             await self._site_models.until_read()
             await asyncio.to_thread(shipped)  # reading it takes a moment, in which nothing else would happen
             await self._supply.settle()
+            gc.collect()
+            gc.freeze()  # otherwise each collection would walk through the caches, and all else would wait
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -384,22 +384,3 @@ class Operator:
 
     def _plan_errors(self) -> Readings:
         return self._memories.plan_errors() if self._election.is_leader else {}
-
-
-def _installation(settings: OperatorSettings) -> Installation:
-    watched = settings.watch_namespaces
-    inspects = tuple(each for each in settings.inspect_namespaces if not watched or each in (EVERYWHERE, *watched))
-    return Installation(
-        settings.namespace,
-        settings.activators,
-        settings.prometheus_namespaces,
-        version=version("slipway"),
-        runtimes=settings.runtimes,
-        watched=watched,
-        inspects=inspects,
-        compiled=SiteStorage(
-            size=settings.compiled_size,
-            storage_class=settings.compiled_storage_class,
-            shared_class=settings.compiled_shared_class,
-        ),
-    )
