@@ -96,12 +96,15 @@ def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, rea
 def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
     class Core(core):  # type: ignore[misc]
         def _process_input_queue(self) -> Any:
-            graphs.while_idle(lambda: self.is_running() and not self.has_work(), self.input_queue)
+            graphs.while_idle(self._is_idle, self.input_queue)
             return super()._process_input_queue()
+
+        def _is_idle(self) -> bool:
+            return self.is_running() and not self.has_work() and not getattr(self.model_executor, "is_sleeping", False)
 
         def _process_engine_step(self) -> Any:
             executed = super()._process_engine_step()
-            graphs.between_steps(len(self.scheduler.running), self.batch_queue or ())
+            graphs.between_steps(len(getattr(self.scheduler, "running", ())), self.batch_queue or ())
             return executed
 
     return Core

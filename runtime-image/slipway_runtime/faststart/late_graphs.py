@@ -22,6 +22,7 @@ from slipway_runtime.faststart.graph_memory import kept
 
 EARLY = 64  # and the largest; each takes a tenth of a second or two
 SMALL = (1, 8)  # sizes below that have graphs of their own while requests run, too
+KV_CACHE = 4  # the position of its configuration among the capture's arguments, after the model and its state
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
 APART = 1.0  # seconds between two captures while requests wait for them
 
@@ -56,21 +57,43 @@ class LateGraphs:
         ours, theirs = self, self._parts.manager.capture
 
         @functools.wraps(theirs)
-        def capture(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return ours._capture_early(self, lambda: theirs(self, *args, **kwargs))
+        def capture(self: Any, model: Any, model_state: Any, *args: Any, **kwargs: Any) -> Any:
+            def capture_chosen() -> Any:
+                return theirs(self, model, model_state, *args, **kwargs)
+
+            can_wait = ours._can_wait(self, model_state, args[KV_CACHE] if args[KV_CACHE:] else None)
+            return ours._capture_early(self, capture_chosen) if can_wait else capture_chosen()
 
         self._parts.manager.capture = capture
 
     def _capture_early(self, manager: Any, capture: Callable[[], Any]) -> Any:
         sizes = manager.compilation_config.cudagraph_capture_sizes or []
         early = early_of(sizes)
-        if self._manager is not None or len(early) == len(sizes) or not _is_simple(manager):
+        if len(early) == len(sizes):
             return capture()
         self._choose(manager, early)
         captured = capture()
         self._manager, self._capture = manager, capture
         self.captured, self.pending = early, sorted(set(sizes) - set(early))
         return captured
+
+    def _can_wait(self, manager: Any, model_state: Any, kv_cache: Any) -> bool:
+        """Returns whether nothing but the model itself has graphs, no state of its sequences but a KV cache could be
+        touched by a capture, and this is not vLLM's estimate of the memory.
+        """
+        config = manager.vllm_config
+        return (
+            self._manager is None
+            and manager._max_full_descs_to_capture is None
+            and config.speculative_config is config.lora_config is config.kv_transfer_config is None
+            and manager.ubatch_runner is None
+            and not manager.use_breakable_cg
+            and manager.is_first_pp_rank
+            and manager.is_last_pp_rank
+            and type(model_state).capture_inner_cudagraphs is self._parts.state.capture_inner_cudagraphs
+            and kv_cache is not None
+            and not any("Mamba" in type(group.kv_cache_spec).__name__ for group in kv_cache.kv_cache_groups)
+        )
 
     def while_idle(self, is_idle: Callable[[], bool], requests: queue.Queue[Any]) -> None:
         """`requests`: whatever arrives in it ends the idleness."""
@@ -130,19 +153,6 @@ def _wait_for_any(items: queue.Queue[Any], until: float) -> None:
     with items.not_empty:
         while not items.queue and (left := until - time.monotonic()) > 0:
             items.not_empty.wait(left)
-
-
-def _is_simple(manager: Any) -> bool:
-    """Returns whether nothing but the model itself has graphs, and this is not vLLM's estimate of their memory."""
-    return (
-        manager._max_full_descs_to_capture is None
-        and manager.vllm_config.speculative_config is None
-        and manager.vllm_config.lora_config is None
-        and manager.ubatch_runner is None
-        and not manager.use_breakable_cg
-        and manager.is_first_pp_rank
-        and manager.is_last_pp_rank
-    )
 
 
 @contextmanager

@@ -20,12 +20,40 @@ from slipway_runtime.faststart.plan import GRAPHS
 EARLY = [64, 512]
 
 
+class State:
+    """vLLM's state of a model: most have no graphs of their own."""
+
+    def capture_inner_cudagraphs(self) -> None:
+        pass
+
+
+class StateWithGraphs(State):
+    def capture_inner_cudagraphs(self) -> None:
+        pass
+
+
+class FullAttentionSpec:
+    pass
+
+
+class MambaSpec:
+    pass
+
+
+def config_with(**different: str) -> SimpleNamespace:
+    return SimpleNamespace(**{"speculative_config": None, "lora_config": None, "kv_transfer_config": None, **different})
+
+
+def kv_cache(*specs: object) -> SimpleNamespace:
+    return SimpleNamespace(kv_cache_groups=[SimpleNamespace(kv_cache_spec=spec) for spec in specs])
+
+
 class Manager:
     """vLLM's manager of graphs, as far as it is used."""
 
     def __init__(self, sizes: list[int], failing: int | None = None, **different: Any) -> None:
         self.compilation_config = SimpleNamespace(cudagraph_capture_sizes=sizes)
-        self.vllm_config = SimpleNamespace(speculative_config=None, lora_config=None)
+        self.vllm_config = config_with()
         self._max_full_descs_to_capture = None
         self.ubatch_runner, self.use_breakable_cg = None, False
         self.is_first_pp_rank = self.is_last_pp_rank = True
@@ -43,7 +71,7 @@ class Manager:
         for tokens in range(1, sizes[-1] + 1 if sizes else 0):
             self._candidates[tokens] = next(size for size in sizes if size >= tokens)
 
-    def capture(self, model: str) -> None:
+    def capture(self, model: str, model_state: State, *others: object) -> None:
         for size in self._capture_descs["FULL"]:
             assert size not in self.graphs
             if size == self.failing:
@@ -61,7 +89,7 @@ class Manager:
 class Start:
     """A start with late graphs, until it is ready."""
 
-    def __init__(self, sizes: tuple[int, ...] = GRAPHS, **different: Any) -> None:
+    def __init__(self, *, state: State | None = None, spec: object = None, **different: Any) -> None:
         self.said: list[str] = []
         manager = type("OneManager", (Manager,), {})
         torch = SimpleNamespace(
@@ -69,11 +97,12 @@ class Start:
             _C=SimpleNamespace(_host_emptyCache=lambda: None),
             inference_mode=nullcontext,
         )
-        parts = GraphParts(manager=manager, module=SimpleNamespace(tqdm=None), torch=torch)
+        parts = GraphParts(manager=manager, module=SimpleNamespace(tqdm=None), state=State, torch=torch)
         self.graphs = LateGraphs(parts, self.said.append)
         self.graphs.install()
-        self.manager = manager(list(sizes), **different)
-        self.manager.capture("model")
+        self.manager = manager(list(GRAPHS), **different)
+        others = ("buffers", "tensors", "tables", "groups", kv_cache(FullAttentionSpec(), spec))
+        self.manager.capture("model", state or State(), *others)
 
 
 @pytest.fixture
@@ -176,15 +205,20 @@ def test_without_memory_for_more_graphs_those_that_are_there_are_used(no_pauses:
     "different",
     [
         {"_max_full_descs_to_capture": 2},
-        {"vllm_config": SimpleNamespace(speculative_config="a draft", lora_config=None)},
-        {"vllm_config": SimpleNamespace(speculative_config=None, lora_config="adapters")},
+        {"vllm_config": config_with(speculative_config="a draft")},
+        {"vllm_config": config_with(lora_config="adapters")},
+        {"vllm_config": config_with(kv_transfer_config="another pod")},
+        {"state": StateWithGraphs()},
+        {"spec": MambaSpec()},
         {"ubatch_runner": "two batches at a time"},
         {"use_breakable_cg": True},
         {"is_last_pp_rank": False},
     ],
     ids=lambda different: next(iter(different)),
 )
-def test_where_more_than_the_model_has_graphs_all_are_captured_at_once(different: dict[str, Any]) -> None:
+def test_where_a_late_capture_could_touch_more_than_a_kv_cache_all_are_captured_at_once(
+    different: dict[str, Any],
+) -> None:
     start = Start(**different)
     assert sorted(start.manager.graphs) == sorted(GRAPHS)
     assert not start.graphs.pending
