@@ -48,6 +48,7 @@ MODEL_FOLDER = "/mnt/models"  # KServe puts the model there
 ADAPTERS_FOLDER = "/mnt/adapters"
 DRAFT_FOLDER = "/mnt/draft"
 KEYS_FOLDER = "/etc/slipway/api-keys"
+PUSH_FOLDER = "/etc/slipway/push"  # credentials for a registry, in Jobs that push
 SCRATCH_FOLDER = "/var/cache/slipway"  # an emptyDir: what the pod writes for itself
 COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, which outlives the pod
 

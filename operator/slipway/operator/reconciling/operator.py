@@ -39,6 +39,7 @@ from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
+from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
@@ -47,6 +48,7 @@ from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.profile_status import ProfileStatuses
+from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
@@ -113,6 +115,7 @@ class Operator:
         self._hub = self._made_hub()
         self._reader = self._made_reader(now)
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
+        self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
@@ -269,6 +272,8 @@ class Operator:
             applier=Applier(client, store, self._overlay),
             compile_claims=CompileClaims(client, self._overlay),
             inspector=self._inspector,
+            pusher=self._pusher,
+            image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
             reporter=Reporter(client, events, self._overlay),
             references=references,
             measuring=self._measuring,
@@ -300,6 +305,7 @@ class Operator:
                 self._memories.clear()
                 self._ports.start_over()
                 self._inspector.start_over()
+                self._pusher.start_over()
                 self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()
