@@ -21,7 +21,6 @@ from slipway_devcluster.errors import Refusal
 from slipway_devcluster.images import BASE_IMAGE, ensure_base_image
 from slipway_devcluster.record import Options
 from slipway_devcluster.registry import ADDRESS_OF_PODS, Secured
-from slipway_devcluster.slipway import VLLM_CPU_IMAGE
 from slipway_runtime.oci import File, Layer, Reference, image_of, push
 from slipway_runtime.oci import Settings as PushSettings
 from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment

@@ -104,7 +104,7 @@ def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
 
         def _process_engine_step(self) -> Any:
             executed = super()._process_engine_step()
-            graphs.between_steps(len(getattr(self.scheduler, "running", ())), self.batch_queue or ())
+            graphs.between_steps(len(getattr(self.scheduler, "running", ())))
             return executed
 
     return Core

@@ -1,9 +1,9 @@
 """CUDA graphs of most batch sizes are captured once the engine core is ready, so that its first requests don't wait.
 
 Each size takes the same time, about a tenth of a second, whether its batch is small or large. Until the graph of a size
-is there, its batches use that of the next larger size. For small batches that costs nothing, because they wait for the
-weights; of large ones the padding is computed, so these graphs are captured between two steps when they are wanted. All
-others are captured while there are no requests.
+is there, its batches use that of the next larger size. For small batches that costs little, because they wait for the
+weights; of large ones the padding is computed, so these graphs are captured between two steps when they are wanted, but
+never when requests have just arrived. All others are captured while there are no requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import gc
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,10 +20,9 @@ from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.graph_memory import kept
 
 EARLY = 64  # and the largest; each takes a tenth of a second or two
-SMALL = (1, 8)  # sizes below that have graphs of their own while requests run, too
 KV_CACHE = 4  # the position of its configuration among the capture's arguments, after the model and its state
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
-APART = 1.0  # seconds between two captures while requests wait for them
+APART = 1.0  # seconds between two captures while requests run, and from the first request to the first of them
 
 
 def early_of(sizes: Iterable[int]) -> list[int]:
@@ -35,8 +33,9 @@ def early_of(sizes: Iterable[int]) -> list[int]:
 
 def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:
     """Returns the size whose graph is worth a pause, because this many requests would use it from now on."""
-    worth_it = (size for size in pending if size > EARLY or size in SMALL)
-    fits = min((size for size in worth_it if size >= running), default=None)
+    if running <= EARLY:
+        return None
+    fits = min((size for size in pending if size >= running), default=None)
     used = min((size for size in captured if size >= running), default=None)
     return fits if fits is not None and (used is None or fits < used) else None
 
@@ -73,7 +72,7 @@ class LateGraphs:
             return capture()
         self._choose(manager, early)
         captured = capture()
-        self._manager, self._capture = manager, capture
+        self._manager, self._capture, self._last = manager, capture, time.monotonic()
         self.captured, self.pending = early, sorted(set(sizes) - set(early))
         return captured
 
@@ -103,13 +102,14 @@ class LateGraphs:
                 _wait_for_any(requests, since + QUIET)
             else:
                 self._capture_one(self.pending[-1])  # the largest: the others fit into its memory
+            self._last = time.monotonic()
 
-    def between_steps(self, running: int, batches: Iterable[Sequence[object]]) -> None:
-        """`batches`: those that the device still computes. Nothing else may use it while a graph is captured."""
+    def between_steps(self, running: int) -> None:
+        """Captures at most one graph. What the device still computes is waited for, since a capture uses its input."""
         if not self.pending or time.monotonic() < self._last + APART:
             return
-        if running and (size := wanted(running, self.captured, self.pending)):
-            wait([each for batch in batches for each in batch if isinstance(each, Future)])
+        if size := wanted(running, self.captured, self.pending):
+            self._parts.torch.cuda.synchronize()
             self._capture_one(size)
             self._last = time.monotonic()
 

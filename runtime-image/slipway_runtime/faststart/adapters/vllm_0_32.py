@@ -131,7 +131,6 @@ def graph_parts() -> GraphParts:
     expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue")
     expect(process._process_engine_step, "self")
     expect_uses(process.run_busy_loop, "_process_input_queue", "_process_engine_step")
-    expect_uses(process.step_with_batch_queue, "batch_queue")
     expect_uses(Scheduler.schedule, "running")
     expect(ModelState.capture_inner_cudagraphs, *INNER_CAPTURE)
     return GraphParts(manager=manager, module=cudagraph_utils, state=ModelState, torch=torch)
