@@ -49,7 +49,6 @@ ADAPTERS_FOLDER = "/mnt/adapters"
 DRAFT_FOLDER = "/mnt/draft"
 KEYS_FOLDER = "/etc/slipway/api-keys"
 PUSH_FOLDER = "/etc/slipway/push"  # credentials for a registry, in Jobs that push
-SCRATCH_FOLDER = "/var/cache/slipway"  # an emptyDir: what the pod writes for itself
 COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, which outlives the pod
 
 # The termination message: one line of JSON that starts with TERMINATION_START and has these fields, in this order.
