@@ -44,6 +44,7 @@ from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.main import main as program
 from slipway.operator.reconciling.operator import Operator
 from support.builders.nodes import look_alike
+from support.builders.nodes import node as cpu_node
 
 HOME, NAMESPACE = "slipway-system", "models"
 STEADY_TURNS = 3
@@ -123,7 +124,7 @@ def _configuration() -> Any:
 def _platform(bench: IdleOperator, *, planned: bool) -> None:
     for profile in _profiles() if planned else [CPU_PROFILE]:
         bench.tell(objects.thing(ACCELERATOR_PROFILE, profile["metadata"]["name"], "", spec=profile["spec"]))
-    for node in look_alike(NODES) if planned else []:
+    for node in look_alike(NODES) if planned else [cpu_node()]:
         bench.tell({**node, "metadata": {**objects.metadata(NODE, "", ""), **node["metadata"]}})
     for name in ("slipway-llamacpp", *(("slipway-vllm-cuda",) if planned else ())):
         runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}

@@ -24,8 +24,9 @@ from slipway.api import units
 from slipway.contract.pod import REPORT_LIMIT, REPORT_START, TERMINATION_LIMIT
 from slipway.models.sources import known_of
 from slipway.objects.kinds import Object
-from slipway.observing.inspection import Failed, Reported, Running, outcome_of
+from slipway.observing.inspection import Reported, outcome_of
 from slipway.observing.inspection_report import decoded, facts_in
+from slipway.observing.jobs import Failed, Running
 from slipway.observing.snapshot import Inspection, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Unplannable, make_plan

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
-from support.builders.llmdeployments import gemma
-from support.cluster import Kube, audit, own_namespace
+from support.builders.llmdeployments import at_zero, gemma
+from support.cluster import Kube, Object, audit, own_namespace
 from support.cluster.audit import Request
 from support.cluster.model_at_zero import CLAIM, FRIEND, model_at_zero
 from support.cluster.releases import PROGRAMS, rolled_out, with_values
@@ -64,6 +64,41 @@ async def test_the_deletion_of_a_watched_namespace_does_not_affect_the_others(
     home = neighbour_kube.within(HOME)
     await home.run("rollout", "restart", *(f"deployment/{program}" for program in PROGRAMS))
     await rolled_out(home)
+    await neighbour_kube.apply(CLAIM, gemma(min_replicas=0))
+    await neighbour_kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)
+    await neighbour_kube.delete("llmdeployment", "gemma", wait=True)
+
+
+# --- inspections -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def inspecting(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
+    """Restricts Slipway to the namespaces of the test, and lets it read models' files in these."""
+    home, both = neighbour_kube.within(HOME), f"{{{neighbour_kube.namespace},{other.namespace}}}"
+    values = (f"watchNamespaces={both}", f"planner.inspection.namespaces={both}")
+    async with with_values(operator_pods, home, *values, replaced=PROGRAMS):
+        yield operator_pods
+
+
+def says(words: str) -> Callable[[Object], bool]:
+    return lambda it: words in it.get("status", {}).get("message", "")
+
+
+@pytest.mark.timeout(600, func_only=True)
+async def test_a_lost_role_for_inspections_stops_only_these_and_only_there(
+    inspecting: Cluster, neighbour_kube: Kube, other: Kube
+) -> None:
+    await neighbour_kube.delete("rolebinding", "slipway-operator-inspection", wait=True)
+    home = neighbour_kube.within(HOME)
+    await home.run("rollout", "restart", "deployment/slipway-operator")  # its watches are refused when they open again
+    await rolled_out(home)
+    unknown = at_zero("unknown", model={"uri": "pvc://nothing/tiny"}, engine={"name": "vllm"})
+    for kube in (neighbour_kube, other):
+        await kube.apply(unknown)
+    words = f"Slipway's rights on Jobs in namespace {neighbour_kube.namespace} are gone"
+    await neighbour_kube.wait_for("llmdeployment", "unknown", says(words), timeout=120)
+    await other.wait_for("llmdeployment", "unknown", says("PersistentVolumeClaim nothing, which doesn't exist"))
     await neighbour_kube.apply(CLAIM, gemma(min_replicas=0))
     await neighbour_kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)
     await neighbour_kube.delete("llmdeployment", "gemma", wait=True)

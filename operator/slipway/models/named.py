@@ -18,7 +18,7 @@ BITS = {
     **dict.fromkeys(("gguf", "exl2", "exl3", "hqq", "bnb", "bitsandbytes", "quantized"), 0),
 }
 """By the word in a path; 0: it doesn't say how many."""
-OF_GGUF = re.compile(r"i?q[1-8]")  # Q4_K_M, IQ3_XS
+OF_GGUF = re.compile(r"(?<![a-z0-9])i?q[1-8][_-](?:k|nl|x{0,2}s|m|[01])(?![a-z0-9])")  # Q4_K_M, IQ3_XS, Q8_0
 OF_SPEC = {"AWQ": "awq", "GPTQ": "gptq", "W8A8": "w8a8", "W4A16": "w4a16", "GGUF": "gguf"}  # spec.engine.quantization
 
 
@@ -46,9 +46,9 @@ def of_its_path(model: Model, uri: str, quantization: str) -> tuple[Model, str]:
 
 def _word_of(uri: str) -> str:
     """Empty: none says that it is quantized. The name itself is the catalogue's."""
-    before = uri.partition("://")[2].removesuffix(hub_name(uri)).lower()
-    words = re.split(r"[^a-z0-9]+", before)
-    return next((each for each in words if each in BITS or OF_GGUF.fullmatch(each)), "")
+    before = uri.partition("://")[2].rstrip("/").removesuffix(hub_name(uri)).lower()
+    of_gguf = OF_GGUF.search(before)
+    return next((each for each in re.split(r"[^a-z0-9]+", before) if each in BITS), of_gguf.group() if of_gguf else "")
 
 
 def _agrees(model: Model, word: str) -> bool:

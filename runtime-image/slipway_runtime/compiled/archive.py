@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 BLOCK = 512
 AT_ONCE = 1 << 20
 LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes
+MOST_FOLDERS = 20_000
 REGULAR, LONG_NAME = b"0", b"L"
 MAGIC = b"ustar  \0"  # of GNU's format, which has names of any length
 NUMBERS = ((124, 136), (100, 108), (136, 148))  # where a header has size, mode and time
@@ -57,7 +58,7 @@ def pack(folder: Path, names: Iterable[str], to: BinaryIO) -> Packed:
             with (folder / name).open("rb") as file:
                 found = os.fstat(file.fileno())
                 about = tarfile.TarInfo(name)
-                about.size, about.mtime = found.st_size, int(found.st_mtime)
+                about.size, about.mtime = found.st_size, max(0, int(found.st_mtime))
                 about.mode = 0o755 if found.st_mode & EXECUTABLE else 0o644
                 archive.addfile(about, file)
                 files += 1
@@ -177,18 +178,23 @@ def _safe(name: bytes) -> str:
 
 
 def _make_folder(folder: str, made: set[str]) -> None:
-    if folder not in made:
-        try:
-            os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103 - thousands of times
-        except (FileExistsError, NotADirectoryError):
-            raise DamagedError("it contains a folder and a file of the same name") from None
-        made.add(folder)
+    """Makes a folder and those above it, as far as they aren't made."""
+    if folder in made:
+        return
+    _make_folder(os.path.dirname(folder), made)  # noqa: PTH120 - thousands of times
+    if len(made) > MOST_FOLDERS:
+        raise DamagedError(f"it contains more than {MOST_FOLDERS} folders")
+    try:
+        os.mkdir(folder, 0o755)  # noqa: PTH102 - thousands of times
+    except (FileExistsError, NotADirectoryError):
+        raise DamagedError("it contains a folder and a file of the same name") from None
+    made.add(folder)
 
 
 def _write(source: _Source, path: str, size: int, mode: int, changed: int) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    except FileExistsError:
+    except (FileExistsError, IsADirectoryError):
         raise DamagedError("it contains two files of the same name") from None
     try:
         left = size

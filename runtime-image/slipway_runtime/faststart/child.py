@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, triton_names
+from slipway_runtime.faststart import import_cache, page_cache, read_ahead_notes, source_names, triton_names
 from slipway_runtime.faststart.adapters import adapter_for
 from slipway_runtime.faststart.adapters.parts import UnexpectedError
 from slipway_runtime.faststart.addresses import Addresses
@@ -76,11 +76,12 @@ def _core(child: Child, sender: MessageSender, ready: Ready, fork: ServerFork) -
             settings.weights, say=sender.say, wait=lambda: page_cache.until_read(child.addresses.folder)
         )
     triton_names.choose_ptxas(os.environ)
-    import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
+    with source_names.found_quickly():
+        import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
 
-    sender.say("has imported torch")
-    parts = adapter.core_parts()
-    sender.say("has imported vLLM")
+        sender.say("has imported torch")
+        parts = adapter.core_parts()
+        sender.say("has imported vLLM")
     fork.fork(lambda sender_of_server: _serve(child, sender, sender_of_server))
     if copy:
         from slipway_runtime.faststart import loading  # noqa: PLC0415 - as above

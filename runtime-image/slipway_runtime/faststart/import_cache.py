@@ -13,12 +13,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect
+from slipway_runtime.faststart.after_import import run_after_import
 from slipway_runtime.faststart.settings import IMPORT_CACHE
 
 ENVIRONMENT = IMPORT_CACHE
@@ -56,28 +55,7 @@ def install(environment: Mapping[str, str]) -> None:
         return
     cache, distributions = ImportCache.of(prefix, sys.path), metadata.packages_distributions
     metadata.packages_distributions = lambda: cache.get("distributions", distributions)
-    sys.meta_path.insert(0, _Finder(cache))
-
-
-class _Finder:
-    """Finds the one module with transformers' search, and nothing else."""
-
-    def __init__(self, cache: ImportCache) -> None:
-        self._cache = cache
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != LAZY:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec and spec.loader:
-            run = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                run(module)
-                _keep_structure(module, self._cache)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    run_after_import(LAZY, lambda module: _keep_structure(module, cache))
 
 
 def _keep_structure(module: Any, cache: ImportCache) -> None:

@@ -102,7 +102,7 @@ class _Publisher:
             raise
         finally:
             os.close(writing)
-        self._process, self._pipe = os.pidfd_open(process.pid), reading
+        self._pid, self._pipe = process.pid, reading
         process.returncode = 0  # so that Popen doesn't wait for it
         os.set_blocking(reading, False)
         loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class _Publisher:
 
     def kill(self, reason: str) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            os.kill(self._pid, signal.SIGKILL)
         self._end(Outcome(reason=reason))
 
     def _read(self) -> None:
@@ -125,7 +125,6 @@ class _Publisher:
             self._timer.cancel()
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)
-            os.close(self._process)
             self.ended.set()
             self._take(outcome)
 

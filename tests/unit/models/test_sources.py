@@ -89,7 +89,7 @@ def test_what_the_hub_says_is_reported() -> None:
 
 # --- a catalogue's weights, and a path that names others --------------------------------------------------------------
 
-OTHERS = ["awq/", "llama-gptq-4bit/", "Q4_K_M/", "models_int8/", "gguf/", "exl2/"]
+OTHERS = ["awq/", "llama-gptq-4bit/", "Q4_K_M/", "IQ3_XS/", "q8_0-files/", "models_int8/", "gguf/", "exl2/"]
 
 
 @pytest.mark.parametrize("folder", OTHERS)
@@ -119,6 +119,8 @@ def test_so_they_do_not_where_both_are_quantized_and_differently(uri: str) -> No
         "hf://Qwen/Qwen3-8B",
         "pvc://models/Qwen/Qwen3-8B",
         "pvc://models/hawqs/q9/sq4x/Qwen/Qwen3-8B",
+        "s3://bucket/2026-q4/Qwen/Qwen3-8B",
+        "s3://bucket/models/Qwen/Qwen3-30B-A3B-FP8/",
         "s3://bucket/fp8/Qwen/Qwen3-30B-A3B-FP8",
         "s3://bucket/8bit/Qwen/Qwen3-30B-A3B-FP8",
         "s3://bucket/mxfp4/openai/gpt-oss-20b",

@@ -33,11 +33,12 @@ class Sized:
 
     memory: Memory
     kv_cache: int  # bytes that the engine gets for its cache
+    budget: int  # as it was computed
     tokens: int | None = None  # that it measured with this size; None: they have to be computed
 
 
 def as_computed(memory: Memory) -> Sized:
-    return Sized(memory=memory, kv_cache=memory.kv_cache)
+    return Sized(memory=memory, kv_cache=memory.kv_cache, budget=memory.budget)
 
 
 def total_of(computed: int, measured: Measured, *, most: int) -> int:
@@ -49,21 +50,22 @@ def total_of(computed: int, measured: Measured, *, most: int) -> int:
 # --- vLLM on accelerators ---------------------------------------------------------------------------------------------
 
 
-def as_vllm_measured(computed: Memory, measured: Measured, *, kv_cache: int) -> Sized:
-    """`computed`: with the measured size of the device; `kv_cache`: as it was computed without any measurement."""
-    most = int(kv_cache * (1 + MOST_MORE))
+def as_vllm_measured(computed: Memory, again: Memory, measured: Measured) -> Sized:
+    """`again`: with the measured size of the device, and otherwise as computed."""
+    most = int(computed.kv_cache * (1 + MOST_MORE))
     if measured.activation and measured.kv_cache:
-        memory = _as_it_chose(computed, measured, min(measured.kv_cache, most))
+        memory = _as_it_chose(again, measured, min(measured.kv_cache, most))
     else:
-        memory = _as_it_was_given(computed, measured, most)
+        memory = _as_it_was_given(again, measured, most)
     if memory.total == measured.total:
         memory = replace(memory, evidence=_measured(memory, "total"))
-    size = _steady(memory, measured, kv_cache, most)
+    size = _steady(memory, measured, computed.kv_cache, most)
     has_run = _is_same(size, measured.kv_cache)
     if not measured.activation:
         memory = replace(memory, kv_cache=size, evidence=_measured(memory, *(["kv_cache"] if has_run else [])))
     is_told_the_same = _is_same(size, _given_before(measured))
-    return Sized(memory=memory, kv_cache=size, tokens=measured.kv_tokens if is_told_the_same else None)
+    tokens = measured.kv_tokens if is_told_the_same else None
+    return Sized(memory=memory, kv_cache=size, budget=computed.budget, tokens=tokens)
 
 
 def _as_it_chose(computed: Memory, measured: Measured, cache: int) -> Memory:

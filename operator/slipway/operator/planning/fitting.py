@@ -132,7 +132,7 @@ def _on_devices(trial: _Trial, release: Release) -> tuple[Memory, Sized]:
         return computed, as_computed(computed)
     total = total_of(device.total, measured, most=int(amount(trial.candidate.profile.spec.memory)))
     again = vllm.divide(trial.model, Device(total=total), trial.settings, release)
-    return computed, as_vllm_measured(again, measured, kv_cache=computed.kv_cache)
+    return computed, as_vllm_measured(computed, again, measured)
 
 
 def device_of(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> Device:
@@ -182,7 +182,7 @@ def _fit_vllm(trial: _Trial, sized: Sized, least_room: int, cache: Cache | None)
             wanted_length=wanted,
             longest=cache.longest(least_room, at_most=wanted),
         )
-    careful = least_room - int(memory.budget * MARGIN)
+    careful = least_room - int(sized.budget * MARGIN)
     longest = cache.longest(careful, at_most=longest_of(model, spec) or wanted)
     length = spec.engine.context_length or max(_rounded(longest, wanted), wanted)
     tokens = cache.tokens(memory.kv_cache, length)

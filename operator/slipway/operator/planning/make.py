@@ -127,7 +127,7 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         kv_cache_bytes=fit.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=_weights_to_expect(option) if is_on_devices else None,
         sized_by=fit.kv_cache or None,
-        memory_share=share_planned(candidate.profile.spec, fit.memory.budget) if _is_vllm_on_devices(plan) else None,
+        memory_share=_share(option) if _is_vllm_on_devices(plan) else None,
         memory=fit.memory,
         kv_tokens=fit.kv_tokens,
         concurrent_at_full_length=fit.at_full_length,
@@ -139,6 +139,11 @@ def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tup
         start_limit=start_limit(file_bytes(model)),
         warnings=(*explaining.warnings(spec, option.speed), *plan.warnings),
     )
+
+
+def _share(option: Option) -> float | None:
+    """Of the device as it was computed, since a measured size of it would be another share of the same budget."""
+    return share_planned(option.computed.candidate.profile.spec, option.computed.memory.budget)
 
 
 def _weights_to_expect(option: Option) -> int:

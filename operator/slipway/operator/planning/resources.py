@@ -40,10 +40,10 @@ def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, devic
 
 
 def host_request(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> tuple[int, int]:
-    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests; without requests, its limits."""
-    wanted = requested(spec, profile, 1)
-    either = {**wanted["limits"], **wanted["requests"]}
-    return int(amount(either.get("cpu", "0")) * 1000), int(amount(either.get("memory", "0")))
+    """Thousandths of CPUs and bytes of memory that a replica on CPUs requests at least. The memory of a profile is a
+    limit; without a request of the spec, that of the ServingRuntime counts, which is small."""
+    wanted = requested(spec, profile, 1)["requests"]
+    return int(amount(wanted.get("cpu", "0")) * 1000), int(amount(wanted.get("memory", "0")))
 
 
 def _of_profile(profile: AcceleratorProfile, devices: int) -> tuple[dict[str, str], dict[str, str]]:

@@ -34,15 +34,14 @@ class HubQueue:
 
     def add(self, key: ModelKey, wanted: Wanted) -> bool:
         """False: there is no place for it now. `done` returns the key when there may be one."""
-        self._forget(key)
-        if wanted in self._fetched:
-            self._waiting[wanted].add(key)
-            return True
-        turns = self._turns.get(key.namespace, ())
-        if wanted not in turns and not self._has_place(len(turns)):
-            self._left_out.setdefault(key.namespace, {})[key] = None
+        turns = self._turns.get(key.namespace, OrderedDict())
+        is_known = wanted in self._fetched or wanted in turns
+        if not is_known and not self._has_place(len(turns)):
+            self._left_out.setdefault(key.namespace, {}).setdefault(key)
             return False
-        self._turns.setdefault(key.namespace, OrderedDict())[wanted] = None
+        self._forget(key)
+        if not is_known:
+            self._turns.setdefault(key.namespace, turns)[wanted] = None
         self._waiting.setdefault(wanted, set()).add(key)
         return True
 

@@ -262,6 +262,18 @@ def test_a_difference_of_less_than_a_hundredth_of_the_cache_changes_no_argument(
     assert memory(again).evidence["kv_cache"] == Evidence.MEASURED
 
 
+@pytest.mark.parametrize("more", [-0.2, 0.2])
+def test_a_slightly_other_size_of_the_device_changes_no_argument(more: float) -> None:
+    """Least of all the share of it, with which vLLM would measure its cache instead of being given one."""
+    unknown = profile("h200", memory="143771Mi", bandwidth="4800G", costPerHour=9.0, **FAST)
+    before = planned(unknown)
+    total = memory(before).total + int(more * GIB)
+    measured = report(unknown, total=total, kv_cache=hundredths(before.sized_by or 0))
+    after = planned(unknown, measured=measured)
+    assert memory(after).total == total
+    assert told(after) == told(before)
+
+
 def test_several_devices_are_corrected_as_one_is() -> None:
     eight = profile("h100", memory="81559Mi", usableMemory="81079Mi", devicesPerNode=8, bandwidth="3350G", **FAST)
     before = planned(eight, LLAMA_70B)

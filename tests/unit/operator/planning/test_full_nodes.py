@@ -47,13 +47,12 @@ IN_LLAMACPP: dict[str, Any] = {"engine": {"name": "llamacpp"}}
 @pytest.mark.parametrize(
     ("room", "chosen"),
     [
-        (Room(1000, 64 * GIB), "cpu"),
+        (Room(1000, GIB), "cpu"),
         (Room(900, 64 * GIB), "cpu-large"),
-        (Room(64_000, 63 * GIB), "cpu-large"),
     ],
 )
 def test_a_profile_of_cpus_that_has_no_room_for_a_replica_is_full(room: Room, chosen: str) -> None:
-    """A replica on `cpu` requests 1 CPU and 64 GiB, on one node."""
+    """A replica on `cpu` requests 1 CPU of one node; the profile's memory is a limit."""
     plan = planned(profiles=CPUS, supply=rooms(room, Room(100, 512 * GIB)), **IN_LLAMACPP)
     assert plan.profile == chosen
     if chosen == "cpu-large":
@@ -63,6 +62,7 @@ def test_a_profile_of_cpus_that_has_no_room_for_a_replica_is_full(room: Room, ch
 def test_what_the_spec_requests_must_be_free_on_cpus() -> None:
     pod = {"resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "40Gi"}}}
     assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu"
+    assert planned(profiles=CPUS, supply=rooms(Room(500, 39 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu-large"
     pod["resources"]["requests"]["cpu"] = "4"
     assert planned(profiles=CPUS, supply=rooms(Room(500, 40 * GIB)), pod=pod, **IN_LLAMACPP).profile == "cpu-large"
 

@@ -78,6 +78,15 @@ def test_those_that_found_no_place_come_back_one_by_one_in_their_order() -> None
     assert list(queue.done(wanted)[1]) == []
 
 
+def test_one_that_finds_no_place_again_keeps_its_place_in_the_line() -> None:
+    queue = HubQueue()
+    filled(queue, MOST_OF_A_NAMESPACE + 2)
+    assert not queue.add(key(MOST_OF_A_NAMESPACE), ("chat/another", "main"))
+    wanted = queue.take()
+    assert wanted
+    assert list(queue.done(wanted)[1]) == [key(MOST_OF_A_NAMESPACE)]
+
+
 def test_the_first_requests_follow_each_other_immediately_and_the_others_at_a_pace() -> None:
     pace = Pace()
     pauses = [pace.pause(0.0, 0.5) for _ in range(AT_FIRST + 4)]

@@ -174,6 +174,14 @@ def test_more_files_than_announced_are_not_written(tmp_path: Path) -> None:
     assert len(contents(tmp_path / "target")) == 10
 
 
+def test_folders_without_end_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway_runtime.compiled.archive.MOST_FOLDERS", 100)
+    manifest = hostile(tmp_path / "a", member("/".join("a" * 200)))
+    with pytest.raises(DamagedError, match="more than 100 folders"):
+        unpacked(tmp_path / "a", tmp_path / "target", manifest)
+    assert len(list((tmp_path / "target").rglob("*"))) == 100
+
+
 def test_a_huge_file_of_nothing_is_refused_without_reading_it(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     os.truncate(tmp_path / "a", 1 << 40)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import aiohttp
 import pytest
 from slipway_runtime.compiled.reading import read
 from slipway_runtime.compiled.scratch import Scratch
-from support.programs.supervised_pod import SupervisedPod
+from slipway_runtime.supervisor.processes import children
+from support.programs.supervised_pod import SupervisedPod, is_alive
 
 SETTLED = 1.2  # seconds after which a file counts as complete
 KEY = {"flags": ""}
@@ -51,7 +54,7 @@ def compiled_in(log: list[str]) -> list[str]:
     return [line.split()[1] for line in log if line.startswith("compiled ")]
 
 
-async def until(pod: SupervisedPod, state: str) -> dict[str, object]:
+async def report_of(pod: SupervisedPod, state: str) -> dict[str, object]:
     await pod.until_response_has("/info", f'"state": "{state}", "reason"')
     found: dict[str, object] = (await pod.info())["compileCache"]
     return found
@@ -61,13 +64,13 @@ async def test_the_second_start_compiles_nothing(pods: Pods) -> None:
     first = await pods.start()
     await first.until_ready()
     assert compiled_in(first.log_lines) == ["3"]
-    filled = await until(first, "Filled")
+    filled = await report_of(first, "Filled")
     assert (filled["files"], filled["newFiles"], filled["readSeconds"]) == (3, 3, None)
     second = await pods.start()
     await second.until_ready()
     assert compiled_in(second.log_lines) == ["0"]
     assert any(line.rstrip().endswith("compile cache Used.") for line in second.log_lines)
-    used = await until(second, "Used")
+    used = await report_of(second, "Used")
     assert used["filledBy"] == {"startSeconds": filled["startSeconds"]}
     assert (used["key"], used["bytes"], used["publishSeconds"]) == (filled["key"], filled["bytes"], None)
     _, metrics = await second.get("/metrics")
@@ -88,7 +91,7 @@ async def test_what_a_start_compiles_in_spite_of_the_cache_is_named(pods: Pods) 
     pod = await pods.start(files=5)
     line = await pod.until_logged("2 files that it lacked were compiled")
     assert "engine/compiled/3" in line
-    assert (await until(pod, "Used"))["newFiles"] == 2
+    assert (await report_of(pod, "Used"))["newFiles"] == 2
     third = await pods.start(files=5)
     await third.until_ready()
     assert compiled_in(third.log_lines) == ["0"]
@@ -97,7 +100,7 @@ async def test_what_a_start_compiles_in_spite_of_the_cache_is_named(pods: Pods) 
 async def test_what_requests_have_compiled_is_published_on_a_stop(pods: Pods) -> None:
     first = await pods.start("--endpoints=0.2")
     await first.until_ready()
-    await until(first, "Filled")
+    await report_of(first, "Filled")
     await first.post("/compile?files=7")
     await asyncio.sleep(SETTLED)
     first.stop()
@@ -160,7 +163,7 @@ async def test_a_store_that_is_a_file_costs_only_the_cache(pods: Pods) -> None:
     pods.store.write_text("a file")
     pod = await pods.start()
     await pod.until_ready()
-    assert "can't be" in str((await until(pod, "Unavailable"))["reason"])
+    assert "can't be" in str((await report_of(pod, "Unavailable"))["reason"])
     async with pod.streaming(tokens=3) as answer:
         assert answer.status == 200
 
@@ -169,7 +172,7 @@ async def test_a_scratch_folder_that_cannot_be_made_costs_only_the_cache(pods: P
     (tmp_path / "file").write_text("")
     pod = await pods.start(files=0, scratch="file")
     await pod.until_ready()
-    assert "The scratch folder" in str((await until(pod, "Unavailable"))["reason"])
+    assert "The scratch folder" in str((await report_of(pod, "Unavailable"))["reason"])
 
 
 async def test_two_pods_that_fill_the_store_at_once_leave_one_complete_entry(pods: Pods, tmp_path: Path) -> None:
@@ -198,3 +201,21 @@ async def test_a_pod_that_is_killed_at_any_moment_leaves_a_complete_entry_or_non
     assert (found.found, found.files in (3, 400)) == (True, True)
     assert all(file.read_text() == f"{file.name} " * 10_000 for file in scratch.files.glob("engine/compiled/*"))
     scratch.close()
+
+
+async def test_a_store_that_does_not_answer_delays_the_end_of_a_pod_only_so_long(pods: Pods) -> None:
+    pod = await pods.start()
+    await pod.until_ready()
+    while not (publishers := publishers_of(pod)):  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0.01)
+    os.kill(publishers[0], signal.SIGSTOP)
+    pod.stop()
+    assert await pod.until_ended() == 0
+    assert any("had to end before compiled code was published" in line for line in pod.log_lines)
+    assert not is_alive(publishers[0])
+
+
+def publishers_of(pod: SupervisedPod) -> list[int]:
+    return [
+        pid for pid in children(pod.process.pid) if "compiled.publisher" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]

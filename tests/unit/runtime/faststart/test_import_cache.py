@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import import_cache
+from slipway_runtime.faststart import import_cache, source_names
 from slipway_runtime.faststart.import_cache import ImportCache
 
 STRUCTURE = {"llama": {frozenset(["torch"]): {"modeling_llama": {"LlamaModel"}}}}
@@ -71,7 +73,7 @@ START = """
 import os
 from importlib import metadata
 from pathlib import Path
-from slipway_runtime.faststart import import_cache
+from slipway_runtime.faststart import import_cache, source_names
 import_cache.install(os.environ)
 import transformers
 from transformers.utils.import_utils import create_import_structure_from_path as survey
@@ -119,3 +121,47 @@ def test_a_transformers_version_with_other_code_is_left_alone(tmp_path: Path, tr
     import_utils.write_text(IMPORT_UTILS.replace("(module_path):", "(module_path, deep=True):"))
     start(tmp_path)
     assert "opens __init__.py llama.py" in start(tmp_path)
+
+
+REGISTERS = """
+import inspect, sys
+from reg import utils
+
+def register():
+    return utils.get_source(1), utils.get_source(2)
+
+def registering():
+    return inspect.getmodule(sys._getframe(0)), inspect.getmodule(sys._getframe(1))
+"""
+ASKS_INSPECT = """
+import inspect, sys
+
+def get_source(stacklevel):
+    frame = inspect.getframeinfo(sys._getframe(stacklevel))
+    source = f"{frame.filename}:{frame.lineno}"
+    return source
+"""
+
+
+@pytest.mark.parametrize("replaced", [True, False], ids=["as expected", "another torch"])
+def test_a_registration_is_named_by_its_file_and_line_as_torch_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    (tmp_path / "reg").mkdir()
+    (tmp_path / "reg/__init__.py").touch()
+    (tmp_path / "reg/utils.py").write_text(ASKS_INSPECT if replaced else ASKS_INSPECT.replace("stacklevel", "level"))
+    (tmp_path / "reg/library.py").write_text(REGISTERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(source_names, "REGISTRATIONS", "reg.utils")
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    slowly = inspect.getmodule
+    with source_names.found_quickly():
+        library = importlib.import_module("reg.library")
+        line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+        assert library.register() == (f"{tmp_path}/reg/library.py:6", f"{__file__}:{line}")
+        assert library.registering() == (library, sys.modules[__name__])
+        assert inspect.getmodule(ImportCache) is slowly(ImportCache) is import_cache
+    assert inspect.getmodule is slowly
+    assert (library.utils.get_source.__module__ == source_names.__name__) == replaced
+    for name in ("reg", "reg.utils", "reg.library"):
+        del sys.modules[name]
