@@ -11,7 +11,7 @@ from datetime import timedelta
 from slipway.api.reasons import Reason
 from slipway.contract.pod import PUSHED_BYTES, PUSHED_NAME, PUSHED_START
 from slipway.objects.kinds import Object
-from slipway.observing.jobs import SOON, Failed, Running, age_of, failed, reports_of, without_report
+from slipway.observing.jobs import SOON, Failed, Running, age_of, failed, newest_pod, reports_of, without_report
 from slipway.observing.push_record import Pushed, is_of
 from slipway.observing.snapshot import SeenJobs, Snapshot
 
@@ -31,10 +31,15 @@ def outcome_of(job: Object, repository: str, snapshot: Snapshot) -> Outcome:
     return without_report(job, seen, snapshot, LONGEST)
 
 
-def is_late(job: Object, snapshot: Snapshot) -> bool:
-    """Whether it takes so long that its events are worth a request."""
+def is_at_work(job: Object, snapshot: Snapshot) -> bool:
+    """Whether its pod has started, which then takes minutes: a change of it says when it ends."""
     seen = snapshot.compilation or SeenJobs()
-    return age_of(job, snapshot.now) > SOON and not any(reports_of(job, seen, CONTAINER))
+    return any((pod.get("status") or {}).get("phase") not in (None, "Pending") for pod in newest_pod(job, seen))
+
+
+def is_late(job: Object, snapshot: Snapshot) -> bool:
+    """Whether it takes so long to start that its events are worth a request."""
+    return age_of(job, snapshot.now) > SOON and not is_at_work(job, snapshot)
 
 
 def _pushed(message: str, repository: str) -> Pushed | None:

@@ -13,7 +13,7 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, created_at, is_being_deleted, name_of
 from slipway.observing.cause import Cause
-from slipway.observing.compile_push import outcome_of
+from slipway.observing.compile_push import LONGEST, is_at_work, outcome_of
 from slipway.observing.jobs import SOON, Failed, Running
 from slipway.observing.observation import desired_replicas
 from slipway.observing.push_record import Pushed, PushRecord, next_try, record_in, with_failure, with_image
@@ -135,13 +135,14 @@ def _running(model: _Model, job: Object) -> Pushing:
         return model.pushing(GAVE_WAY, remove=model.jobs_but())
     outcome = outcome_of(job, model.repository, model.snapshot)
     cause = outcome.cause if isinstance(outcome, Running) else None
-    since = created_at(job)
+    since, now = created_at(job), model.snapshot.now
+    late = SOON if not is_at_work(job, model.snapshot) else LONGEST
     text = f"Job {name_of(job)} compiles and pushes it{f' since {since:%H:%M:%S} UTC' if since else ''}"
     return model.pushing(
         f"{text}; {cause.reason}: {cause.message.rstrip('.')}." if cause else f"{text}.",
         is_running=True,
         remove=model.jobs_but(name_of(job)),
-        look_again_at=model.snapshot.now + SOON,
+        look_again_at=max(now + SOON, (since or now) + late),
     )
 
 

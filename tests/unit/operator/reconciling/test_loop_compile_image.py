@@ -143,24 +143,33 @@ def the_job(loop: Loop) -> Object:
     return job
 
 
-def ends(loop: Loop, message: str, *, code: int = 0) -> None:
-    """The pod of the Job ends, and so does the Job."""
+def its_pod(loop: Loop, phase: str, state: Object) -> None:
     job = the_job(loop)
-    at = f"{loop.time:%Y-%m-%dT%H:%M:%SZ}"
-    ended = {"exitCode": code, "message": message, "reason": "Error" if code else "Completed", "finishedAt": at}
-    container = {"name": "kserve-container", "restartCount": 0, "state": {"terminated": ended}}
     owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}
+    container = {"name": "kserve-container", "restartCount": 0, "state": state}
+    at = f"{loop.time:%Y-%m-%dT%H:%M:%SZ}"
     loop.api.put(
         kube_object(
             POD,
             f"{job['metadata']['name']}-x",
             metadata={"labels": {OWNER_LABEL: "llama.compile"}, "ownerReferences": [owner], "creationTimestamp": at},
             spec={"nodeName": "node-1", "containers": [{"name": "kserve-container"}]},
-            status={"phase": "Failed" if code else "Succeeded", "containerStatuses": [container]},
+            status={"phase": phase, "containerStatuses": [container]},
         )
     )
+
+
+def runs(loop: Loop) -> None:
+    its_pod(loop, "Running", {"running": {}})
+
+
+def ends(loop: Loop, message: str, *, code: int = 0) -> None:
+    """The pod of the Job ends, and so does the Job."""
+    at = f"{loop.time:%Y-%m-%dT%H:%M:%SZ}"
+    ended = {"exitCode": code, "message": message, "reason": "Error" if code else "Completed", "finishedAt": at}
+    its_pod(loop, "Failed" if code else "Succeeded", {"terminated": ended})
     condition = {"type": "Failed" if code else "Complete", "status": "True", "lastTransitionTime": at}
-    loop.api.change(JOB, {"status": {"conditions": [condition]}}, name=job["metadata"]["name"])
+    loop.api.change(JOB, {"status": {"conditions": [condition]}}, name=the_job(loop)["metadata"]["name"])
 
 
 def pushed(image: str = IMAGE) -> str:
@@ -498,3 +507,17 @@ async def test_of_a_namespace_two_compile_at_a_time(filled: Loop) -> None:
     filled.pusher.forget(ModelKey("chat", "one"))
     await filled.settle()
     assert len(jobs(filled)) == 1
+
+
+async def test_events_are_read_only_until_its_pod_has_started(filled: Loop) -> None:
+    await asleep(filled)
+    created = {"metadata": {"creationTimestamp": f"{filled.time:%Y-%m-%dT%H:%M:%SZ}"}}
+    filled.api.change(JOB, created, name=the_job(filled)["metadata"]["name"])
+    filled.time += timedelta(seconds=20)
+    before = len(filled.api.requests)
+    await filled.reconcile()
+    assert "list Event" in [str(each) for each in filled.api.requests[before:]]
+    runs(filled)
+    before = len(filled.api.requests)
+    await filled.reconcile()
+    assert "list Event" not in [str(each) for each in filled.api.requests[before:]]

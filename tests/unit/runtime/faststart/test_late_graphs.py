@@ -91,6 +91,7 @@ class Start:
     def __init__(self, *, state: State | None = None, spec: object = None, **different: Any) -> None:
         self.said: list[str] = []
         self.synchronized: list[list[int]] = []
+        self.manager: Manager
         manager = type("OneManager", (Manager,), {})
         torch = SimpleNamespace(
             cuda=SimpleNamespace(
