@@ -42,6 +42,18 @@ SAME: dict[str, Case] = {
     "another served name": ({"served_model_name": "another"}, {}),
     "another seed": ({"seed": 7}, {}),
     "prefix caching": ({"enable_prefix_caching": False}, {}),
+    "other flags that Slipway's key leaves out": (
+        {
+            "load_format": "dummy",
+            "scheduling_policy": "priority",
+            "stream_interval": 4,
+            "mm_processor_cache_gb": 1,
+            "allowed_media_domains": ["example.com"],
+            "prefix_caching_hash_algo": "sha256_cbor",
+            "disable_log_stats": True,
+        },
+        {},
+    ),
     "a rotated API key": ({}, {"VLLM_API_KEY": "rotated"}),
     "another folder": ({}, {"VLLM_CACHE_ROOT": "/elsewhere", "HOME": "/elsewhere"}),
     "another port and host": ({}, {"VLLM_PORT": "7000", "VLLM_HOST_IP": "10.0.0.7"}),
@@ -52,6 +64,8 @@ ANOTHER: dict[str, Case] = {
     "another context": ({"max_model_len": 2048}, {}),
     "another number of tokens in a step": ({"max_num_batched_tokens": 8192}, {}),
     "adapters": ({"enable_lora": True}, {}),
+    "log probabilities": ({"max_logprobs": 7}, {}),
+    "another revision": ({"revision": "another"}, {}),
     "other operations": ({"compilation_config": {"custom_ops": ["all"]}}, {}),
 }
 
