@@ -255,9 +255,10 @@ class _Placing:
             if self._claim and self._mounted
             else None
         )
+        is_going = self._claim is not None and is_being_deleted(self._claim)  # once no pod has it any more
         return Placed(
             store=store or Store.of(claim, self._name),
-            claim=claim_child(self._deployment, claim),
+            claim=None if is_going else claim_child(self._deployment, claim),
             status=_without_unknown(status),
             look_again_at=again,
         )
