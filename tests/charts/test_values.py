@@ -45,7 +45,7 @@ SWITCHES = [
     ("slipway", "accelerators.vendors.ibm", "AcceleratorProfile", "spyre"),
 ]
 RIGHTS = {f"accelerators.supply.{name}" for name in ("nodePools", "dynamicResources", "pods")}
-CHANGES_OBJECTS = {"keep", "fixedUserIds", "planner.hub.enabled", *RIGHTS}
+CHANGES_OBJECTS = {"keep", "fixedUserIds", "planner.hub.enabled", "compileCache.claims", *RIGHTS}
 ALL = ["slipway", "slipway-crds"]
 
 

@@ -31,6 +31,8 @@ WAKE_ANNOTATION = (
 )
 INSPECTION = "inspection"  # the component label of Jobs that read a model's files, and of their pods
 INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
+COMPILATION = "compilation"  # the component label of Jobs that push an image of compiled code, and of their pods
+COMPILATION_SUFFIX = ".compile"
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 ACCESS_MODES_ANNOTATION = f"{GROUP}/access-modes"  # on a StorageClass, ReadWriteMany: pods of all nodes share a volume
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
@@ -66,6 +68,20 @@ KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject
 def label_of_inspection(name: str) -> str:
     """The owner label of pods that read a model's files: no Service, policy or program takes them for replicas."""
     return f"{name}{INSPECTION_SUFFIX}"
+
+
+def label_of_compilation(name: str) -> str:
+    """The same for pods that compile for an image."""
+    return f"{name}{COMPILATION_SUFFIX}"
+
+
+def model_of_label(label: str) -> str:
+    """The LLMDeployment that a pod with this owner label belongs to, whether it is a replica or of a Job."""
+    return label.removesuffix(INSPECTION_SUFFIX).removesuffix(COMPILATION_SUFFIX)
+
+
+def is_label_of_job(label: str) -> bool:
+    return label.endswith((INSPECTION_SUFFIX, COMPILATION_SUFFIX))
 
 
 def compiled_claim_name(name: str) -> str:

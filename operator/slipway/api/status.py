@@ -222,14 +222,33 @@ class LastStart(ReportModel):
     )
 
 
+class PushedImage(ReportModel):
+    """The image of compiled code that a Job has pushed."""
+
+    image: str = Field(default="", max_length=512, description="The image, with its digest.")
+    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was made for.")
+    size: Size | None = Field(default=None, description="Size of the image.")
+    at: str = Field(default="", max_length=32, description="Time at which it was pushed.")
+
+
+class PushFailure(ReportModel):
+    """Why the last Job has pushed no image of compiled code."""
+
+    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was to be made for.")
+    reason: str = Field(default="", max_length=64, description="The cause as one word.")
+    message: Line = Field(default="", description="The cause as a sentence.")
+    tries: int = Field(default=0, ge=0, description="Number of Jobs that have failed one after another.")
+    at: str = Field(default="", max_length=32, description="Time of the last failure.")
+
+
 class GivenUp(ReportModel):
-    """A claim that was given up, because it would have kept a replica from running."""
+    """A claim or an image that was given up, because it would have kept a replica from running."""
 
     reason: str = Field(default="", max_length=64, description="The cause as one word.")
     message: Line = Field(default="", description="The cause as a sentence.")
-    tries: int = Field(default=0, ge=0, description="Number of claims that were given up one after another.")
-    at: str = Field(default="", max_length=32, description="Time at which the last one was given up.")
-    claim: str = Field(default="", max_length=64, description="Digest of what was claimed.")
+    tries: int = Field(default=0, ge=0, description="Number of times that it was given up, one after another.")
+    at: str = Field(default="", max_length=32, description="Time at which it was given up last.")
+    claim: str = Field(default="", max_length=64, description="Digest of what was claimed, or of the image.")
 
 
 class CompileCacheStatus(ReportModel):
@@ -251,7 +270,13 @@ class CompileCacheStatus(ReportModel):
     message: Line | None = Field(
         default=None, description="Why it is kept there; for EmptyDir, what each start costs and how to change it."
     )
-    given_up: GivenUp | None = Field(default=None, description="The last claim that was given up, and why.")
+    given_up: GivenUp | None = Field(default=None, description="The last claim or image that was given up, and why.")
+    pushed: PushedImage | None = Field(
+        default=None, description="The image that a Job has pushed, for kind Image with repository."
+    )
+    push_failure: PushFailure | None = Field(
+        default=None, description="Why the last such Job has failed; it is tried again while the model sleeps."
+    )
     last_start: LastStart | None = Field(
         default=None, description="What the last start of a replica took from the compile cache."
     )

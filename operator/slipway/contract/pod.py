@@ -48,7 +48,7 @@ MODEL_FOLDER = "/mnt/models"  # KServe puts the model there
 ADAPTERS_FOLDER = "/mnt/adapters"
 DRAFT_FOLDER = "/mnt/draft"
 KEYS_FOLDER = "/etc/slipway/api-keys"
-SCRATCH_FOLDER = "/var/cache/slipway"  # an emptyDir: what the pod writes for itself
+PUSH_FOLDER = "/etc/slipway/push"  # credentials for a registry, in Jobs that push
 COMPILED_FOLDER = "/var/cache/slipway-compiled"  # the store of the compile cache, which outlives the pod
 
 # The termination message: one line of JSON that starts with TERMINATION_START and has these fields, in this order.

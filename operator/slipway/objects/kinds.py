@@ -68,6 +68,7 @@ CLUSTER_SERVING_RUNTIME = Kind(
 SCALED_OBJECT = Kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 POD_MONITOR = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors")
 POD = Kind("", "v1", "Pod", "pods")
+POD_TEMPLATE = Kind("", "v1", "PodTemplate", "podtemplates")
 SERVICE = Kind("", "v1", "Service", "services")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 SECRET = Kind("", "v1", "Secret", "secrets")

@@ -35,7 +35,7 @@ class Trouble(NamedTuple):
     message: str
 
 
-class _Doubt(NamedTuple):
+class Doubt(NamedTuple):
     """What becomes trouble if it lasts until then."""
 
     until: datetime
@@ -67,7 +67,7 @@ def next_moment(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> date
     return min((each.until for each in doubts if each.until > snapshot.now), default=None)
 
 
-def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator[_Doubt]:
+def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator[Doubt]:
     for pod in (Pod(raw, snapshot) for raw in snapshot.pods):
         if not pod.is_on_its_way:
             continue
@@ -76,7 +76,7 @@ def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator
             yield doubt
 
 
-def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> _Doubt | None:
+def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> Doubt | None:
     scheduled, name = condition(pod.raw, "PodScheduled") or {}, name_of(claim)
     said = str(scheduled.get("message") or "")
     since = pod.created or pod.snapshot.now
@@ -85,13 +85,13 @@ def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> _Doubt | None:
             return None
         why = f": {words.shorten(said)}" if said else ""
         message = f"the claim {name} was not bound within {BOUND_WITHIN.seconds} s{why}"
-        return _Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
+        return Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
     waits_for_its_turn = takes_turns and ONE_POD_ONLY in said and _has_another(pod)
     if not ABOUT_VOLUMES.search(said) or waits_for_its_turn:
         return None
     since = parse_time(scheduled.get("lastTransitionTime")) or since
     message = f"the volume of the claim {name} keeps replicas from all nodes: {words.shorten(said)}"
-    return _Doubt(since + PLACED_WITHIN, Trouble("VolumeElsewhere", message))
+    return Doubt(since + PLACED_WITHIN, Trouble("VolumeElsewhere", message))
 
 
 def _has_another(pod: Pod) -> bool:
@@ -100,7 +100,7 @@ def _has_another(pod: Pod) -> bool:
     return any(raw["spec"].get("nodeName") and not Pod(raw, pod.snapshot).is_over for raw in others)
 
 
-def _unmounted(pod: Pod, claim: Object) -> _Doubt | None:
+def _unmounted(pod: Pod, claim: Object) -> Doubt | None:
     """The kubelet, or the controller that attaches volumes, reports it only in events."""
     if any(each.running or each.status.get("started") for each in pod.containers()):
         return None
@@ -111,5 +111,5 @@ def _unmounted(pod: Pod, claim: Object) -> _Doubt | None:
             since = parse_time((condition(pod.raw, "PodScheduled") or {}).get("lastTransitionTime")) or pod.created
             message = f"the volume of the claim {name_of(claim)} was not mounted within {MOUNTED_WITHIN.seconds} s"
             trouble = Trouble("VolumeNotMounted", f"{message}: {words.shorten(event.message)}")
-            return _Doubt((since or pod.snapshot.now) + MOUNTED_WITHIN, trouble)
+            return Doubt((since or pod.snapshot.now) + MOUNTED_WITHIN, trouble)
     return None

@@ -12,7 +12,7 @@ from slipway.observing import measured
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
 CLAIM_GIVEN_UP = "CompileCacheGivenUp"
-AGAIN = "It is claimed again when the model sleeps; status.compileCache says from when on."
+AGAIN = "It is tried again when the model sleeps; status.compileCache says from when on."
 TROUBLE = {State.DEGRADED, State.FAILED}
 
 

@@ -16,6 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing.porttable import ActivatorPort
+from slipway.observing.push_record import PushRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,18 @@ class UnmetReference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspection:
-    """What the cluster shows of the Jobs that read the model's files, and what such a Job needs."""
+class SeenJobs:
+    """What the cluster shows of the Jobs of one kind that run for the model."""
 
     jobs: Mapping[str, Object] = field(default_factory=dict)  # by name
     pods: tuple[Object, ...] = ()
     events: tuple[Object, ...] = ()  # about them; looked up only while a Job is late
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection(SeenJobs):
+    """Of the Jobs that read the model's files, and what such a Job needs."""
+
     claim: Object | None = None  # the PersistentVolumeClaim with the files
     runtime: Object | None = None  # the ClusterServingRuntime with the image that reads them
     ahead: int = 0  # inspections of its namespace that come before it, while no place is free
@@ -109,6 +116,9 @@ class Snapshot:
     compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
 
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
+    compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
+    push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
+    no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 
     # --- what prevents writes -----------------------------------------------------------------------------------------
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else

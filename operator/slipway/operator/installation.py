@@ -10,6 +10,7 @@ from slipway.objects.kinds import Object
 from slipway.operator.planning.compile_cache import SiteStorage
 
 EVERYWHERE = "*"
+JOBS_VALUE = "planner.inspection.namespaces"  # of the chart: where Jobs may run
 
 
 @dataclass(frozen=True)

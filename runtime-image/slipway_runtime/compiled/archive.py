@@ -58,7 +58,7 @@ def pack(folder: Path, names: Iterable[str], to: BinaryIO) -> Packed:
             with (folder / name).open("rb") as file:
                 found = os.fstat(file.fileno())
                 about = tarfile.TarInfo(name)
-                about.size, about.mtime = found.st_size, int(found.st_mtime)
+                about.size, about.mtime = found.st_size, max(0, int(found.st_mtime))
                 about.mode = 0o755 if found.st_mode & EXECUTABLE else 0o644
                 archive.addfile(about, file)
                 files += 1

@@ -108,13 +108,20 @@ class CompileCache:
                 reason=f"The scratch folder in {within} can't be made: {error.strerror}.",
             )
             return cache
-        cache._reader = Reader(root, key, cache._scratch)
+        try:
+            cache._reader = Reader(root, key, cache._scratch)
+        except OSError as error:
+            cache._set_reading(Reading(reason=f"The store {root} wasn't read: {error.strerror}."))
         return cache
 
     def wait(self) -> None:
         """Returns when the entry was read, or can't be."""
         if self._reader:
-            self._set_reading(self._reader.result())
+            try:
+                reading = self._reader.result()
+            except OSError as error:
+                reading = Reading(reason=f"The store {self._root} wasn't read: {error.strerror}.")
+            self._set_reading(reading)
             self._reader = None
 
     def environment(self, names: Mapping[str, str]) -> dict[str, str]:

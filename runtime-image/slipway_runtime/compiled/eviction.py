@@ -7,6 +7,7 @@ a network file system its reading may fail, which costs that start the cache onc
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from contextlib import suppress
@@ -42,49 +43,51 @@ def tidy(root: Path, *, keep: str, limit: int) -> None:
     make_room(root, keep=keep, limit=limit)
 
 
-def make_room(root: Path, *, keep: str, limit: int) -> bool:
-    """Removes other entries, the longest unused first, until the rest is within the limit; returns whether it is."""
+def make_room(root: Path, *, keep: str, limit: int) -> None:
+    """Removes other entries, the longest unused first, until the rest is within the limit."""
     others = sorted((each for each in held_in(root) if each.name != keep), key=lambda each: each.used)
     total = sum(each.bytes for each in others)
     while total > limit and others:
         oldest = others.pop(0)
         remove(root / oldest.name)
         total -= oldest.bytes
-    return total <= limit
 
 
 def remove_oldest(root: Path, *, keep: str) -> bool:
-    """Returns False if there is no other entry."""
-    others = [each for each in held_in(root) if each.name != keep]
-    if not others:
-        return False
-    remove(root / min(others, key=lambda each: each.used).name)
-    return True
+    """Returns False if there is no other entry that can be removed."""
+    for each in sorted(held_in(root), key=lambda each: each.used):
+        if each.name != keep and remove(root / each.name):
+            return True
+    return False
 
 
 def held_in(root: Path) -> list[Held]:
     return [_held(root, name) for name in entries(root)]
 
 
-def remove(folder: Path) -> None:
-    """Removes the manifest first: an entry without one doesn't exist. Whatever has another form is removed as well."""
-    with suppress(OSError):
+def remove(folder: Path) -> bool:
+    """Removes the manifest first: an entry without one doesn't exist. Whatever has another form is removed as well.
+    Returns whether it is gone."""
+    try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
             folder.unlink()
-            return
+            return True
         with opened_folder(folder) as opened:
             for name in sorted(names_in(opened), key=lambda name: name != NAME):
                 remove_any(name, opened)
         folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def remove_any(name: str, within: int) -> None:
-    """Removes a file or link; a folder, which no entry has, only if it is empty."""
+    """Removes a file, a link, or a folder with all that is in it, which no entry has. No link is followed."""
     with suppress(OSError):
         try:
             os.unlink(name, dir_fd=within)
         except IsADirectoryError:
-            os.rmdir(name, dir_fd=within)
+            shutil.rmtree(name, ignore_errors=True, dir_fd=within)
 
 
 def remove_replaced(folder: int, *, keep: str, now: float, at_once: bool = False) -> None:

@@ -18,15 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from slipway_runtime.compiled import snapshot
-from slipway_runtime.compiled.archive import Packed, pack
-from slipway_runtime.compiled.eviction import UNFINISHED, remove, remove_oldest, remove_replaced, tidy
-from slipway_runtime.compiled.manifest import MOST_BYTES, MOST_FILES, NAME, Manifest
+from slipway_runtime.compiled.archive import LONGEST_NAME, MOST_FOLDERS, Packed, pack
+from slipway_runtime.compiled.eviction import (
+    UNFINISHED,
+    held_in,
+    remove,
+    remove_any,
+    remove_oldest,
+    remove_replaced,
+    tidy,
+)
+from slipway_runtime.compiled.manifest import LARGEST, MOST_BYTES, MOST_FILES, NAME, Manifest
 from slipway_runtime.compiled.snapshot import Seen
 from slipway_runtime.compiled.store import UnusableError, name_of, opened_folder, read_manifest
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TRIES = 5  # with files that are still written to
-PER_FILE = 1024  # bytes of an archive besides a file's own: at most, with padding
+PER_FILE = 3072  # bytes of an archive besides a file's own: at most, with a long name and padding
 NAMED = 3  # new files that are reported by name
 
 
@@ -63,7 +71,7 @@ class CannotPublishError(Exception):
 def publish(request: Request) -> Outcome:
     """Publishes all files, if there is a new one."""
     began = time.monotonic()
-    files = _settled(Path(request.files))
+    files = {name: seen for name, seen in _settled(Path(request.files)).items() if _can_be_packed(name)}
     new = snapshot.new_files(snapshot.load(Path(request.snapshot)), files)
     if not new:
         return Outcome()
@@ -80,6 +88,10 @@ def publish(request: Request) -> Outcome:
         snapshot.save(files, Path(request.snapshot))
     seconds = time.monotonic() - began
     return Outcome(published=True, bytes=packed.size, files=packed.files, seconds=seconds, **about)
+
+
+def _can_be_packed(name: str) -> bool:
+    return len(os.fsencode(name)) <= LONGEST_NAME
 
 
 def _is_compiled(name: str) -> bool:
@@ -101,7 +113,8 @@ def _settled(folder: Path) -> dict[str, Seen]:
 def _write_entry(request: Request, files: Mapping[str, Seen]) -> Packed:
     root, name = Path(request.root), name_of(request.key)
     size = sum(seen.size + PER_FILE for seen in files.values())
-    if len(files) > MOST_FILES or size > MOST_BYTES:
+    folders = {os.path.dirname(name) for name in files}  # noqa: PTH120 - thousands of times
+    if len(files) > MOST_FILES or size > MOST_BYTES or sum(each.count("/") + 1 for each in folders) > MOST_FOLDERS:
         raise CannotPublishError(f"{len(files)} files with {size} bytes are too much for an entry.")
     if size > request.limit:
         raise CannotPublishError(f"The entry takes {size} bytes, and the store may have {request.limit}.")
@@ -120,11 +133,19 @@ def _write_entry(request: Request, files: Mapping[str, Seen]) -> Packed:
 
 
 def _make_space(root: Path, name: str, folder: int, size: int) -> None:
-    """Removes other entries until the file system has the space, where it says how much that is."""
-    while (space := os.fstatvfs(folder)).f_bavail * space.f_frsize < size and remove_oldest(root, keep=name):
-        pass
-    if space.f_bavail * space.f_frsize < size:
+    """Removes contents that were replaced and then other entries, as far as the file system says that it is needed."""
+    if _space(folder) < size:
         remove_replaced(folder, keep=_content_of(folder), now=time.time(), at_once=True)
+    others = sum(each.bytes for each in held_in(root) if each.name != name)
+    if _space(folder) + others < size:
+        raise CannotPublishError(f"The store {root} is full: the entry takes {size} bytes.")
+    while _space(folder) < size and remove_oldest(root, keep=name):
+        pass
+
+
+def _space(folder: int) -> int:
+    found = os.fstatvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def _content_of(folder: int) -> str:
@@ -144,9 +165,12 @@ def _write_into(folder: int, request: Request, files: Mapping[str, Seen]) -> Pac
         manifest = Manifest(
             key=request.key, digest=packed.digest, size=packed.size, files=packed.files, filled=request.filled
         )
+        text = manifest.as_json()
+        if len(text) >= LARGEST:
+            raise CannotPublishError(f"The key takes {len(text)} bytes, which is too much for a manifest.")
         _rename(name, manifest.content, folder)
     with _unfinished(folder) as (name, file):
-        os.write(file, manifest.as_json())
+        os.write(file, text)
         os.fsync(file)
         _rename(name, NAME, folder)
     remove_replaced(folder, keep=manifest.content, now=time.time())
@@ -160,11 +184,11 @@ def _refuse_changes(folder: Path, files: Mapping[str, Seen]) -> None:
 
 
 def _rename(name: str, final: str, folder: int) -> None:
-    """Renames durably. A folder in the way, which no entry has, is removed if it is empty."""
+    """Renames durably. A folder in the way, which no entry has, is removed."""
     try:
         os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
     except IsADirectoryError:
-        os.rmdir(final, dir_fd=folder)
+        remove_any(final, folder)
         os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)
 

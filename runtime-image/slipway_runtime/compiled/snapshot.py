@@ -34,7 +34,7 @@ def new_files(before: Snapshot, now: Snapshot) -> list[str]:
 
 def settled(now: Snapshot, at: float) -> dict[str, Seen]:
     """Returns those that no one has written to for a while; `at`: the present, in seconds since the epoch."""
-    return {name: seen for name, seen in now.items() if at - seen.changed / 1e9 >= SETTLED_AFTER}
+    return {name: seen for name, seen in now.items() if abs(at - seen.changed / 1e9) >= SETTLED_AFTER}
 
 
 def save(snapshot: Snapshot, file: Path) -> None:

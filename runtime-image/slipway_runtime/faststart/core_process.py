@@ -60,13 +60,20 @@ def read_flags(parts: CoreParts, flags: list[str]) -> Any:
 
 
 def refuse(config: Any) -> None:
-    """Refuses configurations that were never tried with one process for the core and one for the server."""
+    """Refuses configurations that were never tried with one process for the core and one for the server, or that don't
+    work with a server that was forked from a process which uses CUDA.
+    """
     parallel = config.parallel_config
     if parallel.world_size != 1 or parallel.data_parallel_size != 1:
         raise UnexpectedError("the engine core would be more than one process")
     multimodal = config.model_config.multimodal_config
-    if multimodal is not None and multimodal.mm_tensor_ipc == "torch_shm":
+    if multimodal is None:
+        return
+    if multimodal.mm_tensor_ipc == "torch_shm":
         raise UnexpectedError("tensors would go through a queue that only vLLM's own launcher creates")
+    for name in ("mm_processor_kwargs", "media_io_kwargs"):
+        if "cuda" in repr(getattr(multimodal, name, None)):
+            raise UnexpectedError(f"{name} would let the server use the device")
 
 
 def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]) -> type[Any]:
@@ -89,12 +96,15 @@ def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, rea
 def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
     class Core(core):  # type: ignore[misc]
         def _process_input_queue(self) -> Any:
-            graphs.while_idle(lambda: self.is_running() and not self.has_work(), self.input_queue)
+            graphs.while_idle(self._is_idle, self.input_queue)
             return super()._process_input_queue()
+
+        def _is_idle(self) -> bool:
+            return self.is_running() and not self.has_work() and not getattr(self.model_executor, "is_sleeping", False)
 
         def _process_engine_step(self) -> Any:
             executed = super()._process_engine_step()
-            graphs.between_steps(len(self.scheduler.running), self.batch_queue or ())
+            graphs.between_steps(len(getattr(self.scheduler, "running", ())))
             return executed
 
     return Core

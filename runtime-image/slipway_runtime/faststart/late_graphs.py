@@ -1,9 +1,9 @@
 """CUDA graphs of most batch sizes are captured once the engine core is ready, so that its first requests don't wait.
 
 Each size takes the same time, about a tenth of a second, whether its batch is small or large. Until the graph of a size
-is there, its batches use that of the next larger size. For small batches that costs nothing, because they wait for the
-weights; of large ones the padding is computed, so these graphs are captured between two steps when they are wanted. All
-others are captured while there are no requests.
+is there, its batches use that of the next larger size. For small batches that costs little, because they wait for the
+weights; of large ones the padding is computed, so these graphs are captured between two steps when they are wanted, but
+never when requests have just arrived. All others are captured while there are no requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import gc
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +20,9 @@ from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.graph_memory import kept
 
 EARLY = 64  # and the largest; each takes a tenth of a second or two
-SMALL = (1, 8)  # sizes below that have graphs of their own while requests run, too
+KV_CACHE = 4  # the position of its configuration among the capture's arguments, after the model and its state
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
-APART = 1.0  # seconds between two captures while requests wait for them
+APART = 1.0  # seconds between two captures while requests run, and from the first request to the first of them
 
 
 def early_of(sizes: Iterable[int]) -> list[int]:
@@ -34,8 +33,9 @@ def early_of(sizes: Iterable[int]) -> list[int]:
 
 def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:
     """Returns the size whose graph is worth a pause, because this many requests would use it from now on."""
-    worth_it = (size for size in pending if size > EARLY or size in SMALL)
-    fits = min((size for size in worth_it if size >= running), default=None)
+    if running <= EARLY:
+        return None
+    fits = min((size for size in pending if size >= running), default=None)
     used = min((size for size in captured if size >= running), default=None)
     return fits if fits is not None and (used is None or fits < used) else None
 
@@ -56,21 +56,43 @@ class LateGraphs:
         ours, theirs = self, self._parts.manager.capture
 
         @functools.wraps(theirs)
-        def capture(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return ours._capture_early(self, lambda: theirs(self, *args, **kwargs))
+        def capture(self: Any, model: Any, model_state: Any, *args: Any, **kwargs: Any) -> Any:
+            def capture_chosen() -> Any:
+                return theirs(self, model, model_state, *args, **kwargs)
+
+            can_wait = ours._can_wait(self, model_state, args[KV_CACHE] if args[KV_CACHE:] else None)
+            return ours._capture_early(self, capture_chosen) if can_wait else capture_chosen()
 
         self._parts.manager.capture = capture
 
     def _capture_early(self, manager: Any, capture: Callable[[], Any]) -> Any:
         sizes = manager.compilation_config.cudagraph_capture_sizes or []
         early = early_of(sizes)
-        if self._manager is not None or len(early) == len(sizes) or not _is_simple(manager):
+        if len(early) == len(sizes):
             return capture()
         self._choose(manager, early)
         captured = capture()
-        self._manager, self._capture = manager, capture
+        self._manager, self._capture, self._last = manager, capture, time.monotonic()
         self.captured, self.pending = early, sorted(set(sizes) - set(early))
         return captured
+
+    def _can_wait(self, manager: Any, model_state: Any, kv_cache: Any) -> bool:
+        """Returns whether nothing but the model itself has graphs, no state of its sequences but a KV cache could be
+        touched by a capture, and this is not vLLM's estimate of the memory.
+        """
+        config = manager.vllm_config
+        return (
+            self._manager is None
+            and manager._max_full_descs_to_capture is None
+            and config.speculative_config is config.lora_config is config.kv_transfer_config is None
+            and manager.ubatch_runner is None
+            and not manager.use_breakable_cg
+            and manager.is_first_pp_rank
+            and manager.is_last_pp_rank
+            and type(model_state).capture_inner_cudagraphs is self._parts.state.capture_inner_cudagraphs
+            and kv_cache is not None
+            and not any("Mamba" in type(group.kv_cache_spec).__name__ for group in kv_cache.kv_cache_groups)
+        )
 
     def while_idle(self, is_idle: Callable[[], bool], requests: queue.Queue[Any]) -> None:
         """`requests`: whatever arrives in it ends the idleness."""
@@ -80,13 +102,14 @@ class LateGraphs:
                 _wait_for_any(requests, since + QUIET)
             else:
                 self._capture_one(self.pending[-1])  # the largest: the others fit into its memory
+            self._last = time.monotonic()
 
-    def between_steps(self, running: int, batches: Iterable[Sequence[object]]) -> None:
-        """`batches`: those that the device still computes. Nothing else may use it while a graph is captured."""
+    def between_steps(self, running: int) -> None:
+        """Captures at most one graph. What the device still computes is waited for, since a capture uses its input."""
         if not self.pending or time.monotonic() < self._last + APART:
             return
-        if running and (size := wanted(running, self.captured, self.pending)):
-            wait([each for batch in batches for each in batch if isinstance(each, Future)])
+        if size := wanted(running, self.captured, self.pending):
+            self._parts.torch.cuda.synchronize()
             self._capture_one(size)
             self._last = time.monotonic()
 
@@ -130,19 +153,6 @@ def _wait_for_any(items: queue.Queue[Any], until: float) -> None:
     with items.not_empty:
         while not items.queue and (left := until - time.monotonic()) > 0:
             items.not_empty.wait(left)
-
-
-def _is_simple(manager: Any) -> bool:
-    """Returns whether nothing but the model itself has graphs, and this is not vLLM's estimate of their memory."""
-    return (
-        manager._max_full_descs_to_capture is None
-        and manager.vllm_config.speculative_config is None
-        and manager.vllm_config.lora_config is None
-        and manager.ubatch_runner is None
-        and not manager.use_breakable_cg
-        and manager.is_first_pp_rank
-        and manager.is_last_pp_rank
-    )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from slipway_runtime.faststart.linux import adopt_orphans
 
 CORE, SERVER = "core", "server"
 NAMES = {CORE: "the engine core", SERVER: "the server"}
-LAST_WORDS = 1.0  # seconds for the messages of a child that has ended
+LAST_WORDS = 3.0  # seconds for the messages of a child that has ended
 AT_THE_END = 5.0  # seconds for a killed engine core's fork to be known, so that it can be killed, too
 
 

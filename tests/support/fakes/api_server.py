@@ -18,6 +18,7 @@ from slipway.objects.kinds import (
     ACCESS_REVIEW,
     EVENT,
     INFERENCE_SERVICE,
+    POD_TEMPLATE,
     SUBJECT_ACCESS_REVIEW,
     WELL_KNOWN,
     Kind,
@@ -134,7 +135,7 @@ class FakeApiServer:
             case "create" if request.kind in (SUBJECT_ACCESS_REVIEW, ACCESS_REVIEW):
                 allowed = self.allows if request.kind == SUBJECT_ACCESS_REVIEW else self.may_get_secrets
                 return 201, {**request.body, "status": {"allowed": allowed}}
-            case "create" if request.kind == EVENT:
+            case "create" if request.kind in (EVENT, POD_TEMPLATE):  # of the latter, only dry runs are sent
                 return 201, request.body
             case "create" | "replace":
                 return self._written(request, there)

@@ -29,10 +29,12 @@ from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
@@ -134,6 +136,8 @@ class Loop:
         self.inspector = Inspector(
             client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
         )
+        self.pusher = Pusher(client, self.overlay)
+        self.image_volumes = ImageVolumes(client, namespace=INSTALLATION.namespace, clock=clock)
         self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
@@ -150,6 +154,8 @@ class Loop:
             applier=applier,
             compile_claims=CompileClaims(client, self.overlay),
             inspector=self.inspector,
+            pusher=self.pusher,
+            image_volumes=self.image_volumes,
             reporter=reporter,
             references=self.references,
             measuring=self.measuring,

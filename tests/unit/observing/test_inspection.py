@@ -12,7 +12,7 @@ from slipway.api.status import ModelStatus
 from slipway.contract.pod import REPORT_LIMIT, REPORT_START
 from slipway.objects.kinds import Object
 from slipway.observing.cause import Cause
-from slipway.observing.inspection import LONGEST, Failed, Outcome, Reported, Running, is_late, outcome_of
+from slipway.observing.inspection import LONGEST, Outcome, Reported, is_late, outcome_of
 from slipway.observing.inspection_record import (
     MOST_TRIES,
     PAUSES,
@@ -27,6 +27,7 @@ from slipway.observing.inspection_record import (
     with_report,
 )
 from slipway.observing.inspection_report import DEEPEST, decoded, facts_in
+from slipway.observing.jobs import Failed, Running
 from slipway.observing.snapshot import Inspection, Snapshot
 from support.builders.inspections import CONTENT, ended_pod, failure, job, pod, report, report_of
 

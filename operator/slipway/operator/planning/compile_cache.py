@@ -89,6 +89,13 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Pulled:
+    """An image to mount, with its digest."""
+
+    image: str
+
+
+@dataclass(frozen=True)
 class Nowhere:
     """Nothing outlives the pod: why, and what would change it; both are parts of a sentence."""
 
@@ -100,21 +107,31 @@ Classes = Collection[StorageClass] | None
 """None: the operator may not read them."""
 
 
-def where(spec: LLMDeploymentSpec, classes: Classes, site: SiteStorage) -> Claim | Nowhere | None:
-    """None: its engine compiles nothing that could be kept."""
+def where(
+    spec: LLMDeploymentSpec, classes: Classes, site: SiteStorage, *, pushed: str = "", no_images: str = ""
+) -> Claim | Pulled | Nowhere | None:
+    """None: its engine compiles nothing that could be kept. `pushed`: the image that a Job has pushed; `no_images`: why
+    pods can't mount images."""
     if spec.engine.name not in COMPILING:
         return None
     match spec.engine.compile_cache.kind:
         case "None":
             return Nowhere("engine.compileCache.kind is None")
         case "Image":
-            return Nowhere("images of compiled code are not mounted yet", "let engine.compileCache.kind be Auto")
+            return _image(spec, pushed, no_images)
         case _ if site.size == NO_VOLUMES:
             return Nowhere("this installation of Slipway claims no volumes", CLAIM_NONE)
         case "PVC":
             return _as_asked(spec, classes, site)
         case _:
             return _automatic(spec, classes, site)
+
+
+def _image(spec: LLMDeploymentSpec, pushed: str, no_images: str) -> Pulled | Nowhere:
+    if no_images:
+        return Nowhere(no_images, "let engine.compileCache.kind be Auto, or enable image volumes in the cluster")
+    image = spec.engine.compile_cache.image or pushed
+    return Pulled(image) if image else Nowhere("no image was pushed yet for the pods as they are now")
 
 
 def _automatic(spec: LLMDeploymentSpec, classes: Classes, site: SiteStorage) -> Claim | Nowhere:

@@ -18,7 +18,6 @@ from slipway.operator.rendering import Child
 
 logger = logging.getLogger(__name__)
 
-GOES_WITHIN = 1.0
 OF_OTHERS = "one of this name exists that is not Slipway's"
 
 
@@ -35,7 +34,7 @@ class CompileClaims:
         if live and not is_ours(live, llm_deployment):
             return OF_OTHERS
         if live and is_being_deleted(live):
-            raise RetryLaterError(f"{claim} is being deleted, and no watch has reported it yet", after=GOES_WITHIN)
+            return ""  # the watch reports it, and later its end
         wanted = claim.manifest["spec"]
         if live and (projected(live.get("spec"), wanted) == wanted or memory.refused_claim == wanted):
             return ""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.api.status import LONGEST_LINE
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.compile_report import last_start
@@ -16,6 +17,7 @@ from slipway.observing.inspection_record import as_status, record_in
 from slipway.observing.measured import Measurement, is_measured, measured_status
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
+from slipway.observing.push_record import PushRecord
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of, with_compile_cache
 from slipway.operator.installation import Installation
@@ -37,6 +39,7 @@ from slipway.operator.reconciling.inspections import (
     with_inspection,
 )
 from slipway.operator.reconciling.planned import Planned, planned
+from slipway.operator.reconciling.pushes import Pushing, decide_push, known_push
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -54,6 +57,7 @@ class Decision:
     desired: Desired = NOTHING
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
+    pushing: Pushing = field(default_factory=Pushing)  # and about the image of compiled code
     question: Question | None = None  # to the Hub, about the model
     look_again_at: datetime | None = None
     bug: Exception | None = None  # the exception, if the code failed
@@ -88,7 +92,8 @@ def decide(
             answer = elsewhere.answer(deployment)
             plan = with_question(plan, question, answer, snapshot)
             again_at = question.answered_by if holds_back(question, answer, snapshot.now) else None
-        decision = _decide(snapshot, deployment, installation, plan, no_port)
+        snapshot = replace(snapshot, push=known_push(deployment, snapshot))
+        decision = _with_push(_decide(snapshot, deployment, installation, plan, no_port), snapshot)
         return replace(decision, planned=known_plan, inspecting=known, question=question, look_again_at=again_at)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
@@ -97,6 +102,14 @@ def decide(
         message = f"The operator failed on this object; please report this bug: {type(error).__name__}: {error}"
         failed = Unplannable(Reason.INTERNAL_ERROR, message)
         return Decision(deployment=deployment, plan=failed, inspecting=known, bug=error)
+
+
+def _with_push(decision: Decision, snapshot: Snapshot) -> Decision:
+    """Without pods that could be made, nothing is done, and what was pushed is remembered."""
+    record, made = snapshot.push or PushRecord(), decision.desired.made
+    if decision.deployment is None or made is None:
+        return replace(decision, pushing=Pushing(record=record))
+    return replace(decision, pushing=decide_push(decision.deployment, snapshot, record, str(made.get("pods") or "")))
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -161,12 +174,22 @@ def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurem
     placed = decision.desired.compile_cache if decision.desired is not NOTHING else before
     if placed is None:
         return None
+    if decision.desired is not NOTHING:
+        placed = _with_image(placed, decision.pushing)
     report = measurement.compiled if measurement else None
     if measurement and report:
         load = measurement.load
         return {**placed, "lastStart": last_start(report, pod=load.pod, started_at=load.started_at)}
     known = before.get("lastStart") if isinstance(before, dict) else None
     return {**placed, **({"lastStart": known} if known else {})}
+
+
+def _with_image(placed: Object, pushing: Pushing) -> Object:
+    """`status.compileCache` with what is done about an image that a Job pushes, and what is remembered of it."""
+    remembered = {**placed, **pushing.record.as_status()}
+    if "image" in placed or not pushing.message:
+        return remembered
+    return {**remembered, "message": f"{placed.get('message') or ''} {pushing.message}".strip()[:LONGEST_LINE]}
 
 
 def _measured(snapshot: Snapshot, decision: Decision, measurement: Measurement) -> Object:

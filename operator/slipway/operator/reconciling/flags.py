@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -14,8 +15,8 @@ from slipway.api import units
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.api.schema import OBJECT_NAME
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
-from slipway.operator.installation import EVERYWHERE
-from slipway.operator.planning.compile_cache import NO_VOLUMES
+from slipway.operator.installation import EVERYWHERE, Installation
+from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 LONGEST_NAME = 253
@@ -48,6 +49,25 @@ class OperatorSettings:
     management_port: int
     log_level: str
     log_format: str
+
+    @property
+    def installation(self) -> Installation:
+        """What they say about the installation that it belongs to."""
+        watched, everywhere = self.watch_namespaces, (EVERYWHERE, *self.watch_namespaces)
+        return Installation(
+            self.namespace,
+            self.activators,
+            self.prometheus_namespaces,
+            version=version("slipway"),
+            runtimes=self.runtimes,
+            watched=watched,
+            inspects=tuple(each for each in self.inspect_namespaces if not watched or each in everywhere),
+            compiled=SiteStorage(
+                size=self.compiled_size,
+                storage_class=self.compiled_storage_class,
+                shared_class=self.compiled_shared_class,
+            ),
+        )
 
 
 def services(text: str) -> tuple[str, ...]:

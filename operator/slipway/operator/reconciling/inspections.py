@@ -18,7 +18,7 @@ from slipway.models.facts import Model
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, created_at, is_being_deleted, name_of
 from slipway.observing.cause import Cause, reason_named
-from slipway.observing.inspection import SOON, Failed, Reported, Running, outcome_of
+from slipway.observing.inspection import Reported, outcome_of
 from slipway.observing.inspection_record import (
     Source,
     failure_for,
@@ -30,8 +30,10 @@ from slipway.observing.inspection_record import (
     with_failure,
     with_report,
 )
+from slipway.observing.jobs import SOON, Failed, Running
 from slipway.observing.observation import desired_replicas
 from slipway.observing.snapshot import Inspection, Snapshot
+from slipway.operator.installation import JOBS_VALUE
 from slipway.operator.planning import Plan, Unplannable
 from slipway.operator.planning.fitting import PLANNED
 from slipway.operator.planning.make import unknown
@@ -45,7 +47,6 @@ from slipway.operator.rendering.inspection import (
 )
 from slipway.operator.rendering.runtimes import engine_container
 
-VALUE = "planner.inspection.namespaces"
 MOST_AT_A_TIME = 8  # Jobs of one namespace: many new models must not fill a cluster with pods
 ON_ONE_NODE, IN_ONE_POD = "ReadWriteOnce", "ReadWriteOncePod"
 STARTS = Cause(Reason.READING_MODEL, "A Job that reads the headers of the model's files is being created")
@@ -263,13 +264,15 @@ def _in_line(model: _Model, ahead: int, remove: tuple[Object, ...]) -> Inspectin
 
 def _not_allowed(deployment: LLMDeployment) -> Cause:
     namespace = deployment.metadata.namespace
-    message = f"Slipway may not read the model's files by a Job: add {namespace} to {VALUE} of its chart to allow it"
+    message = (
+        f"Slipway may not read the model's files by a Job: add {namespace} to {JOBS_VALUE} of its chart to allow it"
+    )
     return Cause(Reason.NO_ACCELERATOR_FITS, message)
 
 
 def _no_rights(namespace: str) -> Cause:
     rights = f"Slipway's rights on Jobs in namespace {namespace} are gone, so it can't read the model's files"
-    remedy = f"restore the Role and the RoleBinding slipway-operator-inspection there, or remove it from {VALUE}"
+    remedy = f"restore the Role and the RoleBinding slipway-operator-inspection there, or remove it from {JOBS_VALUE}"
     return Cause(Reason.PERMISSION_DENIED, f"{rights}: {remedy}", final=True)
 
 

@@ -1,7 +1,6 @@
 """Starts and removes the Jobs that read models' files, and looks up why one is late.
 
-A Job is created once and never changed, so it isn't applied as the other children are. A failure here never stops the
-reconcile of its model: it is part of the record, and tried again with pauses.
+A failure here never stops the reconcile of its model: it is part of the record, and tried again with pauses.
 """
 
 from __future__ import annotations
@@ -14,23 +13,21 @@ from slipway.api.model_key import ModelKey
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from slipway.api.reasons import Reason
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NamespaceGoesError
+from slipway.kube.errors import ConflictError, ForbiddenError, InvalidError, NamespaceGoesError
 from slipway.kube.overlay import Overlay
-from slipway.objects.kinds import CORE_EVENT, JOB, SERVICE_ACCOUNT, Object
-from slipway.objects.metadata import controller_of, name_of
-from slipway.observing import words
+from slipway.objects.kinds import SERVICE_ACCOUNT, Object
 from slipway.observing.cause import Cause
-from slipway.observing.causes import REFUSALS
-from slipway.observing.inspection import is_late, newest_pod
+from slipway.observing.inspection import is_late
+from slipway.observing.jobs import newest_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.inspections import MOST_AT_A_TIME, Inspecting, job_in_use
+from slipway.operator.reconciling.jobs import JobWriter, refusal
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.rendering import Child
 from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
 
 logger = logging.getLogger(__name__)
 
-MOST_OF_EVENTS = 1 << 20  # bytes
 CORRECTED_AFTER = 60.0  # seconds, and one for each inspection before it: how many these are is in the status
 SOON = 1.0  # seconds until a model is reconciled again whose place another has taken meanwhile
 
@@ -45,7 +42,7 @@ class Inspector:
         add: Callable[[ModelKey], object] = lambda _: None,
         being_read: Callable[[str], set[ModelKey]] = lambda _: set(),
     ) -> None:
-        self._client, self._overlay, self._add, self._being_read = client, overlay, add, being_read
+        self._client, self._jobs, self._add, self._being_read = client, JobWriter(client, overlay), add, being_read
         self._waiting: dict[str, dict[ModelKey, None]] = {}  # by namespace, in their order
         self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
 
@@ -62,16 +59,15 @@ class Inspector:
         job = job_in_use(snapshot)
         if job is None or not is_late(job, snapshot):
             return snapshot
-        about = [job, *newest_pod(job, seen)]
-        events = [event for each in about for event in await self._events(each)]
-        return replace(snapshot, inspection=replace(seen, events=tuple(events)))
+        events = await self._jobs.events(job, *newest_pod(job, seen))
+        return replace(snapshot, inspection=replace(seen, events=events))
 
     async def carry_out(
         self, key: ModelKey, memory: ModelMemory, inspecting: Inspecting
     ) -> tuple[Cause | None, float | None]:
         """Why the Job couldn't be created; and the seconds until the next reconcile, if it waits for its place."""
         for job in inspecting.remove:
-            await self._remove(key, job)
+            await self._jobs.remove(key, job)
         is_late = inspecting.start is not None and self._ahead(key) > 0
         if inspecting.ahead or is_late:
             self._waiting.setdefault(key.namespace, {}).setdefault(key)
@@ -127,28 +123,11 @@ class Inspector:
     async def _start(self, key: ModelKey, job: Child) -> Cause | None:
         try:
             await self._ensure_account(key.namespace)
-            self._overlay.wrote(JOB, await self._client.create(JOB, job.manifest))
-            logger.info("Job %s reads the model's files", job.name, extra={"key": str(key)})
-        except ConflictError:
-            return await self._check_whose(key, job)
         except NamespaceGoesError:
             raise
         except (ForbiddenError, InvalidError) as error:
-            said = words.explain(error.words, REFUSALS)
-            reason = said.reason if said else Reason.API_ERROR
-            return Cause(reason, f"Job {job.name} was refused: {words.unwrapped(error.words)}", final=reason.is_final)
-        return None
-
-    async def _check_whose(self, key: ModelKey, job: Child) -> Cause | None:
-        """One of that name exists: ours, which no watch has reported yet, or another owner's."""
-        found = await self._client.find(JOB, job.name, key.namespace)
-        owners = job.manifest["metadata"]["ownerReferences"]
-        if found is None or (controller_of(found) or {}).get("uid") == owners[0]["uid"]:
-            if found:
-                self._overlay.wrote(JOB, found)
-            return None
-        message = f"Job {job.name} exists already and belongs to another owner: delete it, or rename this model"
-        return Cause(Reason.NAME_TAKEN, message, final=True)
+            return refusal(job, error)
+        return await self._jobs.create(key, job, "reads the model's files")
 
     async def _ensure_account(self, namespace: str) -> None:
         """The chart creates it in the namespaces that it lists; in others, it is created when it is first needed."""
@@ -169,23 +148,3 @@ class Inspector:
         except ConflictError:  # another model needed it at the same moment
             return
         logger.info("ServiceAccount %s created in namespace %s", SERVICE_ACCOUNT_NAME, namespace)
-
-    async def _remove(self, key: ModelKey, job: Object) -> None:
-        try:
-            await self._client.delete(JOB, name_of(job), key.namespace, only=job)
-        except ConflictError:
-            return  # its status has just changed, and the next reconcile sees it
-        except ForbiddenError as error:
-            logger.warning("Job %s/%s stays until it expires: %s", key.namespace, name_of(job), error)
-            return
-        self._overlay.deleted(JOB, job)
-
-    async def _events(self, about: Object) -> list[Object]:
-        kind, name = about.get("kind", ""), name_of(about)
-        selector = f"involvedObject.kind={kind},involvedObject.name={name}"
-        namespace = about["metadata"]["namespace"]
-        try:
-            return await self._client.list(CORE_EVENT, namespace, field_selector=selector, at_most=MOST_OF_EVENTS)
-        except KubeError as error:
-            logger.warning("The events about %s %s/%s can't be read: %s", kind, namespace, name, error)
-            return []

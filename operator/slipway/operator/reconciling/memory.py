@@ -22,8 +22,7 @@ from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
-from slipway.operator.rendering import hash_of
-from slipway.operator.rendering.inspection import is_job_name
+from slipway.operator.rendering import compile_job, hash_of, inspection
 from slipway.operator.rendering.placement import is_template_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
@@ -85,6 +84,7 @@ class ModelMemory:
 
     # --- about its files ---------------------------------------------------------------------------------------------
     inspection_job: str = ""  # the name of the last Job that was created to read them
+    compile_job: str = ""  # the same of Jobs that push an image of compiled code
 
     # --- about compiled code -----------------------------------------------------------------------------------------
     refused_claim: object = None  # the last change of a claim that was refused, so that it isn't tried again and again
@@ -184,7 +184,8 @@ class Memories:
 def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
     plain = (name, activator_slice_name(name), compiled_claim_name(name), predictor_deployment(name))
-    return text in plain or is_template_name(text, name) or is_job_name(text, name)
+    is_of_job = inspection.is_job_name(text, name) or compile_job.is_job_name(text, name)
+    return text in plain or is_template_name(text, name) or is_of_job
 
 
 def projected(live: Any, wanted: Any) -> Any:

@@ -12,11 +12,11 @@ When it is asked to end, it stops watching, finishes the reconciles in flight, r
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -34,13 +34,12 @@ from slipway.kube.work_queue import WorkQueue
 from slipway.models.catalogue import shipped
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.installation import EVERYWHERE, Installation
-from slipway.operator.planning.compile_cache import SiteStorage
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
+from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
@@ -49,6 +48,7 @@ from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.profile_status import ProfileStatuses
+from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
@@ -83,7 +83,7 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
         self._settings = settings
-        self._installation = _installation(settings)
+        self._installation = settings.installation
         self._connection = Connection(configuration)
         self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
         self._term: object = None  # the term of leadership in which the memories were made
@@ -115,6 +115,7 @@ class Operator:
         self._hub = self._made_hub()
         self._reader = self._made_reader(now)
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
+        self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
@@ -166,6 +167,8 @@ class Operator:
             await self._site_models.until_read()
             await asyncio.to_thread(shipped)  # reading it takes a moment, in which nothing else would happen
             await self._supply.settle()
+            gc.collect()
+            gc.freeze()  # otherwise each collection would walk through the caches, and all else would wait
             await self._queue.run()
         finally:
             await self._queue.finish(FINISH_WITHIN)
@@ -269,6 +272,8 @@ class Operator:
             applier=Applier(client, store, self._overlay),
             compile_claims=CompileClaims(client, self._overlay),
             inspector=self._inspector,
+            pusher=self._pusher,
+            image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
             reporter=Reporter(client, events, self._overlay),
             references=references,
             measuring=self._measuring,
@@ -300,6 +305,7 @@ class Operator:
                 self._memories.clear()
                 self._ports.start_over()
                 self._inspector.start_over()
+                self._pusher.start_over()
                 self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()
@@ -384,22 +390,3 @@ class Operator:
 
     def _plan_errors(self) -> Readings:
         return self._memories.plan_errors() if self._election.is_leader else {}
-
-
-def _installation(settings: OperatorSettings) -> Installation:
-    watched = settings.watch_namespaces
-    inspects = tuple(each for each in settings.inspect_namespaces if not watched or each in (EVERYWHERE, *watched))
-    return Installation(
-        settings.namespace,
-        settings.activators,
-        settings.prometheus_namespaces,
-        version=version("slipway"),
-        runtimes=settings.runtimes,
-        watched=watched,
-        inspects=inspects,
-        compiled=SiteStorage(
-            size=settings.compiled_size,
-            storage_class=settings.compiled_storage_class,
-            shared_class=settings.compiled_shared_class,
-        ),
-    )

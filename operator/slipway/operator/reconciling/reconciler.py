@@ -23,6 +23,7 @@ from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.compile_claims import CompileClaims
 from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.image_volumes import ImageVolumes, mounts_image
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories, ModelMemory
@@ -30,6 +31,7 @@ from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.planned import moves_at
 from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
@@ -61,6 +63,8 @@ class Reconciler:
     applier: Applier
     compile_claims: CompileClaims
     inspector: Inspector
+    pusher: Pusher
+    image_volumes: ImageVolumes
     reporter: Reporter
     references: References
     measuring: Measuring
@@ -83,6 +87,7 @@ class Reconciler:
             self.measuring.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
+            self.pusher.forget(key)
             return NEVER
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children
@@ -97,6 +102,7 @@ class Reconciler:
             if outcome.goes_on:
                 await self.compile_claims.remove(key, memory, decision.desired.unused_claim)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
+            decision = await self._push(key, memory, snapshot, decision, outcome)
         except NamespaceGoesError:
             return None  # and the LLMDeployment with it
         return await self._report(key, memory, snapshot, decision, outcome)
@@ -189,9 +195,20 @@ class Reconciler:
             return decision
         return replace(decision, inspecting=decision.inspecting.failed(decision.deployment, cause, snapshot.now))
 
+    async def _push(
+        self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, decision: Decision, outcome: Outcome
+    ) -> Decision:
+        """The same for the Job that pushes an image of compiled code."""
+        cause, wait = await self.pusher.carry_out(key, memory, decision)
+        if wait:
+            outcome.look_again_in(wait)
+        return replace(decision, pushing=decision.pushing.failed(cause, snapshot.now)) if cause else decision
+
     async def _looked_up(self, key: ModelKey, snapshot: Snapshot) -> Snapshot:
-        """With what no watch reports: rights, and why its inspection is late."""
-        snapshot = await self.inspector.looked_up(key, snapshot)
+        """With what no watch reports: rights, what the API server can do, and why its Jobs are late."""
+        snapshot = await self.pusher.looked_up(await self.inspector.looked_up(key, snapshot))
+        if mounts_image(snapshot.llm_deployment):
+            snapshot = replace(snapshot, no_image_volumes=await self.image_volumes.obstacle())
         activator = activator_for(snapshot)
         if not activator.is_installed:
             return snapshot
@@ -218,7 +235,8 @@ def _expected(
     snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
 ) -> Iterable[float | None]:
     """The seconds until time alone changes the status or the desired objects."""
-    for moment in (seen.look_again_at, known_at, decision.inspecting.look_again_at, decision.look_again_at):
+    of_jobs = (decision.inspecting.look_again_at, decision.pushing.look_again_at)
+    for moment in (seen.look_again_at, known_at, *of_jobs, decision.look_again_at):
         seconds = _seconds_until(moment, snapshot.now)
         yield None if seconds is None else min(seconds, LONGEST_WAIT)
     yield _seconds_until(decision.desired.look_again_at, snapshot.now)

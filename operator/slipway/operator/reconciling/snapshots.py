@@ -12,7 +12,13 @@ from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.model_key import ModelKey
-from slipway.api.names import OWNER_LABEL, activator_slice_name, compiled_claim_name, label_of_inspection
+from slipway.api.names import (
+    OWNER_LABEL,
+    activator_slice_name,
+    compiled_claim_name,
+    label_of_compilation,
+    label_of_inspection,
+)
 from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
@@ -44,11 +50,12 @@ from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
-from slipway.observing.snapshot import Inspection, PlatformPart, Snapshot
+from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import models_by_label
+from slipway.operator.rendering import compile_job
 from slipway.operator.rendering.inspection import claim_with_files, is_job_name
 from slipway.operator.rendering.pinning import runtime_name
 
@@ -151,6 +158,7 @@ class SnapshotReader:
             storage_classes=self._storage_classes(),
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
+            compilation=self._compilation(key, snapshot.llm_deployment, memory),
         )
 
     def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
@@ -178,21 +186,34 @@ class SnapshotReader:
     def _inspection(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Inspection | None:
         if not self._installation.may_inspect(key.namespace):
             return None
-        found = self._overlay.labelled(JOB, key.name, key.namespace, most=MOST_JOBS)
-        last = memory.inspection_job  # which no watch may have reported yet
-        if last and (job := self._overlay.get(JOB, last, key.namespace)):
-            found.append(job)
-        uid = uid_of(llm_deployment)
-        ours = (each for each in found if (controller_of(each) or {}).get("uid") == uid)
-        jobs = {name_of(each): each for each in ours if is_job_name(name_of(each), key.name)}
         claim = claim_with_files(_uri(llm_deployment))
         return Inspection(
-            jobs=jobs,
+            jobs=self._jobs(key, llm_deployment, memory.inspection_job, is_job_name),
             pods=tuple(self._store.labelled(POD, label_of_inspection(key.name), key.namespace, most=MOST_INSPECTING)),
             claim=self._store.get(PERSISTENT_VOLUME_CLAIM, claim, key.namespace) if claim else None,
             runtime=self._inspecting_runtime(),
             is_closed=self._is_closed(JOB, key.namespace),
         )
+
+    def _compilation(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> SeenJobs | None:
+        if not self._installation.may_inspect(key.namespace) or self._is_closed(JOB, key.namespace):
+            return None
+        label = label_of_compilation(key.name)
+        return SeenJobs(
+            jobs=self._jobs(key, llm_deployment, memory.compile_job, compile_job.is_job_name),
+            pods=tuple(self._store.labelled(POD, label, key.namespace, most=MOST_INSPECTING)),
+        )
+
+    def _jobs(
+        self, key: ModelKey, llm_deployment: Object, last: str, is_job_name: Callable[[str, str], bool]
+    ) -> dict[str, Object]:
+        """Ours, by name. `last`: the name of one that no watch may have reported yet."""
+        found = self._overlay.labelled(JOB, key.name, key.namespace, most=MOST_JOBS)
+        if last and (job := self._overlay.get(JOB, last, key.namespace)):
+            found.append(job)
+        uid = uid_of(llm_deployment)
+        ours = (each for each in found if (controller_of(each) or {}).get("uid") == uid)
+        return {name_of(each): each for each in ours if is_job_name(name_of(each), key.name)}
 
     def being_read(self, namespace: str) -> set[ModelKey]:
         """The LLMDeployments whose files a Job reads now."""
@@ -302,6 +323,7 @@ def weight(pod: Object) -> tuple[bool, str]:
 
 
 def age(job: Object) -> tuple[str, bool]:
-    """The newest Job has the greatest; and whether it has still to end."""
+    """The newest Job has the greatest; and whether it is an inspection that has still to end."""
     has_ended = is_true(job, "Complete") or is_true(job, "Failed")
-    return str(job["metadata"].get("creationTimestamp")), not has_ended
+    is_inspection = is_job_name(name_of(job), labels_of(job).get(OWNER_LABEL, ""))
+    return str(job["metadata"].get("creationTimestamp")), is_inspection and not has_ended

@@ -13,7 +13,6 @@ from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
-    INSPECTION_SUFFIX,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -25,6 +24,8 @@ from slipway.api.names import (
     SYNC_ANNOTATION,
     WAKE_ANNOTATION,
     activator_slice_name,
+    is_label_of_job,
+    model_of_label,
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watch import Watch, with_home
@@ -157,9 +158,9 @@ def _of_inspections(installation: Installation) -> Iterable[Watch[ModelKey]]:
 
 
 def models_by_label(raw: Object) -> Iterable[ModelKey]:
-    """Pods of inspections concern their model, too."""
+    """Pods of Jobs concern their model, too."""
     namespace, _ = place_of(raw)
-    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL].removesuffix(INSPECTION_SUFFIX))]
+    return [ModelKey(namespace, model_of_label(raw["metadata"]["labels"][OWNER_LABEL]))]
 
 
 def models_by_label_or_owner(child: Object) -> Iterable[ModelKey]:
@@ -325,9 +326,9 @@ def stored_of_controller(raw: Object) -> Object:
 
 
 def stored_of_pod(pod: Object) -> Object:
-    """Of a pod of an inspection, also whose it is."""
+    """Of a pod of a Job, also whose it is."""
     shown = pod_shown(pod)
-    if pod["metadata"]["labels"][OWNER_LABEL].endswith(INSPECTION_SUFFIX):
+    if is_label_of_job(pod["metadata"]["labels"][OWNER_LABEL]):
         shown["metadata"]["ownerReferences"] = owners(pod)
     return shown
 

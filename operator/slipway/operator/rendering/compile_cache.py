@@ -19,10 +19,13 @@ from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
 from slipway.objects.metadata import is_being_deleted
 from slipway.objects.times import parse_time
+from slipway.observing import compile_image
 from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
 from slipway.observing.pods import Pod, has_ready_pod
+from slipway.observing.push_record import record_in
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
+from slipway.operator.rendering.compile_job import identity_of
 from slipway.operator.rendering.compiled_store import Store, claim_child, store_in
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.fields import set_by_us
@@ -54,12 +57,17 @@ class Placed:
     look_again_at: datetime | None = None
 
 
-def place(
-    deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, *, is_replaced: bool, is_older: bool
-) -> Placed:
-    """`is_replaced`: its pods are, in any case; `is_older`: they are kept as an older release made them, whose runtime
-    may not know a store."""
-    return _Placing(deployment, snapshot, site, is_replaced=is_replaced, is_older=is_older).placed()
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """How the pods are made."""
+
+    pods: str = ""  # digest of what they are made of
+    is_replaced: bool = False  # they are, in any case
+    is_older: bool = False  # they are kept as an older release made them, whose runtime may not know a store
+
+
+def place(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, making: Making) -> Placed:
+    return _Placing(deployment, snapshot, site, making).placed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,16 +107,17 @@ class _GivenUp:
 class _Placing:
     """One decision."""
 
-    def __init__(
-        self, deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, *, is_replaced: bool, is_older: bool
-    ) -> None:
-        self._deployment, self._snapshot, self._is_older = deployment, snapshot, is_older
+    def __init__(self, deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, making: Making) -> None:
+        self._deployment, self._snapshot, self._is_older = deployment, snapshot, making.is_older
         raw = snapshot.storage_classes
         self._classes = None if raw is None else [StorageClass.of(each) for each in raw]
-        self._wanted = where(deployment.spec, self._classes, site)
+        pushed = (snapshot.push or record_in(snapshot.status, deployment)).image_for(
+            identity_of(deployment, making.pods)
+        )
+        self._wanted = where(deployment.spec, self._classes, site, pushed=pushed, no_images=snapshot.no_image_volumes)
         live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
         self._mounted = store_in(live)
-        self._change = Change.FREE if is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
+        self._change = Change.FREE if making.is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
         self._name = compiled_claim_name(deployment.metadata.name)
         self._claim = snapshot.compiled_claim
         self._is_taken = bool(self._claim and not is_ours(self._claim, snapshot.llm_deployment))
@@ -121,13 +130,13 @@ class _Placing:
             return Placed()
         if trouble := self._trouble():
             return self._give_up(trouble)
-        if self._is_taken and self._mounted:
+        if self._is_taken and self._mounted and not self._mounted.image:
             return self._with_the_claim_of_others(self._mounted)
         if self._change is Change.COSTLY or self._is_older:
             return self._as_it_is()
-        if not isinstance(self._wanted, Claim):
+        if not isinstance(self._wanted, Claim | Pulled):
             return self._without(self._wanted)
-        return self._with(self._wanted)
+        return self._with(self._wanted) if isinstance(self._wanted, Claim) else self._with_image(self._wanted)
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -136,6 +145,8 @@ class _Placing:
 
     def _trouble(self) -> Trouble | None:
         """With the claim that the pods mount, or that they were about to."""
+        if self._mounted and self._mounted.image:
+            return compile_image.trouble_with(self._mounted.image, self._snapshot)
         if self._snapshot.refused_claim and self._claim is None:
             return Trouble(REFUSED, f"the claim {self._name} was refused: {self._snapshot.refused_claim}")
         if self._mounted is None or self._claim is None:
@@ -155,6 +166,8 @@ class _Placing:
         """The pods keep what they have, so that nothing restarts."""
         if self._mounted is None:
             return self._without(self._reason_for_later())
+        if self._mounted.image:
+            return self._pulled(self._mounted.image)
         if kept := self._claim_as_it_is():
             return self._claimed(kept, self._mounted)
         if has_ready_pod(self._snapshot):  # which has its volume, even if others have deleted the claim
@@ -167,9 +180,9 @@ class _Placing:
         return self._wanted if isinstance(self._wanted, Claim) else None
 
     def _reason_for_later(self) -> Nowhere | None:
-        if not isinstance(self._wanted, Claim):
+        if not isinstance(self._wanted, Claim | Pulled):
             return self._wanted
-        if self._is_taken:
+        if self._is_taken and isinstance(self._wanted, Claim):
             return Nowhere(TAKEN.format(name=self._name))
         if self._is_older:
             return Nowhere(
@@ -178,16 +191,16 @@ class _Placing:
             )
         if self._given_up and self._given_up.claim == _digest(self._wanted):
             return self._suppressed(self._given_up)
+        if isinstance(self._wanted, Pulled):
+            return Nowhere("an image can be mounted only once no replica runs", "it is when the model sleeps")
         return Nowhere("a volume can be added only while no replica runs", "it is when the model sleeps")
 
     def _with(self, wanted: Claim) -> Placed:
         """The pods may change now."""
         if self._is_taken:
             return self._without(Nowhere(TAKEN.format(name=self._name)))
-        given_up = self._given_up if self._given_up and self._given_up.claim == _digest(wanted) else None
-        if given_up and not self._may_try_again(given_up):
-            again = given_up.again_at if given_up.again_at > self._snapshot.now else None
-            return self._without(self._suppressed(given_up), look_again_at=again)
+        if suppressed := self._given_up_before(wanted):
+            return suppressed
         if self._claim is None:
             return self._claimed(wanted)
         if is_being_deleted(self._claim):
@@ -197,6 +210,18 @@ class _Placing:
         if phase_of(self._claim) == LOST or not self._suits(found, wanted):
             return self._without(Nowhere("the claim is replaced by one that suits the spec"))
         return self._claimed(replace(found, size=max(found.size, wanted.size, key=_amount)))
+
+    def _with_image(self, wanted: Pulled) -> Placed:
+        """The same for an image, which pods can share."""
+        return self._given_up_before(wanted) or self._pulled(wanted.image)
+
+    def _given_up_before(self, wanted: Claim | Pulled) -> Placed | None:
+        """None: it is tried, or tried again."""
+        given_up = self._given_up
+        if given_up is None or given_up.claim != _digest(wanted) or self._may_try_again(given_up):
+            return None
+        again = given_up.again_at if given_up.again_at > self._snapshot.now else None
+        return self._without(self._suppressed(given_up), look_again_at=again)
 
     def _may_try_again(self, given_up: _GivenUp) -> bool:
         """While it sleeps; and while a try goes on, its pods keep what they mount."""
@@ -230,17 +255,34 @@ class _Placing:
             if self._claim and self._mounted
             else None
         )
+        is_going = self._claim is not None and is_being_deleted(self._claim)  # once no pod has it any more
         return Placed(
             store=store or Store.of(claim, self._name),
-            claim=claim_child(self._deployment, claim),
+            claim=None if is_going else claim_child(self._deployment, claim),
             status=_without_unknown(status),
             look_again_at=again,
+        )
+
+    def _pulled(self, image: str) -> Placed:
+        is_well = self._mounted is not None and self._mounted.image == image and has_ready_pod(self._snapshot)
+        given_up = None if is_well else self._given_up
+        status = {
+            "kind": "Image",
+            "image": image,
+            "message": "Compiled code is mounted from an image, which each node pulls once.",
+            "givenUp": given_up.as_status() if given_up else None,
+        }
+        return Placed(
+            store=Store(image=image),
+            unused=self._unused(),
+            status=_without_unknown(status),
+            look_again_at=compile_image.next_moment(image, self._snapshot),
         )
 
     def _without(self, why: Nowhere | None, *, look_again_at: datetime | None = None) -> Placed:
         if self._wanted is None:
             return Placed(unused=self._unused())
-        given_up = self._given_up if isinstance(self._wanted, Claim) else None
+        given_up = self._given_up if isinstance(self._wanted, Claim | Pulled) else None
         status = {
             "kind": "EmptyDir",
             "message": self._costs(why),
@@ -258,7 +300,7 @@ class _Placing:
     def _give_up(self, trouble: Trouble) -> Placed:
         """The pods that wait for the volume end first, so that their places are free; none of them is ready, or the
         volume would be well."""
-        wanted = self._wanted if isinstance(self._wanted, Claim) else None
+        wanted = self._wanted if isinstance(self._wanted, Claim | Pulled) else None
         identity = _digest(wanted) if wanted else ""
         before = self._given_up
         again = before is not None and before.claim == identity
@@ -283,7 +325,8 @@ class _Placing:
     def _suppressed(self, given_up: _GivenUp) -> Nowhere:
         when = f", from {given_up.again_at:%Y-%m-%d %H:%M} UTC on" if given_up.again_at > given_up.at else ""
         why = f"{given_up.message[0].lower()}{given_up.message[1:].rstrip('.')}"
-        return Nowhere(why, f"the claim is made again when the model sleeps{when}")
+        again = "the image is mounted" if isinstance(self._wanted, Pulled) else "the claim is made"
+        return Nowhere(why, f"{again} again when the model sleeps{when}")
 
     # --- words ------------------------------------------------------------------------------------------------------
 
@@ -324,8 +367,10 @@ def _amount(size: str) -> Decimal:
     return Decimal(0)
 
 
-def _digest(claim: Claim) -> str:
-    return digest([claim.storage_class, claim.access_mode, claim.size])
+def _digest(wanted: Claim | Pulled) -> str:
+    if isinstance(wanted, Pulled):
+        return digest([wanted.image])
+    return digest([wanted.storage_class, wanted.access_mode, wanted.size])
 
 
 def _without_unknown(fields: Object) -> Object:

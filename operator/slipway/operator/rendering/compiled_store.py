@@ -29,10 +29,21 @@ OF_STORES = re.compile(rf"({'|'.join(OPTIONS)})(={COMPILED_FOLDER}|-limit=(?P<li
 
 
 class Store(NamedTuple):
-    """What is mounted. A change of either replaces pods."""
+    """What is mounted: a claim, or an image with its digest. A change replaces pods."""
 
-    claim: str
+    claim: str = ""
     limit: int = 0  # bytes that slipway-runtime keeps in it; 0: its own default
+    image: str = ""
+
+    @property
+    def volume(self) -> Object:
+        if self.image:
+            return {"image": {"reference": self.image, "pullPolicy": "IfNotPresent"}}
+        return {"persistentVolumeClaim": {"claimName": self.claim}}
+
+    @property
+    def mount(self) -> Object:
+        return {"name": VOLUME, "mountPath": COMPILED_FOLDER, **({"readOnly": True} if self.image else {})}
 
     @classmethod
     def of(cls, claim: Claim, name: str) -> Store:
@@ -57,7 +68,11 @@ def claim_child(deployment: LLMDeployment, claim: Claim) -> Child:
 def store_in(inference_service: Object) -> Store | None:
     predictor = _predictor(inference_service)
     for volume in predictor.get("volumes") or []:
-        if volume.get("name") == VOLUME and (claim := (volume.get("persistentVolumeClaim") or {}).get("claimName")):
+        if volume.get("name") != VOLUME:
+            continue
+        if image := (volume.get("image") or {}).get("reference"):
+            return Store(image=str(image))
+        if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
             ours, _ = _divided((predictor.get("model") or {}).get("args") or [])
             limits = (found["limit"] for each in ours if (found := OF_STORES.fullmatch(each)) and found["limit"])
             return Store(str(claim), int(next(limits, 0)))
@@ -68,6 +83,11 @@ def _divided(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Those that are written here, and the others."""
     ours = list(takewhile(OF_STORES.fullmatch, arguments))
     return ours, arguments[len(ours) :]
+
+
+def without_store_options(arguments: list[str]) -> list[str]:
+    """Wherever they are: in a pod, those of its runtime come first."""
+    return [each for each in arguments if not OF_STORES.fullmatch(each)]
 
 
 def without_store(inference_service: Object) -> Object:
@@ -94,15 +114,15 @@ def with_store(inference_service: Object, store: Store | None, engine: str, serv
     model: Object = predictor["model"]
     option = ENGINES[engine].compile_cache
     arguments = [f"{option}={COMPILED_FOLDER}", *([f"{option}-limit={store.limit}"] if store.limit else [])]
-    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": store.claim}}
+    volume = {"name": VOLUME, **store.volume}
     mounted = {
         **predictor,
-        **_writable_by(serving_runtime),
+        **({} if store.image else _writable_by(serving_runtime)),
         "volumes": [*(predictor.get("volumes") or []), volume],
         "model": {
             **model,
             "args": [*arguments, *(model.get("args") or [])],
-            "volumeMounts": [*(model.get("volumeMounts") or []), {"name": VOLUME, "mountPath": COMPILED_FOLDER}],
+            "volumeMounts": [*(model.get("volumeMounts") or []), store.mount],
         },
     }
     return _with_predictor(inference_service, mounted)

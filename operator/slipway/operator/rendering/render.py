@@ -22,7 +22,7 @@ from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.claimtemplate import claim_template
-from slipway.operator.rendering.compile_cache import Placed, place
+from slipway.operator.rendering.compile_cache import Making, Placed, place
 from slipway.operator.rendering.compiled_store import with_store
 from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
@@ -115,7 +115,8 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
 
 def _placed(deployment: LLMDeployment, pods: Pinned, snapshot: Snapshot, installation: Installation) -> Placed:
     is_older = pods.is_kept and pods.made.version != installation.version
-    return place(deployment, snapshot, installation.compiled, is_replaced=pods.is_replaced, is_older=is_older)
+    making = Making(pods=pods.made.pods, is_replaced=pods.is_replaced, is_older=is_older)
+    return place(deployment, snapshot, installation.compiled, making)
 
 
 def _with_compiled(pods: Pinned, compiled: Placed, plan: Plan, runtime: Object) -> Object:

@@ -57,6 +57,7 @@ class GraphParts:
 
     manager: type[Any]  # ModelCudaGraphManager
     module: Any  # the module that it is in, which calls tqdm by that name
+    state: type[Any]  # ModelState, whose capture_inner_cudagraphs does nothing
     torch: Any
 
 

@@ -118,6 +118,7 @@ def graph_parts() -> GraphParts:
     from vllm.v1.core.sched.scheduler import Scheduler  # noqa: PLC0415
     from vllm.v1.engine import core  # noqa: PLC0415
     from vllm.v1.worker.gpu import cudagraph_utils  # noqa: PLC0415
+    from vllm.v1.worker.gpu.model_states.interface import ModelState  # noqa: PLC0415
 
     manager = cudagraph_utils.ModelCudaGraphManager
     expect(manager.capture, *CAPTURE)
@@ -130,9 +131,9 @@ def graph_parts() -> GraphParts:
     expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue")
     expect(process._process_engine_step, "self")
     expect_uses(process.run_busy_loop, "_process_input_queue", "_process_engine_step")
-    expect_uses(process.step_with_batch_queue, "batch_queue")
     expect_uses(Scheduler.schedule, "running")
-    return GraphParts(manager=manager, module=cudagraph_utils, torch=torch)
+    expect(ModelState.capture_inner_cudagraphs, *INNER_CAPTURE)
+    return GraphParts(manager=manager, module=cudagraph_utils, state=ModelState, torch=torch)
 
 
 def grammar_parts() -> GrammarParts:
@@ -170,6 +171,7 @@ CAPTURE = (
     *("kv_cache_config", "pcp_manager", "has_lora", "use_aux_hidden_state_outputs", "lora_capture_hook"),
     "progress_bar_desc",
 )
+INNER_CAPTURE = ("self", "input_buffers", "block_tables", "attn_groups", "kv_cache_config")
 WEIGHTS_ITERATOR = (
     "hf_weights_files",
     "use_tqdm_on_load",

@@ -531,6 +531,25 @@ async def test_replicas_that_are_ready_keep_their_volume_when_the_claim_loses_it
     assert not mounts(kept)
 
 
+async def test_a_claim_that_others_delete_is_made_again_when_the_model_sleeps(kept: Loop) -> None:
+    """Until no pod has it any more, Kubernetes keeps it, and so do the replicas."""
+    await serving(kept)
+    found = claim(kept)
+    assert found
+    going = {"deletionTimestamp": "2026-11-21T09:59:59Z", "finalizers": ["kubernetes.io/pvc-protection"]}
+    kept.api.put({**found, "metadata": {**found["metadata"], **going}})
+    await kept.settle()
+    assert mounts(kept)
+    end_pod(kept)
+    scale(kept, 0)
+    await kept.settle()
+    assert not mounts(kept)
+    kept.delete(PERSISTENT_VOLUME_CLAIM, name=NAME)
+    await kept.settle()
+    assert mounts(kept)
+    assert claim(kept)
+
+
 OCCUPIED = (
     "0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
     "access mode."

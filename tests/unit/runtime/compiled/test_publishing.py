@@ -131,6 +131,30 @@ def test_a_file_that_changes_while_it_is_packed_is_not_published(
     assert not list(store.glob("*/*"))
 
 
+def test_a_key_that_no_manifest_can_hold_is_not_published(store: Path, scratch: Scratch) -> None:
+    compile_into(scratch, "a")
+    assert "too much for a manifest" in published(store, scratch, {"flags": "x" * (1 << 18)}).reason
+    assert not list(store.glob("*/*"))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MOST_FILES", 2), ("MOST_BYTES", 5000), ("MOST_FOLDERS", 2)])
+def test_what_no_start_would_read_is_not_published(
+    store: Path, scratch: Scratch, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(publishing, limit, value)
+    for name in ("a", "b/c", "d/e/f"):
+        compile_into(scratch, name)
+    assert "too much for an entry" in published(store, scratch).reason
+
+
+def test_a_clock_that_was_set_back_does_not_keep_files_from_being_published(
+    store: Path, scratch: Scratch, tmp_path: Path
+) -> None:
+    os.utime(compile_into(scratch, "a"), (time.time() + 3600,) * 2)
+    published(store, scratch)
+    assert entry_files(store, tmp_path) == {"a"}
+
+
 def test_an_entry_that_is_larger_than_the_store_is_not_published(store: Path, scratch: Scratch) -> None:
     compile_into(scratch, "a", "x" * 5000)
     assert "and the store may have 4000" in published(store, scratch, limit=4000).reason
@@ -227,7 +251,7 @@ def test_what_is_in_the_way_of_an_entry_is_replaced(store: Path, scratch: Scratc
     elif what == "pipe":
         os.mkfifo(place)
     else:
-        (place / "manifest.json").mkdir(parents=True)
+        (place / "manifest.json/more").mkdir(parents=True)
     compile_into(scratch, "a")
     assert published(store, scratch).published
     assert entry_files(store, tmp_path) == {"a"}
@@ -286,6 +310,28 @@ def test_a_full_volume_makes_room_for_the_new_entry(
     compile_into(scratch, "a")
     assert published(store, scratch, {"flag": "new"}).published
     assert [entry.exists() for entry in old] == [False, False, True]
+
+
+def test_an_entry_that_cannot_be_removed_does_not_keep_a_full_volume_busy(
+    store: Path, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(store, scratch, "old", size=100_000)
+    monkeypatch.setattr(eviction, "remove", lambda _: False)
+    monkeypatch.setattr(publishing, "_space", lambda _: 1000)
+    scratch.clear()
+    compile_into(scratch, "a", "x" * 10_000)
+    published(store, scratch, {"flag": "new"})
+
+
+def test_nothing_is_removed_if_that_would_not_be_enough(
+    store: Path, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = filled(store, scratch, "old")
+    monkeypatch.setattr(publishing, "_space", lambda _: 1000)
+    scratch.clear()
+    compile_into(scratch, "a", "x" * 100_000)
+    assert "is full: the entry takes" in published(store, scratch, {"flag": "new"}).reason
+    assert old.exists()
 
 
 def test_a_replaced_content_stays_for_those_that_read_it_and_then_goes(store: Path, scratch: Scratch) -> None:

@@ -9,13 +9,17 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from slipway_devcluster.identity import children
 from slipway_runtime.faststart import hash_seed, import_cache
+from slipway_runtime.faststart.adapters.parts import UnexpectedError
 from slipway_runtime.faststart.child_messages import ChildEvent, ChildMessage
+from slipway_runtime.faststart.core_process import refuse
 from slipway_runtime.faststart.launcher import environments
 from slipway_runtime.faststart.pair import CORE, SERVER, Adopted, ChildEnded, Pair
 from slipway_runtime.faststart.settings import FastStartSettings
@@ -238,3 +242,25 @@ def test_a_seed_that_python_would_refuse_or_that_is_not_random_is_replaced(tmp_p
 
 def test_a_cache_that_cannot_be_written_does_not_prevent_a_start(tmp_path: Path) -> None:
     assert int(hash_seed.seed_in({import_cache.ENVIRONMENT: str(tmp_path / "missing/x")}))
+
+
+@pytest.mark.parametrize(
+    ("given", "trouble"),
+    [
+        ({}, ""),
+        ({"mm_processor_kwargs": {"min_pixels": 28}, "media_io_kwargs": {"video": {"num_frames": 8}}}, ""),
+        ({"mm_processor_kwargs": {"device": "cuda"}}, "mm_processor_kwargs would let the server use the device"),
+        ({"media_io_kwargs": {"video": {"device": "cuda:0"}}}, "media_io_kwargs would let the server use the device"),
+        ({"mm_tensor_ipc": "torch_shm"}, "only vLLM's own launcher creates"),
+    ],
+)
+def test_a_server_that_would_use_the_device_is_not_forked_off_a_process_that_does(
+    given: dict[str, Any], trouble: str
+) -> None:
+    multimodal = SimpleNamespace(**{"mm_tensor_ipc": "direct_rpc", "media_io_kwargs": {}, **given})
+    config = SimpleNamespace(
+        parallel_config=SimpleNamespace(world_size=1, data_parallel_size=1),
+        model_config=SimpleNamespace(multimodal_config=multimodal),
+    )
+    with pytest.raises(UnexpectedError, match=trouble) if trouble else nullcontext():
+        refuse(config)
