@@ -14,6 +14,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slipway.api import units
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.contract.pod import REPORT_LIMIT, REPORT_START, TERMINATION_LIMIT
 from slipway.models.sources import known_of
 from slipway.objects.kinds import Object
 from slipway.observing.inspection import Reported, outcome_of
 from slipway.observing.inspection_report import decoded, facts_in
 from slipway.observing.jobs import Failed, Running
+from slipway.observing.push_record import next_try, record_in
 from slipway.observing.snapshot import Inspection, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Unplannable, make_plan
@@ -240,6 +243,23 @@ def test_any_record_in_the_status_gives_a_decision(model: Any) -> None:
     decision = decide(snapshot, Installation())
     assert decision.bug is None
     assert isinstance(decision.plan, Unplannable)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    cache=st.dictionaries(
+        st.sampled_from(["pushed", "pushFailure"]),
+        ODD | st.dictionaries(st.sampled_from(["image", "identity", "size", "at", "tries", "reason"]), ODD),
+    )
+    | ODD
+)
+def test_any_record_of_an_image_gives_no_image_of_another_repository(cache: Any) -> None:
+    spec = {"name": "vllm", "compileCache": {"kind": "Image", "repository": "registry.example.com/caches"}}
+    raw = llm(engine=spec)
+    raw["metadata"] |= {"uid": "4711", "generation": 1}
+    record = record_in({"compileCache": cache}, LLMDeployment.model_validate(raw))
+    assert record.pushed is None
+    assert record.failure is None or isinstance(next_try(record.failure, NOW), datetime)
 
 
 @settings(max_examples=100, deadline=None)

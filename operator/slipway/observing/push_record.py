@@ -51,7 +51,8 @@ class PushRecord:
 
 def record_in(status: Object | None, deployment: LLMDeployment) -> PushRecord:
     """An empty one where nothing was recorded, or where others have written something invalid."""
-    found = (status or {}).get("compileCache") or {}
+    found = (status or {}).get("compileCache")
+    found = found if isinstance(found, dict) else {}
     pushed, failure = None, None
     with suppress(ValidationError):
         pushed = PushedImage.model_validate(found["pushed"]) if found.get("pushed") else None

@@ -21,7 +21,7 @@ WITHOUT_EFFECT = frozenset(
         # of the server
         *("host", "port", "uds", "middleware", "api-key", "shutdown-timeout", "root-path", "response-role"),
         *("served-model-name", "chat-template", "chat-template-content-format", "enable-auto-tool-choice"),
-        *("tool-call-parser", "reasoning-parser", "override-generation-config", "generation-config", "max-logprobs"),
+        *("tool-call-parser", "reasoning-parser"),
         *(
             "allowed-media-domains",
             "allowed-local-media-path",
@@ -38,7 +38,7 @@ WITHOUT_EFFECT = frozenset(
         # which adapters there are; not how many, or how large they may be
         "lora-modules",
         # how files are read, and requests ordered
-        *("load-format", "safetensors-load-strategy", "tokenizer", "tokenizer-mode", "tokenizer-revision", "revision"),
+        *("load-format", "safetensors-load-strategy", "tokenizer", "tokenizer-mode", "tokenizer-revision"),
         *("seed", "scheduling-policy", "stream-interval", "mm-processor-cache-gb", "mm-processor-cache-type"),
     }
 )

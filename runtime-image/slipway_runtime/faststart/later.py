@@ -41,8 +41,10 @@ class LateTokenizer:
         for manager in self._managers:
             self.__get__(manager)
 
-    def __set__(self, manager: Any, tokenizer: None) -> None:
+    def __set__(self, manager: Any, tokenizer: object) -> None:
         self._managers.append(manager)
+        if tokenizer is not None:
+            vars(manager)["tokenizer"] = tokenizer
 
     def __get__(self, manager: Any, owner: type[Any] | None = None) -> Any:
         if manager is None:

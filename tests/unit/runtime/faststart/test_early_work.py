@@ -104,6 +104,8 @@ def test_the_engine_core_loads_the_tokenizer_when_a_request_needs_it_and_once() 
     assert loaded == []
     assert (made.tokenizer, made.tokenizer) == ("a tokenizer", "a tokenizer")
     assert loaded == ["the model"]
+    made.tokenizer = "another"
+    assert made.tokenizer == "another"
 
 
 def test_the_engine_core_loads_the_tokenizer_a_while_after_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ import gc
 import queue
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import late_graphs
+from slipway_runtime.faststart import core_process, late_graphs
 from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.late_graphs import LateGraphs, early_of, wanted
 from slipway_runtime.faststart.plan import GRAPHS
@@ -236,3 +237,60 @@ def test_where_a_late_capture_could_touch_more_than_a_kv_cache_all_are_captured_
     start = Start(**different)
     assert sorted(start.manager.graphs) == sorted(GRAPHS)
     assert not start.graphs.pending
+
+
+class LazyOutput(Future[str]):
+    """What the device computes: vLLM waits for it only when it asks for the result."""
+
+    def result(self, timeout: float | None = None) -> str:
+        assert timeout is None
+        if not self.done():
+            self.set_result("tokens")
+        return super().result()
+
+
+class EngineCore:
+    """vLLM's loop: while one batch is computed, the next one is prepared."""
+
+    def __init__(self) -> None:
+        self.input_queue = queue.Queue[int]()
+        self.scheduler = SimpleNamespace(running=[])
+        self.model_executor = SimpleNamespace(is_sleeping=False)
+        self.batch_queue: list[LazyOutput] = []
+        self.outputs: list[str] = []
+
+    def is_running(self) -> bool:
+        return True
+
+    def has_work(self) -> bool:
+        return bool(self.scheduler.running or self.batch_queue)
+
+    def _process_input_queue(self) -> None:
+        while not self.has_work():
+            self.scheduler.running = [object()] * self.input_queue.get(timeout=60)
+
+    def _process_engine_step(self) -> bool:
+        self.batch_queue.append(LazyOutput())
+        if len(self.batch_queue) > 1 or not self.scheduler.running:
+            self.outputs.append(self.batch_queue.pop(0).result())
+        return True
+
+
+def test_an_engine_that_computes_a_batch_while_it_prepares_the_next_answers_with_late_graphs(no_pauses: None) -> None:
+    start = Start()
+    core = core_process._with_late_graphs(EngineCore, start.graphs)()
+    core.input_queue.put(300)
+    while len(core.outputs) < 10:
+        core._process_input_queue()
+        core._process_engine_step()
+    assert 320 in start.manager.graphs
+
+
+@pytest.mark.parametrize(("sleeps", "captured"), [(False, len(GRAPHS)), (True, len(EARLY))])
+def test_an_engine_that_sleeps_has_no_memory_for_graphs(no_pauses: None, sleeps: bool, captured: int) -> None:
+    start = Start()
+    core = core_process._with_late_graphs(EngineCore, start.graphs)()
+    core.model_executor.is_sleeping = sleeps
+    threading.Timer(0.5, lambda: core.input_queue.put(1)).start()
+    core._process_input_queue()
+    assert len(start.manager.graphs) == captured
