@@ -273,19 +273,19 @@ async def info(kube: Kube, pod: Object) -> Object:
     return found
 
 
-@pytest.mark.timeout(1800, func_only=True)
+@pytest.mark.timeout(2700, func_only=True)
 async def test_a_job_compiles_once_and_the_pods_compile_nothing(checkpoint: Kube, imaging: Cluster) -> None:
     await checkpoint.apply(vllm(repository=REPOSITORY, pushSecret="push"))
     job = await checkpoint.wait_for_any("job", JOBS, lambda _: True, timeout=120)
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert container["args"][:2] == ["warm", "vllm"]
-    found = await until_cache(checkpoint, kind="Image", timeout=900)
+    found = await until_cache(checkpoint, kind="Image", timeout=1500)
     image = found["pushed"]["image"]
     assert image.startswith(f"{REPOSITORY}@sha256:")
     await checkpoint.wait_gone("job", job["metadata"]["name"])
 
     await asyncio.to_thread(forgotten, imaging, image)  # the Job's node hasn't pulled it either
-    pod = await awake(checkpoint, timeout=600)
+    pod = await awake(checkpoint, timeout=900)
     assert mounted(pod) == image
     compiled = (await info(checkpoint, pod))["compileCache"]
     assert compiled["state"] == "Used", compiled
