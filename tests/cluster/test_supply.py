@@ -91,7 +91,7 @@ async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(kube:
     on_cpus: Object = {"vendor": "CPU", "resource": {"name": "cpu", "count": 4}, "devicesPerNode": 1, "memory": "64Gi"}
     for kind in ("first", "second"):
         labels = {"of": kube.namespace, "which": kind}
-        await mixed.look_alike("cpu", 0, name=kind, **labels)
+        await mixed.look_alike("cpu", 8, name=kind, **labels)
         await mixed.profile(kind, nodeLabels=labels, tolerations=[], **on_cpus)
     node = await kube.get("node", f"first-{kube.namespace}")
     taken = {"resources": {"requests": {"cpu": str(int(node["status"]["allocatable"]["cpu"]) - 3)}}}

@@ -114,7 +114,7 @@ def flags_of(launch: Launch) -> tuple[str, ...]:
 
 
 def variables_of(launch: Launch, version: str, device: str) -> dict[str, str]:
-    """Returns variables without which this vLLM can't load what it has compiled, as far as they aren't set."""
+    """Returns the adapter's variables that aren't set: without some, this vLLM can't load what it has compiled."""
     wanted = adapter_for(version).environment(device) if knows(version) else {}
     return {name: value for name, value in wanted.items() if name not in launch.environment}
 

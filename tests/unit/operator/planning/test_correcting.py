@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.models.facts import Evidence, Model
@@ -162,6 +162,7 @@ REPORTS = some.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(some.sampled_from(FITTING), REPORTS)
 def test_no_report_makes_a_plan_larger_than_its_device_or_refuses_it(
     where: tuple[AcceleratorProfile, Model], sizes: dict[str, Any]
@@ -241,6 +242,7 @@ ENGINES = some.builds(
 )
 
 
+@settings(deadline=None)  # several plans each, on a machine that may be busy
 @given(ENGINES, some.lists(some.floats(-0.005, 0.005), min_size=8, max_size=8))
 def test_after_a_few_starts_the_plan_stays_the_same(engine: Engine, noises: list[float]) -> None:
     measured, plans = None, []

@@ -38,23 +38,27 @@ def tokens(model: Model, size: int, run: Settings) -> int:
     return cache.tokens(vllm.divide(model, Device(total=size), run, CURRENT).kv_cache, LENGTH)
 
 
+@settings(deadline=None)
 @given(PUBLISHED, SIZES, SIZES, RUNS)
 def test_more_memory_never_holds_fewer_tokens(model: Model, one: int, other: int, run: Settings) -> None:
     assert tokens(model, min(one, other), run) <= tokens(model, max(one, other), run)
 
 
+@settings(deadline=None)
 @given(PUBLISHED, SIZES, RUNS)
 def test_quantizing_never_makes_weights_larger(model: Model, size: int, run: Settings) -> None:
     small = vllm.divide(model, Device(total=size), replace(run, weight_bits=8), CURRENT)
     assert small.weights <= vllm.divide(model, Device(total=size), run, CURRENT).weights
 
 
+@settings(deadline=None)
 @given(PUBLISHED, SIZES, RUNS, some.sampled_from([1, 2, 4, 8]))
 def test_twice_the_devices_never_need_more_weights_on_each(model: Model, size: int, run: Settings, tensor: int) -> None:
     few = vllm.divide(model, Device(total=size), replace(run, tensor=tensor), CURRENT)
     assert vllm.divide(model, Device(total=size), replace(run, tensor=2 * tensor), CURRENT).weights <= few.weights
 
 
+@settings(deadline=None)
 @given(PUBLISHED, SIZES, RUNS)
 def test_what_is_planned_and_what_is_used_besides_fit_into_the_device(model: Model, size: int, run: Settings) -> None:
     memory = vllm.divide(model, Device(total=size), run, CURRENT)
@@ -62,6 +66,7 @@ def test_what_is_planned_and_what_is_used_besides_fit_into_the_device(model: Mod
         assert memory.weights + memory.overhead + memory.kv_cache + memory.outside <= memory.total
 
 
+@settings(deadline=None)
 @given(PUBLISHED, some.integers(0, 200 * GIB), RUNS, some.integers(1, 200_000))
 def test_a_longer_request_never_needs_fewer_blocks(model: Model, size: int, run: Settings, length: int) -> None:
     cache = cache_of(model, run, CURRENT)
@@ -175,7 +180,7 @@ PROFILES = [
 ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(SPECS, some.one_of(KNOWN, KNOWN, UNKNOWN), SUPPLIES)
 def test_no_spec_and_no_facts_make_planning_fail(spec: Any, model: Model, supply: Supply) -> None:
     made = make_plan(deployment(**spec).spec, PROFILES, name="llama", known=Known(model), supply=supply)
