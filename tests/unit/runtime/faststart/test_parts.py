@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import mmap
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterator
