@@ -12,6 +12,7 @@ FORMAT = 2
 NAME = "manifest.json"
 LARGEST = 256 << 10  # bytes
 MOST_FILES = 50_000
+LONGEST = 1e6  # seconds of a start
 MOST_BYTES = 2 << 30
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -49,6 +50,7 @@ class Manifest:
         return (
             _are(self.key, str)
             and _are(self.filled, int | float)
+            and all(0 <= each < LONGEST for each in self.filled.values())
             and isinstance(self.digest, str)
             and DIGEST.fullmatch(self.digest) is not None
             and _is_number(self.size, MOST_BYTES)

@@ -27,6 +27,7 @@ from slipway_runtime.compiled.store import (
     MissingError,
     ReplacedError,
     UnusableError,
+    listed,
     name_of,
     nearest_differences,
     opened_entry,
@@ -67,12 +68,10 @@ class Reader:
         os.close(self._pipe)
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        if said:
-            os.waitpid(self._pid, 0)
-            with suppress(ValueError, TypeError):
-                return Reading(**json.loads(said))
-        with suppress(ChildProcessError):
+        with suppress(ChildProcessError):  # if it takes longer to end, it is reaped with the engine's processes
             os.waitpid(self._pid, os.WNOHANG)
+        with suppress(ValueError, TypeError):
+            return Reading(**json.loads(said))
         self._scratch.clear()
         if time.monotonic() - self._began >= patience:
             return Reading(reason=f"The store {self._root} didn't answer within {patience:g} s.")
@@ -139,7 +138,7 @@ def _mark_as_used(folder: int) -> None:
 
 def _why_there_is_none(root: Path, key: Mapping[str, str]) -> str:
     if nearest := nearest_differences(root, key):
-        return f"No entry of {root} fits this start: {'; '.join(nearest)}."
+        return f"No entry of {root} fits this start: {listed(nearest)}."
     return f"The store {root} has no entry yet."
 
 

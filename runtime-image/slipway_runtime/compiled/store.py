@@ -21,6 +21,7 @@ from slipway_runtime.compiled.manifest import LARGEST, NAME, Manifest
 ENTRY = re.compile(r"[0-9a-f]{32}")
 """The names of entries. Whatever else is in a store isn't touched."""
 MOST_COMPARED = 32  # entries whose keys are compared, to explain why none fits
+MOST_LISTED = 8  # differences that are named
 GONE = (errno.ENOENT, errno.ESTALE)
 
 
@@ -90,10 +91,15 @@ def nearest_differences(root: Path, key: Mapping[str, str]) -> list[str]:
 
 def difference(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
     return [
-        f"{name} is {_short(ours.get(name))}, and was {_short(theirs.get(name))}"
+        f"{_short(name)} is {_short(ours.get(name))}, and was {_short(theirs.get(name))}"
         for name in sorted(set(ours) | set(theirs))
         if ours.get(name) != theirs.get(name)
     ]
+
+
+def listed(differences: list[str]) -> str:
+    more = f"; and {len(differences) - MOST_LISTED} more" if len(differences) > MOST_LISTED else ""
+    return "; ".join(differences[:MOST_LISTED]) + more
 
 
 def entries(root: Path) -> list[str]:
@@ -114,7 +120,7 @@ def _manifest_in(folder: int, key: Mapping[str, str]) -> Manifest:
     if manifest is None:
         raise UnusableError(f"its {NAME} is damaged")
     if differences := difference(key, manifest.key):
-        raise UnusableError(f"it is for something else: {'; '.join(differences)}")
+        raise UnusableError(f"it is for something else: {listed(differences)}")
     return manifest
 
 
@@ -129,7 +135,8 @@ def _read(file: int) -> bytes:
 def _short(value: str | None) -> str:
     if value is None:
         return "not set"
-    return value if len(value) <= 100 else f"{value[:100]}…"
+    printable = "".join(letter if letter.isprintable() else "?" for letter in value[:100])  # it goes to the log
+    return printable if len(value) <= 100 else f"{printable}…"
 
 
 @contextmanager

@@ -96,6 +96,18 @@ def test_a_start_without_an_entry_is_told_what_differs_from_the_nearest_one(
     )
 
 
+def test_what_differs_cannot_forge_lines_of_the_log(store: Path, scratch: Scratch, tmp_path: Path) -> None:
+    filled(store, tmp_path, {**KEY, "--x\nslipway-runtime: y": "\x1b[2J\nslipway-runtime: z", "--long": "x" * 5000})
+    reason = read(store, KEY, scratch).reason
+    assert reason.isprintable()
+    assert len(reason) < 500
+
+
+def test_many_differences_are_counted(store: Path, scratch: Scratch, tmp_path: Path) -> None:
+    filled(store, tmp_path, {**KEY, **{f"--flag-{number:02}": "x" for number in range(20)}})
+    assert read(store, KEY, scratch).reason.endswith("--flag-07 is not set, and was x; and 12 more.")
+
+
 # --- entries that can't be used --------------------------------------------------------------------------------------
 
 Damage = Callable[[Path], object]
@@ -138,6 +150,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a manifest of another version": (change_manifest(format=1), "its manifest.json is damaged"),
     "a manifest with more members": (change_manifest(more=1), "its manifest.json is damaged"),
     "a manifest with odd values": (change_manifest(size="1"), "its manifest.json is damaged"),
+    "a manifest without a number": (
+        change_manifest(filled={"startSeconds": float("nan")}),
+        "its manifest.json is damaged",
+    ),
     "a manifest that announces too much": (change_manifest(size=1 << 40), "its manifest.json is damaged"),
     "a manifest that announces too many files": (change_manifest(files=1 << 40), "its manifest.json is damaged"),
     "a manifest whose digest is a path": (change_manifest(digest="../" * 21 + "a"), "its manifest.json is damaged"),
