@@ -24,7 +24,7 @@ from slipway_devcluster.registry import ADDRESS_OF_PODS, Secured
 from slipway_devcluster.slipway import VLLM_CPU_IMAGE
 from slipway_runtime.oci import File, Layer, Reference, image_of, push
 from slipway_runtime.oci import Settings as PushSettings
-from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment
+from support.builders.llmdeployments import CLASS, READY_AT_ONCE, llmdeployment
 from support.builders.objects import manifest
 from support.cluster import Kube, KubectlError, Object, Operator, Settings, folder_claimed, installation, own_namespace
 from support.cluster.llmdeployments import current_status, events
@@ -142,6 +142,19 @@ async def until_cache(kube: Kube, *, timeout: float = 60, **fields: str) -> Obje
     return cache_of(await kube.wait_for("llmdeployment", NAME, holds, timeout=timeout))
 
 
+async def applied(kube: Kube, thing: Object) -> None:
+    """Until others may scale it."""
+    await kube.apply(thing)
+    await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
+
+
+def is_for_others_to_scale(deployment: Object) -> bool:
+    """KServe has observed the change of the annotation, which it copies to the pod template."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+    is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(annotations.get(CLASS) == "external" and is_observed)
+
+
 async def awake(kube: Kube, *, timeout: float = 120) -> Object:
     await kube.scale("deployment", PREDICTOR, 1)
     is_ready = lambda it: (it.get("status") or {}).get("readyReplicas") == 1  # noqa: E731
@@ -195,8 +208,7 @@ async def test_an_image_is_mounted_read_only_without_any_right_to_it(
     idle: Kube, imaging: Cluster, tmp_path: Path
 ) -> None:
     image = await asyncio.to_thread(pushed, imaging, tmp_path)
-    await idle.apply(vllm(image=image))
-    await idle.wait_for("deployment", PREDICTOR, lambda _: True)
+    await applied(idle, vllm(image=image))
     pod = await awake(idle)
     assert mounted(pod) == image
     [container] = pod["status"]["containerStatuses"]
@@ -207,8 +219,7 @@ async def test_an_image_is_mounted_read_only_without_any_right_to_it(
 
 async def test_a_node_that_has_the_image_needs_no_registry(idle: Kube, imaging: Cluster, tmp_path: Path) -> None:
     image = await asyncio.to_thread(pushed, imaging, tmp_path)
-    await idle.apply(vllm(image=image))
-    await idle.wait_for("deployment", PREDICTOR, lambda _: True)
+    await applied(idle, vllm(image=image))
     await awake(idle)
     await sleeps(idle)
     async with without_registry(imaging):
@@ -221,8 +232,7 @@ async def test_a_node_that_has_it_not_runs_the_model_without_it_while_the_regist
     image = await asyncio.to_thread(pushed, imaging, tmp_path, "of another test")
     await asyncio.to_thread(forgotten, imaging, image)
     async with without_registry(imaging):
-        await idle.apply(vllm(image=image))
-        await idle.wait_for("deployment", PREDICTOR, lambda _: True)
+        await applied(idle, vllm(image=image))
         assert mounted(await awake(idle, timeout=240)) == ""
         assert (await until_cache(idle, kind="EmptyDir"))["givenUp"]["reason"] == "ImagePullFailed"
     await sleeps(idle)
@@ -230,8 +240,7 @@ async def test_a_node_that_has_it_not_runs_the_model_without_it_while_the_regist
 
 
 async def test_an_image_that_does_not_exist_does_not_stop_the_model(idle: Kube) -> None:
-    await idle.apply(vllm(image=f"{REPOSITORY}@sha256:{'0' * 64}"))
-    await idle.wait_for("deployment", PREDICTOR, lambda _: True)
+    await applied(idle, vllm(image=f"{REPOSITORY}@sha256:{'0' * 64}"))
     assert mounted(await awake(idle)) == ""
     found = await until_cache(idle, kind="EmptyDir")
     assert found["givenUp"]["reason"] == "ImagePullFailed"
@@ -243,8 +252,7 @@ async def test_wrong_credentials_of_the_node_do_not_stop_the_model(
     idle: Kube, imaging: Cluster, tmp_path: Path
 ) -> None:
     image = await asyncio.to_thread(pushed, imaging, tmp_path, "that no node has pulled")
-    await idle.apply(vllm(image=image, pulls_with="wrong"))
-    await idle.wait_for("deployment", PREDICTOR, lambda _: True)
+    await applied(idle, vllm(image=image, pulls_with="wrong"))
     assert mounted(await awake(idle)) == ""
     assert (await until_cache(idle, kind="EmptyDir"))["givenUp"]["reason"] == "ImagePullFailed"
 
@@ -273,19 +281,19 @@ async def info(kube: Kube, pod: Object) -> Object:
     return found
 
 
-@pytest.mark.timeout(1800, func_only=True)
+@pytest.mark.timeout(2700, func_only=True)
 async def test_a_job_compiles_once_and_the_pods_compile_nothing(checkpoint: Kube, imaging: Cluster) -> None:
     await checkpoint.apply(vllm(repository=REPOSITORY, pushSecret="push"))
     job = await checkpoint.wait_for_any("job", JOBS, lambda _: True, timeout=120)
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert container["args"][:2] == ["warm", "vllm"]
-    found = await until_cache(checkpoint, kind="Image", timeout=900)
+    found = await until_cache(checkpoint, kind="Image", timeout=1500)
     image = found["pushed"]["image"]
     assert image.startswith(f"{REPOSITORY}@sha256:")
     await checkpoint.wait_gone("job", job["metadata"]["name"])
 
     await asyncio.to_thread(forgotten, imaging, image)  # the Job's node hasn't pulled it either
-    pod = await awake(checkpoint, timeout=600)
+    pod = await awake(checkpoint, timeout=900)
     assert mounted(pod) == image
     compiled = (await info(checkpoint, pod))["compileCache"]
     assert compiled["state"] == "Used", compiled

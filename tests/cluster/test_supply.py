@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from slipway.api.units import amount
 from support.builders import objects
 from support.builders.llmdeployments import NAME, OURS, llmdeployment
 from support.builders.models import FACTS_OF_LLAMA_8B
@@ -94,7 +95,7 @@ async def test_a_profile_of_cpus_without_room_for_a_replica_is_passed_over(kube:
         await mixed.look_alike("cpu", 8, name=kind, **labels)
         await mixed.profile(kind, nodeLabels=labels, tolerations=[], **on_cpus)
     node = await kube.get("node", f"first-{kube.namespace}")
-    taken = {"resources": {"requests": {"cpu": str(int(node["status"]["allocatable"]["cpu"]) - 3)}}}
+    taken = {"resources": {"requests": {"cpu": str(amount(node["status"]["allocatable"]["cpu"]) - 3)}}}
     other = objects.pod("other", PAUSE, [], container=taken, nodeName=node["metadata"]["name"])
     await kube.apply(other)
     await kube.wait_for("pod", "other", is_running)

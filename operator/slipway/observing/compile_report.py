@@ -99,7 +99,9 @@ def _seconds(value: object) -> float | None:
 
 
 def _duration(seconds: float | None) -> str | None:
-    """In tenths of a second below ten, as `3.4s`; in seconds above."""
+    """As `34ms`, `3.4s` or `47s`."""
     if seconds is None:
         return None
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
     return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"

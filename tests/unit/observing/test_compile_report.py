@@ -48,6 +48,10 @@ def test_the_status_has_times_for_people_and_the_start_that_they_are_of() -> Non
     }
 
 
+def test_short_times_are_in_milliseconds() -> None:
+    assert last_start(read(newFiles=0, readSeconds=0.034), pod="a", started_at="t")["read"] == "34ms"
+
+
 @pytest.mark.parametrize("state", ["Filling", "Used"])
 def test_a_start_of_which_more_will_be_known_is_read_again(state: str) -> None:
     start = {"pod": "a", "started_at": "2026-11-30T08:00:00Z"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import mmap
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -87,6 +88,17 @@ def test_the_devices_memory_is_freed_with_its_last_user(weights: str) -> None:
     assert not cuda.freed
     del memories
     assert cuda.freed == [256]
+
+
+def test_a_forked_process_never_frees_the_devices_memory(weights: str) -> None:
+    cuda = FakeCuda()
+    memories = copied([weights], cuda, []).take([weights])
+    process = os.fork()
+    if process == 0:
+        del memories
+        os._exit(len(cuda.freed))
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert memories
 
 
 @pytest.mark.parametrize(
