@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from slipway_devcluster.slipway import LLAMACPP_IMAGE
 from slipway_devcluster.volumes import DEFAULT, SHARED_CLASS, STORAGE_CLASS
 from support.builders.llmdeployments import acceleratorprofile, llmdeployment, merged
 from support.builders.objects import claim, manifest
@@ -26,12 +27,12 @@ STUCK = "stuck"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def world(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def world(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The CRDs and the runtimes as Slipway's chart would install them; a default StorageClass; a profile that several
     nodes have."""
     cluster.devcluster()  # only clusters that the tests create are guaranteed to have such nodes and volumes
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(installation.install(kube, llamacpp_image))
+    asyncio.run(installation.install(kube, LLAMACPP_IMAGE.name))  # nothing runs it
     asyncio.run(kube.apply(any_gpu(), stuck_class()))
     with default_class(kube):
         yield
