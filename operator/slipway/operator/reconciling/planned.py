@@ -154,7 +154,7 @@ def _running(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> R
 def _admit_both(snapshot: Snapshot, deployment: LLMDeployment, name: str, supply: Supply) -> bool:
     """Whether the pods were made before spot nodes were distinguished, and the spec requests no others.
 
-    A profile with spot labels of its own distinguished them before. Digests are computed only where it makes a difference.
+    A profile with spot labels of its own distinguished them before. Digests are computed only where it matters.
     """
     spot = deployment.spec.accelerator.spot
     profile = next((each for each in snapshot.profiles if each.metadata.name == name), None)

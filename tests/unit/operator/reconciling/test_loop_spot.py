@@ -1,4 +1,4 @@
-"""Models of a version that didn't distinguish spot nodes: an upgrade refuses none of them where their pods were made."""
+"""Models of a version that did not distinguish spot nodes: an upgrade refuses none where their pods were made."""
 
 from __future__ import annotations
 
