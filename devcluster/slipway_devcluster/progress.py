@@ -203,14 +203,12 @@ class Steps:
 
     def parallel(self, *tasks: Callable[[], T]) -> list[T]:
         """Run the tasks in threads of their own. The first failure, or Ctrl-C, ends the commands of the others."""
-        with ThreadPoolExecutor(max_workers=len(tasks) or 1) as pool:
-            futures = [pool.submit(task) for task in tasks]
-            try:
-                with self._commands.ended_on_failure():
-                    raise_first_failure(wait(futures, return_when=FIRST_EXCEPTION).done)
-            finally:
-                wait(futures)
-                self._commands.allow_again()
+        try:
+            with ThreadPoolExecutor(max_workers=len(tasks) or 1) as pool, self._commands.ended_on_failure():
+                futures = [pool.submit(task) for task in tasks]
+                raise_first_failure(wait(futures, return_when=FIRST_EXCEPTION).done)
+        finally:
+            self._commands.allow_again()
         return [future.result() for future in futures]
 
     def refresh(self) -> None:

@@ -7,12 +7,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.kubernetes import StorageSize
+from slipway.api.names import MAX_NAME_LENGTH
 from slipway.api.schema import ApiModel, ObjectName, Rule, matches
 
 AccessMode = Literal["ReadWriteMany", "ReadWriteOncePod"]
 
-_HOST = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?"
-_PATH = "(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PORT = "(:[0-9]{1,5})"
+_HOST = rf"{_LABEL}(\.{_LABEL})*{_PORT}?"
+_PUSHABLE_HOST = rf"({_LABEL}(\.{_LABEL})+{_PORT}?|localhost{_PORT}?|{_LABEL}{_PORT})"
+"""Without a dot or a port, it could be the first part of a repository: slipway_runtime.oci pushes to no such name."""
+_PATH = r"(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)+"
+LONGEST_REPOSITORY = 255 - len(":") - MAX_NAME_LENGTH - len("-") - 16
+"""With the tag of the Job, which is the model's name and 16 digits, an image's name has at most 255 characters."""
 CompiledImage = Annotated[
     str,
     matches(
@@ -25,9 +32,10 @@ CompiledImage = Annotated[
 CompiledRepository = Annotated[
     str,
     matches(
-        f"^{_HOST}{_PATH}$",
-        "must be a repository of a registry, REGISTRY/REPOSITORY, without a tag or digest",
-        at_most=384,
+        f"^{_PUSHABLE_HOST}{_PATH}$",
+        "must be a repository of a registry, REGISTRY/REPOSITORY, in lower case, without a tag or digest; the registry "
+        "has a dot or a port",
+        at_most=LONGEST_REPOSITORY,
     ),
 ]
 

@@ -37,6 +37,11 @@ class PushRecord:
     pushed: PushedImage | None = None
     failure: PushFailure | None = None
 
+    @property
+    def image(self) -> str:
+        """The last one, whatever it was pushed for; empty: none was. The runtime finds out by its key what fits."""
+        return self.pushed.image if self.pushed else ""
+
     def image_for(self, identity: str) -> str:
         """Empty: none was pushed for it."""
         return self.pushed.image if self.pushed and self.pushed.identity == identity else ""

@@ -66,9 +66,9 @@ def credentials_for(text: str, registry: str, repository: str) -> Credentials:
         ) from error
     helper = config.get("credHelpers") or config.get("credsStore")
     helped = " It names a credential helper, a program that isn't here." if helper else ""
-    known = ", ".join(sorted(entries)[:8]) or "none"
+    others = f"has {len(entries)} for others" if entries else "has none at all"  # not which: all may read it
     raise RegistryError(
-        f"The docker config.json has no credentials for {registry}/{repository}; it has some for: {known}.{helped}",
+        f"The docker config.json has no credentials for {registry}/{repository}; it {others}.{helped}",
         f"Create the Secret with `kubectl create secret docker-registry --docker-server={registry}`.",
     )
 

@@ -110,8 +110,8 @@ Classes = Collection[StorageClass] | None
 def where(
     spec: LLMDeploymentSpec, classes: Classes, site: SiteStorage, *, pushed: str = "", no_images: str = ""
 ) -> Claim | Pulled | Nowhere | None:
-    """None: its engine compiles nothing that could be kept. `pushed`: the image that a Job has pushed; `no_images`: why
-    pods can't mount images."""
+    """None: its engine compiles nothing that could be kept. `pushed`: the image that a Job pushed last; `no_images`:
+    why pods can't mount images."""
     if spec.engine.name not in COMPILING:
         return None
     match spec.engine.compile_cache.kind:
@@ -131,7 +131,7 @@ def _image(spec: LLMDeploymentSpec, pushed: str, no_images: str) -> Pulled | Now
     if no_images:
         return Nowhere(no_images, "let engine.compileCache.kind be Auto, or enable image volumes in the cluster")
     image = spec.engine.compile_cache.image or pushed
-    return Pulled(image) if image else Nowhere("no image was pushed yet for the pods as they are now")
+    return Pulled(image) if image else Nowhere("no image was pushed yet")
 
 
 def _automatic(spec: LLMDeploymentSpec, classes: Classes, site: SiteStorage) -> Claim | Nowhere:

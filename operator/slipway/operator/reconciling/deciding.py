@@ -39,7 +39,7 @@ from slipway.operator.reconciling.inspections import (
     with_inspection,
 )
 from slipway.operator.reconciling.planned import Planned, planned
-from slipway.operator.reconciling.pushes import Pushing, decide_push, known_push
+from slipway.operator.reconciling.pushes import Pushing, decide_push, known_push, without_plan
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())
@@ -105,10 +105,12 @@ def decide(
 
 
 def _with_push(decision: Decision, snapshot: Snapshot) -> Decision:
-    """Without pods that could be made, nothing is done, and what was pushed is remembered."""
+    """Without pods that could be made, no Job goes on, and what was pushed is remembered."""
     record, made = snapshot.push or PushRecord(), decision.desired.made
-    if decision.deployment is None or made is None:
+    if decision.deployment is None:
         return replace(decision, pushing=Pushing(record=record))
+    if made is None:
+        return replace(decision, pushing=without_plan(decision.deployment, snapshot, record))
     return replace(decision, pushing=decide_push(decision.deployment, snapshot, record, str(made.get("pods") or "")))
 
 
@@ -187,7 +189,7 @@ def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurem
 def _with_image(placed: Object, pushing: Pushing) -> Object:
     """`status.compileCache` with what is done about an image that a Job pushes, and what is remembered of it."""
     remembered = {**placed, **pushing.record.as_status()}
-    if "image" in placed or not pushing.message:
+    if not pushing.message:
         return remembered
     return {**remembered, "message": f"{placed.get('message') or ''} {pushing.message}".strip()[:LONGEST_LINE]}
 

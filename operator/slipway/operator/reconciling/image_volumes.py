@@ -6,6 +6,7 @@ lacks them refuses the volume, or drops it without a word. What the nodes can do
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -28,14 +29,17 @@ class ImageVolumes:
 
     def __init__(self, client: KubeClient, *, namespace: str, clock: Callable[[], float]) -> None:
         self._client, self._namespace, self._clock = client, namespace, clock
-        self._tried_at, self._answer, self._is_known = float("-inf"), "", False
+        self._tried_at, self._is_known = float("-inf"), False
+        self._answer: str | None = None  # None: there is none yet
+        self._asking = asyncio.Lock()
 
     async def obstacle(self) -> str:
         """Why pods can't mount images, in words; empty: they can."""
-        if self._clock() - self._tried_at >= (FRESH if self._is_known else AGAIN):
-            self._tried_at = self._clock()
-            self._answer, self._is_known = await self._try()
-        return self._answer
+        async with self._asking:  # the others wait: with an image that is refused, a model could never start
+            if self._answer is None or self._clock() - self._tried_at >= (FRESH if self._is_known else AGAIN):
+                self._answer, self._is_known = await self._try()
+                self._tried_at = self._clock()
+            return self._answer
 
     async def _try(self) -> tuple[str, bool]:
         """The answer, and whether it will stay the same for a while."""
@@ -47,7 +51,7 @@ class ImageVolumes:
             return f"{FORBIDDEN} ({words.shorten(error.words)})", False
         except KubeError as error:
             logger.warning("Could not find out whether pods can mount images: %s", error)
-            return self._answer or OFF, False
+            return OFF if self._answer is None else self._answer, False
         volumes = kept["template"]["spec"].get("volumes") or [{}]
         return "" if (volumes[0].get("image") or {}).get("reference") == IMAGE else OFF, True
 

@@ -45,7 +45,7 @@ class Pushing:
     start: Order | None = None
     is_running: bool = False
     remove: tuple[Object, ...] = ()  # Jobs of ours that nothing needs any more
-    message: str = ""  # about the image while there is none
+    message: str = ""  # about the image that there isn't yet
     look_again_at: datetime | None = None
 
     def failed(self, cause: Cause, now: datetime) -> Pushing:
@@ -121,6 +121,15 @@ def decide_push(deployment: LLMDeployment, snapshot: Snapshot, record: PushRecor
     if job := model.current_job():
         return _running(model, job)
     return _waiting(model) or _starting(model)
+
+
+def without_plan(deployment: LLMDeployment, snapshot: Snapshot, record: PushRecord) -> Pushing:
+    """A Job that goes on would hold an accelerator of a plan that there isn't any more. One that has ended stays, until
+    what it has reported can be stored."""
+    model = _Model(deployment=deployment, snapshot=snapshot, record=record, identity="")
+    going = [each for each in model.jobs() if isinstance(outcome_of(each, model.repository, snapshot), Running)]
+    remove = tuple(each for each in going if not is_being_deleted(each))
+    return Pushing(record=record, remove=remove, is_running=bool(going))
 
 
 def _identity(deployment: LLMDeployment, pods: object) -> str:

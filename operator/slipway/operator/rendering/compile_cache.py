@@ -35,6 +35,8 @@ AGAIN_AFTER = (timedelta(0), timedelta(hours=1), timedelta(hours=6), timedelta(d
 """From a claim that was given up to the next one, by the number of tries: each costs a wake some seconds."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=10)  # at least: it is refused while the model sleeps, too
 REFUSED = "ClaimRefused"
+FROM_IMAGE = "Compiled code is mounted from an image, which each node pulls once."
+OF_BEFORE = " It was made for pods as they were before; none was pushed yet for pods as they are now."
 TAKEN = "a PersistentVolumeClaim {name} exists that is not Slipway's: delete it, or rename the LLMDeployment"
 
 
@@ -111,10 +113,11 @@ class _Placing:
         self._deployment, self._snapshot, self._is_older = deployment, snapshot, making.is_older
         raw = snapshot.storage_classes
         self._classes = None if raw is None else [StorageClass.of(each) for each in raw]
-        pushed = (snapshot.push or record_in(snapshot.status, deployment)).image_for(
-            identity_of(deployment, making.pods)
+        push = snapshot.push or record_in(snapshot.status, deployment)
+        self._is_of_before = push.pushed is not None and not push.image_for(identity_of(deployment, making.pods))
+        self._wanted = where(
+            deployment.spec, self._classes, site, pushed=push.image, no_images=snapshot.no_image_volumes
         )
-        self._wanted = where(deployment.spec, self._classes, site, pushed=pushed, no_images=snapshot.no_image_volumes)
         live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
         self._mounted = store_in(live)
         self._change = Change.FREE if making.is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
@@ -146,7 +149,7 @@ class _Placing:
     def _trouble(self) -> Trouble | None:
         """With the claim that the pods mount, or that they were about to."""
         if self._mounted and self._mounted.image:
-            return compile_image.trouble_with(self._mounted.image, self._snapshot)
+            return self._refused_image() or compile_image.trouble_with(self._mounted.image, self._snapshot)
         if self._snapshot.refused_claim and self._claim is None:
             return Trouble(REFUSED, f"the claim {self._name} was refused: {self._snapshot.refused_claim}")
         if self._mounted is None or self._claim is None:
@@ -154,6 +157,13 @@ class _Placing:
         if self._is_taken and not has_ready_pod(self._snapshot):
             return Trouble("ClaimTaken", TAKEN.format(name=self._name))
         return trouble_with(self._claim, self._snapshot, takes_turns=self._takes_turns)
+
+    def _refused_image(self) -> Trouble | None:
+        """Where the API server refuses pods with it, none is made, so that no pod says why."""
+        refused = self._snapshot.no_image_volumes
+        if not refused or self._change is Change.FREE or any(not each.is_over for each in _pods(self._snapshot)):
+            return None
+        return Trouble("ImageNotMounted", refused)
 
     def _with_the_claim_of_others(self, store: Store) -> Placed:
         """Replicas that are ready are not restarted because of it; so it is after a restore from a backup."""
@@ -269,7 +279,7 @@ class _Placing:
         status = {
             "kind": "Image",
             "image": image,
-            "message": "Compiled code is mounted from an image, which each node pulls once.",
+            "message": FROM_IMAGE + (OF_BEFORE if self._is_of_before else ""),
             "givenUp": given_up.as_status() if given_up else None,
         }
         return Placed(
@@ -346,7 +356,11 @@ def is_asleep(snapshot: Snapshot) -> bool:
     """Whether no pod runs or is wanted, so that a change of the template restarts nothing."""
     if not snapshot.deployments or any(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments):
         return False
-    return all(Pod(raw, snapshot).is_over for raw in snapshot.pods)
+    return all(each.is_over for each in _pods(snapshot))
+
+
+def _pods(snapshot: Snapshot) -> list[Pod]:
+    return [Pod(raw, snapshot) for raw in snapshot.pods]
 
 
 def _read(claim: Object) -> Claim:

@@ -22,6 +22,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.operator.installation import Installation
+from slipway.operator.reconciling.image_volumes import FRESH
 from slipway.operator.rendering.compile_job import is_job_name
 from support.builders.inspections import failure
 from support.builders.stored import LABELS, kube_object, llm
@@ -83,6 +84,12 @@ def predictor(loop: Loop) -> Object:
 
 def volume(loop: Loop) -> Object | None:
     return next((each for each in predictor(loop).get("volumes") or [] if each["name"] == "slipway-compiled"), None)
+
+
+def reference(loop: Loop) -> str:
+    """The image that is mounted."""
+    found = volume(loop)
+    return str(found["image"]["reference"]) if found else ""
 
 
 def made_by_kserve(loop: Loop, replicas: int, **metadata: Any) -> None:
@@ -220,6 +227,27 @@ async def test_where_the_api_server_drops_the_field_nothing_is_mounted(named: Lo
     named.image_volumes._client.create = without  # type: ignore[method-assign]
     await named.settle()
     assert volume(named) is None
+
+
+async def test_it_is_given_up_where_the_api_server_refuses_the_pods_because_of_it(named: Loop) -> None:
+    """As after a restart without the feature: KServe can't make its Deployment, so that no pod says why."""
+    await named.settle()
+    assert volume(named)
+    named.api.faults["create PodTemplate"] = (422, "must specify a volume type")
+    named.pass_time(FRESH)
+    await named.settle()
+    assert volume(named) is None
+    assert "feature ImageVolume" in cache(named)["message"]
+
+
+async def test_pods_that_exist_keep_it_whatever_a_dry_run_says(named: Loop) -> None:
+    await asleep(named)
+    made_by_kserve(named, 1)
+    waiting_pod(named, "ContainerCreating", "")
+    named.api.faults["create PodTemplate"] = (422, "must specify a volume type")
+    named.pass_time(FRESH)
+    await named.settle()
+    assert volume(named)
 
 
 async def test_without_the_right_to_find_out_nothing_is_mounted(named: Loop) -> None:
@@ -367,14 +395,45 @@ async def test_another_operator_needs_no_job_for_what_the_object_says(filled: Lo
     assert volume(filled)
 
 
-async def test_pods_that_change_need_another_image(filled: Loop) -> None:
+async def test_pods_that_change_keep_the_image_until_another_is_pushed(filled: Loop) -> None:
+    """Most changes need no other code: labels, Secrets, names. The runtime finds out by the key."""
     await asleep(filled)
     ends(filled, pushed())
     await filled.settle()
     filled.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"contextLength": 4096}}, "metadata": {"generation": 2}})
     await asleep(filled)
+    assert reference(filled) == IMAGE
+    assert "made for pods as they were before; none was pushed yet" in cache(filled)["message"]
+    assert "compiles and pushes it" in cache(filled)["message"]
+    another = f"{REPOSITORY}@sha256:{'b' * 64}"
+    ends(filled, pushed(another))
+    await filled.settle()
+    assert reference(filled) == another
+    assert "before" not in cache(filled)["message"]
+    assert not jobs(filled)
+
+
+async def test_pods_that_change_keep_the_image_while_no_other_can_be_pushed(filled: Loop) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    await filled.settle()
+    filled.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"contextLength": 4096}}, "metadata": {"generation": 2}})
+    await asleep(filled)
+    ends(filled, failure("PushFailed", "The registry refuses the credentials (HTTP 401)."), code=60)
+    await filled.settle()
+    assert reference(filled) == IMAGE
+    assert cache(filled)["pushed"]["image"] == IMAGE
+    assert "HTTP 401" in cache(filled)["message"]
+
+
+async def test_an_image_of_another_repository_is_not_kept(filled: Loop) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    await filled.settle()
+    there = {"engine": {"compileCache": {"repository": "registry.example.com/other"}}}
+    filled.api.change(LLM_DEPLOYMENT, {"spec": there, "metadata": {"generation": 2}})
+    await asleep(filled)
     assert volume(filled) is None
-    assert len(jobs(filled)) == 1
 
 
 async def test_it_gives_way_to_a_replica_and_is_started_again_when_the_model_sleeps(filled: Loop) -> None:
@@ -387,6 +446,39 @@ async def test_it_gives_way_to_a_replica_and_is_started_again_when_the_model_sle
     await asleep(filled)
     assert the_job(filled)["metadata"]["uid"] != first
     assert "pushFailure" not in cache(filled)
+
+
+async def test_without_a_plan_it_does_not_go_on(filled: Loop) -> None:
+    """It would hold an accelerator that the model may have no right to any more."""
+    await asleep(filled)
+    runs(filled)
+    filled.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    await filled.settle()
+    assert not jobs(filled)
+    assert not filled.pusher._pushed_by["chat"]
+
+
+async def test_until_it_is_gone_it_counts_for_its_namespace(filled: Loop) -> None:
+    await asleep(filled)
+    runs(filled)
+    filled.api.faults["delete Job"] = (409, "it has changed meanwhile")
+    filled.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    await filled.settle()
+    assert filled.pusher._pushed_by["chat"]
+    filled.api.faults.clear()
+    await filled.settle()
+    assert not jobs(filled)
+
+
+async def test_without_a_plan_what_it_has_pushed_is_not_lost(filled: Loop) -> None:
+    await asleep(filled)
+    profile = filled.api.get(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    ends(filled, pushed())
+    filled.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    await filled.settle()
+    filled.api.put(profile)
+    await filled.settle()
+    assert cache(filled)["pushed"]["image"] == IMAGE
 
 
 async def test_while_a_replica_runs_none_is_started(filled: Loop) -> None:

@@ -52,6 +52,14 @@ def test_an_entry_counts_for_nothing_else(entry: str) -> None:
         credentials_for(config(**{entry: auth("me")}), "r.example.com", "team/caches")
 
 
+def test_what_else_the_secret_has_is_counted_but_not_named() -> None:
+    """The sentence gets into the status, which more people may read than the Secret."""
+    entries = {"internal.example.com": auth("me"), "r.example.com/payments": auth("me")}
+    with pytest.raises(RegistryError, match="it has 2 for others") as raised:
+        credentials_for(config(**entries), "r.example.com", "team/caches")
+    assert not any(name in f"{raised.value}" for name in ("internal", "payments"))
+
+
 def test_the_longest_path_counts() -> None:
     entries = {
         "r.example.com": auth("host"),
