@@ -45,7 +45,8 @@ def template_hash_of(pod: Object) -> str:
 
 def has_stuck_pod(snapshot: Snapshot) -> bool:
     """Whether a pod doesn't end although it should have, as on a node that is lost."""
-    return any(pod.is_leaving and not pod.is_over and stuck(pod) for pod in (Pod(raw, snapshot) for raw in snapshot.pods))
+    leaving = (pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if pod.is_leaving)
+    return any(stuck(pod) and not pod.is_over for pod in leaving)
 
 
 def makes_room(snapshot: Snapshot) -> bool:
