@@ -100,7 +100,10 @@ def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
             return super()._process_input_queue()
 
         def _is_idle(self) -> bool:
-            return self.is_running() and not self.has_work() and not getattr(self.model_executor, "is_sleeping", False)
+            """Returns whether no one waits for anything. While paused or asleep, it may have given up memory."""
+            waiting = self.has_work() or self._idle_state_callbacks
+            without_memory = self.is_scheduler_paused() or getattr(self.model_executor, "is_sleeping", False)
+            return self.is_running() and not waiting and not without_memory
 
         def _process_engine_step(self) -> Any:
             executed = super()._process_engine_step()

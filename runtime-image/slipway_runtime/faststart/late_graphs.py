@@ -12,23 +12,29 @@ import functools
 import gc
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.graph_memory import kept
 
-EARLY = 64  # and the largest; each takes a tenth of a second or two
+EARLY = 64  # and the largest of each kind; each takes a tenth of a second or two
 KV_CACHE = 4  # the position of its configuration among the capture's arguments, after the model and its state
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
 APART = 1.0  # seconds between two captures while requests run, and from the first request to the first of them
 
 
-def early_of(sizes: Iterable[int]) -> list[int]:
-    """Returns the sizes that are captured before the engine core is ready."""
-    ordered = sorted(sizes)
-    return [size for size in ordered if size in (EARLY, ordered[-1])]
+def early_of(kinds: Iterable[Collection[int]]) -> list[int]:
+    """Returns the sizes that are captured before the engine core is ready.
+
+    `kinds`: the sizes of each kind of graph. One kind is for batches of sequences that are being answered, and so not
+    larger than their number; the other is for any batch. With the largest of each kind, every batch has a graph, and
+    what all of them write to is made large enough.
+    """
+    sizes_of_kinds = [set(sizes) for sizes in kinds if sizes]
+    largest = {max(sizes) for sizes in sizes_of_kinds}
+    return sorted(size for size in set().union(*sizes_of_kinds) if size == EARLY or size in largest)
 
 
 def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:
@@ -66,14 +72,15 @@ class LateGraphs:
         self._parts.manager.capture = capture
 
     def _capture_early(self, manager: Any, capture: Callable[[], Any]) -> Any:
-        sizes = manager.compilation_config.cudagraph_capture_sizes or []
-        early = early_of(sizes)
-        if len(early) == len(sizes):
+        kinds = [{graph.num_tokens for graph in graphs} for graphs in manager._capture_descs.values()]
+        early = early_of(kinds)
+        late = sorted(set().union(*kinds).difference(early))
+        if not late:
             return capture()
         self._choose(manager, early)
         captured = capture()
         self._manager, self._capture, self._last = manager, capture, time.monotonic()
-        self.captured, self.pending = early, sorted(set(sizes) - set(early))
+        self.captured, self.pending = early, late
         return captured
 
     def _can_wait(self, manager: Any, model_state: Any, kv_cache: Any) -> bool:
@@ -84,6 +91,7 @@ class LateGraphs:
         return (
             self._manager is None
             and manager._max_full_descs_to_capture is None
+            and manager.decode_query_len == 1  # otherwise graphs have other sizes than those that are configured
             and config.speculative_config is config.lora_config is config.kv_transfer_config is None
             and manager.ubatch_runner is None
             and not manager.use_breakable_cg

@@ -123,12 +123,17 @@ def graph_parts() -> GraphParts:
     manager = cudagraph_utils.ModelCudaGraphManager
     expect(manager.capture, *CAPTURE)
     expect(manager._init_candidates, "self")
-    expect_uses(manager._init_candidates, "_candidates", "_capture_descs", "cudagraph_capture_sizes")
+    expect_uses(
+        manager._init_candidates, "_candidates", "_capture_descs", "cudagraph_capture_sizes", "decode_query_len"
+    )
+    expect_uses(manager.captured_token_counts, "num_tokens")
     expect_uses(manager.dispatch, "_candidates")
     expect_uses(cudagraph_utils.CudaGraphManager.capture, "_capture_descs", "tqdm")
     process = core.EngineCoreProc
     expect(process._process_input_queue, "self")
-    expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue")
+    expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue", "_notify_idle_state_callbacks")
+    expect_uses(process._notify_idle_state_callbacks, "_idle_state_callbacks")
+    expect(process.is_scheduler_paused, "self")
     expect(process._process_engine_step, "self")
     expect_uses(process.run_busy_loop, "_process_input_queue", "_process_engine_step")
     expect_uses(Scheduler.schedule, "running")

@@ -6,10 +6,11 @@ import gc
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from slipway_runtime.faststart import core_process, late_graphs
@@ -48,42 +49,75 @@ def kv_cache(*specs: object) -> SimpleNamespace:
     return SimpleNamespace(kv_cache_groups=[SimpleNamespace(kv_cache_spec=spec) for spec in specs])
 
 
+class Graph(NamedTuple):
+    """A graph that can be captured. A full one runs batches of sequences that are being answered."""
+
+    kind: str
+    num_tokens: int
+
+
 class Manager:
     """vLLM's manager of graphs, as far as it is used."""
 
-    def __init__(self, sizes: list[int], failing: int | None = None, **different: Any) -> None:
+    def __init__(
+        self,
+        sizes: list[int],
+        failing: int | None = None,
+        sequences: int = 1024,
+        kinds: tuple[str, ...] = ("PIECEWISE", "FULL"),
+        **different: Any,
+    ) -> None:
         self.compilation_config = SimpleNamespace(cudagraph_capture_sizes=sizes)
         self.vllm_config = config_with()
         self._max_full_descs_to_capture = None
-        self.ubatch_runner, self.use_breakable_cg = None, False
+        self.ubatch_runner, self.use_breakable_cg, self.decode_query_len = None, False, 1
         self.is_first_pp_rank = self.is_last_pp_rank = True
-        self.graphs: list[int] = []
+        self.done: list[Graph] = []
+        self.rows = 0
         self.collected: list[bool] = []
-        self.failing = failing
+        self.failing, self.sequences, self.kinds = failing, sequences, kinds
         vars(self).update(different)
-        self._candidates: dict[int, int] = {}
-        self._capture_descs: dict[str, list[int]] = {}
+        self._candidates: dict[int, list[Graph]] = {}
+        self._capture_descs: dict[str, list[Graph]] = {}
         self._init_candidates()
+
+    @property
+    def graphs(self) -> list[int]:
+        return sorted({graph.num_tokens for graph in self.done})
 
     def _init_candidates(self) -> None:
         sizes = sorted(self.compilation_config.cudagraph_capture_sizes)
-        self._capture_descs["FULL"] = sizes[::-1]
+        for kind in self.kinds:
+            graphs = [Graph(kind, size) for size in sizes if kind != "FULL" or size <= self.sequences]
+            if graphs:
+                self._capture_descs[kind] = graphs[::-1]
         for tokens in range(1, sizes[-1] + 1 if sizes else 0):
-            self._candidates[tokens] = next(size for size in sizes if size >= tokens)
+            for kind in ("FULL", "PIECEWISE"):
+                fitting = [graph for graph in self._capture_descs.get(kind, [])[::-1] if graph.num_tokens >= tokens]
+                self._candidates.setdefault(tokens, []).extend(fitting[:1])
 
     def capture(self, model: str, model_state: State, *others: object) -> None:
-        for size in self._capture_descs["FULL"]:
-            assert size not in self.graphs
-            if size == self.failing:
-                raise MemoryError("no room")
-            self.graphs.append(size)
-            self.collected.append(gc.isenabled())
+        for kind in self.kinds:
+            for graph in self._capture_descs.get(kind, []):
+                assert graph not in self.done
+                if graph.num_tokens == self.failing:
+                    raise MemoryError("no room")
+                self.rows = self.rows or graph.num_tokens  # all write to what the first one made
+                if graph.num_tokens > self.rows:
+                    raise RuntimeError(f"{graph.num_tokens} rows don't fit into {self.rows}")
+                self.done.append(graph)
+                self.collected.append(gc.isenabled())
+
+    def graph_of(self, tokens: int) -> Graph | None:
+        """Returns the graph with which a batch of sequences that are being answered is run."""
+        graph = next(iter(self._candidates.get(tokens, [])), None)
+        assert graph is None or graph in self.done
+        return graph
 
     def run(self, tokens: int) -> int | None:
-        """Returns the size of the graph with which a batch is run."""
-        size = self._candidates.get(tokens)
-        assert size is None or size in self.graphs
-        return size
+        """Returns its size."""
+        graph = self.graph_of(tokens)
+        return graph.num_tokens if graph else None
 
 
 class Start:
@@ -117,7 +151,60 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_a_few_sizes_are_captured_before_the_engine_core_is_ready() -> None:
     assert sorted(Start().manager.graphs) == EARLY
-    assert early_of([1, 2, 4, 100]) == [100]
+    assert early_of([{1, 2, 4, 100}]) == [100]
+
+
+DECODE_ONLY = ("FULL",)
+KINDS = pytest.mark.parametrize(
+    ("sequences", "kinds", "early"),
+    [
+        (1024, ("PIECEWISE", "FULL"), [64, 512]),
+        (128, ("PIECEWISE", "FULL"), [64, 128, 512]),
+        (128, DECODE_ONLY, [64, 128]),
+        (100, DECODE_ONLY, [64, 96]),
+        (48, ("PIECEWISE", "FULL"), [32, 64, 512]),
+        (16, ("PIECEWISE", "FULL"), [16, 64, 512]),
+        (16, DECODE_ONLY, [16]),
+        (16, ("PIECEWISE",), [64, 512]),
+    ],
+)
+
+
+@KINDS
+def test_batches_of_all_sequences_that_can_be_answered_have_a_graph_of_their_own_kind_from_the_start_on(
+    sequences: int, kinds: tuple[str, ...], early: list[int]
+) -> None:
+    manager = Start(sequences=sequences, kinds=kinds).manager
+    assert manager.graphs == early
+    largest = max((size for size in GRAPHS if size <= sequences), default=0)
+    for running in range(1, largest + 1):
+        graph = manager.graph_of(running)
+        assert graph is not None
+        assert graph.kind == kinds[-1]
+
+
+@KINDS
+def test_all_others_are_captured_whatever_kinds_there_are(
+    sequences: int, kinds: tuple[str, ...], early: list[int], no_pauses: None
+) -> None:
+    start, at_once = Start(sequences=sequences, kinds=kinds), Manager(list(GRAPHS), sequences=sequences, kinds=kinds)
+    at_once.capture("model", State())
+    start.graphs.while_idle(lambda: True, queue.Queue())
+    assert sorted(start.manager.done) == sorted(at_once.done)
+    assert start.said == [f"has captured the graphs of {len(at_once.graphs)} batch sizes"]
+
+
+@KINDS
+def test_a_graph_is_captured_between_steps_only_if_it_would_be_used(
+    sequences: int, kinds: tuple[str, ...], early: list[int], no_pauses: None
+) -> None:
+    for running in (each for each in (1, 16, 17, 48, 64, 65, 95, 97, 100, 128, 300, 512) if each <= sequences):
+        start = Start(sequences=sequences, kinds=kinds)
+        before = start.manager.run(running)
+        start.graphs.between_steps(running)
+        added = set(start.manager.graphs).difference(early)
+        assert added in (set(), {start.manager.run(running)})
+        assert added == set() or start.manager.run(running) != before
 
 
 def test_every_batch_can_be_run_at_any_time(no_pauses: None) -> None:
@@ -228,6 +315,7 @@ def test_without_memory_for_more_graphs_those_that_are_there_are_used(no_pauses:
         {"ubatch_runner": "two batches at a time"},
         {"use_breakable_cg": True},
         {"is_last_pp_rank": False},
+        {"decode_query_len": 2},
     ],
     ids=lambda different: next(iter(different)),
 )
@@ -258,15 +346,22 @@ class EngineCore:
         self.model_executor = SimpleNamespace(is_sleeping=False)
         self.batch_queue: list[LazyOutput] = []
         self.outputs: list[str] = []
+        self.paused = False
+        self._idle_state_callbacks: list[Callable[[], None]] = []
 
     def is_running(self) -> bool:
         return True
+
+    def is_scheduler_paused(self) -> bool:
+        return self.paused
 
     def has_work(self) -> bool:
         return bool(self.scheduler.running or self.batch_queue)
 
     def _process_input_queue(self) -> None:
         while not self.has_work():
+            while self._idle_state_callbacks:
+                self._idle_state_callbacks.pop()()
             self.scheduler.running = [object()] * self.input_queue.get(timeout=60)
 
     def _process_engine_step(self) -> bool:
@@ -294,3 +389,22 @@ def test_an_engine_that_sleeps_has_no_memory_for_graphs(no_pauses: None, sleeps:
     threading.Timer(0.5, lambda: core.input_queue.put(1)).start()
     core._process_input_queue()
     assert len(start.manager.graphs) == captured
+
+
+def test_whoever_waits_for_the_idleness_does_not_wait_for_graphs(no_pauses: None) -> None:
+    start = Start()
+    core = core_process._with_late_graphs(EngineCore, start.graphs)()
+    captured: list[int] = []
+    core._idle_state_callbacks.append(lambda: captured.extend(start.manager.graphs))
+    threading.Timer(0.2, lambda: core.input_queue.put(1)).start()
+    core._process_input_queue()
+    assert captured == EARLY
+
+
+def test_an_engine_that_is_paused_may_have_given_up_the_memory_of_its_kv_cache(no_pauses: None) -> None:
+    start = Start()
+    core = core_process._with_late_graphs(EngineCore, start.graphs)()
+    core.paused = True
+    threading.Timer(0.2, lambda: core.input_queue.put(1)).start()
+    core._process_input_queue()
+    assert start.manager.graphs == EARLY
