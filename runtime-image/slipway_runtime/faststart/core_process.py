@@ -100,7 +100,7 @@ def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
             return super()._process_input_queue()
 
         def _is_idle(self) -> bool:
-            """Returns whether nobody waits for anything. While paused or asleep, it may have given up memory."""
+            """Returns whether no one waits for anything. While paused or asleep, it may have given up memory."""
             waiting = self.has_work() or self._idle_state_callbacks
             without_memory = self.is_scheduler_paused() or getattr(self.model_executor, "is_sleeping", False)
             return self.is_running() and not waiting and not without_memory
