@@ -101,7 +101,7 @@ def mentions_spot(inference_service: Object, wanted: Spot) -> bool:
     terms = ((affinity.get("nodeAffinity") or {}).get(REQUIRED) or {}).get("nodeSelectorTerms") or []
     found = [each for term in terms for each in term.get("matchExpressions") or []]
     operator = "NotIn" if wanted == "Never" else "In"
-    named = {each["key"] for each in found if each["operator"] == operator}
+    named = {each.get("key") for each in found if each.get("operator") == operator}
     if wanted == "Required":
         named |= set(predictor.get("nodeSelector") or {})
     return not named.isdisjoint(name for name, _ in MARKS)

@@ -354,6 +354,23 @@ async def test_what_finds_no_place_is_said_and_is_queued_again_when_there_is_one
     assert world.hub.want(second, "hf://acme/second", None) == ""
 
 
+async def test_of_those_that_found_no_place_none_is_left_behind_if_another_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_queue, "MOST_OF_A_NAMESPACE", 1)
+    first, gone, takes_none, last = (ModelKey("chat", name) for name in ("first", "gone", "takes-none", "last"))
+    for key in (first, gone, takes_none, last):
+        world.hub.want(key, f"hf://acme/{key.name}", None)
+    world.hub.forget(gone)
+
+    async def has_come() -> bool:
+        return last in world.queued
+
+    await until(has_come)
+    assert takes_none in world.queued
+    assert gone not in world.queued
+
+
 @pytest.mark.parametrize(("asked_for", "pause"), [("120", 120), ("1", 10), ("99999", 900), ("soon", 10), ("", 10)])
 async def test_a_hub_that_is_busy_is_left_alone_for_as_long_as_it_wants(
     world: World, asked_for: str, pause: float

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.api.model_key import ModelKey
 from slipway.models.site import site_of
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
@@ -241,6 +242,16 @@ async def test_a_hub_that_is_not_allowed_is_not_waited_for(loop: Loop) -> None:
     await loop.settle()
     assert not loop.wanted
     assert state_and_reason(loop) == ("Failed", "NoAcceleratorFits")
+
+
+async def test_a_model_that_is_gone_waits_for_the_hub_no_longer(loop: Loop) -> None:
+    gone: list[ModelKey] = []
+    loop.reconciler = replace(loop.reconciler, unwanted=gone.append)
+    await loop.reconcile()
+    assert gone == []
+    loop.api.remove(LLM_DEPLOYMENT)
+    await loop.reconcile()
+    assert gone == [KEY]
 
 
 # --- with other sources ----------------------------------------------------------------------------------------------
