@@ -413,6 +413,18 @@ async def test_a_replica_that_runs_already_is_not_restarted_for_it(filled: Loop)
     assert volume(filled)
 
 
+async def test_other_credentials_for_pushing_restart_no_replica(filled: Loop) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    made_by_kserve(filled, 1)
+    waiting_pod(filled, "ContainerCreating", "")
+    await filled.settle()
+    before = filled.api.get(INFERENCE_SERVICE)["spec"]
+    filled.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"compileCache": {"pushSecret": "rotated"}}}})
+    await filled.settle()
+    assert filled.api.get(INFERENCE_SERVICE)["spec"] == before
+
+
 async def test_another_operator_needs_no_job_for_what_the_object_says(filled: Loop) -> None:
     await asleep(filled)
     ends(filled, pushed())
