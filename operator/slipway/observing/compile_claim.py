@@ -11,19 +11,25 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from slipway.api.names import KIND
-from slipway.objects.conditions import condition
+from slipway.objects.conditions import condition, is_true
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing import words
-from slipway.observing.pods import VOLUME_EVENTS, Pod
-from slipway.observing.snapshot import Snapshot
+from slipway.observing.pods import OVERDUE, VOLUME_EVENTS, Pod
+from slipway.observing.snapshot import ObservedEvent, Snapshot
 
 BOUND_WITHIN = timedelta(seconds=60)  # from the creation of the pod that needs it; clouds make a disk in less
 PLACED_WITHIN = timedelta(seconds=20)  # where the volume exists, and only nodes that can't reach it have room
 MOUNTED_WITHIN = timedelta(seconds=90)  # from the time at which the pod got its node; clouds attach a disk in less
 ABOUT_VOLUMES = re.compile(r"volume|persistentvolumeclaim|\bpvc|free storage", re.IGNORECASE)
+NAMED = re.compile(r'persistentvolumeclaim "([^"]+)"', re.IGNORECASE)
+UNBOUND = "unbound immediate PersistentVolumeClaims"
+UNMOUNTED = re.compile(r"unmounted volumes=\[([^\]]*)\]")
 ONE_POD_ONLY = "ReadWriteOncePod"
+HAS_SANDBOX = "PodReadyToStartContainers"  # a condition of pods
+ONCE_MOUNTED = ("Pulling", "Pulled", "Created", "Started", "FailedCreatePodSandBox")
+"""Events of what the kubelet does only after all volumes are mounted."""
 BOUND, LOST = "Bound", "Lost"
 VOLUME = "slipway-compiled"
 
@@ -77,39 +83,104 @@ def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator
 
 
 def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> Doubt | None:
-    scheduled, name = condition(pod.raw, "PodScheduled") or {}, name_of(claim)
-    said = str(scheduled.get("message") or "")
-    since = pod.created or pod.snapshot.now
-    if phase_of(claim) != BOUND:
-        if said and not ABOUT_VOLUMES.search(said):
-            return None
-        why = f": {words.shorten(said)}" if said else ""
-        message = f"the claim {name} was not bound within {BOUND_WITHIN.seconds} s{why}"
-        return Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
-    waits_for_its_turn = takes_turns and ONE_POD_ONLY in said and _has_another(pod)
-    if not ABOUT_VOLUMES.search(said) or waits_for_its_turn:
+    said, name = _scheduler_says(pod.raw), name_of(claim)
+    if said and not _is_about(said, claim):
         return None
-    since = parse_time(scheduled.get("lastTransitionTime")) or since
+    if phase_of(claim) != BOUND:
+        return _unbound(pod, claim, said)
+    if not said:
+        return None
+    until = _unplaced_since(pod) + PLACED_WITHIN
+    if takes_turns and ONE_POD_ONLY in said:
+        ends = [_gone_by(each) for each in _holders(pod)]
+        if None in ends:
+            return None  # its end makes room, as in every rollout
+        until = max((until, *(each for each in ends if each)))
     message = f"the volume of the claim {name} keeps replicas from all nodes: {words.shorten(said)}"
-    return Doubt(since + PLACED_WITHIN, Trouble("VolumeElsewhere", message))
+    return Doubt(until, Trouble("VolumeElsewhere", message))
 
 
-def _has_another(pod: Pod) -> bool:
-    """Whether an older pod of the model still has the volume: its end makes room, as in every rollout."""
-    others = (raw for raw in pod.snapshot.pods if name_of(raw) != pod.name)
-    return any(raw["spec"].get("nodeName") and not Pod(raw, pod.snapshot).is_over for raw in others)
+def _unbound(pod: Pod, claim: Object, said: str) -> Doubt | None:
+    """While another claim of the pod isn't bound either, ours is not what it waits for."""
+    if any(phase_of(each) != BOUND for each in pod.snapshot.claims):
+        return None
+    why = f": {words.shorten(said)}" if said else ""
+    message = f"the claim {name_of(claim)} was not bound within {BOUND_WITHIN.seconds} s{why}"
+    since = _latest(pod, pod.created, pod.snapshot.named_volumes_at.get(uid_of(pod.raw)))
+    return Doubt(since + BOUND_WITHIN, Trouble("ClaimNotBound", message))
+
+
+def names_volumes(pod: Object) -> bool:
+    """Whether the scheduler says that volumes keep it from a node."""
+    return not pod["spec"].get("nodeName") and bool(ABOUT_VOLUMES.search(_scheduler_says(pod)))
+
+
+def _scheduler_says(pod: Object) -> str:
+    return str((condition(pod, "PodScheduled") or {}).get("message") or "")
+
+
+def _is_about(said: str, claim: Object) -> bool:
+    """Whether it may be about our claim, and not about another one of the pod."""
+    if named := NAMED.findall(said):
+        return name_of(claim) in named
+    if UNBOUND in said:
+        return phase_of(claim) != BOUND
+    return bool(ABOUT_VOLUMES.search(said))
+
+
+def _unplaced_since(pod: Pod) -> datetime:
+    """Kubernetes has only the time since when the pod has no node, maybe for other reasons at first. And when an older
+    pod is gone, what the scheduler has said before is outdated."""
+    rejected = parse_time((condition(pod.raw, "PodScheduled") or {}).get("lastTransitionTime"))
+    seen = pod.snapshot.named_volumes_at.get(uid_of(pod.raw))
+    return _latest(pod, rejected or pod.created, seen, pod.snapshot.place_freed_at)
+
+
+def _latest(pod: Pod, known: datetime | None, *seen: datetime | None) -> datetime:
+    """`seen`: by our clock. Moments ahead of it don't count: it was set back."""
+    now = pod.snapshot.now
+    return max((known or now, *(each for each in seen if each and each <= now)))
+
+
+def _holders(pod: Pod) -> list[Pod]:
+    """The other pods of the model that may still have the volume."""
+    others = (Pod(raw, pod.snapshot) for raw in pod.snapshot.pods if name_of(raw) != pod.name)
+    return [each for each in others if each.node and not each.is_over]
+
+
+def _gone_by(pod: Pod) -> datetime | None:
+    """When it counts as stuck, as on a node that is lost; None: it isn't being deleted."""
+    due = parse_time(pod.raw["metadata"].get("deletionTimestamp"))
+    return due + OVERDUE if due else None
 
 
 def _unmounted(pod: Pod, claim: Object) -> Doubt | None:
     """The kubelet, or the controller that attaches volumes, reports it only in events."""
-    if any(each.running or each.status.get("started") for each in pod.containers()):
-        return None
     volume = str((claim.get("spec") or {}).get("volumeName") or "")
-    about = [each for each in (f'"{volume}"' if volume else "", VOLUME, name_of(claim)) if each]
-    for event in pod.events():
-        if event.reason in VOLUME_EVENTS and any(each in event.message for each in about):
+    others = [each for each in (f'"{volume}"' if volume else "", name_of(claim)) if each]
+    for event in failures_of_volumes(pod):
+        if is_about_store(event.message, *others):
             since = parse_time((condition(pod.raw, "PodScheduled") or {}).get("lastTransitionTime")) or pod.created
             message = f"the volume of the claim {name_of(claim)} was not mounted within {MOUNTED_WITHIN.seconds} s"
             trouble = Trouble("VolumeNotMounted", f"{message}: {words.shorten(event.message)}")
             return Doubt((since or pod.snapshot.now) + MOUNTED_WITHIN, trouble)
     return None
+
+
+def failures_of_volumes(pod: Pod) -> Iterator[ObservedEvent]:
+    """The events that say it, the newest first, without those from before its volumes were mounted: the first attempt
+    often fails, and the event stays for an hour."""
+    if any(each.has_run for each in pod.containers()) or is_true(pod.raw, HAS_SANDBOX):
+        return
+    now = pod.snapshot.now
+    mounted = [event.last_seen or now for event in pod.events() if event.reason in ONCE_MOUNTED]
+    for event in pod.events():
+        if event.reason in VOLUME_EVENTS and not any(each >= (event.last_seen or now) for each in mounted):
+            yield event
+
+
+def is_about_store(message: str, *others: str) -> bool:
+    """`others`: the other names of its volume. Among those that aren't mounted, the kubelet may list what is."""
+    if found := UNMOUNTED.search(message):
+        return VOLUME in re.split(r"[\s,]+", found[1])
+    return any(each in message for each in (VOLUME, *others))

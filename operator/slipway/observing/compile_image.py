@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing import words
-from slipway.observing.compile_claim import MOUNTED_WITHIN, VOLUME, Doubt, Trouble
-from slipway.observing.pods import VOLUME_EVENTS, Pod
+from slipway.observing.compile_claim import MOUNTED_WITHIN, Doubt, Trouble, failures_of_volumes, is_about_store
+from slipway.observing.pods import Pod
 from slipway.observing.snapshot import Snapshot
 
 PULLED_WITHIN = timedelta(seconds=60)  # after the first failure; a registry that restarts is back by then
@@ -55,8 +55,8 @@ def _not_mounted(pod: Pod) -> Iterator[Doubt]:
         said = str(container.waiting.get("message") or "")
         if CANT_MOUNT.search(said):
             yield Doubt(_since(pod), _no_images(said))
-    for event in pod.events():
-        if event.reason in VOLUME_EVENTS and VOLUME in event.message:
+    for event in failures_of_volumes(pod):
+        if is_about_store(event.message):
             within = timedelta() if CANT_MOUNT.search(event.message) else MOUNTED_WITHIN
             yield Doubt(_since(pod) + within, _no_images(event.message))
 

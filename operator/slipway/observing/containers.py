@@ -45,6 +45,12 @@ class Container:
         return self._state("running")
 
     @property
+    def has_run(self) -> bool:
+        """Now, or at some time before."""
+        ended = self._state("terminated") or (self.status.get("lastState") or {}).get("terminated")
+        return bool(self.running or ended or self.status.get("started") or self.status.get("containerID"))
+
+    @property
     def is_well(self) -> bool:
         ended_well = self.is_init and self._state("terminated").get("exitCode") == 0
         return ended_well or bool(self.status.get("ready"))

@@ -29,7 +29,7 @@ OF_CONTAINERS = ("name", "restartPolicy")
 OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
 OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
 OUR_PROBE = {"httpGet": {"path": READY_PATH, "port": RUNTIME_PORT}}
-POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
+POD_CONDITIONS = ("PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "DisruptionTarget")
 
 
 def bounded(value: Any) -> Any:

@@ -43,6 +43,12 @@ def template_hash_of(pod: Object) -> str:
     return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, NO_VERSION))
 
 
+def has_stuck_pod(snapshot: Snapshot) -> bool:
+    """Whether a pod doesn't end although it should have, as on a node that is lost."""
+    leaving = (pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if pod.is_leaving)
+    return any(stuck(pod) and not pod.is_over for pod in leaving)
+
+
 def makes_room(snapshot: Snapshot) -> bool:
     """Whether a replica is terminating, so that its place becomes free; or is, and the scheduler hasn't retried."""
     is_on_its_way = any(pod.is_leaving and not stuck(pod) for pod in (Pod(raw, snapshot) for raw in snapshot.pods))

@@ -83,6 +83,8 @@ class Snapshot:
     replica_sets: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     place_freed_at: datetime | None = None  # when the last pod that had a node was gone; Kubernetes forgets it
+    named_volumes_at: Mapping[str, datetime] = field(default_factory=dict)
+    """When the scheduler was first seen to name volumes as what keeps a pod from a node, by the pods' uids."""
     events: tuple[Object, ...] = ()  # about any of the above
     nodes: Mapping[str, Object] | None = None  # by name; None: nodes are not watched
     service: Object | None = None  # the one that clients use
@@ -113,6 +115,7 @@ class Snapshot:
     keda: PlatformPart | None = None
 
     storage_classes: tuple[Object, ...] | None = None  # None: the operator may not read them
+    claims: tuple[Object, ...] = ()  # the PersistentVolumeClaims that the spec names, as far as they exist
     compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
 
     inspection: Inspection | None = None  # None: no Job may read files in the namespace

@@ -29,6 +29,8 @@ On NVIDIA, vLLM's Marlin kernels compute FP8 and FP4 weights in 16 bits from Amp
 NOT_IN_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")  # vLLM: _FLOAT16_NOT_SUPPORTED_MODELS in config/model.py
 OWN_KERNELS = ("AWQ", "GPTQ", "W8A8", "W4A16")  # of spec.engine.quantization: the checkpoint must be quantized already
 
+ALLOW = "set accelerator.spot to Allowed"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -57,6 +59,19 @@ class Candidate:
     def label(self) -> str:
         """As plans name it: `h100-80gb`, or `2x h100-80gb`."""
         return self.name if self.devices == 1 else f"{self.devices}x {self.name}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the model's pods run now, or were made to run."""
+
+    profile: str
+    devices: int
+    has_pods: bool = True
+    admits_both: bool = False  # they were made before spot nodes were distinguished, and nothing has changed them since
+
+    def is_by(self, candidate: Candidate) -> bool:
+        return (candidate.name, candidate.devices) == (self.profile, self.devices)
 
 
 def candidates_on(spec: LLMDeploymentSpec, profile: AcceleratorProfile, model: Model | None) -> Iterator[Candidate]:
@@ -112,6 +127,27 @@ def _has_experts_everywhere(model: Model) -> bool:
 
 def _has_whole_experts(spec: LLMDeploymentSpec) -> bool:
     return has(spec.engine.extra_args, "enable-expert-parallel") or has(spec.engine.extra_args, "ep")
+
+
+def terms_on(
+    spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply, running: Running | None
+) -> tuple[LLMDeploymentSpec, str]:
+    """The spec by which nodes are looked at there, and a warning if that isn't the spec itself: a new version refuses
+    no model where its pods were made, and warns instead."""
+    if not (running and running.admits_both and running.is_by(candidate)):
+        return spec, ""
+    wrong = _not_by_nodes(spec, candidate, supply)
+    if not wrong or _not_by_nodes(terms := _with_both(spec), candidate, supply):
+        return spec, ""
+    return terms, (
+        f"accelerator.spot is {spec.accelerator.spot}, and its pods were made before this version kept to that on the "
+        f"nodes of {candidate.name}. They stay as they are until the next change of the pods, which is refused: {wrong}"
+        f"{'' if ALLOW in wrong else f'. To go on there, {ALLOW}'}."
+    )
+
+
+def _with_both(spec: LLMDeploymentSpec) -> LLMDeploymentSpec:
+    return spec.model_copy(update={"accelerator": spec.accelerator.model_copy(update={"spot": "Allowed"})})
 
 
 def why_not(spec: LLMDeploymentSpec, candidate: Candidate, model: Model | None, supply: Supply) -> str:
@@ -179,7 +215,7 @@ def _only_on_spot(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply)
     there, everything = supply.of(candidate.name, spec.accelerator.spot), supply.of(candidate.name)
     if there is None or everything is None or there.nodes or there.can_grow or not everything.spot_nodes:
         return ""
-    return "its nodes are all spot nodes, which the spec doesn't allow: set accelerator.spot to Allowed"
+    return f"its nodes are all spot nodes, which the spec doesn't allow: {ALLOW}"
 
 
 def _runtime(spec: LLMDeploymentSpec, candidate: Candidate) -> str:

@@ -15,7 +15,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import VLLM
 from slipway.models.facts import Model
-from slipway.operator.planning.candidates import Candidate, candidates_on, is_full, why_not
+from slipway.operator.planning.candidates import Candidate, Running, candidates_on, is_full, terms_on, why_not
 from slipway.operator.planning.engines import CPU, runtime_for
 from slipway.operator.planning.fitting import Fit, Misfit, fit
 from slipway.operator.planning.measured import Measurements
@@ -25,14 +25,6 @@ from slipway.operator.planning.speed import speed_of
 from slipway.operator.planning.supply import Supply
 
 PROMPT, ANSWER = 1024, 256  # tokens of the request by which Fastest compares
-
-
-@dataclass(frozen=True)
-class Running:
-    """Where the model's pods run now."""
-
-    profile: str
-    devices: int
 
 
 @dataclass(frozen=True)
@@ -108,10 +100,10 @@ def _on(
     """With as few devices as hold the model; else the closest misfit, or what rules out the profile altogether."""
     objection, misfit = "", None
     tried = list(candidates_on(spec, profile, model))
-    if running and running.profile == profile.metadata.name:
+    if running and running.has_pods and running.profile == profile.metadata.name:
         tried.sort(key=lambda each: each.devices != running.devices)
     for candidate in tried:
-        if wrong := why_not(spec, candidate, model, supply):
+        if wrong := why_not(terms_on(spec, candidate, supply, running)[0], candidate, model, supply):
             objection = objection or wrong
             continue
         found = fit(spec, candidate, model, draft=draft)
@@ -122,7 +114,12 @@ def _on(
 
 
 def _option(
-    spec: LLMDeploymentSpec, found: Fit, model: Model, supply: Supply, place: int, running: Running | None
+    spec: LLMDeploymentSpec,
+    found: Fit,
+    model: Model,
+    supply: Supply,
+    place: int,
+    running: Running | None,
 ) -> Option:
     price = price_of(spec, found.candidate)
     return Option(
@@ -130,7 +127,7 @@ def _option(
         computed=found,
         speed=speed_of(found, model, concurrency=found.max_concurrency, price=price),
         place=place,
-        is_full=_is_full(spec, found.candidate, supply, running),
+        is_full=_is_full(terms_on(spec, found.candidate, supply, running)[0], found.candidate, supply, running),
         price=price,
     )
 
@@ -155,7 +152,7 @@ def _as_measured(
 
 def _is_full(spec: LLMDeploymentSpec, candidate: Candidate, supply: Supply, running: Running | None) -> bool:
     """Devices that the model's own pods have aren't taken by others."""
-    if running and running.profile == candidate.name and running.devices >= candidate.devices:
+    if running and running.has_pods and running.profile == candidate.name and running.devices >= candidate.devices:
         return False
     return is_full(spec, candidate, supply)
 
@@ -186,7 +183,7 @@ def _is_makeshift(spec: LLMDeploymentSpec, option: Option) -> bool:
 
 
 def _is(candidate: Candidate, running: Running | None) -> bool:
-    return running is not None and (candidate.name, candidate.devices) == (running.profile, running.devices)
+    return running is not None and running.has_pods and running.is_by(candidate)
 
 
 def usable(spec: LLMDeploymentSpec, profiles: Iterable[AcceleratorProfile]) -> list[AcceleratorProfile]:

@@ -78,14 +78,16 @@ def _as_it_chose(computed: Memory, measured: Measured, cache: int) -> Memory:
 
 
 def _as_it_was_given(computed: Memory, measured: Measured, most: int) -> Memory:
-    """Graphs that take less than was taken off for them leave room that what lies outside was counted on."""
+    """Graphs that take less than was taken off for them leave room that what lies outside was counted on; and some may
+    be captured only after the engine was ready, when this was measured. So that room is kept, whatever was in use."""
     memory = _with_parts(computed, weights=measured.weights, graphs=measured.graphs)
-    memory = replace(memory, outside=memory.outside + max(0, computed.graphs - memory.graphs))
+    later = max(0, computed.graphs - memory.graphs)
     if measured.in_use and measured.kv_cache:
         beyond = measured.in_use - measured.kv_cache - memory.weights - memory.overhead
         if beyond > memory.outside:
             memory = replace(memory, outside=beyond, evidence=_measured(memory, "outside"))
     left = memory.budget - memory.weights - memory.overhead
+    memory = replace(memory, outside=memory.outside + later)
     return replace(memory, kv_cache=max(0, min(left, _room(memory), most)))
 
 

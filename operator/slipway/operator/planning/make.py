@@ -16,8 +16,8 @@ from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.models.facts import Model
 from slipway.models.sources import Known
 from slipway.operator.planning import explaining
-from slipway.operator.planning.candidates import Candidate, why_not
-from slipway.operator.planning.choosing import Choice, Option, Running, choose, usable
+from slipway.operator.planning.candidates import Candidate, Running, terms_on, why_not
+from slipway.operator.planning.choosing import Choice, Option, choose, usable
 from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.correcting import LEAST
 from slipway.operator.planning.device_memory import share_of_replica, share_planned
@@ -63,7 +63,7 @@ def make_plan(
     """
     there, model = {profile.metadata.name: profile for profile in profiles}, known.model
     if model is None or unknown(model) or spec.engine.name not in PLANNED or unplanned_flags(spec):
-        return _without_numbers(spec, there, name, model, supply)
+        return _without_numbers(spec, there, name, model, supply, running)
     allowed = [each for each in usable(spec, there.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
     if not allowed:
         return _no_profile(spec, there, name)
@@ -74,7 +74,7 @@ def make_plan(
     if not choice.options:
         message = explaining.nothing_fits(spec, choice, model, name)
         return Unplannable(Reason.NO_ACCELERATOR_FITS, message, explaining.rejected(spec, choice))
-    return _planned(spec, choice, model, known.sources, supply)
+    return _planned(spec, choice, model, known.sources, supply, running)
 
 
 def _no_profile(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str) -> Unplannable:
@@ -115,11 +115,18 @@ def _other_objections(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfi
     }
 
 
-def _planned(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[str, ...], supply: Supply) -> Plan:
+def _planned(
+    spec: LLMDeploymentSpec,
+    choice: Choice,
+    model: Model,
+    sources: tuple[str, ...],
+    supply: Supply,
+    running: Running | None,
+) -> Plan:
     option = choice.options[0]
     fit, candidate = option.fit, option.fit.candidate
     is_on_devices = candidate.profile.spec.vendor != CPU
-    plan = _on(spec, candidate, supply)
+    plan = _on(spec, candidate, supply, running)
     return replace(
         plan,
         max_concurrency=fit.max_concurrency,
@@ -165,14 +172,15 @@ def _is_vllm_on_devices(plan: Plan) -> bool:
     return plan.engine == VLLM.name and plan.vendor != CPU
 
 
-def _on(spec: LLMDeploymentSpec, candidate: Candidate | None, supply: Supply) -> Plan:
+def _on(spec: LLMDeploymentSpec, candidate: Candidate | None, supply: Supply, running: Running | None = None) -> Plan:
     """What follows from the profile and the number of devices alone; None: the ServingRuntime says what it needs."""
     engine, profile = spec.engine.name, candidate.profile if candidate else None
     tensor, pipeline = (candidate.tensor, candidate.pipeline) if candidate else parallelism(spec)
     vendor = profile.spec.vendor if profile else ""
     devices = candidate.devices if candidate else 0
     runtime = runtime_for(engine, vendor) or engine
-    drivers = check_drivers(runtime, supply.of(candidate.name, spec.accelerator.spot) if candidate else None)
+    terms, warning = terms_on(spec, candidate, supply, running) if candidate else (spec, "")
+    drivers = check_drivers(runtime, supply.of(candidate.name, terms.accelerator.spot) if candidate else None)
     return Plan(
         engine=engine,
         runtime=runtime,
@@ -184,13 +192,13 @@ def _on(spec: LLMDeploymentSpec, candidate: Candidate | None, supply: Supply) ->
         max_concurrency=concurrency(spec, profile, devices=tensor * pipeline),
         memory_share=share_of_replica(profile.spec) if profile else None,
         resources=requested(spec, profile, devices),
-        node_terms=node_terms(spec, profile),
+        node_terms=node_terms(terms, profile),
         node_selector=dict(spec.pod.node_selector),
-        excluded_nodes=excluded_nodes(spec, profile, drivers),
+        excluded_nodes=excluded_nodes(terms, profile, drivers),
         tolerations=tolerations(spec, profile),
         runtime_class=runtime_class(spec, profile),
         device_class=profile.spec.device_class if profile else None,
-        warnings=(*([drivers.warning] if drivers.warning else []), *only_spot_selected(spec)),
+        warnings=(*filter(None, (warning, drivers.warning)), *only_spot_selected(terms)),
     )
 
 
@@ -198,14 +206,19 @@ def _on(spec: LLMDeploymentSpec, candidate: Candidate | None, supply: Supply) ->
 
 
 def _without_numbers(
-    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
+    spec: LLMDeploymentSpec,
+    known: dict[str, AcceleratorProfile],
+    name: str,
+    model: Model | None,
+    supply: Supply,
+    running: Running | None,
 ) -> Plan | Unplannable:
     if spec.accelerator.profiles:
-        return _first_possible(spec, spec.accelerator.profiles, known, model, supply)
+        return _first_possible(spec, spec.accelerator.profiles, known, model, supply, running)
     if needs_devices(spec.engine.name):
         return Unplannable(Reason.NO_ACCELERATOR_FITS, _cannot_choose(spec, known, name, model))
     if spec.engine.name == LLAMACPP.name:
-        return _on_cpu(spec, known, name, model, supply)
+        return _on_cpu(spec, known, name, model, supply, running)
     return _by_its_own_runtime(spec, model, supply)
 
 
@@ -216,13 +229,18 @@ def _by_its_own_runtime(spec: LLMDeploymentSpec, model: Model | None, supply: Su
 
 
 def _on_cpu(
-    spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name: str, model: Model | None, supply: Supply
+    spec: LLMDeploymentSpec,
+    known: dict[str, AcceleratorProfile],
+    name: str,
+    model: Model | None,
+    supply: Supply,
+    running: Running | None,
 ) -> Plan | Unplannable:
     cpus = [Candidate(each, 1, 1) for each in known.values() if each.spec.vendor == CPU]
     if not cpus:
         return Unplannable(Reason.PROFILE_MISSING, _no_cpu(name))
     cheapest_first = sorted(cpus, key=lambda each: (each.price, each.name))
-    plan = _first_possible(spec, [each.name for each in cheapest_first], known, model, supply)
+    plan = _first_possible(spec, [each.name for each in cheapest_first], known, model, supply, running)
     if isinstance(plan, Unplannable):
         return plan
     why = (f"{plan.profile}: llamacpp runs on CPUs, and this is the cheapest profile of a CPU.", *plan.why[1:])
@@ -242,15 +260,16 @@ def _first_possible(
     known: dict[str, AcceleratorProfile],
     model: Model | None,
     supply: Supply,
+    running: Running | None,
 ) -> Plan | Unplannable:
     rejected: list[str] = []
     for each in names:
         candidate = Candidate(known[each], *parallelism(spec)) if each in known else None
-        objection = (
-            why_not(spec, candidate, model, supply) if candidate else "there is no AcceleratorProfile of this name"
-        )
+        objection = "there is no AcceleratorProfile of this name"
+        if candidate:
+            objection = why_not(terms_on(spec, candidate, supply, running)[0], candidate, model, supply)
         if candidate and not objection:
-            return _unsized(spec, candidate, model, _first(spec, each), supply, tuple(rejected))
+            return _unsized(spec, candidate, model, _first(spec, each), supply, tuple(rejected), running)
         rejected.append(f"{each}: {objection}.")
     return _none_can_be_taken(spec, known, rejected)
 
@@ -274,8 +293,9 @@ def _unsized(
     why: tuple[str, ...],
     supply: Supply,
     rejected: tuple[str, ...] = (),
+    running: Running | None = None,
 ) -> Plan:
-    plan = _on(spec, candidate, supply)
+    plan = _on(spec, candidate, supply, running)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
     return replace(plan, why=sentences, rejected=rejected)
 

@@ -27,7 +27,7 @@ MARKS: tuple[tuple[str, str], ...] = (
 (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html), Karpenter
 (https://karpenter.sh/docs/concepts/nodepools/) and AKS (https://learn.microsoft.com/azure/aks/spot-node-pool)."""
 CLOUDS: Mapping[str, tuple[str, ...]] = {
-    "cloud.google.com/": ("cloud.google.com/",),
+    "cloud.google.com/": ("cloud.google.com/", "karpenter.sh/"),
     "karpenter.k8s.aws/": ("eks.amazonaws.com/", "karpenter.sh/"),
     "eks.amazonaws.com/": ("eks.amazonaws.com/", "karpenter.sh/"),
     "kubernetes.azure.com/": ("kubernetes.azure.com/", "karpenter.sh/"),

@@ -80,6 +80,10 @@ class Hub:
             f"{MOST_OF_A_NAMESPACE} of a namespace may, and {MOST} in all."
         )
 
+    def forget(self, key: ModelKey) -> None:
+        """The LLMDeployment is gone."""
+        self._queue.forget(key)
+
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=AT_ONCE)
         async with (

@@ -39,7 +39,7 @@ class HubQueue:
         if not is_known and not self._has_place(len(turns)):
             self._left_out.setdefault(key.namespace, {}).setdefault(key)
             return False
-        self._forget(key)
+        self.forget(key)
         if not is_known:
             self._turns.setdefault(key.namespace, turns)[wanted] = None
         self._waiting.setdefault(wanted, set()).add(key)
@@ -56,6 +56,13 @@ class HubQueue:
         self._remove_from_others(wanted)
         self._fetched.add(wanted)
         return wanted
+
+    def forget(self, key: ModelKey) -> None:
+        """It waits for no place any more."""
+        keys = self._left_out.get(key.namespace, {})
+        keys.pop(key, None)
+        if not keys:
+            self._left_out.pop(key.namespace, None)
 
     def done(self, wanted: Wanted) -> tuple[Collection[ModelKey], Collection[ModelKey]]:
         """It was fetched. Returns the LLMDeployments that want it, and those for which there may be a place now."""
@@ -75,17 +82,16 @@ class HubQueue:
                 del self._turns[namespace]
 
     def _next_left_out(self) -> list[ModelKey]:
-        """One of each namespace: no more than one place has become free."""
-        found = [next(iter(keys)) for keys in self._left_out.values()]
+        """Of each namespace as many as it has free places; all, if none of its files waits: one that no longer wants a
+        place takes none, and without a file that waits there is no next time."""
+        found = []
+        for namespace, keys in self._left_out.items():
+            waiting = len(self._turns.get(namespace, ()))
+            free = max(1, MOST_OF_A_NAMESPACE - waiting) if waiting else len(keys)
+            found += list(keys)[:free]
         for key in found:
-            self._forget(key)
+            self.forget(key)
         return found
-
-    def _forget(self, key: ModelKey) -> None:
-        keys = self._left_out.get(key.namespace, {})
-        keys.pop(key, None)
-        if not keys:
-            self._left_out.pop(key.namespace, None)
 
 
 class Pace:

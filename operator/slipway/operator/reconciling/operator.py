@@ -283,6 +283,7 @@ class Operator:
             freshen=self._freshen,
             elsewhere=self._elsewhere,
             want=self._want,
+            unwanted=self._hub.forget if self._hub else lambda _key: None,
             outdated=self._polling.outdated,
         )
 

@@ -21,6 +21,8 @@ from slipway.observing.pods import without_place_since
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan, Running, Supply, Unplannable, make_plan
 from slipway.operator.planning.measured import Measured, Measurements, identity_of, measured_in
+from slipway.operator.rendering.pinning import is_as_made
+from slipway.operator.rendering.placement import mentions_spot
 
 NOTHING_READ = ModelStatus()
 PATIENCE = timedelta(seconds=30)
@@ -76,7 +78,7 @@ def planned(
         spec=_digest(deployment.spec),
         profiles=snapshot.profiles,
         supply=supply,
-        running=_running(snapshot, supply),
+        running=_running(snapshot, deployment, supply),
         measured=measured_in(snapshot.status),
         files=(record.facts, record.evidence),
         site=site,
@@ -134,19 +136,31 @@ def moves_at(snapshot: Snapshot, supply: Supply) -> datetime | None:
     return since + PATIENCE
 
 
-def _running(snapshot: Snapshot, supply: Supply) -> Running | None:
-    """Where the pods are, by what they were made from. None: there are none, or no node has had room for any for a
-    while."""
-    made = (snapshot.status or {}).get("made") or {}
-    if (
-        not snapshot.pods
-        or _finds_no_place(snapshot, supply)
-        or not isinstance(made, dict)
-        or not made.get("accelerator")
-    ):
+def _running(snapshot: Snapshot, deployment: LLMDeployment, supply: Supply) -> Running | None:
+    """Where the pods are, by what they were made from. Without pods, or if no node has had room for any for a while,
+    that counts only where they admit nodes that the spec doesn't."""
+    made = (snapshot.status or {}).get("made")
+    if not isinstance(made, dict) or not made.get("accelerator"):
         return None
-    devices = made.get("gpusPerReplica")
-    return Running(str(made["accelerator"]), devices if isinstance(devices, int) and devices > 0 else 1)
+    name, devices = str(made["accelerator"]), made.get("gpusPerReplica")
+    has_pods = bool(snapshot.pods) and not _finds_no_place(snapshot, supply)
+    admits_both = _admit_both(snapshot, deployment, name, supply)
+    if not has_pods and not admits_both:
+        return None
+    count = devices if isinstance(devices, int) and devices > 0 else 1
+    return Running(name, count, has_pods=has_pods, admits_both=admits_both)
+
+
+def _admit_both(snapshot: Snapshot, deployment: LLMDeployment, name: str, supply: Supply) -> bool:
+    """Whether the pods were made before spot nodes were distinguished, and the spec requests no others.
+
+    A profile with spot labels of its own distinguished them before. Digests are computed only where it matters.
+    """
+    spot = deployment.spec.accelerator.spot
+    profile = next((each for each in snapshot.profiles if each.metadata.name == name), None)
+    if profile is None or profile.spec.spot is not None or supply.of(name, spot) == supply.of(name):
+        return False
+    return not mentions_spot(snapshot.inference_service or {}, spot) and is_as_made(deployment, snapshot)
 
 
 def _finds_no_place(snapshot: Snapshot, supply: Supply) -> bool:

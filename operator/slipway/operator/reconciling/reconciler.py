@@ -76,6 +76,8 @@ class Reconciler:
     want: Callable[[ModelKey, str, str | None], str] = lambda _key, _uri, _revision: ""
     """Asks the Hub about a model, by its URI and revision; the key is queued again when the answer is here. Returns why
     it isn't asked yet."""
+    unwanted: Callable[[ModelKey], object] = lambda _key: None
+    """The Hub needs no longer be asked about this one, which is gone."""
     outdated: Callable[[], object] = lambda: None  # less is free than was known
 
     async def reconcile(self, key: ModelKey) -> float | None:
@@ -88,6 +90,7 @@ class Reconciler:
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
+            self.unwanted(key)
             return NEVER
         if is_being_deleted(llm_deployment):
             return None  # garbage collection deletes its children

@@ -48,6 +48,7 @@ from slipway.objects.kinds import (
 )
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
+from slipway.observing.compile_claim import names_volumes
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
@@ -144,6 +145,7 @@ class SnapshotReader:
             replica_sets=tuple(self._store.labelled(REPLICA_SET, key.name, key.namespace)),
             pods=pods,
             place_freed_at=self._place_freed_at(pods, memory, snapshot.now),
+            named_volumes_at=self._named_volumes_at(pods, memory, snapshot.now),
             events=tuple(self._store.labelled(CORE_EVENT, key.name, key.namespace)) if pods else (),
             nodes=self._nodes_of(pods),
             service=self._named_after(SERVICE, key),
@@ -156,6 +158,7 @@ class SnapshotReader:
             kserve=self._kserve(),
             keda=self._keda(),
             storage_classes=self._storage_classes(),
+            claims=self._claims(key, memory),
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
             compilation=self._compilation(key, snapshot.llm_deployment, memory),
@@ -172,6 +175,17 @@ class SnapshotReader:
             memory.place_freed_at = now
         memory.pods_on_nodes = on_nodes
         return memory.place_freed_at
+
+    @staticmethod
+    def _named_volumes_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> Mapping[str, datetime]:
+        """Kubernetes keeps the time of a pod's first rejection only, whatever the reason was then."""
+        known, waiting = memory.named_volumes_at, [uid_of(each) for each in pods if names_volumes(each)]
+        memory.named_volumes_at = {uid: known.get(uid, now) for uid in waiting}
+        return memory.named_volumes_at
+
+    def _claims(self, key: ModelKey, memory: ModelMemory) -> tuple[Object, ...]:
+        found = (self._store.get(PERSISTENT_VOLUME_CLAIM, name, key.namespace) for name in memory.claims)
+        return tuple(each for each in found if each)
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}

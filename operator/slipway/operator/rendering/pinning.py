@@ -116,6 +116,18 @@ def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
     return before.spec == now.spec and not asks_again and before.pods == _digest_of_pods(ours)
 
 
+def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
+    """Whether the pods' part is as Slipway made it, and nothing has requested another since."""
+    ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
+    before = _made(snapshot.status or {})
+    if not ours or before is None:
+        return False
+    runtime = snapshot.runtimes.get(runtime_name(ours)) or {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
+    requested = digest(_requested(deployment.spec, runtime))
+    now = before.model_copy(update={"spec": requested, "sync": deployment.sync})
+    return _is_as_asked(before, now, ours)
+
+
 def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
     """Versions before this mechanism recorded nothing. Their pods are kept, if they match the current spec."""
     conditions = {each["type"]: each["status"] for each in status.get("conditions") or []}

@@ -16,6 +16,8 @@ from slipway.observing.rollout import is_updating
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
 from slipway.operator.planning.divided import NVIDIA_GPU, admits_divided, excluding
+from slipway.operator.planning.spot import MARKS
+from slipway.operator.planning.supply import Spot
 from slipway.operator.rendering.desired import Child, UnrenderableError
 from slipway.operator.rendering.normal_form import digest
 
@@ -90,6 +92,19 @@ def _without_excluded(plan: Plan) -> list[Object]:
 
 def _not_in(name: str, values: list[str]) -> Object:
     return {"key": name, "operator": "NotIn", "values": values}
+
+
+def mentions_spot(inference_service: Object, wanted: Spot) -> bool:
+    """Whether its pods are kept away from spot nodes, or, where they are required, from others."""
+    predictor = inference_service.get("spec", {}).get("predictor", {})
+    affinity = predictor.get("affinity") or {}
+    terms = ((affinity.get("nodeAffinity") or {}).get(REQUIRED) or {}).get("nodeSelectorTerms") or []
+    found = [each for term in terms for each in term.get("matchExpressions") or []]
+    operator = "NotIn" if wanted == "Never" else "In"
+    named = {each["key"] for each in found if each["operator"] == operator}
+    if wanted == "Required":
+        named |= set(predictor.get("nodeSelector") or {})
+    return not named.isdisjoint(name for name, _ in MARKS)
 
 
 def _terms_of_runtime(serving_runtime: Object) -> list[Object]:

@@ -38,7 +38,7 @@ from slipway.operator.rendering.placement import (
 )
 from slipway.operator.rendering.podmonitor import pod_monitor
 from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
-from slipway.operator.rendering.rollout import RECREATE, deployment_strategy, remarks_on_rollout
+from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout, stopping_first
 from slipway.operator.rendering.scaledobject import scaled_object
 from slipway.operator.rendering.scaling import autoscaler_class, has_too_few, predictor_deployment, replica_bounds
 from slipway.operator.rendering.schedule import Kept, kept_now
@@ -81,7 +81,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         activator_slice(deployment, activator_for(snapshot), has_ready=has_ready_pod(snapshot)),
         network_policy(deployment, snapshot, installation, engine),
         template,
-        Child(INFERENCE_SERVICE, _with_compiled(pods, compiled, plan, pods_runtime or runtime)),
+        Child(INFERENCE_SERVICE, _with_compiled(pods, compiled, plan, pods_runtime or runtime, snapshot)),
         scaled,
         own_autoscaler,
         pod_monitor(deployment, snapshot, engine),
@@ -119,11 +119,11 @@ def _placed(deployment: LLMDeployment, pods: Pinned, snapshot: Snapshot, install
     return place(deployment, snapshot, installation.compiled, making)
 
 
-def _with_compiled(pods: Pinned, compiled: Placed, plan: Plan, runtime: Object) -> Object:
+def _with_compiled(pods: Pinned, compiled: Placed, plan: Plan, runtime: Object, snapshot: Snapshot) -> Object:
     found = with_store(pods.inference_service, compiled.store, plan.engine, runtime)
     if compiled.stops_first:
         found = {**found, "spec": {**found["spec"], "predictor": {**found["spec"]["predictor"]}}}
-        found["spec"]["predictor"]["deploymentStrategy"] = RECREATE
+        found["spec"]["predictor"]["deploymentStrategy"] = stopping_first(snapshot)
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.objects.kinds import Object
-from slipway.observing.rollout import has_missing, is_updating, lacks_room
+from slipway.observing.rollout import has_missing, has_stuck_pod, is_updating, lacks_room
 from slipway.observing.snapshot import Snapshot
 
 ONE_MORE: Object = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
@@ -23,10 +23,15 @@ RECREATE: Object = {"type": "Recreate"}
 def deployment_strategy(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Object:
     """Not a part of the pod template, so that changing it restarts nothing."""
     if spec.rollout.strategy == "Recreate":
-        return RECREATE
+        return stopping_first(snapshot)
     if spec.rollout.strategy == "Auto" and _makes_room(snapshot):
-        return RECREATE if spec.scaling.max_replicas == 1 else ONE_LESS
+        return stopping_first(snapshot) if spec.scaling.max_replicas == 1 else ONE_LESS
     return ONE_MORE
+
+
+def stopping_first(snapshot: Snapshot) -> Object:
+    """The old pods end before new ones are made; but Kubernetes would wait for a pod on a lost node, too, for ever."""
+    return ONE_LESS if has_stuck_pod(snapshot) else RECREATE
 
 
 def remarks_on_rollout(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:

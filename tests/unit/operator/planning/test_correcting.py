@@ -124,6 +124,20 @@ def test_more_in_use_than_was_planned_leaves_less_for_the_cache() -> None:
     assert "what is in use besides" in " ".join(grown.why)
 
 
+@pytest.mark.parametrize("more", [0, GIB // 4, GIB])
+def test_graphs_that_are_captured_later_keep_their_room_whatever_was_in_use_before(more: int) -> None:
+    before = planned(H100)
+    computed, graphs = memory(before), GIB // 8
+    later = computed.graphs - graphs
+    assert later > 0
+    size = before.kv_cache_bytes or 0
+    in_use = size + computed.weights + computed.overhead - later + computed.outside + more
+    measured = report(H100, kv_cache=size, weights=computed.weights, graphs=graphs, in_use=in_use, total=computed.total)
+    after = planned(H100, measured=measured)
+    assert memory(after).outside == computed.outside + more + later
+    assert (after.kv_cache_bytes or 0) + later + in_use - size <= computed.total
+
+
 def test_what_was_measured_is_said() -> None:
     before = planned()
     after = planned(measured=report(H200, weights=17 * GIB, kv_cache=before.kv_cache_bytes))

@@ -87,6 +87,7 @@ def test_nodes_of_one_cloud_have_no_labels_of_others() -> None:
         "cloud.google.com/gke-spot",
         "cloud.google.com/gke-provisioning",
         "cloud.google.com/gke-preemptible",
+        "karpenter.sh/capacity-type",
     }
     aws = {"karpenter.k8s.aws/instance-gpu-name": "l4", "karpenter.sh/capacity-type": "on-demand"}
     assert list(with_marks(aws, PLAIN.spec)) == [{**aws, "eks.amazonaws.com/capacityType": "SPOT"}]

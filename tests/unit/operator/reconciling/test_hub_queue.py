@@ -87,6 +87,34 @@ def test_one_that_finds_no_place_again_keeps_its_place_in_the_line() -> None:
     assert list(queue.done(wanted)[1]) == [key(MOST_OF_A_NAMESPACE)]
 
 
+def test_as_many_come_back_as_there_are_places_so_that_one_that_takes_none_leaves_no_other_behind() -> None:
+    queue = HubQueue()
+    filled(queue, MOST_OF_A_NAMESPACE + 30)
+    first, second = queue.take(), queue.take()
+    assert first
+    assert second
+    assert list(queue.done(first)[1]) == [key(MOST_OF_A_NAMESPACE + each) for each in range(2)]
+    assert list(queue.done(second)[1]) == [key(MOST_OF_A_NAMESPACE + each) for each in (2, 3)]
+
+
+def test_all_come_back_when_no_file_of_their_namespace_waits_any_more() -> None:
+    queue = HubQueue()
+    filled(queue, 2 * MOST_OF_A_NAMESPACE + 30)
+    wanted = [queue.take() for _ in range(MOST_OF_A_NAMESPACE)]
+    assert wanted[0]
+    assert len(queue.done(wanted[0])[1]) == MOST_OF_A_NAMESPACE + 30
+
+
+def test_one_whose_model_is_gone_does_not_come_back() -> None:
+    queue = HubQueue()
+    filled(queue, MOST_OF_A_NAMESPACE + 2)
+    queue.forget(key(MOST_OF_A_NAMESPACE))
+    queue.forget(key(0, "another"))
+    wanted = queue.take()
+    assert wanted
+    assert list(queue.done(wanted)[1]) == [key(MOST_OF_A_NAMESPACE + 1)]
+
+
 def test_the_first_requests_follow_each_other_immediately_and_the_others_at_a_pace() -> None:
     pace = Pace()
     pauses = [pace.pause(0.0, 0.5) for _ in range(AT_FIRST + 4)]

@@ -105,6 +105,14 @@ def end_pod(loop: Loop) -> None:
     loop.delete(POD, name=POD_NAME)
 
 
+def happened(loop: Loop, reason: str, message: str, *, ago: float = 0) -> None:
+    """An event about the pod."""
+    about = {"kind": "Pod", "name": POD_NAME, "uid": loop.api.get(POD, name=POD_NAME)["metadata"]["uid"]}
+    at = f"{loop.time - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}"
+    event = kube_object(EVENT, reason.lower(), reason=reason, message=message, involvedObject=about, lastTimestamp=at)
+    loop.api.put({**event, "apiVersion": "v1", "kind": "Event", "metadata": {**event["metadata"], "labels": LABELS}})
+
+
 async def asleep(loop: Loop) -> None:
     await loop.settle()
     scale(loop, 0)
@@ -246,7 +254,10 @@ async def test_a_volume_that_no_free_node_reaches_is_given_up(kept: Loop) -> Non
     await asleep(kept)
     bind(kept)
     scale(kept, 1)
-    pod(kept, message=UNPLACED, age=25)
+    pod(kept, message=UNPLACED)
+    await kept.settle()
+    assert mounts(kept)
+    kept.time += timedelta(seconds=21)
     await kept.settle()
     assert not mounts(kept)
     assert cache(kept)["givenUp"]["reason"] == "VolumeElsewhere"
@@ -269,18 +280,7 @@ async def test_a_volume_that_is_not_mounted_in_time_is_given_up(kept: Loop) -> N
     bind(kept)
     scale(kept, 1)
     pod(kept, node="n1", age=91)
-    about = {
-        "kind": "Pod",
-        "name": POD_NAME,
-        "uid": kept.api.get(POD, name=POD_NAME)["metadata"]["uid"],
-    }
-    failed: Object = {
-        "reason": "FailedAttachVolume",
-        "message": 'Multi-Attach error for volume "pv-1"',
-        "involvedObject": about,
-    }
-    event = kube_object(EVENT, "failed", **failed)
-    kept.api.put({**event, "apiVersion": "v1", "kind": "Event", "metadata": {**event["metadata"], "labels": LABELS}})
+    happened(kept, "FailedAttachVolume", 'Multi-Attach error for volume "pv-1"')
     await kept.settle()
     assert cache(kept)["givenUp"]["reason"] == "VolumeNotMounted"
     assert not mounts(kept)
@@ -578,7 +578,193 @@ async def test_more_replicas_than_the_volume_admits_do_without_it(kept: Loop) ->
     await kept.settle()
     assert mounts(kept)  # nothing restarts before it must
     scale(kept, 2)
-    second_pod(kept, message=OCCUPIED, age=21)
+    second_pod(kept, message=OCCUPIED, age=0)
+    await kept.settle()
+    kept.time += timedelta(seconds=21)
     await kept.settle()
     assert not mounts(kept)
     assert "scaling.maxReplicas is 2" in cache(kept)["message"]
+
+
+# --- when the clocks start -------------------------------------------------------------------------------------------
+
+
+def leave(loop: Loop, *, in_seconds: float) -> None:
+    """The first pod is being deleted, and has so long to end."""
+    first = loop.api.get(POD, name=POD_NAME)
+    due = f"{loop.time + timedelta(seconds=in_seconds):%Y-%m-%dT%H:%M:%SZ}"
+    loop.api.put({**first, "metadata": {**first["metadata"], "deletionTimestamp": due}})
+
+
+async def test_when_the_old_replica_is_gone_the_scheduler_gets_time_for_the_new_one(kept: Loop) -> None:
+    """What it said before is the last that it has said, for some seconds."""
+    await serving(kept)
+    second_pod(kept, message=OCCUPIED, age=0)
+    leave(kept, in_seconds=120)
+    await kept.settle()
+    kept.time += timedelta(seconds=100)
+    await kept.settle()
+    end_pod(kept)
+    await kept.settle()
+    assert mounts(kept)
+    kept.time += timedelta(seconds=21)
+    await kept.settle()
+    assert not mounts(kept)
+
+
+async def test_after_a_long_wait_for_an_accelerator_a_volume_gets_its_full_time(kept: Loop) -> None:
+    await asleep(kept)
+    bind(kept)
+    scale(kept, 1)
+    pod(kept, message=CROWDED, age=3600)
+    await kept.settle()
+    pod(kept, message=UNPLACED, age=3600)
+    await kept.settle()
+    assert mounts(kept)
+    kept.time += timedelta(seconds=21)
+    await kept.settle()
+    assert not mounts(kept)
+
+
+async def test_after_a_long_wait_for_an_accelerator_a_claim_gets_its_full_time_to_be_bound(kept: Loop) -> None:
+    unbound = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    await waking(kept, message=CROWDED, age=3600)
+    pod(kept, message=unbound, age=3600)
+    await kept.settle()
+    assert mounts(kept)
+    kept.time += timedelta(seconds=61)
+    await kept.settle()
+    assert not mounts(kept)
+
+
+async def test_a_clock_that_was_set_back_delays_nothing(kept: Loop) -> None:
+    await asleep(kept)
+    bind(kept)
+    scale(kept, 1)
+    pod(kept, message=UNPLACED, age=0)
+    await kept.settle()
+    kept.time -= timedelta(hours=1)
+    pod(kept, message=UNPLACED, age=21)
+    await kept.settle()
+    assert not mounts(kept)
+
+
+async def test_a_replica_that_its_lost_node_never_ends_keeps_the_volume_no_longer(kept: Loop) -> None:
+    await serving(kept)
+    second_pod(kept, message=OCCUPIED, age=0)
+    leave(kept, in_seconds=30)
+    await kept.settle()
+    kept.time += timedelta(seconds=59)
+    await kept.settle()
+    assert mounts(kept)
+    assert await kept.reconcile() == pytest.approx(1, abs=0.5)
+    kept.time += timedelta(seconds=2)
+    await kept.settle()
+    assert not mounts(kept)
+    assert cache(kept)["givenUp"]["reason"] == "VolumeElsewhere"
+
+
+@pytest.mark.parametrize("strategy", ["Auto", "Recreate"])
+async def test_giving_up_waits_for_no_pod_on_a_lost_node(kept: Loop, strategy: str) -> None:
+    """Under Recreate, Kubernetes makes no pod while one that is older hasn't ended."""
+    kept.api.put(merged(kept.api.get(LLM_DEPLOYMENT), {"spec": {"rollout": {"strategy": strategy}}}))
+    await serving(kept)
+    second_pod(kept, message=OCCUPIED, age=0)
+    leave(kept, in_seconds=30)
+    await kept.settle()
+    kept.time += timedelta(seconds=61)
+    await kept.reconcile()
+    for _ in range(3):
+        assert not mounts(kept)
+        replaced = kept.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["deploymentStrategy"]
+        assert replaced == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+        await kept.reconcile()
+
+
+# --- what is about something else ------------------------------------------------------------------------------------
+
+
+async def on_node(loop: Loop) -> None:
+    """A pod of it has had a node for longer than a mount may take."""
+    await asleep(loop)
+    bind(loop)
+    scale(loop, 1)
+    pod(loop, node="n1", age=600)
+
+
+@pytest.mark.parametrize("reason", ["Pulling", "Pulled", "Created", "FailedCreatePodSandBox"])
+async def test_a_mount_that_has_succeeded_since_is_no_trouble(kept: Loop, reason: str) -> None:
+    await on_node(kept)
+    happened(kept, "FailedMount", 'MountVolume.SetUp failed for volume "pv-1"', ago=590)
+    happened(kept, reason, "", ago=500)
+    await kept.settle()
+    assert mounts(kept)
+
+
+async def test_a_mount_that_fails_again_after_it_has_succeeded_is_trouble(kept: Loop) -> None:
+    await on_node(kept)
+    happened(kept, "Pulling", "", ago=500)
+    happened(kept, "FailedMount", 'MountVolume.SetUp failed for volume "pv-1"', ago=10)
+    await kept.settle()
+    assert not mounts(kept)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"state": {"terminated": {"exitCode": 0}}},
+        {"state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 1}}},
+        {"state": {"waiting": {}}, "containerID": "containerd://1"},
+    ],
+)
+async def test_where_a_container_has_run_the_volumes_were_mounted(kept: Loop, container: Object) -> None:
+    await on_node(kept)
+    there = kept.api.get(POD, name=POD_NAME)
+    there["status"] |= {"containerStatuses": [{"name": "kserve-container", **container}]}
+    kept.api.put(there)
+    happened(kept, "FailedMount", 'MountVolume.SetUp failed for volume "pv-1"', ago=590)
+    await kept.settle()
+    assert mounts(kept)
+
+
+async def test_a_mount_of_another_volume_is_none_of_ours(kept: Loop) -> None:
+    await on_node(kept)
+    listed = "unmounted volumes=[weights], unattached volumes=[weights slipway-compiled], failed to process volumes=[]"
+    happened(kept, "FailedMount", f"Unable to attach or mount volumes: {listed}: timed out waiting for the condition")
+    await kept.settle()
+    assert mounts(kept)
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+async def test_what_the_scheduler_says_of_another_claim_costs_no_cache(kept: Loop, *, is_bound: bool) -> None:
+    await asleep(kept)
+    if is_bound:
+        bind(kept)
+    scale(kept, 1)
+    pod(kept, message='0/2 nodes are available: persistentvolumeclaim "models" not found.')
+    await kept.settle()
+    kept.time += timedelta(hours=1)
+    await kept.settle()
+    assert mounts(kept)
+
+
+async def test_while_the_models_own_claim_is_not_bound_ours_is_not_given_up(kept: Loop) -> None:
+    kept.api.change(PERSISTENT_VOLUME_CLAIM, {"status": {"phase": "Pending"}}, name="models")
+    await waking(kept, message="0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.")
+    kept.time += timedelta(hours=1)
+    await kept.settle()
+    assert mounts(kept)
+    kept.api.change(PERSISTENT_VOLUME_CLAIM, {"status": {"phase": "Bound"}}, name="models")
+    await kept.settle()
+    assert not mounts(kept)
+
+
+async def test_a_bound_claim_is_not_what_a_pod_with_an_unbound_one_waits_for(kept: Loop) -> None:
+    await asleep(kept)
+    bind(kept)
+    scale(kept, 1)
+    pod(kept, message="0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.")
+    await kept.settle()
+    kept.time += timedelta(hours=1)
+    await kept.settle()
+    assert mounts(kept)

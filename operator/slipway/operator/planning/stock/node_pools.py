@@ -59,8 +59,8 @@ def _limits(limits: object) -> dict[str, int]:
 def growth_of(
     spec: AcceleratorProfileSpec, tolerations: Sequence[Toleration], pools: Sequence[NodePool], *, on_spot: bool
 ) -> Growth:
-    """By what more nodes of the profile would come: the first NodePool in the alphabet, or the profile's own word. That
-    says nothing of spot nodes, if the profile doesn't mention any."""
+    """By what more nodes of the profile would come: the first NodePool in the alphabet, or the profile's own word,
+    which is about nodes of both kinds."""
     why_not: list[str] = []
     for pool in sorted(pools, key=lambda each: each.name):
         brings = _brings_spot(pool, spec) if on_spot else _brings_regular(pool)
@@ -69,8 +69,7 @@ def growth_of(
         if not (objection := _objection(pool, spec, tolerations)):
             return True, f"NodePool {pool.name}", ()
         why_not.append(f"NodePool {pool.name} can't add one: {objection}.")
-    grows = spec.growable and (not on_spot or spec.spot is not None)
-    return grows, DECLARED if grows else "", tuple(why_not)
+    return spec.growable, DECLARED if spec.growable else "", tuple(why_not)
 
 
 def _brings_spot(pool: NodePool, spec: AcceleratorProfileSpec) -> bool:

@@ -78,6 +78,13 @@ def test_a_profile_can_say_itself_that_it_grows() -> None:
     assert (found.can_grow, found.growth) == (True, "the profile is marked as growable")
 
 
+@pytest.mark.parametrize("spot", ["Never", "Allowed", "Required"])
+@pytest.mark.parametrize("own", [{}, {"spot": {"nodeLabels": {CAPACITY: "spot"}}}])
+def test_what_a_profile_says_itself_is_about_regular_and_spot_nodes(spot: str, own: Any) -> None:
+    found = of(it=profile("gpu", growable=True, **own), spot=spot)
+    assert (found.can_grow, found.growth) == (True, "the profile is marked as growable")
+
+
 def test_nothing_is_concluded_for_a_profile_that_any_node_has() -> None:
     assert not of(node_pool("p"), it=cpu()).can_grow
 
