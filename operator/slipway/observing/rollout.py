@@ -43,6 +43,13 @@ def template_hash_of(pod: Object) -> str:
     return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, NO_VERSION))
 
 
+def is_ready_as_the_waiting(snapshot: Snapshot) -> bool:
+    """Whether a pod is ready of a version of which another one has yet to start."""
+    pods = [Pod(raw, snapshot) for raw in snapshot.pods]
+    waiting = {template_hash_of(pod.raw) for pod in pods if pod.is_on_its_way}
+    return any(pod.is_ready and template_hash_of(pod.raw) in waiting for pod in pods)
+
+
 def has_stuck_pod(snapshot: Snapshot) -> bool:
     """Whether a pod doesn't end although it should have, as on a node that is lost."""
     leaving = (pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if pod.is_leaving)

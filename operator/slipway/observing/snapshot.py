@@ -118,6 +118,7 @@ class Snapshot:
     claims: tuple[Object, ...] = ()  # the PersistentVolumeClaims that the spec names, as far as they exist
     compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
 
+    given_up: Object | None = None  # `status.compileCache.givenUp`, where the status doesn't have it yet
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has

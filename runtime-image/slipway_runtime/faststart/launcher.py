@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from slipway_runtime import control
 from slipway_runtime.faststart import hash_seed, page_cache, read_ahead_notes
@@ -26,21 +26,44 @@ TIDY_UP = 3.0  # seconds for the engine core to end on its own
 
 
 def main(flags: Sequence[str]) -> int:
-    settings = FastStartSettings.from_environment(os.environ)
+    settings, stops = FastStartSettings.from_environment(os.environ), Stops()
     try:
         with scratch_folder(within=control.folder()) as folder:
             _read_ahead(settings, folder)
             both, of_server = environments(settings, folder, os.environ)
             with Pair([*flags, *settings.flags], both, of_server) as pair:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, lambda number, _: pair.occurrences.put(SignalReceived(number)))
+                stops.go_to(pair)
                 trouble = until_it_serves(pair)
                 if not trouble:
                     return until_it_ends(pair)
     except Exception as error:
         trouble = f"{type(error).__name__}: {error}"
+    stops.obey()
     say(f"{trouble}; so vLLM is started the ordinary way.")
     return _start_ordinarily(settings)
+
+
+class Stops:
+    """The signals that ask for an end while there is a pair."""
+
+    def __init__(self) -> None:
+        self._received: list[int] = []
+        self._handlers: dict[int, Any] = {}
+
+    def go_to(self, pair: Pair) -> None:
+        def receive(number: int, _: object) -> None:
+            self._received.append(number)
+            pair.occurrences.put(SignalReceived(number))
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, receive)
+
+    def obey(self) -> None:
+        """Ends if there was one, which the pair perhaps never saw; from now on, the next one ends this process."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._received:
+            sys.exit(128 + self._received[0])
 
 
 def _read_ahead(settings: FastStartSettings, folder: Path) -> None:

@@ -174,6 +174,15 @@ class Pair:
                     self._adopt(who, message.value)
                 else:
                     self.occurrences.put(message)
+        if who == SERVER and SERVER not in self._processes:
+            self._report_unknown_end()
+
+    def _report_unknown_end(self) -> None:
+        """Reports that the server has ended before its number was known, unless it is because the engine core ends."""
+        try:
+            self._processes[CORE].wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self.occurrences.put(ChildMessage(SERVER, ChildEvent.GIVES_UP, "its process ended before it was known"))
 
     def _adopt(self, who: str, pid: str) -> None:
         try:

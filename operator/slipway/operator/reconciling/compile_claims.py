@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from slipway.api.model_key import ModelKey
 from slipway.kube.client import KubeClient
@@ -49,12 +50,13 @@ class CompileClaims:
         return outcome.refusals[0].message
 
     async def remove(self, key: ModelKey, memory: ModelMemory, unused: ObjectKey | None) -> None:
-        """Where it may not be deleted, it stays until the LLMDeployment is deleted; nothing else depends on that."""
+        """Where it may not be deleted, it stays until the LLMDeployment is deleted; nothing else depends on that.
+        If it has just changed, the next reconcile deletes it."""
         found = unused and self._overlay.get(unused.kind, unused.name, unused.namespace)
         if not unused or not found or is_being_deleted(found) or memory.refused_claim == unused:
             return
         outcome = Outcome()
-        with outcome.noting_refusals(unused.kind, unused.name):
+        with suppress(ConflictError), outcome.noting_refusals(unused.kind, unused.name):
             await self._client.delete(unused.kind, unused.name, unused.namespace, only=found)
             self._overlay.deleted(unused.kind, found)
             logger.info("%s deleted", unused.kind, extra={"key": str(key)})

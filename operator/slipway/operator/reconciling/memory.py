@@ -89,6 +89,7 @@ class ModelMemory:
 
     # --- about compiled code -----------------------------------------------------------------------------------------
     refused_claim: object = None  # the last change of a claim that was refused, so that it isn't tried again and again
+    given_up: Object | None = None  # as the status will have it; until then, nothing else says it
 
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic

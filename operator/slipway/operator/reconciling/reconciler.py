@@ -22,7 +22,7 @@ from slipway.operator.planning import Plan, Supply
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.compile_claims import CompileClaims
-from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.deciding import NOTHING, Decision, decide, report
 from slipway.operator.reconciling.image_volumes import ImageVolumes, mounts_image
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -37,6 +37,7 @@ from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.rendering.activator import activator_for
+from slipway.operator.rendering.compile_cache import given_up_in
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Reconciler:
         try:
             snapshot, decision = await self._decide(key, snapshot, memory)
             snapshot, decision = await self._claim(key, snapshot, memory, decision)
+            _remember_what_was_given_up(memory, snapshot, decision)
             decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
@@ -217,6 +219,13 @@ class Reconciler:
             return snapshot
         reads = await self.rights.activator_reads_keys(snapshot.llm_deployment, activator.service)
         return replace(snapshot, activator_reads_keys=reads)
+
+
+def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decision: Decision) -> None:
+    """The template changes before the status says why, and a call in between may fail."""
+    if decision.desired is not NOTHING:
+        given_up = given_up_in({"compileCache": decision.desired.compile_cache})
+        memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:

@@ -113,7 +113,8 @@ def _compile_cache(status: Object) -> tuple[str, str] | None:
 
 def _for_programs(status: Object) -> tuple[Any, ...]:
     conditions = [(each["type"], each["status"]) for each in status.get("conditions") or []]
-    return status.get("state"), status.get("observedGeneration"), status.get("url"), sorted(conditions)
+    given_up = ((status.get("compileCache") or {}).get("givenUp") or {}).get("at")
+    return status.get("state"), status.get("observedGeneration"), status.get("url"), given_up, sorted(conditions)
 
 
 def _change_of_state(previous: Object | None, status: Object) -> str:

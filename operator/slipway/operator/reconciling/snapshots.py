@@ -159,6 +159,7 @@ class SnapshotReader:
             keda=self._keda(),
             storage_classes=self._storage_classes(),
             claims=self._claims(key, memory),
+            given_up=memory.given_up,
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
             compilation=self._compilation(key, snapshot.llm_deployment, memory),

@@ -23,6 +23,7 @@ from slipway.observing import compile_image
 from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
 from slipway.observing.pods import Pod, has_ready_pod
 from slipway.observing.push_record import record_in
+from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
 from slipway.operator.rendering.compile_job import identity_of
@@ -84,7 +85,7 @@ class _GivenUp:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> _GivenUp | None:
-        found = ((snapshot.status or {}).get("compileCache") or {}).get("givenUp") or {}
+        found = snapshot.given_up or given_up_in(snapshot.status) or {}
         at = parse_time(found.get("at"))
         if not at or at > snapshot.now:
             return None
@@ -104,6 +105,11 @@ class _GivenUp:
             "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
             "claim": self.claim,
         }
+
+
+def given_up_in(status: Object | None) -> Object | None:
+    found: Object | None = ((status or {}).get("compileCache") or {}).get("givenUp")
+    return found
 
 
 class _Placing:
@@ -132,7 +138,7 @@ class _Placing:
         if self._wanted is None and self._mounted is None and not self._has_claim():
             return Placed()
         if trouble := self._trouble():
-            return self._give_up(trouble)
+            return self._spared(trouble) if self._is_well_elsewhere() else self._give_up(trouble)
         if self._is_taken and self._mounted and not self._mounted.image:
             return self._with_the_claim_of_others(self._mounted)
         if self._change is Change.COSTLY or self._is_older:
@@ -307,6 +313,18 @@ class _Placing:
 
     # --- giving up --------------------------------------------------------------------------------------------------
 
+    def _is_well_elsewhere(self) -> bool:
+        """Whether replicas as the waiting ones share it and are ready: giving up would restart all of them."""
+        kept = self._claim_as_it_is()
+        is_shared = self._mounted and (self._mounted.image or (kept and kept.access_mode == "ReadWriteMany"))
+        return self._change is Change.COSTLY and bool(is_shared) and is_ready_as_the_waiting(self._snapshot)
+
+    def _spared(self, trouble: Trouble) -> Placed:
+        placed = self._as_it_is()
+        more = f"A replica can't start with it, while others are ready and keep it: {trouble.message}."
+        status = placed.status or {}
+        return replace(placed, status={**status, "message": f"{status.get('message', '')} {more}".strip()[:1024]})
+
     def _give_up(self, trouble: Trouble) -> Placed:
         """The pods that wait for the volume end first, so that their places are free; none of them is ready, or the
         volume would be well."""
@@ -314,12 +332,17 @@ class _Placing:
         identity = _digest(wanted) if wanted else ""
         before = self._given_up
         again = before is not None and before.claim == identity
-        given_up = _GivenUp(
-            reason=trouble.reason,
-            message=f"{trouble.message[0].upper()}{trouble.message[1:]}."[:1024],
-            tries=before.tries + 1 if before and again else 1,
-            at=self._snapshot.now.replace(microsecond=0),
-            claim=identity,
+        is_unreported = self._snapshot.given_up is not None and again
+        given_up = (
+            before
+            if before and is_unreported
+            else _GivenUp(
+                reason=trouble.reason,
+                message=f"{trouble.message[0].upper()}{trouble.message[1:]}."[:1024],
+                tries=before.tries + 1 if before and again else 1,
+                at=self._snapshot.now.replace(microsecond=0),
+                claim=identity,
+            )
         )
         status = {
             "kind": "EmptyDir",

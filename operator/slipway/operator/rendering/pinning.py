@@ -38,6 +38,7 @@ NOT_OF_PODS: Mapping[str, Any] = {
     "rollout": {"strategy", "canary", "quality_gate"},
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
+    "engine": {"compile_cache": {"push_secret"}},
 }
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from slipway.kube.errors import KubeError
+from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import (
     CLUSTER_SERVING_RUNTIME,
     EVENT,
@@ -336,6 +339,27 @@ async def test_the_second_try_in_a_row_waits_longer(kept: Loop) -> None:
         pod(kept, age=61)
         await kept.settle()
         assert not mounts(kept)
+
+
+@pytest.mark.parametrize("call", ["delete PersistentVolumeClaim", "apply-status LLMDeployment"])
+async def test_a_call_that_fails_forgets_nothing_that_was_given_up(kept: Loop, call: str) -> None:
+    await asleep(kept)
+    scale(kept, 1)
+    pod(kept, age=61)
+    kept.api.faults[call] = (409, "the object has been modified")
+    with suppress(KubeError, RetryLaterError):
+        await kept.reconcile()
+    assert not mounts(kept)
+    kept.api.faults.clear()
+    end_pod(kept)
+    scale(kept, 0)
+    kept.time += timedelta(seconds=1)
+    for _ in range(3):
+        with suppress(KubeError, RetryLaterError):
+            await kept.reconcile()
+    assert cache(kept)["givenUp"]["tries"] == 1
+    notes = [each.body or {} for each in kept.api.requests if each.kind == EVENT]
+    assert [each["reason"] for each in notes].count("CompileCacheGivenUp") == 1
 
 
 async def test_a_new_operator_knows_what_was_given_up(kept: Loop) -> None:

@@ -310,6 +310,35 @@ async def test_it_is_kept_while_it_may_still_come_and_while_something_else_is_wr
     assert volume(named)
 
 
+async def another_is_ready(loop: Loop, version: str) -> None:
+    """Two replicas of it: one waits for the image, another one of this version is ready."""
+    await asleep(loop)
+    made_by_kserve(loop, 2)
+    waiting_pod(loop, "ImagePullBackOff", NOT_FOUND)
+    waits = loop.api.get(POD, name="llama-predictor-1")
+    labels = {**waits["metadata"]["labels"], "pod-template-hash": "new"}
+    loop.api.put({**waits, "metadata": {**waits["metadata"], "labels": labels}})
+    metadata = {"labels": {**labels, "pod-template-hash": version}}
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    loop.api.put(kube_object(POD, "llama-predictor-2", metadata=metadata, spec=waits["spec"], status=ready))
+    await loop.settle()
+
+
+async def test_replicas_that_are_ready_are_not_restarted_because_another_one_can_not_pull(named: Loop) -> None:
+    await another_is_ready(named, "new")
+    assert volume(named)
+    assert "others are ready and keep it: the node can't pull the image" in cache(named)["message"]
+    assert "givenUp" not in cache(named)
+    named.delete(POD, name="llama-predictor-2")
+    await named.settle()
+    assert volume(named) is None
+
+
+async def test_a_rollout_whose_replica_can_not_pull_goes_on_without_the_image(named: Loop) -> None:
+    await another_is_ready(named, "old")
+    assert volume(named) is None
+
+
 async def test_it_is_tried_again_when_the_model_sleeps(named: Loop) -> None:
     await waking(named, "ImagePullBackOff", NOT_FOUND)
     named.delete(POD, name="llama-predictor-1")
@@ -382,6 +411,18 @@ async def test_a_replica_that_runs_already_is_not_restarted_for_it(filled: Loop)
     filled.delete(POD, name="llama-predictor-1")
     await asleep(filled)
     assert volume(filled)
+
+
+async def test_other_credentials_for_pushing_restart_no_replica(filled: Loop) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    made_by_kserve(filled, 1)
+    waiting_pod(filled, "ContainerCreating", "")
+    await filled.settle()
+    before = filled.api.get(INFERENCE_SERVICE)["spec"]
+    filled.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"compileCache": {"pushSecret": "rotated"}}}})
+    await filled.settle()
+    assert filled.api.get(INFERENCE_SERVICE)["spec"] == before
 
 
 async def test_another_operator_needs_no_job_for_what_the_object_says(filled: Loop) -> None:

@@ -112,6 +112,21 @@ def test_the_reason_is_known_before_the_end(core: Core) -> None:
             assert pair.occurrences.get(timeout=60) == ChildEnded(SERVER, 1)
 
 
+def test_a_server_that_ends_before_it_is_known_is_unexpected(core: Core) -> None:
+    core("fork._be_the_server = lambda between, serve: 1\nfork.fork(forever)")
+    with Pair([], os.environ, {}) as pair:
+        message = pair.occurrences.get(timeout=60)
+    assert message == ChildMessage(SERVER, ChildEvent.GIVES_UP, "its process ended before it was known")
+
+
+def test_the_end_of_an_engine_core_that_has_forked_no_server_is_the_only_trouble(core: Core) -> None:
+    core("os._exit(3)")
+    with Pair([], os.environ, {}) as pair:
+        assert pair.occurrences.get(timeout=60) == ChildEnded(CORE, 3)
+        pair._listeners[SERVER].join(60)
+        assert pair.occurrences.empty()
+
+
 def test_a_forked_server_never_runs_the_engine_cores_code(core: Core) -> None:
     core("fork.fork(lambda sender: 1 / 0)\ncore.send(ChildEvent.READY)")
     with Pair([], os.environ, {}) as pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import pytest
 from slipway_runtime import control
 from slipway_runtime.faststart import launcher, read_ahead_notes
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
+from slipway_runtime.faststart.child_messages import ChildEvent, ChildMessage
+from slipway_runtime.faststart.pair import CORE, SignalReceived
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from support.fakes import vllm_package
 from support.ports import free_port
@@ -239,6 +242,34 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_fast_one(
     monkeypatch.setenv(ENVIRONMENT, FastStartSettings(version="0.99.0", ordinary=("vllm",)).as_json())
     launcher.main(["--model=m"])
     assert happened == [f"{tmp_path} removed", "vllm"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_fallback_is_obeyed(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PairThatIsStopped:
+        def __init__(self, *_: object) -> None:
+            self.occurrences = queue.SimpleQueue[ChildMessage | SignalReceived]()
+            self.occurrences.put(ChildMessage(CORE, ChildEvent.GIVES_UP, "it differs"))
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            signal.raise_signal(number)  # while both processes are ended
+
+    before = signal.getsignal(number)
+    started: list[str] = []
+    monkeypatch.setattr(launcher, "Pair", PairThatIsStopped)
+    monkeypatch.setattr(os, "execvpe", lambda program, *_: started.append(program))
+    monkeypatch.setenv(control.ENVIRONMENT, str(tmp_path / "control"))
+    monkeypatch.setenv(ENVIRONMENT, FastStartSettings(version="0.24.0", ordinary=("vllm",)).as_json())
+    with pytest.raises(SystemExit) as end:
+        launcher.main(["--model=m"])
+    assert end.value.code == 128 + number
+    assert started == []
+    assert signal.getsignal(number) == before, "so that a later one isn't lost either"
 
 
 def _falls_back(launched: Start, reason: str) -> None:
