@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.volumes import STORAGE_CLASS
 from support.builders import objects
 from support.builders.llmdeployments import acceleratorprofile, at_zero, gemma
 from support.charts.helm import rendered
@@ -99,9 +100,20 @@ async def make_it_claim(kube: Kube) -> None:
         first = await kube.wait_for_any("resourceclaimtemplate", "slipway.dev/llmdeployment=claiming", lambda _: True)
         await kube.patch("llmdeployment", "claiming", {"spec": {"engine": {"parallelism": {"tensor": 2}}}})
         await kube.wait_gone("resourceclaimtemplate", first["metadata"]["name"])
+        await make_it_keep_compiled_code(kube)
         await kube.delete("llmdeployment", "claiming", wait=True)
     finally:
         await kube.delete("acceleratorprofile", "claimed")
+
+
+async def make_it_keep_compiled_code(kube: Kube) -> None:
+    """On a volume; then in an image, for which it tries whether pods can mount one, and removes the claim."""
+    volume = {"kind": "PVC", "storageClassName": STORAGE_CLASS, "accessMode": "ReadWriteOncePod"}
+    image = dict.fromkeys(volume) | {"kind": "Image", "image": f"example.com/compiled@sha256:{'0' * 64}"}
+    await kube.patch("llmdeployment", "claiming", {"spec": {"engine": {"compileCache": volume}}})
+    await kube.wait_for("persistentvolumeclaim", "claiming-compiled", lambda _: True)
+    await kube.patch("llmdeployment", "claiming", {"spec": {"engine": {"compileCache": image}}})
+    await kube.wait_gone("persistentvolumeclaim", "claiming-compiled")
 
 
 async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
