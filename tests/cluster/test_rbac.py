@@ -86,7 +86,7 @@ async def make_it_count_devices(kube: Kube) -> None:
     profile = acceleratorprofile("claimed", {"resource": None, "deviceClass": "gpu.example.com"})
     try:
         await kube.apply(profile)
-        await kube.wait_for("acceleratorprofile", "claimed", lambda it: "nodes" in it.get("status", {}), timeout=60)
+        await kube.wait_for("acceleratorprofile", "claimed", lambda it: "nodes" in it.get("status", {}), timeout=150)
     finally:
         await kube.delete("acceleratorprofile", "claimed")
 

@@ -16,8 +16,9 @@ from support.waiting import until
 
 PREDICTOR, OURS = "gemma-predictor", "slipway.dev/llmdeployment=gemma"
 FRIEND = {"app": "friend"}
-CLAIM = objects.claim(GEMMA_CLAIM, storage="1Mi")
-"""A claim that is never bound: a pod is created and doesn't start. Without any claim, none would be created."""
+CLAIM = objects.claim(GEMMA_CLAIM, storage="1Mi", storageClassName="")
+"""A claim that is never bound, since it wants no class: a pod is created and doesn't start. Without any claim, none
+would be created."""
 
 
 @dataclass
