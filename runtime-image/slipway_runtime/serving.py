@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipway_runtime import preflight
 from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.compiled.key import Start, digest_of_configs, key_of
-from slipway_runtime.compiled_image import Push
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
@@ -22,7 +22,7 @@ from slipway_runtime.engines.planned import PlannedMemory
 from slipway_runtime.faststart import hash_seed, import_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.plan import Circumstances, faster, flags_of, kv_cache_bytes, variables_of
 from slipway_runtime.guard import settings as guards
-from slipway_runtime.models import Facts, ModelError, find_model, read_model
+from slipway_runtime.models import Facts, LocatedModel, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
 from slipway_runtime.preflight.in_use import memory_in_use
 from slipway_runtime.preflight.machine import memory_limit
@@ -31,6 +31,9 @@ from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.supervisor.timeouts import Timeouts
 from slipway_runtime.versions import version_of
+
+if TYPE_CHECKING:
+    from slipway_runtime.compiled_image import Push
 
 MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
 """The default for one pod. Requests that wait in the engine's queue count; further ones get 503 with Retry-After."""
@@ -66,7 +69,7 @@ def _start_trace(arguments: argparse.Namespace) -> StartTrace:
 def check(arguments: argparse.Namespace) -> int:
     """Prints what each check finds; returns the exit code that serving would end with."""
     try:
-        facts, _, settings = _planned(arguments)
+        facts, _, settings = _planned(arguments, find_model(arguments.model, arguments.engine))
     except (ModelError, StartRefusedError) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
         return refusal.failure.reason.exit_code
@@ -80,10 +83,11 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
-    push = Push.wanted(arguments)
-    facts, launch, settings = _planned(arguments)
+    push = _push(arguments)
+    found = find_model(arguments.model, arguments.engine)
+    facts, launch, settings = _planned(arguments, found)
     host = preflight.read_host(settings)
-    launch, compiled = _with_compile_cache(arguments, launch, settings.device, host)
+    launch, compiled = _with_compile_cache(arguments, found.path, launch, settings.device, host)
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
     options = _options(arguments, facts, settings.device, host, compiled)
@@ -93,8 +97,16 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     return launch, options
 
 
+def _push(arguments: argparse.Namespace) -> Push | None:
+    if not arguments.only_warm:
+        return None
+    from slipway_runtime.compiled_image import Push  # noqa: PLC0415 - what speaks to a registry, no replica imports
+
+    return Push.wanted(arguments)
+
+
 def _with_compile_cache(
-    arguments: argparse.Namespace, launch: Launch, device: str, host: preflight.Host
+    arguments: argparse.Namespace, model: Path, launch: Launch, device: str, host: preflight.Host
 ) -> tuple[Launch, CompileCache]:
     """Starts to read the cache, so that this and the checks take place at the same time."""
     if arguments.engine != VLLM.name:
@@ -112,7 +124,7 @@ def _with_compile_cache(
         devices=[_in_words(each) for each in host.devices],
         flags=flags_of(launch),
         environment=launch.environment,
-        model=digest_of_configs(find_model(arguments.model, arguments.engine).path),
+        model=digest_of_configs(model),
         folder=str(scratch),
     )
     cache = CompileCache.open(arguments.cache, key_of(start), within=scratch, limit=arguments.cache_limit)
@@ -129,8 +141,7 @@ def _in_words(device: preflight.Device) -> str:
     return f"{device.name} {capability}".rstrip()
 
 
-def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
-    found = find_model(arguments.model, arguments.engine)
+def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts, Launch, preflight.EngineSettings]:
     facts = read_model(found)
     guard = _guard(arguments, found.path)
     wish = Wish(
