@@ -13,6 +13,7 @@ from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
@@ -37,7 +38,6 @@ from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.rendering.activator import activator_for
-from slipway.operator.rendering.compile_cache import given_up_in
 
 logger = logging.getLogger(__name__)
 

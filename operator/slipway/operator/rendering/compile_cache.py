@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -18,9 +18,9 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
 from slipway.objects.metadata import is_being_deleted
-from slipway.objects.times import parse_time
 from slipway.observing import compile_image
 from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
+from slipway.observing.giving_up import REFUSED, GivenUp
 from slipway.observing.pods import Pod, has_ready_pod
 from slipway.observing.push_record import record_in
 from slipway.observing.rollout import is_ready_as_the_waiting
@@ -32,10 +32,6 @@ from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import digest
 
-AGAIN_AFTER = (timedelta(0), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
-"""From a claim that was given up to the next one, by the number of tries: each costs a wake some seconds."""
-REFUSED_AGAIN_AFTER = timedelta(minutes=10)  # at least: it is refused while the model sleeps, too
-REFUSED = "ClaimRefused"
 FROM_IMAGE = "Compiled code is mounted from an image, which each node pulls once."
 OF_BEFORE = " It was made for pods as they were before; none was pushed yet for pods as they are now."
 TAKEN = "a PersistentVolumeClaim {name} exists that is not Slipway's: delete it, or rename the LLMDeployment"
@@ -73,45 +69,6 @@ def place(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, maki
     return _Placing(deployment, snapshot, site, making).placed()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _GivenUp:
-    """As the status has it."""
-
-    reason: str
-    message: str
-    tries: int
-    at: datetime
-    claim: str
-
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> _GivenUp | None:
-        found = snapshot.given_up or given_up_in(snapshot.status) or {}
-        at = parse_time(found.get("at"))
-        if not at or at > snapshot.now:
-            return None
-        words = {name: str(found.get(name) or "") for name in ("reason", "message", "claim")}
-        return cls(tries=max(1, int(found.get("tries") or 1)), at=at, **words)
-
-    @property
-    def again_at(self) -> datetime:
-        wait = AGAIN_AFTER[min(self.tries, len(AGAIN_AFTER)) - 1]
-        return self.at + (max(wait, REFUSED_AGAIN_AFTER) if self.reason == REFUSED else wait)
-
-    def as_status(self) -> Object:
-        return {
-            "reason": self.reason,
-            "message": self.message,
-            "tries": self.tries,
-            "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
-            "claim": self.claim,
-        }
-
-
-def given_up_in(status: Object | None) -> Object | None:
-    found: Object | None = ((status or {}).get("compileCache") or {}).get("givenUp")
-    return found
-
-
 class _Placing:
     """One decision."""
 
@@ -130,7 +87,7 @@ class _Placing:
         self._name = compiled_claim_name(deployment.metadata.name)
         self._claim = snapshot.compiled_claim
         self._is_taken = bool(self._claim and not is_ours(self._claim, snapshot.llm_deployment))
-        self._given_up = _GivenUp.of(snapshot)
+        self._given_up = GivenUp.of(snapshot)
         spec = deployment.spec
         self._takes_turns = spec.scaling.max_replicas == 1 and spec.rollout.strategy in ("Auto", "Recreate")
 
@@ -239,7 +196,7 @@ class _Placing:
         again = given_up.again_at if given_up.again_at > self._snapshot.now else None
         return self._without(self._suppressed(given_up), look_again_at=again)
 
-    def _may_try_again(self, given_up: _GivenUp) -> bool:
+    def _may_try_again(self, given_up: GivenUp) -> bool:
         """While it sleeps; and while a try goes on, its pods keep what they mount."""
         if self._mounted is not None:
             return True
@@ -328,22 +285,7 @@ class _Placing:
     def _give_up(self, trouble: Trouble) -> Placed:
         """The pods that wait for the volume end first, so that their places are free; none of them is ready, or the
         volume would be well."""
-        wanted = self._wanted if isinstance(self._wanted, Claim | Pulled) else None
-        identity = _digest(wanted) if wanted else ""
-        before = self._given_up
-        again = before is not None and before.claim == identity
-        is_unreported = self._snapshot.given_up is not None and again
-        given_up = (
-            before
-            if before and is_unreported
-            else _GivenUp(
-                reason=trouble.reason,
-                message=f"{trouble.message[0].upper()}{trouble.message[1:]}."[:1024],
-                tries=before.tries + 1 if before and again else 1,
-                at=self._snapshot.now.replace(microsecond=0),
-                claim=identity,
-            )
-        )
+        given_up = self._newly_given_up(trouble)
         status = {
             "kind": "EmptyDir",
             "message": self._costs(self._suppressed(given_up)),
@@ -355,7 +297,21 @@ class _Placing:
             stops_first=self._mounted is not None and not has_ready_pod(self._snapshot),
         )
 
-    def _suppressed(self, given_up: _GivenUp) -> Nowhere:
+    def _newly_given_up(self, trouble: Trouble) -> GivenUp:
+        """One that the status doesn't have yet isn't another try."""
+        wanted = _digest(self._wanted) if isinstance(self._wanted, Claim | Pulled) else ""
+        before = self._given_up if self._given_up and self._given_up.claim == wanted else None
+        if before and self._snapshot.given_up is not None:
+            return before
+        return GivenUp(
+            reason=trouble.reason,
+            message=f"{trouble.message[0].upper()}{trouble.message[1:]}."[:1024],
+            tries=before.tries + 1 if before else 1,
+            at=self._snapshot.now.replace(microsecond=0),
+            claim=wanted,
+        )
+
+    def _suppressed(self, given_up: GivenUp) -> Nowhere:
         when = f", from {given_up.again_at:%Y-%m-%d %H:%M} UTC on" if given_up.again_at > given_up.at else ""
         why = f"{given_up.message[0].lower()}{given_up.message[1:].rstrip('.')}"
         again = "the image is mounted" if isinstance(self._wanted, Pulled) else "the claim is made"
