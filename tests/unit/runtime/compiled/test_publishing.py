@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,6 @@ from slipway_runtime.compiled.store import name_of
 KEY = {"engine": "vLLM 0.32.0"}
 AGES_AGO = 1_000_000_000
 STEPS = ("open", "write", "fsync", "rename", "mkdir", "unlink")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    scratch = Scratch.within(tmp_path / "pod")
-    yield scratch
-    scratch.close()
 
 
 def compile_into(scratch: Scratch, name: str, content: str = "compiled") -> Path:

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,18 +22,6 @@ from slipway_runtime.compiled.store import name_of
 
 KEY = {"engine": "vLLM 0.32.0", "device": "NVIDIA H200 9.0", "--max-model-len": "8192"}
 AGES_AGO = 1_000_000_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    scratch = Scratch.within(tmp_path / "pod")
-    yield scratch
-    scratch.close()
 
 
 def compile_into(scratch: Scratch, content: str = "compiled", name: str = "vllm/artifact") -> Path:
