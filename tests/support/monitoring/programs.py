@@ -96,8 +96,8 @@ def ensure(cache: Cache, steps: Steps) -> Programs:
 def _unpack(final: Path, steps: Steps) -> None:
     if platform.machine() != ARCHITECTURE or not shutil.which("dpkg"):
         raise Refusal(
-            "Prometheus is unpacked from Debian's packages for amd64 by the program `dpkg`: install dpkg, or leave out the "
-            "tests of rules and alerts."
+            "Prometheus is unpacked from Debian's packages for amd64 by the program `dpkg`: install dpkg, or leave out "
+            "the tests of rules and alerts."
         )
     with steps.step("fetching Prometheus and Alertmanager") as step, unfinished(final) as folder:
         for package in PACKAGES:

@@ -29,7 +29,7 @@ def test_a_package_with_the_pinned_checksum_is_used(mirror: Path) -> None:
 
 
 def test_a_package_with_another_checksum_is_not_used(mirror: Path) -> None:
-    with pytest.raises(Refusal, match="has the checksum .* and is not used: try again"):
+    with pytest.raises(Refusal, match=r"has the checksum .* and is not used: try again"):
         fetched(PROMETHEUS)
 
 
