@@ -175,6 +175,7 @@ def _metrics_of_operator() -> Iterable[Description]:
     metrics.watches.watch_ages(dict)
     metrics.watch_models(dict)
     metrics.watch_plans(dict)
+    metrics.watch_objectives(list)
     return registry.descriptions
 
 

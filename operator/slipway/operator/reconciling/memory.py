@@ -19,6 +19,7 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.observing.objectives import Objectives
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
@@ -96,6 +97,7 @@ class ModelMemory:
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
     plan_error: float | None = None  # in percent, if it is worth attention
     compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
+    objectives: Objectives | None = None  # of spec.slo
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -153,6 +155,10 @@ class Memories:
         """Ratios, by namespace and name."""
         known = ((key, memory.plan_error) for key, memory in self._memories.items())
         return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
+
+    def objectives(self) -> list[tuple[ModelKey, Objectives]]:
+        """Of those that have any."""
+        return [(key, memory.objectives) for key, memory in self._memories.items() if memory.objectives]
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from slipway.api.model_key import ModelKey
 from slipway.kube.metrics import LeaderMetrics, QueueMetrics, WatchMetrics
+from slipway.observing.objectives import SHARES, Objectives, label
 from slipway.process.metrics import MetricsRegistry, Readings
 
 
@@ -31,3 +33,30 @@ class OperatorMetrics:
         """`read`: the errors of plans that are worth attention."""
         help_ = "Error of a model's plan relative to what its engine measured, of those that are off by more than 5 %"
         self.registry.read_gauge("plan_error_ratio", help_, ("namespace", "name"), read)
+
+    def watch_objectives(self, read: Callable[[], Iterable[tuple[ModelKey, Objectives]]]) -> None:
+        """`read`: what is counted of each `spec.slo`. Those of times have the boundary of the engine's histogram, so
+        that queries can join on it."""
+        model = ("namespace", "llmdeployment")
+        self.registry.read_gauge(
+            "slo_objective",
+            "Share of requests that have to be within the boundary le of the engine's histogram, by spec.slo",
+            (*model, "slo", "le"),
+            lambda: {
+                (*key, name, label(boundary)): SHARES[name]
+                for key, each in read()
+                for name, boundary in each.boundaries.items()
+            },
+        )
+        self.registry.read_gauge(
+            "slo_availability_objective",
+            "Share of requests that must not fail, by spec.slo",
+            model,
+            lambda: {tuple(key): each.availability for key, each in read() if each.availability},
+        )
+        self.registry.read_gauge(
+            "slo_window_seconds",
+            "Time over which the objectives of spec.slo hold",
+            model,
+            lambda: {tuple(key): each.window for key, each in read()},
+        )

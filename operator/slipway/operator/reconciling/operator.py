@@ -34,6 +34,7 @@ from slipway.kube.work_queue import WorkQueue
 from slipway.models.catalogue import shipped
 from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
+from slipway.observing.objectives import Objectives
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
@@ -123,6 +124,7 @@ class Operator:
         self._metrics.watch_models(self._by_state)
         self._metrics.watch_plans(self._plan_errors)
         self._metrics.watch_compile_caches(self._compile_caches)
+        self._metrics.watch_objectives(self._objectives)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -391,3 +393,6 @@ class Operator:
 
     def _plan_errors(self) -> Readings:
         return self._memories.plan_errors() if self._election.is_leader else {}
+
+    def _objectives(self) -> list[tuple[ModelKey, Objectives]]:
+        return self._memories.objectives() if self._election.is_leader else []

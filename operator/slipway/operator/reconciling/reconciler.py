@@ -171,6 +171,7 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        memory.objectives = decision.objectives
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
         if had_place and memory.waits_for_place:

@@ -1,0 +1,113 @@
+"""How the objectives of `spec.slo` are counted: each at a boundary of the engine's histogram. Pure.
+
+A histogram doesn't keep single times, only how many are at or below each boundary. So an objective is counted at the
+smallest boundary that isn't below its target. The engines that Slipway builds in have the same boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from slipway.api import units
+from slipway.api.engine import EngineSpec
+from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.api.slo import SloSpec
+from slipway.contract.engine import Engine
+from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
+from slipway.objects.kinds import Object
+
+BOUNDARIES: Mapping[str, tuple[float, ...]] = {
+    "ttft": (
+        *(0.005, 0.008, 0.0125, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08),
+        *(0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),
+        *(1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+        *(10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0),
+    ),
+    "tpot": (
+        *(0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.006, 0.008),
+        *(0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08),
+        *(0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8, 1.0, 1.5, 2.5, 4.0),
+    ),
+    "e2e": (
+        *(0.01, 0.025, 0.05, 0.08, 0.125, 0.2, 0.3, 0.5, 0.8),
+        *(1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
+        *(10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0),
+        *(120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
+    ),
+}
+"""In seconds, of the histograms of all built-in engines."""
+
+SHARES = {"ttft": 0.95, "tpot": 0.95, "e2e": 0.99}
+FIELDS = {"ttft": "ttftP95", "tpot": "tpotP95", "e2e": "e2eP99"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objectives:
+    """What is counted of `spec.slo`, and what isn't."""
+
+    boundaries: Mapping[str, float] = field(default_factory=dict)  # seconds, by ttft, tpot and e2e
+    availability: float | None = None  # a share
+    window: float = 0.0  # seconds
+    advice: tuple[str, ...] = ()
+
+    def as_status(self) -> Object:
+        """`status.slo`."""
+        boundaries = {FIELDS[name]: label(boundary) for name, boundary in self.boundaries.items()}
+        return {
+            **({"boundaries": boundaries} if boundaries else {}),
+            **({"advice": list(self.advice)} if self.advice else {}),
+        }
+
+
+def objectives_of(spec: LLMDeploymentSpec) -> Objectives | None:
+    """None: the spec has none."""
+    if spec.slo is None:
+        return None
+    slo, engine = spec.slo, engine_named(spec.engine)
+    targets = {name: target for name, target in _targets(slo).items() if target}
+    if engine is None or not engine.built_in:
+        return Objectives(window=units.seconds(slo.window), advice=(_not_counted(slo, engine, targets),))
+    return Objectives(
+        boundaries={name: boundary_for(name, target) for name, target in targets.items()},
+        availability=slo.availability_share,
+        window=units.seconds(slo.window),
+        advice=tuple(_advice(engine, targets)),
+    )
+
+
+def engine_named(engine: EngineSpec) -> Engine | None:
+    """What is known of it; None for a ServingRuntime of the user's own."""
+    return ENGINES.get(engine.name) or OTHERS.get(engine.name)
+
+
+def boundary_for(objective: str, target: str) -> float:
+    """The API allows no target above the largest."""
+    boundaries, wanted = BOUNDARIES[objective], units.seconds(target)
+    return next((boundary for boundary in boundaries if boundary >= wanted), boundaries[-1])
+
+
+def label(boundary: float) -> str:
+    """As `le` has it in the metrics of Python programs, so that queries can join on it."""
+    return str(float(boundary))
+
+
+def _targets(slo: SloSpec) -> dict[str, str | None]:
+    return {"ttft": slo.ttft_p95, "tpot": slo.tpot_p95, "e2e": slo.e2e_p99}
+
+
+def _not_counted(slo: SloSpec, engine: Engine | None, targets: Mapping[str, str]) -> str:
+    fields = [*(FIELDS[name] for name in targets), *(["availability"] if slo.availability else [])]
+    return (
+        f"{', '.join(fields)}: not counted, because {engine.title if engine else 'the runtime in engine.name'} has "
+        "other metrics than Slipway's own engines; objectives need the engine vllm or llamacpp."
+    )
+
+
+def _advice(engine: Engine, targets: Mapping[str, str]) -> Iterator[str]:
+    for name, target in targets.items():
+        boundary = boundary_for(name, target)
+        if boundary > units.seconds(target):
+            yield f"{FIELDS[name]}: counted at {label(boundary)} s, the histogram's next boundary above {target}."
+        if name != "e2e" and engine.name == LLAMACPP.name:
+            yield f"{FIELDS[name]}: of {engine.title}, only streamed answers are counted."
