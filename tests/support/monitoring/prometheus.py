@@ -155,7 +155,7 @@ def _alertmanager(programs: Programs, folder: Path, network: Network, url: str) 
     file.write_text(json.dumps(config))
     own_view = ["unshare", "--mount", "sh", "-c", WITH_ITS_FILES, "view", str(programs.share)]
     flags = [f"--config.file={file}", f"--storage.path={folder / 'alertmanager'}", "--cluster.listen-address="]
-    command = [*own_view, programs.alertmanager, *flags, f"--web.listen-address={LOOPBACK}:{port}"]
+    command: list[str | Path] = [*own_view, programs.alertmanager, *flags, f"--web.listen-address={LOOPBACK}:{port}"]
     with _process(command, folder / "alertmanager.log", network, port):
         yield port
 
