@@ -6,7 +6,7 @@ They cost little, so that a test can fail and repair one within seconds. The cla
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from support.builders.llmdeployments import NAME, on_own_engine, own_runtime
@@ -62,7 +62,5 @@ async def monitored_model(
         await alerts.follow()
         yield
     finally:
-        try:
+        with suppress(KubectlError):  # the failed test says more
             await kube.delete("llmdeployment", name, wait=True)
-        except KubectlError:  # the failed test says more
-            pass

@@ -67,6 +67,12 @@ async def install_kinds(kube: Kube) -> None:
         await kube.wait_for_condition("customresourcedefinition", f"{kind.plural}.{kind.group}", "Established")
 
 
+async def remove_kinds(kube: Kube) -> None:
+    """Removes the types, and with them the operator's reason to create PodMonitors."""
+    for kind in KINDS:
+        await kube.delete("customresourcedefinition", f"{kind.plural}.{kind.group}", wait=True)
+
+
 @contextmanager
 def monitored(cluster: Cluster, kube: Kube, programs: Programs, folder: Path) -> Iterator[ClusterMonitoring]:
     """Monitors a cluster that has the types of the Prometheus operator, while the block lasts."""
