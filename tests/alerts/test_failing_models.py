@@ -12,8 +12,6 @@ from support.faults.pod_failures import GPU_FULL, UNKNOWN_ARGUMENT, says_and_fai
 from support.faults.scripted_models import scripted
 from support.monitoring.on_cluster import ClusterMonitoring
 
-FALLS_BACK = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-
 
 @pytest.fixture
 async def weights_kube(kube: Kube) -> AsyncIterator[Kube]:
@@ -30,7 +28,9 @@ async def test_a_model_that_fails(alerts: ClusterMonitoring, weights_kube: Kube,
         namespace=kube.namespace,
         llmdeployment=NAME,
     )
-    fails = own_runtime(image=python_image, command=says_and_fails(UNKNOWN_ARGUMENT), **FALLS_BACK)
+    fails = own_runtime(
+        image=python_image, command=says_and_fails(UNKNOWN_ARGUMENT), terminationMessagePolicy="FallbackToLogsOnError"
+    )
     async with scripted(alerts, kube, fails):
         fired = await firing.fires()
         assert "BadEngineArguments" in fired.labels["reason"]
@@ -49,7 +49,9 @@ async def test_a_gpu_without_memory(alerts: ClusterMonitoring, weights_kube: Kub
         namespace=kube.namespace,
         llmdeployment=NAME,
     )
-    fails = own_runtime(image=python_image, command=says_and_fails(GPU_FULL), **FALLS_BACK)
+    fails = own_runtime(
+        image=python_image, command=says_and_fails(GPU_FULL), terminationMessagePolicy="FallbackToLogsOnError"
+    )
     async with scripted(alerts, kube, fails):
         await firing.fires()
         await kube.apply(own_runtime())
