@@ -7,11 +7,9 @@ smallest boundary that isn't below its target. The engines that Slipway builds i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from slipway.api import units
-from slipway.api.engine import EngineSpec
-from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.slo import SloSpec
 from slipway.contract.engine import Engine
 from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
@@ -44,41 +42,35 @@ FIELDS = {"ttft": "ttftP95", "tpot": "tpotP95", "e2e": "e2eP99"}
 
 @dataclass(frozen=True, kw_only=True)
 class Objectives:
-    """What is counted of `spec.slo`, and what isn't."""
+    """What is counted of one `spec.slo`; it is kept for each LLMDeployment that has any."""
 
-    boundaries: Mapping[str, float] = field(default_factory=dict)  # seconds, by ttft, tpot and e2e
-    availability: float | None = None  # a share
-    window: float = 0.0  # seconds
-    advice: tuple[str, ...] = ()
-
-    def as_status(self) -> Object:
-        """`status.slo`."""
-        boundaries = {FIELDS[name]: label(boundary) for name, boundary in self.boundaries.items()}
-        return {
-            **({"boundaries": boundaries} if boundaries else {}),
-            **({"advice": list(self.advice)} if self.advice else {}),
-        }
+    boundaries: Mapping[str, float]  # seconds, by ttft, tpot and e2e
+    availability: float | None  # a share
+    window: float  # seconds
 
 
-def objectives_of(spec: LLMDeploymentSpec) -> Objectives | None:
-    """None: the spec has none."""
-    if spec.slo is None:
-        return None
-    slo, engine = spec.slo, engine_named(spec.engine)
-    targets = {name: target for name, target in _targets(slo).items() if target}
-    if engine is None or not engine.built_in:
-        return Objectives(window=units.seconds(slo.window), advice=(_not_counted(slo, engine, targets),))
+def objectives_of(slo: SloSpec, engine_name: str) -> Objectives:
+    """`engine_name`: as `engine.name` has it."""
+    engine = engine_named(engine_name)
+    is_ours = engine is not None and engine.built_in
+    targets = _targets(slo) if is_ours else {}
     return Objectives(
         boundaries={name: boundary_for(name, target) for name, target in targets.items()},
-        availability=slo.availability_share,
+        availability=slo.availability_share if is_ours else None,
         window=units.seconds(slo.window),
-        advice=tuple(_advice(engine, targets)),
     )
 
 
-def engine_named(engine: EngineSpec) -> Engine | None:
+def status_of_slo(slo: SloSpec, engine_name: str) -> Object:
+    """`status.slo`."""
+    boundaries, advice = objectives_of(slo, engine_name).boundaries, list(_advice(slo, engine_named(engine_name)))
+    written = {FIELDS[name]: label(boundary) for name, boundary in boundaries.items()}
+    return {**({"boundaries": written} if written else {}), **({"advice": advice} if advice else {})}
+
+
+def engine_named(name: str) -> Engine | None:
     """What is known of it; None for a ServingRuntime of the user's own."""
-    return ENGINES.get(engine.name) or OTHERS.get(engine.name)
+    return ENGINES.get(name) or OTHERS.get(name)
 
 
 def boundary_for(objective: str, target: str) -> float:
@@ -92,19 +84,20 @@ def label(boundary: float) -> str:
     return str(float(boundary))
 
 
-def _targets(slo: SloSpec) -> dict[str, str | None]:
-    return {"ttft": slo.ttft_p95, "tpot": slo.tpot_p95, "e2e": slo.e2e_p99}
+def _targets(slo: SloSpec) -> dict[str, str]:
+    targets = {"ttft": slo.ttft_p95, "tpot": slo.tpot_p95, "e2e": slo.e2e_p99}
+    return {name: target for name, target in targets.items() if target}
 
 
-def _not_counted(slo: SloSpec, engine: Engine | None, targets: Mapping[str, str]) -> str:
-    fields = [*(FIELDS[name] for name in targets), *(["availability"] if slo.availability else [])]
-    return (
-        f"{', '.join(fields)}: not counted, because {engine.title if engine else 'the runtime in engine.name'} has "
-        "other metrics than Slipway's own engines; objectives need the engine vllm or llamacpp."
-    )
-
-
-def _advice(engine: Engine, targets: Mapping[str, str]) -> Iterator[str]:
+def _advice(slo: SloSpec, engine: Engine | None) -> Iterator[str]:
+    targets = _targets(slo)
+    if engine is None or not engine.built_in:
+        fields = [*(FIELDS[name] for name in targets), *(["availability"] if slo.availability else [])]
+        yield (
+            f"{', '.join(fields)}: not counted, because {engine.title if engine else 'the runtime in engine.name'} has "
+            "other metrics than Slipway's own engines; objectives need the engine vllm or llamacpp."
+        )
+        return
     for name, target in targets.items():
         boundary = boundary_for(name, target)
         if boundary > units.seconds(target):

@@ -6,45 +6,38 @@ from typing import Any
 
 import pytest
 from slipway.api import slo, units
-from slipway.api.llmdeployment import LLMDeployment
-from slipway.observing.objectives import BOUNDARIES, Objectives, boundary_for, label, objectives_of
-from support.builders.llmdeployments import llmdeployment
+from slipway.api.slo import SloSpec
+from slipway.observing.objectives import BOUNDARIES, Objectives, boundary_for, label, objectives_of, status_of_slo
 
 
-def objectives(slo: dict[str, Any] | None, engine: str = "vllm") -> Objectives | None:
-    deployment = LLMDeployment.model_validate(llmdeployment(spec={"slo": slo, "engine": {"name": engine}}))
-    return objectives_of(deployment.spec)
+def objectives(slo: dict[str, Any], engine: str = "vllm") -> Objectives:
+    return objectives_of(SloSpec.model_validate(slo), engine)
 
 
-def known(slo: dict[str, Any], engine: str = "vllm") -> Objectives:
-    found = objectives(slo, engine)
-    assert found is not None
+def advice(slo: dict[str, Any], engine: str = "vllm") -> list[str]:
+    found: list[str] = status_of_slo(SloSpec.model_validate(slo), engine).get("advice", [])
     return found
 
 
-def test_a_spec_without_objectives_has_none() -> None:
-    assert objectives(None) is None
-
-
 def test_an_objective_is_counted_at_the_smallest_boundary_that_is_not_below_its_target() -> None:
-    found = known({"ttftP95": "450ms", "tpotP95": "40ms", "e2eP99": "30s", "availability": "99.9%"})
+    found = objectives({"ttftP95": "450ms", "tpotP95": "40ms", "e2eP99": "30s", "availability": "99.9%"})
     assert found.boundaries == {"ttft": 0.5, "tpot": 0.04, "e2e": 30.0}
     assert found.availability == 0.999
     assert found.window == 30 * 24 * 3600
 
 
 def test_the_status_names_boundaries_as_the_metrics_write_them() -> None:
-    found = known({"ttftP95": "1s", "tpotP95": "40ms"})
-    assert found.as_status() == {"boundaries": {"ttftP95": "1.0", "tpotP95": "0.04"}}
+    found = status_of_slo(SloSpec.model_validate({"ttftP95": "1s", "tpotP95": "40ms"}), "vllm")
+    assert found == {"boundaries": {"ttftP95": "1.0", "tpotP95": "0.04"}}
 
 
 def test_a_target_between_two_boundaries_is_a_remark() -> None:
-    (remark,) = known({"ttftP95": "450ms"}).advice
+    (remark,) = advice({"ttftP95": "450ms"})
     assert remark == "ttftP95: counted at 0.5 s, the histogram's next boundary above 450ms."
 
 
 def test_llamacpp_counts_streams_alone_except_for_complete_responses() -> None:
-    (remark,) = known({"ttftP95": "500ms", "e2eP99": "30s"}, "llamacpp").advice
+    (remark,) = advice({"ttftP95": "500ms", "e2eP99": "30s"}, "llamacpp")
     assert remark == "ttftP95: of llama.cpp, only streamed answers are counted."
 
 
@@ -52,12 +45,13 @@ def test_llamacpp_counts_streams_alone_except_for_complete_responses() -> None:
     ("engine", "named"), [("slipway-sglang", "SGLang"), ("my-runtime", "the runtime in engine.name")]
 )
 def test_an_engine_with_other_metrics_counts_nothing_and_the_status_says_so(engine: str, named: str) -> None:
-    found = known({"ttftP95": "500ms", "availability": "99%"}, engine)
+    slo = {"ttftP95": "500ms", "availability": "99%"}
+    found = objectives(slo, engine)
     assert (found.boundaries, found.availability) == ({}, None)
-    assert found.advice == (
+    assert advice(slo, engine) == [
         f"ttftP95, availability: not counted, because {named} has other metrics than Slipway's own engines; "
         "objectives need the engine vllm or llamacpp.",
-    )
+    ]
 
 
 @pytest.mark.parametrize(

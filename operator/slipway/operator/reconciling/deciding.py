@@ -15,7 +15,7 @@ from slipway.observing import references
 from slipway.observing.compile_report import last_start
 from slipway.observing.inspection_record import as_status, record_in
 from slipway.observing.measured import Measurement, is_measured, measured_status
-from slipway.observing.objectives import Objectives, objectives_of
+from slipway.observing.objectives import status_of_slo
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.push_record import PushRecord
@@ -62,10 +62,6 @@ class Decision:
     question: Question | None = None  # to the Hub, about the model
     look_again_at: datetime | None = None
     bug: Exception | None = None  # the exception, if the code failed
-
-    @property
-    def objectives(self) -> Objectives | None:
-        return objectives_of(self.deployment.spec) if self.deployment else None
 
 
 def decide(
@@ -173,8 +169,15 @@ def report(
         model=as_status(decision.inspecting.record),
     )
     status = with_compile_cache(status, _compile_cache(snapshot, decision, measurement))
-    slo = decision.objectives.as_status() if decision.objectives else None
+    slo = _slo(decision.deployment)
     return {**status, **({"slo": slo} if slo else {})}, seen
+
+
+def _slo(deployment: LLMDeployment | None) -> Object | None:
+    """`status.slo`."""
+    if deployment is None or deployment.spec.slo is None:
+        return None
+    return status_of_slo(deployment.spec.slo, deployment.spec.engine.name)
 
 
 def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurement | None) -> Object | None:
