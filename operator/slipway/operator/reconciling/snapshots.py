@@ -49,6 +49,7 @@ from slipway.objects.kinds import (
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
+from slipway.observing.figures import Figures, figures_of
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
@@ -89,6 +90,7 @@ class SnapshotReader:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
         store.keep_briefs(POD, weight)
+        store.keep_briefs(LLM_DEPLOYMENT, figures_of)
         if installation.inspects:
             store.keep_briefs(JOB, age)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
@@ -109,6 +111,11 @@ class SnapshotReader:
         """None: it is gone."""
         cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
         return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
+
+    def figures(self, key: ModelKey) -> Figures | None:
+        """What is exposed of it as metrics; None: it is gone, or can't be read."""
+        found: Figures | None = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
+        return found
 
     # --- one of them ------------------------------------------------------------------------------------------------
 
