@@ -26,6 +26,12 @@ VLLM = Engine(
         ttft=("vllm:time_to_first_token_seconds",),
         tpot=("vllm:request_time_per_output_token_seconds",),
         e2e=("vllm:e2e_request_latency_seconds",),
+        preempted=("vllm:num_preemptions_total",),
+        speculated=(
+            "vllm:spec_decode_num_drafts_total",
+            "vllm:spec_decode_num_draft_tokens_total",
+            "vllm:spec_decode_num_accepted_tokens_total",
+        ),
     ),
     ready_path="/health",
     most_in_flight=1024,

@@ -11,28 +11,15 @@ from dataclasses import dataclass
 
 from slipway.api import units
 from slipway.api.slo import SloSpec
+from slipway.contract import buckets
 from slipway.contract.engine import Engine
 from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
 from slipway.objects.kinds import Object
 
 BOUNDARIES: Mapping[str, tuple[float, ...]] = {
-    "ttft": (
-        *(0.005, 0.008, 0.0125, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08),
-        *(0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),
-        *(1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
-        *(10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0),
-    ),
-    "tpot": (
-        *(0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.006, 0.008),
-        *(0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08),
-        *(0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8, 1.0, 1.5, 2.5, 4.0),
-    ),
-    "e2e": (
-        *(0.01, 0.025, 0.05, 0.08, 0.125, 0.2, 0.3, 0.5, 0.8),
-        *(1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0),
-        *(10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0),
-        *(120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
-    ),
+    "ttft": buckets.FIRST_TOKEN_BUCKETS,
+    "tpot": buckets.TOKEN_BUCKETS,
+    "e2e": buckets.REQUEST_BUCKETS,
 }
 """In seconds, of the histograms of all built-in engines."""
 
