@@ -19,6 +19,8 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.observing.budget import Budget
+from slipway.observing.ledger import Ledger
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
@@ -82,6 +84,10 @@ class ModelMemory:
     place_freed_at: datetime | None = None
     named_volumes_at: dict[str, datetime] = field(default_factory=dict)  # as the snapshot has it
     scaler_fails_since: datetime | None = None
+
+    # --- about its costs ---------------------------------------------------------------------------------------------
+    ledger: Ledger | None = None  # None: the one of the status counts
+    budget: Budget | None = None
 
     # --- about its files ---------------------------------------------------------------------------------------------
     inspection_job: str = ""  # the name of the last Job that was created to read them

@@ -54,6 +54,7 @@ from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
+from slipway.operator.reconciling.accounting import accounted
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering import compile_job
@@ -138,7 +139,7 @@ class SnapshotReader:
         scaled_object = self._named_after(SCALED_OBJECT, key)
         fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
         memory.scaler_fails_since = fails_since
-        return replace(
+        snapshot = replace(
             snapshot,
             inference_service=self._named_after(INFERENCE_SERVICE, key),
             deployments=tuple(self._overlay.labelled(DEPLOYMENT, key.name, key.namespace)),
@@ -164,6 +165,9 @@ class SnapshotReader:
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
             compilation=self._compilation(key, snapshot.llm_deployment, memory),
         )
+        snapshot = accounted(snapshot, memory.ledger)
+        memory.ledger, memory.budget = snapshot.ledger, snapshot.budget
+        return snapshot
 
     def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
         return self._overlay.get(kind, key.name, key.namespace)

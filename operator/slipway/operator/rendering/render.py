@@ -41,7 +41,7 @@ from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, wit
 from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout, stopping_first
 from slipway.operator.rendering.scaledobject import scaled_object
 from slipway.operator.rendering.scaling import autoscaler_class, has_too_few, predictor_deployment, replica_bounds
-from slipway.operator.rendering.schedule import Kept, kept_now
+from slipway.operator.rendering.schedule import Kept, kept_now, kept_within
 from slipway.operator.rendering.service import service
 
 
@@ -69,7 +69,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
     compiled = _placed(deployment, pods, snapshot, installation)
-    kept = kept_now(deployment.spec.scaling, snapshot.now)
+    kept = kept_within(snapshot.budget, kept_now(deployment.spec.scaling, snapshot.now))
     scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=chosen_class)
     template = claim_template(deployment, new_plan, pods.inference_service)
     own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=chosen_class)
