@@ -39,7 +39,7 @@ class Period(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    then: str
+    spec: BudgetSpec
     periods: tuple[Period, ...]
     unpriced: str = ""  # why the budget can't be kept: a price is unknown; empty: none is
 
@@ -57,6 +57,10 @@ class Budget:
     def resets_at(self) -> datetime:
         """When all of them are over."""
         return max(each.resets_at for each in self.decides)
+
+    @property
+    def then(self) -> str:
+        return self.spec.then
 
     @property
     def keeps_asleep(self) -> bool:
@@ -111,7 +115,7 @@ def budget_of(spec: BudgetSpec | None, ledger: Ledger, unpriced: str = "") -> Bu
     spent = ledger.month.sums.spent
     month = Period("month", spec.per_month, spent, next_month(ledger.month.start)) if spec.per_month else None
     periods = tuple(each for each in (day, month) if each)
-    return Budget(spec.then, periods, unpriced) if periods else None
+    return Budget(spec, periods, unpriced) if periods else None
 
 
 def is_news(before: Object | None, budget: Budget | None) -> bool:

@@ -8,7 +8,7 @@ that it is gone. All of that is in the cluster, so a ledger is exact even if an 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Use(NamedTuple):
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
     """The devices of one pod; or, with an empty uid, those that one replica would have while the model sleeps."""
 
@@ -43,7 +43,7 @@ class Held:
     counted_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sums:
     """Costs, and seconds of devices."""
 
@@ -59,10 +59,20 @@ class Sums:
     output_tokens: int = 0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(**{name: getattr(self, name) + getattr(other, name) for name in NAMES})
+        return Sums(
+            spent=self.spent + other.spent,
+            used=self.used + other.used,
+            held=self.held + other.held,
+            busy=self.busy + other.busy,
+            asleep=self.asleep + other.asleep,
+            saved=self.saved + other.saved,
+            unpriced=self.unpriced + other.unpriced,
+            uncertain=self.uncertain + other.uncertain,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
 
 
-NAMES = tuple(each.name for each in fields(Sums))
 NOTHING = Sums()
 
 
@@ -78,7 +88,7 @@ class Window(NamedTuple):
         return Window(self.start, self.sums + replace(piece, start=start).sums) if piece.end > start else self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A time in which something was held, or was not held because the model slept."""
 
@@ -102,7 +112,7 @@ class Piece:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
     as_of: datetime  # everything up to then is in the sums
     day: Window
@@ -127,18 +137,9 @@ class Ledger:
     def devices(self) -> int:
         return sum(each.devices for each in self.held.values() if each.until is None)
 
-    def running_totals(self, now: datetime) -> dict[str, Sums]:
-        """The totals as they are now, if nothing has changed since `as_of`."""
-        seconds = max(0.0, (now - self.as_of).total_seconds())
-        found = dict(self.totals)
-        later = self.as_of + timedelta(seconds=seconds)
-        for each in self.held.values():
-            if each.until is None:
-                found[each.accelerator] = found.get(each.accelerator, NOTHING) + Piece(each, self.as_of, later).sums
-        if self.asleep:
-            name, slept = self.asleep.accelerator, Piece(self.asleep, self.as_of, later, is_asleep=True)
-            found[name] = found.get(name, NOTHING) + slept.sums
-        return found
+    def at(self, now: datetime) -> Ledger:
+        """As it will be then, if nothing changes."""
+        return settle(self, self.held.values(), self.asleep, now)
 
 
 def day_of(moment: datetime) -> datetime:

@@ -135,7 +135,8 @@ def test_counting_goes_on_after_a_clock_was_a_year_ahead() -> None:
     ledger = settle(begun(NOON, pod()), [pod()], None, NOON + timedelta(days=365))
     ledger = settle(ledger, [pod()], None, NOON)
     ledger = settle(ledger, [pod()], None, NOON + HOUR)
-    assert (ledger.as_of, ledger.day.sums.spent) == (NOON + HOUR, pytest.approx(6.0))
+    assert ledger.as_of == NOON + HOUR
+    assert ledger.day.sums.spent == pytest.approx(6.0)
 
 
 # --- another operator goes on -----------------------------------------------------------------------------------------
@@ -205,14 +206,14 @@ def test_use_is_what_a_reading_adds_to_the_one_before() -> None:
 
 def test_an_engine_that_has_started_again_counts_from_zero() -> None:
     ledger = used(begun(NOON, pod()), "a", Use(30.0, 100, 10), NOON + MINUTE)
-    ledger = used(ledger, "a", Use(5.0, 7, 3), NOON + 2 * MINUTE)
-    assert ledger.day.sums == Sums(used=pytest.approx(35 / 600), busy=70.0, prompt_tokens=107, output_tokens=13)
+    sums = used(ledger, "a", Use(5.0, 7, 3), NOON + 2 * MINUTE).day.sums
+    assert (sums.busy, sums.prompt_tokens, sums.output_tokens) == (70.0, 107, 13)
 
 
 @pytest.mark.parametrize("forged", [Use(1e12, 10**15, 10**15), Use(60.0, 60_000_000, 60_000_000)])
 def test_a_forged_use_is_no_more_than_is_possible(forged: Use) -> None:
     sums = used(begun(NOON, pod()), "a", forged, NOON + MINUTE).day.sums
-    assert sums == Sums(used=pytest.approx(0.1), busy=120.0, prompt_tokens=60_000_000, output_tokens=60_000_000)
+    assert sums == Sums(used=0.1, busy=120.0, prompt_tokens=60_000_000, output_tokens=60_000_000)
 
 
 def test_a_forged_use_below_zero_counts_as_none() -> None:

@@ -19,9 +19,11 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
-from slipway.observing.budget import Budget
+from slipway.observing.budget import Budget, budget_of
 from slipway.observing.ledger import Ledger
 from slipway.operator.reconciling.asking import Question
+from slipway.operator.reconciling.cost_metrics import Costs
+from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import compile_job, hash_of, inspection
@@ -32,6 +34,8 @@ TOO_OFTEN, WITHIN = 5, 60.0
 """This many repairs within this many seconds mean that another program reverts our field each time."""
 NO_PLACE = frozenset({Reason.UNSCHEDULABLE, Reason.NO_ACCELERATOR_FITS})
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
+
+NOTHING_COUNTED = ModelCounts()
 
 NamespacedName = tuple[str, str]
 
@@ -100,10 +104,11 @@ class ModelMemory:
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
-    plan_error: float | None = None  # in percent, if it is worth attention
     compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
+
+    counts: ModelCounts = field(default_factory=ModelCounts)  # what metrics count
 
     # --- about what the spec names -----------------------------------------------------------------------------------
     references: ReferenceCheck | None = None
@@ -155,10 +160,17 @@ class Memories:
         """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
         return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
 
-    def plan_errors(self) -> dict[tuple[str, ...], float]:
-        """Ratios, by namespace and name."""
-        known = ((key, memory.plan_error) for key, memory in self._memories.items())
-        return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
+    def counts_of(self, key: ModelKey) -> ModelCounts:
+        memory = self._memories.get(key)
+        return memory.counts if memory else NOTHING_COUNTED
+
+    def costs_of(self, key: ModelKey, now: datetime) -> Costs | None:
+        """Up to now. They are settled here, too, so that what was exposed once never becomes less."""
+        memory = self._memories.get(key)
+        if memory is None or memory.ledger is None:
+            return None
+        memory.ledger = memory.ledger.at(now)
+        return Costs(memory.ledger, memory.budget and budget_of(memory.budget.spec, memory.ledger))
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

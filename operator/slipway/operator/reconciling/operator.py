@@ -37,6 +37,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.cost_metrics import prices_of
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.image_volumes import ImageVolumes
@@ -44,6 +45,7 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
@@ -121,8 +123,9 @@ class Operator:
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
-        self._metrics.watch_plans(self._plan_errors)
         self._metrics.watch_compile_caches(self._compile_caches)
+        self._metrics.watch_each_model(self._each_model)
+        self._metrics.watch_prices(self._prices)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -389,5 +392,12 @@ class Operator:
     def _compile_caches(self) -> Readings:
         return dict(self._memories.by_compile_cache()) if self._election.is_leader else {}
 
-    def _plan_errors(self) -> Readings:
-        return self._memories.plan_errors() if self._election.is_leader else {}
+    def _each_model(self) -> Iterable[Seen]:
+        """They are read while the page is written, so that some may be gone by then."""
+        for key in self._everyone() if self._election.is_leader else ():
+            if figures := self._reader.figures(key):
+                costs = self._memories.costs_of(key, self._reader.now())
+                yield Seen(key, figures, self._memories.counts_of(key), costs)
+
+    def _prices(self) -> Readings:
+        return prices_of(self._profiles()) if self._election.is_leader else {}

@@ -49,6 +49,7 @@ from slipway.objects.kinds import (
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
+from slipway.observing.figures import Figures, figures_of
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
@@ -87,9 +88,10 @@ class SnapshotReader:
         keda: Callable[[], PlatformPart | None] = lambda: None,
         is_closed: Callable[[Kind, str], bool] = lambda _kind, _namespace: False,
     ) -> None:
-        self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
+        self._store, self._overlay, self._port_of, self.now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
         store.keep_briefs(POD, weight)
+        store.keep_briefs(LLM_DEPLOYMENT, figures_of)
         if installation.inspects:
             store.keep_briefs(JOB, age)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
@@ -111,6 +113,11 @@ class SnapshotReader:
         cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
         return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
 
+    def figures(self, key: ModelKey) -> Figures | None:
+        """What is exposed of it as metrics; None: it is gone, or can't be read."""
+        found: Figures | None = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
+        return found
+
     # --- one of them ------------------------------------------------------------------------------------------------
 
     def read(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Snapshot:
@@ -119,7 +126,7 @@ class SnapshotReader:
         return self._with_objects(
             key,
             Snapshot(
-                now=self._now(),
+                now=self.now(),
                 llm_deployment=llm_deployment,
                 kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
                 activators=self._activators(),
@@ -132,7 +139,7 @@ class SnapshotReader:
 
     def read_again(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         """The same, with the objects as they are by now; the spec stays the one that was acted on."""
-        return self._with_objects(key, replace(snapshot, now=self._now()), memory)
+        return self._with_objects(key, replace(snapshot, now=self.now()), memory)
 
     def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))

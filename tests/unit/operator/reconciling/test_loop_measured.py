@@ -16,6 +16,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
+from support.fakes.api_server import KEY
 from support.programs.operator_loop import Loop, status
 
 ADDRESS, NAME = "10.0.0.7", "llama-predictor-1"
@@ -109,15 +110,22 @@ async def test_a_pod_that_reports_nothing_leaves_the_status_without(loop: Loop) 
     assert status(loop)["state"] == "Serving"
 
 
+def plan_error(loop: Loop) -> float | None:
+    loop.catch_up()
+    figures = loop.reader.figures(KEY)
+    assert figures
+    return figures.plan_error
+
+
 async def test_a_plan_that_was_off_by_more_than_five_percent_is_in_the_metric_until_it_is_right(loop: Loop) -> None:
     await served(loop)
-    assert loop.memories.plan_errors() == {}
+    assert plan_error(loop) is None
     loop.api.change(LLM_DEPLOYMENT, {"status": {"measured": {"planErrorPercent": -7.5, "planErrorOf": "weights"}}})
     await reconciled(loop)
-    assert loop.memories.plan_errors() == {("chat", "llama"): -0.075}
+    assert plan_error(loop) == -0.075
     loop.api.change(LLM_DEPLOYMENT, {"status": {"measured": {"planErrorPercent": -4.5}}})
     await reconciled(loop)
-    assert loop.memories.plan_errors() == {}
+    assert plan_error(loop) is None
 
 
 # --- the next plan ---------------------------------------------------------------------------------------------------
