@@ -6,6 +6,7 @@ four fields of the predictor that it uses elsewhere.
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any, get_args
 
 import pytest
@@ -79,6 +80,9 @@ LEAVES_PODS_ALONE: dict[str, Any] = {
     "access.gateway": {"parentRef": {"name": "public"}},
     "access.allowFrom": [],
     "observability.monitor": False,
+    "budget.perDay": 5.0,
+    "budget.perMonth": 50.0,
+    "budget.then": "Sleep",
 }
 
 SERVING = {
@@ -130,8 +134,7 @@ def fields_of_the_spec() -> set[str]:
 
 
 def _model(annotation: object) -> type[BaseModel]:
-    """Of a section that may be missing, too."""
-    (annotation,) = (each for each in get_args(annotation) or (annotation,) if each is not type(None))
+    annotation = next((each for each in get_args(annotation) if each is not NoneType), annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel)
     return annotation
