@@ -16,7 +16,8 @@ from slipway.contract.flags import HARMLESS, REASONS
 from slipway.kube.metrics import WatchMetrics
 from slipway.operator.reconciling.main import main as operator
 from slipway.operator.reconciling.metrics import OperatorMetrics
-from slipway.process.metrics import Description, MetricsRegistry
+from slipway.process.exposition import Description
+from slipway.process.metrics import MetricsRegistry
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 
@@ -174,7 +175,8 @@ def _metrics_of_operator() -> Iterable[Description]:
     metrics.queue.watch_queue(depth=lambda: 0, oldest=lambda: 0)
     metrics.watches.watch_ages(dict)
     metrics.watch_models(dict)
-    metrics.watch_plans(dict)
+    metrics.watch_compile_caches(dict)
+    metrics.watch_each_model(list)
     return registry.descriptions
 
 

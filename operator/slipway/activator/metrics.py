@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand
-from slipway.process.metrics import Description
+from slipway.process.exposition import Description
 
 HELD = Description(
-    "slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait for a replica, if any do"
+    "slipway_activator_held", "gauge", ("namespace", "llmdeployment"), "Requests that wait for a replica, if any do"
 )
 HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Memory that requests take, of --max-bytes")
 ARRIVING = Description("slipway_activator_coming", "gauge", (), "Requests whose bodies are still being received")

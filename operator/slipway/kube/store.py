@@ -180,6 +180,11 @@ class Store:
         shelf = self._shelves[kind]
         return [shelf.entries[namespace, each].brief for each in shelf.by_label.get((namespace, name), ())]
 
+    def brief(self, kind: Kind, name: str, namespace: str = "") -> Any:
+        """Of one object; None: it doesn't exist, or none could be made of it."""
+        entry = self._shelves[kind].entries.get((namespace, name))
+        return entry.brief if entry else None
+
     def keep_briefs(self, kind: Kind, make: MakeBrief) -> None:
         """Makes them of all objects, now and as they arrive."""
         self._make_brief[kind] = make

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from slipway.process.exposition import Description, ObjectMetrics
 
 LINES_PER_STEP = 100  # of the page: one step takes some 0.7 ms
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
 Readings = Mapping[tuple[str, ...], float]
 """The values of a gauge, by the values of its labels."""
-
-
-class Description(NamedTuple):
-    """One metric, for the documentation."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    help: str
 
 
 class MetricsRegistry:
@@ -35,6 +28,7 @@ class MetricsRegistry:
         self._prefix = prefix
         self.collectors = CollectorRegistry()
         self.descriptions: list[Description] = []
+        self._of_objects: list[ObjectMetrics[Any]] = []
 
     def counter(self, name: str, help_: str, *labels: str) -> Counter:
         full_name = self._described(f"{name}_total", "counter", labels, help_)
@@ -57,6 +51,11 @@ class MetricsRegistry:
         self.collectors.register(collector)
         self.descriptions.extend(descriptions)
 
+    def add_of_objects(self, metrics: ObjectMetrics[Any]) -> None:
+        """Metrics that each of very many objects has, under their full names."""
+        self._of_objects.append(metrics)
+        self.descriptions.extend(metrics.metrics)
+
     def page(self) -> bytes:
         return b"".join(self.page_in_steps())
 
@@ -64,6 +63,8 @@ class MetricsRegistry:
         """The same page in pieces, none of which takes long to write."""
         for family in self.collectors.collect():
             yield from _in_steps(family)
+        for metrics in self._of_objects:
+            yield from metrics.in_steps()
 
     def _described(self, name: str, kind: str, labels: tuple[str, ...], help_: str) -> str:
         full_name = f"{self._prefix}_{name}" if self._prefix else name

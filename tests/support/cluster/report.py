@@ -18,7 +18,7 @@ from support.cluster.kube import Kube
 Section = tuple[str, str]
 """The title and the content of one part of a report."""
 
-TARGETS = ("cluster", "gitops", "chaos")
+TARGETS = ("cluster", "gitops", "chaos", "alerts")
 """Folders of tests, each with the target of make that runs it."""
 
 OBJECTS = (

@@ -33,31 +33,30 @@ class UnknownFieldError(Exception):
     """The Prometheus operator would do something with it that this translation doesn't."""
 
 
-def scrape_configs(monitors: Iterable[Object], kubeconfig: Path, *, interval: str = "") -> list[Object]:
-    """Returns a scrape configuration for each endpoint of each PodMonitor. `interval` replaces that of all."""
-    return [each for monitor in monitors for each in _of_monitor(monitor, kubeconfig, interval)]
+def scrape_configs(monitors: Iterable[Object], pods: Path, *, interval: str = "") -> list[Object]:
+    """Returns a scrape configuration for each endpoint of each PodMonitor.
+
+    `pods` has a file with the targets of each namespace, by `discovery`. `interval` replaces that of all endpoints.
+    """
+    return [each for monitor in monitors for each in _of_monitor(monitor, pods, interval)]
 
 
-def _of_monitor(monitor: Object, kubeconfig: Path, interval: str) -> Iterator[Object]:
+def _of_monitor(monitor: Object, pods: Path, interval: str) -> Iterator[Object]:
     spec = monitor["spec"]
     _refuse_others(spec, KNOWN_MONITOR, "a PodMonitor's spec")
     for number, endpoint in enumerate(spec["podMetricsEndpoints"]):
         _refuse_others(endpoint, KNOWN_ENDPOINT, "an endpoint of a PodMonitor")
-        yield _of_endpoint(monitor["metadata"], spec, endpoint, number, kubeconfig, interval)
+        yield _of_endpoint(monitor["metadata"], spec, endpoint, number, pods, interval)
 
 
-def _of_endpoint(
-    metadata: Object, spec: Object, endpoint: Object, number: int, kubeconfig: Path, interval: str
-) -> Object:
+def _of_endpoint(metadata: Object, spec: Object, endpoint: Object, number: int, pods: Path, interval: str) -> Object:
     namespace, name = metadata["namespace"], metadata["name"]
     every = interval or endpoint.get("interval", "30s")
     return {
         "job_name": f"podMonitor/{namespace}/{name}/{number}",
         "honor_labels": endpoint.get("honorLabels", False),
         "honor_timestamps": endpoint.get("honorTimestamps", True),
-        "kubernetes_sd_configs": [
-            {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": [namespace]}}
-        ],
+        "file_sd_configs": [{"files": [str(pods / f"{namespace}.json")]}],
         "scrape_interval": every,
         "scrape_timeout": every if interval else endpoint.get("scrapeTimeout", "10s"),
         "metrics_path": endpoint.get("path", "/metrics"),
@@ -129,7 +128,7 @@ def _on_port(endpoint: Object) -> Object:
 
 
 def _pod_labels(keys: list[str]) -> list[Object]:
-    return [{"sourceLabels": [_label(key)], "targetLabel": _clean(key), "regex": "(.+)"} for key in keys]
+    return [{"sourceLabels": [_label(key)], "targetLabel": cleaned(key), "regex": "(.+)"} for key in keys]
 
 
 def _job_label(key: str | None) -> list[Object]:
@@ -137,10 +136,11 @@ def _job_label(key: str | None) -> list[Object]:
 
 
 def _label(key: str, *, present: bool = False) -> str:
-    return f"{POD}_label{'present' if present else ''}_{_clean(key)}"
+    return f"{POD}_label{'present' if present else ''}_{cleaned(key)}"
 
 
-def _clean(key: str) -> str:
+def cleaned(key: str) -> str:
+    """Returns a key of Kubernetes as a part of a Prometheus label."""
     return re.sub(r"[^a-zA-Z0-9_]", "_", key)
 
 

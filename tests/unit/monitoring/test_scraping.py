@@ -9,7 +9,7 @@ import pytest
 from support.builders.objects import Object, manifest
 from support.monitoring.scraping import UnknownFieldError, in_prometheus_words, scrape_configs
 
-KUBECONFIG = Path("/kubeconfig")
+PODS = Path("/pods")
 SELECTOR = {"matchLabels": {"slipway.dev/llmdeployment": "a.b"}}
 
 
@@ -25,14 +25,14 @@ def monitor(endpoint: Object | None = None, **spec: Any) -> Object:
 
 
 def made_of(given: Object, **options: str) -> Object:
-    [config] = in_prometheus_words(scrape_configs([given], KUBECONFIG, **options))
+    [config] = in_prometheus_words(scrape_configs([given], PODS, **options))
     found: Object = config
     return found
 
 
 def test_pods_are_selected_by_label_in_the_monitors_own_namespace() -> None:
     config = made_of(monitor())
-    assert config["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["team"]}
+    assert config["file_sd_configs"] == [{"files": ["/pods/team.json"]}]
     selects = {
         "action": "keep",
         "source_labels": [

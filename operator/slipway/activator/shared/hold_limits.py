@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipway.activator.shared.wake_estimate import hold_timeout
 from slipway.api import units
 from slipway.api.scaling import HoldSpec
+from slipway.observing.wake_estimate import hold_timeout
 
 HEARTBEAT = 10.0  # seconds, for `heartbeat: Auto`
 

@@ -19,7 +19,6 @@ from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.view import (
     ModelView,
     engine_port,
-    last_cold_start,
     model_state,
     next_moment,
     scaling_of,
@@ -29,6 +28,7 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.porttable import Claim, claim_of
+from slipway.observing.wake_estimate import last_cold_start
 
 logger = logging.getLogger(__name__)
 

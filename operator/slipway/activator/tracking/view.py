@@ -14,13 +14,11 @@ from pydantic import ValidationError
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
-from slipway.activator.shared.wake_estimate import expected_wake, size_of
 from slipway.activator.tracking.idleness import STALE_AFTER, ModelUse
 from slipway.activator.tracking.pod_summary import PodSummary
 from slipway.activator.tracking.rules_from_spec import rules_of
 from slipway.api import asked, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
-from slipway.api.model import ModelFacts
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
@@ -31,8 +29,8 @@ from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.observation import observe
-from slipway.observing.phases import length_of
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.wake_estimate import expected_wake, model_size
 
 NOTICED_WITHIN = timedelta(seconds=STALE_AFTER)
 """A request that goes directly to a replica may be noticed so late, and counts as one that was sent before."""
@@ -104,14 +102,6 @@ def scaling_of(deployment: Object) -> ScalingSpec:
         return ScalingSpec()
 
 
-def model_size(deployment: Object) -> float | None:
-    """Bytes; None if the spec doesn't say, or can't be read."""
-    try:
-        return size_of(ModelFacts.model_validate(deployment["spec"]["model"].get("facts") or {}))
-    except ValidationError:
-        return None
-
-
 def start_limit(deployment: Object) -> float | None:
     """Seconds, as the plan in the status has it; None: it has none, or one that can't be read."""
     written = ((deployment.get("status") or {}).get("plan") or {}).get("startLimit")
@@ -133,13 +123,6 @@ def next_moment(view: ModelView) -> datetime | None:
     scaling = scaling_of(view.deployment)
     limits = _limits(view, scaling)
     return found.next_moment(view.now, units.seconds(scaling.idle_after), limits.timeout)
-
-
-def last_cold_start(deployment: Object) -> float | None:
-    """Seconds, the sum of its phases in the status. None: there is none, or one that can't be true: the tenant may be
-    able to write the status, too."""
-    phases = (deployment.get("status") or {}).get("lastColdStart") or {}
-    return length_of(phases) if phases else None
 
 
 def leads_here(extra_slice: Object | None) -> bool:

@@ -94,7 +94,6 @@ class ModelMemory:
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
-    plan_error: float | None = None  # in percent, if it is worth attention
     compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
@@ -148,11 +147,6 @@ class Memories:
     def by_compile_cache(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
         return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
-
-    def plan_errors(self) -> dict[tuple[str, ...], float]:
-        """Ratios, by namespace and name."""
-        known = ((key, memory.plan_error) for key, memory in self._memories.items())
-        return {(key.namespace, key.name): error / 100 for key, error in known if error is not None}
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from slipway.kube.metrics import LeaderMetrics, QueueMetrics, WatchMetrics
+from slipway.operator.reconciling.model_metrics import MODEL_METRICS, Seen, samples_of
+from slipway.process.exposition import ObjectMetrics
 from slipway.process.metrics import MetricsRegistry, Readings
 
 
@@ -27,7 +29,6 @@ class OperatorMetrics:
         help_ = "LLMDeployments, by where their compiled code is kept and why its claim was given up"
         self.registry.read_gauge("compile_caches", help_, ("kind", "given_up"), read)
 
-    def watch_plans(self, read: Callable[[], Readings]) -> None:
-        """`read`: the errors of plans that are worth attention."""
-        help_ = "Error of a model's plan relative to what its engine measured, of those that are off by more than 5 %"
-        self.registry.read_gauge("plan_error_ratio", help_, ("namespace", "name"), read)
+    def watch_each_model(self, read: Callable[[], Iterable[Seen]]) -> None:
+        """`read`: what the caches show of each LLMDeployment."""
+        self.registry.add_of_objects(ObjectMetrics(MODEL_METRICS, read, samples_of))

@@ -44,6 +44,7 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
@@ -121,8 +122,8 @@ class Operator:
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
-        self._metrics.watch_plans(self._plan_errors)
         self._metrics.watch_compile_caches(self._compile_caches)
+        self._metrics.watch_each_model(self._each_model)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -389,5 +390,5 @@ class Operator:
     def _compile_caches(self) -> Readings:
         return dict(self._memories.by_compile_cache()) if self._election.is_leader else {}
 
-    def _plan_errors(self) -> Readings:
-        return self._memories.plan_errors() if self._election.is_leader else {}
+    def _each_model(self) -> Iterable[Seen]:
+        return self._reader.each_seen() if self._election.is_leader else ()

@@ -17,7 +17,6 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
-from slipway.observing.measured import missed_plan
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
 from slipway.operator.reconciling.memory import ModelMemory
@@ -44,8 +43,7 @@ class Reporter:
 
     async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
-        memory.state, memory.plan_error = _in_two_words(status), missed_plan(status)
-        memory.compile_cache = _compile_cache(status)
+        memory.state, memory.compile_cache = _in_two_words(status), _compile_cache(status)
         if not same(snapshot.status, status):
             wait = memory.status_written_at + PAUSE - self._clock()
             if _is_alike(snapshot, status) and wait > 0:
@@ -55,8 +53,7 @@ class Reporter:
             try:
                 await self._write(key, memory, snapshot, status)
             except NotFoundError:  # it was deleted meanwhile: events about it are of no use
-                memory.unreported, memory.reported, memory.state, memory.plan_error = False, None, None, None
-                memory.compile_cache = None
+                memory.unreported, memory.reported, memory.state, memory.compile_cache = False, None, None, None
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
             await self._record(key, snapshot, before, status)

@@ -49,12 +49,14 @@ from slipway.objects.kinds import (
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
+from slipway.observing.figures import figures_of
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
+from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering import compile_job
 from slipway.operator.rendering.inspection import claim_with_files, is_job_name
@@ -89,6 +91,7 @@ class SnapshotReader:
         self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
         store.keep_briefs(POD, weight)
+        store.keep_briefs(LLM_DEPLOYMENT, figures_of)
         if installation.inspects:
             store.keep_briefs(JOB, age)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
@@ -109,6 +112,13 @@ class SnapshotReader:
         """None: it is gone."""
         cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
         return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
+
+    def each_seen(self) -> Iterable[Seen]:
+        """What is exposed of each as metrics; it is read while they are written, so that some may be gone by then."""
+        for key in self.everyone():
+            figures = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
+            if figures is not None:
+                yield Seen(key, figures)
 
     # --- one of them ------------------------------------------------------------------------------------------------
 

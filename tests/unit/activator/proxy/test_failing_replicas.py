@@ -9,7 +9,7 @@ import pytest
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.request_body import BLOCK
 from slipway.activator.proxy.upstream_pool import UpstreamPool
-from slipway.activator.shared.wake_estimate import LONGEST
+from slipway.observing.wake_estimate import LONGEST
 from slipway.operator.rendering.inferenceservice import LONGEST_REQUEST
 from support.fakes.scripted_engine import (
     STREAM_HEAD,

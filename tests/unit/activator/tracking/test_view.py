@@ -11,7 +11,7 @@ from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.idleness import ModelUse
 from slipway.activator.tracking.pod_summary import start_of, summary_of, those_worth_reading
 from slipway.activator.tracking.rules_from_spec import allow_from
-from slipway.activator.tracking.view import ModelView, last_cold_start, model_state
+from slipway.activator.tracking.view import ModelView, model_state
 from slipway.api.exposure import Peer
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
@@ -293,11 +293,6 @@ def test_a_start_is_measured_from_the_pods_creation_to_its_first_readiness() -> 
     assert start_of(pod(age=60, ready=20)) == 40
     assert start_of(pod(age=60)) is None
     assert start_of(pod(age=60, ready=20, containerStatuses=[{"restartCount": 1}])) is None
-
-
-def test_the_status_remembers_the_last_one() -> None:
-    assert last_cold_start(llm(status={"lastColdStart": {"schedule": "1s", "ready": "1m"}})) == 61
-    assert last_cold_start(llm()) is None
 
 
 def test_earlier_starts_determine_how_long_the_next_one_should_take() -> None:

@@ -67,12 +67,12 @@ def test_without_annotations_the_metrics_are_at_the_engine_port() -> None:
 
 def test_the_pod_monitor_has_the_port_and_path_of_the_metrics() -> None:
     [place] = child_of("PodMonitor", AT)["spec"]["podMetricsEndpoints"]
-    assert place == {"portNumber": 9002, "path": "/v1/metrics", "interval": "15s"}
+    assert (place["portNumber"], place["path"]) == (9002, "/v1/metrics")
 
 
 def test_its_metric_of_requests_has_a_second_name_for_autoscalers() -> None:
     plain, ours = child_of("PodMonitor", {**AT, **IN_FLIGHT})["spec"]["podMetricsEndpoints"]
-    assert {key: ours[key] for key in plain} == plain
+    assert all(ours[key] == plain[key] for key in ("portNumber", "path", "interval"))
     assert ours["metricRelabelings"] == [
         {"sourceLabels": ["__name__"], "regex": "busy", "targetLabel": "engine_metric", "replacement": "busy"},
         {
@@ -84,13 +84,27 @@ def test_its_metric_of_requests_has_a_second_name_for_autoscalers() -> None:
         {"action": "keep", "sourceLabels": ["engine_metric"], "regex": ".+"},
         {"targetLabel": "__name__", "replacement": "slipway_requests_in_flight"},
     ]
-    assert ours["relabelings"], "otherwise both would report `up` for the same target"
+    assert ours["relabelings"] != plain["relabelings"], "otherwise both would report `up` for the same target"
 
 
 def test_the_metrics_of_a_built_in_runtime_need_no_second_name() -> None:
     wanted = deployment(engine={"name": "llamacpp"})
     monitor = of_kind(desired(wanted, kinds=frozenset({POD_MONITOR})), "PodMonitor")
-    assert monitor["spec"]["podMetricsEndpoints"] == [{"portNumber": 8081, "path": "/metrics", "interval": "15s"}]
+    [place] = monitor["spec"]["podMetricsEndpoints"]
+    assert (place["portNumber"], place["path"]) == (8081, "/metrics")
+
+
+def test_all_series_of_a_model_are_labelled_with_its_name_and_no_pod_can_replace_that() -> None:
+    monitor = child_of("PodMonitor", {**AT, **IN_FLIGHT})["spec"]
+    for place in monitor["podMetricsEndpoints"]:
+        assert {"targetLabel": "llmdeployment", "replacement": "llama"} in place["relabelings"]
+        assert not place.get("honorLabels")
+
+
+def test_a_pod_cannot_give_prometheus_series_without_limit() -> None:
+    monitor = child_of("PodMonitor", AT)["spec"]
+    assert min(monitor[each] for each in ("sampleLimit", "labelLimit", "labelNameLengthLimit")) > 0
+    assert monitor["labelValueLengthLimit"] > 0
 
 
 # --- draining --------------------------------------------------------------------------------------------------------

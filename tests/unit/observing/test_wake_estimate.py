@@ -1,7 +1,7 @@
 """What earlier starts suggest about the next one."""
 
 import pytest
-from slipway.activator.shared.wake_estimate import LONGEST, SHORTEST, expected_wake, hold_timeout
+from slipway.observing.wake_estimate import LONGEST, SHORTEST, expected_wake, hold_timeout, last_cold_start
 
 
 def test_the_usual_start_is_expected_and_not_the_odd_one() -> None:
@@ -39,3 +39,8 @@ def test_before_the_first_start_requests_wait_for_as_long_as_the_plan_lets_it_ta
     starts: list[float], limit: float | None, seconds: float
 ) -> None:
     assert hold_timeout(starts, start_limit=limit) == seconds
+
+
+def test_the_status_remembers_the_last_start() -> None:
+    assert last_cold_start({"status": {"lastColdStart": {"schedule": "1s", "ready": "1m"}}}) == 61
+    assert last_cold_start({}) is None

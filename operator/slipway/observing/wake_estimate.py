@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from pydantic import ValidationError
+
 from slipway.api import units
 from slipway.api.model import ModelFacts
+from slipway.objects.kinds import Object
+from slipway.observing.phases import length_of
 
 BEFORE_LOADING = 60.0  # seconds for a node, an image and an engine, if no start was observed yet
 BYTES_PER_SECOND = 200e6  # at which a model is read from a network disk
@@ -25,6 +29,21 @@ def size_of(facts: ModelFacts) -> float | None:
     if facts.parameters is not None:
         return facts.parameters * BYTES_OF[facts.dtype or "bfloat16"]
     return None
+
+
+def model_size(deployment: Object) -> float | None:
+    """Bytes; None if the spec doesn't say, or can't be read."""
+    try:
+        return size_of(ModelFacts.model_validate(deployment["spec"]["model"].get("facts") or {}))
+    except ValidationError:
+        return None
+
+
+def last_cold_start(deployment: Object) -> float | None:
+    """Seconds, the sum of its phases in the status. None: there is none, or one that can't be true: the tenant may be
+    able to write the status, too."""
+    phases = (deployment.get("status") or {}).get("lastColdStart") or {}
+    return length_of(phases) if phases else None
 
 
 def expected_wake(last_starts: Sequence[float], model_bytes: float | None = None) -> float:

@@ -1,0 +1,100 @@
+"""The metrics of each LLMDeployment. All have the labels `namespace` and `llmdeployment`, and end with the object.
+
+How many lines one LLMDeployment has doesn't depend on what is written into it: `figures` says why. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from slipway.api.model_key import ModelKey
+from slipway.observing.figures import Figures
+from slipway.process.exposition import Description, Sample
+
+OF_MODEL = ("namespace", "llmdeployment")
+
+
+def _gauge(name: str, help_: str, *labels: str) -> Description:
+    return Description(f"slipway_{name}", "gauge", (*OF_MODEL, *labels), help_)
+
+
+INFO = _gauge(
+    "llmdeployment_info",
+    "1 for each LLMDeployment: its engine, the AcceleratorProfile of its plan, and the name that clients use",
+    "engine",
+    "accelerator",
+    "model",
+)
+STATE = _gauge("llmdeployment_state", "1 for the present state, and the reason of Ready", "state", "reason")
+CONDITION = _gauge(
+    "llmdeployment_condition",
+    "1 for each condition that is not as it should be: Stalled if it is True, others if they are False. ModelLoaded is "
+    "as it should be at zero replicas",
+    "type",
+    "reason",
+)
+REPLICAS = _gauge(
+    "llmdeployment_replicas",
+    "Replicas: wanted, ready and warming (on their way) by the status, min and max by the spec",
+    "kind",
+)
+MAX_CONCURRENCY = _gauge("planned_max_concurrency", "Concurrent requests that one replica is planned for")
+TOKENS_PER_SECOND = _gauge(
+    "planned_decode_tokens_per_second",
+    "Output tokens per second that one replica is expected to compute at that concurrency, where the plan knows it",
+)
+DEVICES = _gauge("planned_devices", "Accelerators of one replica; 0 on CPUs")
+PLAN_ERROR = _gauge(
+    "plan_error_ratio",
+    "Error of a model's plan relative to what its engine measured, of those that are off by more than 5 %",
+)
+COLD_START = _gauge(
+    "last_cold_start_seconds", "Duration of each phase of the last start from zero, and of all phases (total)", "phase"
+)
+EXPECTED_COLD_START = _gauge(
+    "expected_cold_start_seconds",
+    "Expected duration of a start from zero: that of the last one, or an estimate from the model's size. The Auto of "
+    "spec.scaling.hold.timeout is computed from the same",
+)
+MODEL_METRICS = (
+    INFO,
+    STATE,
+    CONDITION,
+    REPLICAS,
+    MAX_CONCURRENCY,
+    TOKENS_PER_SECOND,
+    DEVICES,
+    PLAN_ERROR,
+    COLD_START,
+    EXPECTED_COLD_START,
+)
+
+
+class Seen(NamedTuple):
+    """What the cache shows of one LLMDeployment."""
+
+    key: ModelKey
+    figures: Figures
+
+
+def samples_of(seen: Seen) -> Iterator[Sample]:
+    key, figures = seen
+    yield Sample(INFO, (*key, figures.engine, figures.accelerator, figures.model), 1)
+    if figures.state:
+        yield Sample(STATE, (*key, figures.state, figures.reason), 1)
+    for kind, reason in figures.problems:
+        yield Sample(CONDITION, (*key, kind, reason), 1)
+    for name, number in figures.replicas._asdict().items():
+        yield Sample(REPLICAS, (*key, name), number)
+    for metric, value in (
+        (MAX_CONCURRENCY, figures.max_concurrency),
+        (TOKENS_PER_SECOND, figures.tokens_per_second),
+        (DEVICES, figures.devices),
+        (PLAN_ERROR, figures.plan_error),
+        (EXPECTED_COLD_START, figures.expected_cold_start),
+    ):
+        if value is not None:
+            yield Sample(metric, key, value)
+    for phase, seconds in figures.cold_start:
+        yield Sample(COLD_START, (*key, phase), seconds)

@@ -1,0 +1,60 @@
+"""A cluster with all of Slipway as pods, monitored by a real Prometheus with the rules of the chart.
+
+values.yaml makes the alerts quick: short windows, small thresholds. What the alerts are about is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from slipway_devcluster import model
+from slipway_devcluster import slipway as installation
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from support.builders.llmdeployments import GEMMA_CLAIM, merged
+from support.cluster import AnyCluster, Kube, Settings, folder_claimed
+from support.cluster.fixtures import kubectl_for
+from support.cluster.releases import rolled_out
+from support.monitoring import programs
+from support.monitoring.on_cluster import ClusterMonitoring, install_kinds, monitored
+from support.repository import CHARTS
+
+VALUES = Path(__file__).with_name("values.yaml")
+
+
+@pytest.fixture(scope="session")
+def node(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The cluster, with all of Slipway as pods."""
+    node = cluster.devcluster()
+    kube = kubectl_for(node, tmp_path_factory)
+    asyncio.run(install_kinds(kube))
+    installation.prepare(node, cache=settings.cache, steps=settings.steps)
+    archive = installation.OPERATOR_IMAGE.built(settings.cache, settings.steps)
+    values = merged(installation.values_with(archive.name), yaml.safe_load(VALUES.read_text()))
+    release = ["slipway", str(CHARTS / "slipway"), f"--namespace={SLIPWAY_NAMESPACE}", "--take-ownership"]
+    node.run_helm(["upgrade", "--install", *release, "--values=-"], json.dumps(values).encode())
+    asyncio.run(rolled_out(kube.within(SLIPWAY_NAMESPACE)))
+    return node
+
+
+@pytest.fixture(scope="session")
+def alerts(node: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterMonitoring]:
+    """Prometheus and Alertmanager; they are the same for all tests, as in a cluster of people."""
+    kube = kubectl_for(node, tmp_path_factory)
+    found = programs.ensure(settings.cache, settings.steps)
+    with monitored(node, kube, found, tmp_path_factory.mktemp("monitoring")) as alerts:
+        asyncio.run(alerts.follow())
+        yield alerts
+
+
+@pytest.fixture
+async def gemma_kube(kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
+    """The namespace of the test, with the demo model as the claim `gemma`."""
+    weights = model.ensure_gguf(settings.cache, settings.steps)
+    async with folder_claimed(kube, GEMMA_CLAIM, weights):
+        yield kube

@@ -1,0 +1,78 @@
+"""Monitoring of a devcluster: a small Prometheus operator, which reads its PodMonitors and PrometheusRules."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.objects.kinds import POD_MONITOR, Kind
+from slipway_devcluster.cluster import Cluster
+
+from support.builders import objects
+from support.builders.objects import Object
+from support.cluster.kube import Kube
+from support.monitoring.discovery import discovering
+from support.monitoring.network import on_node
+from support.monitoring.programs import Programs
+from support.monitoring.prometheus import EVERY, Monitoring, monitoring
+from support.monitoring.receiver import Notification
+from support.monitoring.scraping import scrape_configs
+
+PROMETHEUS_RULE = Kind("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
+KINDS = (POD_MONITOR, PROMETHEUS_RULE)
+
+
+@dataclass(frozen=True)
+class ClusterMonitoring:
+    """Prometheus and Alertmanager on the node of a cluster.
+
+    `kube` is for any of its namespaces; `pods` has the files of targets.
+    """
+
+    kube: Kube
+    pods: Path
+    own: Monitoring
+
+    async def follow(self) -> None:
+        """Scrapes and evaluates what the cluster's objects say now."""
+        rules = {_file(rule): rule["spec"] for rule in await self._all(PROMETHEUS_RULE)}
+        scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=EVERY)
+        await asyncio.to_thread(self.own.configure, rules=rules, scrapes=scrapes)
+
+    async def fires(self, alert: str, *, within: float = 60, after: int = 0, **labels: str) -> Notification:
+        """Waits until the webhook is notified that the alert fires."""
+        return await asyncio.to_thread(self.own.receiver.until, alert, "firing", within=within, after=after, **labels)
+
+    async def resolves(self, alert: str, *, within: float = 60, after: int = 0, **labels: str) -> Notification:
+        return await asyncio.to_thread(self.own.receiver.until, alert, "resolved", within=within, after=after, **labels)
+
+    async def _all(self, kind: Kind) -> list[Object]:
+        listed = await self.kube.run("get", f"{kind.plural}.{kind.group}", "--all-namespaces", "--output=json")
+        found: list[Object] = json.loads(listed)["items"]
+        return found
+
+    def report_sections(self) -> Iterator[tuple[str, str]]:
+        yield from self.own.report_sections()
+
+
+def _file(rule: Object) -> str:
+    return f"{rule['metadata']['namespace']}-{rule['metadata']['name']}.yaml"
+
+
+async def install_kinds(kube: Kube) -> None:
+    """Creates the types of the Prometheus operator, without schemas."""
+    await kube.apply(*map(objects.definition, KINDS))
+    for kind in KINDS:
+        await kube.wait_for_condition("customresourcedefinition", f"{kind.plural}.{kind.group}", "Established")
+
+
+@contextmanager
+def monitored(cluster: Cluster, kube: Kube, programs: Programs, folder: Path) -> Iterator[ClusterMonitoring]:
+    """Monitors a cluster that has the types of the Prometheus operator, while the block lasts."""
+    pods = folder / "pods"
+    with discovering(kube.command(), pods), monitoring(programs, folder, on_node(cluster), rules={}) as own:
+        yield ClusterMonitoring(kube, pods, own)
