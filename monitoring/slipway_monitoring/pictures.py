@@ -106,15 +106,17 @@ def _legend(lines: Sequence[Line]) -> Iterator[str]:
 
 def _span(lines: Sequence[Line]) -> tuple[float, float]:
     times = [t for line in lines for t, _ in line.points] or [0.0, 1.0]
-    return min(times), max(max(times), min(times) + 1)
+    return min(times), max(*times, min(times) + 1)
 
 
 def _ticks(largest: float) -> list[float]:
     """From 0 to at least the largest value, at round numbers."""
     if largest <= 0:
         return [0.0, 1.0]
-    power = 10.0 ** (len(str(int(largest))) - 1) if largest >= 1 else 10.0 ** -next(
-        n for n in range(1, 20) if largest * 10**n >= 1
+    power = (
+        10.0 ** (len(str(int(largest))) - 1)
+        if largest >= 1
+        else 10.0 ** -next(n for n in range(1, 20) if largest * 10**n >= 1)
     )
     step = next(size for size in (power / 5, power / 2, power, power * 2) if largest / size <= FEWEST_TICKS * 2)
     return [step * number for number in range(int(largest / step + 0.999) + 1)]

@@ -18,7 +18,6 @@ from slipway_monitoring.vocabulary import GROUPS
 from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import Settings, folder_claimed, own_namespace
 from support.load.both_engines import (
-    BROKEN,
     CHECKPOINT_CLAIM,
     LLAMACPP,
     VLLM,
@@ -53,8 +52,14 @@ class Watched:
     alerts: ClusterMonitoring
     namespace: str
 
-    def has_data(self, promql: str) -> bool:
-        return any(not math.isnan(sample.value) for sample in self.alerts.own.query(promql))
+    def until_data(self, promql: str) -> None:
+        """Waits for a value; NaN is none."""
+        own = self.alerts.own
+        own.until(
+            lambda: any(not math.isnan(sample.value) for sample in own.query(promql)),
+            within=RECORDED_WITHIN,
+            what=f"data for {promql}",
+        )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,7 +68,9 @@ async def watched(
 ) -> AsyncIterator[Watched]:
     """Three models, of which two were woken and loaded."""
     async with own_namespace(alerts.kube) as kube:
-        weights, checkpoint = (ensure(settings.cache, settings.steps) for ensure in (model.ensure_gguf, model.ensure_hf))
+        weights, checkpoint = (
+            ensure(settings.cache, settings.steps) for ensure in (model.ensure_gguf, model.ensure_hf)
+        )
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, CHECKPOINT_CLAIM, checkpoint):
             await kube.apply(*models())
             for each in models():
@@ -89,15 +96,11 @@ def queries() -> Iterator[tuple[str, Filled]]:
 @pytest.mark.parametrize("query", [pytest.param(each, id=place) for place, each in queries()])
 async def test_a_query_of_a_panel_has_data(watched: Watched, query: Filled) -> None:
     promql = query.promql.replace("NAMESPACE", watched.namespace)
-    async with asyncio.timeout(RECORDED_WITHIN):
-        while not await asyncio.to_thread(watched.has_data, promql):
-            await asyncio.sleep(1)
+    await asyncio.to_thread(watched.until_data, promql)
 
 
 @pytest.mark.parametrize("name", sorted({each.name for group in GROUPS for each in group.recordings}))
 async def test_a_recorded_series_has_data(watched: Watched, name: str) -> None:
     if reason := WITHOUT_SOURCE.get(name):
         pytest.skip(reason)
-    async with asyncio.timeout(RECORDED_WITHIN):
-        while not await asyncio.to_thread(watched.has_data, name):
-            await asyncio.sleep(1)
+    await asyncio.to_thread(watched.until_data, name)

@@ -1,5 +1,5 @@
-"""Grafana's JSON of a dashboard, by its foundation SDK. The same source always gives the same bytes: ids are counted, and
-nothing depends on the time."""
+"""Grafana's JSON of a dashboard, by its foundation SDK. The same source always gives the same bytes: ids are counted,
+and nothing depends on the time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TO_MODEL = (
     "/d/slipway-deployment?var-datasource=${datasource}&var-cluster=${cluster}"
     "&var-namespace=${__data.fields.namespace}&var-llmdeployment=${__data.fields.llmdeployment}"
 )
-NOT_SHOWN = ("Time", "__name__", "cluster")
+NOT_SHOWN = ("Time", "__name__")
 """Columns of a table that say nothing to a reader."""
 
 DASHED = models.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [10, 10]})
@@ -36,8 +36,12 @@ def as_json(which: Dashboard) -> str:
     built.time("now-24h" if which.uid == "slipway-cost" else "now-1h", "now").refresh("30s")
     built.tooltip(models.DashboardCursorSync.CROSSHAIR)
     built.link(
-        dashboard.DashboardLink("Slipway").type(models.DashboardLinkType.DASHBOARDS).tags([TAG]).as_dropdown(True)
-        .include_vars(True).keep_time(True)
+        dashboard.DashboardLink("Slipway")
+        .type(models.DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .as_dropdown(True)
+        .include_vars(True)
+        .keep_time(True)
     )
     for variable in variables(which.selects):
         built.with_variable(variable)
@@ -50,7 +54,7 @@ def as_json(which: Dashboard) -> str:
 
 
 def _panel(panel: Panel) -> AnyPanel:
-    built: AnyPanel = {"timeseries": _timeseries, "stat": _stat, "table": _table}[panel.kind](panel)
+    built = _of_kind(panel)
     built.title(panel.title).description(panel.description).datasource(SOURCE).unit(panel.unit)
     built.height(panel.height).span(panel.width)
     built.thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(list(_steps(panel))))
@@ -59,6 +63,16 @@ def _panel(panel: Panel) -> AnyPanel:
     for name, query in zip("ABCDEFGHIJ", panel.queries, strict=False):
         built.with_target(_target(query, panel, name))
     return built
+
+
+def _of_kind(panel: Panel) -> AnyPanel:
+    match panel.kind:
+        case "timeseries":
+            return _timeseries(panel)
+        case "stat":
+            return _stat(panel)
+        case "table":
+            return _table(panel)
 
 
 def _target(query: Query, panel: Panel, name: str) -> prometheus.Dataquery:
@@ -74,7 +88,9 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
     built = timeseries.Panel().min(0).fill_opacity(20 if panel.stacked else 0).line_width(1)
     built.show_points(options.VisibilityMode.NEVER)
     built.legend(
-        common.VizLegendOptions().show_legend(True).placement(options.LegendPlacement.BOTTOM)
+        common.VizLegendOptions()
+        .show_legend(True)
+        .placement(options.LegendPlacement.BOTTOM)
         .display_mode(options.LegendDisplayMode.LIST)
     )
     built.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))

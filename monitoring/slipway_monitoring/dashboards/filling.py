@@ -1,4 +1,4 @@
-"""Queries of panels as Prometheus gets them: Grafana puts in the variables, and so does this, for tests and pictures."""
+"""Queries as Prometheus gets them: Grafana fills in the variables, and this does the same for tests and pictures."""
 
 from __future__ import annotations
 

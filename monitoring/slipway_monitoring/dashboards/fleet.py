@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, in_namespaces
-
-BY_MODEL = "sum by (namespace, llmdeployment)"
+from slipway_monitoring.dashboards.panels import (
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Unit,
+    by_model,
+    in_namespaces,
+    number_of_models,
+)
 
 
 def total(metric: str, **labels: str) -> str:
@@ -13,7 +20,7 @@ def total(metric: str, **labels: str) -> str:
 
 def or_zero(expr: str) -> str:
     """For sums of series that exist only while something happens. Without any model, there is nothing to show."""
-    return f"{expr} or 0 * count({in_namespaces('slipway_llmdeployment_info')})"
+    return f"{expr} or 0 * {number_of_models()}"
 
 
 def stat(title: str, description: str, unit: Unit, expr: str, *, warning: float | None = None) -> Panel:
@@ -34,29 +41,32 @@ OVERVIEW = Row(
     (
         stat(
             "Models",
-            "LLMDeployments in these namespaces, asleep or not. Fewer than you know of: the operator doesn't see a namespace, or "
-            "Prometheus doesn't scrape the operator: see docs/monitoring.md.",
+            "LLMDeployments in these namespaces, asleep or not. Fewer than you know of: the operator doesn't see a "
+            "namespace, or Prometheus doesn't scrape the operator: see docs/monitoring.md.",
             "short",
-            f"count({in_namespaces('slipway_llmdeployment_info')})",
+            number_of_models(),
         ),
         stat(
             "Models that need someone",
             "LLMDeployments in the state Failed or Degraded. Above 0: the table below says which, and why.",
             "short",
-            or_zero(f"count({in_namespaces('slipway_llmdeployment_state', state='~Failed|Degraded')})"),
+            or_zero(
+                f"count({by_model('max', in_namespaces('slipway_llmdeployment_state', state='~Failed|Degraded'))})"
+            ),
             warning=1,
         ),
         stat(
             "Alerts that fire",
-            "Alerts of Slipway that fire in these namespaces, all severities. The table of alerts below has a line for each.",
+            "Alerts of Slipway that fire in these namespaces, all severities. The table of alerts below has a line "
+            "for each.",
             "short",
             or_zero(f"count({in_namespaces('ALERTS', alertname='~Slipway.+', alertstate='firing')})"),
             warning=1,
         ),
         stat(
             "Requests held",
-            "Requests that wait for a replica, of all models. Above 0 for longer than a cold start: open the dashboard of cold "
-            "starts.",
+            "Requests that wait for a replica, of all models. Above 0 for longer than a cold start: open the "
+            "dashboard of cold starts.",
             "short",
             or_zero(total("slipway:requests_held")),
         ),
@@ -68,8 +78,8 @@ OVERVIEW = Row(
         ),
         stat(
             "Cost per hour",
-            "What all replicas cost per hour now, by the prices of the accelerator profiles. The dashboard of cost says for "
-            "what.",
+            "What all replicas cost per hour now, by the prices of the accelerator profiles. The dashboard of cost "
+            "says for what.",
             "short",
             or_zero(total("slipway:cost:per_hour")),
         ),
@@ -78,7 +88,7 @@ OVERVIEW = Row(
 
 
 def column(metric: str, title: str, unit: Unit, **labels: str) -> Query:
-    return Query(f"{BY_MODEL} ({in_namespaces(metric, **labels)})", title, unit)
+    return Query(by_model("sum", in_namespaces(metric, **labels)), title, unit)
 
 
 MODELS = Row(
@@ -86,8 +96,9 @@ MODELS = Row(
     (
         Panel(
             title="All models",
-            description="One line for each model, with a link to its own dashboard. Look first at states other than Serving "
-            "and Idle, then at failed requests, then at first tokens that are slower than those of similar models.",
+            description="One line for each model, with a link to its own dashboard. Look first at states other than "
+            "Serving and Idle, then at failed requests, then at first tokens that are slower than those of similar "
+            "models.",
             unit="short",
             kind="table",
             width=24,
@@ -95,7 +106,7 @@ MODELS = Row(
             links_to_model=True,
             queries=(
                 Query(
-                    f"sum by (namespace, llmdeployment, state, reason) ({in_namespaces('slipway_llmdeployment_state')})",
+                    by_model("max", in_namespaces("slipway_llmdeployment_state"), "state", "reason"),
                     "current state",
                 ),
                 column("slipway:replicas", "ready", "short", kind="ready"),
@@ -111,13 +122,14 @@ MODELS = Row(
         ),
         Panel(
             title="What is not as it should be",
-            description="Conditions of LLMDeployments that deserve attention. Each reason has a line in docs/reference/status.md "
-            "with what to do; `kubectl describe llm` shows the whole message. An empty table is good.",
+            description="Conditions of LLMDeployments that deserve attention. Each reason has a line in "
+            "docs/reference/status.md with what to do; `kubectl describe llm` shows the whole message. An empty table "
+            "is good.",
             unit="short",
             kind="table",
             queries=(
                 Query(
-                    f"sum by (namespace, llmdeployment, type, reason) ({in_namespaces('slipway_llmdeployment_condition')})",
+                    by_model("max", in_namespaces("slipway_llmdeployment_condition"), "type", "reason"),
                     "condition",
                     healthy_empty="every condition is as it should be",
                 ),
@@ -127,13 +139,15 @@ MODELS = Row(
         ),
         Panel(
             title="Alerts",
-            description="Alerts of Slipway that fire or are about to. Each has a runbook of its name. An empty table is good.",
+            description="Alerts of Slipway that fire or are about to. Each has a runbook of its name. An empty table "
+            "is good.",
             unit="short",
             kind="table",
             queries=(
                 Query(
-                    "sum by (alertname, severity, alertstate, namespace, llmdeployment) "
-                    f"({in_namespaces('ALERTS', alertname='~Slipway.+')})",
+                    by_model(
+                        "max", in_namespaces("ALERTS", alertname="~Slipway.+"), "alertname", "severity", "alertstate"
+                    ),
                     "alert",
                     healthy_empty="no alert fires",
                 ),
@@ -148,30 +162,33 @@ TRAFFIC = Row(
     "Traffic",
     (
         Panel(
-            title="Requests per second",
+            title="Requests per second, by model",
             description="Answers per second by model. A model that drops to 0 while others go on: look at its state.",
             unit="reqps",
             stacked=True,
-            queries=(Query(f"{BY_MODEL} ({in_namespaces('slipway:requests:rate5m')})", "{{namespace}}/{{llmdeployment}}"),),
+            queries=(
+                Query(by_model("sum", in_namespaces("slipway:requests:rate5m")), "{{namespace}}/{{llmdeployment}}"),
+            ),
         ),
         Panel(
-            title="Within objectives",
-            description="Share of requests that met all objectives of spec.slo, by model. Below 95 %: open the model's dashboard.",
+            title="Within objectives, by model",
+            description="Share of requests that met all objectives of spec.slo, by model. Below 95 %: open the "
+            "model's dashboard.",
             unit="percentunit",
             maximum=1,
             queries=(Query(in_namespaces("slipway:goodput:ratio5m"), "{{namespace}}/{{llmdeployment}}"),),
         ),
         Panel(
-            title="Output tokens per second",
+            title="Output tokens per second, by model",
             description="Tokens written per second by model. Falling while requests wait: a replica is lost or slower.",
             unit="suffix: tokens/s",
             stacked=True,
             queries=(Query(in_namespaces("slipway:output_tokens:rate5m"), "{{namespace}}/{{llmdeployment}}"),),
         ),
         Panel(
-            title="Replicas",
-            description="Ready replicas by model, and all that are wanted. Wanted above the sum of the others for minutes: "
-            "replicas don't get ready, or there are no free devices.",
+            title="Replicas, by model",
+            description="Ready replicas by model, and all that are wanted. Wanted above the sum of the others for "
+            "minutes: replicas don't get ready, or there are no free devices.",
             unit="short",
             stacked=True,
             queries=(

@@ -24,23 +24,23 @@ NOW = Row(
     (
         stat(
             "Leaders",
-            "Replicas of the operator that lead. It must be 1: with 0, nothing that changes is acted upon, while models go on "
-            "serving. See the runbook of SlipwayOperatorWithoutLeader.",
+            "Replicas of the operator that lead. It must be 1: with 0, nothing that changes is acted upon, while "
+            "models go on serving. See the runbook of SlipwayOperatorWithoutLeader.",
             "short",
             f"sum({anywhere('slipway_leader')})",
         ),
         stat(
             "Oldest cache",
-            "Seconds since the slowest watch of the leader was last seen to be up to date. Above a minute, Slipway acts on old "
-            "facts: see the runbook of SlipwayOperatorStale.",
+            "Seconds since the slowest watch of the leader was last seen to be up to date. Above a minute, Slipway "
+            "acts on old facts: see the runbook of SlipwayOperatorStale.",
             "s",
             f"max({anywhere('slipway_watch_age_seconds')})",
             warning=60,
         ),
         stat(
             "Oldest waiting reconcile",
-            "How long the first object in the operator's queue has waited. Above a minute: too much work, or a slow API "
-            "server, see below.",
+            "How long the first object in the operator's queue has waited. Above a minute: too much work, or a slow "
+            "API server, see below.",
             "s",
             f"max({anywhere('slipway_queue_oldest_seconds')})",
             warning=60,
@@ -81,19 +81,23 @@ OPERATOR = Row(
         ),
         Panel(
             title="Calls to the API server",
-            description="Per second, by verb and status, of operator and activators. 5xx and 429: the API server is overloaded; "
-            "403: a right is missing.",
+            description="Per second, by verb and status, of operator and activators. 5xx and 429: the API server is "
+            "overloaded; 403: a right is missing.",
             unit="ops",
             stacked=True,
-            queries=(Query(f"sum by (verb, code) (rate({anywhere('slipway_api_calls_total')}[5m]))", "{{verb}} {{code}}"),),
+            queries=(
+                Query(f"sum by (verb, code) (rate({anywhere('slipway_api_calls_total')}[5m]))", "{{verb}} {{code}}"),
+            ),
         ),
         Panel(
             title="How long the API server takes",
-            description="p95 by verb. Seconds: everything that Slipway does is as slow; look at the API server and etcd.",
+            description="p95 by verb. Seconds: everything that Slipway does is as slow; look at the API server and "
+            "etcd.",
             unit="s",
             queries=(
                 Query(
-                    f"histogram_quantile(0.95, sum by (le, verb) (rate({anywhere('slipway_api_call_seconds_bucket')}[5m])))",
+                    "histogram_quantile(0.95, sum by (le, verb) "
+                    f"(rate({anywhere('slipway_api_call_seconds_bucket')}[5m])))",
                     "{{verb}}",
                 ),
             ),
@@ -106,16 +110,16 @@ ACTIVATOR = Row(
     (
         Panel(
             title="Use of limits",
-            description="Share in use of each limit of each activator. One that nears 100 % refuses requests: add replicas of "
-            "the activator, or raise the limit.",
+            description="Share in use of each limit of each activator. One that nears 100 % refuses requests: add "
+            "replicas of the activator, or raise the limit.",
             unit="percentunit",
             maximum=1,
             queries=(Query(f"max by (limit) ({anywhere('slipway_activator_used_ratio')})", "{{limit}}"),),
         ),
         Panel(
             title="Refused requests",
-            description="Per second, by reason. Reasons that name a limit: see use of limits. Reasons that name a model's "
-            "failure: see that model. 0 is normal.",
+            description="Per second, by reason. Reasons that name a limit: see use of limits. Reasons that name a "
+            "model's failure: see that model. 0 is normal.",
             unit="reqps",
             stacked=True,
             queries=(

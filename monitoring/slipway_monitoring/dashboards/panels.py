@@ -1,5 +1,5 @@
-"""What a dashboard is made of: rows of panels, each with its queries. Plain data, which is built for Grafana, run against a
-real Prometheus by the tests, and drawn for the documentation."""
+"""What a dashboard is made of: rows of panels, each with its queries. Plain data, which is built for Grafana, run
+against a real Prometheus by the tests, and drawn for the documentation."""
 
 from __future__ import annotations
 
@@ -92,5 +92,16 @@ def of_model(metric: str, **labels: str) -> str:
 
 def _selected(metric: str, matchers: str, labels: dict[str, str]) -> str:
     """A value that starts with `~` is a regular expression."""
-    given = (f'{name}=~"{value[1:]}"' if value.startswith("~") else f'{name}="{value}"' for name, value in labels.items())
+    given = (
+        f'{name}=~"{value[1:]}"' if value.startswith("~") else f'{name}="{value}"' for name, value in labels.items()
+    )
     return f"{metric}{{{', '.join([matchers, *given])}}}"
+
+
+def by_model(aggregation: str, expr: str, *more: str) -> str:
+    """One series for each model, whichever replica of the operator exposes it."""
+    return f"{aggregation} by ({', '.join(('cluster', 'namespace', 'llmdeployment', *more))}) ({expr})"
+
+
+def number_of_models() -> str:
+    return f"count({by_model('max', in_namespaces('slipway_llmdeployment_info'))})"

@@ -10,8 +10,8 @@ HEAD = """# Dashboards
 
 <!-- Written by `make generate`; change what it describes instead. -->
 
-Every panel, what a bad value looks like, and its queries. `$cluster`, `$namespace` and `$llmdeployment` are what is chosen
-above a dashboard: put your own names there, and the query works in Prometheus' own page, too. `.*` chooses all.
+Every panel, what a bad value looks like, and its queries. `$cluster`, `$namespace` and `$llmdeployment` are what is
+chosen above a dashboard: put your own names there, and the query works in Prometheus' own page, too. `.*` chooses all.
 """
 
 

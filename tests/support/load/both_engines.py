@@ -1,10 +1,10 @@
-"""One namespace with the demo model on llama.cpp and on vLLM, and one model that can't start, all of them under load."""
+"""One namespace with the demo model on llama.cpp and on vLLM, and one model that can't start, all under load."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import aiohttp
 
