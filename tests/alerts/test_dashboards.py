@@ -1,5 +1,5 @@
-"""No panel and no recording rule is empty: each query is run against a real Prometheus that watched a real load of both
-engines, and a model that can't start."""
+"""No panel and no recording rule is empty: each query is run against a real Prometheus that has watched a real load of
+llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the same for vLLM."""
 
 from __future__ import annotations
 
@@ -17,32 +17,25 @@ from slipway_monitoring.dashboards.filling import Filled, filled
 from slipway_monitoring.vocabulary import GROUPS
 from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import Settings, folder_claimed, own_namespace
-from support.load.both_engines import (
-    CHECKPOINT_CLAIM,
-    LLAMACPP,
-    VLLM,
-    load,
-    models,
-    wake,
-)
+from support.load.watched_models import BROKEN, NAME, Clients, broken, sleeping
 from support.monitoring.on_cluster import ClusterMonitoring
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1200, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
 
-LOAD = 90.0  # seconds
+LOAD = 60.0  # seconds
+AT_ONCE = 6
+"""More than a batch has places, so that some wait."""
+
 RECORDED_WITHIN = 60.0
 
-VLLM_ONLY = {
-    "Preemptions": "llama.cpp doesn't preempt",
-    "Speculative decoding": "Slipway doesn't run llama.cpp with a draft",
+ELSEWHERE = {
+    "slipway:preemptions:rate5m": "llama.cpp doesn't preempt",
+    "slipway:speculative_acceptance:ratio5m": "Slipway runs llama.cpp without a draft model",
+    "slipway:speculative_accepted_length:mean5m": "Slipway runs llama.cpp without a draft model",
+    "slipway:gpu_memory_used:bytes": "there is no GPU",
+    "slipway:gpu_utilization:ratio": "there is no GPU",
 }
-"""Panels of one model that are empty for llama.cpp, and why."""
-
-WITHOUT_SOURCE = {
-    "slipway:gpu_memory_used:bytes": "there is no GPU here; tests/rules has DCGM's exposition",
-    "slipway:gpu_utilization:ratio": "there is no GPU here; tests/rules has DCGM's exposition",
-}
-"""Recorded series that have no source on this cluster, and where they are tested instead."""
+"""Recorded series without a source here, and why."""
 
 
 @dataclass(frozen=True)
@@ -63,44 +56,37 @@ class Watched:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def watched(
-    node: Cluster, alerts: ClusterMonitoring, settings: Settings, vllm_cpu_image: str
-) -> AsyncIterator[Watched]:
-    """Three models, of which two were woken and loaded."""
+async def watched(node: Cluster, alerts: ClusterMonitoring, settings: Settings) -> AsyncIterator[Watched]:
+    """A model that was woken and loaded, and one that could not be woken."""
     async with own_namespace(alerts.kube) as kube:
-        weights, checkpoint = (
-            ensure(settings.cache, settings.steps) for ensure in (model.ensure_gguf, model.ensure_hf)
-        )
-        async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, CHECKPOINT_CLAIM, checkpoint):
-            await kube.apply(*models())
-            for each in models():
-                await kube.wait_for_condition("scaledobject", each["metadata"]["name"], "Ready", timeout=60)
+        weights = model.ensure_gguf(settings.cache, settings.steps)
+        async with folder_claimed(kube, GEMMA_CLAIM, weights):
+            await kube.apply(sleeping(), broken())
+            for name in (NAME, BROKEN):
+                await kube.wait_for_condition("scaledobject", name, "Ready", timeout=60)
             await alerts.follow()
-            await wake(kube, node.entered, within=600)
-            await alerts.follow()
-            assert await load(kube, node.entered, seconds=LOAD) > 20
+            clients = Clients(kube, node.entered)
+            assert await clients.ask() == "answered"
+            assert (await clients.ask(BROKEN)).startswith("503")
+            assert await clients.load(seconds=LOAD, at_once=AT_ONCE) > AT_ONCE
             yield Watched(alerts, kube.namespace)
-            await kube.delete("llmdeployment", "--all", wait=True)
+            await kube.delete("llmdeployment", NAME, BROKEN, wait=True)
 
 
-def queries() -> Iterator[tuple[str, Filled]]:
-    """Yields each query for each model that it must have data for."""
+def queries() -> Iterator[Filled]:
     for dashboard in DASHBOARDS:
-        names = (LLAMACPP, VLLM) if dashboard.selects == "model" else ("",)
-        for name in names:
-            for each in filled(dashboard, namespace="NAMESPACE", llmdeployment=name):
-                if not each.panel.needs and not (name == LLAMACPP and each.panel.title in VLLM_ONLY):
-                    yield f"{each.place} {name}".strip(), each
+        for each in filled(dashboard, namespace="NAMESPACE", llmdeployment=NAME):
+            if not any(name in each.promql for name in ELSEWHERE):
+                yield each
 
 
-@pytest.mark.parametrize("query", [pytest.param(each, id=place) for place, each in queries()])
+@pytest.mark.parametrize("query", list(queries()), ids=lambda each: each.place)
 async def test_a_query_of_a_panel_has_data(watched: Watched, query: Filled) -> None:
-    promql = query.promql.replace("NAMESPACE", watched.namespace)
-    await asyncio.to_thread(watched.until_data, promql)
+    await asyncio.to_thread(watched.until_data, query.promql.replace("NAMESPACE", watched.namespace))
 
 
 @pytest.mark.parametrize("name", sorted({each.name for group in GROUPS for each in group.recordings}))
 async def test_a_recorded_series_has_data(watched: Watched, name: str) -> None:
-    if reason := WITHOUT_SOURCE.get(name):
+    if reason := ELSEWHERE.get(name):
         pytest.skip(reason)
     await asyncio.to_thread(watched.until_data, name)
