@@ -1,19 +1,25 @@
 """Pictures for the documentation, drawn as SVG from what a real Prometheus answered to the queries of panels.
 
-`python -m slipway_monitoring.pictures` draws docs/images/monitoring/*.svg again from the answers next to them.
+`python -m slipway_monitoring.pictures` draws docs/images/monitoring/*.svg again from the answers next to them, and
+writes the table of the story into docs/monitoring.md.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-PICTURES = Path(__file__).parents[2] / "docs/images/monitoring"
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = DOCS / "images/monitoring"
+PAGE = DOCS / "monitoring.md"
+STORY = "story.json"
+"""Numbers of the story in docs/monitoring.md, each with its query."""
+
+MARK, END = "<!-- written by `make pictures` -->\n", "<!-- end -->\n"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, LINE = 860, 190, 64, 16, 56, 18
 INK, GRID, FAINT = "#24292f", "#d8dee4", "#57606a"
 COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bc4c00", "#0a7d91", "#6e7781")
@@ -126,15 +132,29 @@ def _number(value: float) -> str:
     return f"{value:,.4g}".replace(",", " ")
 
 
-def draw(folder: Path) -> list[Path]:
-    """Draws a picture for each file of answers; returns the pictures."""
-    drawn = []
-    for file in sorted(folder.glob("*.json")):
-        picture = file.with_suffix(".svg")
-        picture.write_text(svg(Answers.read(json.loads(file.read_text()))))
-        drawn.append(picture)
-    return drawn
+def drawn(folder: Path) -> dict[Path, str]:
+    """Returns the content of the picture of each file of answers."""
+    files = [file for file in sorted(folder.glob("*.json")) if file.name != STORY]
+    return {file.with_suffix(".svg"): svg(Answers.read(json.loads(file.read_text()))) for file in files}
+
+
+def told(page: str, story: dict[str, Any]) -> str:
+    """Returns the page with the table of the story between its marks."""
+    before, _, rest = page.partition(MARK)
+    _, _, after = rest.partition(END)
+    rows = [
+        f"| {each['minute']:g} | {each['what']} | {_number(each['value'])} | `{each['query']}` |"
+        for each in story["facts"]
+    ]
+    head = ["| minute | what | value | query |", "|---|---|---|---|"]
+    return "\n".join([f"{before}{MARK}", f"Run on {story['source']}.", "", *head, *rows, "", f"{END}{after}"])
+
+
+def main() -> None:
+    for file, picture in drawn(PICTURES).items():
+        file.write_text(picture)
+    PAGE.write_text(told(PAGE.read_text(), json.loads((PICTURES / STORY).read_text())))
 
 
 if __name__ == "__main__":
-    sys.stdout.write("".join(f"{each}\n" for each in draw(PICTURES)))
+    main()
