@@ -17,7 +17,7 @@ from slipway_devcluster.volumes import DEFAULT, SHARED_CLASS, STORAGE_CLASS
 from support.builders.llmdeployments import acceleratorprofile, llmdeployment, merged
 from support.builders.objects import claim, manifest
 from support.cluster import AnyCluster, Kube, Object, Operator, installation
-from support.cluster.llmdeployments import current_status, events
+from support.cluster.llmdeployments import current_status, events, is_for_others_to_scale
 from support.cluster.pods import is_running
 
 NAME, CLAIM, PREDICTOR = "model", "model-compiled", "model-predictor"
@@ -85,9 +85,9 @@ async def asleep(slipway: Operator, kube: Kube, weights: None) -> AsyncIterator[
 
 
 async def applied(kube: Kube, thing: Object, kind: str) -> Object:
-    """Until the status says where compiled code is kept, and KServe has made the Deployment."""
+    """Until the status says where compiled code is kept, and others may scale the Deployment."""
     await kube.apply(thing)
-    await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
     return cache_of(await kube.wait_for("llmdeployment", NAME, lambda it: cache_of(it).get("kind") == kind))
 
 

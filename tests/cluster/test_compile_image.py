@@ -24,10 +24,10 @@ from slipway_devcluster.registry import ADDRESS_OF_PODS, Secured
 from slipway_devcluster.slipway import VLLM_CPU_IMAGE
 from slipway_runtime.oci import File, Layer, Reference, image_of, push
 from slipway_runtime.oci import Settings as PushSettings
-from support.builders.llmdeployments import CLASS, READY_AT_ONCE, llmdeployment
+from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment
 from support.builders.objects import manifest
 from support.cluster import Kube, KubectlError, Object, Operator, Settings, folder_claimed, installation, own_namespace
-from support.cluster.llmdeployments import current_status, events
+from support.cluster.llmdeployments import current_status, events, is_for_others_to_scale
 from support.cluster.pods import is_running
 from support.programs import operator
 from support.programs.registry_process import HTPASSWD, docker_config
@@ -146,13 +146,6 @@ async def applied(kube: Kube, thing: Object) -> None:
     """Until others may scale it."""
     await kube.apply(thing)
     await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
-
-
-def is_for_others_to_scale(deployment: Object) -> bool:
-    """KServe has observed the change of the annotation, which it copies to the pod template."""
-    annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
-    is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
-    return bool(annotations.get(CLASS) == "external" and is_observed)
 
 
 async def awake(kube: Kube, *, timeout: float = 120) -> Object:

@@ -9,13 +9,13 @@ import pytest
 from support.builders import llmdeployments
 from support.builders.llmdeployments import gemma
 from support.cluster import AnyCluster, Kube, Object, ServiceAccess, installation, is_ready, rendering
+from support.cluster.llmdeployments import is_for_others_to_scale
 from support.cluster.pods import is_running
 from support.cluster.rendering import reconcile_once, strictly_applied
 from support.cluster.services import reachable
 from support.load.completions import complete
 from support.repository import ACCELERATORS, documents
 
-CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
 OURS = "slipway.dev/llmdeployment=gemma"
 
@@ -37,12 +37,6 @@ def template(deployment: Object) -> Object:
     return pods
 
 
-def is_external(deployment: Object) -> bool:
-    """KServe has applied the change of class, and Kubernetes has observed it."""
-    observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
-    return bool(template(deployment)["metadata"]["annotations"].get(CLASS) == "external" and observed)
-
-
 async def test_gemma_is_served_under_the_name_of_the_deployment(
     kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
@@ -61,7 +55,7 @@ async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: 
         assert (await reconcile_once(kube, name)).replicas is None
         await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 0)
         assert (await reconcile_once(kube, name)).replicas is not None
-        await kube.wait_for("deployment", PREDICTOR, is_external)
+        await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
         await reconcile_once(kube, name)
         await kube.never("pods", seconds=3)
     assert pods == []

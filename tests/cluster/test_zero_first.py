@@ -2,17 +2,11 @@
 
 import pytest
 from support.builders import objects
-from support.cluster import Kube, Object, is_ready
+from support.builders.llmdeployments import CLASS
+from support.cluster import Kube, is_ready
+from support.cluster.llmdeployments import is_for_others_to_scale
 
-CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
-
-
-def is_for_others_to_scale(deployment: Object) -> bool:
-    """KServe has observed the change of the annotation, which it copies to the pod template."""
-    annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
-    is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
-    return bool(annotations.get(CLASS) == "external" and is_observed)
 
 
 @pytest.mark.slow

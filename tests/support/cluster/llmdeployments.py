@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from support.builders.llmdeployments import CHILDREN, NAME
+from support.builders.llmdeployments import CHILDREN, CLASS, NAME
 from support.builders.objects import Object
 from support.cluster.kube import Kube, Predicate
 
@@ -36,6 +36,14 @@ def is_in(state: str) -> Predicate:
 
 def is_stalled(reason: str, words: str = "") -> Predicate:
     return lambda thing: conditions(thing).get("Stalled") == ("True", reason) and words in message(thing, "Stalled")
+
+
+def is_for_others_to_scale(deployment: Object) -> bool:
+    """Wait for this before scaling a new Deployment: until KServe has seen the change from `none` to `external`, which
+    it copies to the pod template, it sets the replicas back to zero."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+    is_observed = (deployment.get("status") or {}).get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(annotations.get(CLASS) == "external" and is_observed)
 
 
 async def created(kube: Kube, thing: Object) -> Object:

@@ -20,6 +20,7 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.operator.reconciling.asking import Question
+from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import compile_job, hash_of, inspection
@@ -30,6 +31,8 @@ TOO_OFTEN, WITHIN = 5, 60.0
 """This many repairs within this many seconds mean that another program reverts our field each time."""
 NO_PLACE = frozenset({Reason.UNSCHEDULABLE, Reason.NO_ACCELERATOR_FITS})
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
+
+NOTHING_COUNTED = ModelCounts()
 
 NamespacedName = tuple[str, str]
 
@@ -98,6 +101,8 @@ class ModelMemory:
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
+    counts: ModelCounts = field(default_factory=ModelCounts)  # what metrics count
+
     # --- about what the spec names -----------------------------------------------------------------------------------
     references: ReferenceCheck | None = None
     claims: tuple[str, ...] = ()  # PersistentVolumeClaims; changed by `Memories.name_claims` alone
@@ -147,6 +152,10 @@ class Memories:
     def by_compile_cache(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
         return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
+
+    def counts_of(self, key: ModelKey) -> ModelCounts:
+        memory = self._memories.get(key)
+        return memory.counts if memory else NOTHING_COUNTED
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from slipway.api.model_key import ModelKey
 from slipway.observing.figures import Figures
+from slipway.observing.wakes import WakeResult
+from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.process.exposition import Description, Sample
 
 OF_MODEL = ("namespace", "llmdeployment")
@@ -57,6 +59,21 @@ EXPECTED_COLD_START = _gauge(
     "Expected duration of a start from zero: that of the last one, or an estimate from the model's size. The Auto of "
     "spec.scaling.hold.timeout is computed from the same",
 )
+WAKES = Description(
+    "slipway_wakes_total",
+    "counter",
+    (*OF_MODEL, "result"),
+    "Starts from zero replicas since this replica leads, by their result: ready or failed",
+)
+POD_FAILURES = Description(
+    "slipway_pod_failures_total",
+    "counter",
+    (*OF_MODEL, "reason"),
+    "Containers that ended and pods that were lost since this replica leads, by the cause; there from the first one on",
+)
+LAST_POD_FAILURE = _gauge(
+    "last_pod_failure_timestamp_seconds", "When the last one of these was, also if an earlier leader saw it", "reason"
+)
 MODEL_METRICS = (
     INFO,
     STATE,
@@ -68,18 +85,22 @@ MODEL_METRICS = (
     PLAN_ERROR,
     COLD_START,
     EXPECTED_COLD_START,
+    WAKES,
+    POD_FAILURES,
+    LAST_POD_FAILURE,
 )
 
 
 class Seen(NamedTuple):
-    """What the cache shows of one LLMDeployment."""
+    """What the cache shows of one LLMDeployment, and what was counted."""
 
     key: ModelKey
     figures: Figures
+    counts: ModelCounts  # since this replica leads
 
 
 def samples_of(seen: Seen) -> Iterator[Sample]:
-    key, figures = seen
+    key, figures, counts = seen
     yield Sample(INFO, (*key, figures.engine, figures.accelerator, figures.model), 1)
     if figures.state:
         yield Sample(STATE, (*key, figures.state, figures.reason), 1)
@@ -98,3 +119,9 @@ def samples_of(seen: Seen) -> Iterator[Sample]:
             yield Sample(metric, key, value)
     for phase, seconds in figures.cold_start:
         yield Sample(COLD_START, (*key, phase), seconds)
+    for result in WakeResult:
+        yield Sample(WAKES, (*key, result), counts.wakes[result])
+    for reason, number in counts.failures.items():
+        yield Sample(POD_FAILURES, (*key, reason), number)
+    for reason, at in counts.failed_at.items():
+        yield Sample(LAST_POD_FAILURE, (*key, reason), at)

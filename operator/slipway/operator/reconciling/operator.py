@@ -391,4 +391,7 @@ class Operator:
         return dict(self._memories.by_compile_cache()) if self._election.is_leader else {}
 
     def _each_model(self) -> Iterable[Seen]:
-        return self._reader.each_seen() if self._election.is_leader else ()
+        """They are read while the page is written, so that some may be gone by then."""
+        for key in self._everyone() if self._election.is_leader else ():
+            if figures := self._reader.figures(key):
+                yield Seen(key, figures, self._memories.counts_of(key))

@@ -13,6 +13,7 @@ from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.failures import failures_in
 from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
@@ -163,6 +164,7 @@ class Reconciler:
         unmet = await self.references.unmet(key, memory, decision.deployment)
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
+        memory.counts.see(failures_in(snapshot), pods={uid_of(each) for each in snapshot.pods}, now=snapshot.now)
         known_at = _known_at(snapshot)
         snapshot = replace(
             snapshot,

@@ -49,14 +49,13 @@ from slipway.objects.kinds import (
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
-from slipway.observing.figures import figures_of
+from slipway.observing.figures import Figures, figures_of
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.memory import ModelMemory
-from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering import compile_job
 from slipway.operator.rendering.inspection import claim_with_files, is_job_name
@@ -113,12 +112,10 @@ class SnapshotReader:
         cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
         return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
 
-    def each_seen(self) -> Iterable[Seen]:
-        """What is exposed of each as metrics; it is read while they are written, so that some may be gone by then."""
-        for key in self.everyone():
-            figures = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
-            if figures is not None:
-                yield Seen(key, figures)
+    def figures(self, key: ModelKey) -> Figures | None:
+        """What is exposed of it as metrics; None: it is gone, or can't be read."""
+        found: Figures | None = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
+        return found
 
     # --- one of them ------------------------------------------------------------------------------------------------
 

@@ -54,11 +54,13 @@ from slipway.objects.kinds import (
     Kind,
     Object,
 )
+from slipway.objects.metadata import annotations_of
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watched_claims import concerned_by_claim, stored_of_claim, stored_of_storage_class
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
+from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 
 OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
 CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
@@ -318,8 +320,11 @@ def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Objec
 
 def stored_of_controller(raw: Object) -> Object:
     spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
+    kept = named(raw, "ownerReferences")
+    if copied := picked(annotations_of(raw), (CLASS_ANNOTATION,)):
+        kept["metadata"]["annotations"] = copied
     return {
-        **named(raw, "ownerReferences"),
+        **kept,
         "spec": spec,
         "status": picked(raw.get("status") or {}, KEPT_OF_MAKERS),
     }

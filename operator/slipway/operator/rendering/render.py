@@ -40,7 +40,13 @@ from slipway.operator.rendering.podmonitor import pod_monitor
 from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout, stopping_first
 from slipway.operator.rendering.scaledobject import scaled_object
-from slipway.operator.rendering.scaling import autoscaler_class, has_too_few, predictor_deployment, replica_bounds
+from slipway.operator.rendering.scaling import (
+    autoscaler_class,
+    class_in_effect,
+    has_too_few,
+    predictor_deployment,
+    replica_bounds,
+)
 from slipway.operator.rendering.schedule import Kept, kept_now
 from slipway.operator.rendering.service import service
 
@@ -70,9 +76,10 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
     compiled = _placed(deployment, pods, snapshot, installation)
     kept = kept_now(deployment.spec.scaling, snapshot.now)
-    scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=chosen_class)
+    scaled_as = class_in_effect(chosen_class, predictor)
+    scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=scaled_as)
     template = claim_template(deployment, new_plan, pods.inference_service)
-    own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=chosen_class)
+    own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=scaled_as)
     is_scaled = isinstance(scaled, Child) or (isinstance(own_autoscaler, Child) and not has_too_few(predictor, kept))
     # The Service comes first, so that the name resolves from the start; the InferenceService, which starts pods, after
     # the policy that protects them. The autoscalers come when there is something to scale.
@@ -92,7 +99,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
             *(each for each in objects if isinstance(each, ObjectKey)),
             *unused_templates(pods.inference_service, snapshot),
         ),
-        replicas=None if is_scaled else replica_bounds(deployment, kept, chosen_class),
+        replicas=None if is_scaled else replica_bounds(deployment, kept, scaled_as),
         remarks=(
             *_remarks_on_scaling(deployment, kept, snapshot),
             *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),

@@ -8,6 +8,8 @@ within bounds itself (`ReplicaBounds`).
 One exception, right after the creation: under `external` a new Deployment starts with one replica, which is the API
 server's default. Where it should start with none, the InferenceService starts with class `none` and zero replicas, and
 becomes `external` as soon as its Deployment exists. At that time no pod runs that the changed annotation could restart.
+No one is to scale it before KServe has copied `external` to the Deployment: a reconcile that KServe started under
+`none` would set the replicas to zero again, and the copied annotation would restart a pod.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ def autoscaler_class(spec: ScalingSpec, inference_service: Object | None, predic
     if _initial_replicas(spec) > 0 or (live and annotations_of(live).get(CLASS_ANNOTATION) == EXTERNAL):
         return EXTERNAL
     return EXTERNAL if live and predictor and _was_made_at_zero(predictor, live) else FIXED
+
+
+def class_in_effect(chosen_class: str, predictor: Object | None) -> str:
+    """The class by which KServe still treats the Deployment: it copies the InferenceService's when it reconciles."""
+    is_fixed = predictor is not None and annotations_of(predictor).get(CLASS_ANNOTATION) == FIXED
+    return FIXED if is_fixed else chosen_class
 
 
 def replicas(spec: ScalingSpec, autoscaler: str) -> Object:

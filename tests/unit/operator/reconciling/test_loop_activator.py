@@ -19,6 +19,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.observing.porttable import PORTS, ActivatorPort
+from support.builders.llmdeployments import CLASS
 from support.builders.stored import kube_object, made_by_kserve, pod
 from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
@@ -67,6 +68,20 @@ async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_ke
     assert condition(loop, "Reachable")["status"] == "True"
     await loop.reconcile()
     assert loop.api.requests == []
+
+
+async def test_keda_scales_only_what_kserve_no_longer_keeps_at_zero(with_activator: Loop) -> None:
+    loop = with_activator
+    await loop.reconcile()
+    made = made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE))
+    made["metadata"]["annotations"] = {CLASS: "none"}
+    loop.api.put(made)
+    await loop.settle()
+    assert loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"][CLASS] == "external"
+    assert (SCALED_OBJECT, "chat", "llama") not in loop.api.objects
+    loop.api.change(DEPLOYMENT, {"metadata": {"annotations": {CLASS: "external"}}}, name="llama-predictor")
+    await loop.settle()
+    assert loop.api.get(SCALED_OBJECT)
 
 
 async def test_the_slice_follows_the_ready_replicas(with_activator: Loop) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from slipway.objects.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT
 from slipway.operator.rendering import ReplicaBounds
 from support.builders.rendering import desired, of_kind, on_h100
 
@@ -50,6 +51,23 @@ def test_the_autoscaler_class(scaling: dict[str, Any], world: dict[str, Any], ex
     answer = desired(on_h100(scaling=scaling), **world)
     assert of_kind(answer, "InferenceService")["metadata"]["annotations"][CLASS] == expected
     assert (answer.replicas is None) == (expected == "none")
+
+
+@pytest.mark.parametrize("autoscaler", ["KEDA", "HPA", "None"])
+def test_nothing_scales_a_deployment_that_kserve_still_keeps_at_zero(autoscaler: str) -> None:
+    """A reconcile of KServe that started under `none` would undo it."""
+    kinds = frozenset({SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER})
+    wanted = on_h100(scaling={"minReplicas": 1, "maxReplicas": 4, "initialReplicas": 0, "autoscaler": autoscaler})
+    world = {"inference_service": live("external"), "kinds": kinds, "activator": ("10.0.0.8",)}
+    made = live_deployment(0)
+    found = {}
+    for copied in ("none", "external"):
+        made["metadata"]["annotations"] = {CLASS: copied}
+        answer = desired(wanted, **world, deployment=made)
+        scalers = {child.kind for child in answer.apply} & kinds
+        found[copied] = len(scalers), answer.replicas is not None
+    assert found["none"] == (0, False)
+    assert found["external"] == {"KEDA": (1, False), "HPA": (1, True), "None": (0, True)}[autoscaler]
 
 
 @pytest.mark.parametrize(
