@@ -70,7 +70,8 @@ async def watched(node: Cluster, alerts: ClusterMonitoring, settings: Settings) 
             assert (await clients.ask(BROKEN)).startswith("503")
             assert await clients.load(seconds=LOAD, at_once=AT_ONCE) > AT_ONCE
             yield Watched(alerts, kube.namespace)
-            await kube.delete("llmdeployment", NAME, BROKEN, wait=True)
+            for name in (NAME, BROKEN):
+                await kube.delete("llmdeployment", name, wait=True)
 
 
 def queries() -> Iterator[Filled]:

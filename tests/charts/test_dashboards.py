@@ -42,10 +42,9 @@ def test_grafanas_sidecar_finds_them_by_default_and_puts_them_into_a_folder() ->
 
 def test_labels_folder_and_annotations_can_be_chosen() -> None:
     [first, *_] = config_maps(
-        labels={"grafana_dashboard": None, "dashboards": "yes"},
+        labels={"dashboards": "yes"},
         annotations={"k8s-sidecar-target-directory": "/x"},
         folder="",
     )
-    assert first["metadata"]["labels"]["dashboards"] == "yes"
-    assert "grafana_dashboard" not in first["metadata"]["labels"]
+    assert first["metadata"]["labels"].items() >= {"dashboards": "yes", "grafana_dashboard": "1"}.items()
     assert first["metadata"]["annotations"] == {"k8s-sidecar-target-directory": "/x"}

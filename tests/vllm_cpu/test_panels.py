@@ -1,4 +1,4 @@
-"""The panels of one model have data for vLLM, too: each query that needs the metrics of pods alone is run against a real
+"""The panels of one model have data for vLLM, too: each query that needs only the metrics of pods is run against a real
 Prometheus that has watched a real vLLM under load."""
 
 from __future__ import annotations
