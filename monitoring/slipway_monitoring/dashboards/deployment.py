@@ -25,7 +25,7 @@ def quantiles(metric: str) -> tuple[Query, ...]:
 
 
 def latency(title: str, metric: str, description: str, slo: str = "") -> Panel:
-    target = (Query(largest("slipway_slo_target_seconds", slo=slo), "objective"),) if slo else ()
+    target = (Query(largest("slipway_slo_boundary_seconds", slo=slo), "objective"),) if slo else ()
     return Panel(
         title=title,
         description=description,

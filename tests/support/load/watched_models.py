@@ -20,8 +20,8 @@ REPEATED = "One two three four five six seven eight. " * 12
 """A prompt that the prefix cache keeps, and from which tokens can be drafted."""
 
 OBSERVED: Object = {
-    "slo": {"ttftP95": "2s", "tpotP95": "500ms", "e2eP99": "20s", "availability": 99.9},
-    "budget": {"limit": 100, "period": "Day"},
+    "slo": {"ttftP95": "2s", "tpotP95": "500ms", "e2eP99": "20s", "availability": "99.9%"},
+    "budget": {"perDay": 100},
 }
 
 
