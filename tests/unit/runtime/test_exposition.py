@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from slipway_runtime.engines.open_metrics import is_wanted
 from slipway_runtime.supervisor.exposition import merge, total
@@ -79,7 +80,8 @@ slipway_ttft_seconds_sum 0.05
 
 def test_a_page_in_open_metrics_is_valid_whatever_its_parts_were() -> None:
     page = merge(OURS, CLASSIC + GUARDS, THEIRS, open_metrics=True)
-    families = {family.name: family for family in text_string_to_metric_families(page)}
+    parsed: list[Metric] = list(text_string_to_metric_families(page))  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
     assert {name: family.type for name, family in families.items()} == {
         "slipway_state": "gauge",
         "llamacpp:tokens": "counter",
