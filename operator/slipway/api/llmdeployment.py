@@ -33,12 +33,14 @@ from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
 from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
+from slipway.api.spending import NEEDS_KEDA, BudgetSpec
 from slipway.api.status import LONGEST_SYNC, Condition, LLMDeploymentStatus
 
 __all__ = [
     "AcceleratorSpec",
     "AccessSpec",
     "Adapter",
+    "BudgetSpec",
     "CanarySpec",
     "Condition",
     "EngineSpec",
@@ -125,11 +127,15 @@ class LLMDeploymentSpec(ApiModel):
     pod: PodSpecExtras = Field(
         default_factory=PodSpecExtras, description="Additional settings of the pods: labels, environment, volumes."
     )
+    budget: BudgetSpec | None = Field(
+        default=None, description="What the model may cost, and what happens once that is spent."
+    )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         variables.LET_THROUGH,
         mounts.FREE_PLACES,
         pod_annotations.LET_THROUGH,
+        NEEDS_KEDA,
     )
 
 

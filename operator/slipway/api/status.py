@@ -10,6 +10,7 @@ from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.api.spending import BudgetStatus, CostStatus
 from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
@@ -135,6 +136,19 @@ class PlannedThen(ReportModel):
     memory_in_use: Size | None = Field(default=None, description="Memory of one device in use, in all.")
 
 
+class SpeculativeStatus(ReportModel):
+    """How well speculative decoding works, by the requests of the last hours."""
+
+    acceptance: float | None = Field(default=None, ge=0, le=100, description="Drafted tokens that were accepted, in %.")
+    accepted_length: float | None = Field(
+        default=None, ge=1, description="Tokens per step of the model: those accepted, and the one of its own."
+    )
+    band: Literal["Excellent", "Good", "Marginal", "Off"] | None = Field(
+        default=None, description="Excellent: above 80 %; Good: from 60; Marginal: from 40; Off: below, where it slows."
+    )
+    advice: Line | None = Field(default=None, description="What to set instead, if anything.")
+
+
 class MeasuredStatus(ReportModel):
     """What the engine that loaded the model last has reported, to compare with the plan."""
 
@@ -172,6 +186,9 @@ class MeasuredStatus(ReportModel):
         default=None,
         max_length=64,
         description="Digest of the model, accelerator, engine and flags for which this was measured.",
+    )
+    speculative: SpeculativeStatus | None = Field(
+        default=None, description="How well speculative decoding works, where it is on."
     )
 
 
@@ -282,13 +299,6 @@ class CompileCacheStatus(ReportModel):
     )
 
 
-class CostStatus(ReportModel):
-    """The cost, by the prices of the accelerator profiles."""
-
-    per_hour: float | None = Field(default=None, description="Cost per hour of the replicas that run now.")
-    per_million_tokens: float | None = Field(default=None, description="Cost per million tokens at the measured speed.")
-
-
 class MadeStatus(ReportModel):
     """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
@@ -386,3 +396,4 @@ class LLMDeploymentStatus(ReportModel):
         default=None, description="Changes that a newer Slipway would make, once slipway.dev/sync asks for them."
     )
     cost: CostStatus | None = Field(default=None, description="The cost, by the prices of the accelerator profiles.")
+    budget: BudgetStatus | None = Field(default=None, description="How much of spec.budget is spent.")

@@ -33,6 +33,7 @@ AS_IT_SHOULD_BE = {
     ConditionType.MODEL_LOADED: "True",
     ConditionType.SCALED: "True",
     ConditionType.REACHABLE: "True",
+    ConditionType.WITHIN_BUDGET: "True",
     ConditionType.STALLED: "False",
 }
 """The conditions that report a problem when they have the opposite status."""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from slipway.api.model_key import ModelKey
 from slipway.observing.figures import Figures
 from slipway.observing.wakes import WakeResult
+from slipway.operator.reconciling import cost_metrics
+from slipway.operator.reconciling.cost_metrics import COST_METRICS, Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.process.exposition import Description, Sample
 
@@ -88,6 +90,7 @@ MODEL_METRICS = (
     WAKES,
     POD_FAILURES,
     LAST_POD_FAILURE,
+    *COST_METRICS,
 )
 
 
@@ -97,10 +100,11 @@ class Seen(NamedTuple):
     key: ModelKey
     figures: Figures
     counts: ModelCounts  # since this replica leads
+    costs: Costs | None = None  # None: it was not reconciled yet
 
 
 def samples_of(seen: Seen) -> Iterator[Sample]:
-    key, figures, counts = seen
+    key, figures, counts, costs = seen
     yield Sample(INFO, (*key, figures.engine, figures.accelerator, figures.model), 1)
     if figures.state:
         yield Sample(STATE, (*key, figures.state, figures.reason), 1)
@@ -119,6 +123,12 @@ def samples_of(seen: Seen) -> Iterator[Sample]:
             yield Sample(metric, key, value)
     for phase, seconds in figures.cold_start:
         yield Sample(COLD_START, (*key, phase), seconds)
+    yield from _counted(key, counts)
+    if costs:
+        yield from cost_metrics.samples_of(key, costs)
+
+
+def _counted(key: ModelKey, counts: ModelCounts) -> Iterator[Sample]:
     for result in WakeResult:
         yield Sample(WAKES, (*key, result), counts.wakes[result])
     for reason, number in counts.failures.items():

@@ -37,6 +37,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.cost_metrics import prices_of
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.image_volumes import ImageVolumes
@@ -124,6 +125,7 @@ class Operator:
         self._metrics.watch_models(self._by_state)
         self._metrics.watch_compile_caches(self._compile_caches)
         self._metrics.watch_each_model(self._each_model)
+        self._metrics.watch_prices(self._prices)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -394,4 +396,8 @@ class Operator:
         """They are read while the page is written, so that some may be gone by then."""
         for key in self._everyone() if self._election.is_leader else ():
             if figures := self._reader.figures(key):
-                yield Seen(key, figures, self._memories.counts_of(key))
+                costs = self._memories.costs_of(key, self._reader.now())
+                yield Seen(key, figures, self._memories.counts_of(key), costs)
+
+    def _prices(self) -> Readings:
+        return prices_of(self._profiles()) if self._election.is_leader else {}

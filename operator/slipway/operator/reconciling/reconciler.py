@@ -21,6 +21,7 @@ from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
+from slipway.operator.reconciling import accounting
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.compile_claims import CompileClaims
@@ -173,13 +174,15 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
         if had_place and memory.waits_for_place:
             self.outdated()
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot))
+        costs = _seconds_until(accounting.next_moment(snapshot), snapshot.now)
+        times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot), costs)
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
 
     def _until_it_moves(self, snapshot: Snapshot) -> float | None:

@@ -39,6 +39,7 @@ NOT_OF_PODS: Mapping[str, Any] = {
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
     "engine": {"compile_cache": {"push_secret"}},
+    "budget": True,
 }
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})

@@ -239,7 +239,7 @@ def keda_says(loop: Loop, ready: str) -> None:
 
 def pass_time(loop: Loop, seconds: float) -> None:
     """Moves the wall clock."""
-    loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
+    loop.reader.now = lambda: NOW + timedelta(seconds=seconds)
 
 
 async def test_a_scaler_that_keda_cannot_query_is_reported_once_and_its_recovery_too(with_activator: Loop) -> None:

@@ -6,7 +6,8 @@ four fields of the predictor that it uses elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -74,6 +75,9 @@ LEAVES_PODS_ALONE: dict[str, Any] = {
     "access.gateway": {"parentRef": {"name": "public"}},
     "access.allowFrom": [],
     "observability.monitor": False,
+    "budget.perDay": 5.0,
+    "budget.perMonth": 50.0,
+    "budget.then": "Sleep",
 }
 
 SERVING = {
@@ -125,6 +129,7 @@ def fields_of_the_spec() -> set[str]:
 
 
 def _model(annotation: object) -> type[BaseModel]:
+    annotation = next((each for each in get_args(annotation) if each is not NoneType), annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel)
     return annotation
