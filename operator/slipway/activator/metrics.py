@@ -98,7 +98,7 @@ class Sources:
 
 def add_metrics(registry: MetricsRegistry, sources: Sources) -> None:
     counters = sources.limits.counters
-    registry.add_of_objects(ObjectMetrics(WAITING, lambda: _that_wait(sources.own), lambda each: _held(*each, sources)))
+    registry.add_of_objects(ObjectMetrics(WAITING, lambda: _that_wait(sources.own), lambda each: _held(sources, *each)))
     registry.add_of_objects(ObjectMetrics(OF_MODELS, lambda: _counted(counters), lambda each: _events(*each)))
     registry.add_of_objects(ObjectMetrics(WHOLE, lambda: (sources,), _whole))
 
@@ -107,7 +107,7 @@ def _that_wait(own: Demand) -> list[tuple[ModelKey, int]]:
     return [(key, demand.waiting) for key, demand in own.items() if demand.waiting]
 
 
-def _held(key: ModelKey, waiting: int, sources: Sources) -> Iterator[Sample]:
+def _held(sources: Sources, key: ModelKey, waiting: int) -> Iterator[Sample]:
     yield Sample(HELD, key, waiting)
     yield Sample(OLDEST, key, sources.oldest_wait(key))
 
