@@ -7,6 +7,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -17,7 +18,7 @@ from slipway_monitoring.dashboards.filling import Filled, filled
 from slipway_monitoring.vocabulary import GROUPS
 from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import Settings, folder_claimed, own_namespace
-from support.load.watched_models import BROKEN, NAME, Clients, broken, sleeping
+from support.load.watched_models import BROKEN, EMPTY_CLAIM, NAME, Clients, broken, sleeping
 from support.monitoring.on_cluster import ClusterMonitoring
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
@@ -60,16 +61,17 @@ async def watched(node: Cluster, alerts: ClusterMonitoring, settings: Settings) 
     """A model that was woken and loaded, and one that could not be woken."""
     async with own_namespace(alerts.kube) as kube:
         weights = model.ensure_gguf(settings.cache, settings.steps)
-        async with folder_claimed(kube, GEMMA_CLAIM, weights):
+        async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, Path("/usr")):
             await kube.apply(sleeping(), broken())
             for name in (NAME, BROKEN):
                 await kube.wait_for_condition("scaledobject", name, "Ready", timeout=60)
             await alerts.follow()
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
-            assert (await clients.ask(BROKEN)).startswith("503")
+            assert (await clients.ask(BROKEN)).startswith("50")
             assert await clients.load(seconds=LOAD, at_once=AT_ONCE) > AT_ONCE
-            yield Watched(alerts, kube.namespace)
+            async with clients.trickle():
+                yield Watched(alerts, kube.namespace)
             for name in (NAME, BROKEN):
                 await kube.delete("llmdeployment", name, wait=True)
 

@@ -101,8 +101,8 @@ MODELS = Row(
         ),
         Panel(
             title="Cost of the last hour, by key",
-            description="The cost of each model, divided among the owners of API keys by the tokens that were written for "
-            "them. One key that takes nearly all: talk to its owner, or set access.rateLimit.",
+            description="The cost of each model, divided among the owners of API keys by the tokens that were written "
+            "for them. One key that takes nearly all: talk to its owner, or set access.rateLimit.",
             unit="short",
             stacked=True,
             queries=(Query(f"sum by (key) ({in_namespaces('slipway:key_cost:increase1h')})", "{{key}}"),),

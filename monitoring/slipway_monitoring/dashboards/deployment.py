@@ -191,8 +191,9 @@ LATENCY = Row(
         ),
         Panel(
             title="How fast error budgets burn",
-            description="By objective, over the last hour: at 1, the budget of spec.slo.window is spent exactly at its end. "
-            "Above 14.4, it is spent within two days: the alerts of burning budgets have a runbook for each objective.",
+            description="By objective, over the last hour: at 1, the budget of spec.slo.window is spent exactly at "
+            "its end. Above 14.4, it is spent within two days: the alerts of burning budgets have a runbook for each "
+            "objective.",
             unit="short",
             warning=1,
             critical=14.4,
@@ -200,8 +201,8 @@ LATENCY = Row(
         ),
         Panel(
             title="Error budget left",
-            description="By objective, over the next longer of 1, 7 and 30 days to spec.slo.window. At 0, more requests have "
-            "missed the objective than it allows: change less, or scale up.",
+            description="By objective, over the next longer of 1, 7 and 30 days to spec.slo.window. At 0, more "
+            "requests have missed the objective than it allows: change less, or scale up.",
             unit="percentunit",
             queries=(Query(of_model("slipway:slo_budget_left:ratio"), "{{slo}} {{window}}"),),
         ),

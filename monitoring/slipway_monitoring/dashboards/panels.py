@@ -103,5 +103,12 @@ def by_model(aggregation: str, expr: str, *more: str) -> str:
     return f"{aggregation} by ({', '.join(('cluster', 'namespace', 'llmdeployment', *more))}) ({expr})"
 
 
+def grown_in_an_hour(counter: str, label: str) -> str:
+    """How much a counter grew, by this label. Unlike `increase`, it sees the first event, with which the series starts;
+    a reset counts as nothing."""
+    now, before = (f"sum by ({label}) ({in_namespaces(counter)}{when})" for when in ("", " offset 1h"))
+    return f"clamp_min({now} - ({before} or 0 * {now}), 0)"
+
+
 def number_of_models() -> str:
     return f"count({by_model('max', in_namespaces('slipway_llmdeployment_info'))})"
