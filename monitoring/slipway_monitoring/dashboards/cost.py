@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere, by_model, in_namespaces
+from slipway_monitoring.dashboards.panels import (
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Unit,
+    by_model,
+    in_namespaces,
+    of_programs,
+)
 
 MODEL = "{{namespace}}/{{llmdeployment}}"
 
@@ -114,7 +123,7 @@ MODELS = Row(
             unit="short",
             kind="table",
             queries=(
-                Query(f"max by (accelerator, spot) ({anywhere('slipway_device_hourly_cost')})", "price per hour"),
+                Query(f"max by (accelerator, spot) ({of_programs('slipway_device_hourly_cost')})", "price per hour"),
             ),
         ),
     ),

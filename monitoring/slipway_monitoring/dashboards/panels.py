@@ -77,8 +77,13 @@ NAMESPACES = f'{CLUSTER}, namespace=~"$namespace"'
 MODEL = f'{CLUSTER}, namespace="$namespace", llmdeployment="$llmdeployment"'
 
 
+def of_programs(metric: str, **labels: str) -> str:
+    """Series of Slipway's own programs. A tenant's pod can't expose any without a label `llmdeployment`."""
+    return _selected(metric, f'{CLUSTER}, llmdeployment=""', labels)
+
+
 def anywhere(metric: str, **labels: str) -> str:
-    """Series of a program of Slipway itself."""
+    """Series of all models."""
     return _selected(metric, CLUSTER, labels)
 
 
