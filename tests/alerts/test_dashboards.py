@@ -19,7 +19,9 @@ from slipway_monitoring.vocabulary import GROUPS
 from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import Settings, folder_claimed, own_namespace
 from support.load.watched_models import BROKEN, EMPTY_CLAIM, NAME, Clients, broken, sleeping
+from support.monitoring.documented import scrape_jobs
 from support.monitoring.on_cluster import ClusterMonitoring
+from support.monitoring.prometheus import EVERY
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
 
@@ -54,6 +56,12 @@ class Watched:
             within=RECORDED_WITHIN,
             what=f"data for {promql}",
         )
+
+    def scraped(self) -> set[tuple[str, str | None]]:
+        """Returns pod and model of each target that answers; those of the broken model come and go."""
+        found = [each["labels"] for each in self.alerts.own.targets() if each["health"] == "up"]
+        pods = {(labels["pod"], labels.get("llmdeployment")) for labels in found}
+        return {(pod, model) for pod, model in pods if model != BROKEN}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -93,3 +101,15 @@ async def test_a_recorded_series_has_data(watched: Watched, name: str) -> None:
     if reason := ELSEWHERE.get(name):
         pytest.skip(reason)
     await asyncio.to_thread(watched.until_data, name)
+
+
+async def test_the_scrape_configuration_of_the_documentation_finds_what_the_pod_monitors_find(watched: Watched) -> None:
+    alerts = watched.alerts
+    by_monitors = await asyncio.to_thread(watched.scraped)
+    jobs = [job | {"scrape_interval": EVERY, "scrape_timeout": EVERY} for job in scrape_jobs(alerts.pods)]
+    try:
+        await asyncio.to_thread(alerts.own.configure, rules={}, scrapes=jobs)
+        await asyncio.to_thread(alerts.own.until, lambda: watched.scraped() == by_monitors, within=30)
+    finally:
+        await alerts.follow()
+    assert {model for _, model in by_monitors} >= {None, NAME}
