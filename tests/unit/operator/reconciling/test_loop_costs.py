@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -179,6 +180,22 @@ async def test_without_a_price_the_cost_is_absent_and_the_status_says_why(loop: 
     assert "AcceleratorProfile cpu has no price: set its costPerHour" in cost(loop)["message"]
     found = condition(loop, "WithinBudget")
     assert (found["status"], found["reason"]) == ("Unknown", "PriceUnknown")
+
+
+async def test_what_a_pod_has_done_divides_its_cost_into_used_and_idle(loop: Loop) -> None:
+    await running(loop)
+    started = {"name": "kserve-container", "ready": True, "state": {"running": {"startedAt": "2026-11-21T09:59:00Z"}}}
+    loop.api.change(POD, {"status": {"podIP": "10.0.0.7", "containerStatuses": [started]}}, name=NAME)
+    await loop.settle()
+    loop.infos["10.0.0.7"] = b'{"usage": {"busySeconds": 900, "promptTokens": 10, "outputTokens": 500000}}'
+    loop.time += timedelta(hours=1)
+    loop.pass_time(60)
+    loop.usage.read_due()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name().startswith("usage")))
+    await loop.reconcile()
+    today = cost(loop)["today"]
+    assert (today["spent"], today["used"], today["busyDeviceHours"]) == (PRICE, PRICE / 4, 0.25)
+    assert (cost(loop)["perMillionTokens"], cost(loop)["perMillionTokensUsed"]) == (2 * PRICE, PRICE / 2)
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------
