@@ -33,6 +33,7 @@ from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
 from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
+from slipway.api.slo import SloSpec
 from slipway.api.spending import NEEDS_KEDA, BudgetSpec
 from slipway.api.status import LONGEST_SYNC, Condition, LLMDeploymentStatus
 
@@ -61,6 +62,7 @@ __all__ = [
     "RolloutSpec",
     "ScalingSpec",
     "ScheduleEntry",
+    "SloSpec",
     "SpeculativeSpec",
     "TargetSpec",
     "TracingSpec",
@@ -116,6 +118,9 @@ class LLMDeploymentSpec(ApiModel):
     scaling: ScalingSpec = Field(
         default_factory=ScalingSpec,
         description="The number of replicas, when there is none, and which requests wait meanwhile.",
+    )
+    slo: SloSpec | None = Field(
+        default=None, description="Service level objectives, which alerts watch; changing them restarts nothing."
     )
     rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="How a new version replaces the old one.")
     access: AccessSpec = Field(

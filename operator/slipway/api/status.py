@@ -299,6 +299,23 @@ class CompileCacheStatus(ReportModel):
     )
 
 
+class SloStatus(ReportModel):
+    """How the objectives of `spec.slo` are counted."""
+
+    boundaries: dict[str, Annotated[str, Field(max_length=16)]] = Field(
+        default_factory=dict,
+        max_length=8,
+        description="For each objective of time, the boundary of the engine's histogram at which it is counted, in "
+        "seconds as the label le has it: the smallest that isn't below the target.",
+    )
+    advice: list[Line] = Field(
+        default_factory=list,
+        max_length=MOST_LINES,
+        description="What is counted differently than the target says, or not at all.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+
+
 class MadeStatus(ReportModel):
     """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
@@ -395,5 +412,6 @@ class LLMDeploymentStatus(ReportModel):
     update: UpdateStatus | None = Field(
         default=None, description="Changes that a newer Slipway would make, once slipway.dev/sync asks for them."
     )
+    slo: SloStatus | None = Field(default=None, description="How the objectives of spec.slo are counted.")
     cost: CostStatus | None = Field(default=None, description="The cost, by the prices of the accelerator profiles.")
     budget: BudgetStatus | None = Field(default=None, description="How much of spec.budget is spent.")

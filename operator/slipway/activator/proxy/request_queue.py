@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.proxy import error_responses, local_responses
 from slipway.activator.proxy.admission import (
+    WAITING,
     GlobalLimits,
     HeldRequest,
     NoPlaceError,
@@ -25,6 +26,7 @@ from slipway.activator.proxy.admission import (
 )
 from slipway.activator.proxy.balancer import Balancer, backoff
 from slipway.activator.proxy.client_identity import Client
+from slipway.activator.proxy.counters import ModelCounters
 from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
 from slipway.activator.proxy.retry_after import after_reset, retry_after
@@ -128,6 +130,12 @@ class RequestQueue:
         return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
 
     @property
+    def oldest_wait(self) -> float:
+        """Seconds since the arrival of the first of the requests that wait; 0: none waits."""
+        oldest = next((each for each in self._requests if each.state in WAITING), None)
+        return 0.0 if oldest is None else self._loop.time() - oldest.arrived
+
+    @property
     def addresses(self) -> frozenset[ReplicaAddress]:
         """Of replicas that are ready."""
         return self._balancer.addresses
@@ -182,7 +190,9 @@ class RequestQueue:
             request.is_owed_a_turn = False
             self._room.return_turn(request)
         self._call()
-        request.was_held = request.was_held or not turn.done()
+        if not turn.done() and not request.was_held:
+            request.was_held = True
+            self._counted()  # its series are there before the hold ends
         return turn
 
     def leave(self, request: QueuedRequest) -> None:
@@ -219,6 +229,8 @@ class RequestQueue:
     def responded(self, request: QueuedRequest) -> None:
         """A response has started: its body isn't needed any longer, but the replica is still busy with it."""
         self._room.drop_body(request)
+        if request.was_held:
+            self._counted().count_hold(request.held)
         if request.replica:
             self._balancer.succeeded(request.replica)
 
@@ -241,6 +253,14 @@ class RequestQueue:
     def overdue(self, request: QueuedRequest) -> RefusedRequestError:
         held = self._loop.time() - request.arrived
         return RefusedRequestError(error_responses.overdue(held, self.state.cause, self._runbooks, self._retry_after()))
+
+    def count_refusal(self, reason: str) -> None:
+        """Of a request, or of a connection."""
+        self._counted().refused[reason] += 1
+
+    def _counted(self) -> ModelCounters:
+        """A deleted model has no numbers of its own any longer."""
+        return self.counters.rest if self._is_closed else self.counters.of(self.state.key)
 
     # --- who is called -----------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
     "scaling": True,
+    "slo": True,
     "rollout": {"strategy", "canary", "quality_gate"},
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
