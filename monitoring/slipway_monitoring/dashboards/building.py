@@ -79,7 +79,7 @@ def _target(query: Query, panel: Panel, name: str) -> prometheus.Dataquery:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(name)
     target.datasource(SOURCE)
     if panel.kind == "timeseries":
-        return target.range()
+        return target.range().exemplar(query.exemplars)
     target.instant()
     return target.format(PromQueryFormat.TABLE) if panel.kind == "table" else target
 

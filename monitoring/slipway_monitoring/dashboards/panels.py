@@ -15,6 +15,7 @@ Unit = Literal["short", "s", "h", "percentunit", "reqps", "ops", "bytes", "suffi
 class Query:
     """One query. `legend` names its series, or the column of a table.
 
+    `exemplars`: also asks for single requests with their traces, which recorded series don't have.
     `healthy_empty`: why an installation without a fault has no such series, for queries that show faults.
     """
 
@@ -22,6 +23,7 @@ class Query:
     legend: str
     unit: Unit | None = None
     healthy_empty: str = ""
+    exemplars: bool = False
 
 
 @dataclass(frozen=True)
