@@ -27,6 +27,7 @@ from slipway.activator.proxy.balancer import Balancer, backoff
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.counters import ModelCounters
 from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
+from slipway.activator.proxy.hold_times import Wake
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
 from slipway.activator.proxy.retry_after import retry_after
 from slipway.activator.proxy.retry_policy import WITHOUT_WORK, UpstreamFailure
@@ -51,12 +52,16 @@ class QueuedRequest(HeldRequest):
     is_demand: bool = True  # or it takes a replica that is free, but doesn't wait for one
     replica: Replica | None = None  # that has it now
     turn: ReplicaFuture | None = None
-    was_held: bool = False
+    held_at: float | None = None  # when it first waited for a replica
     called_at: float | None = None  # when it got a replica, the last time
     is_owed_a_turn: bool = False  # its last turn was of no use, through no fault of its own
     tries: int = 0  # at replicas that may have worked on it
     stores_response: bool = False  # bytes of its response are here, and have their place
     avoided: dict[ReplicaAddress, float] = field(default_factory=dict)  # replicas that it avoids, and until when
+
+    @property
+    def was_held(self) -> bool:
+        return self.held_at is not None
 
     @property
     def held(self) -> float:
@@ -80,6 +85,7 @@ class RequestQueue:
         self._runbooks = runbooks
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
+        self.last_wake: Wake | None = None
         self._requests: dict[QueuedRequest, None] = {}  # in the order of their arrival
         self._set_aside: list[tuple[float, int, QueuedRequest]] = []  # a heap: when each may be called again
         self._timer: asyncio.TimerHandle | None = None
@@ -99,6 +105,8 @@ class RequestQueue:
         self.on_replicas(self.addresses)
         if error := self._hopeless():
             self._refuse_all(error)
+        if self._balancer and self._waking_since is not None:
+            self.last_wake = Wake(self._waking_since, self._loop.time())
         if self._balancer or error:
             self._waking_since = None
         self._call()
@@ -179,7 +187,7 @@ class RequestQueue:
             self._room.return_turn(request)
         self._call()
         if not turn.done() and not request.was_held:
-            request.was_held = True
+            request.held_at = self._loop.time()
             self._counted()  # its series are there before the hold ends
         return turn
 
