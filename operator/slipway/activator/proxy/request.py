@@ -21,8 +21,9 @@ from slipway.activator.proxy.error_responses import ErrorResponse, RefusedReques
 from slipway.activator.proxy.event_stream import heartbeat
 from slipway.activator.proxy.hold_times import hold_of, with_hold
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
+from slipway.activator.proxy.queued_request import QueuedRequest
 from slipway.activator.proxy.request_body import UNREAD, RequestBody
-from slipway.activator.proxy.request_queue import QueuedRequest, RequestQueue
+from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.response import ClientResponse
 from slipway.activator.proxy.retry_after import SHORTLY
 from slipway.activator.proxy.retry_policy import UpstreamFailure, may_retry

@@ -55,7 +55,8 @@ def next_moment(snapshot: Snapshot) -> datetime | None:
     """When time alone changes what is reported of costs."""
     if snapshot.ledger is None:
         return None
-    moments = [snapshot.now + REFRESH] if snapshot.ledger.devices else []
+    written = parse_time(((snapshot.status or {}).get("cost") or {}).get("asOf")) or snapshot.now
+    moments = [written + REFRESH] if snapshot.ledger.devices else []
     if spent := snapshot.budget:
         moments += [snapshot.now + each + SOON for each in spent.next_moment(snapshot.ledger.per_hour)]
         moments += [each.resets_at for each in spent.decides if spent.state != budget.WITHIN]
