@@ -40,6 +40,7 @@ DRAWN = {
 }
 """Pictures of the documentation, and the panels that they show."""
 
+NAMESPACE = "demo"
 WHOLE = 16 * 60.0  # seconds
 LOADED = 4 * 60.0
 AT_ONCE = 6
@@ -84,7 +85,7 @@ OURS = 'namespace="$namespace", llmdeployment="gemma"'
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(node: Cluster, alerts: ClusterMonitoring, settings: Settings) -> AsyncIterator[Story]:
-    async with own_namespace(alerts.kube) as kube:
+    async with own_namespace(alerts.kube, NAMESPACE) as kube:
         weights = model.ensure_gguf(settings.cache, settings.steps)
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, Path("/usr")):
             await kube.apply(sleeping(scaling={"idleAfter": "1m"}))
