@@ -4,7 +4,6 @@ llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +47,8 @@ class Watched:
     alerts: ClusterMonitoring
     namespace: str
 
-    def until_data(self, promql: str) -> None:
-        """Waits for a value; NaN is none."""
-        own = self.alerts.own
-        own.until(
-            lambda: any(not math.isnan(sample.value) for sample in own.query(promql)),
-            within=RECORDED_WITHIN,
-            what=f"data for {promql}",
-        )
+    async def until_data(self, promql: str) -> None:
+        await asyncio.to_thread(self.alerts.own.until_data, promql, within=RECORDED_WITHIN)
 
     def scraped(self) -> set[tuple[str, str | None]]:
         """Returns pod and model of each target that answers; those of the broken model come and go."""
@@ -93,14 +86,14 @@ def queries() -> Iterator[Filled]:
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda each: each.place)
 async def test_a_query_of_a_panel_has_data(watched: Watched, query: Filled) -> None:
-    await asyncio.to_thread(watched.until_data, query.promql.replace("NAMESPACE", watched.namespace))
+    await watched.until_data(query.promql.replace("NAMESPACE", watched.namespace))
 
 
 @pytest.mark.parametrize("name", sorted({each.name for group in GROUPS for each in group.recordings}))
 async def test_a_recorded_series_has_data(watched: Watched, name: str) -> None:
     if reason := ELSEWHERE.get(name):
         pytest.skip(reason)
-    await asyncio.to_thread(watched.until_data, name)
+    await watched.until_data(name)
 
 
 async def test_the_scrape_configuration_of_the_documentation_finds_what_the_pod_monitors_find(watched: Watched) -> None:
