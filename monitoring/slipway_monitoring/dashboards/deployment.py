@@ -201,8 +201,8 @@ LATENCY = Row(
         Panel(
             title="How fast error budgets burn",
             description="By objective, over the last hour: at 1, the budget of spec.slo.window is spent exactly at "
-            "its end. Above 14.4, one of 30 days is spent within two: the alerts of burning budgets have a runbook for each "
-            "objective.",
+            "its end. Above 14.4, one of 30 days is spent within two: the alerts of burning budgets have a runbook "
+            "for each objective.",
             unit="short",
             warning=1,
             critical=14.4,
