@@ -1,6 +1,6 @@
 """No panel and no recording rule is empty: each query is run against a real Prometheus that has watched a real load of
-llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the same for vLLM. Operator and activator expose
-each metric that their documentation names, and no other."""
+llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the same for vLLM. Operator and activator
+expose each metric that their documentation names, and no other."""
 
 from __future__ import annotations
 
