@@ -1,9 +1,11 @@
 """No panel and no recording rule is empty: each query is run against a real Prometheus that has watched a real load of
-llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the same for vLLM."""
+llama.cpp, and a model that can't start. tests/vllm_cpu/test_panels.py does the same for vLLM. Operator and activator
+expose each metric that their documentation names, and no other."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from support.load.watched_models import BROKEN, EMPTY_CLAIM, NAME, Clients, brok
 from support.monitoring.documented import scrape_jobs
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.monitoring.prometheus import EVERY
+from support.repository import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
 
@@ -106,3 +109,46 @@ async def test_the_scrape_configuration_of_the_documentation_finds_what_the_pod_
     finally:
         await alerts.follow()
     assert {model for _, model in by_monitors} >= {None, NAME}
+
+
+# --- the metrics of operator and activator ---------------------------------------------------------------------------
+
+NOT_HERE = {
+    "slipway_plan_error_ratio": "no plan is off by more than 5 %",
+    "slipway_planned_decode_tokens_per_second": "the plan doesn't know how fast the CPUs of this machine are",
+    "slipway_watch_restarts_total": "no watch is restarted",
+}
+"""Documented metrics that may have no series here, and why."""
+
+OF_TARGETS = {"__name__", "instance", "job", "pod", "container", "endpoint", "namespace", "le"}
+
+
+def documented(program: str) -> dict[str, set[str]]:
+    """The labels of each metric."""
+    rows = re.findall(r"^\| `(slipway_\w+)` \| \w+ \| ([^|]*) \|", reference(program), re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+
+
+def reference(program: str) -> str:
+    return (ROOT / "docs/reference" / f"{program}.md").read_text()
+
+
+PROGRAMS = ("operator", "activator")
+
+
+@pytest.mark.parametrize("name", sorted({name for program in PROGRAMS for name in documented(program)}))
+async def test_a_documented_metric_is_exposed_by_a_real_run(watched: Watched, name: str) -> None:
+    if reason := NOT_HERE.get(name):
+        pytest.skip(reason)
+    await watched.until_data(f'present_over_time({{__name__=~"{name}(_count)?"}}[15m])')
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_program_exposes_nothing_that_is_not_documented(watched: Watched, program: str) -> None:
+    known = documented(program)
+    found = watched.alerts.own.query(f'{{__name__=~"slipway_.+",pod=~"slipway-{program}-.+"}}')
+    assert found
+    for sample in found:
+        name = re.sub(r"_(bucket|sum|count|created)$", "", sample.labels["__name__"])
+        name = name if name in known else f"{name}_total"  # of which Prometheus' client exposes when it was created
+        assert set(sample.labels) - OF_TARGETS <= known.get(name, set()), sample.labels
