@@ -44,6 +44,7 @@ NAMESPACE = "demo"
 WHOLE = 16 * 60.0  # seconds
 LOADED = 4 * 60.0
 AT_ONCE = 6
+PRICE = 0.36  # per hour
 ASLEEP_WITHIN = 180.0  # idleAfter is a minute; the rest is KEDA's
 
 
@@ -90,11 +91,21 @@ async def story(
     async with own_namespace(alerts.kube, NAMESPACE) as kube:
         weights = model.ensure_gguf(settings.cache, settings.steps)
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
+            price = await priced(kube, PRICE)
             await kube.apply(sleeping(scaling={"idleAfter": "1m"}))
             await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
             await alerts.follow()
             yield Story(alerts, kube, Clients(kube, node.entered))
             await kube.delete("llmdeployment", NAME, wait=True)
+            await priced(kube, price)
+
+
+async def priced(kube: Kube, price: float) -> float:
+    """Sets the price of a CPU device per hour; returns the one before, which is for tests of budgets."""
+    before: float = (await kube.get("acceleratorprofile", "cpu"))["spec"]["costPerHour"]
+    patch = json.dumps({"spec": {"costPerHour": price}})
+    await kube.run("patch", "acceleratorprofile", "cpu", "--type=merge", f"--patch={patch}")
+    return before
 
 
 async def test_a_request_wakes_the_sleeping_model(story: Story) -> None:
