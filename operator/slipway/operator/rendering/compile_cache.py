@@ -162,7 +162,7 @@ class _Placing:
                 "its pods were made by an older version of Slipway",
                 f"have them remade by the annotation {SYNC_ANNOTATION}",
             )
-        if self._given_up and self._given_up.claim == _digest(self._wanted):
+        if self._given_up and self._given_up.claim == digest_of_wanted(self._wanted):
             return self._suppressed(self._given_up)
         if isinstance(self._wanted, Pulled):
             return Nowhere("an image can be mounted only once no replica runs", "it is when the model sleeps")
@@ -191,7 +191,7 @@ class _Placing:
     def _given_up_before(self, wanted: Claim | Pulled) -> Placed | None:
         """None: it is tried, or tried again."""
         given_up = self._given_up
-        if given_up is None or given_up.claim != _digest(wanted) or self._may_try_again(given_up):
+        if given_up is None or given_up.claim != digest_of_wanted(wanted) or self._may_try_again(given_up):
             return None
         again = given_up.again_at if given_up.again_at > self._snapshot.now else None
         return self._without(self._suppressed(given_up), look_again_at=again)
@@ -299,7 +299,7 @@ class _Placing:
 
     def _newly_given_up(self, trouble: Trouble) -> GivenUp:
         """One that the status doesn't have yet isn't another try."""
-        wanted = _digest(self._wanted) if isinstance(self._wanted, Claim | Pulled) else ""
+        wanted = digest_of_wanted(self._wanted) if isinstance(self._wanted, Claim | Pulled) else ""
         before = self._given_up if self._given_up and self._given_up.claim == wanted else None
         if before and self._snapshot.given_up is not None:
             return before
@@ -360,7 +360,7 @@ def _amount(size: str) -> Decimal:
     return Decimal(0)
 
 
-def _digest(wanted: Claim | Pulled) -> str:
+def digest_of_wanted(wanted: Claim | Pulled) -> str:
     if isinstance(wanted, Pulled):
         return digest([wanted.image])
     return digest([wanted.storage_class, wanted.access_mode, wanted.size])

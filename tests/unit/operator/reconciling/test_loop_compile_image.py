@@ -117,7 +117,6 @@ async def test_a_change_of_the_spec_takes_effect_at_once(named: Loop) -> None:
     [
         ("ImagePullBackOff", NOT_FOUND, 0),
         ("ErrImagePull", f"{IMAGE}: pull access denied, repository does not exist or may require authorization", 0),
-        ("ErrImagePull", f'failed to do request: Head "{IMAGE}": dial tcp: connection refused', 61),
         ("CreateContainerError", 'failed to generate spec: failed to mkdir "": mkdir : no such file or directory', 0),
     ],
 )
@@ -129,13 +128,30 @@ async def test_an_image_that_keeps_a_replica_from_running_is_given_up(
     assert predictor(named)["model"]["args"][0] != "--cache=/var/cache/slipway-compiled"
     assert predictor(named)["deploymentStrategy"] == {"type": "Recreate"}
     assert cache(named)["kind"] == "EmptyDir"
-    assert cache(named)["givenUp"]["reason"] in ("ImagePullFailed", "ImageNotMounted")
+    assert cache(named)["givenUp"]["reason"] in ("ImageGone", "ImagePullFailed", "ImageNotMounted")
+
+
+REFUSED = f'failed to do request: Head "{IMAGE}": dial tcp: connection refused'
+
+
+async def test_a_registry_that_restarts_gets_a_minute_from_the_first_failure_on(named: Loop) -> None:
+    """However long ago its pod got its node: other images may have been pulled before."""
+    await waking(named, "ContainerCreating", "", age=3600)
+    waiting_pod(named, "ErrImagePull", REFUSED, age=3600)
+    await named.settle()
+    named.time += timedelta(seconds=59)
+    await named.settle()
+    assert volume(named)
+    named.time += timedelta(seconds=2)
+    await named.settle()
+    assert volume(named) is None
+    assert cache(named)["givenUp"]["reason"] == "ImagePullFailed"
 
 
 @pytest.mark.parametrize(
     ("reason", "message"),
     [
-        ("ErrImagePull", f'failed to do request: Head "{IMAGE}": dial tcp: connection refused'),
+        ("ErrImagePull", REFUSED),
         ("ContainerCreating", ""),
         ("ImagePullBackOff", 'Back-off pulling image "vllm:1": ErrImagePull: vllm:1: not found'),
     ],

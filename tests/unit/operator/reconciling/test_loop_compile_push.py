@@ -20,6 +20,7 @@ from support.builders.inspections import failure
 from support.programs.compile_image_loop import (
     ARGS,
     IMAGE,
+    NOT_FOUND,
     REPOSITORY,
     asleep,
     cache,
@@ -77,6 +78,61 @@ async def test_what_it_has_pushed_is_mounted_at_the_next_wake(filled: Loop) -> N
     assert cache(filled)["pushed"]["image"] == IMAGE
     assert cache(filled)["pushed"]["size"] == "5Mi"
     assert not jobs(filled), "it is stored, so that the Job isn't needed any more"
+
+
+async def gone(loop: Loop) -> None:
+    """A replica was woken, and the registry doesn't have its image any more; then the model sleeps again."""
+    made_by_kserve(loop, 1)
+    waiting_pod(loop, "ImagePullBackOff", NOT_FOUND)
+    await loop.settle()
+    loop.delete(POD, name="llama-predictor-1")
+    await asleep(loop)
+
+
+async def test_an_image_that_was_removed_from_the_registry_is_pushed_again(filled: Loop) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    await filled.settle()
+    await gone(filled)
+    assert cache(filled)["givenUp"]["reason"] == "ImageGone"
+    filled.time += timedelta(seconds=60)
+    ends(filled, pushed())
+    await filled.settle()
+    assert not jobs(filled), "what it has pushed is stored, though it is the same image"
+    filled.time += timedelta(hours=12)
+    await filled.settle()
+    assert not jobs(filled)
+    assert reference(filled) == IMAGE
+
+
+async def test_where_it_is_still_missing_after_that_a_compilation_is_not_repeated_at_each_sleep(filled: Loop) -> None:
+    await asleep(filled)
+    for _ in range(2):
+        ends(filled, pushed())
+        await filled.settle()
+        filled.time += timedelta(seconds=60)
+        await gone(filled)
+    assert not jobs(filled)
+    assert "A Job pushes it again when the model sleeps after" in cache(filled)["message"]
+    filled.time += timedelta(hours=1)
+    await filled.settle()
+    assert jobs(filled)
+
+
+@pytest.mark.parametrize("why", ["unauthorized: authentication required, or not found", "dial tcp: connection refused"])
+async def test_an_image_that_may_be_there_is_not_pushed_again(filled: Loop, why: str) -> None:
+    await asleep(filled)
+    ends(filled, pushed())
+    await filled.settle()
+    made_by_kserve(filled, 1)
+    waiting_pod(filled, "ErrImagePull", f"{IMAGE}: {why}")
+    await filled.settle()
+    filled.time += timedelta(seconds=61)
+    await filled.settle()
+    filled.delete(POD, name="llama-predictor-1")
+    await asleep(filled)
+    assert cache(filled)["givenUp"]["reason"] == "ImagePullFailed"
+    assert not jobs(filled)
 
 
 async def test_a_replica_that_runs_already_is_not_restarted_for_it(filled: Loop) -> None:
