@@ -15,14 +15,15 @@ from enum import StrEnum
 
 from slipway.api import units
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
+from slipway.api.names import NEXT_TO_ANNOTATION, SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
-from slipway.objects.metadata import is_being_deleted
+from slipway.objects.metadata import annotations_of, is_being_deleted
 from slipway.observing import compile_image
 from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
 from slipway.observing.giving_up import REFUSED, GivenUp
 from slipway.observing.pods import Pod, has_ready_pod
 from slipway.observing.push_record import record_in
+from slipway.observing.references import references_of
 from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
@@ -231,10 +232,16 @@ class _Placing:
         is_going = self._claim is not None and is_being_deleted(self._claim)  # once no pod has it any more
         return Placed(
             store=store or Store.of(claim, self._name),
-            claim=None if is_going else claim_child(self._deployment, claim),
+            claim=None if is_going else claim_child(self._deployment, claim, next_to=self._next_to()),
             status=_without_unknown(status),
             look_again_at=again,
         )
+
+    def _next_to(self) -> str:
+        if self._claim is not None:
+            return annotations_of(self._claim).get(NEXT_TO_ANNOTATION, "")
+        references = references_of(self._deployment.spec)
+        return ",".join(sorted({each.name for each in references if each.kind == PERSISTENT_VOLUME_CLAIM.name}))
 
     def _pulled(self, image: str) -> Placed:
         is_well = self._mounted is not None and self._mounted.image == image and has_ready_pod(self._snapshot)

@@ -195,6 +195,70 @@ async def test_what_the_scheduler_says_of_another_claim_costs_no_cache(kept: Loo
     assert mounts(kept)
 
 
+OLDER_WORDS = "didn't match PersistentVolume's node affinity"
+WAITS = {"volumeBindingMode": "WaitForFirstConsumer"}
+OF_STANDARD = {"spec": {"storageClassName": "standard"}}
+FULL = "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had volume node affinity conflict."
+
+
+def created(loop: Loop, *, after: float) -> Object:
+    return {"metadata": {"creationTimestamp": f"{loop.time + timedelta(seconds=after):%Y-%m-%dT%H:%M:%SZ}"}}
+
+
+async def full(loop: Loop, message: str) -> None:
+    """The scheduler finds no node for longer than it may."""
+    await asleep(loop)
+    loop.api.change(PERSISTENT_VOLUME_CLAIM, created(loop, after=0), name=NAME)
+    bind(loop)
+    scale(loop, 1)
+    pod(loop, message=message)
+    await loop.settle()
+    loop.time += timedelta(seconds=21)
+    await loop.settle()
+
+
+@pytest.mark.parametrize(
+    ("of_class", "of_claim", "message", "is_kept"),
+    [
+        (WAITS, OF_STANDARD, FULL, True),
+        (
+            WAITS,
+            OF_STANDARD,
+            FULL.replace("had volume", "didn't match PersistentVolume's").removesuffix(" conflict."),
+            True,
+        ),
+        (WAITS, {"spec": {"storageClassName": "shared"}}, FULL, False),
+        ({"volumeBindingMode": "Immediate"}, OF_STANDARD, FULL, False),
+        (WAITS, OF_STANDARD, f"{FULL} 1 node(s) exceed max volume count.", False),
+    ],
+)
+async def test_where_the_models_own_volume_is_in_the_same_place_ours_is_not_given_up(
+    kept: Loop, of_class: Object, of_claim: Object, message: str, *, is_kept: bool
+) -> None:
+    """Both were made for the same pods, where these were."""
+    kept.api.change(STORAGE_CLASS, of_class, namespace="", name="standard")
+    kept.api.change(PERSISTENT_VOLUME_CLAIM, of_claim | created(kept, after=-9), name="models")
+    await full(kept, message)
+    assert mounts(kept) is is_kept
+
+
+async def test_a_volume_of_the_model_that_was_made_again_may_be_elsewhere(kept: Loop) -> None:
+    kept.api.change(STORAGE_CLASS, WAITS, namespace="", name="standard")
+    kept.api.change(PERSISTENT_VOLUME_CLAIM, OF_STANDARD | created(kept, after=1), name="models")
+    await full(kept, FULL)
+    assert not mounts(kept)
+
+
+async def test_a_volume_that_the_model_has_had_only_since_then_may_be_elsewhere(kept: Loop) -> None:
+    kept.api.change(STORAGE_CLASS, WAITS, namespace="", name="standard")
+    older = {"spec": {"storageClassName": "standard"}, "status": {"phase": "Bound"}, **created(kept, after=-9)}
+    kept.api.put(kube_object(PERSISTENT_VOLUME_CLAIM, "others", **older))
+    await asleep(kept)
+    kept.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://others/llama"}}})
+    await full(kept, FULL)
+    assert not mounts(kept)
+
+
 async def test_while_the_models_own_claim_is_not_bound_ours_is_not_given_up(kept: Loop) -> None:
     kept.api.change(PERSISTENT_VOLUME_CLAIM, {"status": {"phase": "Pending"}}, name="models")
     await waking(kept, message="0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.")
