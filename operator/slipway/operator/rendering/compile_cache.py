@@ -7,13 +7,10 @@ remembers it, and the claim is made again when the model sleeps the next time.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
-from slipway.api import units
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import NEXT_TO_ANNOTATION, SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
@@ -26,12 +23,12 @@ from slipway.observing.push_record import record_in
 from slipway.observing.references import references_of
 from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage
 from slipway.operator.rendering.compile_job import identity_of
+from slipway.operator.rendering.compile_wanted import amount_of, classes_of, digest_of_wanted, wanted_of
 from slipway.operator.rendering.compiled_store import Store, claim_child, store_in
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.fields import set_by_us
-from slipway.operator.rendering.normal_form import digest
 
 FROM_IMAGE = "Compiled code is mounted from an image, which each node pulls once."
 OF_BEFORE = " It was made for pods as they were before; none was pushed yet for pods as they are now."
@@ -75,13 +72,10 @@ class _Placing:
 
     def __init__(self, deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, making: Making) -> None:
         self._deployment, self._snapshot, self._is_older = deployment, snapshot, making.is_older
-        raw = snapshot.storage_classes
-        self._classes = None if raw is None else [StorageClass.of(each) for each in raw]
+        self._classes = classes_of(snapshot)
         push = snapshot.push or record_in(snapshot.status, deployment)
         self._is_of_before = push.pushed is not None and not push.image_for(identity_of(deployment, making.pods))
-        self._wanted = where(
-            deployment.spec, self._classes, site, pushed=push.image, no_images=snapshot.no_image_volumes
-        )
+        self._wanted = wanted_of(deployment, snapshot, site, push)
         live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
         self._mounted = store_in(live)
         self._change = Change.FREE if making.is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
@@ -183,7 +177,7 @@ class _Placing:
         found = _read(self._claim)
         if phase_of(self._claim) == LOST or not self._suits(found, wanted):
             return self._without(Nowhere("the claim is replaced by one that suits the spec"))
-        return self._claimed(replace(found, size=max(found.size, wanted.size, key=_amount)))
+        return self._claimed(replace(found, size=max(found.size, wanted.size, key=amount_of)))
 
     def _with_image(self, wanted: Pulled) -> Placed:
         """The same for an image, which pods can share."""
@@ -206,7 +200,7 @@ class _Placing:
     def _suits(self, found: Claim, wanted: Claim) -> bool:
         """Others may have enlarged it."""
         can_grow = any(each.name == found.storage_class and each.can_grow for each in self._classes or ())
-        fits = can_grow or _amount(found.size) >= _amount(wanted.size)
+        fits = can_grow or amount_of(found.size) >= amount_of(wanted.size)
         same_class = not wanted.storage_class or found.storage_class == wanted.storage_class
         return fits and same_class and found.access_mode == wanted.access_mode
 
@@ -358,19 +352,6 @@ def _read(claim: Object) -> Claim:
         access_mode=modes[0],
         size=str(requests.get("storage") or "0"),
     )
-
-
-def _amount(size: str) -> Decimal:
-    """Zero for what others wrote and isn't understood."""
-    with suppress(ValueError):
-        return units.amount(size)
-    return Decimal(0)
-
-
-def digest_of_wanted(wanted: Claim | Pulled) -> str:
-    if isinstance(wanted, Pulled):
-        return digest([wanted.image])
-    return digest([wanted.storage_class, wanted.access_mode, wanted.size])
 
 
 def _without_unknown(fields: Object) -> Object:

@@ -23,6 +23,7 @@ from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.claimtemplate import claim_template
 from slipway.operator.rendering.compile_cache import Making, Placed, place
+from slipway.operator.rendering.compile_wanted import asks_for_another
 from slipway.operator.rendering.compiled_store import with_store
 from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
@@ -69,7 +70,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     engine = engine_of(plan, runtime, deployment.spec)
     predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
     chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)
-    pods = _pods(deployment, plan, engine, runtime, snapshot, autoscaler=chosen_class, version=installation.version)
+    pods = _pods(deployment, plan, engine, runtime, snapshot, installation, autoscaler=chosen_class)
     new_plan = plan
     if pods.is_kept:
         plan = as_made(plan, pods.made, deployment.spec)
@@ -140,16 +141,18 @@ def _pods(
     engine: RenderedEngine,
     runtime: Object,
     snapshot: Snapshot,
+    installation: Installation,
     *,
     autoscaler: str,
-    version: str,
 ) -> Pinned:
     """The InferenceService, with the pods' part of an earlier version where that must be kept."""
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     refuse_unserved_claims(plan, snapshot)
     strategy = deployment_strategy(deployment.spec, snapshot)
     wanted = inference_service(deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler)
-    found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version)
+    other_store = asks_for_another(deployment, snapshot, installation.compiled)
+    version = installation.version
+    found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version, other_store=other_store)
     without_templates(found.inference_service, deployment, plan)
     return found
 

@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from slipway.objects.kinds import (
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_SERVICE,
@@ -14,6 +15,7 @@ from slipway.objects.kinds import (
     PERSISTENT_VOLUME_CLAIM,
     POD,
     STORAGE_CLASS,
+    Object,
 )
 from slipway.operator.rendering.compiled_store import without_store
 from support.builders.llmdeployments import merged
@@ -182,6 +184,59 @@ async def test_a_change_of_the_spec_is_carried_out_at_once(kept: Loop) -> None:
     assert not mounts(kept)
     assert claim(kept) is None
     assert cache(kept)["message"].startswith("Each start of a replica compiles for itself")
+
+
+def edit(loop: Loop, compile_cache: Object) -> None:
+    live = loop.api.get(LLM_DEPLOYMENT)
+    metadata = {**live["metadata"], "generation": 2}
+    loop.api.put({**live, "metadata": metadata, "spec": vllm(compileCache=compile_cache)["spec"]})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_waiting"),
+    [
+        ({}, {"kind": "PVC"}, True),
+        ({}, {"size": "20Gi"}, True),
+        ({}, {"storageClassName": "standard"}, True),
+        ({"kind": "PVC", "storageClassName": "missing"}, {"kind": "PVC", "storageClassName": "standard"}, True),
+        ({"kind": "None"}, {}, False),
+        ({"kind": "None"}, {"kind": "PVC"}, False),
+    ],
+)
+async def test_a_change_that_leads_to_the_same_place_restarts_no_replica(
+    kept: Loop, before: Object, after: Object, *, is_waiting: bool
+) -> None:
+    """A claim that has waited for the model to sleep waits on."""
+    kept.api.put(vllm(compileCache=before))
+    kept.delete(STORAGE_CLASS, namespace="", name="standard")
+    await waking(kept, node="n1", is_ready=True)
+    kept.api.put(kube_object(STORAGE_CLASS, "standard", metadata=DEFAULT, provisioner="ebs.csi.aws.com"))
+    await kept.settle()
+    edit(kept, after)
+    await kept.settle()
+    assert mounts(kept) is not is_waiting
+
+
+@pytest.mark.parametrize(
+    ("after", "limit"),
+    [
+        ({"kind": "PVC", "size": "10240Mi"}, 8589934592),
+        ({"kind": "PVC", "size": "20Gi"}, 17179869184),
+    ],
+)
+async def test_of_a_volume_that_is_mounted_only_what_its_pods_need_to_know_is_a_change(
+    kept: Loop, after: Object, limit: int
+) -> None:
+    kept.api.change(STORAGE_CLASS, {"allowVolumeExpansion": True}, namespace="", name="standard")
+    await asleep(kept)
+    bind(kept)
+    scale(kept, 1)
+    pod(kept, node="n1", is_ready=True)
+    await kept.settle()
+    edit(kept, after)
+    await kept.settle()
+    arguments = kept.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["model"]["args"]
+    assert f"--cache-limit={limit}" in arguments
 
 
 async def test_only_the_store_is_added_to_the_pods(kept: Loop) -> None:
