@@ -16,10 +16,10 @@ from support.builders import objects
 from support.builders.objects import Object
 from support.cluster.kube import Kube
 from support.monitoring.discovery import discovering
+from support.monitoring.firing import Firing
 from support.monitoring.network import on_node
 from support.monitoring.programs import Programs
 from support.monitoring.prometheus import EVERY, Monitoring, monitoring
-from support.monitoring.receiver import Notification
 from support.monitoring.scraping import scrape_configs
 
 PROMETHEUS_RULE = Kind("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
@@ -43,12 +43,9 @@ class ClusterMonitoring:
         scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=EVERY)
         await asyncio.to_thread(self.own.configure, rules=rules, scrapes=scrapes)
 
-    async def fires(self, alert: str, *, within: float = 60, after: int = 0, **labels: str) -> Notification:
-        """Waits until the webhook is notified that the alert fires."""
-        return await asyncio.to_thread(self.own.receiver.until, alert, "firing", within=within, after=after, **labels)
-
-    async def resolves(self, alert: str, *, within: float = 60, after: int = 0, **labels: str) -> Notification:
-        return await asyncio.to_thread(self.own.receiver.until, alert, "resolved", within=within, after=after, **labels)
+    def expects(self, alert: str, *, cause: str, remedy: str, **labels: str) -> Firing:
+        """To be called before the cause: older notifications don't count."""
+        return Firing(self.own, alert, cause, remedy, labels, len(self.own.receiver.notifications))
 
     async def _all(self, kind: Kind) -> list[Object]:
         listed = await self.kube.run("get", f"{kind.plural}.{kind.group}", "--all-namespaces", "--output=json")
@@ -68,6 +65,12 @@ async def install_kinds(kube: Kube) -> None:
     await kube.apply(*map(objects.definition, KINDS))
     for kind in KINDS:
         await kube.wait_for_condition("customresourcedefinition", f"{kind.plural}.{kind.group}", "Established")
+
+
+async def remove_kinds(kube: Kube) -> None:
+    """Removes the types, and with them the operator's reason to create PodMonitors."""
+    for kind in KINDS:
+        await kube.delete("customresourcedefinition", f"{kind.plural}.{kind.group}", wait=True)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import Any
 
 from support.builders.objects import Object
 
-KNOWN_MONITOR = {"selector", "podMetricsEndpoints", "podTargetLabels", "jobLabel"}
+LIMITS = ("sampleLimit", "targetLimit", "labelLimit", "labelNameLengthLimit", "labelValueLengthLimit")
+KNOWN_MONITOR = {"selector", "podMetricsEndpoints", "podTargetLabels", "jobLabel", *LIMITS}
 KNOWN_ENDPOINT = {
     "port",
     "portNumber",
@@ -62,6 +63,7 @@ def _of_endpoint(metadata: Object, spec: Object, endpoint: Object, number: int, 
         "metrics_path": endpoint.get("path", "/metrics"),
         "scheme": endpoint.get("scheme", "http"),
         "params": endpoint.get("params", {}),
+        **{limit: spec[limit] for limit in LIMITS if limit in spec},
         "relabel_configs": [
             {"sourceLabels": ["job"], "targetLabel": "__tmp_prometheus_job_name"},
             {"action": "drop", "sourceLabels": [f"{POD}_phase"], "regex": "(Failed|Succeeded)"},

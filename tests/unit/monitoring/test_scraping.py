@@ -88,7 +88,12 @@ def test_the_tests_interval_replaces_that_of_the_monitor() -> None:
     assert made_of(monitor({"interval": "15s"}), interval="1s")["scrape_interval"] == "1s"
 
 
-@pytest.mark.parametrize("spec", [{"sampleLimit": 5}, {"namespaceSelector": {"any": True}}])
+def test_limits_are_those_of_the_monitor() -> None:
+    assert "sample_limit" not in made_of(monitor())
+    assert made_of(monitor(sampleLimit=5))["sample_limit"] == 5
+
+
+@pytest.mark.parametrize("spec", [{"keepDroppedTargets": 5}, {"namespaceSelector": {"any": True}}])
 def test_a_field_that_is_not_translated_is_refused(spec: Object) -> None:
     with pytest.raises(UnknownFieldError):
         made_of(monitor(**spec))

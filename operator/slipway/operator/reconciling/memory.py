@@ -19,7 +19,11 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.observing.budget import Budget, budget_of
+from slipway.observing.ledger import Ledger, Use, used
 from slipway.operator.reconciling.asking import Question
+from slipway.operator.reconciling.cost_metrics import Costs
+from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import compile_job, hash_of, inspection
@@ -30,6 +34,8 @@ TOO_OFTEN, WITHIN = 5, 60.0
 """This many repairs within this many seconds mean that another program reverts our field each time."""
 NO_PLACE = frozenset({Reason.UNSCHEDULABLE, Reason.NO_ACCELERATOR_FITS})
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
+
+NOTHING_COUNTED = ModelCounts()
 
 NamespacedName = tuple[str, str]
 
@@ -84,6 +90,10 @@ class ModelMemory:
     failed_pulls_at: dict[str, datetime] = field(default_factory=dict)  # the same
     scaler_fails_since: datetime | None = None
 
+    # --- about its costs ---------------------------------------------------------------------------------------------
+    ledger: Ledger | None = None  # None: the one of the status counts
+    budget: Budget | None = None
+
     # --- about its files ---------------------------------------------------------------------------------------------
     inspection_job: str = ""  # the name of the last Job that was created to read them
     compile_job: str = ""  # the same of Jobs that push an image of compiled code
@@ -98,6 +108,8 @@ class ModelMemory:
     compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
+
+    counts: ModelCounts = field(default_factory=ModelCounts)  # what metrics count
 
     # --- about what the spec names -----------------------------------------------------------------------------------
     references: ReferenceCheck | None = None
@@ -148,6 +160,24 @@ class Memories:
     def by_compile_cache(self) -> Counter[tuple[str, ...]]:
         """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
         return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
+
+    def counts_of(self, key: ModelKey) -> ModelCounts:
+        memory = self._memories.get(key)
+        return memory.counts if memory else NOTHING_COUNTED
+
+    def record_use(self, key: ModelKey, uid: str, use: Use, now: datetime) -> None:
+        """What a pod has done, as it reports."""
+        memory = self._memories.get(key)
+        if memory and memory.ledger:
+            memory.ledger = used(memory.ledger, uid, use, now)
+
+    def costs_of(self, key: ModelKey, now: datetime) -> Costs | None:
+        """Up to now. They are settled here, too, so that what was exposed once never becomes less."""
+        memory = self._memories.get(key)
+        if memory is None or memory.ledger is None:
+            return None
+        memory.ledger = memory.ledger.at(now)
+        return Costs(memory.ledger, memory.budget and budget_of(memory.budget.spec, memory.ledger))
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

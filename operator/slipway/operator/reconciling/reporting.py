@@ -19,6 +19,7 @@ from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
+from slipway.observing.wakes import wakes_between
 from slipway.operator.reconciling.memory import ModelMemory
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Reporter:
                 memory.unreported, memory.reported, memory.state, memory.compile_cache = False, None, None, None
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
+            memory.counts.wakes.update(wakes_between(before, status))
             await self._record(key, snapshot, before, status)
         return None
 

@@ -35,10 +35,12 @@ from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
     "scaling": True,
+    "slo": True,
     "rollout": {"strategy", "canary", "quality_gate"},
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
     "engine": {"compile_cache"},
+    "budget": True,
 }
 """Fields of the spec that change no pod; what `compileCache` changes, only the cluster decides (`asks_for_another`)."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})

@@ -16,6 +16,7 @@ from slipway.objects.kinds import (
     Object,
 )
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
+from support.fakes.api_server import KEY
 from support.programs.operator_loop import Loop, status
 
 ADDRESS, NAME = "10.0.0.7", "llama-predictor-1"
@@ -111,8 +112,9 @@ async def test_a_pod_that_reports_nothing_leaves_the_status_without(loop: Loop) 
 
 def plan_error(loop: Loop) -> float | None:
     loop.catch_up()
-    [seen] = loop.reader.each_seen()
-    return seen.figures.plan_error
+    figures = loop.reader.figures(KEY)
+    assert figures
+    return figures.plan_error
 
 
 async def test_a_plan_that_was_off_by_more_than_five_percent_is_in_the_metric_until_it_is_right(loop: Loop) -> None:
