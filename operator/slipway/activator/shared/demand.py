@@ -9,17 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from slipway.activator.shared.by_times import ByTimes
 from slipway.api.model_key import ModelKey
-
-
-class ByTimes(NamedTuple):
-    """How many replicas a model needs where they follow times, such as that to the first token."""
-
-    replicas: int
-    is_measured: bool = True  # otherwise, there were too few requests to tell
-    follows: str = ""  # the time that is furthest above its target: ttft or tpot
-    seconds: float = 0.0  # its 95th percentile
-    target: float = 0.0  # seconds
 
 
 class ModelDemand(NamedTuple):

@@ -12,16 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from slipway.activator.tracking.histograms import Buckets, HistogramReader
+from slipway.activator.tracking.histograms import Buckets, HistogramReader, Times
 from slipway.api.engine_notes import OUR_WORDS, Series, Words
 
 MOST_IN_FLIGHT, MOST_TOKENS = 1e6, 1e15
 """A value that is larger, negative or no number can't be true of an engine."""
 LONGEST_LINE = 64 * 1024
 CACHED_PATTERNS = 64  # for as many different runtimes
-
-Times = tuple[tuple[str, tuple[str, ...]], ...]
-"""Histograms to read: what they are called here, and the names that their metric may have."""
 
 _NUMBER = re.compile(rb"[-+]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?")
 _END_OF_LABEL = rb"\s*(?:,|$)"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slipway.activator.shared.demand import ByTimes
-from slipway.activator.tracking.engine_metrics import MetricsReading, Times
+from slipway.activator.shared.by_times import ByTimes
+from slipway.activator.tracking.engine_metrics import MetricsReading
+from slipway.activator.tracking.histograms import Times
 from slipway.activator.tracking.measured_times import MeasuredTimes
 from slipway.activator.tracking.pod_summary import PodSummary, of_the_newest_version
 from slipway.activator.tracking.scaling_by_times import Replicas, ScalingByTimes

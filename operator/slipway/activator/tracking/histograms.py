@@ -20,6 +20,9 @@ Buckets = Mapping[float, float]
 """By boundaries, how many values were at or below them; or, in what `between` returns, between them and the next lower
 one."""
 
+Times = tuple[tuple[str, tuple[str, ...]], ...]
+"""Histograms to read: what they are called here, and the names that their metric may have."""
+
 _NUMBER = re.compile(rb"(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?")
 _BOUNDARY = re.compile(rb'(?:^|,)\s*le="([^"]{1,32})"\s*(?:,|$)')
 

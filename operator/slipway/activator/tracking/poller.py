@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slipway.activator.http1 import fetch
-from slipway.activator.tracking.engine_metrics import Times
+from slipway.activator.tracking.histograms import Times
 from slipway.api.engine_notes import USUAL, Exposition
 from slipway.api.model_key import ModelKey
 

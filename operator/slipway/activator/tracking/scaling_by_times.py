@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slipway.activator.shared.demand import ByTimes
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.tracking.measured_times import SPANS, Measured
 
 TOLERANCE = 0.1

@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from slipway.activator.shared.demand import ByTimes
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.following_times import FollowedTimes, followed, replicas_of, targets_of
@@ -22,6 +22,7 @@ from slipway.activator.tracking.view import (
     ModelView,
     concurrency_of,
     engine_port,
+    least_replicas,
     model_state,
     next_moment,
     scaling_of,
@@ -194,7 +195,7 @@ class Tracker:
     def _poll_metrics(self, key: ModelKey, view: ModelView) -> None:
         """Only where the load of the engines decides anything."""
         scaling = scaling_of(view.deployment)
-        decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
+        decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > least_replicas(view, scaling)
         port, times = engine_port(view.service), followed(view.deployment, scaling)
         targets = [
             PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics, times=times)

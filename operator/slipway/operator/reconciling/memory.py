@@ -20,7 +20,7 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.observing.budget import Budget, budget_of
-from slipway.observing.ledger import Ledger
+from slipway.observing.ledger import Ledger, Use, used
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.cost_metrics import Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
@@ -87,6 +87,7 @@ class ModelMemory:
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node
     place_freed_at: datetime | None = None
     named_volumes_at: dict[str, datetime] = field(default_factory=dict)  # as the snapshot has it
+    failed_pulls_at: dict[str, datetime] = field(default_factory=dict)  # the same
     scaler_fails_since: datetime | None = None
 
     # --- about its costs ---------------------------------------------------------------------------------------------
@@ -163,6 +164,12 @@ class Memories:
     def counts_of(self, key: ModelKey) -> ModelCounts:
         memory = self._memories.get(key)
         return memory.counts if memory else NOTHING_COUNTED
+
+    def record_use(self, key: ModelKey, uid: str, use: Use, now: datetime) -> None:
+        """What a pod has done, as it reports."""
+        memory = self._memories.get(key)
+        if memory and memory.ledger:
+            memory.ledger = used(memory.ledger, uid, use, now)
 
     def costs_of(self, key: ModelKey, now: datetime) -> Costs | None:
         """Up to now. They are settled here, too, so that what was exposed once never becomes less."""

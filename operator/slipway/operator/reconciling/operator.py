@@ -59,6 +59,7 @@ from slipway.operator.reconciling.site_models import SiteModels
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.supply import SupplyCache
 from slipway.operator.reconciling.supply_polling import SupplyPolling
+from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.reconciling.watches import Counted, watches
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
@@ -119,6 +120,11 @@ class Operator:
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)
+        self._usage = UsagePolling(
+            on_use=lambda key, uid, use: self._memories.record_use(key, uid, use, now()),
+            changed=self._queue.add,
+            leads=lambda: self._election.is_leader,
+        )
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
@@ -149,6 +155,7 @@ class Operator:
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
                 Part("measuring", self._measuring.run),
+                Part("usage", self._usage.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
                 Part("models", self._site_models.run, ends_alone=True),
@@ -280,6 +287,7 @@ class Operator:
             reporter=Reporter(client, events, self._overlay),
             references=references,
             measuring=self._measuring,
+            usage=self._usage,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
@@ -307,6 +315,7 @@ class Operator:
         if leads:
             if self._election.term != self._term:
                 self._memories.clear()
+                self._usage.start_over()
                 self._ports.start_over()
                 self._inspector.start_over()
                 self._pusher.start_over()

@@ -19,6 +19,8 @@ from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.speculation import with_speculative
+from slipway.observing.usage import running_pods
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
 from slipway.operator.reconciling import accounting
@@ -39,6 +41,7 @@ from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.rendering.activator import activator_for
 
 logger = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ class Reconciler:
     reporter: Reporter
     references: References
     measuring: Measuring
+    usage: UsagePolling
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -90,6 +94,7 @@ class Reconciler:
         if llm_deployment is None:
             self.memories.drop(key)
             self.measuring.forget(key)
+            self.usage.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
@@ -174,6 +179,9 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        self.usage.follow(key, running_pods(snapshot))
+        speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
+        status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
         status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)

@@ -11,7 +11,8 @@ from slipway.activator.keda import scaler
 from slipway.activator.keda._generated import externalscaler_pb2 as pb
 from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.scaler import REPLICAS, REQUESTS, STREAMS_EACH, serve
-from slipway.activator.shared.demand import ByTimes, Demand, ModelDemand
+from slipway.activator.shared.by_times import ByTimes
+from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from support.fakes.callers import ALLOW_EVERY_CALLER
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from slipway.activator.shared.demand import ByTimes, ModelDemand
+from slipway.activator.shared.by_times import ByTimes
+from slipway.activator.shared.demand import ModelDemand
 from slipway.activator.tracking.measured_times import Measured
 from slipway.activator.tracking.scaling_by_times import REMEMBERS_FOR, Replicas, ScalingByTimes
 
