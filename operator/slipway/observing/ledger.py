@@ -235,7 +235,7 @@ def _seen_from(ledger: Ledger) -> datetime:
 def _of_sleep(ledger: Ledger, pieces: Iterable[Piece], now: datetime) -> list[Piece]:
     if ledger.asleep is None:
         return []
-    end = max(min((each.start for each in pieces), default=now), ledger.as_of)
+    end = max(min((each.start for each in pieces if each.end > each.start), default=now), ledger.as_of)
     return [Piece(ledger.asleep, ledger.as_of, end, is_asleep=True)]
 
 
