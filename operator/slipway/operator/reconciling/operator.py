@@ -46,6 +46,7 @@ from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.model_metrics import Seen
+from slipway.operator.reconciling.opencost import HeldIn, opencost_metrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
@@ -132,6 +133,8 @@ class Operator:
         self._metrics.watch_compile_caches(self._compile_caches)
         self._metrics.watch_each_model(self._each_model)
         self._metrics.watch_prices(self._prices)
+        if settings.opencost_metrics:
+            self._metrics.registry.add_of_objects(opencost_metrics(self._held, self._profiles))
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -407,6 +410,9 @@ class Operator:
             if figures := self._reader.figures(key):
                 costs = self._memories.costs_of(key, self._reader.now())
                 yield Seen(key, figures, self._memories.counts_of(key), costs)
+
+    def _held(self) -> Iterable[HeldIn]:
+        return self._memories.held() if self._election.is_leader else ()
 
     def _prices(self) -> Readings:
         return prices_of(self._profiles()) if self._election.is_leader else {}
