@@ -39,11 +39,12 @@ def of_vllm(rounds: int, output: Path | None) -> None:
     steps = Steps(cache)
     python = vllm_environment.ensure(cache, steps)
     folder = cache.root / f"starts-{python.parents[1].name}"
-    warm = "--no-warm" if (folder / "cache-fast").is_dir() else "--warm"
+    has_compiled = folder / "has-compiled"
     own = [f"--model={model.ensure_hf(cache, steps)}", f"--starts={rounds}", "--kinds=stock,fast", f"--folder={folder}"]
-    kept = [warm, "--kill", *([f"--output={output}"] if output else [])]
+    kept = ["--no-warm" if has_compiled.exists() else "--warm", "--kill", *([f"--output={output}"] if output else [])]
     environment = {**vllm_environment.environment(python), "HF_HUB_OFFLINE": "1"}
     subprocess.run([python, HERE / "vllm_start.py", *own, *kept, "--", *FLAGS], env=environment, check=True)
+    has_compiled.touch()
 
 
 if __name__ == "__main__":
