@@ -245,3 +245,15 @@ def test_extra_objects_are_plain_objects_or_templates() -> None:
     found = {manifest["metadata"]["name"]: manifest for manifest in objects if manifest["kind"] == "ConfigMap"}
     assert found.keys() == {"plain", "slipway-text", "slipway-runtimes"}
     assert found["plain"] == plain
+
+
+@pytest.mark.parametrize(
+    ("which", "kind", "endpoints"),
+    [("podMonitor", "PodMonitor", "podMetricsEndpoints"), ("serviceMonitor", "ServiceMonitor", "endpoints")],
+)
+def test_prometheus_keeps_the_namespaces_of_llm_deployments_as_the_programs_name_them(
+    which: str, kind: str, endpoints: str
+) -> None:
+    objects = rendered("slipway", {"monitoring": {which: {"enabled": True}}})
+    [monitor] = [each for each in objects if each["kind"] == kind]
+    assert [each["honorLabels"] for each in monitor["spec"][endpoints]] == [True]

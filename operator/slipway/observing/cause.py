@@ -8,6 +8,8 @@ from datetime import datetime
 
 from slipway.api.reasons import Reason
 
+BY_WORD = {str(each): each for each in Reason}
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -22,7 +24,7 @@ class Cause:
 
 def reason_named(word: str) -> Reason:
     """The reason with that name, as another program or another version has written it."""
-    return next((reason for reason in Reason if reason == word), Reason.UNKNOWN)
+    return BY_WORD.get(word, Reason.UNKNOWN)
 
 
 NO_POD_CAN_HELP = (

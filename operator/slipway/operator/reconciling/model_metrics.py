@@ -84,7 +84,10 @@ POD_FAILURES = Description(
     "Containers that ended and pods that were lost since this replica leads, by the cause; there from the first one on",
 )
 LAST_POD_FAILURE = _gauge(
-    "last_pod_failure_timestamp_seconds", "When the last one of these was, also if an earlier leader saw it", "reason"
+    "last_pod_failure_timestamp_seconds",
+    "When the last one of these was, also if an earlier leader saw it; compare it with time(), since a query of the "
+    "increase misses the first failure",
+    "reason",
 )
 MODEL_METRICS = (
     INFO,

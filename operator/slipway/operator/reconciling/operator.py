@@ -37,7 +37,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
-from slipway.operator.reconciling.cost_metrics import prices_of
+from slipway.operator.reconciling.exposed import Exposed
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.image_volumes import ImageVolumes
@@ -45,7 +45,6 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
-from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
@@ -64,7 +63,7 @@ from slipway.operator.reconciling.watches import Counted, watches
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
 from slipway.process.management import ManagementPort
-from slipway.process.metrics import MetricsRegistry, Readings
+from slipway.process.metrics import MetricsRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +127,8 @@ class Operator:
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
-        self._metrics.watch_models(self._by_state)
-        self._metrics.watch_compile_caches(self._compile_caches)
-        self._metrics.watch_each_model(self._each_model)
-        self._metrics.watch_prices(self._prices)
+        exposed = Exposed(self._memories, self._reader, lambda: self._election.is_leader)
+        exposed.add_to(self._metrics, opencost=settings.opencost_metrics)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -393,20 +390,3 @@ class Operator:
             concerned = (key for key in self._everyone() if not self._memories.has_place(key))
         for key in concerned:
             self._queue.add(key)
-
-    def _by_state(self) -> Readings:
-        """Only on the leader, so that sums over the replicas are right."""
-        return dict(self._memories.by_state()) if self._election.is_leader else {}
-
-    def _compile_caches(self) -> Readings:
-        return dict(self._memories.by_compile_cache()) if self._election.is_leader else {}
-
-    def _each_model(self) -> Iterable[Seen]:
-        """They are read while the page is written, so that some may be gone by then."""
-        for key in self._everyone() if self._election.is_leader else ():
-            if figures := self._reader.figures(key):
-                costs = self._memories.costs_of(key, self._reader.now())
-                yield Seen(key, figures, self._memories.counts_of(key), costs)
-
-    def _prices(self) -> Readings:
-        return prices_of(self._profiles()) if self._election.is_leader else {}
