@@ -70,7 +70,7 @@ async def watched(
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
             await kube.apply(sleeping(), broken())
             for name in (NAME, BROKEN):
-                await kube.wait_for_condition("scaledobject", name, "Ready", timeout=60)
+                await kube.wait_for_condition("scaledobject", name, "Ready", timeout=300)
             await alerts.follow()
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
