@@ -15,13 +15,13 @@ No one is to scale it before KServe has copied `external` to the Deployment: a r
 from __future__ import annotations
 
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import annotations_of, owners_of, uid_of
 from slipway.operator.rendering.desired import ReplicaBounds
 from slipway.operator.rendering.schedule import Kept
 
-CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 FIXED, EXTERNAL = "none", "external"
 SCALE_DOWN: Object = {
     "stabilizationWindowSeconds": 300,
@@ -40,14 +40,14 @@ def autoscaler_class(spec: ScalingSpec, inference_service: Object | None, predic
     `inference_service`: the live one; `predictor`: the Deployment that KServe made for it.
     """
     live = inference_service
-    if _initial_replicas(spec) > 0 or (live and annotations_of(live).get(CLASS_ANNOTATION) == EXTERNAL):
+    if _initial_replicas(spec) > 0 or (live and annotations_of(live).get(AUTOSCALER_CLASS_ANNOTATION) == EXTERNAL):
         return EXTERNAL
     return EXTERNAL if live and predictor and _was_made_at_zero(predictor, live) else FIXED
 
 
 def class_in_effect(chosen_class: str, predictor: Object | None) -> str:
     """The class by which KServe still treats the Deployment: it copies the InferenceService's when it reconciles."""
-    is_fixed = predictor is not None and annotations_of(predictor).get(CLASS_ANNOTATION) == FIXED
+    is_fixed = predictor is not None and annotations_of(predictor).get(AUTOSCALER_CLASS_ANNOTATION) == FIXED
     return FIXED if is_fixed else chosen_class
 
 
