@@ -92,6 +92,13 @@ def test_sleep_saves_what_one_replica_would_have_cost_until_the_next_is_bound() 
     assert ledger.totals["h100"].saved == 3.0
 
 
+def test_a_pod_that_has_failed_and_is_still_there_is_no_reason_to_count_less_sleep() -> None:
+    failed = pod(until=NOON)
+    ledger = settle(begun(NOON, pod()), [failed], pod(uid=""), NOON)
+    ledger = settle(ledger, [failed], pod(uid=""), NOON + HOUR)
+    assert ledger.day.sums == Sums(asleep=7200.0, saved=6.0)
+
+
 def test_nothing_is_saved_while_a_pod_still_holds_its_devices() -> None:
     ledger = settle(begun(NOON, pod()), [pod()], pod(uid=""), NOON + HOUR)
     assert ledger.asleep is None
