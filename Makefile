@@ -87,6 +87,9 @@ bench-plan: $(VENV) ## Measure how many candidates the planner looks at in a sec
 bench-wake: $(VENV) ## Measure how long a request to a sleeping model waits, and why (needs root)
 	$(BIN)/python benchmarks/wake.py $(ARGS)
 
+bench-starts: $(VENV) ## Measure how long both engines take on CPUs to their first token, as they are and through Slipway
+	PYTHONPATH=tests $(BIN)/python benchmarks/cpu_starts.py $(ARGS)
+
 bench-activator: $(VENV) ## Measure what the activator costs while it is in the data path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 

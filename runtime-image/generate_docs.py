@@ -81,7 +81,10 @@ def page() -> Iterator[str]:
     yield "0 after a stop signal. With any other code, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
-    yield "The engine's metrics keep their own names and are served next to these."
+    yield (
+        "The engine's metrics keep their own names and are served next to these. vLLM measures on its own what is for\n"
+        "llama.cpp here."
+    )
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 

@@ -16,6 +16,9 @@ BATCH = {
     "vllm": ("vllm:generation_tokens_total", "vllm:iteration_tokens_total_count"),
     "llamacpp": ("llamacpp:tokens_predicted_total", "llamacpp:n_decode_total"),
 }
+_CACHED = total(rate("llamacpp:prompt_tokens_cached_total"))
+"""llama.cpp counts the other tokens of prompts next to these."""
+
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
 MIB = 1024 * 1024
 
@@ -46,8 +49,13 @@ GROUP = Group(
             expression=first_of(
                 _ratio("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"),
                 _ratio("sglang:cached_tokens_total", "sglang:prompt_tokens_total"),
+                f"{_CACHED} / ({_CACHED} + {total(rate('llamacpp:prompt_tokens_total'))} > 0)",
             ),
-            sources={"vllm": "vllm:prefix_cache_hits_total", "sglang": "sglang:cached_tokens_total"},
+            sources={
+                "vllm": "vllm:prefix_cache_hits_total",
+                "sglang": "sglang:cached_tokens_total",
+                "llamacpp": "llamacpp:prompt_tokens_cached_total",
+            },
         ),
         Recording(
             name="slipway:preemptions:rate5m",

@@ -8,10 +8,10 @@ from slipway_monitoring.vocabulary.sources import HISTOGRAMS
 
 WHAT = {
     "ttft": "time to first token",
-    "tpot": "time per output token of a request, after its first one",
+    "tpot": "time per output token, by request",
     "itl": "time between two tokens",
-    "e2e": "time of a whole request",
-    "queue": "time that a request waits in the engine",
+    "e2e": "time from a request to the end of its answer",
+    "queue": "wait for a place in the engine's batch",
 }
 QUANTILES = ("0.5", "0.95", "0.99")
 
@@ -20,7 +20,7 @@ def _buckets(measure: str) -> Recording:
     sources = HISTOGRAMS[measure].values()
     return Recording(
         name=f"slipway:{measure}_seconds:bucket_rate5m",
-        meaning=f"Requests per second whose {WHAT[measure]} was at most `le` seconds",
+        meaning=f"How often per second the {WHAT[measure]} was at most `le` seconds",
         unit="per second",
         expression=first_of(*(total(rate(f"{name}_bucket"), "le") for name in sources)),
         sources=HISTOGRAMS[measure],
@@ -31,7 +31,7 @@ def _quantile(measure: str, quantile: str) -> Recording:
     """Without requests it would be NaN, which no comparison lets through."""
     return Recording(
         name=f"slipway:{measure}_seconds:quantile",
-        meaning=f"The {WHAT[measure]} that the share `quantile` of the last five minutes' requests doesn't exceed",
+        meaning=f"Quantile of the {WHAT[measure]} in the last five minutes, by `quantile`",
         unit="seconds",
         labels={"quantile": quantile},
         expression=f"histogram_quantile({quantile}, {total(f'slipway:{measure}_seconds:bucket_rate5m', 'le')}) >= 0",

@@ -36,6 +36,7 @@ COMPILATION_SUFFIX = ".compile"
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 NEXT_TO_ANNOTATION = f"{GROUP}/next-to"  # on a claim for compiled code: the other claims of the pods it was made for
 ACCESS_MODES_ANNOTATION = f"{GROUP}/access-modes"  # on a StorageClass, ReadWriteMany: pods of all nodes share a volume
+AUTOSCALER_CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"  # KServe copies it from its object to the Deployment
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

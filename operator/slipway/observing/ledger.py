@@ -41,6 +41,8 @@ class Held:
     until: datetime | None = None  # when its containers ended; None: it still holds them
     counted: Use | None = None  # the part of its use that is in the sums; None: the next reading is where to start
     counted_at: datetime | None = None
+    pod: str = ""  # its name, and that of its node
+    node: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,7 +237,7 @@ def _seen_from(ledger: Ledger) -> datetime:
 def _of_sleep(ledger: Ledger, pieces: Iterable[Piece], now: datetime) -> list[Piece]:
     if ledger.asleep is None:
         return []
-    end = max(min((each.start for each in pieces), default=now), ledger.as_of)
+    end = max(min((each.start for each in pieces if each.end > each.start), default=now), ledger.as_of)
     return [Piece(ledger.asleep, ledger.as_of, end, is_asleep=True)]
 
 
@@ -244,7 +246,8 @@ def _continued(before: Held | None, seen: Held, ledger: Ledger) -> Held:
     if before is None:
         is_new = seen.since is not None and seen.since >= _seen_from(ledger)
         return replace(seen, counted=Use(), counted_at=seen.since) if is_new else seen
-    return replace(before, per_hour=seen.per_hour, until=before.until or seen.until)
+    until = before.until or seen.until
+    return replace(before, per_hour=seen.per_hour, until=until, pod=seen.pod, node=seen.node)
 
 
 def _is_held(held: Mapping[str, Held]) -> bool:

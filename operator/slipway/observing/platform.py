@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
-from slipway.objects.metadata import created_at
+from slipway.objects.metadata import annotations_of, created_at
 from slipway.objects.times import is_near, parse_time
 from slipway.observing import words
 from slipway.observing.cause import Cause
@@ -140,10 +141,17 @@ def is_keda_s(snapshot: Snapshot) -> bool:
 
 
 def _is_taken_by_kserve(snapshot: Snapshot) -> bool:
+    wanted = _class_of(snapshot.inference_service or {"metadata": {}})
+    if any(_class_of(each) not in (None, wanted) for each in snapshot.deployments):
+        return False  # such a Deployment is scaled by no one
     status = (snapshot.inference_service or {}).get("status") or {}
     return bool(
         snapshot.deployments or status.get("conditions") or status.get("modelStatus", {}).get("lastFailureInfo")
     )
+
+
+def _class_of(found: Object) -> str | None:
+    return annotations_of(found).get(AUTOSCALER_CLASS_ANNOTATION)
 
 
 def _is_taken_by_keda(snapshot: Snapshot) -> bool:

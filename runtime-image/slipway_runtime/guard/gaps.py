@@ -34,7 +34,7 @@ class Gaps(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(
             "slipway_inter_token_latency_seconds",
-            "Time from one piece of a stream with text to the next.",
+            "Time from one piece of a stream with text to the next. For llama.cpp.",
             labels=["model_name"],
         )
         family.add_metric([self._model], list(self._buckets()), self._sum)

@@ -49,7 +49,7 @@ class GuardMetrics:
         self.running: Running | None = None
         if in_place_of_engine:
             self.queue = self._histogram(
-                "queue", "From a request's complete body until the engine gets it.", REQUEST_BUCKETS
+                "queue", "From a request's complete body until the engine gets it. For llama.cpp.", REQUEST_BUCKETS
             )
             self.gaps, self.running = Gaps(model), Running(model, clock)
             registry.register(self.gaps)

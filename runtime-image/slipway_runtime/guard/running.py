@@ -26,7 +26,7 @@ class Running(Collector):
         self.change(0)
         family = CounterMetricFamily(
             "slipway_engine_response_seconds",
-            "Time that the engine had each of the responses that it computes. The rate is their mean number.",
+            "Time that the engine had each response that it computes: the rate is their mean number. For llama.cpp.",
             labels=["model_name"],
         )
         family.add_metric([self._model], self._seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.api.llmdeployment import LLMDeployment
@@ -22,7 +22,9 @@ from slipway.api.names import (
     WAKE_ANNOTATION,
 )
 from slipway.api.reasons import Reason
+from slipway.api.spending import BudgetSpec
 from slipway.objects.kinds import Object
+from slipway.observing.budget import Budget, Period
 from slipway.observing.observation import observe
 from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.observing.status import status_of
@@ -127,6 +129,9 @@ def keda_down() -> PlatformPart:
 
 PAUSED = {PAUSED_ANNOTATION: "true"}
 SCALED_OBJECT: Object = {"metadata": {"name": "assistant", "creationTimestamp": "2026-11-21T09:59:59Z"}}
+SPENT = Budget(
+    BudgetSpec(per_day=50.0, then="Refuse"), (Period("day", 50.0, 50.0, datetime(2026, 11, 22, tzinfo=UTC)),)
+)
 NOT_MADE = snapshot(deployments=(), service=None)
 ASLEEP, WAKES, SERVES = held(), held(pod()), held(pod(ready=True))
 HAS_SERVED = (WAKES, later(SERVES, 1), later(ASLEEP, 20))
@@ -156,6 +161,7 @@ HEALTH_CASES: Mapping[str, HealthCase] = {
     "paused": HealthCase((WAKES, SERVES), annotations=PAUSED),
     "paused-at-zero": HealthCase((ASLEEP,), annotations=PAUSED),
     "paused-failed": HealthCase((ASLEEP, held(fails())), annotations=PAUSED),
+    "budget-spent": HealthCase((*HAS_SERVED, later(replace(ASLEEP, budget=SPENT), 30))),
     "terminating": HealthCase(
         (WAKES, SERVES),
         metadata={

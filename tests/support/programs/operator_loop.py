@@ -78,6 +78,15 @@ def watched(installation: Installation) -> list[Watch[ModelKey]]:
 WATCHED = watched(INSTALLATION)
 
 
+def _store_for(watched: list[Watch[ModelKey]]) -> Store:
+    return Store(
+        [watch.kind for watch in watched],
+        hints=[each.kind for each in watched if each.is_hint],
+        packed=[each.kind for each in watched if each.packed],
+        index_by=FOUND_BY,
+    )
+
+
 class Loop:
     """The real loop. `silent`: kinds whose watches deliver nothing."""
 
@@ -99,48 +108,23 @@ class Loop:
         self.time = NOW  # wall clock
         now = now or (lambda: self.time)
         self.watched = watched(installation)
-        self.store = Store(
-            [watch.kind for watch in self.watched],
-            hints=[each.kind for each in self.watched if each.is_hint],
-            packed=[each.kind for each in self.watched if each.packed],
-            index_by=FOUND_BY,
-        )
+        self.store = _store_for(self.watched)
         client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
         events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
         self.requeued: list[tuple[ModelKey, float]] = []  # the keys to reconcile again, and when
-        self.ports = PortBook(
-            client,
-            self.store,
-            namespace=INSTALLATION.namespace,
-            activators=INSTALLATION.activators,
-            per_namespace=per_namespace,
-            look_again=lambda key, seconds: self.requeued.append((key, seconds)),
-            clock=clock,
-            pause=pause,
-        )
+        self.ports = self._port_book(client, clock, per_namespace, pause)
         self.overlay = Overlay(self.store)
         self.memories = Memories(self.overlay)
         self.kserve: PlatformPart | None = None
         self.keda: PlatformPart | None = None
         self.closed: set[tuple[Kind, str]] = set()  # where our rights on objects of the kind are gone
-        self.reader = SnapshotReader(
-            self.store,
-            self.overlay,
-            port_of=self.ports.port_of,
-            now=now,
-            installation=installation,
-            kserve=lambda: self.kserve,
-            keda=lambda: self.keda,
-            is_closed=lambda kind, namespace: (kind, namespace) in self.closed,
-        )
-        applier = Applier(client, self.store, self.overlay, clock=clock)
+        self.reader = self._snapshot_reader(now, installation)
         self.inspector = Inspector(
             client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
         )
         self.pusher = Pusher(client, self.overlay)
         self.image_volumes = ImageVolumes(client, namespace=INSTALLATION.namespace, clock=clock)
         self.seconds_between_readings = 10.0
-        reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
         self.measuring = Measuring(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, pauses=(0.0,))
         self.usage = UsagePolling(
@@ -153,17 +137,46 @@ class Loop:
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
         self.refusal = ""  # why it isn't asked yet
-        self.reconciler = Reconciler(
+        self.reconciler = self._reconciler(client, events, clock, installation)
+
+    def _port_book(self, client: KubeClient, clock: Callable[[], float], per_namespace: int, pause: float) -> PortBook:
+        return PortBook(
+            client,
+            self.store,
+            namespace=INSTALLATION.namespace,
+            activators=INSTALLATION.activators,
+            per_namespace=per_namespace,
+            look_again=lambda key, seconds: self.requeued.append((key, seconds)),
+            clock=clock,
+            pause=pause,
+        )
+
+    def _snapshot_reader(self, now: Callable[[], datetime], installation: Installation) -> SnapshotReader:
+        return SnapshotReader(
+            self.store,
+            self.overlay,
+            port_of=self.ports.port_of,
+            now=now,
+            installation=installation,
+            kserve=lambda: self.kserve,
+            keda=lambda: self.keda,
+            is_closed=lambda kind, namespace: (kind, namespace) in self.closed,
+        )
+
+    def _reconciler(
+        self, client: KubeClient, events: EventRecorder, clock: Callable[[], float], installation: Installation
+    ) -> Reconciler:
+        return Reconciler(
             store=self.store,
             memories=self.memories,
             reader=self.reader,
             ports=self.ports,
-            applier=applier,
+            applier=Applier(client, self.store, self.overlay, clock=clock),
             compile_claims=CompileClaims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
             image_volumes=self.image_volumes,
-            reporter=reporter,
+            reporter=Reporter(client, events, self.overlay, clock=self._passing),
             references=self.references,
             measuring=self.measuring,
             usage=self.usage,

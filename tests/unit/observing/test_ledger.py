@@ -92,6 +92,13 @@ def test_sleep_saves_what_one_replica_would_have_cost_until_the_next_is_bound() 
     assert ledger.totals["h100"].saved == 3.0
 
 
+def test_a_pod_that_has_failed_and_is_still_there_is_no_reason_to_count_less_sleep() -> None:
+    failed = pod(until=NOON)
+    ledger = settle(begun(NOON, pod()), [failed], pod(uid=""), NOON)
+    ledger = settle(ledger, [failed], pod(uid=""), NOON + HOUR)
+    assert ledger.day.sums == Sums(asleep=7200.0, saved=6.0)
+
+
 def test_nothing_is_saved_while_a_pod_still_holds_its_devices() -> None:
     ledger = settle(begun(NOON, pod()), [pod()], pod(uid=""), NOON + HOUR)
     assert ledger.asleep is None
@@ -148,6 +155,15 @@ def test_a_restart_loses_nothing_of_pods_that_still_run() -> None:
     ledger = settle(ledger, [pod(), pod("b", since=NOON + 30 * MINUTE)], None, NOON + HOUR)
     assert ledger.day.sums.spent == pytest.approx(9.0)
     assert ledger.day.sums.uncertain == 0
+
+
+def test_all_totals_survive_a_restart() -> None:
+    """Or a counter would start again from zero, and what it has counted be counted again."""
+    slept = settle(begun(NOON, asleep=pod(uid="")), [pod(since=NOON + HOUR)], None, NOON + 2 * HOUR)
+    total = used(slept, "a", Use(900.0, 7, 5), NOON + 2 * HOUR).totals["h100"]
+    found = stored(used(slept, "a", Use(900.0, 7, 5), NOON + 2 * HOUR), NOON + 2 * HOUR).totals["h100"]
+    for name in ("spent", "used", "held", "busy", "asleep", "saved"):
+        assert getattr(found, name) == pytest.approx(getattr(total, name)) != 0, name
 
 
 def test_a_pod_that_ended_meanwhile_counts_until_the_restart_and_that_is_said() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 from slipway.observing.observation import observe
@@ -128,6 +129,15 @@ def new(**more: Any) -> Snapshot:
     return snapshot(deployments=(), activator_answers=True, **more)
 
 
+def not_scaled_yet(*, created: float) -> Snapshot:
+    """KServe has yet to see that others scale the Deployment, which it has made."""
+    made, wanted = deployment(0), inference_service(created=created, conditions=[condition("Ready", True)])
+    for thing, of_class in ((made, "none"), (wanted, "external")):
+        thing["metadata"]["annotations"] = {AUTOSCALER_CLASS_ANNOTATION: of_class}
+    more = {"inference_service": wanted, "activator_answers": True, "service": service(), "kserve": RUNS}
+    return snapshot(deployments=(made,), **more)
+
+
 # --- the status for each snapshot ------------------------------------------------------------------------------------
 
 PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
@@ -160,6 +170,8 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
      "False KedaDown", "KedaDown"),
     ("new, KServe silent", new(inference_service=inference_service(created=31), kserve=RUNS), "Failed",
      "False KServeDown", "AsWanted"),
+    ("not scaled yet, KServe silent", not_scaled_yet(created=31), "Failed", "False KServeDown", "AsWanted"),
+    ("not scaled yet", not_scaled_yet(created=29), "Idle", "True ScaledToZero", "AsWanted"),
     ("new, KServe has set a condition", new(inference_service=WITH_CONDITION, kserve=RUNS), "Idle", "Unknown Updating",
      "AsWanted"),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.spending import BudgetSpec
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
-from slipway.objects.metadata import created_at, labels_of, uid_of
+from slipway.objects.metadata import created_at, labels_of, name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing import ledger_record
 from slipway.observing.budget import WITHIN, budget_of, is_news
@@ -86,7 +86,14 @@ def _held(ledger: Ledger, snapshot: Snapshot, known: Mapping[str, AcceleratorPro
             continue
         held = ledger.held.get(uid_of(pod)) or replace(_of_replica(snapshot, known), uid=uid_of(pod))
         price = _price(held, known, _is_spot(pod, snapshot, known.get(held.accelerator)))
-        yield replace(held, per_hour=price, since=_bound_at(pod, snapshot.now), until=_ended_at(pod, snapshot.now))
+        yield replace(
+            held,
+            per_hour=price,
+            since=_bound_at(pod, snapshot.now),
+            until=_ended_at(pod, snapshot.now),
+            pod=name_of(pod),
+            node=pod["spec"]["nodeName"],
+        )
 
 
 def _of_replica(snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Held:

@@ -46,6 +46,7 @@ class OperatorSettings:
     workers: int
     resync: float
     prometheus_namespaces: tuple[str, ...]
+    opencost_metrics: bool
     management_port: int
     log_level: str
     log_format: str
@@ -249,4 +250,12 @@ prometheus_namespaces = flag(
     default="monitoring",
     metavar="NAMES",
     help="namespaces from which the metrics of models may be read, separated by commas; empty: none",
+)
+opencost_metrics = flag(
+    "--opencost-metrics",
+    type=bool,
+    default="false",
+    metavar="true|false",
+    help="whether the accelerators of models are also exposed under OpenCost's names; not next to a real OpenCost, "
+    "whose metrics would be summed with these",
 )

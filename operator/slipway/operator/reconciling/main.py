@@ -38,6 +38,7 @@ from slipway.process import lifecycle
 @flags.workers
 @flags.resync
 @flags.prometheus_namespaces
+@flags.opencost_metrics
 @shared.management_port
 @shared.log_level
 @shared.log_format

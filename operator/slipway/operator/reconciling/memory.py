@@ -7,7 +7,7 @@ ADR 0022). Everything about one LLMDeployment is in one `ModelMemory`, which is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from slipway.observing.ledger import Ledger, Use, used
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.cost_metrics import Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
+from slipway.operator.reconciling.opencost import HeldIn
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 from slipway.operator.rendering import compile_job, hash_of, inspection
@@ -178,6 +179,12 @@ class Memories:
             return None
         memory.ledger = memory.ledger.at(now)
         return Costs(memory.ledger, memory.budget and budget_of(memory.budget.spec, memory.ledger))
+
+    def held(self) -> Iterator[HeldIn]:
+        """What pods hold, as of the last reconciles."""
+        for key, memory in list(self._memories.items()):
+            for each in memory.ledger.held.values() if memory.ledger else ():
+                yield HeldIn(key.namespace, each)
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -127,7 +127,8 @@ class Operator:
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
-        Exposed(self._memories, self._reader, lambda: self._election.is_leader).add_to(self._metrics)
+        exposed = Exposed(self._memories, self._reader, lambda: self._election.is_leader)
+        exposed.add_to(self._metrics, opencost=settings.opencost_metrics)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""

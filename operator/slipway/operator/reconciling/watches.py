@@ -12,6 +12,7 @@ from slipway.api.asked import writes
 from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
+    AUTOSCALER_CLASS_ANNOTATION,
     FIELD_MANAGER,
     KIND,
     MANAGED_BY,
@@ -60,7 +61,6 @@ from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watched_claims import concerned_by_claim, stored_of_claim, stored_of_storage_class
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
 from slipway.operator.rendering.placement import is_template_name
-from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 
 OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
 CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
@@ -321,7 +321,7 @@ def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Objec
 def stored_of_controller(raw: Object) -> Object:
     spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
     kept = named(raw, "ownerReferences")
-    if copied := picked(annotations_of(raw), (CLASS_ANNOTATION,)):
+    if copied := picked(annotations_of(raw), (AUTOSCALER_CLASS_ANNOTATION,)):
         kept["metadata"]["annotations"] = copied
     return {
         **kept,

@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import PLAN_ANNOTATION
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION, PLAN_ANNOTATION
 from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
@@ -21,7 +21,7 @@ from slipway.operator.rendering import access, overriding, placement
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, our_labels
-from slipway.operator.rendering.scaling import CLASS_ANNOTATION, replicas
+from slipway.operator.rendering.scaling import replicas
 from slipway.operator.rendering.storage import image_pull_secrets, secret_annotation, storage
 
 CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: clients use the Service
@@ -45,7 +45,7 @@ def inference_service(
     autoscaler: str,
 ) -> Child:
     spec = deployment.spec
-    annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
+    annotations = {**STANDARD_MODE, AUTOSCALER_CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
     of_predictor, of_model = storage(spec)
     return child(
         INFERENCE_SERVICE,

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import PLAN_ANNOTATION, RUNTIME_LABEL
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION, PLAN_ANNOTATION, RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.api.status import MadeStatus
 from slipway.objects.kinds import Object
@@ -30,7 +30,6 @@ from slipway.operator.planning import Plan
 from slipway.operator.rendering.compiled_store import without_store
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
-from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
@@ -186,7 +185,7 @@ def of_pods(inference_service: Object) -> Object:
     annotations = metadata.get("annotations") or {}
     return {
         "labels": dict(metadata.get("labels") or {}),
-        "annotations": {name: value for name, value in annotations.items() if name != CLASS_ANNOTATION},
+        "annotations": {name: value for name, value in annotations.items() if name != AUTOSCALER_CLASS_ANNOTATION},
         "predictor": {name: value for name, value in predictor.items() if name not in NOT_OF_PREDICTORS_PODS},
     }
 
@@ -217,7 +216,7 @@ def _with_plan(predictor: Object, plan: str | None) -> Object:
 def _with_pods_of(ours: Object, wanted: Object) -> Object:
     """The pods' part as it was made; everything else as it is wanted now."""
     part, metadata, predictor = of_pods(ours), wanted["metadata"], wanted["spec"]["predictor"]
-    class_ = {name: value for name, value in metadata["annotations"].items() if name == CLASS_ANNOTATION}
+    class_ = {name: value for name, value in metadata["annotations"].items() if name == AUTOSCALER_CLASS_ANNOTATION}
     others = {name: value for name, value in predictor.items() if name in NOT_OF_PREDICTORS_PODS}
     return {
         **wanted,

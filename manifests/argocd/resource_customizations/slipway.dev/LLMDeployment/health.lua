@@ -33,6 +33,10 @@ for _, condition in ipairs(status.conditions or {}) do
     ready = condition
   end
 end
+-- Nothing is in progress until the next day or month, or until someone raises the budget.
+if ready.reason == "BudgetSpent" then
+  return { status = "Suspended", message = ready.message }
+end
 if ready.status ~= "True" then
   return { status = "Progressing", message = ready.message or status.message }
 end

@@ -1,0 +1,61 @@
+"""There is a runbook for each alert, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slipway_monitoring.alerts import ALERTS
+from slipway_monitoring.documents import own_metrics
+from slipway_monitoring.vocabulary import GROUPS
+
+ROOT = Path(__file__).parents[3]
+RUNBOOKS = sorted((ROOT / "runbooks").glob("*"))
+RECORDED = {recording.name for group in GROUPS for recording in group.recordings}
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+CRD = yaml.safe_load((ROOT / "crds/slipway.dev_llmdeployments.yaml").read_text())
+
+each_runbook = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda runbook: runbook.stem)
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    assert [each.name for each in RUNBOOKS] == sorted(f"{alert.name}.md" for alert in ALERTS)
+
+
+@each_runbook
+def test_it_says_what_it_means_whom_it_affects_where_to_look_and_what_to_do(runbook: Path) -> None:
+    text = runbook.read_text()
+    assert text.startswith(f"# {runbook.stem}\n")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
+    assert "```sh" in text or "slipway:" in text
+
+
+@each_runbook
+def test_its_links_have_targets(runbook: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", runbook.read_text())
+    assert not [link for link in links if "://" not in link and not (runbook.parent / link).exists()]
+
+
+@each_runbook
+def test_the_metrics_that_it_names_exist(runbook: Path) -> None:
+    text = runbook.read_text()
+    known = RECORDED | own_metrics(ROOT / "docs/reference").keys()
+    assert not set(re.findall(r"\bslipway(?::[\w:]*\w|_[a-z_]+)\b", text)) - known
+
+
+def exists(schema: Any, path: list[str]) -> bool:
+    for name in path:
+        schema = schema.get("items", schema).get("properties", {}).get(name)
+        if schema is None:
+            return False
+    return True
+
+
+@each_runbook
+def test_the_fields_of_the_spec_that_it_names_exist(runbook: Path) -> None:
+    schema = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    named = re.findall(r"[`.{]((?:spec|status)(?:\.[a-zA-Z0-9]+)+)", runbook.read_text())
+    assert not [path for path in named if path != "spec.podMonitorSelector" and not exists(schema, path.split("."))]
