@@ -37,8 +37,8 @@ def metrics_page(
     return _page(
         "Metrics",
         "The recording rules of the chart (`monitoring.rules.enabled`) give the metrics of all engines one set of "
-        "names. Their labels are `namespace` and `llmdeployment`, those named here, and `cluster` where Prometheus adds "
-        "one.",
+        "names. Their labels are `namespace` and `llmdeployment`, those named here, and `cluster` where Prometheus "
+        "adds one.",
         "## Recorded names",
         _table(("name", "unit", "meaning"), _named(recordings)),
         "## Which engine they are known of",

@@ -34,6 +34,12 @@ AT_ONCE = 6
 RECORDED_WITHIN = 60.0
 
 ELSEWHERE = {
+    "slipway:requests_held": "a wake may end between two evaluations; panels show 0 then",
+    "slipway:kv_cache_usage:ratio": "llama.cpp doesn't expose it",
+    "slipway:prefix_cache_hits:ratio5m": "llama.cpp doesn't expose it",
+    "slipway:slo_budget_left:ratio": "it is recorded every 15 minutes; tests/rules has it",
+    "slipway:slo_good:sum15m": "it is recorded every 15 minutes; tests/rules has it",
+    "slipway:slo_requests:sum15m": "it is recorded every 15 minutes; tests/rules has it",
     "slipway:preemptions:rate5m": "llama.cpp doesn't preempt",
     "slipway:speculative_acceptance:ratio5m": "Slipway runs llama.cpp without a draft model",
     "slipway:speculative_accepted_length:mean5m": "Slipway runs llama.cpp without a draft model",
@@ -70,7 +76,7 @@ async def watched(
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
             await kube.apply(sleeping(), broken())
             for name in (NAME, BROKEN):
-                await kube.wait_for_condition("scaledobject", name, "Ready", timeout=60)
+                await kube.wait_for_condition("scaledobject", name, "Ready", timeout=300)
             await alerts.follow()
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
@@ -85,7 +91,7 @@ async def watched(
 def queries() -> Iterator[Filled]:
     for dashboard in DASHBOARDS:
         for each in filled(dashboard, namespace="NAMESPACE", llmdeployment=NAME):
-            if not any(name in each.promql for name in ELSEWHERE):
+            if " or 0 * " in each.promql or not any(name in each.promql for name in ELSEWHERE):
                 yield each
 
 
@@ -116,6 +122,7 @@ async def test_the_scrape_configuration_of_the_documentation_finds_what_the_pod_
 # --- the metrics of operator and activator ---------------------------------------------------------------------------
 
 NOT_HERE = {
+    "slipway_compile_caches": "no model here is compiled",
     "slipway_plan_error_ratio": "no plan is off by more than 5 %",
     "slipway_planned_decode_tokens_per_second": "the plan doesn't know how fast the CPUs of this machine are",
     "slipway_watch_restarts_total": "no watch is restarted",

@@ -45,7 +45,7 @@ WHOLE = 16 * 60.0  # seconds
 LOADED = 4 * 60.0
 AT_ONCE = 6
 PRICE = 0.36  # per hour
-ASLEEP_WITHIN = 180.0  # idleAfter is a minute; the rest is KEDA's
+PATIENCE = 300.0  # on a machine with other work
 
 
 @dataclass
@@ -93,7 +93,7 @@ async def story(
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
             price = await priced(kube, PRICE)
             await kube.apply(sleeping(scaling={"idleAfter": "1m"}))
-            await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
+            await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=PATIENCE)
             await alerts.follow()
             yield Story(alerts, kube, Clients(kube, node.entered))
             await kube.delete("llmdeployment", NAME, wait=True)
@@ -109,9 +109,9 @@ async def priced(kube: Kube, price: float) -> float:
 
 
 async def test_a_request_wakes_the_sleeping_model(story: Story) -> None:
-    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=30)
+    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=PATIENCE)
     assert await story.clients.ask() == "answered"
-    await story.until(f'slipway:cold_start_seconds{{{OURS}, phase="total"}} > 0', within=30)
+    await story.until(f'slipway:cold_start_seconds{{{OURS}, phase="total"}} > 0', within=PATIENCE)
     took = story.value("the cold start took, in seconds", f'slipway:cold_start_seconds{{{OURS}, phase="total"}}')
     assert 0 < took < 60
 
@@ -135,8 +135,8 @@ async def test_a_load_fills_the_replica_and_lets_requests_wait(story: Story) -> 
 
 
 async def test_without_requests_it_sleeps_and_costs_nothing(story: Story) -> None:
-    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=ASLEEP_WITHIN)
-    await story.until(f"slipway:cost:per_hour{{{OURS}}} == 0", within=60)
+    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=PATIENCE)
+    await story.until(f"slipway:cost:per_hour{{{OURS}}} == 0", within=PATIENCE)
     story.value("asleep, it costs per hour", f"slipway:cost:per_hour{{{OURS}}}")
 
 
@@ -151,7 +151,7 @@ async def test_a_fault_is_reported_to_the_client_and_by_an_alert(story: Story) -
     )
     await story.change(model={"uri": f"pvc://{EMPTY_CLAIM}/"})
     assert "ModelNotFound" in await story.clients.ask()
-    fired = await story.failing.fires()
+    fired = await story.failing.fires(within=PATIENCE)
     assert NAME in fired.annotations["summary"]
     is_failed = f'max(slipway_llmdeployment_state{{{OURS}, state="Failed"}})'
     assert story.value("the model's state is Failed: 1 is yes", is_failed) == 1
@@ -160,15 +160,15 @@ async def test_a_fault_is_reported_to_the_client_and_by_an_alert(story: Story) -
 async def test_after_the_remedy_it_answers_and_the_alert_resolves(story: Story) -> None:
     assert story.failing
     await story.change(model={"uri": f"pvc://{GEMMA_CLAIM}/"})
-    await story.until(f'slipway_llmdeployment_state{{{OURS}, state="Idle"}}', within=120)
+    await story.until(f'slipway_llmdeployment_state{{{OURS}, state="Idle"}}', within=PATIENCE)
     assert await story.clients.ask() == "answered"
-    await story.failing.resolves()
+    await story.failing.resolves(within=PATIENCE)
 
 
 async def test_the_account_of_the_whole_time_adds_up(story: Story) -> None:
     """It idles until a quarter of an hour is over. Seconds awake and asleep are those of the clock, and the cost is the
     price of those awake."""
-    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=ASLEEP_WITHIN)
+    await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=PATIENCE)
     await asyncio.sleep(max(0.0, WHOLE - story.now))
     awake = story.value("seconds with a device", f"sum(increase(slipway_device_seconds_total{{{OURS}}}[$story]))")
     asleep = story.value("seconds asleep", f"sum(increase(slipway_asleep_device_seconds_total{{{OURS}}}[$story]))")

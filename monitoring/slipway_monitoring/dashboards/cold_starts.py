@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, by_model, grown_in_an_hour, in_namespaces
+from slipway_monitoring.dashboards.panels import (
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    by_model,
+    grown_in_an_hour,
+    in_namespaces,
+    or_zero_of_each,
+)
 
 MODEL = "{{namespace}}/{{llmdeployment}}"
 HELD = in_namespaces("slipway_activator_hold_seconds_bucket")
-
-
-def or_zero(expr: str) -> str:
-    """Models without a series of their own, because nothing happens to them, are at 0."""
-    return f"{expr} or 0 * {by_model('max', in_namespaces('slipway_llmdeployment_info'))}"
 
 
 CLIENTS = Row(
@@ -24,7 +28,7 @@ CLIENTS = Row(
             stacked=True,
             queries=(
                 Query(
-                    or_zero(by_model("sum", in_namespaces("slipway:requests_held"))),
+                    or_zero_of_each(by_model("sum", in_namespaces("slipway:requests_held"))),
                     MODEL,
                 ),
             ),
@@ -105,7 +109,7 @@ STARTS = Row(
             unit="s",
             queries=(
                 Query(
-                    or_zero(by_model("max", in_namespaces("slipway_activator_oldest_hold_seconds"))),
+                    or_zero_of_each(by_model("max", in_namespaces("slipway_activator_oldest_hold_seconds"))),
                     MODEL,
                 ),
             ),

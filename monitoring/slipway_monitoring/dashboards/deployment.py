@@ -235,7 +235,8 @@ ENGINE = Row(
         Panel(
             title="KV cache and prefix cache",
             description="Share of the KV cache in use, and share of prompt tokens found in the prefix cache. KV near "
-            "100 % is healthy until requests are preempted. A collapse of the hit rate makes first tokens slow.",
+            "100 % is healthy until requests are preempted. A collapse of the hit rate makes first tokens slow. "
+            "llama.cpp shows neither.",
             unit="percentunit",
             maximum=1,
             queries=(

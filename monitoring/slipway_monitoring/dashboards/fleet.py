@@ -11,6 +11,7 @@ from slipway_monitoring.dashboards.panels import (
     by_model,
     in_namespaces,
     number_of_models,
+    or_zero_of_each,
 )
 
 
@@ -110,7 +111,7 @@ MODELS = Row(
                     "current state",
                 ),
                 column("slipway:replicas", "ready", "short", kind="ready"),
-                column("slipway:requests_held", "held", "short"),
+                Query(or_zero_of_each(by_model("sum", in_namespaces("slipway:requests_held"))), "held", "short"),
                 column("slipway:requests:rate5m", "requests/s", "reqps"),
                 column("slipway:request_errors:ratio5m", "failed", "percentunit"),
                 column("slipway:ttft_seconds:quantile", "first token p95", "s", quantile="0.95"),

@@ -119,3 +119,8 @@ def grown_in_an_hour(counter: str, label: str) -> str:
 
 def number_of_models() -> str:
     return f"count({by_model('max', in_namespaces('slipway_llmdeployment_info'))})"
+
+
+def or_zero_of_each(expr: str) -> str:
+    """Models without a series of their own, because nothing happens to them, are at 0."""
+    return f"{expr} or 0 * {by_model('max', in_namespaces('slipway_llmdeployment_info'))}"

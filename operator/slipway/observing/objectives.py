@@ -60,6 +60,13 @@ def engine_named(name: str) -> Engine | None:
     return ENGINES.get(name) or OTHERS.get(name)
 
 
+def histograms_of(engine_name: str) -> Mapping[str, tuple[str, ...]]:
+    """The names that the engine's histograms of times may have, by ttft, tpot and e2e; those that it has."""
+    engine = engine_named(engine_name)
+    names = {name: getattr(engine.metrics, name) for name in SHARES} if engine else {}
+    return {name: metrics for name, metrics in names.items() if metrics}
+
+
 def boundary_for(objective: str, target: str) -> float:
     """The API allows no target above the largest."""
     boundaries, wanted = BOUNDARIES[objective], units.seconds(target)

@@ -51,7 +51,7 @@ class Clients:
     kube: Kube
     entered: Callable[[], AbstractContextManager[object]]
 
-    async def ask(self, name: str = NAME, *, within: float = 120) -> str:
+    async def ask(self, name: str = NAME, *, within: float = 300) -> str:
         """Sends one request; returns `answered`, or status and error."""
         access = FromTheNode(self.kube, self.entered)
         async with access.session() as session, asyncio.timeout(within):

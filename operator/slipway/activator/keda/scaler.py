@@ -19,7 +19,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
@@ -37,8 +37,20 @@ PUSHED = "KEDA gets a push: replicas are needed"
 """Logged once for each wake; `benchmarks/wake.py` reads its time."""
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
-METRIC = "requests"
-ANY_TARGET = 1.0  # for a model that isn't known yet: KEDA needs a target at first, and gets no value to compare with it
+REQUESTS, REPLICAS = "requests", "replicas"
+"""What KEDA compares with its target. While it doesn't know yet that the target has changed, it still reads the other
+metric, so that it never compares requests with a number of replicas."""
+
+
+class Target(NamedTuple):
+    """The value of a metric for one replica."""
+
+    metric: str
+    size: float
+
+
+ONE_EACH = Target(REPLICAS, 1.0)  # where times are followed, the metric is the number of replicas itself
+ANY_TARGET = Target(REQUESTS, 1.0)  # for a model that isn't known yet: KEDA needs one, and gets no value to compare
 
 UNKNOWN_ENDS_AFTER = 60.0  # seconds
 STREAMS_EACH = 4  # of a model and of a kind: two of KEDA's replicas, and those that they are about to open again
@@ -93,13 +105,16 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:
         async with _unknown_is_an_error(context):
-            requests = self._demand_of(request.scaledObjectRef, context).requests
-            return pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName=METRIC, metricValueFloat=requests)])
+            demand = self._demand_of(request.scaledObjectRef, context)
+            name, value = REQUESTS, demand.requests
+            if request.metricName == REPLICAS:
+                name, value = REPLICAS, demand.replicas
+            return pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName=name, metricValueFloat=value)])
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: Context) -> pb.GetMetricSpecResponse:
         """Also for unknown models: without a spec, KEDA creates no HPA, and drops every push."""
         try:
-            return _spec(self._demand_of(request, context).target_per_replica)
+            return _spec(_target(self._demand_of(request, context)))
         except UnknownModelError:
             return _spec(ANY_TARGET)
 
@@ -250,9 +265,9 @@ def _active(demand: ModelDemand) -> bool:
     return demand.active
 
 
-def _target(demand: ModelDemand) -> float:
-    return demand.target_per_replica
+def _target(demand: ModelDemand) -> Target:
+    return ONE_EACH if demand.by_times else Target(REQUESTS, demand.target_per_replica)
 
 
-def _spec(target: float) -> pb.GetMetricSpecResponse:
-    return pb.GetMetricSpecResponse(metricSpecs=[pb.MetricSpec(metricName=METRIC, targetSizeFloat=target)])
+def _spec(target: Target) -> pb.GetMetricSpecResponse:
+    return pb.GetMetricSpecResponse(metricSpecs=[pb.MetricSpec(metricName=target.metric, targetSizeFloat=target.size)])

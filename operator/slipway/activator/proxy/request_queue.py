@@ -391,5 +391,6 @@ class RequestQueue:
             waiting=waiting,
             target_per_replica=self.state.target_per_replica,
             running=max(self.state.running, float(self._in_flight)),  # the engines' metrics are some seconds old
+            by_times=self.state.by_times,
         )
         self._demand.report(self.state.key, demand)

@@ -4,24 +4,37 @@ It does no I/O and reads no clock. One event loop owns a `Demand`; it must not b
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from slipway.activator.shared.by_times import ByTimes
 from slipway.api.model_key import ModelKey
 
 
 class ModelDemand(NamedTuple):
-    """What one model needs: a replica at all (`active`), and how many (`requests` per `target_per_replica`)."""
+    """What one model needs: a replica at all (`active`), and how many: `requests` per `target_per_replica`, or
+    `replicas` where they follow times."""
 
     active: bool
     waiting: int  # requests that no replica has
     target_per_replica: float
     running: float = 0.0  # requests that replicas have
+    by_times: ByTimes | None = None
 
     @property
     def requests(self) -> float:
         return self.waiting + self.running
+
+    @property
+    def replicas(self) -> float:
+        """At most twice as many as there are, where times say nothing yet."""
+        by_requests = self.requests / self.target_per_replica
+        if self.by_times is None:
+            return by_requests
+        number = self.by_times.replicas
+        return number if self.by_times.is_measured else max(number, min(math.ceil(by_requests), 2 * max(1, number)))
 
 
 class UnknownModelError(LookupError):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.replica import Replica
 from slipway.activator.shared.request_rules import RequestRules
@@ -33,6 +34,7 @@ class ModelState:
     step: Reason | None = None  # that the pod has reached on its way to be ready
     expected_wake: float | None = None  # seconds from the first request to a ready replica, if any wake was observed
     target_per_replica: float = 1.0
+    by_times: ByTimes | None = None  # how many replicas it needs, where they follow times
     in_use: bool = False  # whether it must stay active for other reasons than requests that are here
     sent_to_sleep: datetime | None = None  # what happened before doesn't keep it active any longer
     running: float = 0.0  # requests that the engines have, from here or directly

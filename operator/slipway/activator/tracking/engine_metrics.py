@@ -1,4 +1,5 @@
-"""Reads the metrics that idleness depends on: an engine's requests in flight, and its counter of tokens. Pure.
+"""Reads the metrics that idleness depends on: an engine's requests in flight, and its counter of tokens; and, where
+replicas follow them, its histograms of times. Pure.
 
 While a replica is ready, requests don't pass through the activator, so only the engine knows. What its metrics are
 called, its pods say in annotations (`slipway.api.engine_notes`).
@@ -7,10 +8,11 @@ called, its pods say in annotations (`slipway.api.engine_notes`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
+from slipway.activator.tracking.histograms import Buckets, HistogramReader, Times
 from slipway.api.engine_notes import OUR_WORDS, Series, Words
 
 MOST_IN_FLIGHT, MOST_TOKENS = 1e6, 1e15
@@ -28,17 +30,19 @@ class MetricsReading:
 
     in_flight: float
     tokens: float  # or another counter of its work
+    times: Mapping[str, Buckets] = field(default_factory=dict)  # those histograms that it has
 
 
 class EngineMetrics:
     """One scrape of an engine, read as it arrives, so that none of it is stored."""
 
-    def __init__(self, words: Words = OUR_WORDS) -> None:
+    def __init__(self, words: Words = OUR_WORDS, times: Times = ()) -> None:
         self._rest = b""  # a line that isn't complete
         self._in_flight = self._tokens = 0.0
         self._is_known = words.silent_until_used
         self._is_plausible = True
         self._pattern = _pattern(words)
+        self._times = {name: HistogramReader(metrics) for name, metrics in times}
 
     def add(self, data: bytes) -> None:
         lines, newline, self._rest = (self._rest + data).rpartition(b"\n")
@@ -52,9 +56,16 @@ class EngineMetrics:
         """None: there is none of the series that are needed, or their values can't be true."""
         self.add(b"\n")
         is_plausible = self._is_plausible and self._in_flight <= MOST_IN_FLIGHT and self._tokens <= MOST_TOKENS
-        return MetricsReading(self._in_flight, self._tokens) if self._is_known and is_plausible else None
+        if not (self._is_known and is_plausible):
+            return None
+        times = {name: reader.buckets() for name, reader in self._times.items()}
+        return MetricsReading(
+            self._in_flight, self._tokens, {name: buckets for name, buckets in times.items() if buckets}
+        )
 
     def _read(self, lines: bytes) -> None:
+        for reader in self._times.values():
+            reader.read(lines)
         for name, labels, value in self._pattern.sample.findall(lines):
             is_in_flight = self._pattern.in_flight.has(name, labels)
             if not (is_in_flight or self._pattern.progress.has(name, labels)):

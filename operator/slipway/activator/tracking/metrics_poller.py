@@ -47,7 +47,7 @@ class MetricsPoller(Poller):
             await asyncio.sleep(pause(self.activators))
 
     async def _reading(self, target: PollTarget, port: int) -> MetricsReading | None:
-        metrics, size = EngineMetrics(target.metrics.words), 0
+        metrics, size = EngineMetrics(target.metrics.words, target.times), 0
 
         def take(piece: bytes) -> bool:
             nonlocal size

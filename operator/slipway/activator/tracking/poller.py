@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slipway.activator.http1 import fetch
+from slipway.activator.tracking.histograms import Times
 from slipway.api.engine_notes import USUAL, Exposition
 from slipway.api.model_key import ModelKey
 
@@ -29,6 +30,7 @@ class PollTarget:
     container: str = ""  # which start of its engine, where that matters
     path: str = ""  # of the request, where it isn't the same for all
     metrics: Exposition = USUAL
+    times: Times = ()  # histograms to read there, too
 
 
 class Poller(ABC):

@@ -8,8 +8,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.engine_metrics import MetricsReading
+from slipway.activator.tracking.following_times import FollowedTimes, followed, replicas_of, targets_of
 from slipway.activator.tracking.idleness import ModelActivity
 from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.pod_summary import PodSummary, summary_of, those_that_count, those_worth_reading
@@ -18,6 +20,7 @@ from slipway.activator.tracking.readiness_poller import ReadinessPoller
 from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.view import (
     ModelView,
+    concurrency_of,
     engine_port,
     least_replicas,
     model_state,
@@ -26,6 +29,7 @@ from slipway.activator.tracking.view import (
 )
 from slipway.api import names
 from slipway.api.model_key import ModelKey
+from slipway.api.scaling import ScalingSpec
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.porttable import Claim, claim_of
@@ -56,6 +60,7 @@ class Tracker:
         self._starts: defaultdict[ModelKey, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
         self._counted: defaultdict[ModelKey, set[str]] = defaultdict(set)  # uids of pods whose start is in `_starts`
         self._answered_ready: defaultdict[ModelKey, set[PollTarget]] = defaultdict(set)
+        self._times: dict[ModelKey, FollowedTimes] = {}  # of those whose replicas follow times
         self._starting: set[ModelKey] = set()  # their pods aren't ready
         self._due: dict[ModelKey, datetime] = {}  # when time alone changes something next
         self._logged: dict[ModelKey, tuple[str, str]] = {}
@@ -106,7 +111,10 @@ class Tracker:
 
     def record_reading(self, key: ModelKey, uid: str, reading: MetricsReading) -> None:
         """What an engine reports of itself."""
-        self._activities[key].record(uid, reading, self._clock())
+        now, activity = self._clock(), self._activities[key]
+        activity.record(uid, reading, now)
+        if times := self._times.get(key):
+            times.record(uid, reading, activity.in_flight, now)
         self.changed(key)
 
     def record_ready(self, target: PollTarget) -> None:
@@ -169,15 +177,28 @@ class Tracker:
             starts=self._starts_of(key, deployment),
             use=activity.use_of(ready, self._clock()),
             running=activity.in_flight,
+            by_times=self._by_times(key, deployment, pods),
         )
+
+    def _by_times(self, key: ModelKey, deployment: Object, pods: Sequence[PodSummary]) -> ByTimes | None:
+        has_target = bool((deployment["spec"].get("scaling") or {}).get("target"))
+        scaling = scaling_of(deployment) if has_target else ScalingSpec()
+        names = {name for name, _ in followed(deployment, scaling)}
+        if not names:
+            self._times.pop(key, None)
+            return None
+        times = self._times.setdefault(key, FollowedTimes())
+        targets = {name: target for name, target in targets_of(scaling).items() if name in names}
+        ready = frozenset(pod.uid for pod in pods if pod.is_ready)
+        return times.decide(targets, replicas_of(deployment, pods, concurrency_of(deployment)), ready, self._clock())
 
     def _poll_metrics(self, key: ModelKey, view: ModelView) -> None:
         """Only where the load of the engines decides anything."""
         scaling = scaling_of(view.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > least_replicas(view, scaling)
-        port = engine_port(view.service)
+        port, times = engine_port(view.service), followed(view.deployment, scaling)
         targets = [
-            PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics)
+            PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics, times=times)
             for pod in view.pods
             if decides and pod.is_ready and pod.metrics
         ]
@@ -213,5 +234,5 @@ class Tracker:
         self.readiness_poller.follow(key, ())
         self._starting.discard(key)
         self._due.pop(key, None)
-        for memory in (self._activities, self._starts, self._counted, self._answered_ready):
+        for memory in (self._activities, self._times, self._starts, self._counted, self._answered_ready):
             memory.pop(key, None)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
@@ -53,6 +54,7 @@ class ModelView:
     starts: tuple[float, ...] = ()  # seconds that earlier starts took
     use: ModelUse = field(default_factory=ModelUse)  # of the replicas that are ready
     running: float = 0.0  # requests that the engines have
+    by_times: ByTimes | None = None  # how many replicas it needs, where they follow times
     answered_ready: frozenset[str] = frozenset()  # uids of pods that answer that they are ready
 
 
@@ -65,7 +67,7 @@ def model_state(view: ModelView) -> ModelState | None:
     limits = _limits(view, scaling)
     seen = observe(None, Snapshot(now=view.now, pods=tuple(view.read_pods)))
     cause = seen.cause or _cause_in_status(view.deployment)
-    concurrency = _concurrency(view.deployment)
+    concurrency = concurrency_of(view.deployment)
     target = scaling.target.in_flight if scaling.target else None
     refused = _refused_until(spent_budget(view.deployment, view.now))
     return ModelState(
@@ -87,6 +89,7 @@ def model_state(view: ModelView) -> ModelState | None:
         sent_to_sleep=_sent_to_sleep(view, scaling),
         is_direct=bool(view.extra_slice) and not leads_here(view.extra_slice),
         running=view.running,
+        by_times=view.by_times,
         refused_until=refused,
     )
 
@@ -115,6 +118,12 @@ def start_limit(deployment: Object) -> float | None:
         return units.seconds(written) if isinstance(written, str) and len(written) <= LONGEST_DURATION else None
     except ValueError:
         return None
+
+
+def concurrency_of(deployment: Object) -> int:
+    chosen = (deployment["spec"].get("engine") or {}).get("maxConcurrency")
+    planned = ((deployment.get("status") or {}).get("plan") or {}).get("maxConcurrency")
+    return min(max(1, int(chosen or planned or ANY_CONCURRENCY)), MOST_CONCURRENCY)
 
 
 def asked_of(deployment: Object) -> asked.Asked:
@@ -168,12 +177,6 @@ def _limits(view: ModelView, scaling: ScalingSpec) -> HoldLimits:
         model_bytes=model_size(view.deployment),
         start_limit=start_limit(view.deployment),
     )
-
-
-def _concurrency(deployment: Object) -> int:
-    chosen = (deployment["spec"].get("engine") or {}).get("maxConcurrency")
-    planned = ((deployment.get("status") or {}).get("plan") or {}).get("maxConcurrency")
-    return min(max(1, int(chosen or planned or ANY_CONCURRENCY)), MOST_CONCURRENCY)
 
 
 def _cause_in_status(deployment: Object) -> Cause | None:

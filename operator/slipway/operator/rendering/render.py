@@ -46,6 +46,7 @@ from slipway.operator.rendering.scaling import (
     class_in_effect,
     has_too_few,
     predictor_deployment,
+    remarks_on_target,
     replica_bounds,
 )
 from slipway.operator.rendering.schedule import Kept, kept_now, kept_within
@@ -214,8 +215,7 @@ def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
     """Fields that have no effect yet, without harm."""
     if spec.scaling.autoscaler == "KEDA" and not activator_for(snapshot).is_installed:
         yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
-    if spec.scaling.target and spec.scaling.target.in_flight is None:
-        yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
+    yield from remarks_on_target(spec)
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
     if spec.access.gateway:

@@ -14,11 +14,14 @@ No one is to scale it before KServe has copied `external` to the Deployment: a r
 
 from __future__ import annotations
 
-from slipway.api.llmdeployment import LLMDeployment
+from collections.abc import Iterator
+
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import annotations_of, owners_of, uid_of
+from slipway.observing.objectives import FIELDS, engine_named, histograms_of
 from slipway.operator.rendering.desired import ReplicaBounds
 from slipway.operator.rendering.schedule import Kept
 
@@ -70,6 +73,19 @@ def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> Re
 def has_too_few(predictor: Object | None, kept: Kept) -> bool:
     """A HorizontalPodAutoscaler does nothing at zero, and is slow below its minimum."""
     return predictor is not None and int(predictor["spec"].get("replicas", 1)) < kept.replicas
+
+
+def remarks_on_target(spec: LLMDeploymentSpec) -> Iterator[str]:
+    """On times that the replicas can't follow."""
+    target, histograms = spec.scaling.target, histograms_of(spec.engine.name)
+    times = {"ttft": target.ttft_p95, "tpot": target.tpot_p95} if target else {}
+    if missing := [FIELDS[name] for name, time in times.items() if time and name not in histograms]:
+        engine = engine_named(spec.engine.name)
+        yield (
+            f"scaling.target: {' and '.join(missing)} can't be followed, because no such histogram is known of "
+            f"{engine.title if engine else spec.engine.name}; replicas follow the rest of target, or else the requests "
+            "in flight."
+        )
 
 
 def _was_made_at_zero(predictor: Object, inference_service: Object) -> bool:

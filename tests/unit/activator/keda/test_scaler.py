@@ -10,7 +10,8 @@ import pytest
 from slipway.activator.keda import scaler
 from slipway.activator.keda._generated import externalscaler_pb2 as pb
 from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
-from slipway.activator.keda.scaler import METRIC, STREAMS_EACH, serve
+from slipway.activator.keda.scaler import REPLICAS, REQUESTS, STREAMS_EACH, serve
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from support.fakes.callers import ALLOW_EVERY_CALLER
@@ -63,13 +64,36 @@ async def test_the_metric_is_the_number_of_waiting_and_running_requests(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
     demand.report(LLAMA, BUSY._replace(running=2.0))
-    answer = await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=METRIC))
-    assert [(value.metricName, value.metricValueFloat) for value in answer.metricValues] == [(METRIC, 5)]
+    answer = await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=REQUESTS))
+    assert [(value.metricName, value.metricValueFloat) for value in answer.metricValues] == [(REQUESTS, 5)]
 
 
 async def test_the_metric_spec_is_the_target_per_replica(keda: rpc.ExternalScalerStub) -> None:
     answer = await keda.GetMetricSpec(REF)
-    assert [(spec.metricName, spec.targetSizeFloat) for spec in answer.metricSpecs] == [(METRIC, 8)]
+    assert [(spec.metricName, spec.targetSizeFloat) for spec in answer.metricSpecs] == [(REQUESTS, 8)]
+
+
+async def test_where_times_are_followed_the_metric_is_the_number_of_replicas(
+    demand: Demand, keda: rpc.ExternalScalerStub
+) -> None:
+    demand.report(LLAMA, BUSY._replace(by_times=ByTimes(3)))
+    (spec,) = (await keda.GetMetricSpec(REF)).metricSpecs
+    assert (spec.metricName, spec.targetSizeFloat) == (REPLICAS, 1)
+    (value,) = (await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=REPLICAS))).metricValues
+    assert (value.metricName, value.metricValueFloat) == (REPLICAS, 3)
+
+
+async def test_a_target_that_has_changed_reaches_no_comparison_with_the_other_metric(
+    demand: Demand, keda: rpc.ExternalScalerStub
+) -> None:
+    """Until KEDA knows of it, it compares with the target of before."""
+    demand.report(LLAMA, BUSY._replace(running=20.0))
+    specs = aiter(keda.StreamMetricSpec(REF))
+    assert (await anext(specs)).metricSpecs[0].metricName == REQUESTS
+    demand.report(LLAMA, BUSY._replace(running=20.0, by_times=ByTimes(3)))
+    of_requests = await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=REQUESTS))
+    assert of_requests.metricValues[0].metricValueFloat == 23
+    assert (await anext(specs)).metricSpecs[0].metricName == REPLICAS
 
 
 async def test_the_metric_spec_is_returned_before_the_deployment_is_known(keda: rpc.ExternalScalerStub) -> None:
@@ -81,7 +105,7 @@ async def test_an_unknown_deployment_is_an_error_and_never_inactive(keda: rpc.Ex
     with not_found("chat/nobody"):
         await keda.IsActive(UNKNOWN)
     with not_found("chat/nobody"):
-        await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=UNKNOWN, metricName=METRIC))
+        await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=UNKNOWN, metricName=REQUESTS))
 
 
 async def test_a_stream_sends_nothing_until_its_deployment_is_known(

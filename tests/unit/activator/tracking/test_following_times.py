@@ -1,0 +1,90 @@
+"""Which times the replicas of a model follow, and of how many replicas that is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from slipway.activator.tracking.following_times import MOST_REPLICAS, followed, replicas_of, targets_of
+from slipway.activator.tracking.pod_summary import PodSummary
+from slipway.api.scaling import ScalingSpec
+from slipway.objects.kinds import Object
+
+POD = PodSummary(
+    name="a",
+    uid="a",
+    created="2026-11-30T10:00:00Z",
+    version="v1",
+    address="10.0.0.1",
+    is_ready=True,
+    is_coming=False,
+    is_leaving=False,
+    container="",
+    start=None,
+)
+OLD = replace(POD, created="2026-11-30T09:00:00Z", version="v0")
+LOADS = replace(POD, is_ready=False, is_coming=True)
+LEAVES = replace(POD, is_ready=False, is_leaving=True)
+FAILED = replace(POD, is_ready=False)
+
+
+def deployment(engine: str = "vllm", desired: Any = None) -> Object:
+    status = {"replicas": {"desired": desired}} if desired is not None else None
+    return {"spec": {"engine": {"name": engine}}, "status": status}
+
+
+def scaling(autoscaler: str = "KEDA", **target: str) -> ScalingSpec:
+    return ScalingSpec.model_validate({"autoscaler": autoscaler, "minReplicas": 1, "target": target or None})
+
+
+@pytest.mark.parametrize(
+    ("engine", "target", "names"),
+    [
+        ("vllm", {"ttftP95": "500ms"}, {"ttft": ("vllm:time_to_first_token_seconds",)}),
+        ("llamacpp", {"tpotP95": "40ms"}, {"tpot": ("slipway_time_per_output_token_seconds",)}),
+        ("slipway-sglang", {"ttftP95": "500ms"}, {"ttft": ("sglang:time_to_first_token_seconds",)}),
+        (
+            "slipway-tgi",
+            {"ttftP95": "500ms", "tpotP95": "40ms"},
+            {"tpot": ("tgi_request_mean_time_per_token_duration",)},
+        ),
+        ("my-runtime", {"ttftP95": "500ms"}, {}),
+        ("vllm", {"inFlight": "Auto"}, {}),
+        ("vllm", {}, {}),
+    ],
+)
+def test_the_histograms_are_those_of_the_engine(engine: str, target: dict[str, str], names: dict[str, object]) -> None:
+    assert dict(followed(deployment(engine), scaling(**target))) == names
+
+
+def test_only_keda_follows_times() -> None:
+    assert targets_of(scaling(ttftP95="500ms", tpotP95="40ms")) == {"ttft": 0.5, "tpot": 0.04}
+    assert targets_of(scaling("HPA", ttftP95="500ms")) == {}
+
+
+@pytest.mark.parametrize(
+    ("pods", "desired", "expected"),
+    [
+        ([POD], 1, (1, 1)),
+        ([POD, LOADS], 2, (1, 2)),
+        ([POD, LOADS], 1, (1, 2)),
+        ([POD], 3, (1, 3)),
+        ([POD, LEAVES, FAILED], 1, (1, 1)),
+        ([], 0, (0, 0)),
+        ([OLD, OLD, POD], 2, (2, 2)),
+        ([OLD, OLD, LOADS], 2, (2, 2)),
+        ([POD], None, (1, 1)),
+        ([POD], "9", (1, 1)),
+        ([POD], -5, (1, 1)),
+        ([POD], True, (1, 1)),
+        ([POD], 10**9, (1, MOST_REPLICAS)),
+    ],
+    ids=[
+        "one", "one loads", "the status is late", "a pod isn't there yet", "leaving and failed ones don't count",
+        "none", "a surge of an update", "its start", "no status", "a string", "negative", "no number", "impossible",
+    ],
+)  # fmt: skip
+def test_replicas_are_those_of_the_deployment(pods: list[PodSummary], desired: Any, expected: tuple[int, int]) -> None:
+    found = replicas_of(deployment(desired=desired), pods, 8)
+    assert (found.ready, found.wanted) == expected
