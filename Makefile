@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --duration
 # Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
 TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
 GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference docs/planning.md \
-	charts manifests/argocd operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
+	charts manifests/argocd monitoring/rules.yaml operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -34,8 +34,8 @@ down: $(VENV) ## Stop the devcluster and remove everything of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, rules, vLLM, cluster, GitOps (needs root)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
@@ -47,6 +47,9 @@ attacks: $(VENV) ## Attacks and their expected results: raw bytes, floods, forge
 
 charts: $(VENV) ## The charts as the real helm renders them, without a cluster; helm is built the first time
 	$(PYTEST) $(SIDE_BY_SIDE) tests/charts $(PYTEST_ARGS)
+
+rules: $(VENV) ## Recording rules and alerts, by promtool, which is fetched the first time; no cluster
+	$(PYTEST) $(SIDE_BY_SIDE) tests/rules $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
@@ -144,12 +147,13 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md
+generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
 	$(BIN)/python runtime-image/contract/generate.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
+	$(BIN)/python monitoring/generate.py
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
 	$(BIN)/python operator/generate_docs.py
@@ -207,4 +211,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

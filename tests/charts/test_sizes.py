@@ -10,7 +10,7 @@ ALL_ON = {
     "watchNamespaces": [f"team-{number}" for number in range(20)],
     "activator": {"names": ["slipway-activator", "second"], "autoscaling": {"enabled": True}},
     "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]},
-    "monitoring": {"podMonitor": {"enabled": True}},
+    "monitoring": {"podMonitor": {"enabled": True}, "rules": {"enabled": True}},
 }
 
 

@@ -25,6 +25,7 @@ SWITCHES = [
     ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
     ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),
     ("slipway", "monitoring.serviceMonitor.enabled", "ServiceMonitor", "slipway"),
+    ("slipway", "monitoring.rules.enabled", "PrometheusRule", "slipway-rules"),
     ("slipway", "runtimes.llamacpp.enabled", "ClusterServingRuntime", "slipway-llamacpp"),
     ("slipway", "runtimes.vllm-cpu.enabled", "ClusterServingRuntime", "slipway-vllm-cpu"),
     ("slipway", "runtimes.vllm-cuda.enabled", "ClusterServingRuntime", "slipway-vllm-cuda"),
@@ -45,7 +46,8 @@ SWITCHES = [
     ("slipway", "accelerators.vendors.ibm", "AcceleratorProfile", "spyre"),
 ]
 RIGHTS = {f"accelerators.supply.{name}" for name in ("nodePools", "dynamicResources", "pods")}
-CHANGES_OBJECTS = {"keep", "fixedUserIds", "planner.hub.enabled", "compileCache.claims", *RIGHTS}
+ALERTS = {f"monitoring.rules.alerts.{name}.enabled" for name in defaults("slipway")["monitoring"]["rules"]["alerts"]}
+CHANGES_OBJECTS = {"keep", "fixedUserIds", "planner.hub.enabled", "compileCache.claims", *RIGHTS, *ALERTS}
 ALL = ["slipway", "slipway-crds"]
 
 

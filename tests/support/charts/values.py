@@ -15,7 +15,7 @@ from support.charts.openapi_schemas import GroupVersionKind, kind_of
 from support.repository import CHARTS
 
 SCHEMAS = CHARTS.parent / "tests/charts/schemas"
-NOT_RECORDED = ("PodMonitor", "ServiceMonitor")
+NOT_RECORDED = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
 """Kinds that no devcluster has."""
 
 DIGEST = "sha256:" + "0" * 64
@@ -32,7 +32,10 @@ BRANCHES: dict[str, Object] = {
         "activator": {"names": ["slipway-activator", "second"], "autoscaling": {"enabled": True, "memory": 80}},
         "commonLabels": {"team": "ml"},
         "commonAnnotations": {"contact": "ml@example.com"},
-        "monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True},
+        },
         "accelerators": {"costPerHour": {"l4": 0.5}},
         "planner": {"inspection": {"namespaces": ["*"]}},
         "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
@@ -47,7 +50,11 @@ BRANCHES: dict[str, Object] = {
             "vendors": dict.fromkeys(VALUES["accelerators"]["vendors"], False),
             "readableByAll": False,
         },
-        "monitoring": {"prometheusNamespaces": [], "serviceMonitor": {"enabled": True}},
+        "monitoring": {
+            "prometheusNamespaces": [],
+            "serviceMonitor": {"enabled": True},
+            "rules": {"enabled": True, "kind": "ConfigMap"},
+        },
     },
     "every engine": {"runtimes": {name: {"enabled": True} for name in VALUES["runtimes"]}},
     "every engine, as the cluster's own users, from a mirror": {

@@ -1,0 +1,22 @@
+"""Writes recording rules, alerts and what describes them: the chart's files, monitoring/rules.yaml, docs/reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway_monitoring import chart
+from slipway_monitoring.alerts import ALERTS
+from slipway_monitoring.rendering import default_rules, to_yaml
+from slipway_monitoring.vocabulary import GROUPS
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    chart.write(ROOT / "charts/slipway", GROUPS, ALERTS)
+    rules = default_rules(GROUPS, ALERTS)
+    (ROOT / "monitoring/rules.yaml").write_text(chart.NOTE + "# With the default values.\n" + to_yaml(rules))
+
+
+if __name__ == "__main__":
+    main()

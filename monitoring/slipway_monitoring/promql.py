@@ -1,0 +1,52 @@
+"""Expressions of PromQL. What they have in common is here, so that no rule can forget it.
+
+A series of a model has the labels `namespace` and `llmdeployment`; with several clusters under one Prometheus also
+`cluster`, which is missing otherwise. A pod belongs to a tenant, who may expose any series under the pod's own labels.
+So both sides of an operator are always aggregated: two series for one model, where one is expected, would make
+Prometheus refuse the whole rule, for all models. Aggregated to the same labels, they need no `on`.
+"""
+
+from __future__ import annotations
+
+MODEL = ("cluster", "namespace", "llmdeployment")
+"""Labels that name an LLMDeployment."""
+
+WHO = "{{ $labels.namespace }}/{{ $labels.llmdeployment }}"
+"""The model, in annotations."""
+
+
+def labels(*more: str) -> str:
+    return ", ".join((*MODEL, *more))
+
+
+def total(expression: str, *more: str) -> str:
+    """The sum for each model."""
+    return f"sum by ({labels(*more)}) ({expression})"
+
+
+def largest(expression: str, *more: str) -> str:
+    """The largest value for each model: of series that each operator may expose, or that must not be summed."""
+    return f"max by ({labels(*more)}) ({expression})"
+
+
+def mean(expression: str, *more: str) -> str:
+    return f"avg by ({labels(*more)}) ({expression})"
+
+
+def rate(series: str, window: str = "5m") -> str:
+    """Per second. A counter that starts at zero again, as with each new pod, is not a negative rate."""
+    return f"rate({series}[{window}])"
+
+
+def first_of(*expressions: str) -> str:
+    """For each model, the first expression that has any series of it, whatever further labels they have."""
+    return f"\nor on ({labels()})\n".join(expressions)
+
+
+def while_(expression: str, *conditions: str) -> str:
+    """The expression of the models for which all conditions have a series."""
+    return "\nand ".join((expression, *(f"({each})" for each in conditions)))
+
+
+def replicas(kind: str) -> str:
+    return largest(f'slipway:replicas{{kind="{kind}"}}')

@@ -1,0 +1,44 @@
+"""promtool: it checks rules, and runs tests of them as Prometheus would evaluate them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+
+from support.monitoring.programs import ensure
+
+
+@cache
+def promtool() -> Path:
+    found = default_cache()
+    return ensure(found, Steps(found)).promtool
+
+
+def check(rules: Path) -> str:
+    """Returns what promtool has to say against a file of rules; empty if nothing."""
+    return _errors("check", "rules", rules)
+
+
+def run_tests(rules: Mapping[str, Any], tests: Mapping[str, Any], folder: Path) -> str:
+    """Runs the `tests` of a file for promtool with these rules, and returns the errors; empty if there are none."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))
+    told = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "30s",
+        "group_eval_order": [group["name"] for group in rules["groups"]],  # random otherwise
+        **tests,
+    }
+    (folder / "tests.yaml").write_text(yaml.safe_dump(told))
+    return _errors("test", "rules", folder / "tests.yaml")
+
+
+def _errors(*arguments: str | Path) -> str:
+    done = subprocess.run([promtool(), *arguments], capture_output=True, text=True, check=False)
+    return f"{done.stdout}{done.stderr}" if done.returncode else ""
