@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support.builders.llmdeployments import at_zero
 from support.cluster import Kube
-from support.faults import components
+from support.faults.components import paused, scaled_to_zero
 from support.faults.scripted_models import monitored_model
 from support.monitoring.on_cluster import ClusterMonitoring
 
 KEDA = "keda"
-
-
-@asynccontextmanager
-async def scaled_to_zero(kube: Kube, deployment: str) -> AsyncGenerator[None]:
-    """Scales a program to zero; as many replicas as before are ready again after the block."""
-    replicas = (await kube.get("deployment", deployment))["spec"]["replicas"]
-    await kube.scale("deployment", deployment, 0)
-    try:
-        yield
-    finally:
-        await kube.scale("deployment", deployment, replicas)
-        await kube.run("rollout", "status", f"deployment/{deployment}", "--timeout=120s")
 
 
 async def test_no_operator_leads(alerts: ClusterMonitoring, kube: Kube) -> None:
@@ -45,7 +30,7 @@ async def test_an_operator_that_sees_no_changes(alerts: ClusterMonitoring, node:
         cause="The API server's process is stopped (SIGSTOP): connections stay open, and no watch sends anything.",
         remedy="It goes on (SIGCONT).",
     )
-    async with components.paused(node, "kube-apiserver"):
+    async with paused(node, "kube-apiserver"):
         await firing.fires(within=120)
     await firing.resolves()
 
