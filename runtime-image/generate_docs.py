@@ -23,6 +23,7 @@ from slipway_runtime.supervisor.management import PATHS
 from slipway_runtime.supervisor.metrics import own_metrics
 from slipway_runtime.supervisor.phases import PhaseRecorder
 from slipway_runtime.supervisor.state import PodState
+from slipway_runtime.supervisor.usage import FIELDS as USAGE_FIELDS
 
 PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
 
@@ -70,6 +71,9 @@ def page() -> Iterator[str]:
     yield "It is in `compileCache`. A field is null as long as it isn't known. [More](../compile-cache.md)"
     yield table(("state", "meaning"), ((f"`{state}`", meaning) for state, meaning in STATES.items()))
     yield table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in FIELDS.items()))
+    yield "## What `/info` says of usage"
+    yield "It is in `usage`. All numbers are of this pod since its start."
+    yield table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in USAGE_FIELDS.items()))
     yield "## Paths that are served"
     yield "All other paths get 404, whatever the engine would answer. Keys are required where `--api-keys` is set."
     yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
@@ -107,7 +111,7 @@ def metrics() -> Rows:
     text = own_metrics(
         labels={"engine": "", "engine_version": ""},
         state=PodState.READY,
-        moments=PhaseRecorder().moments,
+        phases=PhaseRecorder(),
         counts=Counts(),
         silence=0.0,
         scraped=True,
@@ -122,7 +126,7 @@ def metrics() -> Rows:
 
 def of_the_guard() -> Iterator[Metric]:
     registry = CollectorRegistry()
-    counted = GuardMetrics(registry, "")
+    counted = GuardMetrics(registry, "", in_place_of_engine=True)
     counted.answered("", "", 200)
     counted.refused("", "")
     counted.of("")

@@ -19,14 +19,15 @@ from typing import Self
 
 ENVIRONMENT = "SLIPWAY_CONTROL"
 
-MAGIC = 0x31_59_41_57_50_49_4C_53  # the bytes "SLIPWAY1" in memory
+MAGIC = 0x32_59_41_57_50_49_4C_53  # the bytes "SLIPWAY2" in memory
 SLOTS = 64
-WORDS = 8  # in a slot, and in the header
+WORDS = 16  # in a slot, and in the header
 
 # The header's words; the supervisor writes them.
 _MAGIC, _MODE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 # A slot's words; its guard writes them.
-_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING = range(WORDS)
+_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING, *_OF_USE = range(WORDS)
+_BUSY, _ENDED, _FAILED, _PROMPT, _OUTPUT = _OF_USE[:5]
 
 
 def folder() -> Path | None:
@@ -62,6 +63,15 @@ class Counts:
     """Tokens sent, as far as they can be counted while they pass."""
     beat: float = 0.0
     """When the slowest guard last ran, on the monotonic clock; 0 without guards."""
+    busy: float = 0.0
+    """Seconds in which at least one request was in flight. Of several guards, those of the busiest."""
+    ended: int = 0
+    """Requests that were in flight and are over, however they ended."""
+    failed: int = 0
+    """Those of them that failed through no fault of their client."""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    """Tokens of requests that have ended, counted as in `slipway_tokens_total`."""
 
 
 class ControlError(Exception):
@@ -116,8 +126,9 @@ class Control:
     def counts(self) -> Counts:
         slots = list(self._living())
         beat = min((slot[_BEAT] for slot in slots), default=0) / 1e9
+        busy = max((_busy_ns(slot[_BUSY], time.monotonic_ns()) for slot in slots), default=0) / 1e9
         sums = {name: sum(slot[word] for slot in slots) for name, word in _SUMS.items()}
-        return Counts(guards=len(slots), beat=beat, **sums)
+        return Counts(guards=len(slots), beat=beat, busy=busy, **sums)
 
     def _living(self) -> Iterator[list[int]]:
         for start in _SLOT_STARTS:
@@ -192,6 +203,8 @@ class Slot:
         self._own[_ARRIVING] -= 1
 
     def begin(self) -> None:
+        if not self._own[_IN_FLIGHT]:
+            self._own[_BUSY] = _toggled(self._own[_BUSY], time.monotonic_ns())
         self._own[_IN_FLIGHT] += 1
         self._own[_WAITING] += 1
 
@@ -204,6 +217,15 @@ class Slot:
         self._own[_DONE] += done
         if waiting:
             self._own[_WAITING] -= 1
+        if not self._own[_IN_FLIGHT]:
+            self._own[_BUSY] = _toggled(self._own[_BUSY], time.monotonic_ns())
+
+    def used(self, *, prompt: int, output: int, failed: bool) -> None:
+        """Counts a request that has ended, with its tokens."""
+        self._own[_ENDED] += 1
+        self._own[_FAILED] += failed
+        self._own[_PROMPT] += prompt
+        self._own[_OUTPUT] += output
 
     def tokens(self, count: int) -> None:
         self._own[_TOKENS] += count
@@ -224,7 +246,27 @@ def born(pid: int) -> int | None:
 
 _SIZE = 8 * WORDS * (1 + SLOTS)
 _SLOT_STARTS = range(WORDS, WORDS * (1 + SLOTS), WORDS)
-_SUMS = {"arriving": _ARRIVING, "in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
+_SUMS = {
+    "arriving": _ARRIVING,
+    "in_flight": _IN_FLIGHT,
+    "waiting": _WAITING,
+    "done": _DONE,
+    "tokens": _TOKENS,
+    "ended": _ENDED,
+    "failed": _FAILED,
+    "prompt_tokens": _PROMPT,
+    "output_tokens": _OUTPUT,
+}
+
+
+def _toggled(busy: int, now: int) -> int:
+    """Starts or ends a busy time. The word has twice the nanoseconds so far, less the start of one that goes on, plus 1
+    if one goes on: as one word is written, no reader sees half of a change, and the seconds never go back."""
+    return ((busy >> 1) + now) << 1 if busy & 1 else ((busy >> 1) - now) << 1 | 1
+
+
+def _busy_ns(busy: int, now: int) -> int:
+    return (busy >> 1) + (now if busy & 1 else 0)
 
 
 @contextmanager

@@ -23,6 +23,12 @@ VLLM = Engine(
         in_flight=("vllm:num_requests_running", "vllm:num_requests_waiting"),
         progress=("vllm:prompt_tokens_total", "vllm:generation_tokens_total"),
         alive=("vllm:iteration_tokens_total_count", "vllm:request_success_total", "vllm:num_preemptions_total"),
+        preempted=("vllm:num_preemptions_total",),
+        speculated=(
+            "vllm:spec_decode_num_drafts_total",
+            "vllm:spec_decode_num_draft_tokens_total",
+            "vllm:spec_decode_num_accepted_tokens_total",
+        ),
     ),
     ready_path="/health",
     most_in_flight=1024,

@@ -25,6 +25,8 @@ class Metrics:
     progress: tuple[str, ...] = ()  # counters: when one changes, the model was used
     alive: tuple[str, ...] = ()  # further counters: when one changes, the engine isn't stuck
     silent_until_used: bool = False  # before its first request it has none of these
+    preempted: tuple[str, ...] = ()  # counters: requests that lost their place in the KV cache, and were computed again
+    speculated: tuple[str, ...] = ()  # counters of speculative decoding: drafts, their tokens, and those accepted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,10 @@ MEASURED_TOKENS = "kvTokens"  # that fit into the KV cache of the replica
 MEASURED_BYTES = ("weights", "kvCache", "activation", "graphs")
 MEASURED_DEVICES = "devices"
 
+# What /info has as `usage`: what the pod has done so far, in numbers that only grow. The fields are described in
+# docs/reference/runtime.md.
+USAGE = "usage"
+
 # What /info has as `compileCache`: what became of the compile cache in this start. It always has a state and a reason,
 # the sentence that a person reads; the other fields are null as long as they aren't known.
 COMPILE_CACHE = "compileCache"

@@ -73,14 +73,21 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The names of the engine's metrics that show whether it has requests, and whether it works on them."""
+    """The names of the engine's metrics that show whether it has requests, whether it works on them, and how."""
 
     pending: tuple[str, ...]
     progress: tuple[str, ...]
+    preempted: tuple[str, ...] = ()
+    speculated: tuple[str, ...] = ()
 
 
 def work_of(metrics: Metrics) -> Work:
-    return Work(pending=metrics.in_flight, progress=(*metrics.progress, *metrics.alive))
+    return Work(
+        pending=metrics.in_flight,
+        progress=(*metrics.progress, *metrics.alive),
+        preempted=metrics.preempted,
+        speculated=metrics.speculated,
+    )
 
 
 @dataclass(frozen=True)

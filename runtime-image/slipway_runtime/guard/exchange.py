@@ -21,6 +21,7 @@ from slipway_runtime.guard import answers, engine_errors, errors
 from slipway_runtime.guard.answers import BYTES_OF_A_TOKEN, Stream
 from slipway_runtime.guard.bodies import Body, slices
 from slipway_runtime.guard.errors import ErrorResponse
+from slipway_runtime.guard.gaps import Gaps
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import BodyKind, RouteKind
 from slipway_runtime.guard.visit import Visit
@@ -63,6 +64,7 @@ class Exchange:
         "_bare",
         "_body",
         "_error",
+        "_gaps",
         "_gate",
         "_has_tail",
         "_receive",
@@ -70,11 +72,15 @@ class Exchange:
         "_start",
         "_state",
         "_tail",
+        "_token_at",
         "_visit",
     )
 
     def __init__(self, gate: Gate, visit: Visit, receive: Receive, send: Send) -> None:
         self._gate = gate
+        self._gaps = gate.gaps
+        self._token_at = 0.0
+        """When the last piece with text passed; 0 if none has, or if that isn't measured here."""
         self._visit = visit
         self._receive = receive
         self._send = send
@@ -160,6 +166,8 @@ class Exchange:
                 visit.events += 1
                 visit.text += text
                 self._gate.unreported += 1
+                if self._gaps is not None:
+                    self._count_gap(self._gaps)
                 return self._send(message)
         return self._look_at(message)
 
@@ -191,6 +199,8 @@ class Exchange:
             self._visit.events += 1
             self._visit.text += text
             self._gate.unreported += 1
+            if text and self._gaps is not None:
+                self._count_gap(self._gaps)
             if state is HEAD_HELD:
                 self._state = FORWARDING
                 self._gate.piece(self._visit)
@@ -222,6 +232,8 @@ class Exchange:
         if reading and reading.aborted:
             return self.refuse(self._gate.aborted(visit), before=out)
         is_held = self._state is HEAD_HELD
+        if reading and reading.text and self._gaps is not None:
+            self._count_gap(self._gaps)
         if out or not goes_on:
             self._gate.piece(visit)
         elif piece or is_held:
@@ -230,6 +242,14 @@ class Exchange:
         if out is not piece:
             message = {**message, "body": out}
         return self._first(message) if is_held else self._send(message)
+
+    def _count_gap(self, gaps: Gaps) -> None:
+        """Counts the time since the last piece with text."""
+        now, before = self._gate.clock(), self._token_at
+        self._token_at = now
+        if before:
+            gaps.count(now - before)
+            self._visit.longest_gap = max(self._visit.longest_gap, now - before)
 
     async def _first(self, message: Message) -> None:
         start, self._start = self._start, {}

@@ -51,7 +51,10 @@ class Gate:
         slot: Slot,
         registry: CollectorRegistry = REGISTRY,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        in_place_of_engine: bool = False,
     ) -> None:
+        """`in_place_of_engine`: the engine lacks metrics that others have, so the guard measures them."""
         self.settings = settings
         self.clock = clock
         self._slot = slot
@@ -67,7 +70,9 @@ class Gate:
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
         self._body_memory = BodyMemory(total=most, of_owner=share)
         self._responses = Responses()
-        self._metrics = GuardMetrics(registry, settings.model)
+        self._metrics = GuardMetrics(registry, settings.model, in_place_of_engine=in_place_of_engine)
+        self.gaps = self._metrics.gaps
+        """Counts the times between tokens; None if the engine does."""
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._arriving: dict[Visit, asyncio.Task[object] | None] = {}
@@ -77,10 +82,10 @@ class Gate:
         """Tokens that have passed and were not added to the control file yet."""
 
     @classmethod
-    def from_environment(cls, registry: CollectorRegistry = REGISTRY) -> Self:
+    def from_environment(cls, registry: CollectorRegistry = REGISTRY, *, in_place_of_engine: bool = False) -> Self:
         path = os.environ.get(control.ENVIRONMENT)
         slot = Slot.claim(Path(path)) if path else Slot.alone()
-        return cls(GuardSettings.from_environment(), slot, registry)
+        return cls(GuardSettings.from_environment(), slot, registry, in_place_of_engine=in_place_of_engine)
 
     def enter(
         self, method: str, path: str, headers: Headers, *, client: str = ""
@@ -129,6 +134,7 @@ class Gate:
         self._add_limits(facts, visit.owner, now)
         if refusal := decide_again(facts, self.settings):
             return refusal
+        visit.admitted = now
         self._limits.enter(visit.owner, now)
         self._in_flight[visit] = asyncio.current_task()
         if visit.work:
@@ -253,6 +259,8 @@ class Gate:
     def take(self, visit: Visit) -> None:
         """The request leaves the engine's queue."""
         visit.taken = self.clock()
+        if self._metrics.queue:
+            self._metrics.queue.observe(visit.taken - visit.admitted, self._exemplar(visit))
 
     def traces(self, visit: Visit) -> bool:
         """Returns whether the request gets a span, which then is the parent of the engine's own."""
@@ -278,23 +286,32 @@ class Gate:
             access_log.write(visit)
 
     def _finish(self, visit: Visit) -> None:
-        self._charge(visit, visit.tokens_at_the_end)
+        prompt, output = visit.tokens_at_the_end
+        self._charge(visit, prompt + output)
         self._metrics.in_flight.dec()
         self._report_tokens()
+        self._slot.used(prompt=prompt, output=output, failed=visit.failed)
         self._slot.end(waiting=not visit.first, done=visit.done)
+        series = self._metrics.of(visit.owner)
+        series.prompt_tokens.inc(prompt)
+        series.completion_tokens.inc(output)
         self._measure(visit)
 
     def _measure(self, visit: Visit) -> None:
         if visit.reason or visit.status != 200:
             return  # how fast an error was sent says nothing about the model
-        series = self._metrics.of(visit.owner)
-        series.whole.observe(visit.ended - visit.started)
-        series.prompt_tokens.inc(visit.prompt_tokens)
-        series.completion_tokens.inc(visit.completion_tokens)
+        metrics, exemplar = self._metrics, self._exemplar(visit)
+        metrics.whole.observe(visit.ended - visit.started, exemplar)
         if visit.stream:
-            series.first_token.observe(visit.first - visit.started)
+            metrics.first_token.observe(visit.first - visit.started, exemplar)
         if (per_token := visit.per_token) is not None:
-            series.per_token.observe(per_token)
+            metrics.per_token.observe(per_token, exemplar)
+        if self.gaps and exemplar and visit.longest_gap:
+            self.gaps.exemplify(visit.longest_gap, visit.trace.trace_id)
+
+    def _exemplar(self, visit: Visit) -> dict[str, str] | None:
+        """Returns the labels by which a histogram names the request's trace; None if it isn't sent."""
+        return {"trace_id": visit.trace.trace_id} if visit.trace.sampled and self.traces(visit) else None
 
     def start_sync(self) -> None:
         """Starts the regular exchange with the supervisor, if it isn't running."""

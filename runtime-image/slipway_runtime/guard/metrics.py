@@ -1,19 +1,24 @@
-"""The guard's metrics for Prometheus. Owners of keys beyond the first few are counted together, as "other"."""
+"""The guard's metrics for Prometheus. Owners of keys beyond the first few are counted together, as "other".
+
+Histograms are of all keys together. To render a thousand samples takes some 6 ms, in which no client gets a token, and
+a histogram for each key has that many.
+"""
 
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
+from slipway_runtime.guard.gaps import Gaps
+
 MOST_OWNERS = 32
 OTHER = "other"
 
-_UP_TO_MINUTES = (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 40, 80, 160)
-_PER_TOKEN = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.4, 0.8, 2)
-_WHOLE = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 240, 480, 960)
-
 
 class GuardMetrics:
-    def __init__(self, registry: CollectorRegistry, model: str) -> None:
+    """`in_place_of_engine`: also times that some engines measure on their own, and this one doesn't."""
+
+    def __init__(self, registry: CollectorRegistry, model: str, *, in_place_of_engine: bool = False) -> None:
         self._registry = registry
         self._model = model
         self._names: set[str] = set()
@@ -22,6 +27,21 @@ class GuardMetrics:
         self._refusals: dict[tuple[str, str], Counter] = {}
         self.in_flight = self._gauge().labels(model)
         """Exists from the start: an autoscaler takes a missing series for a broken one."""
+        self.first_token = self._histogram(
+            "time_to_first_token", "From a request to the first piece of its stream.", FIRST_TOKEN_BUCKETS
+        )
+        self.per_token = self._histogram(
+            "time_per_output_token", "Time per token of a stream, after the first one.", TOKEN_BUCKETS
+        )
+        self.whole = self._histogram("request", "From a request to the end of its response.", REQUEST_BUCKETS)
+        self.queue: Histogram | None = None
+        self.gaps: Gaps | None = None
+        if in_place_of_engine:
+            self.queue = self._histogram(
+                "queue", "From a request's complete body until the engine gets it.", REQUEST_BUCKETS
+            )
+            self.gaps = Gaps(model)
+            registry.register(self.gaps)
 
     def of(self, owner: str) -> "OfOwner":
         name = self._name(owner)
@@ -75,23 +95,9 @@ class GuardMetrics:
         told = "Tokens, as responses report them; else the events of a stream, or an estimate by its text if higher."
         return Counter("slipway_tokens", told, ["model_name", "key", "kind"], registry=self._registry)
 
-    @cached_property
-    def first_token(self) -> Histogram:
-        return self._histogram(
-            "time_to_first_token", "From a request to the first piece of its stream.", _UP_TO_MINUTES
-        )
-
-    @cached_property
-    def per_token(self) -> Histogram:
-        return self._histogram("time_per_output_token", "Time per token of a stream, after the first one.", _PER_TOKEN)
-
-    @cached_property
-    def whole(self) -> Histogram:
-        return self._histogram("request", "From a request to the end of its response.", _WHOLE)
-
     def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
-        labels = ["model_name", "key"]
-        return Histogram(f"slipway_{name}_seconds", told, labels, buckets=buckets, registry=self._registry)
+        metric = Histogram(f"slipway_{name}_seconds", told, ["model_name"], buckets=buckets, registry=self._registry)
+        return metric.labels(self._model)
 
     @property
     def model(self) -> str:
@@ -105,6 +111,3 @@ class OfOwner:
         labels = (metrics.model, owner)
         self.prompt_tokens = metrics.tokens.labels(*labels, "prompt")
         self.completion_tokens = metrics.tokens.labels(*labels, "completion")
-        self.first_token = metrics.first_token.labels(*labels)
-        self.per_token = metrics.per_token.labels(*labels)
-        self.whole = metrics.whole.labels(*labels)

@@ -31,12 +31,16 @@ class Visit:
     takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 0
     """The most bytes of its body."""
+    admitted: float = 0.0
+    """When its body was complete, and it took a place; 0 if it has none."""
     taken: float = 0.0
     """When it left the engine's queue, if that is ours; else 0."""
     first: float = 0.0
     """When the first piece of the response passed; 0 if none has."""
     last: float = 0.0
     """When the last piece passed that was read; of a complete response, its last."""
+    longest_gap: float = 0.0
+    """Of the times between tokens of its stream, where we measure them."""
     ended: float = 0.0
     status: int = 0
     stream: bool = False
@@ -135,12 +139,17 @@ class Visit:
         return self.prompt_tokens + self.completion_tokens
 
     @property
-    def tokens_at_the_end(self) -> int:
-        """Tokens to charge in the end. Without reported usage, in a stream or because the client left, the prompt is
-        estimated."""
+    def tokens_at_the_end(self) -> tuple[int, int]:
+        """Tokens of prompt and response to charge in the end. Without reported usage, in a stream or because the client
+        left, the prompt is estimated."""
         if self.usage or self.status not in (0, 200):
-            return self.tokens
-        return self.tokens + self._guess + self._unseen
+            return self.prompt_tokens, self.completion_tokens
+        return self.prompt_tokens + self._guess, self.completion_tokens + self._unseen
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was not answered, through no fault of its client."""
+        return self.status >= 500 or self.reason == "engine_error"
 
     @property
     def _guess(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import aiohttp
 
@@ -26,6 +27,8 @@ class EngineClient:
             trust_env=False,
         )
         self._telling: asyncio.Task[str | None] | None = None
+        self._scraped: tuple[float, str | None] = (-math.inf, None)
+        """The last scrape, and when it was complete."""
 
     async def health(self) -> int:
         """Returns the status of the health check; 0 if there was no response."""
@@ -51,9 +54,12 @@ class EngineClient:
         except (OSError, TimeoutError):
             return False
 
-    async def metrics(self) -> str | None:
-        """Scrapes the engine once for all concurrent callers: while it renders its metrics, its server sends no client
-        a token."""
+    async def metrics(self, *, within: float = 0.0) -> str | None:
+        """Scrapes the engine once for all concurrent callers, or returns a scrape of the last seconds, if one is recent
+        enough: while the engine renders its metrics, its server sends no client a token."""
+        at, scraped = self._scraped
+        if asyncio.get_running_loop().time() - at < within:
+            return scraped
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._metrics())
         return await asyncio.shield(self._telling)
@@ -61,9 +67,11 @@ class EngineClient:
     async def _metrics(self) -> str | None:
         try:
             async with self._session.get(self._launch.metrics) as answer:
-                return await answer.text(errors="replace") if answer.status == 200 else None
+                found = await answer.text(errors="replace") if answer.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
+        self._scraped = asyncio.get_running_loop().time(), found
+        return found
 
     async def warm_up(self, request: WarmUp, *, timeout: float, trace: str | None = None) -> int:
         headers = {"Traceparent": trace} if trace else {}

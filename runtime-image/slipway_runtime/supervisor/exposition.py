@@ -5,6 +5,7 @@ Label values may contain anything, so a sample is a line, and only the name at i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ def merge(*texts: str) -> str:
 
 def total(text: str, name: str) -> float | None:
     """Returns the sum of a metric over all of its labels; None where the text lacks it."""
-    found = [float(value) for sample, value in _values(text) if sample == name]
+    found = [value for sample, word in _values(text) if sample == name and (value := _number(word)) is not None]
     return sum(found) if found else None
 
 
@@ -60,3 +61,11 @@ def _values(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         if sample := _VALUE.match(line):
             yield sample["name"], sample["value"]
+
+
+def _number(word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -37,7 +37,7 @@ class Supervised(Protocol):
     @property
     def phase(self) -> str: ...
     async def until_ready(self, within: float) -> None: ...
-    def info(self) -> Mapping[str, object]: ...
+    async def info(self) -> Mapping[str, object]: ...
     async def metrics(self) -> str: ...
 
 
@@ -64,8 +64,8 @@ class Handlers:
         return self._probe(self._supervised.trouble is None)
 
     async def info(self, _: web.Request) -> web.Response:
-        """versions, facts of the model, flags with their reasons, capacity, and phases with their times, as JSON"""
-        return web.json_response(self._supervised.info())
+        """versions, facts of the model, flags with their reasons, capacity, usage, phases with their times, as JSON"""
+        return web.json_response(await self._supervised.info())
 
     async def metrics(self, _: web.Request) -> web.Response:
         """the metrics of the runtime, the guard and the engine, in one scrape"""

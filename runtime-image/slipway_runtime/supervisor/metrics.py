@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 from slipway_runtime.compiled.cache import Report
 from slipway_runtime.contract.pod import COMPILE_CACHE_STATES
 from slipway_runtime.control import Counts
-from slipway_runtime.supervisor.phases import Moment
+from slipway_runtime.supervisor.phases import PhaseRecorder
 from slipway_runtime.supervisor.state import PodState
+from slipway_runtime.supervisor.usage import ready_seconds
 
 
 class _Once(Collector):
@@ -27,7 +28,7 @@ def own_metrics(
     *,
     labels: dict[str, str],
     state: PodState,
-    moments: Iterable[Moment],
+    phases: PhaseRecorder,
     counts: Counts,
     silence: float,
     scraped: bool,
@@ -43,7 +44,7 @@ def own_metrics(
     reached = GaugeMetricFamily(
         prefix + "phase_seconds", "When a phase was reached, in seconds since the process started.", labels=["phase"]
     )
-    for moment in moments:
+    for moment in phases.moments:
         reached.add_metric([moment.name], moment.seconds)
     single = [
         GaugeMetricFamily(
@@ -53,6 +54,12 @@ def own_metrics(
         GaugeMetricFamily(prefix + "engine_silence_seconds", "Seconds since the engine's last sign of life.", silence),
         GaugeMetricFamily(
             prefix + "engine_scraped", "1 if this scrape contains the engine's own metrics.", float(scraped)
+        ),
+        CounterMetricFamily(prefix + "busy_seconds", "Seconds with at least one request in flight.", counts.busy),
+        CounterMetricFamily(
+            prefix + "ready_seconds",
+            "Seconds in which the pod was ready.",
+            ready_seconds(phases.moments, phases.seconds),
         ),
         CounterMetricFamily(
             prefix + "output_lines_dropped",

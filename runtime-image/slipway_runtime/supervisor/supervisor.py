@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control, stopping
-from slipway_runtime.contract.pod import COMPILE_CACHE, MEASURED
+from slipway_runtime.contract.pod import COMPILE_CACHE, MEASURED, USAGE
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
@@ -26,6 +26,7 @@ from slipway_runtime.supervisor.phases import PhaseRecorder
 from slipway_runtime.supervisor.process import EngineProcess
 from slipway_runtime.supervisor.start_trace import StartTrace
 from slipway_runtime.supervisor.state import Action, Event, PodState, step, waits_for
+from slipway_runtime.supervisor.usage import ready_seconds, usage_of
 from slipway_runtime.versions import version_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ UNLIMITED = Failure(
     "listening",
 )
 LAST_PUBLISHING = 5.0  # seconds after the engine's end for what it has compiled to be published
+FRESH = 15.0  # seconds for which a scrape of the engine is recent enough for /info
 UNKILLABLE = 5.0  # seconds after SIGKILL; a process that is still there is left to the kernel
 
 
@@ -337,8 +339,10 @@ class Supervisor:
     def phase(self) -> str:
         return self._phases.current
 
-    def info(self) -> Mapping[str, object]:
+    async def info(self) -> Mapping[str, object]:
         counts = self._guards.counts()
+        scraped = await self._client.metrics(within=FRESH) if self._client and self.has_started else None
+        ready = ready_seconds(self._phases.moments, self._phases.seconds)
         return {
             "state": self.state,
             "phase": self.phase,
@@ -349,6 +353,7 @@ class Supervisor:
             "choices": [{"setting": choice.setting, "reason": choice.reason} for choice in self._launch.choices],
             "capacity": self._facts,
             MEASURED: self._measuring.measured(self._facts),
+            USAGE: usage_of(counts, ready=ready, scraped=scraped, work=self._launch.work),
             COMPILE_CACHE: self._options.compiled.report.as_json(),
             "requests": {
                 "arriving": counts.arriving,
@@ -369,7 +374,7 @@ class Supervisor:
         ours = own_metrics(
             labels={"engine": self._launch.engine, "engine_version": self._engine_version},
             state=self.state,
-            moments=self._phases.moments,
+            phases=self._phases,
             counts=self._guards.counts(),
             silence=self._liveness.silence(asyncio.get_running_loop().time()),
             scraped=of_engine is not None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,11 +40,14 @@ class GuardHarness:
         self.control.close()
 
 
-def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings: Any) -> GuardHarness:
+def guarding(
+    folder: Path, clock: Callable[[], float] = time.monotonic, *, in_place_of_engine: bool = False, **settings: Any
+) -> GuardHarness:
     control, registry = Control.create(folder / "control"), CollectorRegistry()
     slot = Slot.claim(folder / "control")
     made = GuardSettings(**{"model": "gemma", "access_log": False, **settings})
-    return GuardHarness(Gate(made, slot, registry, clock) if clock else Gate(made, slot, registry), control, registry)
+    gate = Gate(made, slot, registry, clock, in_place_of_engine=in_place_of_engine)
+    return GuardHarness(gate, control, registry)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,9 +77,41 @@ def test_every_count_of_a_guard_reaches_the_supervisor(control: Control, path: P
     slot.answering()
     slot.end(waiting=False, done=True)
     slot.tokens(3)
+    slot.used(prompt=5, output=7, failed=False)
+    slot.used(prompt=1, output=0, failed=True)
     counts = control.counts()
-    assert counts == Counts(guards=1, arriving=1, in_flight=1, waiting=1, done=1, tokens=3, beat=counts.beat)
+    seen = Counts(guards=1, arriving=1, in_flight=1, waiting=1, done=1, tokens=3, beat=counts.beat, busy=counts.busy)
+    assert counts == replace(seen, ended=2, failed=1, prompt_tokens=6, output_tokens=7)
     assert counts.beat > 0
+
+
+def test_busy_seconds_grow_only_while_a_request_is_in_flight(
+    control: Control, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, busy = 10**15, []
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    slot = Slot.claim(path)
+    changes = [slot.begin, slot.begin, end_of(slot), lambda: None, end_of(slot), lambda: None, slot.begin]
+    for change in changes:
+        change()
+        now += 2 * 10**9
+        busy.append(control.counts().busy)
+    assert busy == [2, 4, 6, 8, 8, 8, 10]
+
+
+def test_of_several_guards_the_busiest_counts(control: Control, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 10**15
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    longer, shorter = Slot.claim(path), Slot.claim(path)
+    longer.begin()
+    now += 10**9
+    shorter.begin()
+    now += 10**9
+    assert control.counts().busy == 2
+
+
+def end_of(slot: Slot) -> Callable[[], None]:
+    return lambda: slot.end(waiting=True, done=False)
 
 
 def test_supervisor_and_guard_share_a_secret(control: Control, path: Path) -> None:

@@ -55,6 +55,10 @@ FOREIGN = ("LLAMA_ARG_", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD", "LD
 """Prefixes of variables that do the same as refused parameters, or that load libraries into the engine."""
 
 
+NO_CREATED_SERIES = {"PROMETHEUS_DISABLE_CREATED_SERIES": "True"}
+"""They would double the number of the guard's series, and are of no use."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of the engine's process, which gets them as JSON."""
@@ -97,7 +101,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         engine=LLAMACPP.name,
         distributions=LLAMACPP.distributions,
         command=(*module("slipway_runtime.engines.llamacpp.app"), settings.to_json()),
-        environment=wish.environment,
+        environment={**NO_CREATED_SERIES, **wish.environment},
         host=reachable(wish.host),
         port=wish.port,
         health=LLAMACPP.ready_path,

@@ -70,7 +70,7 @@ def verbosity_of(xllamacpp: Any) -> Callable[[int], object] | None:
 
 async def serve(settings: Settings, socket: Path) -> None:
     registry = CollectorRegistry()
-    gate = Gate.from_environment(registry)
+    gate = Gate.from_environment(registry, in_place_of_engine=True)
     app = Guard(LlamaCppApp(gate, socket, registry, parallel=settings.parallel), gate)
     told_to_stop = asyncio.Event()
     async with serving(app, settings.host, settings.port):

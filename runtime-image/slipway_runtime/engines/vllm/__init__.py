@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
 from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
@@ -211,9 +212,8 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
     yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
     yield Choice("--shutdown-timeout=0", "draining is over when vLLM gets the signal to stop")
-    if device != "cpu":
-        buckets = json.dumps(BUCKETS, separators=(",", ":"))
-        yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
+    buckets = json.dumps(BUCKETS, separators=(",", ":"))
+    yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
     if mode == "Latency":
         yield Choice(
             "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
@@ -241,49 +241,11 @@ NO_FLASHINFER = Choice(
 )
 NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
 BUCKETS = {
-    "inter_token_latency": [
-        0.001,
-        0.002,
-        0.003,
-        0.005,
-        0.0075,
-        0.01,
-        0.015,
-        0.02,
-        0.03,
-        0.05,
-        0.075,
-        0.1,
-        0.2,
-        0.5,
-        1,
-        5,
-    ],
-    "request_latency": [
-        0.05,
-        0.1,
-        0.2,
-        0.3,
-        0.5,
-        0.8,
-        1,
-        1.5,
-        2,
-        2.5,
-        5,
-        10,
-        15,
-        20,
-        30,
-        40,
-        50,
-        60,
-        120,
-        240,
-        480,
-        960,
-    ],
+    "inter_token_latency": TOKEN_BUCKETS,
+    "time_to_first_token": FIRST_TOKEN_BUCKETS,
+    "request_latency": REQUEST_BUCKETS,
 }
+"""By vLLM's families of histograms; the others don't count times of requests."""
 
 
 def _variables(device: str) -> Iterator[Choice]:
