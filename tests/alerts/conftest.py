@@ -27,6 +27,13 @@ from support.repository import CHARTS
 VALUES = Path(__file__).with_name("values.yaml")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives windows of some minutes the time to pass."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900, func_only=True))
+
+
 @pytest.fixture(scope="session")
 def node(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The cluster, with all of Slipway as pods."""

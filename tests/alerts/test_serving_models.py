@@ -2,48 +2,94 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, gemma
+from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, until_settled
 from support.cluster.services import reachable
 from support.faults.scripted_models import monitored_model
 from support.load.overload import overload
+from support.monitoring.firing import Firing
 from support.monitoring.on_cluster import ClusterMonitoring
 
 NAME = "gemma"
 AT_ONCE = 6
-SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+TOKENS = 8
+WRONG: Object = {"weights": "100000000000"}
+"""Facts about the demo model of which one is far from the truth."""
 
 
-async def test_a_model_gets_more_requests_than_it_can_serve(
-    alerts: ClusterMonitoring, node: Cluster, gemma_kube: Kube
-) -> None:
-    kube = gemma_kube
-    overloaded = [
-        alerts.expects(
-            alert,
-            cause=f"{AT_ONCE} clients at a time for a model of one replica, with one request at a time.",
-            remedy="The clients stop.",
-            namespace=kube.namespace,
-            llmdeployment=NAME,
-        )
-        for alert in ("SlipwayBatchSaturated", "SlipwayAtMaxReplicas", "SlipwayTTFTBudgetBurning")
-    ]
-    one_at_a_time = gemma(
+def about(alerts: ClusterMonitoring, kube: Kube, alert: str, cause: str, remedy: str) -> Firing:
+    return alerts.expects(alert, cause=cause, remedy=remedy, namespace=kube.namespace, llmdeployment=NAME)
+
+
+def one_at_a_time(**spec: Any) -> Object:
+    return gemma(
         min_replicas=1,
         model={"uri": f"pvc://{GEMMA_CLAIM}/"},
         engine={"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 1},
         scaling={"minReplicas": 1, "maxReplicas": 1},
-        slo={"ttftP95": "100ms"},
-        pod={"resources": SMALL},
+        **spec,
     )
-    async with monitored_model(alerts, kube, one_at_a_time, name=NAME):
-        await until_settled(kube, NAME, "Serving", timeout=120)
-        access = FromTheNode(kube, node.entered)
+
+
+async def test_a_model_that_gets_more_requests_than_it_can_serve(
+    alerts: ClusterMonitoring, node: Cluster, gemma_kube: Kube
+) -> None:
+    cause = f"{AT_ONCE} clients at a time of a model with one replica, which computes one request at a time."
+    saturated = [
+        about(alerts, gemma_kube, alert, cause, "One client is left.")
+        for alert in ("SlipwayBatchSaturated", "SlipwayAtMaxReplicas")
+    ]
+    burning = [
+        about(alerts, gemma_kube, alert, f"{cause} Its objective is 1 ms.", "The objective is removed.")
+        for alert in ("SlipwayTTFTBudgetBurning", "SlipwayTPOTBudgetBurning", "SlipwayE2EBudgetBurning")
+    ]
+    model = one_at_a_time(slo={"ttftP95": "1ms", "tpotP95": "1ms", "e2eP99": "1ms"})
+    async with monitored_model(alerts, gemma_kube, model, name=NAME):
+        await until_settled(gemma_kube, NAME, "Serving", timeout=120)
+        access = FromTheNode(gemma_kube, node.entered)
         url = await reachable(access, NAME)
         async with access.session() as session:
-            async with overload(session, url, at_once=AT_ONCE):
-                for firing in overloaded:
+            async with overload(session, url, NAME, at_once=AT_ONCE, tokens=TOKENS):
+                for firing in (*saturated, *burning):
                     await firing.fires(within=180)
-            for firing in overloaded:
-                await firing.resolves(within=400)
+            async with overload(session, url, NAME, at_once=1, tokens=TOKENS):
+                for firing in saturated:
+                    await firing.resolves(within=180)
+        await gemma_kube.patch("llmdeployment", NAME, {"spec": {"slo": None}})
+        for firing in burning:
+            await firing.resolves()
+
+
+async def test_a_plan_that_is_wrong(alerts: ClusterMonitoring, gemma_kube: Kube) -> None:
+    firing = about(
+        alerts,
+        gemma_kube,
+        "SlipwayPlanErrorLarge",
+        "`spec.model.facts` of the demo model with weights of 100 GB.",
+        "The facts are removed.",
+    )
+    model = one_at_a_time()
+    model["spec"]["model"]["facts"] = WRONG
+    async with monitored_model(alerts, gemma_kube, model, name=NAME):
+        await until_settled(gemma_kube, NAME, "Serving", timeout=120)
+        await firing.fires(within=120)
+        await gemma_kube.patch("llmdeployment", NAME, {"spec": {"model": {"facts": None}}})
+        await firing.resolves(within=180)
+
+
+async def test_a_budget_that_is_nearly_spent(alerts: ClusterMonitoring, gemma_kube: Kube) -> None:
+    firing = about(
+        alerts,
+        gemma_kube,
+        "SlipwayBudgetNearlySpent",
+        "A replica of a profile whose price is 3,600 per hour, and a budget of 20 per day.",
+        "The budget is raised to 100,000 per day.",
+    )
+    async with monitored_model(alerts, gemma_kube, one_at_a_time(budget={"perDay": 20}), name=NAME):
+        await firing.fires(within=180)
+        await gemma_kube.patch("llmdeployment", NAME, {"spec": {"budget": {"perDay": 100_000}}})
+        await firing.resolves(within=180)
