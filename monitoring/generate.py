@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slipway_monitoring import chart
 from slipway_monitoring.alerts import ALERTS
+from slipway_monitoring.dashboards import DASHBOARDS, building, reference
 from slipway_monitoring.rendering import default_rules, to_yaml
 from slipway_monitoring.vocabulary import GROUPS
 
@@ -16,6 +17,9 @@ def main() -> None:
     chart.write(ROOT / "charts/slipway", GROUPS, ALERTS)
     rules = default_rules(GROUPS, ALERTS)
     (ROOT / "monitoring/rules.yaml").write_text(chart.NOTE + "# With the default values.\n" + to_yaml(rules))
+    for dashboard in DASHBOARDS:
+        (ROOT / f"charts/slipway/monitoring/dashboards/{dashboard.uid}.json").write_text(building.as_json(dashboard))
+    (ROOT / "docs/reference/dashboards.md").write_text(reference.page(DASHBOARDS))
 
 
 if __name__ == "__main__":

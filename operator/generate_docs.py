@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from slipway.activator.main import main as activator
-from slipway.activator.metrics import DESCRIPTIONS
+from slipway.activator.metrics import OF_MODELS, WAITING, WHOLE
 from slipway.api import mounts, variables
 from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State
@@ -145,7 +145,7 @@ def _activator() -> str:
 def _metrics_of_activator() -> Iterable[Description]:
     registry = MetricsRegistry(METRICS_PREFIX)
     WatchMetrics(registry).watch_ages(dict)
-    return [*DESCRIPTIONS, *registry.descriptions]
+    return [*WAITING, *OF_MODELS, *WHOLE, *registry.descriptions]
 
 
 def _operator() -> str:

@@ -31,7 +31,7 @@ from support.fakes.scripted_engine import (
     scripted_engine,
     token,
 )
-from support.programs.activator import Client
+from support.programs.activator import Client, refusals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
@@ -154,10 +154,9 @@ async def bodies_that_lack_a_byte(scene: Scene) -> int:
 
 async def invented_names(scene: Scene) -> int:
     """A thousand requests, each with a different key and different addresses."""
-    refused = scene.global_limits.counters.refused
     for number in range(200):
         await scene.attack(invented(number))
-    await scene.until(lambda: scene.wanted().waiting + refused.total() == 200)
+    await scene.until(lambda: scene.wanted().waiting + refusals(scene.global_limits).total() == 200)
     for number in range(200, 1000, 100):
         async with asyncio.TaskGroup() as tasks:
             for each in range(number, number + 100):
@@ -183,14 +182,14 @@ async def large_bodies(scene: Scene) -> int:
     """As many as fit into the bytes that one client may use."""
     for _ in range(10):
         await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
-    await scene.until(lambda: scene.wanted().waiting == 6 and scene.global_limits.counters.refused.total() == 4)
+    await scene.until(lambda: scene.wanted().waiting == 6 and refusals(scene.global_limits).total() == 4)
     return 6
 
 
 async def many_small_requests(scene: Scene) -> int:
     for _ in range(256):
         await scene.attack(head(length=2) + b"{}")
-    await scene.until(lambda: scene.wanted().waiting + scene.global_limits.counters.refused.total() == 256)
+    await scene.until(lambda: scene.wanted().waiting + refusals(scene.global_limits).total() == 256)
     return 192
 
 
@@ -308,8 +307,10 @@ async def test_the_bytes_of_one_namespace_leave_some_for_another(engine: Scripte
             for each in range(4):
                 source = f"127.0.1.{number * 4 + each + 1}"
                 await attacked.attack(head(length=MIB) + bytes(MIB), deployment=deployment, source=source)
-        refused = attacked.global_limits.counters.refused
-        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) + refused.total() == 40)
+        limits = attacked.global_limits
+        await attacked.until(
+            lambda: sum(attacked.wanted(each).waiting for each in greedy) + refusals(limits).total() == 40
+        )
         assert attacked.global_limits.bytes.taken <= 12 * MIB
         assert await attacked.is_served(engine)
 
@@ -328,8 +329,7 @@ async def test_a_namespace_whose_pods_never_respond_leaves_connections_for_anoth
                 for _ in range(6):
                     source = f"127.0.1.{address}"
                     await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
-        refused = attacked.global_limits.counters.refused
-        await attacked.until(lambda: len(silent.requests) + refused.total() == 6 * 6 * 6)
+        await attacked.until(lambda: len(silent.requests) + refusals(attacked.global_limits).total() == 6 * 6 * 6)
         assert len(silent.requests) == 48
         assert await attacked.is_served(engine)
 
@@ -367,7 +367,7 @@ async def test_buffered_responses_of_slow_clients_are_bounded_and_leave_room_for
         large.script = answering(bytes(16 * MIB))
         await ask_many(attacked, GREEDY, large, 30)
         await attacked.until(
-            lambda: (30 - global_limits.counters.refused["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
+            lambda: (30 - refusals(global_limits)["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
         )
         assert MIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)

@@ -25,6 +25,7 @@ SWITCHES = [
     ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
     ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),
     ("slipway", "monitoring.serviceMonitor.enabled", "ServiceMonitor", "slipway"),
+    ("slipway", "monitoring.dashboards.enabled", "ConfigMap", "slipway-fleet-dashboard"),
     ("slipway", "monitoring.rules.enabled", "PrometheusRule", "slipway-rules"),
     ("slipway", "runtimes.llamacpp.enabled", "ClusterServingRuntime", "slipway-llamacpp"),
     ("slipway", "runtimes.vllm-cpu.enabled", "ClusterServingRuntime", "slipway-vllm-cpu"),

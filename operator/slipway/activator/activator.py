@@ -23,9 +23,10 @@ from slipway.activator import garbage_collection
 from slipway.activator.flags import ActivatorSettings
 from slipway.activator.keda import peers, scaler
 from slipway.activator.keda.caller_check import CallerCheck
+from slipway.activator.keda.calls import KedaCalls
 from slipway.activator.keda.fleet_demand import FleetDemand
 from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
-from slipway.activator.metrics import DESCRIPTIONS, ActivatorMetrics
+from slipway.activator.metrics import Sources, add_metrics
 from slipway.activator.proxy import listeners
 from slipway.activator.proxy.access.api_keys import ApiKeys
 from slipway.activator.proxy.access.authorization import Authorizer
@@ -33,6 +34,7 @@ from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.client_identity import ClientIdentifier
 from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.listeners import Listeners
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.listener_ports import ListenerPorts
@@ -94,7 +96,9 @@ class Activator:
         self._subscriptions: PeerSubscriptions | None = None
         self._authorizer = Authorizer(self._pod_lookup, ApiKeys(client, clock=clock))
         self._limits = GlobalLimits(settings.max_requests, settings.max_bytes)
-        self._metrics.add(self._made_metrics(), DESCRIPTIONS)
+        self._calls = KedaCalls(clock=clock)
+        self._open_listeners: Listeners | None = None
+        add_metrics(self._metrics, self._sources())
         self._caches_are_filled = False  # before, changes are ignored: what isn't there yet would count as missing
         self._is_open = False
 
@@ -116,12 +120,15 @@ class Activator:
             clock=clock,
         )
 
-    def _made_metrics(self) -> ActivatorMetrics:
-        return ActivatorMetrics(
-            self._limits,
-            self._own,
-            connections=lambda: self._limits.counters.connections,
+    def _sources(self) -> Sources:
+        """Of the metrics."""
+        return Sources(
+            limits=self._limits,
+            own=self._own,
+            calls=self._calls,
             peers=lambda: self._fleet_demand.peers,
+            oldest_wait=lambda key: self._open_listeners.oldest_wait(key) if self._open_listeners else 0.0,
+            used_connections=lambda: self._open_listeners.used_connections if self._open_listeners else 0.0,
         )
 
     def _namespaces_of_callers(self) -> tuple[str, ...]:
@@ -160,7 +167,7 @@ class Activator:
         self._tracker.refresh_all()
         gc.collect()
         gc.freeze()  # otherwise each collection would walk through the caches, and all requests would wait
-        async with AsyncExitStack() as stack, self._listeners():
+        async with AsyncExitStack() as stack, self._listeners() as self._open_listeners:
             refreshing = asyncio.create_task(self._tracker.keep_refreshing(), name="refreshing")
             stack.push_async_callback(_ended, refreshing)  # requests that are still held go to replicas that get ready
             stack.push_async_callback(self._tracker.metrics_poller.close)
@@ -185,7 +192,7 @@ class Activator:
                 self._is_open = False
             # Requests that are still held may need their wake, so KEDA is answered until they are gone.
 
-    def _listeners(self) -> AbstractAsyncContextManager[listeners.Listeners]:
+    def _listeners(self) -> AbstractAsyncContextManager[Listeners]:
         settings = self._settings
         return listeners.serve(
             self._states,
@@ -204,6 +211,7 @@ class Activator:
             self._settings.scaler_port,
             grace=STREAMS_END_WITHIN,
             add_services=self._publisher.add_to,
+            calls=self._calls,
             checks={scaler.SERVICE: self._caller_check.is_keda, peers.SERVICE: self._caller_check.is_replica},
         )
 

@@ -1,72 +1,152 @@
-"""The activator's own metrics, read from the proxy when Prometheus scrapes them: they cost a request nothing.
+"""The activator's own metrics, read from the proxy when Prometheus scrapes them: they cost a request next to nothing.
 
-A model has a series while requests wait for it, and for thousands of models none do. Counters have no label for the
-model. So there are never more series than requests that can be held.
+A model has series while requests wait for it, and some more once a request was held or refused; of those, `counters`
+keeps no more than a page can take. No label has a value that a client or a tenant can choose, but for the names of
+LLMDeployments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from slipway.activator.keda.calls import KedaCalls
+from slipway.activator.proxy import open_files
 from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.counters import HOLD_BOUNDS, MOST_MODELS, ModelCounters, ProxyCounters
 from slipway.activator.shared.demand import Demand
-from slipway.process.exposition import Description
+from slipway.api.model_key import ModelKey
+from slipway.process.exposition import Description, Distribution, ObjectMetrics, Sample
+from slipway.process.metrics import MetricsRegistry
 
-HELD = Description(
-    "slipway_activator_held", "gauge", ("namespace", "llmdeployment"), "Requests that wait for a replica, if any do"
+OF_MODEL = ("namespace", "llmdeployment")
+NO_MODEL = ModelKey("", "")  # those that have no series of their own
+
+
+def _gauge(name: str, help_: str, *labels: str) -> Description:
+    return Description(f"slipway_activator_{name}", "gauge", labels, help_)
+
+
+def _counter(name: str, help_: str, *labels: str) -> Description:
+    return Description(f"slipway_activator_{name}_total", "counter", labels, help_)
+
+
+HELD = _gauge("held", "Requests that wait for a replica, if any do", *OF_MODEL)
+OLDEST = _gauge("oldest_hold_seconds", "How long the first of them has waited", *OF_MODEL)
+HOLDS = Description(
+    "slipway_activator_hold_seconds",
+    "histogram",
+    OF_MODEL,
+    f"How long requests waited that a replica has answered. At most {MOST_MODELS} models that have held or refused "
+    "requests have series of their own; those of the rest have empty names",
 )
-HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Memory that requests take, of --max-bytes")
-ARRIVING = Description("slipway_activator_coming", "gauge", (), "Requests whose bodies are still being received")
-CONNECTIONS = Description("slipway_activator_connections", "gauge", (), "Open connections of clients")
-PEERS = Description("slipway_activator_peers", "gauge", (), "Other replicas of the activator whose demand is received")
-WAKES = Description("slipway_activator_wakes_total", "counter", (), "Wakes that a request here has started")
-FORWARDED = Description("slipway_activator_forwarded_total", "counter", (), "Requests sent to a replica, each once")
-RETRIES = Description("slipway_activator_retries_total", "counter", (), "Requests sent again after a failed try")
-REFUSED = Description(
-    "slipway_activator_refused_total",
-    "counter",
-    ("reason",),
-    "Requests refused, by the code of the error, and connections closed without a response, by the reason",
+REFUSED = _counter(
+    "refused",
+    "Requests refused, by the code of the error, and connections closed without a response, by the reason; of as many "
+    "models",
+    *OF_MODEL,
+    "reason",
 )
-DESCRIPTIONS = (HELD, HELD_BYTES, ARRIVING, CONNECTIONS, PEERS, WAKES, FORWARDED, RETRIES, REFUSED)
+IN_REST = _counter("counted_together", "Holds and refusals that were counted under empty names, for want of a place")
+HELD_BYTES = _gauge("held_bytes", "Memory that requests take, of --max-bytes")
+ARRIVING = _gauge("coming", "Requests whose bodies are still being received")
+CONNECTIONS = _gauge("connections", "Open connections of clients")
+PEERS = _gauge("peers", "Other replicas of the activator whose demand is received")
+WAKES = _counter("wakes", "Wakes that a request here has started")
+FORWARDED = _counter("forwarded", "Requests sent to a replica, each once")
+RETRIES = _counter("retries", "Requests sent again after a failed try")
+USED = _gauge(
+    "used_ratio",
+    "The share of each limit that is taken: held requests, bytes, requests that arrive (arriving), connections of "
+    "clients, open files, connections of KEDA and other replicas (keda_connections)",
+    "limit",
+)
+KEDA_CALLS = _counter("keda_calls", "Calls of KEDA's service that have ended, streams included, by gRPC's code", "code")
+KEDA_STREAMS = _gauge("keda_streams", "Streams that KEDA has open: two for each ScaledObject of a model")
+KEDA_AGE = _gauge(
+    "keda_last_call_age_seconds", "Seconds since a call of KEDA was last answered, or since the start if none was yet"
+)
+WAITING = (HELD, OLDEST)
+OF_MODELS = (HOLDS, REFUSED)
+WHOLE = (
+    HELD_BYTES,
+    ARRIVING,
+    CONNECTIONS,
+    PEERS,
+    WAKES,
+    FORWARDED,
+    RETRIES,
+    IN_REST,
+    USED,
+    KEDA_CALLS,
+    KEDA_STREAMS,
+    KEDA_AGE,
+)
 
 
-class ActivatorMetrics(Collector):
-    """`own`: the demand here, without that of other replicas."""
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What the metrics are read from. `own`: the demand here, without that of other replicas."""
 
-    def __init__(
-        self, limits: GlobalLimits, own: Demand, *, connections: Callable[[], float], peers: Callable[[], float]
-    ) -> None:
-        self._limits, self._own = limits, own
-        self._connections, self._peers = connections, peers
-
-    def describe(self) -> Iterable[Metric]:
-        return [_family(each, {}) for each in DESCRIPTIONS]
-
-    def collect(self) -> Iterable[Metric]:
-        counters = self._limits.counters
-        yield _family(HELD, {key: demand.waiting for key, demand in self._own.items() if demand.waiting})
-        yield _family(REFUSED, {(reason,): number for reason, number in counters.refused.items()})
-        for description, value in (
-            (HELD_BYTES, self._limits.bytes.taken),
-            (ARRIVING, self._limits.arriving.taken),
-            (CONNECTIONS, self._connections()),
-            (PEERS, self._peers()),
-            (WAKES, counters.wakes),
-            (FORWARDED, counters.forwarded),
-            (RETRIES, counters.retries),
-        ):
-            yield _family(description, {(): value})
+    limits: GlobalLimits
+    own: Demand
+    calls: KedaCalls
+    peers: Callable[[], float]
+    oldest_wait: Callable[[ModelKey], float]
+    used_connections: Callable[[], float]
 
 
-def _family(description: Description, values: Mapping[tuple[str, ...], float]) -> Metric:
-    kind = CounterMetricFamily if description.kind == "counter" else GaugeMetricFamily
-    family: GaugeMetricFamily | CounterMetricFamily = kind(
-        description.name, description.help, labels=description.labels
-    )
-    for labels, value in values.items():
-        family.add_metric(labels, value)
-    return family
+def add_metrics(registry: MetricsRegistry, sources: Sources) -> None:
+    counters = sources.limits.counters
+    registry.add_of_objects(ObjectMetrics(WAITING, lambda: _that_wait(sources.own), lambda each: _held(sources, *each)))
+    registry.add_of_objects(ObjectMetrics(OF_MODELS, lambda: _counted(counters), lambda each: _events(*each)))
+    registry.add_of_objects(ObjectMetrics(WHOLE, lambda: (sources,), _whole))
+
+
+def _that_wait(own: Demand) -> list[tuple[ModelKey, int]]:
+    return [(key, demand.waiting) for key, demand in own.items() if demand.waiting]
+
+
+def _held(sources: Sources, key: ModelKey, waiting: int) -> Iterator[Sample]:
+    yield Sample(HELD, key, waiting)
+    yield Sample(OLDEST, key, sources.oldest_wait(key))
+
+
+def _counted(counters: ProxyCounters) -> list[tuple[ModelKey, ModelCounters]]:
+    return [*counters.models.items(), (NO_MODEL, counters.rest)]
+
+
+def _events(key: ModelKey, counters: ModelCounters) -> Iterator[Sample]:
+    yield Sample(HOLDS, key, Distribution(HOLD_BOUNDS, counters.holds, counters.held_seconds))
+    for reason, number in counters.refused.items():
+        yield Sample(REFUSED, (*key, reason), number)
+
+
+def _whole(sources: Sources) -> Iterator[Sample]:
+    limits, counters, calls = sources.limits, sources.limits.counters, sources.calls
+    for metric, value in (
+        (HELD_BYTES, limits.bytes.taken),
+        (ARRIVING, limits.arriving.taken),
+        (CONNECTIONS, counters.connections),
+        (PEERS, sources.peers()),
+        (WAKES, counters.wakes),
+        (FORWARDED, counters.forwarded),
+        (RETRIES, counters.retries),
+        (IN_REST, counters.in_rest),
+        (KEDA_STREAMS, calls.streams),
+        (KEDA_AGE, calls.age),
+    ):
+        yield Sample(metric, (), value)
+    for code, number in calls.by_code.items():
+        yield Sample(KEDA_CALLS, (code,), number)
+    for limit, used in _used(sources):
+        yield Sample(USED, (limit,), used)
+
+
+def _used(sources: Sources) -> Iterator[tuple[str, float]]:
+    limits = sources.limits
+    for name, limit in (("requests", limits.requests), ("bytes", limits.bytes), ("arriving", limits.arriving)):
+        yield name, limit.taken / limit.total
+    yield "connections", sources.used_connections()
+    yield "files", open_files.used()
+    yield "keda_connections", sources.calls.used_places()

@@ -55,6 +55,7 @@ LLMDEPLOYMENT_COLUMNS = (
     Column(name="URL", path=".status.url"),
     Column(name="Reason", path=_condition(ConditionType.READY, "reason"), wide=True),
     Column(name="Plan", path=".status.plan.why[0]", wide=True, description="Why this accelerator was chosen."),
+    Column(name="Cost/h", path=".status.cost.perHour", type="number", wide=True, description="Of what runs now."),
     Column(
         name="Update",
         path=".status.update.version",

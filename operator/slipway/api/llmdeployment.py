@@ -33,12 +33,15 @@ from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
 from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
+from slipway.api.slo import SloSpec
+from slipway.api.spending import NEEDS_KEDA, BudgetSpec
 from slipway.api.status import LONGEST_SYNC, Condition, LLMDeploymentStatus
 
 __all__ = [
     "AcceleratorSpec",
     "AccessSpec",
     "Adapter",
+    "BudgetSpec",
     "CanarySpec",
     "Condition",
     "EngineSpec",
@@ -59,6 +62,7 @@ __all__ = [
     "RolloutSpec",
     "ScalingSpec",
     "ScheduleEntry",
+    "SloSpec",
     "SpeculativeSpec",
     "TargetSpec",
     "TracingSpec",
@@ -115,6 +119,9 @@ class LLMDeploymentSpec(ApiModel):
         default_factory=ScalingSpec,
         description="The number of replicas, when there is none, and which requests wait meanwhile.",
     )
+    slo: SloSpec | None = Field(
+        default=None, description="Service level objectives, which alerts watch; changing them restarts nothing."
+    )
     rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="How a new version replaces the old one.")
     access: AccessSpec = Field(
         default_factory=AccessSpec, description="Which clients may use the model, and from where."
@@ -125,11 +132,15 @@ class LLMDeploymentSpec(ApiModel):
     pod: PodSpecExtras = Field(
         default_factory=PodSpecExtras, description="Additional settings of the pods: labels, environment, volumes."
     )
+    budget: BudgetSpec | None = Field(
+        default=None, description="What the model may cost, and what happens once that is spent."
+    )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         variables.LET_THROUGH,
         mounts.FREE_PLACES,
         pod_annotations.LET_THROUGH,
+        NEEDS_KEDA,
     )
 
 

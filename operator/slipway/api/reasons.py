@@ -47,6 +47,7 @@ class ConditionType(StrEnum):
     MODEL_LOADED = ("ModelLoaded", "A replica has the model in memory. False at zero replicas, which is healthy.")
     SCALED = ("Scaled", "As many replicas are ready as are wanted, and their number can follow the demand.")
     REACHABLE = ("Reachable", "The Service leads to a ready replica, or to the activator.")
+    WITHIN_BUDGET = ("WithinBudget", "Less than the budget is spent. Only where the spec has a budget.")
     RECONCILING = ("Reconciling", "A change is still in progress.")
     STALLED = ("Stalled", "There is no further progress until a person acts.")
 
@@ -81,6 +82,18 @@ class Reason(StrEnum):
     )
     AS_WANTED = ("AsWanted", "Everything is as the spec wants it.", False)
     DELETING = ("Deleting", "The object is being deleted, together with everything that belongs to it.", False)
+    WITHIN_BUDGET = ("WithinBudget", "Less than 80 % of the budget is spent.", False)
+    BUDGET_NEARLY_SPENT = ("BudgetNearlySpent", "Of the budget, 80 % or more is spent.", False)
+    BUDGET_SPENT = (
+        "BudgetSpent",
+        "The budget of the day or month is spent, and budget.then says what happens until the next.",
+        False,
+    )
+    PRICE_UNKNOWN = (
+        "PriceUnknown",
+        "An accelerator profile has no price, so what its devices cost isn't counted.",
+        False,
+    )
     PLAN_MISSED = ("PlanMissed", "The engine measured something else than the plan has, by more than 5 %.", False)
     SCHEDULING = ("Scheduling", "The pod is waiting for the scheduler to find a node.", False)
     PULLING_IMAGE = ("PullingImage", "The node is pulling the pod's images.", False)

@@ -10,6 +10,7 @@ from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.api.spending import BudgetStatus, CostStatus
 from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
@@ -135,6 +136,19 @@ class PlannedThen(ReportModel):
     memory_in_use: Size | None = Field(default=None, description="Memory of one device in use, in all.")
 
 
+class SpeculativeStatus(ReportModel):
+    """How well speculative decoding works, by the requests of the last hours."""
+
+    acceptance: float | None = Field(default=None, ge=0, le=100, description="Drafted tokens that were accepted, in %.")
+    accepted_length: float | None = Field(
+        default=None, ge=1, description="Tokens per step of the model: those accepted, and the one of its own."
+    )
+    band: Literal["Excellent", "Good", "Marginal", "Off"] | None = Field(
+        default=None, description="Excellent: above 80 %; Good: from 60; Marginal: from 40; Off: below, where it slows."
+    )
+    advice: Line | None = Field(default=None, description="What to set instead, if anything.")
+
+
 class MeasuredStatus(ReportModel):
     """What the engine that loaded the model last has reported, to compare with the plan."""
 
@@ -172,6 +186,9 @@ class MeasuredStatus(ReportModel):
         default=None,
         max_length=64,
         description="Digest of the model, accelerator, engine and flags for which this was measured.",
+    )
+    speculative: SpeculativeStatus | None = Field(
+        default=None, description="How well speculative decoding works, where it is on."
     )
 
 
@@ -282,11 +299,21 @@ class CompileCacheStatus(ReportModel):
     )
 
 
-class CostStatus(ReportModel):
-    """The cost, by the prices of the accelerator profiles."""
+class SloStatus(ReportModel):
+    """How the objectives of `spec.slo` are counted."""
 
-    per_hour: float | None = Field(default=None, description="Cost per hour of the replicas that run now.")
-    per_million_tokens: float | None = Field(default=None, description="Cost per million tokens at the measured speed.")
+    boundaries: dict[str, Annotated[str, Field(max_length=16)]] = Field(
+        default_factory=dict,
+        max_length=8,
+        description="For each objective of time, the boundary of the engine's histogram at which it is counted, in "
+        "seconds as the label le has it: the smallest that isn't below the target.",
+    )
+    advice: list[Line] = Field(
+        default_factory=list,
+        max_length=MOST_LINES,
+        description="What is counted differently than the target says, or not at all.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
 
 
 class MadeStatus(ReportModel):
@@ -385,4 +412,6 @@ class LLMDeploymentStatus(ReportModel):
     update: UpdateStatus | None = Field(
         default=None, description="Changes that a newer Slipway would make, once slipway.dev/sync asks for them."
     )
+    slo: SloStatus | None = Field(default=None, description="How the objectives of spec.slo are counted.")
     cost: CostStatus | None = Field(default=None, description="The cost, by the prices of the accelerator profiles.")
+    budget: BudgetStatus | None = Field(default=None, description="How much of spec.budget is spent.")

@@ -25,6 +25,9 @@ class Metrics:
     progress: tuple[str, ...] = ()  # counters: when one changes, the model was used
     alive: tuple[str, ...] = ()  # further counters: when one changes, the engine isn't stuck
     silent_until_used: bool = False  # before its first request it has none of these
+    ttft: tuple[str, ...] = ()  # histograms of seconds: time to first token; of several, those that it has
+    tpot: tuple[str, ...] = ()  # time per output token; of engines without it, between two tokens
+    e2e: tuple[str, ...] = ()  # from a request to the end of its response
     preempted: tuple[str, ...] = ()  # counters: requests that lost their place in the KV cache, and were computed again
     speculated: tuple[str, ...] = ()  # counters of speculative decoding: drafts, their tokens, and those accepted
 

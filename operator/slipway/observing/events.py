@@ -32,6 +32,7 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
         *_warnings_of_plan(previous, current),
         *_missed_plan(previous, current),
         *_given_up_claim(previous, current),
+        *_budget(previous, current),
     ]
     if previous and _story(previous) == _story(current):
         return news
@@ -72,6 +73,21 @@ def _given_up_claim(previous: Object | None, current: Object) -> list[Notice]:
         return []
     message = f"{now.get('message', '')} Replicas start without it. {AGAIN}"
     return [Notice("Warning", CLAIM_GIVEN_UP, message)]
+
+
+def _budget(previous: Object | None, current: Object) -> list[Notice]:
+    """At 80 % and at 100 %, and when a spent one is reset or raised."""
+    before, now = (_within_budget(status or {}) for status in (previous, current))
+    if not now or now["reason"] == before.get("reason"):
+        return []
+    if now["reason"] == Reason.WITHIN_BUDGET:
+        return [Notice("Normal", now["reason"], now["message"])] if before.get("status") == "False" else []
+    return [Notice("Warning", now["reason"], now["message"])]
+
+
+def _within_budget(status: Object) -> Object:
+    found = (each for each in status.get("conditions") or [] if each["type"] == ConditionType.WITHIN_BUDGET)
+    return next(found, {})
 
 
 def _story(status: Object) -> tuple[str, str]:

@@ -11,15 +11,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from slipway.api import units
 from slipway.api.engine import EngineSpec
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.api.scaling import ScalingSpec
+from slipway.api.slo import SloSpec
 from slipway.api.status import LONGEST_DURATION, ColdStart
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import name_of
 from slipway.observing.cause import reason_named
 from slipway.observing.measured import missed_plan
+from slipway.observing.objectives import Objectives, objectives_of
 from slipway.observing.phases import NOT_PHASES, length_of
 from slipway.observing.wake_estimate import expected_wake, last_cold_start, model_size
 
@@ -33,6 +37,7 @@ AS_IT_SHOULD_BE = {
     ConditionType.MODEL_LOADED: "True",
     ConditionType.SCALED: "True",
     ConditionType.REACHABLE: "True",
+    ConditionType.WITHIN_BUDGET: "True",
     ConditionType.STALLED: "False",
 }
 """The conditions that report a problem when they have the opposite status."""
@@ -64,6 +69,7 @@ class Figures(NamedTuple):
     plan_error: float | None  # a ratio
     cold_start: tuple[tuple[str, float], ...]  # seconds of each phase of the last one, and of all of them
     expected_cold_start: float
+    objectives: Objectives | None  # of spec.slo
 
 
 def figures_of(deployment: Object) -> Figures:
@@ -86,6 +92,7 @@ def figures_of(deployment: Object) -> Figures:
         plan_error=None if error is None else error / 100,
         cold_start=tuple(_cold_start(status.get("lastColdStart") or {})),
         expected_cold_start=expected_wake([] if last_start is None else [last_start], model_size(deployment)),
+        objectives=_objectives(spec),
     )
 
 
@@ -120,6 +127,15 @@ def _cold_start(phases: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             if isinstance(written, str) and len(written) <= LONGEST_DURATION:
                 yield name, units.seconds(written)
     yield "total", total
+
+
+def _objectives(spec: Object) -> Objectives | None:
+    """None: there are none, or they can't be read, which the status says."""
+    try:
+        slo, engine = SloSpec.model_validate(spec["slo"]), EngineSpec.model_validate(spec.get("engine") or {})
+    except (KeyError, ValidationError):
+        return None
+    return objectives_of(slo, engine.name)
 
 
 def _number(value: Any) -> Any:

@@ -102,14 +102,19 @@ def _is_settled(snapshot: Snapshot, load: Load) -> bool:
 
 def _loads(snapshot: Snapshot) -> Iterator[Load]:
     for raw in snapshot.pods:
-        plan, status = annotations_of(raw).get(PLAN_ANNOTATION, ""), raw.get("status", {})
-        address, started_at = _text(status.get("podIP")), _started_at(status)
-        is_ours = A_KEY.fullmatch(plan) and _has_address_of_its_own(raw, address)
-        if is_ours and started_at and Pod(raw, snapshot).is_ready:
-            yield Load(name_of(raw), uid_of(raw), started_at, address, plan)
+        plan, started = annotations_of(raw).get(PLAN_ANNOTATION, ""), started_at(raw.get("status", {}))
+        address = address_of(raw)
+        if A_KEY.fullmatch(plan) and address and started and Pod(raw, snapshot).is_ready:
+            yield Load(name_of(raw), uid_of(raw), started, address, plan)
 
 
-def _started_at(status: Object) -> str:
+def address_of(pod: Object) -> str:
+    """Empty: it has none of its own, so nothing is requested there."""
+    address = _text(pod.get("status", {}).get("podIP"))
+    return address if _has_address_of_its_own(pod, address) else ""
+
+
+def started_at(status: Object) -> str:
     """Empty: the engine's container doesn't run."""
     for container in status.get("containerStatuses") or []:
         if container.get("name") == CONTAINER:

@@ -13,6 +13,7 @@ from slipway.objects.metadata import created_at
 from slipway.objects.times import is_near, parse_time
 from slipway.observing import platform, scaler
 from slipway.observing.autoscaling import METRICS_COME_WITHIN, cause_of_autoscaler, silent_since
+from slipway.observing.budget import Budget
 from slipway.observing.cause import Cause
 from slipway.observing.causes import main_cause
 from slipway.observing.containers import LONG_SILENCE
@@ -50,6 +51,7 @@ class Observation:
     pod: str = ""  # that replica
     url: str | None = None
     activator_answers: bool | None = None
+    budget: Budget | None = None
     look_again_at: datetime | None = None  # time alone may change the status then
 
 
@@ -78,6 +80,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         pod=ready[0].name if ready else "",
         url=_url(snapshot.service),
         activator_answers=snapshot.activator_answers,
+        budget=snapshot.budget,
         look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )
 

@@ -17,6 +17,7 @@ class Situation(StrEnum):
     READING_WITH_REPLICAS = "ReadingWithReplicas"  # the same, and replicas of an earlier spec serve
     IDLE = "Idle"  # at zero, and healthy: a request now would wake a replica
     PAUSED = "Paused"  # at zero, and the spec's owner wants it to stay there
+    REFUSING = "Refusing"  # at zero, and requests are refused until its budget is reset
     CREATING = "Creating"  # KServe hasn't made the Deployment, or the Service is so new that it may lead nowhere
     CREATING_AT_ZERO = "CreatingAtZero"  # the same, and no replica is wanted
     WAKING = "Waking"  # the first replica is starting
@@ -39,7 +40,8 @@ class From(Enum):
 
 
 class Row(NamedTuple):
-    """`message` may use {meaning} of the reason of Ready, {counted} replicas, the {cause}, and the {start} so far."""
+    """`message` may use {meaning} of the reason of Ready, {counted} replicas, the {cause}, the {start} so far, and the
+    message of the {budget}."""
 
     state: State
     ready: bool | None  # None: unknown
@@ -69,6 +71,9 @@ TABLE: Mapping[Situation, Row] = {
     ),
     Situation.PAUSED: Row(
         State.IDLE, False, Reason.PAUSED, Reason.PAUSED, None, False, "No replica runs. {meaning}"
+    ),
+    Situation.REFUSING: Row(
+        State.IDLE, False, Reason.BUDGET_SPENT, Reason.BUDGET_SPENT, None, False, "{budget}"
     ),
     Situation.CREATING_AT_ZERO: Row(
         State.IDLE, None, Reason.UPDATING, Reason.UPDATING, Reason.UPDATING, False, CREATING
@@ -164,4 +169,6 @@ def _at_zero(seen: Observation, cause: Cause | None, last_failure: Cause | None)
         return Found(Situation.FAILED_FOR_NOW, cause)
     if not seen.made:
         return Found(Situation.CREATING_AT_ZERO)
+    if seen.budget and seen.budget.refuses:
+        return Found(Situation.REFUSING)
     return Found(Situation.PAUSED if seen.paused else Situation.IDLE)

@@ -15,6 +15,8 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
+from slipway.observing.budget import Budget
+from slipway.observing.ledger import Ledger
 from slipway.observing.porttable import ActivatorPort
 from slipway.observing.push_record import PushRecord
 
@@ -123,6 +125,10 @@ class Snapshot:
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
+
+    # --- what it costs -----------------------------------------------------------------------------------------------
+    ledger: Ledger | None = None  # None: not counted, as in the activator
+    budget: Budget | None = None  # None: the spec has none
 
     # --- what prevents writes -----------------------------------------------------------------------------------------
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else

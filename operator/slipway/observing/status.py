@@ -61,6 +61,7 @@ def status_of(
         status.no_plan(cause, refused.rejected)
     status.scaled(cause)
     status.reachable()
+    status.within_budget()
     situation, reported = situation_of(
         seen, cause, lasting=lasting, was_updating=status.was_updating, last_failure=status.last_failure()
     )
@@ -124,6 +125,7 @@ class _Writing:
             counted_inside=counted[0].lower() + counted[1:],
             cause=_explained(cause) if cause else "",
             start=self._start(),
+            budget=self._seen.budget.message if self._seen.budget else "",
         )
         loaded_because = self._reason(row.loaded_because, cause)
         self._set_ready(row.ready, ready_because)
@@ -180,6 +182,11 @@ class _Writing:
             row = False, Reason.ACTIVATOR_UNAVAILABLE, Reason.ACTIVATOR_UNAVAILABLE.meaning
         self._conditions.set(ConditionType.REACHABLE, *row)
 
+    def within_budget(self) -> None:
+        """Only where the spec has a budget."""
+        if budget := self._seen.budget:
+            self._conditions.set(ConditionType.WITHIN_BUDGET, budget.holds, budget.reason, budget.message)
+
     # --- from the status before -------------------------------------------------------------------------------------
 
     @property
@@ -200,7 +207,7 @@ class _Writing:
 
     def written(self, made: Object | None, measured: Object | None, model: Object | None) -> Object:
         """The complete status; what isn't known now stays as it was."""
-        others = ("measured", "cost") if made else ("measured", "cost", "made", "update")
+        others = ("measured",) if made else ("measured", "made", "update")
         kept: Object = {name: self._before[name] for name in others if name in self._before}
         status: Object = {
             "observedGeneration": self._generation,

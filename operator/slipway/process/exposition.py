@@ -78,20 +78,24 @@ def _head(metric: Description) -> str:
 
 def _write(sample: Sample, lines: list[str]) -> None:
     metric, values, value = sample
-    labels = ",".join([f'{name}="{_escaped(each)}"' for name, each in zip(metric.labels, values, strict=True)])
+    labels = [f'{name}="{_escaped(each)}"' for name, each in zip(metric.labels, values, strict=True)]
     if not isinstance(value, Distribution):
-        lines.append(f"{metric.name}{{{labels}}} {_number(value)}\n")
+        lines.append(_line(metric.name, labels, value))
         return
-    so_far, comma = 0, "," if labels else ""
+    so_far = 0
     for bound, count in zip((*value.bounds, INFINITY), value.counts, strict=True):
         so_far += count
-        lines.append(f'{metric.name}_bucket{{{labels}{comma}le="{_number(bound)}"}} {so_far}\n')
-    lines.append(f"{metric.name}_sum{{{labels}}} {_number(value.sum)}\n")
-    lines.append(f"{metric.name}_count{{{labels}}} {so_far}\n")
+        lines.append(_line(f"{metric.name}_bucket", [*labels, f'le="{_number(bound)}"'], so_far))
+    lines.append(_line(f"{metric.name}_sum", labels, value.sum))
+    lines.append(_line(f"{metric.name}_count", labels, so_far))
+
+
+def _line(name: str, labels: list[str], value: float) -> str:
+    return f"{name}{{{','.join(labels)}}} {_number(value)}\n" if labels else f"{name} {_number(value)}\n"
 
 
 def _number(value: float) -> str:
-    return "+Inf" if value == INFINITY else repr(value)
+    return "+Inf" if value == INFINITY else repr(+value)  # True is 1
 
 
 def _escaped(value: str) -> str:

@@ -81,6 +81,11 @@ class GuardedPort:
         if caller and caller.known:
             self._known_connections.came_for(caller.known, namespace)
 
+    @property
+    def used_by_known(self) -> float:
+        """The share that is taken of the places for known clients."""
+        return self._known_connections.used
+
     def shut(self) -> None:
         if self._server:
             self._server.close()

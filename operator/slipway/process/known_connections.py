@@ -36,6 +36,11 @@ class KnownConnections:
     def is_full(self) -> bool:
         return len(self._all) >= self._most
 
+    @property
+    def used(self) -> float:
+        """The share that is taken."""
+        return len(self._all) / self._most
+
     def enter(self, address: str, *, close: Callable[[], object]) -> KnownConnection:
         """The new one is always accepted; `close` ends it when another needs the room."""
         while self.is_full:

@@ -46,11 +46,6 @@ class MetricsRegistry:
         """A gauge whose labels appear and disappear: `read` is called when Prometheus reads the page."""
         self.collectors.register(_ReadGauge(self._described(name, "gauge", labels, help_), help_, labels, read))
 
-    def add(self, collector: Collector, descriptions: Iterable[Description]) -> None:
-        """Metrics that another module counts, under their full names."""
-        self.collectors.register(collector)
-        self.descriptions.extend(descriptions)
-
     def add_of_objects(self, metrics: ObjectMetrics[Any]) -> None:
         """Metrics that each of very many objects has, under their full names."""
         self._of_objects.append(metrics)

@@ -70,7 +70,7 @@ class Gate:
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
         self._body_memory = BodyMemory(total=most, of_owner=share)
         self._responses = Responses()
-        self._metrics = GuardMetrics(registry, settings.model, in_place_of_engine=in_place_of_engine)
+        self._metrics = GuardMetrics(registry, settings.model, in_place_of_engine=in_place_of_engine, clock=clock)
         self.gaps = self._metrics.gaps
         """Counts the times between tokens; None if the engine does."""
         self._tracer = Tracer.of(settings, self._metrics)
@@ -259,6 +259,8 @@ class Gate:
     def take(self, visit: Visit) -> None:
         """The request leaves the engine's queue."""
         visit.taken = self.clock()
+        if self._metrics.running:
+            self._metrics.running.change(visit.prompts * visit.answers)
         if self._metrics.queue:
             self._metrics.queue.observe(visit.taken - visit.admitted, self._exemplar(visit))
 
@@ -292,6 +294,8 @@ class Gate:
         self._report_tokens()
         self._slot.used(prompt=prompt, output=output, failed=visit.failed)
         self._slot.end(waiting=not visit.first, done=visit.done)
+        if visit.taken and self._metrics.running:
+            self._metrics.running.change(-visit.prompts * visit.answers)
         series = self._metrics.of(visit.owner)
         series.prompt_tokens.inc(prompt)
         series.completion_tokens.inc(output)

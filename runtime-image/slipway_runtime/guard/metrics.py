@@ -4,21 +4,31 @@ Histograms are of all keys together. To render a thousand samples takes some 6 m
 a histogram for each key has that many.
 """
 
+import time
+from collections.abc import Callable
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
 from slipway_runtime.guard.gaps import Gaps
+from slipway_runtime.guard.running import Running
 
 MOST_OWNERS = 32
 OTHER = "other"
 
 
 class GuardMetrics:
-    """`in_place_of_engine`: also times that some engines measure on their own, and this one doesn't."""
+    """`in_place_of_engine`: also what other engines measure on their own, and this one doesn't."""
 
-    def __init__(self, registry: CollectorRegistry, model: str, *, in_place_of_engine: bool = False) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        model: str,
+        *,
+        in_place_of_engine: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._registry = registry
         self._model = model
         self._names: set[str] = set()
@@ -36,12 +46,14 @@ class GuardMetrics:
         self.whole = self._histogram("request", "From a request to the end of its response.", REQUEST_BUCKETS)
         self.queue: Histogram | None = None
         self.gaps: Gaps | None = None
+        self.running: Running | None = None
         if in_place_of_engine:
             self.queue = self._histogram(
                 "queue", "From a request's complete body until the engine gets it.", REQUEST_BUCKETS
             )
-            self.gaps = Gaps(model)
+            self.gaps, self.running = Gaps(model), Running(model, clock)
             registry.register(self.gaps)
+            registry.register(self.running)
 
     def of(self, owner: str) -> "OfOwner":
         name = self._name(owner)

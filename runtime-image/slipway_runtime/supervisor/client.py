@@ -8,6 +8,7 @@ import math
 import aiohttp
 
 from slipway_runtime.engines.engine import Launch, WarmUp
+from slipway_runtime.engines.open_metrics import MEDIA_TYPE
 
 SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
 PATIENCE = 3.0  # seconds for a response that costs an engine nothing
@@ -26,7 +27,8 @@ class EngineClient:
             connector=aiohttp.TCPConnector(force_close=True),  # a connection kept open would outlive a drain
             trust_env=False,
         )
-        self._telling: asyncio.Task[str | None] | None = None
+        self._scrapes: dict[str, asyncio.Task[str | None]] = {}
+        """The one that goes on, or the last one, of each format."""
         self._scraped: tuple[float, str | None] = (-math.inf, None)
         """The last scrape, and when it was complete."""
 
@@ -54,19 +56,23 @@ class EngineClient:
         except (OSError, TimeoutError):
             return False
 
-    async def metrics(self, *, within: float = 0.0) -> str | None:
+    async def metrics(self, *, within: float = 0.0, open_metrics: bool = False) -> str | None:
         """Scrapes the engine once for all concurrent callers, or returns a scrape of the last seconds, if one is recent
-        enough: while the engine renders its metrics, its server sends no client a token."""
+        enough: while the engine renders its metrics, its server sends no client a token.
+
+        Parts of the page may be in the classic format even with `open_metrics`.
+        """
         at, scraped = self._scraped
         if asyncio.get_running_loop().time() - at < within:
             return scraped
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._metrics())
-        return await asyncio.shield(self._telling)
+        accept = MEDIA_TYPE if open_metrics else "text/plain"
+        if (scrape := self._scrapes.get(accept)) is None or scrape.done():
+            scrape = self._scrapes[accept] = asyncio.create_task(self._metrics(accept))
+        return await asyncio.shield(scrape)
 
-    async def _metrics(self) -> str | None:
+    async def _metrics(self, accept: str) -> str | None:
         try:
-            async with self._session.get(self._launch.metrics) as answer:
+            async with self._session.get(self._launch.metrics, headers={"Accept": accept}) as answer:
                 found = await answer.text(errors="replace") if answer.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
@@ -85,6 +91,6 @@ class EngineClient:
             return 0
 
     async def close(self) -> None:
-        if self._telling:
-            self._telling.cancel()
+        for scrape in self._scrapes.values():
+            scrape.cancel()
         await self._session.close()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from slipway_runtime.engines import open_metrics
 from slipway_runtime.supervisor.state import PodState
 
 LONGEST_WAIT = 60.0
@@ -38,7 +39,7 @@ class Supervised(Protocol):
     def phase(self) -> str: ...
     async def until_ready(self, within: float) -> None: ...
     async def info(self) -> Mapping[str, object]: ...
-    async def metrics(self) -> str: ...
+    async def metrics(self, *, open_metrics: bool) -> str: ...
 
 
 class Handlers:
@@ -67,9 +68,12 @@ class Handlers:
         """versions, facts of the model, flags with their reasons, capacity, usage, phases with their times, as JSON"""
         return web.json_response(await self._supervised.info())
 
-    async def metrics(self, _: web.Request) -> web.Response:
-        """the metrics of the runtime, the guard and the engine, in one scrape"""
-        return web.Response(text=await self._supervised.metrics(), content_type="text/plain", charset="utf-8")
+    async def metrics(self, request: web.Request) -> web.Response:
+        """the metrics of the runtime, the guard and the engine, in one scrape; as OpenMetrics if that is preferred"""
+        wanted = open_metrics.is_wanted(",".join(request.headers.getall("Accept", ())))
+        page = await self._supervised.metrics(open_metrics=wanted)
+        kind = open_metrics.CONTENT_TYPE if wanted else "text/plain; charset=utf-8"
+        return web.Response(body=page.encode(), headers={"Content-Type": kind})
 
     def _probe(self, passes: bool) -> web.Response:
         trouble = f": {self._supervised.trouble}" if self._supervised.trouble else ""

@@ -366,11 +366,11 @@ class Supervisor:
             "phases": [moment.as_json() for moment in self._phases.moments],
         }
 
-    async def metrics(self) -> str:
+    async def metrics(self, *, open_metrics: bool) -> str:
         # Slow to import, and no one scrapes in the first seconds.
         from slipway_runtime.supervisor.metrics import own_metrics  # noqa: PLC0415
 
-        of_engine = await self._client.metrics() if self._client else None
+        of_engine = await self._client.metrics(open_metrics=open_metrics) if self._client else None
         ours = own_metrics(
             labels={"engine": self._launch.engine, "engine_version": self._engine_version},
             state=self.state,
@@ -381,4 +381,4 @@ class Supervisor:
             dropped=self._log.dropped,
             compiled=self._options.compiled.report,
         )
-        return exposition.merge(ours, of_engine or "")
+        return exposition.merge(ours, of_engine or "", open_metrics=open_metrics)

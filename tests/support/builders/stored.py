@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT, POD, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, Kind, Object
 
 from support.builders.objects import manifest
 
@@ -42,3 +42,12 @@ def pod(*, is_ready: bool) -> Object:
     spec = {"containers": [{"name": "kserve-container"}]}
     metadata = {"labels": LABELS, "creationTimestamp": "2026-11-21T09:58:00Z"}
     return kube_object(POD, "llama-predictor-1", metadata=metadata, spec=spec, status={"conditions": conditions})
+
+
+def activator(*addresses: str, service: str = "slipway-activator") -> Object:
+    """The EndpointSlice of the activator's own Service, as Kubernetes writes it."""
+    labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
+    endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+    return kube_object(
+        ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
+    )

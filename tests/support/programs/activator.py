@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,12 @@ from support.fakes.scripted_engine import ScriptedEngine
 
 LLAMA = ModelKey("chat", "llama")
 ANY_POST_WAKES = RequestRules(engine="somebody-elses")
+
+
+def refusals(limits: GlobalLimits) -> Counter[str]:
+    """By their reasons, of all models."""
+    counters = limits.counters
+    return sum((each.refused for each in [*counters.models.values(), counters.rest]), Counter())
 
 
 def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:

@@ -40,6 +40,7 @@ from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.reconciling.watches import watches
 from slipway.process.metrics import MetricsRegistry
 
@@ -142,6 +143,12 @@ class Loop:
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
         self.measuring = Measuring(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, pauses=(0.0,))
+        self.usage = UsagePolling(
+            on_use=lambda key, uid, use: self.memories.record_use(key, uid, use, self.time),
+            changed=lambda key: self.requeued.append((key, 0)),
+            fetch=self._info,
+            clock=clock,
+        )
         self.references = References(client, self.store, self.memories, clock=clock)
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
@@ -159,6 +166,7 @@ class Loop:
             reporter=reporter,
             references=self.references,
             measuring=self.measuring,
+            usage=self.usage,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
             elsewhere=lambda: self.elsewhere,

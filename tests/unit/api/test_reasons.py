@@ -47,6 +47,7 @@ def test_states_and_conditions_have_their_names_in_the_api() -> None:
         "ModelLoaded",
         "Scaled",
         "Reachable",
+        "WithinBudget",
         "Reconciling",
         "Stalled",
     }

@@ -6,6 +6,7 @@ import pytest
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
 from slipway.observing.figures import LONGEST_LABEL, PHASES, Figures, figures_of
+from slipway.observing.objectives import Objectives
 
 
 def llm(*, status: Object | None = None, model: Object | None = None, **spec: Any) -> Object:
@@ -106,3 +107,14 @@ def test_an_impossible_cold_start_is_not_shown() -> None:
     found = figures(lastColdStart={"ready": "9999999h"})
     assert found.cold_start == ()
     assert found.expected_cold_start == figures_of(llm()).expected_cold_start
+
+
+def test_objectives_are_shown_with_the_boundaries_at_which_they_are_counted() -> None:
+    found = figures_of(llm(slo={"ttftP95": "500ms", "availability": "99.5%", "window": "168h"})).objectives
+    assert found == Objectives(boundaries={"ttft": 0.5}, availability=0.995, window=604_800)
+
+
+@pytest.mark.parametrize("slo", [None, {}, {"ttftP95": "soon"}, {"ttftP95": ["500ms"]}, {"more": 1}, 7])
+def test_objectives_that_can_not_be_read_are_none(slo: Any) -> None:
+    found = figures_of(llm(slo=slo)).objectives
+    assert found is None or not found.boundaries

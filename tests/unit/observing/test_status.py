@@ -376,7 +376,7 @@ def test_an_impossible_cold_start_is_replaced(duration: str) -> None:
 
 
 def test_values_that_others_have_measured_are_kept() -> None:
-    measured = {"measured": {"kvTokens": 1000}, "cost": {"perHour": 2.5}}
+    measured = {"measured": {"kvTokens": 1000}}
     found = status(ZERO, measured)
     assert {name: found[name] for name in measured} == measured
 

@@ -26,6 +26,7 @@ import grpc
 from slipway.activator.keda._generated import externalscaler_pb2 as pb
 from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.caller_check import UNIX, AddressCheck, CallerInterceptor, any_check
+from slipway.activator.keda.calls import CallCounter, KedaCalls
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
 from slipway.api.model_key import ModelKey
 from slipway.process.guarded_port import GuardedPort
@@ -65,9 +66,17 @@ def ignore(_: str, __: str) -> None:
 class ExternalScaler(rpc.ExternalScalerServicer):
     """To be made inside the event loop that serves it."""
 
-    def __init__(self, demand: Demand, *, repeat_after: float = 0.2, on_answered: OnAnswered = ignore) -> None:
+    def __init__(
+        self,
+        demand: Demand,
+        *,
+        repeat_after: float = 0.2,
+        on_answered: OnAnswered = ignore,
+        calls: KedaCalls | None = None,
+    ) -> None:
         """`repeat_after`: the seconds after which a stream sends `true` again, while it is true."""
         self._demand = demand
+        self._calls = calls or KedaCalls()
         self._on_answered = on_answered
         self._repeat_after = repeat_after
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -128,11 +137,13 @@ class ExternalScaler(rpc.ExternalScalerServicer):
         streams = self._streams[kind, key]
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         streams.append(ended)
+        self._calls.streams += 1
         if len(streams) > STREAMS_EACH:
             streams.popleft().set_result(None)
         try:
             yield ended
         finally:
+            self._calls.streams -= 1
             if ended in streams:
                 streams.remove(ended)
             if not streams:
@@ -197,14 +208,19 @@ async def serve(
     grace: float = 5.0,
     add_services: Callable[[grpc.aio.Server], None] = lambda server: None,
     checks: Mapping[str, AddressCheck],
+    calls: KedaCalls | None = None,
 ) -> AsyncIterator[int]:
     """Answers KEDA on the port (0: any free one) and yields its number; calls get `grace` seconds to end.
 
     `add_services` adds what else is served there. `checks`: which addresses may call each service.
+    `calls`: what is counted of KEDA's.
     """
+    calls = calls or KedaCalls()
     port_guard = GuardedPort(any_check(checks), few_words=UNKNOWN_MAY_SEND)
-    server = grpc.aio.server(options=GRPC_OPTIONS, interceptors=[CallerInterceptor(checks, port_guard.address)])
-    scaler = ExternalScaler(demand, repeat_after=repeat_after, on_answered=port_guard.came_for)
+    calls.used_places = lambda: port_guard.used_by_known
+    interceptors = [CallCounter(calls, SERVICE), CallerInterceptor(checks, port_guard.address)]
+    server = grpc.aio.server(options=GRPC_OPTIONS, interceptors=interceptors)
+    scaler = ExternalScaler(demand, repeat_after=repeat_after, on_answered=port_guard.came_for, calls=calls)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
     add_services(server)
     server.add_insecure_port(f"{UNIX}{port_guard.behind}")

@@ -47,7 +47,7 @@ class ServedPort:
 
     def count(self, reason: str) -> None:
         """A connection that was closed, or refused, without a request that could be handled."""
-        self.queue.counters.refused[reason] += 1
+        self.queue.count_refusal(reason)
 
 
 class ClientConnection:

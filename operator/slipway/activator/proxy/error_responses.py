@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import datetime
 from http import HTTPStatus
 
 from slipway.activator.proxy.retry_after import SHORTLY
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
+BUDGET_SPENT = "budget_spent"
 _TYPES = {HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error", HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable_error"}
 
 
@@ -69,6 +71,12 @@ def overdue(held: float, cause: Cause | None, runbooks: str, retry_after: int) -
         message = f"{waited} {_explained(cause, runbooks)}"
         return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, message, retry_after)
     return ErrorResponse(HTTPStatus.GATEWAY_TIMEOUT, Reason.HOLD_TIMEOUT, waited, retry_after)
+
+
+def budget_spent(until: datetime, retry_after: int) -> ErrorResponse:
+    """Amounts are no business of clients."""
+    message = f"The budget of this model is spent until {until:%Y-%m-%d %H:%M:%S} UTC. Send the request again then."
+    return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, BUDGET_SPENT, message, retry_after)
 
 
 def deleted() -> ErrorResponse:

@@ -58,6 +58,7 @@ class Listeners:
             self._release(key)
             if queue := self._queues.pop(key, None):
                 queue.close()
+                self._limits.counters.forget(key)
             return
         if queue := self._queues.get(key):
             queue.update(state)
@@ -70,6 +71,16 @@ class Listeners:
             self._claimed[key] = state.port
             self._claimants[state.port].add(key)
             self._settle(state.port)
+
+    def oldest_wait(self, key: ModelKey) -> float:
+        """Seconds since the arrival of the first request that waits for the model; 0: none waits."""
+        queue = self._queues.get(key)
+        return queue.oldest_wait if queue else 0.0
+
+    @property
+    def used_connections(self) -> float:
+        """The share that is taken of the connections of all ports."""
+        return self._connection_limits.all.taken / self._connection_limits.all.most
 
     async def port(self, key: ModelKey) -> int:
         """The number of the model's port, once it is open."""

@@ -238,7 +238,7 @@ class RequestHandler:
         is_complete = self._body.is_complete or self._body.discard_received()
         if not is_complete:
             self._response.keep_alive = False
-        self._queue.counters.refused[error.reason] += 1
+        self._queue.count_refusal(error.reason)
         self._response.refuse(error if self._authorization.is_trusted else error_responses.in_short(error), held=held)
         if not is_complete and not self._body.is_unrequested:
             await self._body.discard()

@@ -12,10 +12,12 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.proxy import error_responses, local_responses
 from slipway.activator.proxy.admission import (
+    WAITING,
     GlobalLimits,
     HeldRequest,
     NoPlaceError,
@@ -24,9 +26,10 @@ from slipway.activator.proxy.admission import (
 )
 from slipway.activator.proxy.balancer import Balancer, backoff
 from slipway.activator.proxy.client_identity import Client
+from slipway.activator.proxy.counters import ModelCounters
 from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
-from slipway.activator.proxy.retry_after import retry_after
+from slipway.activator.proxy.retry_after import after_reset, retry_after
 from slipway.activator.proxy.retry_policy import WITHOUT_WORK, UpstreamFailure
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.model_state import ModelState
@@ -68,14 +71,24 @@ class QueuedRequest(HeldRequest):
 class RequestQueue:
     """To be used in the event loop in which it was made."""
 
-    def __init__(self, state: ModelState, limits: GlobalLimits, demand: Demand, *, runbooks: str = "") -> None:
+    def __init__(
+        self,
+        state: ModelState,
+        limits: GlobalLimits,
+        demand: Demand,
+        *,
+        runbooks: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`now`: the time of day, at which budgets are reset."""
         self.state = state
         self.counters = limits.counters
         self._room: WaitingRoom[QueuedRequest] = WaitingRoom(state.limits, limits, state.key)
         self._balancer = Balancer()
         self._in_flight = 0  # requests that are demand
         self._demand = demand
-        self._runbooks = runbooks
+        self._runbooks, self._now = runbooks, now
+        self._over_budget = 0  # requests that were refused because of that
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
         self._requests: dict[QueuedRequest, None] = {}  # in the order of their arrival
@@ -95,9 +108,8 @@ class RequestQueue:
         self._room.set_limits(state.limits)
         self._balancer.set(state.replicas)
         self.on_replicas(self.addresses)
-        if error := self._hopeless():
-            self._refuse_all(error)
-        if self._balancer or error:
+        self._refuse_all(self._refusal)
+        if self._balancer or self._is_refusing:
             self._waking_since = None
         self._call()
 
@@ -107,7 +119,7 @@ class RequestQueue:
         self._waking_since = None
         if self._timer:
             self._timer.cancel()
-        self._refuse_all(error_responses.deleted())
+        self._refuse_all(error_responses.deleted)
         self._balancer.set(())
         self.on_replicas(self.addresses)
         self._demand.forget(self.state.key)
@@ -116,6 +128,12 @@ class RequestQueue:
     def waking_for(self) -> float:
         """Seconds since the first request that found no replica."""
         return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
+
+    @property
+    def oldest_wait(self) -> float:
+        """Seconds since the arrival of the first of the requests that wait; 0: none waits."""
+        oldest = next((each for each in self._requests if each.state in WAITING), None)
+        return 0.0 if oldest is None else self._loop.time() - oldest.arrived
 
     @property
     def addresses(self) -> frozenset[ReplicaAddress]:
@@ -143,6 +161,8 @@ class RequestQueue:
         if error := self._hopeless():
             raise RefusedRequestError(error)
         is_demand = head is None or local_responses.wakes(self.state.rules, head)
+        if is_demand and self.state.refused_until:
+            raise RefusedRequestError(self._spent(self.state.refused_until))
         request = QueuedRequest(client, self._loop.time(), head=head, is_demand=is_demand)
         try:
             self._room.enter(request, overhead=overhead, announced=announced, waits=is_demand)
@@ -159,7 +179,7 @@ class RequestQueue:
         turn = request.turn = self._loop.create_future()
         if self._goes_without_waiting(request) or self._goes_first(request):
             return turn
-        if error := self._hopeless():
+        if error := self._refusal():
             turn.set_exception(RefusedRequestError(error))
             return turn
         try:
@@ -170,7 +190,9 @@ class RequestQueue:
             request.is_owed_a_turn = False
             self._room.return_turn(request)
         self._call()
-        request.was_held = request.was_held or not turn.done()
+        if not turn.done() and not request.was_held:
+            request.was_held = True
+            self._counted()  # its series are there before the hold ends
         return turn
 
     def leave(self, request: QueuedRequest) -> None:
@@ -207,6 +229,8 @@ class RequestQueue:
     def responded(self, request: QueuedRequest) -> None:
         """A response has started: its body isn't needed any longer, but the replica is still busy with it."""
         self._room.drop_body(request)
+        if request.was_held:
+            self._counted().count_hold(request.held)
         if request.replica:
             self._balancer.succeeded(request.replica)
 
@@ -229,6 +253,14 @@ class RequestQueue:
     def overdue(self, request: QueuedRequest) -> RefusedRequestError:
         held = self._loop.time() - request.arrived
         return RefusedRequestError(error_responses.overdue(held, self.state.cause, self._runbooks, self._retry_after()))
+
+    def count_refusal(self, reason: str) -> None:
+        """Of a request, or of a connection."""
+        self._counted().refused[reason] += 1
+
+    def _counted(self) -> ModelCounters:
+        """A deleted model has no numbers of its own any longer."""
+        return self.counters.rest if self._is_closed else self.counters.of(self.state.key)
 
     # --- who is called -----------------------------------------------------------------------------------------------
 
@@ -341,9 +373,23 @@ class RequestQueue:
         cause = self.state.cause
         return error_responses.failed(cause, self._runbooks) if cause and cause.final and not self._balancer else None
 
-    def _refuse_all(self, error: ErrorResponse) -> None:
+    @property
+    def _is_refusing(self) -> bool:
+        return self.state.refused_until is not None or self._hopeless() is not None
+
+    def _refusal(self) -> ErrorResponse | None:
+        """Why no request may wait, if so."""
+        return self._hopeless() or (self._spent(self.state.refused_until) if self.state.refused_until else None)
+
+    def _spent(self, until: datetime) -> ErrorResponse:
+        """Each client gets another time, because all of them would return at the reset."""
+        self._over_budget += 1
+        left = (until - self._now()).total_seconds()
+        return error_responses.budget_spent(until, after_reset(left, self._over_budget))
+
+    def _refuse_all(self, refusal: Callable[[], ErrorResponse | None]) -> None:
         for request in self._requests:
-            if request.turn and not request.turn.done():
+            if request.turn and not request.turn.done() and (error := refusal()):
                 self._room.leave(request)
                 request.turn.set_exception(RefusedRequestError(error))
 
@@ -359,7 +405,7 @@ class RequestQueue:
         if self._is_closed:
             return
         waiting = self._room.waiting
-        if waiting and self._waking_since is None and not self._balancer and not self._hopeless():
+        if waiting and self._waking_since is None and not self._balancer and not self._is_refusing:
             self._waking_since = self._loop.time()
             self.counters.wakes += 1
         active = bool(waiting or self._in_flight or self._waking_since is not None or self.state.in_use)

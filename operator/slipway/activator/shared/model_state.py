@@ -36,6 +36,7 @@ class ModelState:
     in_use: bool = False  # whether it must stay active for other reasons than requests that are here
     sent_to_sleep: datetime | None = None  # what happened before doesn't keep it active any longer
     running: float = 0.0  # requests that the engines have, from here or directly
+    refused_until: datetime | None = None  # its budget is spent: until then, no request may wake it or wait
     is_direct: bool = False  # the Service leads past us: clients are sent there by closing their connections
 
 

@@ -19,6 +19,7 @@ from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.view import (
     ModelView,
     engine_port,
+    least_replicas,
     model_state,
     next_moment,
     scaling_of,
@@ -173,7 +174,7 @@ class Tracker:
     def _poll_metrics(self, key: ModelKey, view: ModelView) -> None:
         """Only where the load of the engines decides anything."""
         scaling = scaling_of(view.deployment)
-        decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
+        decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > least_replicas(view, scaling)
         port = engine_port(view.service)
         targets = [
             PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics)

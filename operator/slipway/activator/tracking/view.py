@@ -17,6 +17,7 @@ from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.idleness import STALE_AFTER, ModelUse
 from slipway.activator.tracking.pod_summary import PodSummary
 from slipway.activator.tracking.rules_from_spec import rules_of
+from slipway.activator.tracking.spent_budget import SpentBudget, spent_budget
 from slipway.api import asked, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model_key import ModelKey
@@ -34,7 +35,7 @@ from slipway.observing.wake_estimate import expected_wake, model_size
 
 NOTICED_WITHIN = timedelta(seconds=STALE_AFTER)
 """A request that goes directly to a replica may be noticed so late, and counts as one that was sent before."""
-WITHOUT_CAUSE = (Reason.NOT_READY, Reason.ACTIVATOR_UNAVAILABLE)
+WITHOUT_CAUSE = (Reason.NOT_READY, Reason.ACTIVATOR_UNAVAILABLE, Reason.BUDGET_SPENT)
 PATIENCE = 2.0  # times the time limit, for which a replica may try to become ready without a request that waits
 
 
@@ -66,6 +67,7 @@ def model_state(view: ModelView) -> ModelState | None:
     cause = seen.cause or _cause_in_status(view.deployment)
     concurrency = _concurrency(view.deployment)
     target = scaling.target.in_flight if scaling.target else None
+    refused = _refused_until(spent_budget(view.deployment, view.now))
     return ModelState(
         key=ModelKey.of(view.deployment),
         port=view.port,
@@ -76,12 +78,16 @@ def model_state(view: ModelView) -> ModelState | None:
         step=seen.step if seen.warming_up else None,
         expected_wake=expected_wake(view.starts, size) if view.starts or size else None,
         target_per_replica=float(target) if isinstance(target, int) else float(concurrency),
-        in_use=_is_used(view, scaling)
-        or _is_starting(view, limits, failed=bool(seen.cause and seen.cause.final))
-        or _is_woken(view, limits, scaling, hopeless=bool(cause and cause.final)),
+        in_use=refused is None
+        and (
+            _is_used(view, scaling)
+            or _is_starting(view, limits, failed=bool(seen.cause and seen.cause.final))
+            or _is_woken(view, limits, scaling, hopeless=bool(cause and cause.final))
+        ),
         sent_to_sleep=_sent_to_sleep(view, scaling),
         is_direct=bool(view.extra_slice) and not leads_here(view.extra_slice),
         running=view.running,
+        refused_until=refused,
     )
 
 
@@ -116,13 +122,21 @@ def asked_of(deployment: Object) -> asked.Asked:
 
 
 def next_moment(view: ModelView) -> datetime | None:
-    """When its state changes though no object does, because of an annotation to wake or to sleep."""
-    found = asked_of(view.deployment)
-    if found == asked.Asked():
-        return None
-    scaling = scaling_of(view.deployment)
-    limits = _limits(view, scaling)
-    return found.next_moment(view.now, units.seconds(scaling.idle_after), limits.timeout)
+    """When its state changes though no object does: because of an annotation to wake or to sleep, or because the budget
+    is reset."""
+    spent, found = spent_budget(view.deployment, view.now), asked_of(view.deployment)
+    moments = [spent.until] if spent else []
+    if found != asked.Asked():
+        scaling = scaling_of(view.deployment)
+        limits = _limits(view, scaling)
+        asked_for = found.next_moment(view.now, units.seconds(scaling.idle_after), limits.timeout)
+        moments += [asked_for] if asked_for else []
+    return min(moments, default=None)
+
+
+def least_replicas(view: ModelView, scaling: ScalingSpec) -> int:
+    """Those that are kept without requests: none once the budget is spent, unless that is only reported."""
+    return 0 if spent_budget(view.deployment, view.now) else scaling.min_replicas
 
 
 def leads_here(extra_slice: Object | None) -> bool:
@@ -141,6 +155,10 @@ def usable_replicas(view: ModelView, concurrency: int) -> tuple[Replica, ...]:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _refused_until(spent: SpentBudget | None) -> datetime | None:
+    return spent.until if spent and spent.refuses else None
 
 
 def _limits(view: ModelView, scaling: ScalingSpec) -> HoldLimits:

@@ -87,7 +87,7 @@ def needed_of_deployment(deployment: Object) -> Object:
     spec, status = deployment["spec"], deployment.get("status") or {}
     kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
-    of_status: Object = picked(status, ["lastColdStart"])
+    of_status: Object = picked(status, ["budget", "lastColdStart"])
     of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency", "startLimit"])
     of_status["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
@@ -126,7 +126,7 @@ def may_hold(endpoint: Object) -> bool:
 MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
 OF_ANNOTATIONS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
-OF_SPEC = ("access", "engine", "scaling")
+OF_SPEC = ("access", "budget", "engine", "scaling")
 OF_MODEL = ("facts", "servedName")
 OF_ENDPOINTS = ("addresses", "conditions", "targetRef")
 

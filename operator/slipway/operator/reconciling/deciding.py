@@ -15,6 +15,7 @@ from slipway.observing import references
 from slipway.observing.compile_report import last_start
 from slipway.observing.inspection_record import as_status, record_in
 from slipway.observing.measured import Measurement, is_measured, measured_status
+from slipway.observing.objectives import status_of_slo
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.push_record import PushRecord
@@ -167,7 +168,16 @@ def report(
         measured=measured,
         model=as_status(decision.inspecting.record),
     )
-    return with_compile_cache(status, _compile_cache(snapshot, decision, measurement)), seen
+    status = with_compile_cache(status, _compile_cache(snapshot, decision, measurement))
+    slo = _slo(decision.deployment)
+    return {**status, **({"slo": slo} if slo else {})}, seen
+
+
+def _slo(deployment: LLMDeployment | None) -> Object | None:
+    """`status.slo`."""
+    if deployment is None or deployment.spec.slo is None:
+        return None
+    return status_of_slo(deployment.spec.slo, deployment.spec.engine.name)
 
 
 def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurement | None) -> Object | None:

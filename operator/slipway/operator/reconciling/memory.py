@@ -19,7 +19,10 @@ from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
+from slipway.observing.budget import Budget, budget_of
+from slipway.observing.ledger import Ledger, Use, used
 from slipway.operator.reconciling.asking import Question
+from slipway.operator.reconciling.cost_metrics import Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
@@ -85,6 +88,10 @@ class ModelMemory:
     place_freed_at: datetime | None = None
     named_volumes_at: dict[str, datetime] = field(default_factory=dict)  # as the snapshot has it
     scaler_fails_since: datetime | None = None
+
+    # --- about its costs ---------------------------------------------------------------------------------------------
+    ledger: Ledger | None = None  # None: the one of the status counts
+    budget: Budget | None = None
 
     # --- about its files ---------------------------------------------------------------------------------------------
     inspection_job: str = ""  # the name of the last Job that was created to read them
@@ -156,6 +163,20 @@ class Memories:
     def counts_of(self, key: ModelKey) -> ModelCounts:
         memory = self._memories.get(key)
         return memory.counts if memory else NOTHING_COUNTED
+
+    def record_use(self, key: ModelKey, uid: str, use: Use, now: datetime) -> None:
+        """What a pod has done, as it reports."""
+        memory = self._memories.get(key)
+        if memory and memory.ledger:
+            memory.ledger = used(memory.ledger, uid, use, now)
+
+    def costs_of(self, key: ModelKey, now: datetime) -> Costs | None:
+        """Up to now. They are settled here, too, so that what was exposed once never becomes less."""
+        memory = self._memories.get(key)
+        if memory is None or memory.ledger is None:
+            return None
+        memory.ledger = memory.ledger.at(now)
+        return Costs(memory.ledger, memory.budget and budget_of(memory.budget.spec, memory.ledger))
 
     def waiting_for_nodes(self) -> list[ModelKey]:
         """Those for which there was no place, as of their last reconcile."""

@@ -29,6 +29,11 @@ class OperatorMetrics:
         help_ = "LLMDeployments, by where their compiled code is kept and why its claim was given up"
         self.registry.read_gauge("compile_caches", help_, ("kind", "given_up"), read)
 
+    def watch_prices(self, read: Callable[[], Readings]) -> None:
+        """`read`: what a device of each AcceleratorProfile costs."""
+        help_ = "Price of one device per hour, by AcceleratorProfile; on spot nodes, where the profile has such a price"
+        self.registry.read_gauge("device_hourly_cost", help_, ("accelerator", "spot"), read)
+
     def watch_each_model(self, read: Callable[[], Iterable[Seen]]) -> None:
         """`read`: what the caches show of each LLMDeployment."""
         self.registry.add_of_objects(ObjectMetrics(MODEL_METRICS, read, samples_of))

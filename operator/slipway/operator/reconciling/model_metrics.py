@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from slipway.api.model_key import ModelKey
 from slipway.observing.figures import Figures
+from slipway.observing.objectives import SHARES, Objectives, label
 from slipway.observing.wakes import WakeResult
+from slipway.operator.reconciling import cost_metrics
+from slipway.operator.reconciling.cost_metrics import COST_METRICS, Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.process.exposition import Description, Sample
 
@@ -59,6 +62,14 @@ EXPECTED_COLD_START = _gauge(
     "Expected duration of a start from zero: that of the last one, or an estimate from the model's size. The Auto of "
     "spec.scaling.hold.timeout is computed from the same",
 )
+SLO = _gauge(
+    "slo_objective",
+    "Share of requests that have to be within the boundary le of the engine's histogram, by spec.slo",
+    "slo",
+    "le",
+)
+SLO_AVAILABILITY = _gauge("slo_availability_objective", "Share of requests that must not fail, by spec.slo")
+SLO_WINDOW = _gauge("slo_window_seconds", "Time over which the objectives of spec.slo hold")
 WAKES = Description(
     "slipway_wakes_total",
     "counter",
@@ -85,9 +96,13 @@ MODEL_METRICS = (
     PLAN_ERROR,
     COLD_START,
     EXPECTED_COLD_START,
+    SLO,
+    SLO_AVAILABILITY,
+    SLO_WINDOW,
     WAKES,
     POD_FAILURES,
     LAST_POD_FAILURE,
+    *COST_METRICS,
 )
 
 
@@ -97,10 +112,11 @@ class Seen(NamedTuple):
     key: ModelKey
     figures: Figures
     counts: ModelCounts  # since this replica leads
+    costs: Costs | None = None  # None: it was not reconciled yet
 
 
 def samples_of(seen: Seen) -> Iterator[Sample]:
-    key, figures, counts = seen
+    key, figures, counts, costs = seen
     yield Sample(INFO, (*key, figures.engine, figures.accelerator, figures.model), 1)
     if figures.state:
         yield Sample(STATE, (*key, figures.state, figures.reason), 1)
@@ -119,9 +135,27 @@ def samples_of(seen: Seen) -> Iterator[Sample]:
             yield Sample(metric, key, value)
     for phase, seconds in figures.cold_start:
         yield Sample(COLD_START, (*key, phase), seconds)
+    yield from _objectives(key, figures.objectives)
+    yield from _counted(key, counts)
+    if costs:
+        yield from cost_metrics.samples_of(key, costs)
+
+
+def _counted(key: ModelKey, counts: ModelCounts) -> Iterator[Sample]:
     for result in WakeResult:
         yield Sample(WAKES, (*key, result), counts.wakes[result])
     for reason, number in counts.failures.items():
         yield Sample(POD_FAILURES, (*key, reason), number)
     for reason, at in counts.failed_at.items():
         yield Sample(LAST_POD_FAILURE, (*key, reason), at)
+
+
+def _objectives(key: ModelKey, objectives: Objectives | None) -> Iterator[Sample]:
+    """Those of times have the boundary at which they are counted, so that queries can join on it."""
+    if objectives is None:
+        return
+    for name, boundary in objectives.boundaries.items():
+        yield Sample(SLO, (*key, name, label(boundary)), SHARES[name])
+    if objectives.availability is not None:
+        yield Sample(SLO_AVAILABILITY, key, objectives.availability)
+    yield Sample(SLO_WINDOW, key, objectives.window)

@@ -37,6 +37,7 @@ from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.cost_metrics import prices_of
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.image_volumes import ImageVolumes
@@ -58,6 +59,7 @@ from slipway.operator.reconciling.site_models import SiteModels
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.supply import SupplyCache
 from slipway.operator.reconciling.supply_polling import SupplyPolling
+from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.reconciling.watches import Counted, watches
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
@@ -118,12 +120,18 @@ class Operator:
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)
+        self._usage = UsagePolling(
+            on_use=lambda key, uid, use: self._memories.record_use(key, uid, use, now()),
+            changed=self._queue.add,
+            leads=lambda: self._election.is_leader,
+        )
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
         self._metrics.watch_compile_caches(self._compile_caches)
         self._metrics.watch_each_model(self._each_model)
+        self._metrics.watch_prices(self._prices)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
@@ -147,6 +155,7 @@ class Operator:
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
                 Part("measuring", self._measuring.run),
+                Part("usage", self._usage.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
                 Part("models", self._site_models.run, ends_alone=True),
@@ -278,6 +287,7 @@ class Operator:
             reporter=Reporter(client, events, self._overlay),
             references=references,
             measuring=self._measuring,
+            usage=self._usage,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
@@ -305,6 +315,7 @@ class Operator:
         if leads:
             if self._election.term != self._term:
                 self._memories.clear()
+                self._usage.start_over()
                 self._ports.start_over()
                 self._inspector.start_over()
                 self._pusher.start_over()
@@ -394,4 +405,8 @@ class Operator:
         """They are read while the page is written, so that some may be gone by then."""
         for key in self._everyone() if self._election.is_leader else ():
             if figures := self._reader.figures(key):
-                yield Seen(key, figures, self._memories.counts_of(key))
+                costs = self._memories.costs_of(key, self._reader.now())
+                yield Seen(key, figures, self._memories.counts_of(key), costs)
+
+    def _prices(self) -> Readings:
+        return prices_of(self._profiles()) if self._election.is_leader else {}

@@ -19,8 +19,11 @@ from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.speculation import with_speculative
+from slipway.observing.usage import running_pods
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
+from slipway.operator.reconciling import accounting
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.compile_claims import CompileClaims
@@ -38,6 +41,7 @@ from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.rendering.activator import activator_for
 
 logger = logging.getLogger(__name__)
@@ -70,6 +74,7 @@ class Reconciler:
     reporter: Reporter
     references: References
     measuring: Measuring
+    usage: UsagePolling
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -89,6 +94,7 @@ class Reconciler:
         if llm_deployment is None:
             self.memories.drop(key)
             self.measuring.forget(key)
+            self.usage.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
@@ -173,13 +179,18 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
+        self.usage.follow(key, running_pods(snapshot))
+        speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
+        status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
+        status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
         if had_place and memory.waits_for_place:
             self.outdated()
         await self.reporter.report_rivals(snapshot, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot))
+        costs = _seconds_until(accounting.next_moment(snapshot), snapshot.now)
+        times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot), costs)
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
 
     def _until_it_moves(self, snapshot: Snapshot) -> float | None:

@@ -55,6 +55,7 @@ from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
+from slipway.operator.reconciling.accounting import accounted
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering import compile_job
@@ -87,7 +88,7 @@ class SnapshotReader:
         keda: Callable[[], PlatformPart | None] = lambda: None,
         is_closed: Callable[[Kind, str], bool] = lambda _kind, _namespace: False,
     ) -> None:
-        self._store, self._overlay, self._port_of, self._now = store, overlay, port_of, now
+        self._store, self._overlay, self._port_of, self.now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
         store.keep_briefs(POD, weight)
         store.keep_briefs(LLM_DEPLOYMENT, figures_of)
@@ -125,7 +126,7 @@ class SnapshotReader:
         return self._with_objects(
             key,
             Snapshot(
-                now=self._now(),
+                now=self.now(),
                 llm_deployment=llm_deployment,
                 kinds=frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind)),
                 activators=self._activators(),
@@ -138,14 +139,14 @@ class SnapshotReader:
 
     def read_again(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         """The same, with the objects as they are by now; the spec stays the one that was acted on."""
-        return self._with_objects(key, replace(snapshot, now=self._now()), memory)
+        return self._with_objects(key, replace(snapshot, now=self.now()), memory)
 
     def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))
         scaled_object = self._named_after(SCALED_OBJECT, key)
         fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
         memory.scaler_fails_since = fails_since
-        return replace(
+        snapshot = replace(
             snapshot,
             inference_service=self._named_after(INFERENCE_SERVICE, key),
             deployments=tuple(self._overlay.labelled(DEPLOYMENT, key.name, key.namespace)),
@@ -171,6 +172,9 @@ class SnapshotReader:
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
             compilation=self._compilation(key, snapshot.llm_deployment, memory),
         )
+        snapshot = accounted(snapshot, memory.ledger)
+        memory.ledger, memory.budget = snapshot.ledger, snapshot.budget
+        return snapshot
 
     def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
         return self._overlay.get(kind, key.name, key.namespace)

@@ -35,10 +35,12 @@ from slipway.operator.rendering.scaling import CLASS_ANNOTATION
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
     "scaling": True,
+    "slo": True,
     "rollout": {"strategy", "canary", "quality_gate"},
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
     "engine": {"compile_cache": {"push_secret"}},
+    "budget": True,
 }
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})

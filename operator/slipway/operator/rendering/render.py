@@ -47,7 +47,7 @@ from slipway.operator.rendering.scaling import (
     predictor_deployment,
     replica_bounds,
 )
-from slipway.operator.rendering.schedule import Kept, kept_now
+from slipway.operator.rendering.schedule import Kept, kept_now, kept_within
 from slipway.operator.rendering.service import service
 
 
@@ -75,7 +75,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
     compiled = _placed(deployment, pods, snapshot, installation)
-    kept = kept_now(deployment.spec.scaling, snapshot.now)
+    kept = kept_within(snapshot.budget, kept_now(deployment.spec.scaling, snapshot.now))
     scaled_as = class_in_effect(chosen_class, predictor)
     scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=scaled_as)
     template = claim_template(deployment, new_plan, pods.inference_service)

@@ -16,6 +16,7 @@ from cronsim import CronSim, CronSimError
 
 from slipway.api import units
 from slipway.api.scaling import ScalingSpec, ScheduleEntry
+from slipway.observing.budget import Budget
 from slipway.operator.rendering.desired import UnrenderableError
 
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1))
@@ -38,6 +39,11 @@ def kept_now(spec: ScalingSpec, now: datetime) -> Kept:
     running = [entry for entry, is_on, _ in spans if is_on and entry.min_replicas > spec.min_replicas]
     most = max(running, key=lambda entry: entry.min_replicas, default=None)
     return Kept(most.min_replicas if most else spec.min_replicas, most, until)
+
+
+def kept_within(budget: Budget | None, kept: Kept) -> Kept:
+    """None is kept once the budget is spent, unless that is only reported."""
+    return Kept(0, until=kept.until) if budget and budget.keeps_asleep else kept
 
 
 def _span(entry: ScheduleEntry, now: datetime) -> tuple[bool, datetime | None]:

@@ -27,6 +27,7 @@ from slipway_runtime.engines.engine import StartRefusedError
 from slipway_runtime.engines.heap import Heap
 from slipway_runtime.engines.llamacpp import DETAILED, USUAL, Settings, fill
 from slipway_runtime.engines.llamacpp.calls import Broken, Call, Request, call
+from slipway_runtime.engines.open_metrics import is_wanted_by, page_of
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
 from slipway_runtime.guard import errors
@@ -105,7 +106,7 @@ class LlamaCppApp:
             if scope["method"] == "OPTIONS":  # llama.cpp would accept it, without the headers that a browser needs
                 await _send(send, 405, b"text/plain", b"")
             elif scope["path"] == "/metrics":
-                await self._metrics(send)
+                await self._metrics(scope, send)
             elif scope[VISIT].work:
                 visit = scope[VISIT]
                 if visit.prompts * visit.answers > self._places.number:
@@ -128,11 +129,13 @@ class LlamaCppApp:
         except Broken as error:
             raise EngineGone from error
 
-    async def _metrics(self, send: Send) -> None:
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        """llama.cpp's part is in the classic format even where OpenMetrics is wanted; process 1 joins both."""
         async with call(self._socket, Request("GET", b"/metrics")) as answer:
             await answer.begins()
             text = await answer.body()
-        await _send(send, 200, b"text/plain", b"".join((text, generate_latest(self._registry))))
+        guards = page_of(self._registry) if is_wanted_by(scope["headers"]) else generate_latest(self._registry)
+        await _send(send, 200, b"text/plain", b"".join((text, guards)))
 
 
 class Places:

@@ -1,6 +1,7 @@
 """What clients see while no replica is ready: they wait, receive the reason, and lose nothing."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -438,3 +439,22 @@ async def test_a_stream_that_has_started_is_retried_like_any_other() -> None:
         activator.ready(engine)
         assert (await rest_of_stream(client)).endswith(token("Hello"))
     assert len(engine.requests) == 3
+
+
+# --- a spent budget ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_spent_budget_is_answered_with_429_and_the_time_of_the_reset(
+    activator: Activator, engine: ScriptedEngine
+) -> None:
+    activator.update(refused_until=datetime(2099, 12, 1, tzinfo=UTC))
+    response = await ask(activator)
+    error = json.loads(response.body)["error"]
+    assert (response.status, error["code"], error["type"]) == (429, "budget_spent", "rate_limit_error")
+    assert error["message"] == (
+        "The budget of this model is spent until 2099-12-01 00:00:00 UTC. Send the request again then."
+    )
+    assert int(response.headers["retry-after"]) > 86_400
+    activator.update(refused_until=None)
+    activator.ready(engine)
+    assert (await ask(activator)).status == 200

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -394,3 +395,53 @@ async def test_a_request_that_finds_a_free_replica_takes_no_turn_of_those_that_w
     _, late = scene.ask("three")
     scene.update(replicas=(ONE, TWO))
     assert (waits.done(), late.done()) == (True, False)
+
+
+# --- a spent budget ---------------------------------------------------------------------------------------------------
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+
+
+@in_virtual_time
+async def test_a_spent_budget_refuses_the_next_request_though_a_replica_is_free() -> None:
+    scene = Scene(replicas=(ONE,), refused_until=TOMORROW)
+    with pytest.raises(RefusedRequestError) as refused:
+        scene.enter()
+    error = refused.value.error
+    assert (error.status, error.reason, error.type) == (429, "budget_spent", "rate_limit_error")
+    assert f"until {TOMORROW:%Y-%m-%d %H:%M:%S} UTC" in error.message
+    assert 85_000 < (error.retry_after or 0) <= 86_460
+
+
+@in_virtual_time
+async def test_a_spent_budget_refuses_those_that_wait_and_ends_the_wake() -> None:
+    scene = Scene()
+    _, one = scene.ask()
+    _, two = scene.ask("two")
+    assert scene.is_active
+    scene.update(refused_until=TOMORROW)
+    errors = [turn.exception() for turn in (one, two)]
+    assert all(isinstance(each, RefusedRequestError) and each.error.status == 429 for each in errors)
+    assert not scene.is_active
+    assert scene.demand.of(LLAMA).waiting == 0
+
+
+@in_virtual_time
+async def test_requests_in_flight_keep_the_model_wanted_until_they_are_over() -> None:
+    scene = Scene(replicas=(ONE,))
+    request, turn = scene.ask()
+    scene.update(refused_until=TOMORROW)
+    assert turn.result() == ONE
+    assert scene.is_active
+    scene.leave(request)
+    assert not scene.is_active
+
+
+@in_virtual_time
+async def test_after_the_reset_requests_wake_the_model_again() -> None:
+    scene = Scene(refused_until=TOMORROW)
+    scene.update(refused_until=None)
+    _, turn = scene.ask()
+    assert scene.is_active
+    scene.update(replicas=(ONE,))
+    assert turn.result() == ONE

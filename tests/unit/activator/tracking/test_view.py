@@ -11,9 +11,10 @@ from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.idleness import ModelUse
 from slipway.activator.tracking.pod_summary import start_of, summary_of, those_worth_reading
 from slipway.activator.tracking.rules_from_spec import allow_from
-from slipway.activator.tracking.view import ModelView, model_state
+from slipway.activator.tracking.view import ModelView, least_replicas, model_state, next_moment
 from slipway.api.exposure import Peer
 from slipway.api.reasons import Reason
+from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
@@ -336,3 +337,31 @@ UNREADABLE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("spec", UNREADABLE)
 def test_an_invalid_restriction_is_not_treated_as_none(spec: dict[str, Any]) -> None:
     assert not state_of(deployment=llm(**spec)).rules.is_readable
+
+
+# --- a spent budget ---------------------------------------------------------------------------------------------------
+
+
+def spent(then: str) -> Object:
+    day = {"limit": 10.0, "spent": 10.0, "resetsAt": at(-3600)}
+    return llm(status={"budget": {"state": "Spent", "day": day}}, budget={"perDay": 10.0, "then": then})
+
+
+@pytest.mark.parametrize(
+    ("then", "refuses", "in_use"), [("Alert", False, True), ("Sleep", False, True), ("Refuse", True, False)]
+)
+def test_only_a_budget_that_refuses_keeps_a_used_model_from_staying(then: str, refuses: bool, in_use: bool) -> None:
+    found = state_of(deployment=spent(then), pods=(pod(ready=5),), use=ModelUse(idle_for=1))
+    assert (found.refused_until is not None, found.in_use) == (refuses, in_use)
+    assert len(found.replicas) == 1
+
+
+@pytest.mark.parametrize(("then", "least"), [("Alert", 2), ("Sleep", 0), ("Refuse", 0)])
+def test_no_replica_is_kept_without_requests_once_the_budget_is_spent(then: str, least: int) -> None:
+    view = replace(SIGHT, deployment=spent(then))
+    assert least_replicas(view, ScalingSpec(min_replicas=2, max_replicas=2)) == least
+
+
+def test_the_state_is_computed_again_at_the_reset() -> None:
+    assert next_moment(replace(SIGHT, deployment=spent("Refuse"))) == NOW + timedelta(hours=1)
+    assert next_moment(replace(SIGHT, deployment=spent("Alert"))) is None

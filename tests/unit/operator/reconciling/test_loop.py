@@ -392,7 +392,7 @@ async def test_replicas_are_kept_within_their_bounds(loop: Loop, scaling: Object
 
 
 async def test_an_expected_change_is_checked_within_a_minute_though_the_clock_was_set_back(loop: Loop) -> None:
-    loop.reader._now = lambda: NOW - timedelta(hours=12)
+    loop.reader.now = lambda: NOW - timedelta(hours=12)
     await loop.reconcile()
     loop.api.change(INFERENCE_SERVICE, {"metadata": {"creationTimestamp": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"}})
     assert await loop.reconcile() == LONGEST_WAIT

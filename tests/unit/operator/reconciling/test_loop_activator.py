@@ -20,19 +20,10 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.porttable import PORTS, ActivatorPort
 from support.builders.llmdeployments import CLASS
-from support.builders.stored import kube_object, made_by_kserve, pod
+from support.builders.stored import activator, made_by_kserve, pod
 from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
 EXTRA = activator_slice_name("llama")
-
-
-def activator(*addresses: str, service: str = "slipway-activator") -> Object:
-    """The EndpointSlice of the activator's own Service, as Kubernetes writes it."""
-    labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
-    endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-    return kube_object(
-        ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
-    )
 
 
 def leads_to_port(loop: Loop) -> int:
@@ -239,7 +230,7 @@ def keda_says(loop: Loop, ready: str) -> None:
 
 def pass_time(loop: Loop, seconds: float) -> None:
     """Moves the wall clock."""
-    loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
+    loop.reader.now = lambda: NOW + timedelta(seconds=seconds)
 
 
 async def test_a_scaler_that_keda_cannot_query_is_reported_once_and_its_recovery_too(with_activator: Loop) -> None:

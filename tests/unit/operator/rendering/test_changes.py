@@ -6,7 +6,8 @@ four fields of the predictor that it uses elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -68,12 +69,20 @@ LEAVES_PODS_ALONE: dict[str, Any] = {
     "scaling.target": {"inFlight": 4},
     "scaling.schedule": [{"cron": "0 8 * * *", "duration": "1h", "minReplicas": 1}],
     "scaling.hold": {"maxRequests": 1},
+    "slo.ttftP95": "500ms",
+    "slo.tpotP95": "40ms",
+    "slo.e2eP99": "30s",
+    "slo.availability": "99.9%",
+    "slo.window": "168h",
     "rollout.strategy": "Surge",
     "rollout.canary": {"steps": [{"weight": 10}]},
     "rollout.qualityGate": "exam",
     "access.gateway": {"parentRef": {"name": "public"}},
     "access.allowFrom": [],
     "observability.monitor": False,
+    "budget.perDay": 5.0,
+    "budget.perMonth": 50.0,
+    "budget.then": "Sleep",
 }
 
 SERVING = {
@@ -125,6 +134,7 @@ def fields_of_the_spec() -> set[str]:
 
 
 def _model(annotation: object) -> type[BaseModel]:
+    annotation = next((each for each in get_args(annotation) if each is not NoneType), annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel)
     return annotation

@@ -1,4 +1,4 @@
-"""The guard measures the time between tokens and in the queue where the engine doesn't."""
+"""The guard measures the times between tokens and in the queue, and the batch, where the engine doesn't."""
 
 from __future__ import annotations
 
@@ -95,6 +95,26 @@ async def test_the_time_in_the_queue_starts_when_the_body_is_complete(harness: G
 
     await ask(Guard(app, harness.gate))
     assert (harness.metric(f"{QUEUE}_count"), harness.metric(f"{QUEUE}_sum")) == (1, 3)
+
+
+async def test_the_mean_number_of_responses_at_a_time_is_the_rate_of_a_counter(
+    harness: GuardHarness, clock: Clock
+) -> None:
+    counted = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        clock.now += 5  # in the queue
+        harness.gate.take(scope[VISIT])
+        for _ in range(2):
+            clock.now += 3
+            counted.append(harness.metric("slipway_engine_response_seconds_total"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    await ask(Guard(app, harness.gate), body=[b'{"n":4}'])
+    clock.now += 10
+    assert [*counted, harness.metric("slipway_engine_response_seconds_total")] == [12, 24, 24]
 
 
 async def test_an_engine_that_measures_them_itself_is_not_measured_twice(tmp_path: Path, clock: Clock) -> None:

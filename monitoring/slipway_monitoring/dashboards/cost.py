@@ -1,0 +1,133 @@
+"""What models cost, of that how much was used, and what sleeping has saved."""
+
+from __future__ import annotations
+
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere, by_model, in_namespaces
+
+MODEL = "{{namespace}}/{{llmdeployment}}"
+
+
+def over_range(metric: str) -> str:
+    """Computes how much a counter grew in the range that the dashboard shows."""
+    return f"sum(increase({in_namespaces(metric)}[$__range]))"
+
+
+def stat(title: str, description: str, unit: Unit, expr: str) -> Panel:
+    return Panel(
+        title=title, description=description, unit=unit, kind="stat", width=6, height=4, queries=(Query(expr, title),)
+    )
+
+
+SUMS = Row(
+    "In the range shown, in the currency of the profiles",
+    (
+        stat(
+            "Cost per hour now",
+            "By the prices of the accelerator profiles; models on devices without a price count as 0. Higher than you "
+            "expect: the panels below say which model.",
+            "short",
+            f"sum({in_namespaces('slipway:cost:per_hour')})",
+        ),
+        stat(
+            "Cost",
+            "Of all replicas in this range: the price of their devices for the time in which they had them, idle or "
+            "not.",
+            "short",
+            over_range("slipway_cost_total"),
+        ),
+        stat(
+            "Saved by sleeping",
+            "What one replica of each sleeping model would have cost in this range. 0 with models that could sleep: "
+            "look at idleAfter, and at what keeps them awake.",
+            "short",
+            over_range("slipway_saved_cost_total"),
+        ),
+        stat(
+            "Device hours",
+            "Hours of devices in this range, of all models. Multiply by a price to check a bill.",
+            "h",
+            f"{over_range('slipway_device_seconds_total')} / 3600",
+        ),
+    ),
+)
+
+MODELS = Row(
+    "By model",
+    (
+        Panel(
+            title="Cost per hour",
+            description="By model. One that costs at night without requests: set minReplicas: 0, or a shorter "
+            "idleAfter.",
+            unit="short",
+            stacked=True,
+            queries=(Query(in_namespaces("slipway:cost:per_hour"), MODEL),),
+        ),
+        Panel(
+            title="Cost per million output tokens",
+            description="Allocated: the whole price of the devices, idle time included. Used: only the time in which "
+            "a request was in flight. Allocated far above used: the model is paid for and idle. Both high: slow for "
+            "its price.",
+            unit="short",
+            queries=(
+                Query(in_namespaces("slipway:cost_per_million_tokens:allocated1h"), f"allocated {MODEL}"),
+                Query(in_namespaces("slipway:cost_per_million_tokens:used1h"), f"used {MODEL}"),
+            ),
+        ),
+        Panel(
+            title="Device hours of the last hour: idle and asleep",
+            description="Idle: devices that were allocated without a request in flight. Asleep: devices that a "
+            "replica would have had. Much idle and little asleep: shorten idleAfter.",
+            unit="h",
+            queries=(
+                Query(in_namespaces("slipway:idle_device_hours:increase1h"), f"idle {MODEL}"),
+                Query(
+                    by_model("sum", f"increase({in_namespaces('slipway_asleep_device_seconds_total')}[1h])")
+                    + " / 3600",
+                    f"asleep {MODEL}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Budgets: share spent",
+            description="Share of spec.budget that is spent in its period. At 100 %, what spec.budget asks for "
+            "happens: an alert, sleep, or 429 until the reset. Only models with a budget have this.",
+            unit="percentunit",
+            warning=0.8,
+            critical=1,
+            queries=(
+                Query(
+                    by_model("max", in_namespaces("slipway_budget_spent"), "period")
+                    + " / "
+                    + by_model("max", in_namespaces("slipway_budget_limit"), "period"),
+                    f"{MODEL} per {{{{period}}}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Tokens per second by key",
+            description="Tokens in and out per second, by the owner of the API key; the cost of a model is divided in "
+            "this proportion. One key that takes nearly all: set access.rateLimit.",
+            unit="suffix: tokens/s",
+            stacked=True,
+            queries=(Query(f"sum by (key) (rate({in_namespaces('slipway_tokens_total')}[5m]))", "{{key}}"),),
+        ),
+        Panel(
+            title="Prices of devices",
+            description="What one device costs per hour, by its AcceleratorProfile. A price that is missing or old "
+            "makes every other number here wrong.",
+            unit="short",
+            kind="table",
+            queries=(
+                Query(f"max by (accelerator, spot) ({anywhere('slipway_device_hourly_cost')})", "price per hour"),
+            ),
+        ),
+    ),
+)
+
+COST = Dashboard(
+    uid="slipway-cost",
+    title="Slipway: cost",
+    description="What models cost, how much of that was used, and what sleeping has saved.",
+    selects="namespaces",
+    rows=(SUMS, MODELS),
+)

@@ -1,0 +1,265 @@
+"""What a model has cost: the devices that its pods hold, by time and price. Pure.
+
+A pod costs from the moment at which it was bound to a node until its containers have ended, or until the operator sees
+that it is gone. All of that is in the cluster, so a ledger is exact even if an operator starts from a stored one
+(`ledger_record`): it goes on from `as_of`. Prices count from the moment at which the operator sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+HOUR = 3600.0  # seconds
+FURTHEST = timedelta(minutes=5)
+"""Clocks differ by less. A ledger that is further ahead of now was written by a clock that has been set back."""
+NOTICED_WITHIN = timedelta(minutes=1)
+"""An operator that watches sees a pod this soon. One that was bound earlier, and is new to a ledger, is in its sums: it
+was out of sight for a moment."""
+MOST_TOKENS_PER_SECOND = 1_000_000  # of one pod; more isn't possible, whatever the pod reports
+
+
+class Use(NamedTuple):
+    """What a pod has done since its engine started, as its runtime counts it."""
+
+    busy: float = 0.0  # seconds with requests in flight
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """The devices of one pod; or, with an empty uid, those that one replica would have while the model sleeps."""
+
+    uid: str = ""
+    accelerator: str = ""
+    devices: int = 1
+    per_hour: float | None = None  # the price of all of them; None: unknown
+    since: datetime | None = None  # when it was bound; None: since `Ledger.as_of`
+    until: datetime | None = None  # when its containers ended; None: it still holds them
+    counted: Use | None = None  # the part of its use that is in the sums; None: the next reading is where to start
+    counted_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sums:
+    """Costs, and seconds of devices."""
+
+    spent: float = 0.0
+    used: float = 0.0
+    held: float = 0.0
+    busy: float = 0.0
+    asleep: float = 0.0
+    saved: float = 0.0
+    unpriced: float = 0.0
+    uncertain: float = 0.0  # of `spent`
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            spent=self.spent + other.spent,
+            used=self.used + other.used,
+            held=self.held + other.held,
+            busy=self.busy + other.busy,
+            asleep=self.asleep + other.asleep,
+            saved=self.saved + other.saved,
+            unpriced=self.unpriced + other.unpriced,
+            uncertain=self.uncertain + other.uncertain,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+NOTHING = Sums()
+
+
+class Window(NamedTuple):
+    """A calendar day or month, in UTC."""
+
+    start: datetime
+    sums: Sums = NOTHING
+
+    def with_piece(self, piece: Piece) -> Window:
+        """With the part of it that is in this window."""
+        start = max(piece.start, self.start)
+        return Window(self.start, self.sums + replace(piece, start=start).sums) if piece.end > start else self
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A time in which something was held, or was not held because the model slept."""
+
+    what: Held
+    start: datetime
+    end: datetime
+    is_asleep: bool = False
+    is_uncertain: bool = False  # it may have ended before
+
+    @property
+    def sums(self) -> Sums:
+        seconds = (self.end - self.start).total_seconds()
+        on_devices, price = seconds * self.what.devices, (self.what.per_hour or 0.0) * seconds / HOUR
+        if self.is_asleep:
+            return Sums(asleep=on_devices, saved=price)
+        return Sums(
+            spent=price,
+            held=on_devices,
+            unpriced=on_devices if self.what.per_hour is None else 0.0,
+            uncertain=price if self.is_uncertain else 0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    as_of: datetime  # everything up to then is in the sums
+    day: Window
+    month: Window
+    totals: Mapping[str, Sums] = field(default_factory=dict)  # by accelerator
+    held: Mapping[str, Held] = field(default_factory=dict)  # by the uids of pods
+    asleep: Held | None = None  # None: replicas are wanted
+    is_stored: bool = False  # it was read from a status, so it isn't known what happened since
+    is_cut: bool = False  # some pods that are in its sums are missing from `held`
+
+    @classmethod
+    def starting_at(cls, moment: datetime) -> Ledger:
+        return cls(as_of=moment, day=Window(day_of(moment)), month=Window(month_of(moment)))
+
+    @property
+    def per_hour(self) -> float | None:
+        """Of what is held now; None: a price is unknown."""
+        prices = [each.per_hour for each in self.held.values() if each.until is None]
+        return None if None in prices else sum(price for price in prices if price is not None)
+
+    @property
+    def devices(self) -> int:
+        return sum(each.devices for each in self.held.values() if each.until is None)
+
+    def at(self, now: datetime) -> Ledger:
+        """As it will be then, if nothing changes."""
+        return settle(self, self.held.values(), self.asleep, now)
+
+
+def day_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def month_of(moment: datetime) -> datetime:
+    return day_of(moment).replace(day=1)
+
+
+def next_day(moment: datetime) -> datetime:
+    return day_of(moment) + timedelta(days=1)
+
+
+def next_month(moment: datetime) -> datetime:
+    return month_of(month_of(moment) + timedelta(days=32))
+
+
+# --- what happens -----------------------------------------------------------------------------------------------------
+
+
+def settle(ledger: Ledger, seen: Iterable[Held], asleep: Held | None, now: datetime) -> Ledger:
+    """With all costs up to now. `seen`: what pods hold now, with the present prices; `asleep`: what one replica would
+    hold, if no replica is wanted."""
+    ledger = _rolled(ledger, now)
+    now = max(now, ledger.as_of)
+    there = {each.uid: each for each in seen}
+    pieces = [*_of_known(ledger, there, now), *_of_new(ledger, there, now)]
+    pieces += _of_sleep(ledger, pieces, now)
+    day, month, totals = ledger.day, ledger.month, dict(ledger.totals)
+    for piece in pieces:
+        day, month = day.with_piece(piece), month.with_piece(piece)
+        totals[piece.what.accelerator] = totals.get(piece.what.accelerator, NOTHING) + piece.sums
+    held = {uid: _continued(ledger.held.get(uid), each, ledger) for uid, each in there.items()}
+    return Ledger(as_of=now, day=day, month=month, totals=totals, held=held, asleep=None if _is_held(held) else asleep)
+
+
+def used(ledger: Ledger, uid: str, reading: Use, now: datetime) -> Ledger:
+    """With what a pod has done since its last reading, as far as that is possible."""
+    held = ledger.held.get(uid)
+    if held is None:
+        return ledger
+    ledger = _rolled(ledger, now)
+    new = Sums() if held.counted is None else _difference(held, held.counted, reading, ledger.as_of, now)
+    totals = {**ledger.totals, held.accelerator: ledger.totals.get(held.accelerator, NOTHING) + new}
+    return replace(
+        ledger,
+        day=Window(ledger.day.start, ledger.day.sums + new),
+        month=Window(ledger.month.start, ledger.month.sums + new),
+        totals=totals,
+        held={**ledger.held, uid: replace(held, counted=reading, counted_at=now)},
+    )
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _rolled(ledger: Ledger, now: datetime) -> Ledger:
+    """Sums of another day or month are over. A clock that was set back ends them, too."""
+    as_of = now if ledger.as_of - now > FURTHEST else ledger.as_of
+    moment = max(now, as_of)
+    day, month = day_of(moment), month_of(moment)
+    return replace(
+        ledger,
+        as_of=as_of,
+        day=ledger.day if ledger.day.start == day else Window(day),
+        month=ledger.month if ledger.month.start == month else Window(month),
+    )
+
+
+def _of_known(ledger: Ledger, there: Mapping[str, Held], now: datetime) -> Iterator[Piece]:
+    """A pod that is gone ended just now; unless that was missed, because no operator was there."""
+    for uid, held in ledger.held.items():
+        seen = there.get(uid)
+        until = held.until or (seen.until if seen else None)
+        end = min(max(until, ledger.as_of), now) if until else now
+        yield Piece(held, ledger.as_of, end, is_uncertain=ledger.is_stored and seen is None)
+
+
+def _of_new(ledger: Ledger, there: Mapping[str, Held], now: datetime) -> Iterator[Piece]:
+    for uid, held in there.items():
+        if uid in ledger.held or (held.until and held.until <= ledger.as_of):
+            continue  # it is counted already
+        start = max(min(held.since or now, now), _seen_from(ledger))
+        yield Piece(held, start, max(start, min(held.until or now, now)))
+
+
+def _seen_from(ledger: Ledger) -> datetime:
+    """What was held before that is counted, if the pod is new to the ledger."""
+    return ledger.as_of if ledger.is_cut else ledger.as_of - NOTICED_WITHIN
+
+
+def _of_sleep(ledger: Ledger, pieces: Iterable[Piece], now: datetime) -> list[Piece]:
+    if ledger.asleep is None:
+        return []
+    end = max(min((each.start for each in pieces), default=now), ledger.as_of)
+    return [Piece(ledger.asleep, ledger.as_of, end, is_asleep=True)]
+
+
+def _continued(before: Held | None, seen: Held, ledger: Ledger) -> Held:
+    """What a pod holds doesn't change; its price does. All use of a new pod is still to be counted."""
+    if before is None:
+        is_new = seen.since is not None and seen.since >= _seen_from(ledger)
+        return replace(seen, counted=Use(), counted_at=seen.since) if is_new else seen
+    return replace(before, per_hour=seen.per_hour, until=before.until or seen.until)
+
+
+def _is_held(held: Mapping[str, Held]) -> bool:
+    return any(each.until is None for each in held.values())
+
+
+def _difference(held: Held, before: Use, reading: Use, as_of: datetime, now: datetime) -> Sums:
+    """A smaller number than before is that of an engine that has started again."""
+    seconds = max(0.0, (now - (held.counted_at or as_of)).total_seconds())
+    most = int(seconds * MOST_TOKENS_PER_SECOND)
+    busy, prompt, output = (new - old if new >= old else new for old, new in zip(before, reading, strict=True))
+    busy = min(max(busy, 0.0), seconds)
+    return Sums(
+        used=(held.per_hour or 0.0) * busy / HOUR,
+        busy=busy * held.devices,
+        prompt_tokens=min(max(int(prompt), 0), most),
+        output_tokens=min(max(int(output), 0), most),
+    )

@@ -1,0 +1,93 @@
+"""How the objectives of `spec.slo` are counted: each at a boundary of the engine's histogram. Pure.
+
+A histogram doesn't keep single times, only how many are at or below each boundary. So an objective is counted at the
+smallest boundary that isn't below its target. The engines that Slipway builds in have the same boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from slipway.api import units
+from slipway.api.slo import SloSpec
+from slipway.contract import buckets
+from slipway.contract.engine import Engine
+from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
+from slipway.objects.kinds import Object
+
+BOUNDARIES: Mapping[str, tuple[float, ...]] = {
+    "ttft": buckets.FIRST_TOKEN_BUCKETS,
+    "tpot": buckets.TOKEN_BUCKETS,
+    "e2e": buckets.REQUEST_BUCKETS,
+}
+"""In seconds, of the histograms of all built-in engines."""
+
+SHARES = {"ttft": 0.95, "tpot": 0.95, "e2e": 0.99}
+FIELDS = {"ttft": "ttftP95", "tpot": "tpotP95", "e2e": "e2eP99"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objectives:
+    """What is counted of one `spec.slo`; it is kept for each LLMDeployment that has any."""
+
+    boundaries: Mapping[str, float]  # seconds, by ttft, tpot and e2e
+    availability: float | None  # a share
+    window: float  # seconds
+
+
+def objectives_of(slo: SloSpec, engine_name: str) -> Objectives:
+    """`engine_name`: as `engine.name` has it."""
+    engine = engine_named(engine_name)
+    is_ours = engine is not None and engine.built_in
+    targets = _targets(slo) if is_ours else {}
+    return Objectives(
+        boundaries={name: boundary_for(name, target) for name, target in targets.items()},
+        availability=slo.availability_share if is_ours else None,
+        window=units.seconds(slo.window),
+    )
+
+
+def status_of_slo(slo: SloSpec, engine_name: str) -> Object:
+    """`status.slo`."""
+    boundaries, advice = objectives_of(slo, engine_name).boundaries, list(_advice(slo, engine_named(engine_name)))
+    written = {FIELDS[name]: label(boundary) for name, boundary in boundaries.items()}
+    return {**({"boundaries": written} if written else {}), **({"advice": advice} if advice else {})}
+
+
+def engine_named(name: str) -> Engine | None:
+    """What is known of it; None for a ServingRuntime of the user's own."""
+    return ENGINES.get(name) or OTHERS.get(name)
+
+
+def boundary_for(objective: str, target: str) -> float:
+    """The API allows no target above the largest."""
+    boundaries, wanted = BOUNDARIES[objective], units.seconds(target)
+    return next((boundary for boundary in boundaries if boundary >= wanted), boundaries[-1])
+
+
+def label(boundary: float) -> str:
+    """As `le` has it in the metrics of Python programs, so that queries can join on it."""
+    return str(float(boundary))
+
+
+def _targets(slo: SloSpec) -> dict[str, str]:
+    targets = {"ttft": slo.ttft_p95, "tpot": slo.tpot_p95, "e2e": slo.e2e_p99}
+    return {name: target for name, target in targets.items() if target}
+
+
+def _advice(slo: SloSpec, engine: Engine | None) -> Iterator[str]:
+    targets = _targets(slo)
+    if engine is None or not engine.built_in:
+        fields = [*(FIELDS[name] for name in targets), *(["availability"] if slo.availability else [])]
+        yield (
+            f"{', '.join(fields)}: not counted, because {engine.title if engine else 'the runtime in engine.name'} has "
+            "other metrics than Slipway's own engines; objectives need the engine vllm or llamacpp."
+        )
+        return
+    for name, target in targets.items():
+        boundary = boundary_for(name, target)
+        if boundary > units.seconds(target):
+            yield f"{FIELDS[name]}: counted at {label(boundary)} s, the histogram's next boundary above {target}."
+        if name != "e2e" and engine.name == LLAMACPP.name:
+            yield f"{FIELDS[name]}: of {engine.title}, only streamed answers are counted."

@@ -1,0 +1,163 @@
+"""What the pods of a model hold, at which price: from a snapshot to its ledger and its budget. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.spending import BudgetSpec
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import Object
+from slipway.objects.metadata import created_at, labels_of, uid_of
+from slipway.objects.times import parse_time
+from slipway.observing import budget, ledger_record
+from slipway.observing.budget import budget_of
+from slipway.observing.ledger import Held, Ledger, settle
+from slipway.observing.ledger_record import ledger_in
+from slipway.observing.snapshot import Snapshot
+from slipway.observing.status import same
+from slipway.operator.planning import spot
+
+REFRESH = timedelta(hours=1)  # between two writes of the status for its costs alone
+MOST_DEVICES = 4096  # of a replica; the status may have been written by others
+SOON = timedelta(seconds=1)
+"""After the moment at which a budget should be spent, so that rounding doesn't put it off again."""
+
+
+def accounted(snapshot: Snapshot, ledger: Ledger | None) -> Snapshot:
+    """With all costs up to now. `ledger`: the last one; None: that of the status."""
+    known = {each.metadata.name: each for each in snapshot.profiles}
+    if ledger is None:
+        created = created_at(snapshot.llm_deployment) or snapshot.now
+        ledger = ledger_in(snapshot.status, created=created, known=known, now=snapshot.now)
+    ledger = settle(ledger, _held(ledger, snapshot, known), _asleep(snapshot, known), snapshot.now)
+    return replace(snapshot, ledger=ledger, budget=budget_of(_budget_spec(snapshot), ledger, _unpriced(ledger)))
+
+
+def with_cost(status: Object, snapshot: Snapshot) -> Object:
+    """The status with what was spent: as it is written already, unless something else has to be written, too."""
+    before, ledger, spent = snapshot.status or {}, snapshot.ledger, snapshot.budget
+    if ledger is None:
+        return status
+    kept = {name: before[name] for name in ("cost", "budget") if before.get(name) is not None}
+    is_due = ledger_record.is_due(before.get("cost"), ledger, snapshot.now, REFRESH)
+    if same(before, {**status, **kept}) and not is_due and not budget.is_news(before.get("budget"), spent):
+        return {**status, **kept}
+    found = {"cost": ledger_record.as_status(ledger, _unpriced(ledger))}
+    return {**status, **found, **({"budget": spent.as_status()} if spent else {})}
+
+
+def next_moment(snapshot: Snapshot) -> datetime | None:
+    """When time alone changes what is reported of costs."""
+    if snapshot.ledger is None:
+        return None
+    written = parse_time(((snapshot.status or {}).get("cost") or {}).get("asOf")) or snapshot.now
+    moments = [written + REFRESH] if snapshot.ledger.devices else []
+    if spent := snapshot.budget:
+        moments += [snapshot.now + each + SOON for each in spent.next_moment(snapshot.ledger.per_hour)]
+        moments += [each.resets_at for each in spent.decides if spent.state != budget.WITHIN]
+    return min(moments, default=None)
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _budget_spec(snapshot: Snapshot) -> BudgetSpec | None:
+    """A spec that can't be read is reported elsewhere."""
+    spec = snapshot.llm_deployment.get("spec")
+    given = spec.get("budget") if isinstance(spec, dict) else None
+    try:
+        return BudgetSpec.model_validate(given) if given else None
+    except ValidationError:
+        return None
+
+
+def _held(ledger: Ledger, snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Iterator[Held]:
+    """Jobs that compile hold a replica's devices, too."""
+    of_jobs = snapshot.compilation.pods if snapshot.compilation else ()
+    for pod in (*snapshot.pods, *of_jobs):
+        if not pod["spec"].get("nodeName"):
+            continue
+        held = ledger.held.get(uid_of(pod)) or replace(_of_replica(snapshot, known), uid=uid_of(pod))
+        price = _price(held, known, _is_spot(pod, snapshot, known.get(held.accelerator)))
+        yield replace(held, per_hour=price, since=_bound_at(pod, snapshot.now), until=_ended_at(pod, snapshot.now))
+
+
+def _of_replica(snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Held:
+    """What one replica holds: by what the pods were made of, or else by the plan."""
+    status = snapshot.status or {}
+    made = status.get("made") or status.get("plan") or {}
+    name, devices = str(made.get("accelerator") or ""), made.get("gpusPerReplica")
+    devices = devices if isinstance(devices, int) and 0 < devices <= MOST_DEVICES else 1  # 0: of a CPU profile
+    return Held(accelerator=name if name in known else "", devices=devices)
+
+
+def _asleep(snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Held | None:
+    """None: a replica is wanted."""
+    if not snapshot.deployments or any(each["spec"].get("replicas", 1) for each in snapshot.deployments):
+        return None
+    replica = _of_replica(snapshot, known)
+    return replace(replica, per_hour=_price(replica, known, is_spot=False))
+
+
+def _price(held: Held, known: Mapping[str, AcceleratorProfile], is_spot: bool) -> float | None:
+    """Per hour, of all its devices. A profile that is gone leaves the last price."""
+    profile = known.get(held.accelerator)
+    if profile is None:
+        return held.per_hour
+    price = price_of(profile, is_spot=is_spot)
+    return None if price is None else price * held.devices
+
+
+def price_of(profile: AcceleratorProfile, *, is_spot: bool) -> float | None:
+    """Of one device per hour: on spot nodes, the price there, if the profile has one."""
+    terms = profile.spec.spot
+    on_spot = terms.cost_per_hour if is_spot and terms else None
+    return profile.spec.cost_per_hour if on_spot is None else on_spot
+
+
+def _is_spot(pod: Object, snapshot: Snapshot, profile: AcceleratorProfile | None) -> bool:
+    node = (snapshot.nodes or {}).get(pod["spec"]["nodeName"])
+    labels = labels_of(node) if node else {}
+    own = profile.spec.spot.node_labels.items() if profile and profile.spec.spot else ()
+    return spot.is_marked(labels) or bool(own and own <= labels.items())
+
+
+def _bound_at(pod: Object, now: datetime) -> datetime:
+    """Never before its creation, which the API server writes."""
+    created = created_at(pod) or now
+    scheduled = condition(pod, "PodScheduled") or {}
+    since = parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
+    return min(max(created, since or created), now)
+
+
+def _ended_at(pod: Object, now: datetime) -> datetime | None:
+    """When its last container has ended; None: it still holds its devices."""
+    status = pod.get("status", {})
+    if status.get("phase") not in ("Failed", "Succeeded"):
+        return None
+    ends = [
+        parse_time(((each.get("state") or {}).get("terminated") or {}).get("finishedAt"))
+        for each in status.get("containerStatuses") or []
+    ]
+    return min(max((each for each in ends if each), default=now), now)
+
+
+def _unpriced(ledger: Ledger) -> str:
+    """Why costs are incomplete; empty: they aren't."""
+    names = sorted({each.accelerator for each in ledger.held.values() if each.per_hour is None and not each.until})
+    if ledger.asleep and ledger.asleep.per_hour is None:
+        names = [ledger.asleep.accelerator]
+    if not names:
+        return ""
+    if names == [""]:
+        return (
+            "What this costs isn't counted, because its plan has no AcceleratorProfile that exists: create one with "
+            "costPerHour."
+        )
+    which = ", ".join(each for each in names if each)
+    return f"What this costs isn't counted, because AcceleratorProfile {which} has no price: set its costPerHour."

@@ -1,0 +1,120 @@
+"""Reads about once a minute what running pods have done: `/info` of each. For costs, nothing else watches pods.
+
+The first reading of a pod comes at a time of its own within the first minute, so that a new leader doesn't read all of
+them at once; and the last one when it starts to drain. A pod that doesn't respond is read again a minute later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from slipway.api.model_key import ModelKey
+from slipway.observing.ledger import Use
+from slipway.observing.speculation import NO_DRAFTS, Drafts, band_of, recent, together
+from slipway.observing.usage import RunningPod, Usage, usage_in
+from slipway.operator.reconciling.pod_info import get_info
+
+EVERY, SOONEST, TICK = 60.0, 5.0, 1.0  # seconds
+AT_ONCE, OF_A_NAMESPACE = 32, 4  # requests that wait for a response; no namespace may delay the others for long
+
+Fetch = Callable[[str], Awaitable[bytes | None]]
+OnUse = Callable[[ModelKey, str, Use], None]
+
+
+@dataclass
+class _Followed:
+    pod: RunningPod
+    due: float
+    task: asyncio.Task[None] | None = None
+    drafts: Drafts = NO_DRAFTS  # as of the last reading
+    recent: Drafts = NO_DRAFTS
+
+
+class UsagePolling:
+    """`on_use` is called with each reading, `changed` when speculative decoding gets into another band."""
+
+    def __init__(
+        self,
+        *,
+        on_use: OnUse,
+        changed: Callable[[ModelKey], None],
+        leads: Callable[[], bool] = lambda: True,
+        fetch: Fetch = get_info,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_use, self._changed, self._leads = on_use, changed, leads
+        self._fetch, self._clock = fetch, clock
+        self._followed: dict[ModelKey, dict[str, _Followed]] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def follow(self, key: ModelKey, pods: Iterable[RunningPod]) -> None:
+        """Only these pods of the model are read from now on."""
+        known, now = self._followed.pop(key, {}), self._clock()
+        followed = {pod.uid: self._known(known.pop(pod.uid, None), pod, now) for pod in pods}
+        for each in known.values():
+            _cancel(each)
+        if followed:
+            self._followed[key] = followed
+
+    def forget(self, key: ModelKey) -> None:
+        self.follow(key, ())
+
+    def start_over(self) -> None:
+        for key in list(self._followed):
+            self.forget(key)
+
+    def drafts(self, key: ModelKey) -> Drafts:
+        """Of all pods of the model, lately."""
+        return together(*(each.recent for each in self._followed.get(key, {}).values()))
+
+    async def run(self) -> None:
+        """Until it is cancelled: then nothing more is read."""
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                if self._leads():
+                    self.read_due()
+        finally:
+            self.start_over()
+
+    def read_due(self) -> None:
+        now = self._clock()
+        for key, pods in self._followed.items():
+            for each in pods.values():
+                if each.due <= now and (each.task is None or each.task.done()):
+                    each.due = now + EVERY
+                    each.task = asyncio.create_task(self._read(key, each), name=f"usage {key}")
+
+    def _known(self, known: _Followed | None, pod: RunningPod, now: float) -> _Followed:
+        if known is None:
+            return _Followed(pod, now + SOONEST + zlib.crc32(pod.uid.encode()) % (EVERY - SOONEST))
+        if known.pod != pod:
+            known.pod, known.due = pod, now
+        return known
+
+    async def _read(self, key: ModelKey, followed: _Followed) -> None:
+        room = self._rooms.setdefault(key.namespace, asyncio.Semaphore(OF_A_NAMESPACE))
+        async with room, self._room:
+            info = await self._fetch(followed.pod.address)
+        if info is not None and (usage := usage_in(info)):
+            self._record(key, followed, usage)
+
+    def _record(self, key: ModelKey, followed: _Followed, usage: Usage) -> None:
+        self._on_use(key, followed.pod.uid, usage.use)
+        before = self.drafts(key)
+        now = usage.drafts or NO_DRAFTS
+        followed.recent, followed.drafts = recent(followed.recent, followed.drafts, now), now
+        after = self.drafts(key)
+        if after.is_enough and (not before.is_enough or band_of(before.acceptance) != band_of(after.acceptance)):
+            self._changed(key)
+
+
+def _cancel(followed: _Followed) -> None:
+    if followed.task:
+        followed.task.cancel()

@@ -1,0 +1,81 @@
+"""Models for tests of what Prometheus shows: the demo model, and one that can't start; and clients of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import aiohttp
+
+from support.builders.llmdeployments import GEMMA_CLAIM, llmdeployment, merged
+from support.builders.objects import Object
+from support.cluster import FromTheNode, Kube
+from support.load.completions import RefusedError, complete
+
+NAME, BROKEN = "gemma", "broken"
+MISSING_CLAIM = "nowhere"
+REPEATED = "One two three four five six seven eight. " * 12
+"""A prompt that the prefix cache keeps, and from which tokens can be drafted."""
+
+OBSERVED: Object = {
+    "slo": {"ttftP95": "2s", "tpotP95": "500ms", "e2eP99": "20s", "availability": 99.9},
+    "budget": {"limit": 100, "period": "Day"},
+}
+
+
+def sleeping(**spec: object) -> Object:
+    """The demo model at zero, with objectives and a budget. It goes to sleep after a minute."""
+    small: Object = {
+        "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
+        "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
+        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "1m"},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+        **OBSERVED,
+    }
+    return llmdeployment(NAME, merged(small, dict(spec)))
+
+
+def broken() -> Object:
+    """The same, but its claim doesn't exist."""
+    model = sleeping(model={"uri": f"pvc://{MISSING_CLAIM}/"}, scaling={"hold": {"timeout": "20s"}})
+    return merged(model, {"metadata": {"name": BROKEN}})
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Clients on the node of the cluster."""
+
+    kube: Kube
+    entered: Callable[[], AbstractContextManager[object]]
+
+    async def ask(self, name: str = NAME, *, within: float = 120) -> str:
+        """Sends one request; returns `answered`, or status and error."""
+        access = FromTheNode(self.kube, self.entered)
+        async with access.session() as session, asyncio.timeout(within):
+            return await _answer(session, await access.url(name), name, "Kubernetes is")
+
+    async def load(self, *, seconds: float, at_once: int) -> int:
+        """Sends requests, several at a time; returns how many were answered."""
+        access = FromTheNode(self.kube, self.entered)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+
+        async def client(url: str, number: int) -> int:
+            answered = 0
+            while loop.time() < end:
+                answered += await _answer(session, url, NAME, f"{REPEATED}{number % 2}") == "answered"
+            return answered
+
+        async with access.session() as session:
+            url = await access.url(NAME)
+            return sum(await asyncio.gather(*(client(url, number) for number in range(at_once))))
+
+
+async def _answer(session: aiohttp.ClientSession, url: str, model: str, prompt: str) -> str:
+    try:
+        await complete(session, url, prompt, model=model, max_tokens=24)
+    except RefusedError as refusal:
+        return str(refusal)
+    return "answered"

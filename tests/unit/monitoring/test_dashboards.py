@@ -1,0 +1,155 @@
+"""Every panel explains itself: what it shows, in which unit, what a bad value looks like. Its queries are valid.
+
+That no panel is empty is tested with a real Prometheus, in tests/alerts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+from slipway_monitoring.dashboards import DASHBOARDS
+from slipway_monitoring.dashboards.building import as_json
+from slipway_monitoring.dashboards.filling import filled
+from slipway_monitoring.dashboards.panels import Dashboard, Panel
+from slipway_monitoring.vocabulary import GROUPS
+from support.monitoring import programs
+
+PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]
+RECORDED = {recording.name for group in GROUPS for recording in group.recordings}
+ENGINES = re.compile(r"\b(vllm|llamacpp|sglang|tgi|trtllm|nv):|\bDCGM_")
+"""Series that are another name in each engine: the recording rules give them one."""
+
+COMING = {
+    "slipway:batch_size:mean5m",
+    "slipway:cost:per_hour",
+    "slipway:cost_per_million_tokens:allocated1h",
+    "slipway:cost_per_million_tokens:used1h",
+    "slipway:e2e_seconds:quantile",
+    "slipway:goodput:ratio5m",
+    "slipway:gpu_memory_used:bytes",
+    "slipway:gpu_utilization:ratio",
+    "slipway:idle_device_hours:increase1h",
+    "slipway:itl_seconds:quantile",
+    "slipway:kv_cache_usage:ratio",
+    "slipway:output_tokens:rate5m",
+    "slipway:preemptions:rate5m",
+    "slipway:prefix_cache_hits:ratio5m",
+    "slipway:prompt_tokens:rate5m",
+    "slipway:queue_seconds:quantile",
+    "slipway:request_errors:ratio5m",
+    "slipway:requests:rate5m",
+    "slipway:speculative_acceptance:ratio5m",
+    "slipway:tpot_seconds:quantile",
+    "slipway:ttft_seconds:quantile",
+}
+"""Series whose recording rules are still being written."""
+
+PRICES = "slipway_device_hourly_cost"
+"""The only series of a dashboard of namespaces that is of none."""
+
+each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each.uid)
+each_panel = pytest.mark.parametrize(
+    ("dashboard", "panel"), PANELS, ids=[f"{dashboard.uid}-{panel.title}" for dashboard, panel in PANELS]
+)
+
+
+def names_in(promql: str) -> set[str]:
+    return set(re.findall(r"\bslipway:[\w:]+", promql))
+
+
+@each_panel
+def test_a_panel_says_what_a_bad_value_looks_like_and_where_to_look(dashboard: Dashboard, panel: Panel) -> None:
+    assert len(re.findall(r"[.:] ", panel.description + " ")) >= 1
+    assert len(panel.description) > 40
+    assert panel.description.endswith(".")
+
+
+@each_panel
+def test_every_series_of_a_panel_is_named_in_its_legend(dashboard: Dashboard, panel: Panel) -> None:
+    legends = [query.legend for query in panel.queries]
+    assert all(legends)
+    assert not [legend for legend, times in Counter(legends).items() if times > 1]
+    assert not panel.target or panel.target in legends
+    assert set(panel.hidden_columns) <= set(legends)
+
+
+@each_panel
+def test_a_panel_shows_only_the_series_that_the_variables_select(dashboard: Dashboard, panel: Panel) -> None:
+    selects = {"nothing": ("$cluster",), "namespaces": ("$cluster", "$namespace")}
+    variables = selects.get(dashboard.selects, ("$cluster", "$namespace", "$llmdeployment"))
+    for query in panel.queries:
+        selectors = re.findall(r"\b([a-zA-Z_:][\w:]*)\{([^}]*)\}", query.expr)
+        assert selectors
+        for name, selector in selectors:
+            assert name == PRICES or all(each in selector for each in variables), name
+
+
+@each_panel
+def test_a_panel_uses_recorded_series_instead_of_those_of_one_engine(dashboard: Dashboard, panel: Panel) -> None:
+    for query in panel.queries:
+        assert not ENGINES.search(query.expr)
+        assert names_in(query.expr) <= RECORDED | COMING
+
+
+@each_dashboard
+def test_titles_within_a_dashboard_differ(dashboard: Dashboard) -> None:
+    titles = [panel.title for panel in dashboard.panels]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+@each_dashboard
+def test_rows_fill_the_width_of_the_page(dashboard: Dashboard) -> None:
+    for row in dashboard.rows:
+        assert sum(panel.width for panel in row.panels) % 24 == 0, row.title
+
+
+@each_dashboard
+def test_the_same_source_gives_the_same_bytes_and_the_chart_has_them(dashboard: Dashboard) -> None:
+    assert as_json(dashboard) == as_json(dashboard)
+    shipped = Path(__file__).parents[3] / f"charts/slipway/monitoring/dashboards/{dashboard.uid}.json"
+    assert shipped.read_text() == as_json(dashboard)
+
+
+@each_dashboard
+def test_grafana_needs_nothing_from_elsewhere(dashboard: Dashboard) -> None:
+    text = as_json(dashboard)
+    assert "http" not in text.replace("https", "http").replace("HTTP", "")
+    built = json.loads(text)
+    sources = {json.dumps(source) for source in datasources(built["panels"])}
+    assert sources == {json.dumps({"type": "prometheus", "uid": "${datasource}"})}
+    ids = [panel["id"] for panel in built["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def datasources(panels: list[dict[str, Any]]) -> list[object]:
+    shown = [panel for panel in panels if panel["type"] != "row"]
+    return [each["datasource"] for panel in shown for each in [panel, *panel["targets"]]]
+
+
+def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
+    queries = [each for dashboard in DASHBOARDS for each in filled(dashboard, namespace="a", llmdeployment="b")]
+    assert not [each.place for each in queries if "$" in each.promql]
+    rules = [{"record": f"panel:number{number}", "expr": each.promql} for number, each in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    cache = default_cache()
+    promtool = programs.ensure(cache, Steps(cache)).promtool
+    checked = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_panels_that_need_another_product_say_so() -> None:
+    needing = {name for _, panel in PANELS if panel.needs for query in panel.queries for name in names_in(query.expr)}
+    assert needing == {"slipway:gpu_memory_used:bytes", "slipway:gpu_utilization:ratio"}
+
+
+def test_what_is_still_coming_is_not_there_yet() -> None:
+    assert not COMING & RECORDED
