@@ -111,7 +111,7 @@ async def test_a_model_that_does_not_wake_and_whose_requests_are_refused(
     cause = "Requests to a model at zero whose engine ends with `Segmentation fault`."
     wake = about(alerts, weights, "SlipwayWakeFailing", cause, REPAIRED)
     refused = about(alerts, weights, "SlipwayAvailabilityBudgetBurning", cause, f"{REPAIRED} Requests are answered.")
-    slo = {"availability": 99}
+    slo = {"availability": "99"}
     async with scripted(alerts, weights, failing(python_image, UNKNOWN_ARGUMENT), replicas=0, slo=slo):
         await weights.wait_for_condition("scaledobject", NAME, "Ready")
         async with requests_to(node, weights, 4):
@@ -150,7 +150,7 @@ async def test_a_cold_start_that_takes_longer_than_usual(
                 await asyncio.sleep(25)  # it becomes the usual
                 now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
                 await weights.run("annotate", "llmdeployment", NAME, f"{SLEEP_ANNOTATION}={now}", "--overwrite")
-                await weights.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == 0)
+                await weights.wait_for("deployment", PREDICTOR, lambda it: it["spec"]["replicas"] == 0, timeout=180)
                 await until_settled(weights, NAME, "Idle")
         await firing.fires()
         await firing.resolves()

@@ -39,7 +39,7 @@ class ClusterMonitoring:
 
     async def follow(self) -> None:
         """Scrapes and evaluates what the cluster's objects say now, but every second."""
-        rules = {_file(rule): _quick(rule["spec"]) for rule in await self._all(PROMETHEUS_RULE)}
+        rules = {_file(rule): quick(rule["spec"]) for rule in await self._all(PROMETHEUS_RULE)}
         scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=EVERY)
         await asyncio.to_thread(self.own.configure, rules=rules, scrapes=scrapes)
 
@@ -56,7 +56,7 @@ class ClusterMonitoring:
         yield from self.own.report_sections()
 
 
-def _quick(spec: Object) -> Object:
+def quick(spec: Object) -> Object:
     """Evaluates each group as often as everything is scraped."""
     return {"groups": [{**group, "interval": EVERY} for group in spec["groups"]]}
 
