@@ -63,8 +63,8 @@ cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs r
 gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; includes the slow tests (needs root)
 	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
-alerts: cluster-possible $(VENV) ## Every alert that can be provoked on a devcluster, fired for real: a real Prometheus, Alertmanager and webhook (needs root)
-	$(PYTEST) tests/alerts --cluster-name=alerts $(PYTEST_ARGS)
+alerts: cluster-possible $(VENV) ## Every alert that can be provoked on a devcluster, fired for real: a real Prometheus, Alertmanager and webhook; and no panel of a dashboard is empty (needs root)
+	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --cluster-name=alerts $(PYTEST_ARGS)
 
 chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
@@ -163,6 +163,9 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
+pictures: $(VENV) ## Draw the pictures and numbers of docs/monitoring.md again, from Prometheus' answers that are stored next to them
+	$(BIN)/python -m slipway_monitoring.pictures
+
 pin: $(VENV) ## Resolve the packages of the images with vLLM again, after a change of runtime-image/requirements/*.in
 	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --override vllm-cuda.override --output-file vllm-cuda.txt
 	cd runtime-image/requirements && $(RESOLVE) vllm-cpu.in --override vllm-cpu.override --output-file vllm-cpu.txt
@@ -211,4 +214,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

@@ -4,7 +4,8 @@
 
 Each is done in the way that the operator does it, and for comparison in the event loop alone: a list of pods is parsed,
 and the nodes of all profiles of the chart are counted. Times are those of the process on its processors, all threads
-together, so that other load doesn't count.
+together, so that other load doesn't count. The page of metrics is written, and sent to a client, only as the operator
+does it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from functools import partial
 from typing import Any
 
 import click
+from aiohttp import ClientSession
 from percentiles import percentile
+from slipway.api.model_key import ModelKey
 from slipway.kube import large_json
+from slipway.observing.figures import figures_of
 from slipway.operator.reconciling import supply
+from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.operator.reconciling.model_counts import ModelCounts
+from slipway.operator.reconciling.model_metrics import Seen
 from slipway.operator.reconciling.supply import SupplyCache
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry
 from support.builders.nodes import look_alike
 from support.builders.rendering import shipped_profiles
 
@@ -91,8 +100,49 @@ async def counting(there: dict[str, Any], *, in_loop: bool) -> float:
     return await longest_step(count)
 
 
-async def measure(runs: int, size: int, number: int) -> None:
-    text, there = a_list(size), nodes(number)
+def an_llm_deployment(number: int) -> dict[str, Any]:
+    """That serves, with a plan, objectives and a cold start in its status."""
+    conditions = [{"type": each, "status": "True"} for each in ("Ready", "Planned", "ModelLoaded", "Reachable")]
+    slo = {"ttftP95": "500ms", "tpotP95": "50ms", "e2eP99": "30s", "availability": "99.5%", "window": "168h"}
+    status = {
+        "state": "Serving",
+        "conditions": [*conditions, {"type": "Scaled", "status": "False", "reason": "Scaling"}],
+        "replicas": {"desired": 2, "ready": 1, "warmingUp": 1},
+        "plan": {
+            "accelerator": "h200",
+            "gpusPerReplica": 1,
+            "maxConcurrency": 64,
+            "expected": {"tokensPerSecond": 812.5},
+        },
+        "lastColdStart": {"schedule": "1s", "pull": "3s", "start": "2s", "ready": "31s", "pod": "llama-predictor-1"},
+    }
+    metadata = {"name": f"llama-3-1-8b-instruct-{number}", "namespace": f"team-{number % 100}"}
+    return {"metadata": metadata, "spec": {"model": {"uri": "hf://llama"}, "slo": slo}, "status": status}
+
+
+def page_of(number: int) -> MetricsRegistry:
+    """The metrics of that many LLMDeployments."""
+    objects = [an_llm_deployment(each) for each in range(number)]
+    seen = [Seen(ModelKey.of(each), figures_of(each), ModelCounts()) for each in objects]
+    registry = MetricsRegistry("slipway")
+    OperatorMetrics(registry).watch_each_model(lambda: seen)
+    return registry
+
+
+async def scraped(registry: MetricsRegistry) -> float:
+    """By a client in this process, whose own steps count, too."""
+    async with ManagementPort(metrics=registry, live={}, ready={}, port=0, host="127.0.0.1").served() as port:
+
+        async def scrape() -> None:
+            async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                async for _ in response.content.iter_any():
+                    pass
+
+        return await longest_step(scrape)
+
+
+async def measure(runs: int, size: int, number: int, models: int) -> None:
+    text, there, metrics = a_list(size), nodes(number), page_of(models)
     gc.collect()
     gc.freeze()  # as the operator does, once its caches are filled
 
@@ -100,6 +150,9 @@ async def measure(runs: int, size: int, number: int) -> None:
         return json.loads(text)
 
     of_list = f"a list of {len(text) / 2**20:.1f} MiB"
+    page = metrics.page()
+    lines = page.count(b"\n")
+    of_models = f"{len(page) / 1e6:.1f} MB of metrics, {lines:,} lines"
     of_nodes = f"{len(shipped_profiles())} profiles on {len(there)} nodes"
     found: dict[str, list[float]] = {}
     for _ in range(runs):
@@ -109,6 +162,7 @@ async def measure(runs: int, size: int, number: int) -> None:
             (f"{of_list}, as the operator does it", longest_step(partial(large_json.loads, text))),
             (f"{of_nodes}, counted in the loop", counting(there, in_loop=True)),
             (f"{of_nodes}, as the operator does it", counting(there, in_loop=False)),
+            (f"{of_models}, scraped", scraped(metrics)),
         ):
             found.setdefault(name, []).append(await step)
     for name, longest in found.items():
@@ -119,8 +173,9 @@ async def measure(runs: int, size: int, number: int) -> None:
 @click.option("--runs", default=20, show_default=True)
 @click.option("--size", default=4 << 20, show_default=True, help="bytes of the list")
 @click.option("--number", default=5000, show_default=True, help="nodes")
-def main(runs: int, size: int, number: int) -> None:
-    asyncio.run(measure(runs, size, number))
+@click.option("--models", default=10_000, show_default=True, help="LLMDeployments with metrics")
+def main(runs: int, size: int, number: int, models: int) -> None:
+    asyncio.run(measure(runs, size, number, models))
 
 
 if __name__ == "__main__":

@@ -144,7 +144,9 @@ def _activator() -> str:
 
 def _metrics_of_activator() -> Iterable[Description]:
     registry = MetricsRegistry(METRICS_PREFIX)
-    WatchMetrics(registry).watch_ages(dict)
+    watches = WatchMetrics(registry)
+    watches.watch_ages(dict)
+    watches.unfilled_caches(lambda: 0)
     return [*WAITING, *OF_MODELS, *WHOLE, *registry.descriptions]
 
 
@@ -174,9 +176,11 @@ def _metrics_of_operator() -> Iterable[Description]:
     metrics = OperatorMetrics(registry)
     metrics.queue.watch_queue(depth=lambda: 0, oldest=lambda: 0)
     metrics.watches.watch_ages(dict)
+    metrics.watches.unfilled_caches(lambda: 0)
     metrics.watch_models(dict)
     metrics.watch_compile_caches(dict)
     metrics.watch_each_model(list)
+    metrics.watch_prices(dict)
     return registry.descriptions
 
 

@@ -30,7 +30,7 @@ RUNTIMES = ROOT / "charts/slipway/runtimes"
 sys.path.insert(0, str(HERE.parent))
 from slipway_runtime.contract.engine import Engine, Metrics, Option  # noqa: E402 - the file next to what is written
 
-COPIED = ("buckets.py", "explain.py", "lines.py", "engine.py")  # written by hand, on the runtime's side
+COPIED = ("buckets.py", "engine.py", "explain.py", "hold.py", "lines.py")  # written by hand, on the runtime's side
 HEADER = """\
 {quotes}{about}
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import yaml
 from slipway_monitoring.dashboards import DASHBOARDS
 from slipway_monitoring.dashboards.building import as_json
 from support.builders.objects import Object
 from support.charts.helm import rendered
 from support.charts.values import defaults
+from support.monitoring.documented import PAGE
 
 LARGEST = 1 << 20
 """Bytes that a ConfigMap may have."""
@@ -48,3 +51,10 @@ def test_labels_folder_and_annotations_can_be_chosen() -> None:
     )
     assert first["metadata"]["labels"].items() >= {"dashboards": "yes", "grafana_dashboard": "1"}.items()
     assert first["metadata"]["annotations"] == {"k8s-sidecar-target-directory": "/x"}
+
+
+def test_the_values_of_the_documentation_switch_everything_on() -> None:
+    [shown] = re.findall(r"```yaml\n# values-monitoring\.yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names = {(thing["kind"], thing["metadata"]["name"]) for thing in rendered("slipway", yaml.safe_load(shown))}
+    assert {("PodMonitor", "slipway"), ("ConfigMap", "slipway-fleet-dashboard")} <= names
+    assert "PrometheusRule" in {kind for kind, _ in names}

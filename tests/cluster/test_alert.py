@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.images import BASE_IMAGE, ensure_base_image
+from slipway_monitoring.dashboards.filling import filled
+from slipway_monitoring.dashboards.own_programs import OWN_PROGRAMS
 from support.builders.llmdeployments import NAME, own_runtime
 from support.cluster import Kube, Settings, folder_claimed, until_settled
 from support.cluster.releases import with_values
@@ -58,3 +61,11 @@ async def test_a_failed_model_is_reported_to_a_person_with_its_reason_and_a_runb
         await kube.apply(own_runtime())
         await until_settled(kube, NAME, "Serving")
         await firing.resolves()
+
+
+async def test_no_panel_about_slipways_own_programs_is_empty(alerts: ClusterMonitoring) -> None:
+    """`make alerts` checks the panels of all dashboards, after a load."""
+    await alerts.follow()
+    for each in filled(OWN_PROGRAMS, namespace=".*"):
+        if not each.query.healthy_empty:
+            await asyncio.to_thread(alerts.own.until_data, each.promql, within=20)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.replica import Replica
 from support.fakes.otlp_collector import OtlpCollector, Received, otlp_collector
+from support.programs.activator import activated, connected
 from support.programs.llamacpp_pod import LlamacppPod
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -85,6 +90,42 @@ async def test_its_start_and_its_requests_are_traced(
         assert (span.resource["service.name"], span.resource["k8s.namespace.name"]) == ("gemma", "chat")
         assert "Kubernetes" not in str(span)
     assert {headers["api-key"] for headers in collector.headers} == {"of-the-collector"}
+
+
+async def test_one_trace_leads_from_the_client_through_hold_and_wake_to_the_last_token(
+    pod: LlamacppPod, gemma: Path, collector: OtlpCollector
+) -> None:
+    """A real activator holds the request from before the pod starts until it is ready."""
+    body = b'{"model": "gemma", "prompt": "Kubernetes is", "max_tokens": 8}'
+    headers = f"Content-Type: application/json\r\ntraceparent: {SAMPLED['traceparent']}\r\n"
+    async with activated(limits=HoldLimits(timeout=300)) as activator, connected(activator) as client:
+        before = time.time_ns()
+        client.post(body, headers=headers)
+        await activator.until_waiting(1)
+        await asyncio.sleep(0.2)  # as the scheduler and the kubelet take
+        await pod.serve(gemma, f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0")
+        await pod.until_ready()
+        activator.update(replicas=(Replica("127.0.0.1", pod.engine_port, 4),))
+        answer = await client.answer()
+    after = time.time_ns()
+    request, start = await collector.named("text_completion gemma"), await collector.named("start")
+    assert (request.trace_id, request.parent_id) == (TRACE, SPAN)
+    hold, *stages = sorted(collector.within(request), key=lambda span: span.start)
+    assert [span.name for span in (hold, *stages)] == ["hold", "queue", "prefill", "decode"]
+    assert follow_each_other([hold, *stages])
+    [wake] = collector.within(hold)
+    pull, starting = collector.within(wake)
+    assert [span.name for span in (wake, pull, starting)] == ["wake", "pull", "start"]
+    assert starting.links == [(start.trace_id, start.span_id)]
+    assert start.trace_id != TRACE
+    phases = [span.name for span in collector.within(start)]
+    assert [span.name for span in collector.within(starting)] == phases
+    assert before <= request.start <= request.end <= after
+    for outer, inner in ((request, hold), (hold, wake), (wake, pull), (wake, starting)):
+        assert inner.lies_within(outer)
+        assert inner.trace_id == TRACE
+    assert starting.start == pytest.approx(start.start, abs=50 * 10**6)
+    assert hold.end - hold.start == pytest.approx(int(answer.headers["slipway-held-ms"]) * 10**6, abs=50 * 10**6)
 
 
 async def test_a_start_that_fails_is_a_trace_with_the_reason(

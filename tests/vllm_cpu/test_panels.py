@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -96,7 +95,4 @@ def queries() -> Iterator[Filled]:
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda each: each.place)
 async def test_a_query_of_a_panel_has_data(watched: Monitoring, query: Filled) -> None:
-    def has_data() -> bool:
-        return any(not math.isnan(sample.value) for sample in watched.query(query.promql))
-
-    await asyncio.to_thread(watched.until, has_data, within=90, what=f"data for {query.promql}")
+    await asyncio.to_thread(watched.until_data, query.promql, within=90)

@@ -79,7 +79,7 @@ def _target(query: Query, panel: Panel, name: str) -> prometheus.Dataquery:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(name)
     target.datasource(SOURCE)
     if panel.kind == "timeseries":
-        return target.range()
+        return target.range().exemplar(query.exemplars)
     target.instant()
     return target.format(PromQueryFormat.TABLE) if panel.kind == "table" else target
 
@@ -98,6 +98,8 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
         built.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL))
     if panel.maximum is not None:
         built.max(panel.maximum)
+    if panel.warning is not None:
+        built.thresholds_style(common.GraphThresholdsStyleConfig().mode(options.GraphTresholdsStyleMode.DASHED))
     if panel.target:
         built.override_by_name(panel.target, [DASHED, NOT_STACKED])
     return built
@@ -117,7 +119,7 @@ def _table(panel: Panel) -> table.Panel:
     single = len(panel.queries) == 1
     renamed = {"Value" if single else f"Value #{letter}": query.legend for letter, query in letters.items()}
     hidden = {*NOT_SHOWN, *(old for old, new in renamed.items() if new in panel.hidden_columns)}
-    built = table.Panel()
+    built = table.Panel().show_header(True)
     built.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     organize = {"excludeByName": dict.fromkeys(sorted(hidden), True), "indexByName": {}, "renameByName": renamed}
     built.with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, by_model, in_namespaces
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, by_model, grown_in_an_hour, in_namespaces
 
 MODEL = "{{namespace}}/{{llmdeployment}}"
 HELD = in_namespaces("slipway_activator_hold_seconds_bucket")
@@ -71,10 +71,10 @@ STARTS = Row(
         ),
         Panel(
             title="Wakes",
-            description="Wakes from zero per hour, by result. Any failed one cost its clients an error: see the "
-            "runbook of SlipwayWakeFailing.",
+            description="Wakes from zero in the last hour, by result. Any failed one cost its clients an error: see "
+            "the runbook of SlipwayWakeFailing.",
             unit="short",
-            queries=(Query(f"sum by (result) (increase({in_namespaces('slipway_wakes_total')}[1h]))", "{{result}}"),),
+            queries=(Query(grown_in_an_hour("slipway_wakes_total", "result"), "{{result}}"),),
         ),
         Panel(
             title="Failures of pods",
@@ -84,7 +84,7 @@ STARTS = Row(
             stacked=True,
             queries=(
                 Query(
-                    f"sum by (reason) (increase({in_namespaces('slipway_pod_failures_total')}[1h]))",
+                    grown_in_an_hour("slipway_pod_failures_total", "reason"),
                     "{{reason}}",
                     healthy_empty="no pod has failed",
                 ),

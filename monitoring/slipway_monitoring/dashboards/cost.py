@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere, by_model, in_namespaces
+from slipway_monitoring.dashboards.panels import (
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Unit,
+    by_model,
+    in_namespaces,
+    of_programs,
+)
 
 MODEL = "{{namespace}}/{{llmdeployment}}"
 
 
-def over_range(metric: str) -> str:
-    """Computes how much a counter grew in the range that the dashboard shows."""
-    return f"sum(increase({in_namespaces(metric)}[$__range]))"
+def over_range(total: str) -> str:
+    """Computes how much an account grew in the range that the dashboard shows. It continues with the next leader."""
+    return f"sum(delta({in_namespaces(total)}[$__range]) >= 0)"
 
 
 def stat(title: str, description: str, unit: Unit, expr: str) -> Panel:
@@ -33,20 +42,20 @@ SUMS = Row(
             "Of all replicas in this range: the price of their devices for the time in which they had them, idle or "
             "not.",
             "short",
-            over_range("slipway_cost_total"),
+            over_range("slipway:cost:total"),
         ),
         stat(
             "Saved by sleeping",
             "What one replica of each sleeping model would have cost in this range. 0 with models that could sleep: "
             "look at idleAfter, and at what keeps them awake.",
             "short",
-            over_range("slipway_saved_cost_total"),
+            over_range("slipway:saved_cost:total"),
         ),
         stat(
             "Device hours",
             "Hours of devices in this range, of all models. Multiply by a price to check a bill.",
             "h",
-            f"{over_range('slipway_device_seconds_total')} / 3600",
+            f"{over_range('slipway:device_seconds:total')} / 3600",
         ),
     ),
 )
@@ -80,11 +89,7 @@ MODELS = Row(
             unit="h",
             queries=(
                 Query(in_namespaces("slipway:idle_device_hours:increase1h"), f"idle {MODEL}"),
-                Query(
-                    by_model("sum", f"increase({in_namespaces('slipway_asleep_device_seconds_total')}[1h])")
-                    + " / 3600",
-                    f"asleep {MODEL}",
-                ),
+                Query(in_namespaces("slipway:asleep_device_hours:increase1h"), f"asleep {MODEL}"),
             ),
         ),
         Panel(
@@ -104,12 +109,12 @@ MODELS = Row(
             ),
         ),
         Panel(
-            title="Tokens per second by key",
-            description="Tokens in and out per second, by the owner of the API key; the cost of a model is divided in "
-            "this proportion. One key that takes nearly all: set access.rateLimit.",
-            unit="suffix: tokens/s",
+            title="Cost of the last hour, by key",
+            description="The cost of each model, divided among the owners of API keys by the tokens that were written "
+            "for them. One key that takes nearly all: talk to its owner, or set access.rateLimit.",
+            unit="short",
             stacked=True,
-            queries=(Query(f"sum by (key) (rate({in_namespaces('slipway_tokens_total')}[5m]))", "{{key}}"),),
+            queries=(Query(f"sum by (key) ({in_namespaces('slipway:key_cost:increase1h')})", "{{key}}"),),
         ),
         Panel(
             title="Prices of devices",
@@ -118,7 +123,7 @@ MODELS = Row(
             unit="short",
             kind="table",
             queries=(
-                Query(f"max by (accelerator, spot) ({anywhere('slipway_device_hourly_cost')})", "price per hour"),
+                Query(f"max by (accelerator, spot) ({of_programs('slipway_device_hourly_cost')})", "price per hour"),
             ),
         ),
     ),

@@ -24,13 +24,20 @@ def quantiles(metric: str) -> tuple[Query, ...]:
     return (Query(expr, "p{{quantile}}"),)
 
 
-def latency(title: str, metric: str, description: str, slo: str = "") -> Panel:
-    target = (Query(largest("slipway_slo_target_seconds", slo=slo), "objective"),) if slo else ()
+def with_traces(histogram: str) -> tuple[Query, ...]:
+    """The pods' own histogram, whose exemplars are points in the graph that lead to traces."""
+    buckets = of_model(f"{histogram}_bucket")
+    expr = f"histogram_quantile(0.95, sum by (le) (rate({buckets}[5m])))"
+    return (Query(expr, "p95 by the pods' guard, with traces", exemplars=True),)
+
+
+def latency(title: str, metric: str, description: str, slo: str = "", traced: str = "") -> Panel:
+    target = (Query(largest("slipway_slo_boundary_seconds", slo=slo), "objective"),) if slo else ()
     return Panel(
         title=title,
         description=description,
         unit="s",
-        queries=(*quantiles(metric), *target),
+        queries=(*quantiles(metric), *target, *(with_traces(traced) if traced else ())),
         target="objective" if slo else "",
     )
 
@@ -166,8 +173,9 @@ LATENCY = Row(
             "Time to the first token",
             "ttft",
             "From the request to the first token. p95 above the dashed line of spec.slo.ttftP95: the budget burns. "
-            "Compare with the queue in the row above.",
+            "Compare with the queue in the row above. Points are requests with a trace.",
             "ttft",
+            "slipway_time_to_first_token_seconds",
         ),
         latency(
             "Time per output token",
@@ -186,8 +194,26 @@ LATENCY = Row(
             "Whole request",
             "e2e",
             "From the request to its last byte; it grows with the length of the answers. Above the dashed line of "
-            "spec.slo.e2eP99: first look at the two panels above.",
+            "spec.slo.e2eP99: first look at the two panels above. Points are requests with a trace.",
             "e2e",
+            "slipway_request_seconds",
+        ),
+        Panel(
+            title="How fast error budgets burn",
+            description="By objective, over the last hour: at 1, the budget of spec.slo.window is spent exactly at "
+            "its end. Above 14.4, one of 30 days is spent within two: the alerts of burning budgets have a runbook "
+            "for each objective.",
+            unit="short",
+            warning=1,
+            critical=14.4,
+            queries=(Query(of_model("slipway:slo_burn:rate1h"), "{{slo}}"),),
+        ),
+        Panel(
+            title="Error budget left",
+            description="By objective, over the next longer of 1, 7 and 30 days to spec.slo.window. At 0, more "
+            "requests have missed the objective than it allows: change less, or scale up.",
+            unit="percentunit",
+            queries=(Query(of_model("slipway:slo_budget_left:ratio"), "{{slo}} {{window}}"),),
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere, of_programs
 
 
 def stat(title: str, description: str, unit: Unit, expr: str, **limits: float) -> Panel:
@@ -27,14 +27,14 @@ NOW = Row(
             "Replicas of the operator that lead. It must be 1: with 0, nothing that changes is acted upon, while "
             "models go on serving. See the runbook of SlipwayOperatorWithoutLeader.",
             "short",
-            f"sum({anywhere('slipway_leader')})",
+            f"sum({of_programs('slipway_leader')})",
         ),
         stat(
             "Oldest cache",
             "Seconds since the slowest watch of the leader was last seen to be up to date. Above a minute, Slipway "
             "acts on old facts: see the runbook of SlipwayOperatorStale.",
             "s",
-            f"max({anywhere('slipway_watch_age_seconds')})",
+            f"max({of_programs('slipway_watch_age_seconds')})",
             warning=60,
         ),
         stat(
@@ -42,7 +42,7 @@ NOW = Row(
             "How long the first object in the operator's queue has waited. Above a minute: too much work, or a slow "
             "API server, see below.",
             "s",
-            f"max({anywhere('slipway_queue_oldest_seconds')})",
+            f"max({of_programs('slipway_queue_oldest_seconds')})",
             warning=60,
         ),
         stat(
@@ -50,7 +50,7 @@ NOW = Row(
             "The highest share of any limit of an activator. At 100 %, requests are refused: see the runbook of "
             "SlipwayActivatorNearLimit.",
             "percentunit",
-            f"max({anywhere('slipway_activator_used_ratio')})",
+            f"max({of_programs('slipway_activator_used_ratio')})",
             warning=0.8,
             critical=0.95,
         ),
@@ -65,7 +65,7 @@ OPERATOR = Row(
             description="By result. Failures that don't stop: the operator's log names the objects and the reason.",
             unit="ops",
             stacked=True,
-            queries=(Query(f"sum by (result) (rate({anywhere('slipway_reconciles_total')}[5m]))", "{{result}}"),),
+            queries=(Query(f"sum by (result) (rate({of_programs('slipway_reconciles_total')}[5m]))", "{{result}}"),),
         ),
         Panel(
             title="How long a reconcile takes",
@@ -74,7 +74,7 @@ OPERATOR = Row(
             queries=(
                 Query(
                     "histogram_quantile(0.95, sum by (le, result) "
-                    f"(rate({anywhere('slipway_reconcile_seconds_bucket')}[5m])))",
+                    f"(rate({of_programs('slipway_reconcile_seconds_bucket')}[5m])))",
                     "{{result}}",
                 ),
             ),
@@ -86,7 +86,7 @@ OPERATOR = Row(
             unit="ops",
             stacked=True,
             queries=(
-                Query(f"sum by (verb, code) (rate({anywhere('slipway_api_calls_total')}[5m]))", "{{verb}} {{code}}"),
+                Query(f"sum by (verb, code) (rate({of_programs('slipway_api_calls_total')}[5m]))", "{{verb}} {{code}}"),
             ),
         ),
         Panel(
@@ -97,7 +97,7 @@ OPERATOR = Row(
             queries=(
                 Query(
                     "histogram_quantile(0.95, sum by (le, verb) "
-                    f"(rate({anywhere('slipway_api_call_seconds_bucket')}[5m])))",
+                    f"(rate({of_programs('slipway_api_call_seconds_bucket')}[5m])))",
                     "{{verb}}",
                 ),
             ),
@@ -114,7 +114,7 @@ ACTIVATOR = Row(
             "replicas of the activator, or raise the limit.",
             unit="percentunit",
             maximum=1,
-            queries=(Query(f"max by (limit) ({anywhere('slipway_activator_used_ratio')})", "{{limit}}"),),
+            queries=(Query(f"max by (limit) ({of_programs('slipway_activator_used_ratio')})", "{{limit}}"),),
         ),
         Panel(
             title="Refused requests",
@@ -136,7 +136,9 @@ ACTIVATOR = Row(
             "SlipwayScalerUnreachable. Codes other than OK: KEDA's or the activator's log has the reason.",
             unit="ops",
             stacked=True,
-            queries=(Query(f"sum by (code) (rate({anywhere('slipway_activator_keda_calls_total')}[5m]))", "{{code}}"),),
+            queries=(
+                Query(f"sum by (code) (rate({of_programs('slipway_activator_keda_calls_total')}[5m]))", "{{code}}"),
+            ),
         ),
         Panel(
             title="Requests forwarded, and sent again",
@@ -144,8 +146,8 @@ ACTIVATOR = Row(
             "repeated tries: replicas refuse connections or end too early.",
             unit="reqps",
             queries=(
-                Query(f"sum(rate({anywhere('slipway_activator_forwarded_total')}[5m]))", "forwarded"),
-                Query(f"sum(rate({anywhere('slipway_activator_retries_total')}[5m]))", "sent again"),
+                Query(f"sum(rate({of_programs('slipway_activator_forwarded_total')}[5m]))", "forwarded"),
+                Query(f"sum(rate({of_programs('slipway_activator_retries_total')}[5m]))", "sent again"),
             ),
         ),
     ),

@@ -15,6 +15,7 @@ Unit = Literal["short", "s", "h", "percentunit", "reqps", "ops", "bytes", "suffi
 class Query:
     """One query. `legend` names its series, or the column of a table.
 
+    `exemplars`: also asks for single requests with their traces, which recorded series don't have.
     `healthy_empty`: why an installation without a fault has no such series, for queries that show faults.
     """
 
@@ -22,6 +23,7 @@ class Query:
     legend: str
     unit: Unit | None = None
     healthy_empty: str = ""
+    exemplars: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,13 @@ NAMESPACES = f'{CLUSTER}, namespace=~"$namespace"'
 MODEL = f'{CLUSTER}, namespace="$namespace", llmdeployment="$llmdeployment"'
 
 
+def of_programs(metric: str, **labels: str) -> str:
+    """Series of Slipway's own programs. A tenant's pod can't expose any without a label `llmdeployment`."""
+    return _selected(metric, f'{CLUSTER}, llmdeployment=""', labels)
+
+
 def anywhere(metric: str, **labels: str) -> str:
-    """Series of a program of Slipway itself."""
+    """Series of all models."""
     return _selected(metric, CLUSTER, labels)
 
 
@@ -101,6 +108,13 @@ def _selected(metric: str, matchers: str, labels: dict[str, str]) -> str:
 def by_model(aggregation: str, expr: str, *more: str) -> str:
     """One series for each model, whichever replica of the operator exposes it."""
     return f"{aggregation} by ({', '.join(('cluster', 'namespace', 'llmdeployment', *more))}) ({expr})"
+
+
+def grown_in_an_hour(counter: str, label: str) -> str:
+    """How much a counter grew, by this label. Unlike `increase`, it sees the first event, with which the series starts;
+    a reset counts as nothing."""
+    now, before = (f"sum by ({label}) ({in_namespaces(counter)}{when})" for when in ("", " offset 1h"))
+    return f"clamp_min({now} - ({before} or 0 * {now}), 0)"
 
 
 def number_of_models() -> str:

@@ -113,7 +113,10 @@ class AcceleratorProfileSpec(ApiModel):
         json_schema_extra={LIST_TYPE: "set"},
     )
     cost_per_hour: float | None = Field(
-        default=None, ge=0, description="Price of one device per hour, in the same currency in all profiles."
+        default=None,
+        ge=0,
+        description="Price of one device per hour, in the same currency in all profiles; of a device that replicas "
+        "share, the price of one replica's part.",
     )
     node_labels: Labels = Field(
         default_factory=dict,

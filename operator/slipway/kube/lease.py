@@ -90,11 +90,12 @@ class LeaderElection:
         self._times = times or LeaseTimes()
         one_round = self._times.renew_every
         self._client = client.with_(patience=Patience(deadline=one_round, per_try=one_round))
-        self._metrics, self._namespace, self._name, self._identity = metrics, namespace, name, identity
+        self._namespace, self._name, self._identity = namespace, name, identity
         self._on_change, self._clock = on_change, clock
         self._seen: SeenLease | None = None
         self._write_until = float("-inf")
         self._leads = False  # as `on_change` was last called
+        metrics.leader.set_function(lambda: self.is_leader)
 
     # --- for its users ----------------------------------------------------------------------------------------------
 
@@ -184,7 +185,6 @@ class LeaderElection:
 
     def _report(self) -> None:
         leads = self.is_leader
-        self._metrics.leader.set(leads)
         if leads != self._leads:
             self._leads = leads
             logger.info("%s %s", self._identity, "leads" if leads else "does not lead any more")

@@ -30,6 +30,10 @@ class WatchMetrics:
             "watch_age_seconds", help_, ("kind",), lambda: {(kind,): age for kind, age in read().items()}
         )
 
+    def unfilled_caches(self, read: Callable[[], float]) -> None:
+        help_ = "Kinds whose objects are not all known yet: before they are, nothing is reconciled or held"
+        self._registry.gauge("unfilled_caches", help_).set_function(read)
+
 
 class QueueMetrics:
     """Of a work queue. `depth` and `oldest` are called when Prometheus reads the page."""
@@ -45,7 +49,8 @@ class QueueMetrics:
         self.reconcile_seconds.labels(result).observe(seconds)
 
     def watch_queue(self, *, depth: Callable[[], float], oldest: Callable[[], float]) -> None:
-        self._registry.gauge("queue_depth", "Objects that wait for their reconcile").set_function(depth)
+        help_ = "Objects that wait for their reconcile; none on a standby"
+        self._registry.gauge("queue_depth", help_).set_function(depth)
         self._registry.gauge("queue_oldest_seconds", "How long the first of them has waited").set_function(oldest)
 
 
@@ -53,4 +58,4 @@ class LeaderMetrics:
     """Of the leader election."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
-        self.leader = registry.gauge("leader", "1 while this replica is the leader")
+        self.leader = registry.gauge("leader", "1 while this replica is certainly the leader, 0 while it isn't")

@@ -82,6 +82,7 @@ class Watching(Generic[Key]):
         self._kopfs: list[KopfWatch] = []
         self._asked_to_stop = asyncio.Event()
         metrics.watch_ages(lambda: self.store.ages(time.monotonic()))
+        metrics.unfilled_caches(lambda: len(self.store.unsynced()))
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -58,7 +58,8 @@ class WorkQueue(Generic[Key]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._is_open = True
-        metrics.watch_queue(depth=self._backlog.depth, oldest=lambda: self._backlog.age(self._clock()))
+        self._open_since = clock()
+        metrics.watch_queue(depth=lambda: self.depth() if self._is_open else 0, oldest=self._oldest)
 
     # --- for its users ----------------------------------------------------------------------------------------------
 
@@ -75,7 +76,8 @@ class WorkQueue(Generic[Key]):
         self._is_open = False
 
     def resume(self) -> None:
-        self._is_open = True
+        if not self._is_open:
+            self._is_open, self._open_since = True, self._clock()
         self._changed.set()
 
     def depth(self) -> int:
@@ -104,6 +106,11 @@ class WorkQueue(Generic[Key]):
             logger.warning("%d reconciles did not end within %.0f s and were cancelled", len(late), within)
             await asyncio.wait(late)
         return not late
+
+    def _oldest(self) -> float:
+        """Since when it could have been taken: on a standby, keys wait for nothing that this replica does."""
+        now = self._clock()
+        return min(self._backlog.age(now), now - self._open_since) if self._is_open else 0.0
 
     # --- one key ----------------------------------------------------------------------------------------------------
 

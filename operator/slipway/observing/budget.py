@@ -20,6 +20,7 @@ THEN = {
     "Sleep": "Until then no replica is kept without requests, and requests still wake it.",
     "Refuse": "Until then the model sleeps, and requests get 429.",
 }
+NOTHING_FOLLOWS = "Replicas stay, because only with Slipway's activator a model can sleep: install it."
 LONGEST = timedelta(days=40)  # until a budget is spent; what is later is beyond its reset
 
 
@@ -42,6 +43,7 @@ class Budget:
     spec: BudgetSpec
     periods: tuple[Period, ...]
     unpriced: str = ""  # why the budget can't be kept: a price is unknown; empty: none is
+    can_sleep: bool = True  # an activator is there, so that models can sleep
 
     @property
     def state(self) -> str:
@@ -65,11 +67,11 @@ class Budget:
     @property
     def keeps_asleep(self) -> bool:
         """Whether no replica is kept without requests."""
-        return self.state == SPENT and self.then != "Alert"
+        return self.state == SPENT and self.then != "Alert" and self.can_sleep
 
     @property
     def refuses(self) -> bool:
-        return self.state == SPENT and self.then == "Refuse"
+        return self.keeps_asleep and self.then == "Refuse"
 
     @property
     def reason(self) -> Reason:
@@ -90,7 +92,8 @@ class Budget:
         which = " and ".join(f"{each.limit:g} per {each.name}" for each in self.decides)
         if self.state == NEARLY_SPENT:
             return f"Of the budget of {which}, 80 % or more is spent. It resets at {_at(self.resets_at)}."
-        return f"The budget of {which} is spent, until {_at(self.resets_at)}. {THEN[self.then]}"
+        follows = THEN[self.then] if self.can_sleep or self.then == "Alert" else NOTHING_FOLLOWS
+        return f"The budget of {which} is spent, until {_at(self.resets_at)}. {follows}"
 
     def next_moment(self, per_hour: float | None) -> Iterator[timedelta]:
         """Times until the state changes, at the present cost per hour."""
@@ -107,7 +110,7 @@ class Budget:
         )
 
 
-def budget_of(spec: BudgetSpec | None, ledger: Ledger, unpriced: str = "") -> Budget | None:
+def budget_of(spec: BudgetSpec | None, ledger: Ledger, unpriced: str = "", *, can_sleep: bool = True) -> Budget | None:
     """None: the spec has none."""
     if spec is None:
         return None
@@ -115,7 +118,7 @@ def budget_of(spec: BudgetSpec | None, ledger: Ledger, unpriced: str = "") -> Bu
     spent = ledger.month.sums.spent
     month = Period("month", spec.per_month, spent, next_month(ledger.month.start)) if spec.per_month else None
     periods = tuple(each for each in (day, month) if each)
-    return Budget(spec, periods, unpriced) if periods else None
+    return Budget(spec, periods, unpriced, can_sleep) if periods else None
 
 
 def is_news(before: Object | None, budget: Budget | None) -> bool:

@@ -42,7 +42,7 @@ def length_of(durations: Mapping[str, str]) -> float | None:
     """The seconds of all phases in a status; None if they are invalid or impossibly long."""
     try:
         length = sum(units.seconds(each) for name, each in durations.items() if name not in NOT_PHASES)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return length if length <= LONGEST else None
 

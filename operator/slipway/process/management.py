@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from slipway.process.guarded_port import GuardedPort
 from slipway.process.metrics import MetricsRegistry
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Check = Callable[[], str | None]
 Checks = Mapping[str, Check]
 
@@ -41,7 +41,7 @@ class ManagementPort:
         app, page = web.Application(), MetricsPage(self.metrics)
         app.router.add_get("/livez", _answer(self.live))
         app.router.add_get("/readyz", _answer(self.ready))
-        app.router.add_get("/metrics", page.answer)
+        app.router.add_get("/metrics", page.answer, allow_head=False)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         entrance = GuardedPort()
@@ -65,34 +65,48 @@ def _answer(checks: Checks) -> Handler:
 
 
 class MetricsPage:
-    """One text for all who read /metrics within a moment; other requests are served while it is written."""
+    """One page for all who read /metrics within a moment; other requests are served while it is written and sent.
+
+    With ten thousand LLMDeployments it has 25 MB, which to join, or to send at once, would take too long.
+    """
 
     def __init__(self, metrics: MetricsRegistry) -> None:
         self._metrics = metrics
-        self._writing: asyncio.Task[bytes] | None = None
+        self._writing: asyncio.Task[list[bytes]] | None = None
         self._started_at = -math.inf
 
-    async def answer(self, _: web.Request) -> web.Response:
-        text = await asyncio.shield(self._text())
-        return _closing(web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST}))
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        pieces = await self.pieces()
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        response.content_length = sum(map(len, pieces))
+        response.force_close()
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
+        return response
+
+    async def pieces(self) -> list[bytes]:
+        return await asyncio.shield(self._page())
 
     async def close(self) -> None:
         if self._writing:
             self._writing.cancel()
             await asyncio.wait([self._writing])
 
-    def _text(self) -> asyncio.Task[bytes]:
+    def _page(self) -> asyncio.Task[list[bytes]]:
         now = asyncio.get_running_loop().time()
         if self._writing is None or (self._writing.done() and now - self._started_at >= PAGE_HOLDS_FOR):
             self._started_at, self._writing = now, asyncio.create_task(self._write())
         return self._writing
 
-    async def _write(self) -> bytes:
+    async def _write(self) -> list[bytes]:
         pieces = []
         for piece in self._metrics.page_in_steps():
-            pieces.append(piece)
+            if piece:
+                pieces.append(piece)
             await asyncio.sleep(0)
-        return b"".join(pieces)
+        return pieces
 
 
 def _closing(response: web.Response) -> web.Response:

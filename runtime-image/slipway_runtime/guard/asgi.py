@@ -8,6 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
+from slipway_runtime.contract.hold import HOLD_HEADER
 from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
@@ -16,6 +17,7 @@ from slipway_runtime.guard.visit import Visit
 
 __all__ = ["VISIT", "App", "EngineGone", "Guard", "Message", "Receive", "Scope", "Send"]
 
+HOLD = HOLD_HEADER.encode()
 VISIT = "slipway.visit"
 """The key in a request's scope under which its `Visit` is."""
 
@@ -130,7 +132,7 @@ def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
     ours = {b"x-request-id": visit.request_id.encode()}
     if traced:
         ours[b"traceparent"] = visit.trace.traceparent().encode()
-    headers = [*(pair for pair in scope["headers"] if pair[0] not in ours), *ours.items()]
+    headers = [*(pair for pair in scope["headers"] if pair[0] not in ours and pair[0] != HOLD), *ours.items()]
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     return {**scope, VISIT: visit, "headers": headers, "method": method}
 

@@ -15,6 +15,7 @@ from typing import Self
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from slipway_runtime import control
+from slipway_runtime.contract.hold import HOLD_HEADER
 from slipway_runtime.control import GuardMode, Slot
 from slipway_runtime.guard import access_log, errors
 from slipway_runtime.guard.bodies import Body, BodyMemory
@@ -108,6 +109,7 @@ class Gate:
             request_id=request_id_of(headers.get("x-request-id")),
             trace=trace_of(headers.get("traceparent"), share=self._share),
             started=now,
+            hold=headers.get(HOLD_HEADER, "") if self._tracer else "",
             takes=facts.route.takes if facts.route else BodyKind.NOTHING,
             most_bytes=self.settings.max_body_bytes if facts.supervisor else most_bytes(facts.route, self.settings),
         )

@@ -8,14 +8,19 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
+from slipway_runtime import control
+from slipway_runtime.contract.hold import parse_hold
 from slipway_runtime.guard.answers import Usage
+from slipway_runtime.guard.hold_spans import spans_of_hold
 from slipway_runtime.guard.metrics import GuardMetrics
 from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.exporter import Exporter
 from slipway_runtime.tracing.spans import Span, SpanKind, Value
+from slipway_runtime.tracing.start_record import StartRecord
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",
@@ -30,35 +35,50 @@ Stage = tuple[str, float, float]
 
 
 class Tracer:
-    def __init__(self, exporter: Exporter, *, model: str) -> None:
-        self._exporter, self._model = exporter, model
+    def __init__(self, exporter: Exporter, *, model: str, folder: Path | None = None) -> None:
+        """`folder`: in which process 1 writes how the pod has started."""
+        self._exporter, self._model, self._folder = exporter, model, folder
+        self._start: StartRecord | None = None
 
     @classmethod
     def of(cls, settings: GuardSettings, metrics: GuardMetrics) -> Self | None:
         """Returns None without an endpoint to send traces to."""
         if not settings.traces_endpoint:
             return None
-        tracer = cls(Exporter.to(settings.traces_endpoint, count=metrics.spans), model=settings.model)
+        exporter = Exporter.to(settings.traces_endpoint, count=metrics.spans)
+        tracer = cls(exporter, model=settings.model, folder=control.folder())
         atexit.register(tracer.close)
         return tracer
 
     def send(self, visit: Visit) -> None:
         """Sends the spans of a visit that has ended just now."""
-        self._exporter.add(spans_of(visit, model=self._model, offset=time.time_ns() - _nanoseconds(visit.ended)))
+        offset = time.time_ns() - _nanoseconds(visit.ended)
+        start = self._started() if visit.hold else None
+        self._exporter.add(spans_of(visit, model=self._model, offset=offset, start=start))
+
+    def _started(self) -> StartRecord | None:
+        """Reads the record once, for the first request that was held."""
+        if self._start is None and self._folder:
+            self._start = StartRecord.read(self._folder)
+        return self._start
 
     def close(self) -> None:
         self._exporter.close()
 
 
-def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
-    """Returns the spans. `offset` converts the visit's clock, in nanoseconds, to Unix time."""
+def spans_of(visit: Visit, *, model: str, offset: int, start: StartRecord | None = None) -> list[Span]:
+    """Returns the spans. `offset` converts the visit's clock, in nanoseconds, to Unix time. The span of a request that
+    was held starts when it arrived at the activator."""
+    received = _nanoseconds(visit.started) + offset
+    hold = parse_hold(visit.hold)
+    before = spans_of_hold(hold, visit.trace, sent=received, start=start) if hold else []
     request = Span(
         name=f"{OPERATIONS.get(visit.path, visit.path)} {model}".strip(),
         trace=visit.trace,
         kind=SpanKind.SERVER,
-        start=_nanoseconds(visit.started) + offset,
+        start=before[0].start if before else received,
         end=_nanoseconds(visit.ended) + offset,
-        attributes=dict(_attributes(visit, model)),
+        attributes=dict(_attributes(visit, model)) | ({"slipway.held_ms": hold.arrived} if hold else {}),
         error=(visit.reason or str(visit.status)) if visit.status >= 500 else "",
     )
     within = (
@@ -70,7 +90,7 @@ def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
         )
         for name, start, end in stages(visit)
     )
-    return [request, *within]
+    return [request, *before, *within]
 
 
 def stages(visit: Visit) -> Iterator[Stage]:

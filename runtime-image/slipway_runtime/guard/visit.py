@@ -25,6 +25,8 @@ class Visit:
     request_id: str
     trace: Trace
     started: float
+    hold: str = ""
+    """The activator's header about it, as it is; empty where nothing is traced."""
     sender: str = ""
     """Whose limit counts while the body arrives: the owner, or where there are no keys, the client's address."""
     supervisor: bool = False

@@ -74,6 +74,7 @@ def _supervise(
     before = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
+        trace.folder = folder
         added = {**ISOLATED, control.ENVIRONMENT: str(folder / "control"), **trace.environment}
         engine = EngineProcess(launch.command, {**launch.environment, **options.environment(), **added})
         phases.reach("launched")

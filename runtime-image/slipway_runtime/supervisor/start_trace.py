@@ -5,7 +5,9 @@ span per phase, which ends when the phase is reached.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway_runtime.failure import Failure
@@ -13,6 +15,7 @@ from slipway_runtime.supervisor.phases import Moment, PhaseRecorder
 from slipway_runtime.supervisor.state import PodState
 from slipway_runtime.tracing.context import Trace, trace_of
 from slipway_runtime.tracing.spans import Attributes, Span
+from slipway_runtime.tracing.start_record import StartRecord
 
 if TYPE_CHECKING:
     from slipway_runtime.tracing.exporter import Exporter
@@ -33,6 +36,8 @@ class StartTrace:
         self._exporter = exporter if self._trace.sampled else None
         self._attributes = attributes or {}
         self._is_told = False
+        self.folder: Path | None = None
+        """Where the guards of this engine find the record of the start."""
 
     @property
     def id(self) -> str | None:
@@ -48,6 +53,10 @@ class StartTrace:
         return {PARENT: self.traceparent} if self.traceparent else {}
 
     def ready(self, phases: PhaseRecorder, attributes: Attributes) -> None:
+        if self._exporter and self.folder:
+            moments = tuple((each.name, _unix_ns(each)) for each in phases.moments)
+            with suppress(OSError):  # a full disk must not keep the pod from serving
+                StartRecord(self._trace, moments).write(self.folder)
         self._tell(phases, attributes)
 
     def failed(self, phases: PhaseRecorder, failure: Failure) -> None:
@@ -69,7 +78,7 @@ def spans_of(
     moments: Sequence[Moment], seconds: float, trace: Trace, attributes: Attributes, failure: Failure | None = None
 ) -> list[Span]:
     """Returns the spans. `seconds` since the process started is when it failed, if it did."""
-    began = int(moments[0].at.timestamp() * 1e6) * 1000  # the resolution of a datetime
+    began = _unix_ns(moments[0])
     reached = [(moment.name, moment.seconds) for moment in moments]
     if failure:
         reached = [*(each for each in reached if each[0] not in END), ("failed", seconds)]
@@ -93,6 +102,10 @@ def spans_of(
         for (_, before), (name, at) in pairwise(reached)
     )
     return [whole, *phases]
+
+
+def _unix_ns(moment: Moment) -> int:
+    return int(moment.at.timestamp() * 1e6) * 1000  # the resolution of a datetime
 
 
 def _of_failure(failure: Failure | None) -> Iterator[tuple[str, str]]:

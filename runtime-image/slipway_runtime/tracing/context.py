@@ -27,7 +27,7 @@ class Trace:
 def trace_of(traceparent: str | None, *, share: float = 0.0) -> Trace:
     """Returns a span in the caller's trace, and the caller decides about sampling; else in a new trace, sampled by
     `share`."""
-    if traceparent and (given := _parse(traceparent)):
+    if traceparent and (given := parse_traceparent(traceparent)):
         return given.child()
     ids = os.urandom(24).hex()
     trace_id = ids[:32]
@@ -39,7 +39,8 @@ def is_within(trace_id: str, share: float) -> bool:
     return int(trace_id[16:], 16) < share * 2**64
 
 
-def _parse(traceparent: str) -> Trace | None:
+def parse_traceparent(traceparent: str) -> Trace | None:
+    """Returns the caller's span; None for an invalid header."""
     found = _TRACEPARENT.fullmatch(traceparent)
     if not found:
         return None

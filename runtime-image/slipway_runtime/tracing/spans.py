@@ -30,6 +30,7 @@ class Span:
     end: int
     attributes: Attributes = field(default_factory=dict)
     error: str = ""  # what went wrong; empty if nothing did
+    links: tuple[Trace, ...] = ()  # spans of other traces that explain this one
 
 
 def encoded(spans: Iterable[Span], resource: Attributes) -> bytes:
@@ -42,6 +43,7 @@ def encoded(spans: Iterable[Span], resource: Attributes) -> bytes:
 
 def _as_json(span: Span) -> dict[str, object]:
     parent = {"parentSpanId": span.trace.parent_id} if span.trace.parent_id else {}
+    links = [{"traceId": each.trace_id, "spanId": each.span_id} for each in span.links]
     status = {"status": {"code": ERROR, "message": span.error}} if span.error else {}
     return {
         "traceId": span.trace.trace_id,
@@ -52,6 +54,7 @@ def _as_json(span: Span) -> dict[str, object]:
         "startTimeUnixNano": str(span.start),
         "endTimeUnixNano": str(span.end),
         "attributes": _attributes(span.attributes),
+        **({"links": links} if links else {}),
         **status,
     }
 

@@ -11,9 +11,12 @@ from support.cluster.kube import Kube
 
 
 @asynccontextmanager
-async def own_namespace(kube: Kube) -> AsyncGenerator[Kube]:
-    """Creates a namespace, so that tests can run in parallel; it is deleted at the end without waiting for that."""
-    name = f"test-{secrets.token_hex(4)}"
+async def own_namespace(kube: Kube, name: str = "") -> AsyncGenerator[Kube]:
+    """Creates a namespace, so that tests can run in parallel; it is deleted at the end without waiting for that.
+
+    `name`: for a test whose results are shown to people; it can't run twice at the same time.
+    """
+    name = name or f"test-{secrets.token_hex(4)}"
     await kube.apply(objects.namespace(name))
     inside = kube.within(name)
     try:

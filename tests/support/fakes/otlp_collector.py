@@ -38,6 +38,7 @@ class Received:
     attributes: dict[str, Any]
     error: str | None
     resource: dict[str, Any]
+    links: list[tuple[str, str]]
 
     def lies_within(self, other: Received) -> bool:
         return other.start <= self.start <= self.end <= other.end
@@ -110,6 +111,7 @@ def received(message: ExportTraceServiceRequest) -> Iterator[Received]:
                     attributes=_read(span.attributes),
                     error=span.status.message if span.status.code == trace_pb2.Status.STATUS_CODE_ERROR else None,
                     resource=_read(resource.resource.attributes),
+                    links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
                 )
 
 

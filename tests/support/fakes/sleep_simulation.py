@@ -21,7 +21,8 @@ from slipway.activator.keda.scaler import ExternalScaler
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.error_responses import RefusedRequestError
-from slipway.activator.proxy.request_queue import QueuedRequest, RequestQueue
+from slipway.activator.proxy.queued_request import QueuedRequest
+from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.retry_policy import UpstreamFailure, may_retry
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_state import ModelState, ModelStates

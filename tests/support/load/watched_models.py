@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -15,22 +15,23 @@ from support.cluster import FromTheNode, Kube
 from support.load.completions import RefusedError, complete
 
 NAME, BROKEN = "gemma", "broken"
-MISSING_CLAIM = "nowhere"
+EMPTY_CLAIM = "empty"
+PAUSE = 2.0  # seconds between two requests of a trickle
 REPEATED = "One two three four five six seven eight. " * 12
 """A prompt that the prefix cache keeps, and from which tokens can be drafted."""
 
 OBSERVED: Object = {
-    "slo": {"ttftP95": "2s", "tpotP95": "500ms", "e2eP99": "20s", "availability": 99.9},
-    "budget": {"limit": 100, "period": "Day"},
+    "slo": {"ttftP95": "2s", "tpotP95": "500ms", "e2eP99": "20s", "availability": "99.9%"},
+    "budget": {"perDay": 100},
 }
 
 
 def sleeping(**spec: object) -> Object:
-    """The demo model at zero, with objectives and a budget. It goes to sleep after a minute."""
+    """The demo model at zero, with objectives and a budget."""
     small: Object = {
         "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
-        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "1m"},
+        "scaling": {"minReplicas": 0, "maxReplicas": 1},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
         **OBSERVED,
     }
@@ -38,8 +39,8 @@ def sleeping(**spec: object) -> Object:
 
 
 def broken() -> Object:
-    """The same, but its claim doesn't exist."""
-    model = sleeping(model={"uri": f"pvc://{MISSING_CLAIM}/"}, scaling={"hold": {"timeout": "20s"}})
+    """The same, but there is no model in its claim."""
+    model = sleeping(model={"uri": f"pvc://{EMPTY_CLAIM}/"}, scaling={"hold": {"timeout": "20s"}})
     return merged(model, {"metadata": {"name": BROKEN}})
 
 
@@ -71,6 +72,22 @@ class Clients:
         async with access.session() as session:
             url = await access.url(NAME)
             return sum(await asyncio.gather(*(client(url, number) for number in range(at_once))))
+
+    @asynccontextmanager
+    async def trickle(self) -> AsyncGenerator[None]:
+        """Sends a request now and then while the block lasts."""
+        task = asyncio.create_task(self._forever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _forever(self) -> None:
+        while True:
+            await self.ask()
+            await asyncio.sleep(PAUSE)
 
 
 async def _answer(session: aiohttp.ClientSession, url: str, model: str, prompt: str) -> str:

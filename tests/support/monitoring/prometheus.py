@@ -8,6 +8,7 @@ with monitoring(programs, folder, network, rules=rules, scrapes=scrapes) as foun
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -93,6 +94,14 @@ class Monitoring:
         found = self.query(promql)
         assert len(found) <= 1, f"{promql} has {len(found)} series: {found[:3]}"
         return found[0].value if found else None
+
+    def until_data(self, promql: str, *, within: float) -> None:
+        """Waits until the query has a value; NaN is none."""
+        self.until(
+            lambda: any(not math.isnan(sample.value) for sample in self.query(promql)),
+            within=within,
+            what=f"data for {promql}",
+        )
 
     def alerts(self) -> list[Object]:
         """Returns pending and firing alerts."""

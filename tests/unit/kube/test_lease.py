@@ -73,11 +73,12 @@ class Replica:
 
     def __init__(self, server: Server, identity: str, *, clock_ahead: float = 0.0) -> None:
         self.client = Client(server)
+        self.metrics = MetricsRegistry("slipway")
         self.leadership_changes: list[tuple[float, bool]] = []
         clock: Callable[[], float] = lambda: now() + clock_ahead  # noqa: E731
         self.election = LeaderElection(
             self.client,  # type: ignore[arg-type]
-            LeaderMetrics(MetricsRegistry()),
+            LeaderMetrics(self.metrics),
             namespace="slipway",
             name="slipway",
             identity=identity,
@@ -92,6 +93,10 @@ class Replica:
     async def stop_in_order(self) -> None:
         self.task.cancel()
         await self.election.release()
+
+    @property
+    def metric(self) -> float | None:
+        return self.metrics.collectors.get_sample_value("slipway_leader")
 
     @property
     def may_write(self) -> bool:
@@ -127,6 +132,18 @@ def test_if_many_replicas_start_at_the_same_time_one_leads() -> None:
         return sum(replica.may_write for replica in replicas)
 
     assert virtual_time.run(test()) == 1
+
+
+def test_each_replica_shows_whether_it_leads_and_none_does_while_the_lease_is_in_doubt() -> None:
+    async def test() -> list[float | None]:
+        server, leader, standby = await leader_and_standby()
+        shown = [Replica(server, "c").metric, leader.metric, standby.metric]
+        leader.client.cut_off = standby.client.cut_off = True
+        while leader.may_write:
+            await asyncio.sleep(0.01)
+        return [*shown, leader.metric, standby.metric]
+
+    assert virtual_time.run(test()) == [0, 1, 0, 0, 0]
 
 
 def test_a_leader_that_renews_goes_on_leading() -> None:

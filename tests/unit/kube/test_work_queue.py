@@ -255,14 +255,40 @@ def test_depth_and_age_are_metrics() -> None:
     metrics = MetricsRegistry("slipway")
 
     async def handle(_: str) -> float | None:
+        await asyncio.sleep(100)
         return None
 
     async def test() -> tuple[float | None, float | None]:
-        async with running(handle, metrics=QueueMetrics(metrics)) as queue:
-            queue.pause()
-            queue.add("a")
+        async with running(handle, metrics=QueueMetrics(metrics), workers=1) as queue:
+            queue.add("being reconciled")
+            await asyncio.sleep(1)
+            queue.add("waiting")
             await asyncio.sleep(12)
             read = metrics.collectors.get_sample_value
             return read("slipway_queue_depth"), read("slipway_queue_oldest_seconds")
 
     assert virtual_time.run(test()) == (1, 12)
+
+
+def test_keys_that_a_standby_collects_wait_for_nothing_and_their_time_starts_when_it_leads() -> None:
+    metrics = MetricsRegistry("slipway")
+
+    def waiting() -> tuple[float | None, float | None]:
+        read = metrics.collectors.get_sample_value
+        return read("slipway_queue_depth"), read("slipway_queue_oldest_seconds")
+
+    time = [100.0]
+    queue: WorkQueue[str] = WorkQueue(lambda _: never(), QueueMetrics(metrics), clock=lambda: time[0])
+    queue.pause()
+    queue.add("chat/llama")
+    time[0] += 3600
+    assert waiting() == (0, 0)
+    queue.resume()
+    time[0] += 5
+    assert waiting() == (1, 5)
+    queue.resume()  # without a pause, it changes nothing
+    assert waiting() == (1, 5)
+
+
+async def never() -> float | None:
+    return NEVER

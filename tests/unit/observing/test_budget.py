@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,6 +51,12 @@ def test_what_follows_is_what_the_spec_says(then: str, sleeps: int, refuses: int
     assert (spent.keeps_asleep, spent.refuses) == (bool(sleeps), bool(refuses))
     assert not left.keeps_asleep
     assert not left.refuses
+
+
+def test_without_an_activator_nothing_follows_and_that_is_said() -> None:
+    found = replace(budget(10.0, perDay=10.0, then="Refuse"), can_sleep=False)
+    assert (found.keeps_asleep, found.refuses) == (False, False)
+    assert "Replicas stay, because only with Slipway's activator a model can sleep: install it." in found.message
 
 
 def test_an_unknown_price_is_said_unless_the_budget_is_spent_anyway() -> None:

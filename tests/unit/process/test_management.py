@@ -4,7 +4,6 @@ import asyncio
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import make_mocked_request
 from prometheus_client import generate_latest
 from slipway.process import management
 from slipway.process.management import ManagementPort, MetricsPage
@@ -100,6 +99,10 @@ async def test_a_cancelled_scrape_does_not_affect_another() -> None:
 
 
 async def scrape(page: MetricsPage) -> bytes:
-    response = await page.answer(make_mocked_request("GET", "/metrics"))
-    assert isinstance(response.body, bytes)
-    return response.body
+    return b"".join(await page.pieces())
+
+
+async def test_a_page_of_many_pieces_arrives_complete() -> None:
+    metrics = many_metrics()
+    status, text = await answer("/metrics", metrics=metrics)
+    assert (status, text) == (200, metrics.page().decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
 
@@ -18,9 +19,11 @@ from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
 from slipway.activator.proxy.event_stream import heartbeat
+from slipway.activator.proxy.hold_times import hold_of, with_hold
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
+from slipway.activator.proxy.queued_request import QueuedRequest
 from slipway.activator.proxy.request_body import UNREAD, RequestBody
-from slipway.activator.proxy.request_queue import QueuedRequest, RequestQueue
+from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.response import ClientResponse
 from slipway.activator.proxy.retry_after import SHORTLY
 from slipway.activator.proxy.retry_policy import UpstreamFailure, may_retry
@@ -29,6 +32,7 @@ from slipway.activator.proxy.upstream import UpstreamError, UpstreamResponse, se
 from slipway.activator.proxy.upstream_pool import UpstreamPool
 from slipway.activator.shared import request_line
 from slipway.activator.shared.replica import Replica
+from slipway.contract.hold import Hold
 
 DETECTION_INTERVAL = 0.02  # seconds between two checks whether it is known that a client wants a stream
 
@@ -143,12 +147,19 @@ class RequestHandler:
         return await send_request(
             self._pool,
             replica,
-            self._head,
+            with_hold(self._head, self._hold_of(request, replica)),
             body,
             fresh=request.tries > 0 or not body.can_be_sent_again,  # a kept connection may be closed just now
             silence=self._config.silence,
             may_store=lambda: self._queue.store_response(request),
         )
+
+    def _hold_of(self, request: QueuedRequest, replica: Replica) -> Hold | None:
+        if request.held_at is None:
+            return None
+        now, wake = self._loop.time(), self._queue.last_wake
+        wall = datetime.now(UTC)
+        return hold_of(replica, arrived=request.arrived, held=request.held_at, wake=wake, now=now, wall=wall)
 
     async def _wait_for_replica(self, request: QueuedRequest) -> Replica:
         """Meanwhile, sends heartbeats to a client that wants a stream."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from slipway.activator.http1.heads import RequestHead
@@ -19,7 +18,6 @@ from slipway.activator.proxy import error_responses, local_responses
 from slipway.activator.proxy.admission import (
     WAITING,
     GlobalLimits,
-    HeldRequest,
     NoPlaceError,
     TooManyArrivingError,
     WaitingRoom,
@@ -28,7 +26,9 @@ from slipway.activator.proxy.balancer import Balancer, backoff
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.counters import ModelCounters
 from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
+from slipway.activator.proxy.hold_times import Wake
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
+from slipway.activator.proxy.queued_request import QueuedRequest, ReplicaFuture
 from slipway.activator.proxy.retry_after import after_reset, retry_after
 from slipway.activator.proxy.retry_policy import WITHOUT_WORK, UpstreamFailure
 from slipway.activator.shared.demand import Demand, ModelDemand
@@ -40,32 +40,6 @@ MOST_CALLS = 64  # requests that are called in one go; others are served before 
 
 RESPONSE_BUFFER = 128 * 1024
 """Bytes of a response that may be stored here, while its client is slow or it isn't known yet what it is."""
-
-ReplicaFuture = asyncio.Future[Replica]
-
-
-@dataclass(eq=False, slots=True)
-class QueuedRequest(HeldRequest):
-    """One request in the queue, until it is over."""
-
-    head: RequestHead | None = None
-    is_demand: bool = True  # or it takes a replica that is free, but doesn't wait for one
-    replica: Replica | None = None  # that has it now
-    turn: ReplicaFuture | None = None
-    was_held: bool = False
-    called_at: float | None = None  # when it got a replica, the last time
-    is_owed_a_turn: bool = False  # its last turn was of no use, through no fault of its own
-    tries: int = 0  # at replicas that may have worked on it
-    stores_response: bool = False  # bytes of its response are here, and have their place
-    avoided: dict[ReplicaAddress, float] = field(default_factory=dict)  # replicas that it avoids, and until when
-
-    @property
-    def held(self) -> float:
-        """Seconds from its arrival until a replica was free for it; 0 if one was when its body was complete."""
-        return self.called_at - self.arrived if self.was_held and self.called_at is not None else 0.0
-
-    def avoids(self, now: float) -> dict[ReplicaAddress, float]:
-        return self.avoided and {address: until for address, until in self.avoided.items() if until > now}
 
 
 class RequestQueue:
@@ -91,6 +65,7 @@ class RequestQueue:
         self._over_budget = 0  # requests that were refused because of that
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
+        self.last_wake: Wake | None = None
         self._requests: dict[QueuedRequest, None] = {}  # in the order of their arrival
         self._set_aside: list[tuple[float, int, QueuedRequest]] = []  # a heap: when each may be called again
         self._timer: asyncio.TimerHandle | None = None
@@ -109,6 +84,8 @@ class RequestQueue:
         self._balancer.set(state.replicas)
         self.on_replicas(self.addresses)
         self._refuse_all(self._refusal)
+        if self._balancer and self._waking_since is not None:
+            self.last_wake = Wake(self._waking_since, self._loop.time())
         if self._balancer or self._is_refusing:
             self._waking_since = None
         self._call()
@@ -191,7 +168,7 @@ class RequestQueue:
             self._room.return_turn(request)
         self._call()
         if not turn.done() and not request.was_held:
-            request.was_held = True
+            request.held_at = self._loop.time()
             self._counted()  # its series are there before the hold ends
         return turn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 ReplicaAddress = tuple[str, int]
@@ -13,6 +14,8 @@ class Replica(NamedTuple):
     host: str
     port: int
     max_concurrency: int
+    created: datetime | None = None  # its pod, for the traces of requests that waited for it
+    scheduled: datetime | None = None
 
     @property
     def address(self) -> ReplicaAddress:

@@ -58,6 +58,7 @@ class PodSummary:
     start: float | None  # seconds
     probe: ReadinessProbe | None = RUNTIME_PROBE  # None: only the kubelet can probe it
     metrics: Exposition | None = USUAL  # None: its annotations about them can't be read
+    scheduled: str = ""  # when, as the API server writes it; empty if it isn't yet
 
     @property
     def age(self) -> tuple[str, str]:
@@ -80,6 +81,7 @@ def summary_of(pod: Object) -> PodSummary:
         start=start_of(pod),
         probe=probe_of(pod),
         metrics=metrics_of(pod),
+        scheduled=_scheduled(pod),
     )
 
 
@@ -165,6 +167,11 @@ def _oldest_and_newest(pods: list[PodSummary]) -> Iterable[PodSummary]:
         return pods
     in_order = sorted(pods, key=lambda pod: pod.age)
     return in_order[:MOST_SHOWN] + in_order[-MOST_SHOWN:]
+
+
+def _scheduled(pod: Object) -> str:
+    found = condition(pod, "PodScheduled") or {}
+    return str(found.get("lastTransitionTime") or "") if found.get("status") == "True" else ""
 
 
 def _address(pod: Object) -> str:

@@ -148,7 +148,7 @@ def leads_here(extra_slice: Object | None) -> bool:
 def usable_replicas(view: ModelView, concurrency: int) -> tuple[Replica, ...]:
     port = engine_port(view.service)
     return tuple(
-        Replica(pod.address, port, concurrency)
+        Replica(pod.address, port, concurrency, parse_time(pod.created), parse_time(pod.scheduled))
         for pod in view.pods
         if pod.is_ready or (pod.container and pod.uid in view.answered_ready)
     )

@@ -14,8 +14,8 @@ from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, labels_of, uid_of
 from slipway.objects.times import parse_time
-from slipway.observing import budget, ledger_record
-from slipway.observing.budget import budget_of
+from slipway.observing import ledger_record
+from slipway.observing.budget import WITHIN, budget_of, is_news
 from slipway.observing.ledger import Held, Ledger, settle
 from slipway.observing.ledger_record import ledger_in
 from slipway.observing.snapshot import Snapshot
@@ -35,7 +35,9 @@ def accounted(snapshot: Snapshot, ledger: Ledger | None) -> Snapshot:
         created = created_at(snapshot.llm_deployment) or snapshot.now
         ledger = ledger_in(snapshot.status, created=created, known=known, now=snapshot.now)
     ledger = settle(ledger, _held(ledger, snapshot, known), _asleep(snapshot, known), snapshot.now)
-    return replace(snapshot, ledger=ledger, budget=budget_of(_budget_spec(snapshot), ledger, _unpriced(ledger)))
+    can_sleep = bool(snapshot.activators)
+    budget = budget_of(_budget_spec(snapshot), ledger, _unpriced(ledger), can_sleep=can_sleep)
+    return replace(snapshot, ledger=ledger, budget=budget)
 
 
 def with_cost(status: Object, snapshot: Snapshot) -> Object:
@@ -45,7 +47,7 @@ def with_cost(status: Object, snapshot: Snapshot) -> Object:
         return status
     kept = {name: before[name] for name in ("cost", "budget") if before.get(name) is not None}
     is_due = ledger_record.is_due(before.get("cost"), ledger, snapshot.now, REFRESH)
-    if same(before, {**status, **kept}) and not is_due and not budget.is_news(before.get("budget"), spent):
+    if same(before, {**status, **kept}) and not is_due and not is_news(before.get("budget"), spent):
         return {**status, **kept}
     found = {"cost": ledger_record.as_status(ledger, _unpriced(ledger))}
     return {**status, **found, **({"budget": spent.as_status()} if spent else {})}
@@ -59,7 +61,7 @@ def next_moment(snapshot: Snapshot) -> datetime | None:
     moments = [written + REFRESH] if snapshot.ledger.devices else []
     if spent := snapshot.budget:
         moments += [snapshot.now + each + SOON for each in spent.next_moment(snapshot.ledger.per_hour)]
-        moments += [each.resets_at for each in spent.decides if spent.state != budget.WITHIN]
+        moments += [each.resets_at for each in spent.decides if spent.state != WITHIN]
     return min(moments, default=None)
 
 

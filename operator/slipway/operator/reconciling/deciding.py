@@ -106,11 +106,12 @@ def decide(
 
 
 def _with_push(decision: Decision, snapshot: Snapshot) -> Decision:
-    """Without pods that could be made, no Job goes on, and what was pushed is remembered."""
+    """Without pods that could be made, or once the budget is spent, no Job goes on, and what was pushed is
+    remembered."""
     record, made = snapshot.push or PushRecord(), decision.desired.made
     if decision.deployment is None:
         return replace(decision, pushing=Pushing(record=record))
-    if made is None:
+    if made is None or (snapshot.budget and snapshot.budget.keeps_asleep):
         return replace(decision, pushing=without_plan(decision.deployment, snapshot, record))
     return replace(decision, pushing=decide_push(decision.deployment, snapshot, record, str(made.get("pods") or "")))
 

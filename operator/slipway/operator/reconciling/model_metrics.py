@@ -68,6 +68,7 @@ SLO = _gauge(
     "slo",
     "le",
 )
+SLO_BOUNDARY = _gauge("slo_boundary_seconds", "The same boundary as a number, for graphs", "slo")
 SLO_AVAILABILITY = _gauge("slo_availability_objective", "Share of requests that must not fail, by spec.slo")
 SLO_WINDOW = _gauge("slo_window_seconds", "Time over which the objectives of spec.slo hold")
 WAKES = Description(
@@ -97,6 +98,7 @@ MODEL_METRICS = (
     COLD_START,
     EXPECTED_COLD_START,
     SLO,
+    SLO_BOUNDARY,
     SLO_AVAILABILITY,
     SLO_WINDOW,
     WAKES,
@@ -156,6 +158,7 @@ def _objectives(key: ModelKey, objectives: Objectives | None) -> Iterator[Sample
         return
     for name, boundary in objectives.boundaries.items():
         yield Sample(SLO, (*key, name, label(boundary)), SHARES[name])
+        yield Sample(SLO_BOUNDARY, (*key, name), boundary)
     if objectives.availability is not None:
         yield Sample(SLO_AVAILABILITY, key, objectives.availability)
     yield Sample(SLO_WINDOW, key, objectives.window)

@@ -12,7 +12,8 @@ from slipway.activator.proxy.admission import GlobalLimits, HeldRequest, Waiting
 from slipway.activator.proxy.balancer import DIFFERENT
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.error_responses import RefusedRequestError
-from slipway.activator.proxy.request_queue import MOST_CALLS, QueuedRequest, ReplicaFuture, RequestQueue
+from slipway.activator.proxy.queued_request import QueuedRequest, ReplicaFuture
+from slipway.activator.proxy.request_queue import MOST_CALLS, RequestQueue
 from slipway.activator.proxy.retry_policy import UpstreamFailure
 from slipway.activator.shared.demand import Demand, UnknownModelError
 from slipway.activator.shared.hold_limits import HoldLimits

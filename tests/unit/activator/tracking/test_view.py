@@ -18,6 +18,7 @@ from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+CREATED = NOW - timedelta(seconds=60)
 
 
 def at(seconds_ago: float) -> str:
@@ -104,13 +105,15 @@ def test_its_port_is_the_one_in_the_table() -> None:
 
 def test_requests_go_to_ready_pods_and_to_no_others() -> None:
     pods = (pod("a", ready=5), pod("b"), leaving("c", ready=5), pod("d", ready=5, podIP=""))
-    assert state_of(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
+    assert state_of(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16, CREATED, CREATED),)
 
 
 def test_a_pod_that_reports_itself_ready_is_used_before_the_api_server_knows() -> None:
     statuses = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
     pods = (pod("a", containerStatuses=statuses), pod("b", containerStatuses=statuses))
-    assert state_of(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
+    assert state_of(pods=pods, answered_ready=frozenset("a")).replicas == (
+        Replica("10.0.0.97", 8080, 16, CREATED, CREATED),
+    )
 
 
 @pytest.mark.parametrize(

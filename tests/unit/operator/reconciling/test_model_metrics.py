@@ -23,6 +23,8 @@ def test_objectives_have_the_boundary_to_join_on() -> None:
     assert page({"ttftP95": "500ms", "e2eP99": "30s", "availability": "99.5%", "window": "168h"}) == [
         'slipway_slo_objective{namespace="chat",llmdeployment="llama",slo="ttft",le="0.5"} 0.95',
         'slipway_slo_objective{namespace="chat",llmdeployment="llama",slo="e2e",le="30.0"} 0.99',
+        'slipway_slo_boundary_seconds{namespace="chat",llmdeployment="llama",slo="ttft"} 0.5',
+        'slipway_slo_boundary_seconds{namespace="chat",llmdeployment="llama",slo="e2e"} 30.0',
         'slipway_slo_availability_objective{namespace="chat",llmdeployment="llama"} 0.995',
         'slipway_slo_window_seconds{namespace="chat",llmdeployment="llama"} 604800.0',
     ]
