@@ -38,6 +38,16 @@ def rate(series: str, window: str = "5m") -> str:
     return f"rate({series}[{window}])"
 
 
+def increased(series: str, window: str) -> str:
+    """How often each model's counter has counted in the window. Its first sample must be 0."""
+    return f"round({total(f'increase({series}[{window}])')})"
+
+
+def grown(series: str, window: str, *more: str) -> str:
+    """The same for counters that exist from the first event on, which an increase doesn't show."""
+    return f"({total(series, *more)} - {total(f'{series} offset {window}', *more)} or {total(series, *more)})"
+
+
 def first_of(*expressions: str) -> str:
     """For each model, the first expression that has any series of it, whatever further labels they have."""
     return f"\nor on ({labels()})\n".join(expressions)

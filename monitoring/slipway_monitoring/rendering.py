@@ -19,11 +19,13 @@ ALERT_GROUP = "slipway.alerts"
 
 
 def recording_groups(groups: Iterable[Group]) -> list[Rule]:
-    return [group(each.name, [_recording(recording) for recording in each.recordings]) for each in groups]
+    return [
+        group(each.name, [_recording(recording) for recording in each.recordings], each.interval) for each in groups
+    ]
 
 
-def group(name: str, rules: list[Rule]) -> Rule:
-    return {"name": name, "interval": f"{INTERVAL}s", "rules": rules}
+def group(name: str, rules: list[Rule], interval: int = INTERVAL) -> Rule:
+    return {"name": name, "interval": f"{interval}s", "rules": rules}
 
 
 def alert_rules(alert: Alert) -> list[Rule]:

@@ -13,18 +13,20 @@ SEVERITIES = ("critical", "warning", "info")
 """A person is needed now; within the day; it is worth knowing."""
 
 INTERVAL = 30
-"""Seconds between two evaluations of every group. Sums over recorded series become numbers of requests by it."""
+"""Seconds between two evaluations of a group. Sums over recorded series become numbers of requests by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One recording rule. Several may have the same name: their labels differ."""
+    """One recording rule. Several may have the same name: their labels differ. `sources`: the series that it is made
+    of by the folder of the engine, where engines have different ones."""
 
     name: str
     meaning: str
     unit: str
     expression: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class Group:
 
     name: str
     recordings: tuple[Recording, ...]
+    interval: int = INTERVAL
 
 
 @dataclass(frozen=True, kw_only=True)

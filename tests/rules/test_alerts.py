@@ -12,7 +12,7 @@ import pytest
 import yaml
 from slipway_monitoring.alerts import ALERTS
 from slipway_monitoring.rule import Alert
-from support.monitoring.promtool import check, run_tests
+from support.monitoring.promtool import check, needed_for, run_tests
 from support.repository import CHARTS
 
 ROOT = CHARTS.parent
@@ -32,7 +32,8 @@ def test_prometheus_reads_the_rules() -> None:
 
 @each_alert
 def test_an_alert_fires_and_ends_as_its_file_says(alert: Alert, tmp_path: Path) -> None:
-    assert run_tests(yaml.safe_load(RULES.read_text()), file_of(alert), tmp_path) == ""
+    rules = needed_for(alert.name, yaml.safe_load(RULES.read_text()))
+    assert run_tests(rules, file_of(alert), tmp_path) == ""
 
 
 @each_alert

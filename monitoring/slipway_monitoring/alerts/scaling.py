@@ -1,8 +1,8 @@
-"""Alerts about replicas."""
+"""Alerts about replicas, and about who decides on their number."""
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import WHO, replicas, total, while_
+from slipway_monitoring.promql import WHO, largest, replicas, total, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
 AT_MAX_REPLICAS = Alert(
@@ -10,7 +10,7 @@ AT_MAX_REPLICAS = Alert(
     meaning="All replicas that a model may have are ready, and requests still wait.",
     severity="warning",
     lasting="15m",
-    parameters=(Parameter(name="waiting", default=1, meaning="Waiting requests, at least."),),
+    parameters=(Parameter(name="waiting", default=1, meaning="waiting requests, at least."),),
     summary=f"{WHO} needs more replicas than it may have",
     description=f"All replicas that {WHO} may have are ready, and {{{{ $value }}}} requests still wait.",
     conditions=(
@@ -21,4 +21,19 @@ AT_MAX_REPLICAS = Alert(
         ),
     ),
 )
-ALERTS = (AT_MAX_REPLICAS,)
+
+_REASONS = "KedaMissing|KedaDown|ScalerUnavailable|MetricsMissing|ActivatorUnavailable"
+SCALER_UNREACHABLE = Alert(
+    name="SlipwayScalerUnreachable",
+    meaning="The number of a model's replicas doesn't follow its demand, because KEDA can't reach the activator, or "
+    "isn't working; a model at zero may not wake.",
+    severity="critical",
+    lasting="5m",
+    summary=f"Replicas of {WHO} don't follow the demand: {{{{ $labels.reason }}}}",
+    description=f"The number of replicas of {WHO} doesn't change, for the reason {{{{ $labels.reason }}}}: requests to "
+    "a model at zero may wait in vain. `kubectl describe llm` says what is wrong.",
+    conditions=(
+        Condition(expression=largest(f'slipway_llmdeployment_condition{{reason=~"{_REASONS}"}}', "reason") + " > 0"),
+    ),
+)
+ALERTS = (AT_MAX_REPLICAS, SCALER_UNREACHABLE)

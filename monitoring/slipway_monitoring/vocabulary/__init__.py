@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from slipway_monitoring.rule import Group
-from slipway_monitoring.vocabulary import requests, scaling
+from slipway_monitoring.vocabulary import cost, engine, latency, objectives, requests, scaling
 
-GROUPS: tuple[Group, ...] = (scaling.GROUP, requests.GROUP)
+GROUPS: tuple[Group, ...] = (
+    scaling.GROUP,
+    requests.GROUP,
+    latency.GROUP,
+    engine.GROUP,
+    objectives.GROUP,
+    objectives.BUDGETS,
+    objectives.LEFT,
+    cost.GROUP,
+)

@@ -1,31 +1,45 @@
-"""Requests: how many run, wait and are held."""
+"""Requests and tokens: how many run, wait and are held, how many per second, and how many fail."""
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import first_of, total
+from slipway_monitoring.promql import first_of, rate, total
 from slipway_monitoring.rule import Group, Recording
+from slipway_monitoring.vocabulary.sources import ANSWERED, OUTPUT_TOKENS, PROMPT_TOKENS, RUNNING, WAITING
 
-RUNNING = (
-    "vllm:num_requests_running",
-    "llamacpp:requests_processing",
-    "sglang:num_running_reqs",
-    "lmdeploy:num_requests_running",
-    "tgi_batch_current_size",
-    'nv_trt_llm_request_metrics{request_type="active"}',
-    "ovms_current_graphs",
-    "num_requests_running",
+FAULTS_OF_CLIENTS = (
+    *("missing_api_key", "invalid_api_key", "not_allowed_from_here", "too_many_wrong_keys"),
+    *("unknown_url", "model_not_found", "not_found", "method_not_allowed", "request_too_large"),
+    *("RequestInvalid", "RequestTooLarge", "Silent", "HeadTooSlow", "MadeRoom", "AnswerNotTaken"),
 )
-"""The series of each engine; the last one is that of NIM 1.x."""
+"""Reasons of the activator for refusals that a client causes."""
 
-WAITING = (
-    "vllm:num_requests_waiting",
-    "llamacpp:requests_deferred",
-    "sglang:num_queue_reqs",
-    "lmdeploy:num_requests_waiting",
-    "tgi_queue_size",
-    "nv_inference_pending_request_count",
-    "num_requests_waiting",
-)
+AS_CONFIGURED = ("model_asleep", "budget_spent", "Deleting", "Paused")
+"""Reasons for refusals that the model's owner wants."""
+
+_NOT_COUNTED = "|".join((*FAULTS_OF_CLIENTS, *AS_CONFIGURED))
+REFUSED = f'slipway_activator_refused_total{{llmdeployment!="", reason!~"{_NOT_COUNTED}"}}'
+FAILED = 'code=~"5xx|refused"'
+COUNTED = 'code!="4xx"'
+
+
+def _with_code(expression: str, code: str) -> str:
+    return f'label_replace({expression}, "code", "{code}", "", "")'
+
+
+def _requests() -> str:
+    guard = f'label_replace({rate("slipway_requests_total")}, "code", "${{1}}xx", "status", "(.).*")'
+    answered = [_with_code(total(rate(name)), "2xx") for name in ANSWERED.values()]
+    failed = _with_code(total(rate("nv_inference_request_failure")), "5xx")
+    refused = _with_code(total(rate(REFUSED)), "refused")
+    return f"{first_of(total(guard, 'code'), *answered)}\nor {failed}\nor {refused}"
+
+
+def _error_ratio() -> str:
+    """The zeros are for models of which no request has failed."""
+    rates = "slipway:requests:rate5m"
+    failed = total(f"{rates}{{{FAILED}}} or {rates}{{{COUNTED}}} * 0")
+    return f"{failed}\n/ ({total(f'{rates}{{{COUNTED}}}')} > 0)"
+
 
 GROUP = Group(
     name="slipway.requests",
@@ -34,19 +48,56 @@ GROUP = Group(
             name="slipway:requests_running",
             meaning="Requests that an engine computes, in all replicas",
             unit="requests",
-            expression=first_of(*map(total, RUNNING)),
+            expression=first_of(*map(total, RUNNING.values())),
+            sources=RUNNING,
         ),
         Recording(
             name="slipway:requests_waiting",
             meaning="Requests that wait for their turn in an engine, in all replicas",
             unit="requests",
-            expression=first_of(*map(total, WAITING)),
+            expression=first_of(*map(total, WAITING.values())),
+            sources=WAITING,
         ),
         Recording(
             name="slipway:requests_held",
             meaning="Requests that the activators hold until a replica is ready",
             unit="requests",
             expression=total("slipway_activator_held"),
+        ),
+        Recording(
+            name="slipway:requests:rate5m",
+            meaning="Requests per second by `code`: the class of the HTTP status, or `refused` by an activator for a "
+            "reason that neither the client nor the model's owner has set. Of engines in their makers' images, only "
+            "those that succeed are known",
+            unit="per second",
+            expression=_requests(),
+            sources={**ANSWERED, "vllm": "slipway_requests_total", "llamacpp": "slipway_requests_total"},
+        ),
+        Recording(
+            name="slipway:request_errors:ratio5m",
+            meaning="Share of requests that failed with 5xx or were refused; 4xx are not counted at all",
+            unit="ratio",
+            expression=_error_ratio(),
+        ),
+        Recording(
+            name="slipway:prompt_tokens:rate5m",
+            meaning="Tokens of prompts per second",
+            unit="tokens per second",
+            expression=first_of(*(total(rate(name)) for name in PROMPT_TOKENS.values())),
+            sources=PROMPT_TOKENS,
+        ),
+        Recording(
+            name="slipway:output_tokens:rate5m",
+            meaning="Computed tokens per second",
+            unit="tokens per second",
+            expression=first_of(*(total(rate(name)) for name in OUTPUT_TOKENS.values())),
+            sources=OUTPUT_TOKENS,
+        ),
+        Recording(
+            name="slipway:key_tokens:rate5m",
+            meaning="Tokens per second by `key`, the name of an API key, and `kind`: `prompt` or `completion`",
+            unit="tokens per second",
+            expression=total(rate("slipway_tokens_total"), "key", "kind"),
         ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -37,6 +38,21 @@ def run_tests(rules: Mapping[str, Any], tests: Mapping[str, Any], folder: Path) 
     }
     (folder / "tests.yaml").write_text(yaml.safe_dump(told))
     return _errors("test", "rules", folder / "tests.yaml")
+
+
+def needed_for(alert: str, rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the rules of one alert, and the recording rules that they need: a test of days evaluates each of them
+    thousands of times."""
+    names, found = {alert}, []
+    for group in reversed(rules["groups"]):
+        kept = []
+        for rule in reversed(group["rules"]):
+            if rule.get("alert", rule.get("record")) in names:
+                names |= set(re.findall(r"slipway:[a-z0-9_:]+", rule["expr"]))
+                kept.append(rule)
+        if kept:
+            found.append({**group, "rules": kept[::-1]})
+    return {"groups": found[::-1]}
 
 
 def _errors(*arguments: str | Path) -> str:

@@ -1,0 +1,131 @@
+"""Alerts about starts: requests that wait for one, starts that fail, starts that take too long."""
+
+from __future__ import annotations
+
+from slipway_monitoring.promql import WHO, grown, increased, largest, while_
+from slipway_monitoring.rule import Alert, Condition, Parameter
+
+START_FAILURES = (
+    *("BadEngineArguments", "PodConfigError", "ModelNotFound", "ModelAccessDenied", "ModelDownloadFailed"),
+    *("ModelCorrupt", "UnsupportedArchitecture", "QuantizationMismatch", "ContextTooLong", "HostOutOfMemory"),
+    *("DriverMismatch", "GpuBusy", "GpuUnhealthy", "StartTimeout", "EngineCrashed", "CrashLoop"),
+)
+"""Reasons for which containers end before they have served; an image that can't be pulled ends none."""
+
+_FAILING = 'reason=~"' + "|".join(START_FAILURES) + '"'
+_LAST_FAILURE = "slipway_last_pod_failure_timestamp_seconds"
+_OLDEST = largest("slipway_activator_oldest_hold_seconds")
+HELD_TOO_LONG = Alert(
+    name="SlipwayRequestsHeldTooLong",
+    meaning="A request has waited for a replica for longer than `seconds`, and for longer than `factor` times the "
+    "model's expected cold start.",
+    severity="critical",
+    lasting="1m",
+    parameters=(
+        Parameter(name="seconds", default=60, meaning="the least wait that counts, in seconds."),
+        Parameter(name="factor", default=2, meaning="how many expected cold starts are too long."),
+    ),
+    summary=f"Requests to {WHO} have waited for a replica for {{{{ $value | humanizeDuration }}}}",
+    description=f"The oldest request that the activator holds for {WHO} has waited for "
+    "{{ $value | humanizeDuration }}, longer than a start of this model is expected to take.",
+    conditions=(
+        Condition(
+            expression=f"{_OLDEST} > ${{seconds}}\n"
+            f"unless (${{factor}} * {largest('slipway_expected_cold_start_seconds')} >= {_OLDEST})"
+        ),
+    ),
+)
+
+_FAILED_WAKES = increased('slipway_wakes_total{result="failed"}', "${window}")
+_GOOD_WAKES = increased('slipway_wakes_total{result="ready"}', "${window}")
+WAKE_FAILING = Alert(
+    name="SlipwayWakeFailing",
+    meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded.",
+    severity="critical",
+    lasting="0m",
+    parameters=(
+        Parameter(name="failures", default=1, meaning="failed starts, at least."),
+        Parameter(name="window", default="30m", meaning="the time in which they are counted."),
+    ),
+    summary=f"{WHO} doesn't wake",
+    description=f"Of the last starts of {WHO} from zero, {{{{ $value }}}} failed and none succeeded.",
+    conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_GOOD_WAKES} > 0)"),),
+)
+
+FAILED = Alert(
+    name="SlipwayModelFailed",
+    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed.",
+    severity="critical",
+    lasting="2m",
+    summary=f"{WHO} has failed: {{{{ $labels.reason }}}}",
+    description=f"{WHO} is Failed for the reason {{{{ $labels.reason }}}}: no request is answered, and none will be "
+    "until the cause is fixed. `kubectl describe llm` says what to do.",
+    conditions=(Condition(expression=largest('slipway_llmdeployment_state{state="Failed"}', "reason") + " > 0"),),
+)
+
+LOAD_FAILING = Alert(
+    name="SlipwayModelLoadFailing",
+    meaning="Starts of a model's engine have failed at least `failures` times within `window` for the same reason, the "
+    "last time less than `seconds` ago.",
+    severity="warning",
+    lasting="0m",
+    parameters=(
+        Parameter(name="failures", default=2, meaning="failed starts, at least."),
+        Parameter(name="window", default="1h", meaning="the time in which they are counted."),
+        Parameter(name="seconds", default=1200, meaning="how long the last one is reported, in seconds."),
+    ),
+    summary=f"Replicas of {WHO} don't start: {{{{ $labels.reason }}}}",
+    description=f"Replicas of {WHO} have failed {{{{ $value }}}} times within ${{window}} for the reason "
+    "{{ $labels.reason }}. `kubectl describe llm` has the engine's sentence and the remedy.",
+    conditions=(
+        Condition(
+            expression=while_(
+                f"{grown(f'slipway_pod_failures_total{{{_FAILING}}}', '${window}', 'reason')} >= ${{failures}}",
+                f"time() - {largest(_LAST_FAILURE, 'reason')} < ${{seconds}}",
+            )
+        ),
+    ),
+)
+
+_OUT_OF_MEMORY = largest(_LAST_FAILURE + '{reason="GpuOutOfMemory"}')
+OUT_OF_MEMORY = Alert(
+    name="SlipwayGpuOutOfMemory",
+    meaning="A replica has ended because the accelerator's memory was too small, less than `seconds` ago.",
+    severity="critical",
+    lasting="0m",
+    parameters=(Parameter(name="seconds", default=900, meaning="how long it is reported, in seconds."),),
+    summary=f"A replica of {WHO} ran out of GPU memory",
+    description=f"A replica of {WHO} ended {{{{ $value | humanizeDuration }}}} ago because the accelerator's memory is "
+    "too small for the model and its KV cache. It will happen again until one of them is made smaller.",
+    conditions=(Condition(expression=f"time() - {_OUT_OF_MEMORY} < ${{seconds}}"),),
+)
+
+_COLD_START = 'slipway:cold_start_seconds{phase="total"}'
+_LAST = largest(_COLD_START)
+_USUAL = largest(f"avg_over_time({_COLD_START}[${{history}}] offset ${{recent}})")
+COLD_START_SLOW = Alert(
+    name="SlipwayColdStartSlow",
+    meaning="The last cold start, within `recent`, took more than `factor` times the average of the `history` before, "
+    "and at least `seconds` more than that.",
+    severity="warning",
+    lasting="0m",
+    parameters=(
+        Parameter(name="factor", default=2, meaning="how many times the average."),
+        Parameter(name="seconds", default=30, meaning="seconds above the average, at least."),
+        Parameter(name="recent", default="1h", meaning="how long a start is reported."),
+        Parameter(name="history", default="7d", meaning="the time of the average."),
+    ),
+    summary=f"The last cold start of {WHO} took {{{{ $value | humanizeDuration }}}}",
+    description=f"The last cold start of {WHO} took {{{{ $value | humanizeDuration }}}}, much longer than its starts "
+    "before. `slipway:cold_start_seconds` says in which phase the time went.",
+    conditions=(
+        Condition(
+            expression=while_(
+                f"{_LAST} > ${{factor}} * {_USUAL}",
+                f"{_LAST} - {_USUAL} >= ${{seconds}}",
+                f"{largest(f'changes({_COLD_START}[${{recent}}])')} > 0",
+            )
+        ),
+    ),
+)
+ALERTS = (HELD_TOO_LONG, WAKE_FAILING, FAILED, LOAD_FAILING, OUT_OF_MEMORY, COLD_START_SLOW)
