@@ -211,56 +211,69 @@ def containerd(layout: Layout, program: Path) -> Component:
 
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
-    snapshotters = ("aufs", "btrfs", "devmapper", "native", "zfs")
-    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt creates a folder in /opt
-    unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
-    return f"""version = 2
-root = "{layout.containerd}"
-state = "/run/containerd/state"
-disabled_plugins = [{unused}]
-[grpc]
-  address = "{CONTAINERD_SOCKET}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "localhost/pause:1"
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{cni_plugins}"
-    conf_dir = "{layout.config}/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = false
-"""
+    cri = "io.containerd.grpc.v1.cri"
+    return _containerd_config(
+        layout,
+        version=2,
+        snapshotters=("aufs", "btrfs", "devmapper", "native", "zfs"),
+        images=f'[plugins."{cri}".containerd]\n  snapshotter = "overlayfs"',
+        runtime=cri,
+        settings=('sandbox_image = "localhost/pause:1"',),
+        cni=f'bin_dir = "{cni_plugins}"',
+    )
 
 
 def containerd_2_config(layout: Layout, *, cni_plugins: Path) -> str:
     """The same for containerd 2, which can mount images as volumes. Registries with a certificate of their own, or
     without TLS, are described by files in a folder of the cluster, as for any containerd."""
-    snapshotters = ("blockfile", "btrfs", "devmapper", "erofs", "native", "zfs")
-    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]
+    images = "io.containerd.cri.v1.images"
+    return _containerd_config(
+        layout,
+        version=3,
+        snapshotters=("blockfile", "btrfs", "devmapper", "erofs", "native", "zfs"),
+        images="\n  ".join(
+            (
+                f'[plugins."{images}"]',
+                'snapshotter = "overlayfs"',
+                'pinned_images.sandbox = "localhost/pause:1"',
+                f'registry.config_path = "{layout.registries}"',
+            )
+        ),
+        runtime="io.containerd.cri.v1.runtime",
+        cni=f'bin_dirs = ["{cni_plugins}"]',
+    )
+
+
+def _containerd_config(
+    layout: Layout,
+    *,
+    version: int,
+    snapshotters: tuple[str, ...],
+    images: str,
+    runtime: str,
+    settings: tuple[str, ...] = (),
+    cni: str,
+) -> str:
+    """`snapshotters`: those that aren't used; `images`: what its plugin for images is to know; `runtime`: the name of
+    the one that runs pods, with these `settings` of its own."""
+    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt creates a folder in /opt
     unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
-    return f"""version = 3
+    own = "\n  ".join((*settings, "restrict_oom_score_adj = true"))
+    return f"""version = {version}
 root = "{layout.containerd}"
 state = "/run/containerd/state"
 disabled_plugins = [{unused}]
 [grpc]
   address = "{CONTAINERD_SOCKET}"
-[plugins."io.containerd.cri.v1.images"]
-  snapshotter = "overlayfs"
-  [plugins."io.containerd.cri.v1.images".pinned_images]
-    sandbox = "localhost/pause:1"
-  [plugins."io.containerd.cri.v1.images".registry]
-    config_path = "{layout.registries}"
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{cni_plugins}"]
+{images}
+[plugins."{runtime}"]
+  {own}
+  [plugins."{runtime}".cni]
+    {cni}
     conf_dir = "{layout.config}/cni"
-  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  [plugins."{runtime}".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+    [plugins."{runtime}".containerd.runtimes.runc.options]
       SystemdCgroup = false
 """
 

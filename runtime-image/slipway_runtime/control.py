@@ -26,8 +26,8 @@ WORDS = 16  # in a slot, and in the header
 # The header's words; the supervisor writes them.
 _MAGIC, _MODE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 # A slot's words; its guard writes them.
-_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING, *_OF_USE = range(WORDS)
-_BUSY, _ENDED, _FAILED, _PROMPT, _OUTPUT = _OF_USE[:5]
+_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING, *_FURTHER = range(WORDS)
+_BUSY, _ENDED, _FAILED = _FURTHER[:3]
 
 
 def folder() -> Path | None:
@@ -69,9 +69,6 @@ class Counts:
     """Requests that were in flight and are over, however they ended."""
     failed: int = 0
     """Those of them that failed through no fault of their client."""
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    """Tokens of requests that have ended, counted as in `slipway_tokens_total`."""
 
 
 class ControlError(Exception):
@@ -211,21 +208,17 @@ class Slot:
     def answering(self) -> None:
         self._own[_WAITING] -= 1
 
-    def end(self, *, waiting: bool, done: bool) -> None:
-        """The request is over. `waiting`: nothing was ever sent for it; `done`: the engine has answered it."""
+    def end(self, *, waiting: bool, done: bool, failed: bool = False) -> None:
+        """The request is over. `waiting`: nothing was ever sent for it; `done`: the engine has answered it; `failed`:
+        it was not answered, through no fault of its client."""
         self._own[_IN_FLIGHT] -= 1
         self._own[_DONE] += done
+        self._own[_ENDED] += 1
+        self._own[_FAILED] += failed
         if waiting:
             self._own[_WAITING] -= 1
         if not self._own[_IN_FLIGHT]:
             self._own[_BUSY] = _toggled(self._own[_BUSY], time.monotonic_ns())
-
-    def used(self, *, prompt: int, output: int, failed: bool) -> None:
-        """Counts a request that has ended, with its tokens."""
-        self._own[_ENDED] += 1
-        self._own[_FAILED] += failed
-        self._own[_PROMPT] += prompt
-        self._own[_OUTPUT] += output
 
     def tokens(self, count: int) -> None:
         self._own[_TOKENS] += count
@@ -254,8 +247,6 @@ _SUMS = {
     "tokens": _TOKENS,
     "ended": _ENDED,
     "failed": _FAILED,
-    "prompt_tokens": _PROMPT,
-    "output_tokens": _OUTPUT,
 }
 
 

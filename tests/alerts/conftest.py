@@ -65,3 +65,11 @@ async def gemma_kube(kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
     weights = model.ensure_gguf(settings.cache, settings.steps)
     async with folder_claimed(kube, GEMMA_CLAIM, weights):
         yield kube
+
+
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pods can read, for a model whose files are gone."""
+    folder = tmp_path_factory.mktemp("empty")
+    folder.chmod(0o755)
+    return folder

@@ -61,18 +61,20 @@ class Watched:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def watched(node: Cluster, alerts: ClusterMonitoring, settings: Settings) -> AsyncIterator[Watched]:
+async def watched(
+    node: Cluster, alerts: ClusterMonitoring, settings: Settings, empty_folder: Path
+) -> AsyncIterator[Watched]:
     """A model that was woken and loaded, and one that could not be woken."""
     async with own_namespace(alerts.kube) as kube:
         weights = model.ensure_gguf(settings.cache, settings.steps)
-        async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, Path("/usr")):
+        async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
             await kube.apply(sleeping(), broken())
             for name in (NAME, BROKEN):
                 await kube.wait_for_condition("scaledobject", name, "Ready", timeout=60)
             await alerts.follow()
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
-            assert (await clients.ask(BROKEN)).startswith("50")
+            assert "ModelNotFound" in await clients.ask(BROKEN)
             assert await clients.load(seconds=LOAD, at_once=AT_ONCE) > AT_ONCE
             async with clients.trickle():
                 yield Watched(alerts, kube.namespace)

@@ -45,6 +45,7 @@ FROM_PODS = {
     "KV cache and prefix cache",
     "Preemptions",
     "Speculative decoding",
+    "Tokens per step of speculation",
 }
 """Panels that show what a pod exposes."""
 

@@ -72,6 +72,14 @@ MODELS = Row(
             queries=(Query(in_namespaces("slipway:cost:per_hour"), MODEL),),
         ),
         Panel(
+            title="Cost per hour, by namespace",
+            description="The same, by namespace, for those who pay for teams. A namespace that you don't expect here: "
+            "its models have the dashboards of one model.",
+            unit="short",
+            stacked=True,
+            queries=(Query(in_namespaces("slipway:namespace_cost:per_hour"), "{{namespace}}"),),
+        ),
+        Panel(
             title="Cost per million output tokens",
             description="Allocated: the whole price of the devices, idle time included. Used: only the time in which "
             "a request was in flight. Allocated far above used: the model is paid for and idle. Both high: slow for "
@@ -122,6 +130,7 @@ MODELS = Row(
             "makes every other number here wrong.",
             unit="short",
             kind="table",
+            width=24,
             queries=(
                 Query(f"max by (accelerator, spot) ({of_programs('slipway_device_hourly_cost')})", "price per hour"),
             ),

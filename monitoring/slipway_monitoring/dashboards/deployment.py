@@ -257,7 +257,16 @@ ENGINE = Row(
             "60 % marginal; below 40 %, switch spec.engine.speculative off. Only models with it have this.",
             unit="percentunit",
             maximum=1,
+            width=6,
             queries=(Query(of_model("slipway:speculative_acceptance:ratio5m"), "accepted"),),
+        ),
+        Panel(
+            title="Tokens per step of speculation",
+            description="Tokens that each step of the model yields with speculative decoding; 1 is what it yields "
+            "without. Close to 1: drafting costs more than it gains, so switch it off.",
+            unit="short",
+            width=6,
+            queries=(Query(of_model("slipway:speculative_accepted_length:mean5m"), "tokens per step"),),
         ),
         Panel(
             title="GPU memory",

@@ -34,6 +34,7 @@ INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
 COMPILATION = "compilation"  # the component label of Jobs that push an image of compiled code, and of their pods
 COMPILATION_SUFFIX = ".compile"
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
+NEXT_TO_ANNOTATION = f"{GROUP}/next-to"  # on a claim for compiled code: the other claims of the pods it was made for
 ACCESS_MODES_ANNOTATION = f"{GROUP}/access-modes"  # on a StorageClass, ReadWriteMany: pods of all nodes share a volume
 SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before which nothing keeps it awake any more
 

@@ -332,6 +332,9 @@ class MadeStatus(ReportModel):
     pipeline: int | None = Field(default=None, ge=1, description="Pipeline parallelism in that plan.")
     context_length: int | None = Field(default=None, ge=1, description="Maximum tokens of one request in that plan.")
     kv_tokens: int | None = Field(default=None, ge=0, description="Size of a replica's KV cache in that plan.")
+    compile_cache: str = Field(
+        default="", max_length=2048, description="spec.engine.compileCache at that time, as JSON."
+    )
 
 
 class InspectionFailure(ReportModel):

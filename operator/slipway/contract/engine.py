@@ -28,6 +28,8 @@ class Metrics:
     ttft: tuple[str, ...] = ()  # histograms of seconds: time to first token; of several, those that it has
     tpot: tuple[str, ...] = ()  # time per output token; of engines without it, between two tokens
     e2e: tuple[str, ...] = ()  # from a request to the end of its response
+    prompt_tokens: tuple[str, ...] = ()  # counters: their sum is the number of tokens in all prompts
+    output_tokens: tuple[str, ...] = ()  # counters: likewise of all responses
     preempted: tuple[str, ...] = ()  # counters: requests that lost their place in the KV cache, and were computed again
     speculated: tuple[str, ...] = ()  # counters of speculative decoding: drafts, their tokens, and those accepted
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from slipway.api.names import KIND
+from slipway.api.names import KIND, NEXT_TO_ANNOTATION
 from slipway.objects.conditions import condition, is_true
 from slipway.objects.kinds import Object
-from slipway.objects.metadata import controller_of, name_of, uid_of
+from slipway.objects.metadata import annotations_of, controller_of, created_at, name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing import words
 from slipway.observing.pods import OVERDUE, VOLUME_EVENTS, Pod
@@ -23,6 +23,7 @@ BOUND_WITHIN = timedelta(seconds=60)  # from the creation of the pod that needs 
 PLACED_WITHIN = timedelta(seconds=20)  # where the volume exists, and only nodes that can't reach it have room
 MOUNTED_WITHIN = timedelta(seconds=90)  # from the time at which the pod got its node; clouds attach a disk in less
 ABOUT_VOLUMES = re.compile(r"volume|persistentvolumeclaim|\bpvc|free storage", re.IGNORECASE)
+ABOUT_PLACES = re.compile(r"volume node affinity conflict|didn't match PersistentVolume's node affinity")
 NAMED = re.compile(r'persistentvolumeclaim "([^"]+)"', re.IGNORECASE)
 UNBOUND = "unbound immediate PersistentVolumeClaims"
 UNMOUNTED = re.compile(r"unmounted volumes=\[([^\]]*)\]")
@@ -88,7 +89,7 @@ def _unplaced(pod: Pod, claim: Object, *, takes_turns: bool) -> Doubt | None:
         return None
     if phase_of(claim) != BOUND:
         return _unbound(pod, claim, said)
-    if not said:
+    if not said or (_is_next_to_others(claim, pod.snapshot) and not ABOUT_VOLUMES.search(ABOUT_PLACES.sub("", said))):
         return None
     until = _unplaced_since(pod) + PLACED_WITHIN
     if takes_turns and ONE_POD_ONLY in said:
@@ -126,6 +127,22 @@ def _is_about(said: str, claim: Object) -> bool:
     if UNBOUND in said:
         return phase_of(claim) != BOUND
     return bool(ABOUT_VOLUMES.search(said))
+
+
+def _is_next_to_others(claim: Object, snapshot: Snapshot) -> bool:
+    """Whether a volume of the model keeps its pods from the same nodes in any case: ours was made for pods that had
+    that one, by the same class, which makes volumes where their pods are."""
+    of_class = [each for each in snapshot.storage_classes or () if name_of(each) == _class_of(claim)]
+    if not any(each.get("volumeBindingMode") == "WaitForFirstConsumer" for each in of_class):
+        return False
+    known, made_at = annotations_of(claim).get(NEXT_TO_ANNOTATION, "").split(","), created_at(claim)
+    others = (each for each in snapshot.claims if name_of(each) in known and _class_of(each) == _class_of(claim))
+    times = (created_at(each) for each in others if phase_of(each) == BOUND)
+    return made_at is not None and any(each is not None and each <= made_at for each in times)
+
+
+def _class_of(claim: Object) -> str:
+    return str((claim.get("spec") or {}).get("storageClassName") or "")
 
 
 def _unplaced_since(pod: Pod) -> datetime:

@@ -11,16 +11,25 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from slipway.objects.kinds import Object
+from slipway.objects.metadata import uid_of
 from slipway.objects.times import parse_time
 from slipway.observing import words
 from slipway.observing.compile_claim import MOUNTED_WITHIN, Doubt, Trouble, failures_of_volumes, is_about_store
 from slipway.observing.pods import Pod
 from slipway.observing.snapshot import Snapshot
 
+GONE = "ImageGone"  # from the registry
 PULLED_WITHIN = timedelta(seconds=60)  # after the first failure; a registry that restarts is back by then
 CANT_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "RegistryUnavailable")
 CANT_MOUNT = re.compile(r'failed to mkdir "": mkdir|image mounts? (?:is|are) not supported|no volume plugin matched')
 """What containerd before 2.1 says, CRI-O before 1.31, and a kubelet without the feature."""
+
+
+def fails_to_pull(pod: Object) -> bool:
+    """Any image: only the message says which one."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    waiting = ((each.get("state") or {}).get("waiting") or {} for each in statuses)
+    return any(each.get("reason") in CANT_PULL for each in waiting)
 
 
 def trouble_with(image: str, snapshot: Snapshot) -> Trouble | None:
@@ -44,10 +53,11 @@ def _not_pulled(pod: Pod, image: str) -> Iterator[Doubt]:
     for container in pod.containers():
         said = str(container.waiting.get("message") or "")
         if container.waiting.get("reason") in CANT_PULL and image in said:
-            why = words.unwrapped(said)
+            message = f"the node can't pull the image {image}: {words.unwrapped(said)}"
+            failed = pod.snapshot.failed_pulls_at.get(uid_of(pod.raw), pod.snapshot.now)
             within = timedelta() if words.pull_is_hopeless(said) else PULLED_WITHIN
-            message = f"the node can't pull the image {image}: {why}"
-            yield Doubt(_since(pod) + within, Trouble("ImagePullFailed", message))
+            reason = GONE if words.image_is_missing(said) else "ImagePullFailed"
+            yield Doubt(failed + within, Trouble(reason, message))
 
 
 def _not_mounted(pod: Pod) -> Iterator[Doubt]:

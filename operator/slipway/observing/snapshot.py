@@ -87,6 +87,8 @@ class Snapshot:
     place_freed_at: datetime | None = None  # when the last pod that had a node was gone; Kubernetes forgets it
     named_volumes_at: Mapping[str, datetime] = field(default_factory=dict)
     """When the scheduler was first seen to name volumes as what keeps a pod from a node, by the pods' uids."""
+    failed_pulls_at: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when an image of a pod can't be pulled, as far as that was seen, by the pods' uids."""
     events: tuple[Object, ...] = ()  # about any of the above
     nodes: Mapping[str, Object] | None = None  # by name; None: nodes are not watched
     service: Object | None = None  # the one that clients use

@@ -79,6 +79,18 @@ PASSING_PULL = r"\b(?:429|5\d\d)\b|toomanyrequests|timeout|timed out|connection 
 FINAL_PULL = r"\b40[134]\b|not found|does not exist|manifest unknown|unauthorized|authorization failed|denied|forbidden"
 
 
+MISSING_IMAGE = r"\b404\b|not found|manifest unknown|name unknown"
+NOT_ALLOWED = r"\b40[13]\b|unauthorized|authorization|denied|forbidden"
+"""Registries answer so, too, where an image exists that may not be read."""
+
+
+def image_is_missing(text: str) -> bool:
+    """Whether the registry says that it doesn't have the image."""
+    found = (re.search(each, text, re.IGNORECASE) for each in (MISSING_IMAGE, PASSING_PULL, NOT_ALLOWED))
+    is_missing, passes, is_not_allowed = map(bool, found)
+    return is_missing and not passes and not is_not_allowed
+
+
 def pull_is_hopeless(text: str) -> bool:
     """Whether the registry's answer means that no later pull will succeed."""
     return not re.search(PASSING_PULL, text, re.IGNORECASE) and bool(re.search(FINAL_PULL, text, re.IGNORECASE))

@@ -26,6 +26,8 @@ VLLM = Engine(
         ttft=("vllm:time_to_first_token_seconds",),
         tpot=("vllm:request_time_per_output_token_seconds",),
         e2e=("vllm:e2e_request_latency_seconds",),
+        prompt_tokens=("vllm:prompt_tokens_total",),
+        output_tokens=("vllm:generation_tokens_total",),
         preempted=("vllm:num_preemptions_total",),
         speculated=(
             "vllm:spec_decode_num_drafts_total",
@@ -71,6 +73,8 @@ LLAMACPP = Engine(
         ttft=("slipway_time_to_first_token_seconds",),
         tpot=("slipway_time_per_output_token_seconds",),
         e2e=("slipway_request_seconds",),
+        prompt_tokens=("llamacpp:prompt_tokens_total", "llamacpp:prompt_tokens_cached_total"),
+        output_tokens=("llamacpp:tokens_predicted_total",),
     ),
     ready_path="/health",
     most_in_flight=64,

@@ -77,6 +77,8 @@ class Work:
 
     pending: tuple[str, ...]
     progress: tuple[str, ...]
+    prompt_tokens: tuple[str, ...] = ()
+    output_tokens: tuple[str, ...] = ()
     preempted: tuple[str, ...] = ()
     speculated: tuple[str, ...] = ()
 
@@ -85,6 +87,8 @@ def work_of(metrics: Metrics) -> Work:
     return Work(
         pending=metrics.in_flight,
         progress=(*metrics.progress, *metrics.alive),
+        prompt_tokens=metrics.prompt_tokens,
+        output_tokens=metrics.output_tokens,
         preempted=metrics.preempted,
         speculated=metrics.speculated,
     )

@@ -13,6 +13,8 @@ def measured_in(facts: Mapping[str, str]) -> dict[str, int]:
     """Of the facts, those with a known name: `weightsGiB` becomes `weights`, in bytes. A number that isn't one, such as
     a graph that freed memory, is left out."""
     found = {MEASURED_TOKENS: _tokens(facts), **{name: _bytes(facts, name) for name in MEASURED_BYTES}}
+    if "graphsLater" in facts:
+        found["graphs"] = None  # vLLM logs only what those take that it captures before it is ready
     return {name: number for name, number in found.items() if number}
 
 

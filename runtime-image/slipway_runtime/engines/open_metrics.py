@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/openmetrics-text"
 CONTENT_TYPE = f"{MEDIA_TYPE}; version=1.0.0; charset=utf-8"
+NAMES_AS_THEY_ARE = f"{MEDIA_TYPE}; version=1.0.0; escaping=allow-utf-8"
+"""By default, prometheus_client 0.26 replaces the colon in the names of samples, and not in those of their families."""
 
 
 def is_wanted(accept: str) -> bool:
@@ -28,7 +30,7 @@ def is_wanted_by(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def page_of(registry: CollectorRegistry) -> bytes:
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - process 1 doesn't need it
 
-    encode, _ = choose_encoder(CONTENT_TYPE)
+    encode, _ = choose_encoder(NAMES_AS_THEY_ARE)
     return encode(registry)
 
 

@@ -99,6 +99,13 @@ def _with_late_graphs(core: type[Any], graphs: LateGraphs) -> type[Any]:
             graphs.while_idle(self._is_idle, self.input_queue)
             return super()._process_input_queue()
 
+        def _handle_client_request(self, *request: Any) -> Any:
+            """vLLM waits for the next one without a return to `_process_input_queue` if this one brings no work, as a
+            question about its state does."""
+            handled = super()._handle_client_request(*request)
+            graphs.while_idle(self._is_idle, self.input_queue)
+            return handled
+
         def _is_idle(self) -> bool:
             """Returns whether no one waits for anything. While paused or asleep, it may have given up memory."""
             waiting = self.has_work() or self._idle_state_callbacks

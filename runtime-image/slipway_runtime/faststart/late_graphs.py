@@ -78,6 +78,7 @@ class LateGraphs:
         if not late:
             return capture()
         self._choose(manager, early)
+        self._say(f"captures the graphs of {len(late)} batch sizes later")  # so what vLLM says they take isn't all
         captured = capture()
         self._manager, self._capture, self._last = manager, capture, time.monotonic()
         self.captured, self.pending = early, late

@@ -294,8 +294,7 @@ class Gate:
         self._charge(visit, prompt + output)
         self._metrics.in_flight.dec()
         self._report_tokens()
-        self._slot.used(prompt=prompt, output=output, failed=visit.failed)
-        self._slot.end(waiting=not visit.first, done=visit.done)
+        self._slot.end(waiting=not visit.first, done=visit.done, failed=visit.failed)
         if visit.taken and self._metrics.running:
             self._metrics.running.change(-visit.prompts * visit.answers)
         series = self._metrics.of(visit.owner)

@@ -30,7 +30,7 @@ class EngineClient:
         self._scrapes: dict[str, asyncio.Task[str | None]] = {}
         """The one that goes on, or the last one, of each format."""
         self._scraped: tuple[float, str | None] = (-math.inf, None)
-        """The last scrape, and when it was complete."""
+        """The last scrape that had a response, and when that was complete."""
 
     async def health(self) -> int:
         """Returns the status of the health check; 0 if there was no response."""
@@ -56,15 +56,16 @@ class EngineClient:
         except (OSError, TimeoutError):
             return False
 
-    async def metrics(self, *, within: float = 0.0, open_metrics: bool = False) -> str | None:
-        """Scrapes the engine once for all concurrent callers, or returns a scrape of the last seconds, if one is recent
-        enough: while the engine renders its metrics, its server sends no client a token.
+    async def recent_metrics(self, within: float) -> str | None:
+        """Returns a scrape of the last seconds; if the engine doesn't respond, an older one, so that no counter goes
+        back."""
+        if asyncio.get_running_loop().time() - self._scraped[0] >= within:
+            await self.metrics()
+        return self._scraped[1]
 
-        Parts of the page may be in the classic format even with `open_metrics`.
-        """
-        at, scraped = self._scraped
-        if asyncio.get_running_loop().time() - at < within:
-            return scraped
+    async def metrics(self, *, open_metrics: bool = False) -> str | None:
+        """Scrapes the engine once for all concurrent callers: while it renders its metrics, its server sends no client
+        a token. Parts of the page may be in the classic format even with `open_metrics`."""
         accept = MEDIA_TYPE if open_metrics else "text/plain"
         if (scrape := self._scrapes.get(accept)) is None or scrape.done():
             scrape = self._scrapes[accept] = asyncio.create_task(self._metrics(accept))
@@ -73,11 +74,13 @@ class EngineClient:
     async def _metrics(self, accept: str) -> str | None:
         try:
             async with self._session.get(self._launch.metrics, headers={"Accept": accept}) as answer:
-                found = await answer.text(errors="replace") if answer.status == 200 else None
+                if answer.status != 200:
+                    return None
+                page = await answer.text(errors="replace")
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
-        self._scraped = asyncio.get_running_loop().time(), found
-        return found
+        self._scraped = asyncio.get_running_loop().time(), page
+        return page
 
     async def warm_up(self, request: WarmUp, *, timeout: float, trace: str | None = None) -> int:
         headers = {"Traceparent": trace} if trace else {}

@@ -341,7 +341,7 @@ class Supervisor:
 
     async def info(self) -> Mapping[str, object]:
         counts = self._guards.counts()
-        scraped = await self._client.metrics(within=FRESH) if self._client and self.has_started else None
+        scraped = await self._client.recent_metrics(FRESH) if self._client and self.has_started else None
         ready = ready_seconds(self._phases.moments, self._phases.seconds)
         return {
             "state": self.state,

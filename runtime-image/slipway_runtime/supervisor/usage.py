@@ -16,8 +16,8 @@ FIELDS: Mapping[str, str] = {
     "readySeconds": "seconds in which the pod was ready",
     "requests": "requests that the engine was given and that are over, however they ended",
     "failedRequests": "those of them that failed through no fault of their client",
-    "promptTokens": "tokens of prompts, as in `slipway_tokens_total`",
-    "outputTokens": "tokens of responses, as in `slipway_tokens_total`",
+    "promptTokens": "tokens of prompts as the engine counts them, with those of the warm-up request",
+    "outputTokens": "tokens of responses, likewise",
     "preemptions": "requests that lost their place in the KV cache; absent if the engine doesn't count them",
     "speculative": "`drafts`, `draftTokens` and `acceptedTokens` of speculative decoding; absent without drafts",
 }
@@ -31,8 +31,8 @@ def usage_of(counts: Counts, *, ready: float, scraped: str | None, work: Work) -
         "readySeconds": round(ready, 3),
         "requests": counts.ended,
         "failedRequests": counts.failed,
-        "promptTokens": counts.prompt_tokens,
-        "outputTokens": counts.output_tokens,
+        "promptTokens": int(sum(exposition.totals(scraped, work.prompt_tokens))),
+        "outputTokens": int(sum(exposition.totals(scraped, work.output_tokens))),
     }
     if preempted := exposition.totals(scraped, work.preempted):
         found["preemptions"] = int(sum(preempted))

@@ -27,38 +27,6 @@ RECORDED = {recording.name for group in GROUPS for recording in group.recordings
 ENGINES = re.compile(r"\b(vllm|llamacpp|sglang|tgi|trtllm|nv):|\bDCGM_")
 """Series that are another name in each engine: the recording rules give them one."""
 
-COMING = {
-    "slipway:asleep_device_hours:increase1h",
-    "slipway:batch_size:mean5m",
-    "slipway:cost:per_hour",
-    "slipway:cost:total",
-    "slipway:cost_per_million_tokens:allocated1h",
-    "slipway:cost_per_million_tokens:used1h",
-    "slipway:device_seconds:total",
-    "slipway:e2e_seconds:quantile",
-    "slipway:goodput:ratio5m",
-    "slipway:gpu_memory_used:bytes",
-    "slipway:gpu_utilization:ratio",
-    "slipway:idle_device_hours:increase1h",
-    "slipway:itl_seconds:quantile",
-    "slipway:key_cost:increase1h",
-    "slipway:kv_cache_usage:ratio",
-    "slipway:output_tokens:rate5m",
-    "slipway:preemptions:rate5m",
-    "slipway:prefix_cache_hits:ratio5m",
-    "slipway:prompt_tokens:rate5m",
-    "slipway:queue_seconds:quantile",
-    "slipway:request_errors:ratio5m",
-    "slipway:requests:rate5m",
-    "slipway:saved_cost:total",
-    "slipway:slo_budget_left:ratio",
-    "slipway:slo_burn:rate1h",
-    "slipway:speculative_acceptance:ratio5m",
-    "slipway:tpot_seconds:quantile",
-    "slipway:ttft_seconds:quantile",
-}
-"""Series whose recording rules are still being written."""
-
 PRICES = "slipway_device_hourly_cost"
 """The only series of a dashboard of namespaces that is of none."""
 
@@ -103,7 +71,7 @@ def test_a_panel_shows_only_the_series_that_the_variables_select(dashboard: Dash
 def test_a_panel_uses_recorded_series_instead_of_those_of_one_engine(dashboard: Dashboard, panel: Panel) -> None:
     for query in panel.queries:
         assert not ENGINES.search(query.expr)
-        assert names_in(query.expr) <= RECORDED | COMING
+        assert names_in(query.expr) <= RECORDED
 
 
 @each_dashboard
@@ -156,7 +124,3 @@ def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
 def test_panels_that_need_another_product_say_so() -> None:
     needing = {name for _, panel in PANELS if panel.needs for query in panel.queries for name in names_in(query.expr)}
     assert needing == {"slipway:gpu_memory_used:bytes", "slipway:gpu_utilization:ratio"}
-
-
-def test_what_is_still_coming_is_not_there_yet() -> None:
-    assert not COMING & RECORDED

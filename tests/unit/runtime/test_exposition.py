@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from slipway_runtime.engines.open_metrics import is_wanted
+from slipway_runtime.engines.open_metrics import is_wanted, page_of
 from slipway_runtime.supervisor.exposition import merge, total
 
 OURS = """# HELP slipway_state The state.
@@ -113,6 +114,13 @@ def test_a_sample_that_two_pages_have_counts_once_whatever_its_exemplar() -> Non
 
 def test_samples_with_exemplars_are_summed() -> None:
     assert total(GUARDS, "slipway_requests_total") == 2
+
+
+def test_the_page_of_a_registry_has_names_with_colons() -> None:
+    registry = CollectorRegistry()
+    Counter("vllm:tokens", "Tokens.", registry=registry).inc(3)
+    page = page_of(registry).decode()
+    assert "# TYPE vllm:tokens counter\nvllm:tokens_total 3.0\n" in page
 
 
 @pytest.mark.parametrize(

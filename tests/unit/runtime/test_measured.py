@@ -72,6 +72,13 @@ def test_with_several_devices_the_one_with_the_most_counts() -> None:
     assert measured_in(found) == {"weights": round(7.54 * GIB), "kvTokens": 1_961_184}
 
 
+def test_where_graphs_are_captured_after_the_start_their_sum_is_unknown() -> None:
+    captured = "(EngineCore pid=6) INFO Graph capturing finished in 3 secs, took 0.89 GiB"
+    assert measured_in(facts_of_vllm(captured)) == {"graphs": round(0.89 * GIB)}
+    later = "slipway-fast-start: the engine core captures the graphs of 33 batch sizes later"
+    assert measured_in(facts_of_vllm(later, captured)) == {}
+
+
 @pytest.mark.parametrize("text", ["", "-1", "0", "nan", "inf", "9" * 30, "1.2.3", "many"])
 def test_a_number_that_cannot_be_true_is_left_out(text: str) -> None:
     assert measured_in({"kvTokens": text, "weightsGiB": text}) == {}

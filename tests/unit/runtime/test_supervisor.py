@@ -278,6 +278,16 @@ async def test_an_engine_whose_responses_are_seen_is_not_queried_for_metrics(pod
         assert await metrics_queries(pod) <= queries + 2  # one of them by us, and one for the pulse before it started
 
 
+async def test_callers_of_info_share_a_scrape_of_the_engine(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.until_ready()
+    queries = await metrics_queries(pod)
+    found = [(await pod.info())["usage"] for _ in range(20)]
+    assert await metrics_queries(pod) <= queries + 3  # one of them by us, and two for the pulse of an idle engine
+    assert found[-1]["requests"] == 0
+    assert found[-1]["readySeconds"] > found[0]["readySeconds"] > 0
+
+
 async def metrics_queries(pod: SupervisedPod) -> int:
     _, text = await pod.get("/metrics")
     [metric] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]

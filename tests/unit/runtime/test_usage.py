@@ -11,8 +11,10 @@ from slipway_runtime.engines.engine import Work, work_of
 from slipway_runtime.supervisor.phases import Moment
 from slipway_runtime.supervisor.usage import FIELDS, ready_seconds, usage_of
 
-COUNTS = Counts(busy=1.23456, ended=5, failed=1, prompt_tokens=40, output_tokens=70)
-SCRAPED = """vllm:num_preemptions_total{engine="0"} 2.0
+COUNTS = Counts(busy=1.23456, ended=5, failed=1)
+SCRAPED = """vllm:prompt_tokens_total{engine="0"} 40.0
+vllm:generation_tokens_total{engine="0"} 70.0
+vllm:num_preemptions_total{engine="0"} 2.0
 vllm:spec_decode_num_drafts_total{engine="0"} 10.0
 vllm:spec_decode_num_draft_tokens_total{engine="0"} 40.0
 vllm:spec_decode_num_accepted_tokens_total{engine="0"} 25.0
@@ -22,8 +24,8 @@ COUNTED = {
     "readySeconds": 9.5,
     "requests": 5,
     "failedRequests": 1,
-    "promptTokens": 40,
-    "outputTokens": 70,
+    "promptTokens": 0,
+    "outputTokens": 0,
 }
 
 
@@ -34,7 +36,8 @@ def reached(*moments: tuple[str, float]) -> list[Moment]:
 def test_usage_has_the_guards_counts_and_what_the_engine_counts_itself() -> None:
     found = usage_of(COUNTS, ready=9.5, scraped=SCRAPED, work=work_of(VLLM.metrics))
     speculative = {"drafts": 10, "draftTokens": 40, "acceptedTokens": 25}
-    assert found == {**COUNTED, "preemptions": 2, "speculative": speculative}
+    tokens = {"promptTokens": 40, "outputTokens": 70}
+    assert found == {**COUNTED, **tokens, "preemptions": 2, "speculative": speculative}
     assert found.keys() == FIELDS.keys()
 
 
@@ -46,6 +49,7 @@ def test_what_the_engine_does_not_count_is_absent(scraped: str | None) -> None:
 def test_without_a_draft_there_is_no_speculative_decoding() -> None:
     found = usage_of(COUNTS, ready=9.5, scraped=SCRAPED.replace(" 10.0", " 0.0"), work=work_of(VLLM.metrics))
     assert "speculative" not in found
+    assert found["outputTokens"] == 70
 
 
 def test_an_engine_without_such_metrics_has_none() -> None:

@@ -12,18 +12,23 @@ from datetime import datetime
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of, created_at, is_being_deleted, name_of
+from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause
+from slipway.observing.compile_image import GONE
 from slipway.observing.compile_push import LONGEST, is_at_work, outcome_of
+from slipway.observing.giving_up import GivenUp
 from slipway.observing.jobs import SOON, Failed, Running
 from slipway.observing.observation import desired_replicas
 from slipway.observing.push_record import Pushed, PushRecord, next_try, record_in, with_failure, with_image
 from slipway.observing.snapshot import SeenJobs, Snapshot
 from slipway.operator.installation import JOBS_VALUE
-from slipway.operator.planning.compile_cache import COMPILING
+from slipway.operator.planning.compile_cache import COMPILING, Pulled
 from slipway.operator.rendering.compile_cache import is_asleep
 from slipway.operator.rendering.compile_job import identity_of, is_job_name, job_name
+from slipway.operator.rendering.compile_wanted import digest_of_wanted
 
 NOT_ALLOWED = "Slipway may not start the Job that pushes it: add {0} to {1} of its chart to allow it."
+PUSHED_AGAIN = "A Job pushes it again when the model sleeps after {0}."
 WHEN_IT_SLEEPS = "A Job pushes one when the model sleeps the next time."
 GAVE_WAY = "The Job that pushes it has given way to a replica. " + WHEN_IT_SLEEPS
 
@@ -113,14 +118,28 @@ def decide_push(deployment: LLMDeployment, snapshot: Snapshot, record: PushRecor
     model = _Model(deployment=deployment, snapshot=snapshot, record=record, identity=identity)
     if not identity or snapshot.no_image_volumes:
         return model.pushing(remove=model.jobs_but())
-    if record.image_for(identity):
-        is_stored = bool(record_in(snapshot.status, deployment).image_for(identity))
+    gone = _gone(record, snapshot)
+    if record.image_for(identity) and not gone:
+        stored = record_in(snapshot.status, deployment)
+        is_stored = stored.image_for(identity) and not _gone(stored, snapshot)
         return model.pushing(remove=model.jobs_but() if is_stored else ())  # before, only the Job's pod has it
     if snapshot.compilation is None:
         return model.pushing(NOT_ALLOWED.format(deployment.metadata.namespace, JOBS_VALUE))
     if job := model.current_job():
         return _running(model, job)
+    if gone and gone.again_at > snapshot.now:  # or a mirror that lacks it would cost a compilation at each sleep
+        again = f"{gone.again_at:%Y-%m-%d %H:%M} UTC"
+        return model.pushing(PUSHED_AGAIN.format(again), remove=model.jobs_but(), look_again_at=gone.again_at)
     return _waiting(model) or _starting(model)
+
+
+def _gone(record: PushRecord, snapshot: Snapshot) -> GivenUp | None:
+    """What was given up because the registry no longer has the image; None: it has, or a Job has pushed it since."""
+    given_up = GivenUp.of(snapshot)
+    if given_up is None or record.pushed is None or given_up.reason != GONE:
+        return None
+    pushed_at, is_this = parse_time(record.pushed.at), given_up.claim == digest_of_wanted(Pulled(record.image))
+    return given_up if is_this and not (pushed_at and pushed_at > given_up.at) else None
 
 
 def without_plan(deployment: LLMDeployment, snapshot: Snapshot, record: PushRecord) -> Pushing:

@@ -49,6 +49,7 @@ from slipway.objects.kinds import (
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
+from slipway.observing.compile_image import fails_to_pull
 from slipway.observing.figures import Figures, figures_of
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
@@ -154,6 +155,7 @@ class SnapshotReader:
             pods=pods,
             place_freed_at=self._place_freed_at(pods, memory, snapshot.now),
             named_volumes_at=self._named_volumes_at(pods, memory, snapshot.now),
+            failed_pulls_at=self._failed_pulls_at(pods, memory, snapshot.now),
             events=tuple(self._store.labelled(CORE_EVENT, key.name, key.namespace)) if pods else (),
             nodes=self._nodes_of(pods),
             service=self._named_after(SERVICE, key),
@@ -194,6 +196,13 @@ class SnapshotReader:
         known, waiting = memory.named_volumes_at, [uid_of(each) for each in pods if names_volumes(each)]
         memory.named_volumes_at = {uid: known.get(uid, now) for uid in waiting}
         return memory.named_volumes_at
+
+    @staticmethod
+    def _failed_pulls_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> Mapping[str, datetime]:
+        """The kubelet reports no time."""
+        known, failing = memory.failed_pulls_at, [uid_of(each) for each in pods if fails_to_pull(each)]
+        memory.failed_pulls_at = {uid: known.get(uid, now) for uid in failing}
+        return memory.failed_pulls_at
 
     def _claims(self, key: ModelKey, memory: ModelMemory) -> tuple[Object, ...]:
         found = (self._store.get(PERSISTENT_VOLUME_CLAIM, name, key.namespace) for name in memory.claims)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import ACCESS_MODES_ANNOTATION, name_of_compiled
+from slipway.api.names import ACCESS_MODES_ANNOTATION, NEXT_TO_ANNOTATION, name_of_compiled
 from slipway.kube.store import place_of
 from slipway.objects.kinds import Object
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked
@@ -26,15 +26,17 @@ def concerned_by_claim(
 def stored_of_claim(claim: Object) -> Object:
     """Of one that may be ours for compiled code, also whose it is, and what was claimed."""
     if name_of_compiled(claim["metadata"]["name"]):
+        kept = named(claim, "ownerReferences", "finalizers")
+        kept["metadata"]["annotations"] = picked(claim["metadata"].get("annotations") or {}, (NEXT_TO_ANNOTATION,))
         return {
-            **named(claim, "ownerReferences", "finalizers"),
+            **kept,
             "spec": picked(claim.get("spec") or {}, OF_COMPILED),
             "status": {"phase": (claim.get("status") or {}).get("phase", "")},
         }
-    metadata = {name: claim["metadata"].get(name) for name in WHICH}
+    metadata = {name: claim["metadata"].get(name) for name in (*WHICH, "creationTimestamp")}
     return {
         "metadata": metadata,
-        "spec": picked(claim.get("spec") or {}, ("accessModes",)),
+        "spec": picked(claim.get("spec") or {}, ("accessModes", "storageClassName")),
         "status": {"phase": (claim.get("status") or {}).get("phase", "")},
     }
 
@@ -42,4 +44,4 @@ def stored_of_claim(claim: Object) -> Object:
 def stored_of_storage_class(found: Object) -> Object:
     notes = picked(found["metadata"].get("annotations") or {}, (*DEFAULT_ANNOTATIONS, ACCESS_MODES_ANNOTATION))
     metadata = {**picked(found["metadata"], OF_METADATA), "annotations": notes}
-    return {**picked(found, ("provisioner", "allowVolumeExpansion")), "metadata": metadata}
+    return {**picked(found, ("provisioner", "allowVolumeExpansion", "volumeBindingMode")), "metadata": metadata}

@@ -7,30 +7,28 @@ remembers it, and the claim is made again when the model sleeps the next time.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
-from slipway.api import units
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import SYNC_ANNOTATION, compiled_claim_name
+from slipway.api.names import NEXT_TO_ANNOTATION, SYNC_ANNOTATION, compiled_claim_name
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
-from slipway.objects.metadata import is_being_deleted
+from slipway.objects.metadata import annotations_of, is_being_deleted
 from slipway.observing import compile_image
 from slipway.observing.compile_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
 from slipway.observing.giving_up import REFUSED, GivenUp
 from slipway.observing.pods import Pod, has_ready_pod
 from slipway.observing.push_record import record_in
+from slipway.observing.references import references_of
 from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage
 from slipway.operator.rendering.compile_job import identity_of
+from slipway.operator.rendering.compile_wanted import amount_of, classes_of, digest_of_wanted, wanted_of
 from slipway.operator.rendering.compiled_store import Store, claim_child, store_in
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.fields import set_by_us
-from slipway.operator.rendering.normal_form import digest
 
 FROM_IMAGE = "Compiled code is mounted from an image, which each node pulls once."
 OF_BEFORE = " It was made for pods as they were before; none was pushed yet for pods as they are now."
@@ -74,13 +72,10 @@ class _Placing:
 
     def __init__(self, deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, making: Making) -> None:
         self._deployment, self._snapshot, self._is_older = deployment, snapshot, making.is_older
-        raw = snapshot.storage_classes
-        self._classes = None if raw is None else [StorageClass.of(each) for each in raw]
+        self._classes = classes_of(snapshot)
         push = snapshot.push or record_in(snapshot.status, deployment)
         self._is_of_before = push.pushed is not None and not push.image_for(identity_of(deployment, making.pods))
-        self._wanted = where(
-            deployment.spec, self._classes, site, pushed=push.image, no_images=snapshot.no_image_volumes
-        )
+        self._wanted = wanted_of(deployment, snapshot, site, push)
         live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
         self._mounted = store_in(live)
         self._change = Change.FREE if making.is_replaced or not live or is_asleep(snapshot) else Change.COSTLY
@@ -162,7 +157,7 @@ class _Placing:
                 "its pods were made by an older version of Slipway",
                 f"have them remade by the annotation {SYNC_ANNOTATION}",
             )
-        if self._given_up and self._given_up.claim == _digest(self._wanted):
+        if self._given_up and self._given_up.claim == digest_of_wanted(self._wanted):
             return self._suppressed(self._given_up)
         if isinstance(self._wanted, Pulled):
             return Nowhere("an image can be mounted only once no replica runs", "it is when the model sleeps")
@@ -182,7 +177,7 @@ class _Placing:
         found = _read(self._claim)
         if phase_of(self._claim) == LOST or not self._suits(found, wanted):
             return self._without(Nowhere("the claim is replaced by one that suits the spec"))
-        return self._claimed(replace(found, size=max(found.size, wanted.size, key=_amount)))
+        return self._claimed(replace(found, size=max(found.size, wanted.size, key=amount_of)))
 
     def _with_image(self, wanted: Pulled) -> Placed:
         """The same for an image, which pods can share."""
@@ -191,7 +186,7 @@ class _Placing:
     def _given_up_before(self, wanted: Claim | Pulled) -> Placed | None:
         """None: it is tried, or tried again."""
         given_up = self._given_up
-        if given_up is None or given_up.claim != _digest(wanted) or self._may_try_again(given_up):
+        if given_up is None or given_up.claim != digest_of_wanted(wanted) or self._may_try_again(given_up):
             return None
         again = given_up.again_at if given_up.again_at > self._snapshot.now else None
         return self._without(self._suppressed(given_up), look_again_at=again)
@@ -205,7 +200,7 @@ class _Placing:
     def _suits(self, found: Claim, wanted: Claim) -> bool:
         """Others may have enlarged it."""
         can_grow = any(each.name == found.storage_class and each.can_grow for each in self._classes or ())
-        fits = can_grow or _amount(found.size) >= _amount(wanted.size)
+        fits = can_grow or amount_of(found.size) >= amount_of(wanted.size)
         same_class = not wanted.storage_class or found.storage_class == wanted.storage_class
         return fits and same_class and found.access_mode == wanted.access_mode
 
@@ -231,10 +226,16 @@ class _Placing:
         is_going = self._claim is not None and is_being_deleted(self._claim)  # once no pod has it any more
         return Placed(
             store=store or Store.of(claim, self._name),
-            claim=None if is_going else claim_child(self._deployment, claim),
+            claim=None if is_going else claim_child(self._deployment, claim, next_to=self._next_to()),
             status=_without_unknown(status),
             look_again_at=again,
         )
+
+    def _next_to(self) -> str:
+        if self._claim is not None:
+            return annotations_of(self._claim).get(NEXT_TO_ANNOTATION, "")
+        references = references_of(self._deployment.spec)
+        return ",".join(sorted({each.name for each in references if each.kind == PERSISTENT_VOLUME_CLAIM.name}))
 
     def _pulled(self, image: str) -> Placed:
         is_well = self._mounted is not None and self._mounted.image == image and has_ready_pod(self._snapshot)
@@ -299,7 +300,7 @@ class _Placing:
 
     def _newly_given_up(self, trouble: Trouble) -> GivenUp:
         """One that the status doesn't have yet isn't another try."""
-        wanted = _digest(self._wanted) if isinstance(self._wanted, Claim | Pulled) else ""
+        wanted = digest_of_wanted(self._wanted) if isinstance(self._wanted, Claim | Pulled) else ""
         before = self._given_up if self._given_up and self._given_up.claim == wanted else None
         if before and self._snapshot.given_up is not None:
             return before
@@ -351,19 +352,6 @@ def _read(claim: Object) -> Claim:
         access_mode=modes[0],
         size=str(requests.get("storage") or "0"),
     )
-
-
-def _amount(size: str) -> Decimal:
-    """Zero for what others wrote and isn't understood."""
-    with suppress(ValueError):
-        return units.amount(size)
-    return Decimal(0)
-
-
-def _digest(wanted: Claim | Pulled) -> str:
-    if isinstance(wanted, Pulled):
-        return digest([wanted.image])
-    return digest([wanted.storage_class, wanted.access_mode, wanted.size])
 
 
 def _without_unknown(fields: Object) -> Object:

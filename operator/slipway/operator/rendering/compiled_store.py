@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from slipway.api import units
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import compiled_claim_name
+from slipway.api.names import NEXT_TO_ANNOTATION, compiled_claim_name
 from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object
@@ -51,12 +51,14 @@ class Store(NamedTuple):
         return cls(name, int(units.amount(claim.size) * USED))
 
 
-def claim_child(deployment: LLMDeployment, claim: Claim) -> Child:
+def claim_child(deployment: LLMDeployment, claim: Claim, *, next_to: str) -> Child:
+    """`next_to`: the names of the claims that the pods had besides when it was created."""
     of_class = {"storageClassName": claim.storage_class} if claim.storage_class else {}
     return child(
         PERSISTENT_VOLUME_CLAIM,
         deployment,
         name=compiled_claim_name(deployment.metadata.name),
+        annotations={NEXT_TO_ANNOTATION: next_to} if next_to else {},
         spec={
             "accessModes": [claim.access_mode],
             "resources": {"requests": {"storage": claim.size}},

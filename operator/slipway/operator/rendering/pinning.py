@@ -39,10 +39,10 @@ NOT_OF_PODS: Mapping[str, Any] = {
     "rollout": {"strategy", "canary", "quality_gate"},
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
-    "engine": {"compile_cache": {"push_secret"}},
+    "engine": {"compile_cache"},
     "budget": True,
 }
-"""Fields of the spec that change no pod."""
+"""Fields of the spec that change no pod; what `compileCache` changes, only the cluster decides (`asks_for_another`)."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
 PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
 OF_PLAN = ("accelerator", "gpusPerReplica", "maxConcurrency", "tensor", "pipeline", "contextLength", "kvTokens")
@@ -69,9 +69,17 @@ class Pinned:
 
 
 def pinned(
-    wanted: Object, deployment: LLMDeployment, plan: Plan, runtime: Object, snapshot: Snapshot, *, version: str
+    wanted: Object,
+    deployment: LLMDeployment,
+    plan: Plan,
+    runtime: Object,
+    snapshot: Snapshot,
+    *,
+    version: str,
+    other_store: bool = False,
 ) -> Pinned:
-    """`wanted`: the InferenceService as this version of Slipway writes it now, with this plan and this runtime."""
+    """`wanted`: the InferenceService as this version of Slipway writes it now, with this plan and this runtime.
+    `other_store`: the spec requests that compiled code is kept elsewhere than when the pods were made."""
     status = snapshot.status or {}
     now = MadeStatus(
         version=version,
@@ -85,18 +93,19 @@ def pinned(
         pipeline=plan.pipeline,
         context_length=plan.context_length,
         kv_tokens=plan.kv_tokens,
+        compile_cache=compile_cache_of(deployment.spec),
     )
     ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
-    before = _made(status) or _adopted(ours, deployment, status, now)
+    before = made_in(status) or _adopted(ours, deployment, status, now)
     is_same = bool(ours) and _digest_of_pods(ours) == now.pods
-    is_replaced = not is_same or (before is not None and before.spec != now.spec)
+    is_replaced = not is_same or other_store or (before is not None and before.spec != now.spec)
     if is_same and has_pod_on_node(snapshot):
         return Pinned(inference_service=_with_plan_of(ours, wanted), made=now, is_replaced=is_replaced)
     if is_same or not ours or before is None:
         return Pinned(inference_service=wanted, made=now, is_replaced=is_replaced)
     is_another = before.version != now.version or _is_another_runtime(before, now, ours, wanted)
     is_kept = (is_another and not _moves(before, now, snapshot)) or has_pod_on_node(snapshot)
-    if not is_kept or not _is_as_asked(before, now, ours):
+    if not is_kept or other_store or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now, is_replaced=True)
     update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
@@ -122,13 +131,14 @@ def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
 def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
     """Whether the pods' part is as Slipway made it, and nothing has requested another since."""
     ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
-    before = _made(snapshot.status or {})
+    before = made_in(snapshot.status or {})
     if not ours or before is None:
         return False
     runtime = snapshot.runtimes.get(runtime_name(ours)) or {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
     requested = digest(_requested(deployment.spec, runtime))
     now = before.model_copy(update={"spec": requested, "sync": deployment.sync})
-    return _is_as_asked(before, now, ours)
+    is_same_cache = before.compile_cache in ("", compile_cache_of(deployment.spec))
+    return is_same_cache and _is_as_asked(before, now, ours)
 
 
 def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
@@ -140,10 +150,11 @@ def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeS
     reported = status.get("plan") or {}
     plan = {name: reported[name] for name in OF_PLAN if reported.get(name)}
     then = {"version": OLDER, "spec": now.spec, "pods": _digest_of_pods(ours), "sync": now.sync}
-    return _made({"made": plan | then})
+    then["compileCache"] = now.compile_cache
+    return made_in({"made": plan | then})
 
 
-def _made(status: Object) -> MadeStatus | None:
+def made_in(status: Object) -> MadeStatus | None:
     """As it was recorded; None: nothing was, or the field was written by others and is invalid."""
     with suppress(ValidationError):
         return MadeStatus.model_validate(status.get("made"))
@@ -222,6 +233,12 @@ def _requested(spec: LLMDeploymentSpec, runtime: Object) -> Object:
     requested = {name: value for name, value in given.items() if value != {}}
     is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
     return requested if is_a_releases else {**requested, "runtime": runtime["spec"]}
+
+
+def compile_cache_of(spec: LLMDeploymentSpec) -> str:
+    """As it is recorded."""
+    asked = spec.engine.compile_cache
+    return canonical_json(asked.model_dump(by_alias=True, exclude_defaults=True, exclude={"push_secret"}))
 
 
 def runtime_name(inference_service: Object) -> str:

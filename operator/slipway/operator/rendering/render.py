@@ -23,8 +23,9 @@ from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.claimtemplate import claim_template
 from slipway.operator.rendering.compile_cache import Making, Placed, place
+from slipway.operator.rendering.compile_wanted import asks_for_another
 from slipway.operator.rendering.compiled_store import with_store
-from slipway.operator.rendering.desired import Child, Desired, Unrenderable, UnrenderableError
+from slipway.operator.rendering.desired import Child, Desired, ReplicaBounds, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.inferenceservice import inference_service
@@ -69,7 +70,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     engine = engine_of(plan, runtime, deployment.spec)
     predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
     chosen_class = autoscaler_class(deployment.spec.scaling, snapshot.inference_service, predictor)
-    pods = _pods(deployment, plan, engine, runtime, snapshot, autoscaler=chosen_class, version=installation.version)
+    pods = _pods(deployment, plan, engine, runtime, snapshot, installation, autoscaler=chosen_class)
     new_plan = plan
     if pods.is_kept:
         plan = as_made(plan, pods.made, deployment.spec)
@@ -77,10 +78,8 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     compiled = _placed(deployment, pods, snapshot, installation)
     kept = kept_within(snapshot.budget, kept_now(deployment.spec.scaling, snapshot.now))
     scaled_as = class_in_effect(chosen_class, predictor)
-    scaled = scaled_object(deployment, kept, snapshot, installation, autoscaler=scaled_as)
+    scalers, replicas = _scaling(deployment, plan, kept, snapshot, installation, scaled_as=scaled_as)
     template = claim_template(deployment, new_plan, pods.inference_service)
-    own_autoscaler = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=scaled_as)
-    is_scaled = isinstance(scaled, Child) or (isinstance(own_autoscaler, Child) and not has_too_few(predictor, kept))
     # The Service comes first, so that the name resolves from the start; the InferenceService, which starts pods, after
     # the policy that protects them. The autoscalers come when there is something to scale.
     objects = (
@@ -89,8 +88,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         network_policy(deployment, snapshot, installation, engine),
         template,
         Child(INFERENCE_SERVICE, _with_compiled(pods, compiled, plan, pods_runtime or runtime, snapshot)),
-        scaled,
-        own_autoscaler,
+        *scalers,
         pod_monitor(deployment, snapshot, engine),
     )
     return Desired(
@@ -99,7 +97,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
             *(each for each in objects if isinstance(each, ObjectKey)),
             *unused_templates(pods.inference_service, snapshot),
         ),
-        replicas=None if is_scaled else replica_bounds(deployment, kept, scaled_as),
+        replicas=replicas,
         remarks=(
             *_remarks_on_scaling(deployment, kept, snapshot),
             *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
@@ -118,6 +116,17 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         unused_claim=compiled.unused,
         compile_cache=compiled.status,
     )
+
+
+def _scaling(
+    deployment: LLMDeployment, plan: Plan, kept: Kept, snapshot: Snapshot, installation: Installation, *, scaled_as: str
+) -> tuple[tuple[Child | ObjectKey | None, ...], ReplicaBounds | None]:
+    """The autoscalers, and the bounds within which Slipway itself keeps the replicas where none does."""
+    predictor = snapshot.deployment_named(predictor_deployment(deployment.metadata.name))
+    by_keda = scaled_object(deployment, kept, snapshot, installation, autoscaler=scaled_as)
+    own = autoscaler(deployment, plan, kept, snapshot, autoscaler_class=scaled_as)
+    is_scaled = isinstance(by_keda, Child) or (isinstance(own, Child) and not has_too_few(predictor, kept))
+    return (by_keda, own), None if is_scaled else replica_bounds(deployment, kept, scaled_as)
 
 
 def _placed(deployment: LLMDeployment, pods: Pinned, snapshot: Snapshot, installation: Installation) -> Placed:
@@ -140,16 +149,18 @@ def _pods(
     engine: RenderedEngine,
     runtime: Object,
     snapshot: Snapshot,
+    installation: Installation,
     *,
     autoscaler: str,
-    version: str,
 ) -> Pinned:
     """The InferenceService, with the pods' part of an earlier version where that must be kept."""
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     refuse_unserved_claims(plan, snapshot)
     strategy = deployment_strategy(deployment.spec, snapshot)
     wanted = inference_service(deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler)
-    found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version)
+    other_store = asks_for_another(deployment, snapshot, installation.compiled)
+    version = installation.version
+    found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version, other_store=other_store)
     without_templates(found.inference_service, deployment, plan)
     return found
 

@@ -49,6 +49,7 @@ FACTS = (
     re.compile(r"Maximum concurrency for (?P<contextLength>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"),
     re.compile(r"(?P<activationGiB>[\d.]+) Gi?B for peak activation"),
     re.compile(r"Graph capturing finished in [\d.]+ secs?, took (?P<graphsGiB>[\d.]+) Gi?B"),
+    re.compile(r"captures the graphs of (?P<graphsLater>\d+) batch sizes later"),
 )
 JOINED = dict.fromkeys(("weightsGiB", "activationGiB", "graphsGiB"), max)
 """With tensor or pipeline parallelism, each device has a line of its own."""

@@ -132,6 +132,7 @@ def graph_parts() -> GraphParts:
     process = core.EngineCoreProc
     expect(process._process_input_queue, "self")
     expect_uses(process._process_input_queue, "has_work", "is_running", "input_queue", "_notify_idle_state_callbacks")
+    expect_uses(process._process_input_queue, "_handle_client_request")
     expect_uses(process._notify_idle_state_callbacks, "_idle_state_callbacks")
     expect(process.is_scheduler_paused, "self")
     expect(process._process_engine_step, "self")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from slipway.objects.kinds import ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, PERSISTENT_VOLUME_CLAIM, POD_MONITOR
 from support.builders.stored import kube_object, llm
-from support.programs.operator_loop import Loop
+from support.programs.compile_claim_loop import put_what_it_needs
+from support.programs.compile_image_loop import IMAGE, JOBS, REPOSITORY, started
+from support.programs.operator_loop import INSTALLATION, Loop
 
 
 @pytest.fixture
@@ -22,3 +24,22 @@ def loop() -> Loop:
     loop.api.put(kube_object(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
     loop.api.put(llm())
     return loop
+
+
+@pytest.fixture
+def kept(loop: Loop) -> Loop:
+    """A model of vLLM, which sleeps, in a cluster with a default StorageClass."""
+    put_what_it_needs(loop)
+    return loop
+
+
+@pytest.fixture
+def named() -> Loop:
+    """A model whose spec names an image."""
+    return started(INSTALLATION, image=IMAGE)
+
+
+@pytest.fixture
+def filled() -> Loop:
+    """A model whose spec names a repository, in an installation that may start Jobs."""
+    return started(JOBS, repository=REPOSITORY, pushSecret="push")

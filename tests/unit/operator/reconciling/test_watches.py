@@ -331,7 +331,7 @@ def test_the_phase_and_the_access_modes_of_a_claim_are_stored_and_it_concerns_th
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
     kept = {"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}}
-    assert watch.keep(claim) == {"metadata": obj()["metadata"], **kept}
+    assert watch.keep(claim) == {"metadata": {**obj()["metadata"], "creationTimestamp": None}, **kept}
     assert list(watch.keys(claim)) == [("of", "a")]
 
 

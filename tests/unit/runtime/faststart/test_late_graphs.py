@@ -191,7 +191,7 @@ def test_all_others_are_captured_whatever_kinds_there_are(
     at_once.capture("model", State())
     start.graphs.while_idle(lambda: True, queue.Queue())
     assert sorted(start.manager.done) == sorted(at_once.done)
-    assert start.said == [f"has captured the graphs of {len(at_once.graphs)} batch sizes"]
+    assert start.said[-1] == f"has captured the graphs of {len(at_once.graphs)} batch sizes"
 
 
 @KINDS
@@ -227,7 +227,10 @@ def test_all_others_are_captured_while_there_are_no_requests(no_pauses: None) ->
     assert sorted(start.manager.graphs) == sorted(GRAPHS)
     assert [start.manager.run(size) for size in GRAPHS] == list(GRAPHS)
     assert start.manager.compilation_config.cudagraph_capture_sizes == list(GRAPHS)
-    assert start.said == [f"has captured the graphs of {len(GRAPHS)} batch sizes"]
+    assert start.said == [
+        f"captures the graphs of {len(GRAPHS) - len(EARLY)} batch sizes later",
+        f"has captured the graphs of {len(GRAPHS)} batch sizes",
+    ]
 
 
 def test_a_request_ends_the_idleness_at_once() -> None:
@@ -298,7 +301,7 @@ def test_without_memory_for_more_graphs_those_that_are_there_are_used(no_pauses:
     start = Start(failing=320)
     start.graphs.between_steps(300)
     assert start.manager.run(300) == 512
-    assert start.said[0] == "captures no more graphs: MemoryError: no room"
+    assert start.said[1] == "captures no more graphs: MemoryError: no room"
     start.graphs.while_idle(lambda: True, queue.Queue())
     assert sorted(start.manager.graphs) == EARLY
 
@@ -362,7 +365,11 @@ class EngineCore:
         while not self.has_work():
             while self._idle_state_callbacks:
                 self._idle_state_callbacks.pop()()
-            self.scheduler.running = [object()] * self.input_queue.get(timeout=60)
+            self._handle_client_request(self.input_queue.get(timeout=60))
+
+    def _handle_client_request(self, sequences: int) -> None:
+        """Zero: it asks for something else."""
+        self.scheduler.running = [object()] * sequences
 
     def _process_engine_step(self) -> bool:
         self.batch_queue.append(LazyOutput())
@@ -389,6 +396,16 @@ def test_an_engine_that_sleeps_has_no_memory_for_graphs(no_pauses: None, sleeps:
     threading.Timer(0.5, lambda: core.input_queue.put(1)).start()
     core._process_input_queue()
     assert len(start.manager.graphs) == captured
+
+
+def test_a_request_that_brings_no_work_leaves_the_engine_idle(no_pauses: None) -> None:
+    """As one for the engine's state: vLLM handles it and waits for the next, both in one call."""
+    start = Start()
+    core = core_process._with_late_graphs(EngineCore, start.graphs)()
+    core.input_queue.put(0)
+    threading.Timer(0.5, lambda: core.input_queue.put(1)).start()
+    core._process_input_queue()
+    assert len(start.manager.graphs) == len(GRAPHS)
 
 
 def test_whoever_waits_for_the_idleness_does_not_wait_for_graphs(no_pauses: None) -> None:
