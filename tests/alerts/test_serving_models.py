@@ -17,8 +17,18 @@ from support.monitoring.on_cluster import ClusterMonitoring
 NAME = "gemma"
 AT_ONCE = 6
 TOKENS = 8
-WRONG: Object = {"weights": "100000000000"}
-"""Facts about the demo model of which one is far from the truth."""
+FACTS: Object = {
+    "parameters": 268_098_176,
+    "layers": 18,
+    "attentionHeads": 4,
+    "kvHeads": 1,
+    "headDim": 256,
+    "hiddenSize": 640,
+    "vocabularySize": 262_144,
+    "contextLength": 32_768,
+    "weights": "1000000000",
+}
+"""Of the demo model, but its weights have 247 MB."""
 
 
 def about(alerts: ClusterMonitoring, kube: Kube, alert: str, cause: str, remedy: str) -> Firing:
@@ -44,10 +54,10 @@ async def test_a_model_that_gets_more_requests_than_it_can_serve(
         for alert in ("SlipwayBatchSaturated", "SlipwayAtMaxReplicas")
     ]
     burning = [
-        about(alerts, gemma_kube, alert, f"{cause} Its objective is 1 ms.", "The objective is removed.")
+        about(alerts, gemma_kube, alert, f"{cause} Its objectives can't be met on a CPU.", "The objective is removed.")
         for alert in ("SlipwayTTFTBudgetBurning", "SlipwayTPOTBudgetBurning", "SlipwayE2EBudgetBurning")
     ]
-    model = one_at_a_time(slo={"ttftP95": "1ms", "tpotP95": "1ms", "e2eP99": "1ms"})
+    model = one_at_a_time(slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"})
     async with monitored_model(alerts, gemma_kube, model, name=NAME):
         await until_settled(gemma_kube, NAME, "Serving", timeout=120)
         access = FromTheNode(gemma_kube, node.entered)
@@ -69,15 +79,15 @@ async def test_a_plan_that_is_wrong(alerts: ClusterMonitoring, gemma_kube: Kube)
         alerts,
         gemma_kube,
         "SlipwayPlanErrorLarge",
-        "`spec.model.facts` of the demo model with weights of 100 GB.",
-        "The facts are removed.",
+        "`spec.model.facts` with weights of 1 GB, of a model whose weights have 247 MB.",
+        "The true size is written.",
     )
     model = one_at_a_time()
-    model["spec"]["model"]["facts"] = WRONG
+    model["spec"]["model"]["facts"] = FACTS
     async with monitored_model(alerts, gemma_kube, model, name=NAME):
         await until_settled(gemma_kube, NAME, "Serving", timeout=120)
         await firing.fires(within=120)
-        await gemma_kube.patch("llmdeployment", NAME, {"spec": {"model": {"facts": None}}})
+        await gemma_kube.patch("llmdeployment", NAME, {"spec": {"model": {"facts": {"weights": "246587904"}}}})
         await firing.resolves(within=180)
 
 
