@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, gemma
+from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, gemma
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, until_settled
 from support.cluster.services import reachable
@@ -26,9 +26,22 @@ FACTS: Object = {
     "hiddenSize": 640,
     "vocabularySize": 262_144,
     "contextLength": 32_768,
-    "weights": "1000000000",
+    "weights": "246587904",
 }
-"""Of the demo model, but its weights have 247 MB."""
+"""Of the demo model."""
+
+WRONG = {**FACTS, "weights": "1000000000"}
+FAST = acceleratorprofile(
+    "fires-fast",
+    {
+        "vendor": "CPU",
+        "resource": {"name": "cpu", "count": 1},
+        "memory": "16Gi",
+        "bandwidth": "8000G",
+        "compute": {"fp16": 2000, "bf16": 2000, "int8": 4000},
+    },
+)
+"""It promises more than any CPU can do."""
 
 
 def about(alerts: ClusterMonitoring, kube: Kube, alert: str, cause: str, remedy: str) -> Firing:
@@ -57,20 +70,48 @@ async def test_a_model_that_gets_more_requests_than_it_can_serve(
         about(alerts, gemma_kube, alert, f"{cause} Its objectives can't be met on a CPU.", "The objective is removed.")
         for alert in ("SlipwayTTFTBudgetBurning", "SlipwayTPOTBudgetBurning", "SlipwayE2EBudgetBurning")
     ]
-    model = one_at_a_time(slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"})
-    async with monitored_model(alerts, gemma_kube, model, name=NAME):
+    slow = about(
+        alerts,
+        gemma_kube,
+        "SlipwayThroughputBelowPlan",
+        f"{cause} Its AcceleratorProfile promises 8 TB/s.",
+        "The last client stops.",
+    )
+    model = one_at_a_time(
+        slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"}, accelerator={"profiles": ["fires-fast"]}
+    )
+    model["spec"]["model"]["facts"] = FACTS
+    async with monitored_model(alerts, gemma_kube, FAST, model, name=NAME):
         await until_settled(gemma_kube, NAME, "Serving", timeout=120)
         access = FromTheNode(gemma_kube, node.entered)
         url = await reachable(access, NAME)
         async with access.session() as session:
             async with overload(session, url, NAME, at_once=AT_ONCE, tokens=TOKENS):
-                for firing in (*saturated, *burning):
+                for firing in (*saturated, *burning, slow):
                     await firing.fires(within=180)
             async with overload(session, url, NAME, at_once=1, tokens=TOKENS):
                 for firing in saturated:
                     await firing.resolves(within=180)
+        await slow.resolves()
         await gemma_kube.patch("llmdeployment", NAME, {"spec": {"slo": None}})
         for firing in burning:
+            await firing.resolves()
+
+
+async def test_a_replica_without_requests(alerts: ClusterMonitoring, node: Cluster, gemma_kube: Kube) -> None:
+    firing = about(
+        alerts,
+        gemma_kube,
+        "SlipwayAcceleratorIdle",
+        "A replica that gets no request. It runs on a CPU, so the alert's value `devices` is 0.",
+        "A request.",
+    )
+    async with monitored_model(alerts, gemma_kube, one_at_a_time(), name=NAME):
+        await until_settled(gemma_kube, NAME, "Serving", timeout=120)
+        await firing.fires()
+        access = FromTheNode(gemma_kube, node.entered)
+        url = await reachable(access, NAME)
+        async with access.session() as session, overload(session, url, NAME, at_once=1, tokens=TOKENS):
             await firing.resolves()
 
 
@@ -80,14 +121,15 @@ async def test_a_plan_that_is_wrong(alerts: ClusterMonitoring, gemma_kube: Kube)
         gemma_kube,
         "SlipwayPlanErrorLarge",
         "`spec.model.facts` with weights of 1 GB, of a model whose weights have 247 MB.",
-        "The true size is written.",
+        "The true size is written, and the replica replaced.",
     )
     model = one_at_a_time()
-    model["spec"]["model"]["facts"] = FACTS
+    model["spec"]["model"]["facts"] = WRONG
     async with monitored_model(alerts, gemma_kube, model, name=NAME):
         await until_settled(gemma_kube, NAME, "Serving", timeout=120)
         await firing.fires(within=120)
         await gemma_kube.patch("llmdeployment", NAME, {"spec": {"model": {"facts": {"weights": "246587904"}}}})
+        await gemma_kube.run("delete", "pod", "--selector=slipway.dev/llmdeployment=gemma", "--wait=false")
         await firing.resolves(within=180)
 
 
