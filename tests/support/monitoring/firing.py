@@ -27,6 +27,7 @@ FIRED = ROOT / "monitoring/fired"
 RUNBOOKS = ROOT / "runbooks"
 SEVERITIES = ("critical", "warning", "info")
 NOT_RENDERED = ("{{", "}}", "<no value>", "<error", "%!", "NaN", "${")
+KEPT = ("status", "labels", "annotations", "startsAt")
 WITHIN = 90.0
 
 
@@ -55,7 +56,7 @@ class Firing:
             "remedy": self.remedy,
             "date": datetime.now(UTC).date().isoformat(),
             "seconds": {"from cause to notification": round(time.monotonic() - self.began)},
-            "firing": self.fired.content,
+            "firing": {each: self.fired.content[each] for each in KEPT},
         }
         self.began = time.monotonic()
         return self.fired
