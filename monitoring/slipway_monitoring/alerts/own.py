@@ -54,8 +54,8 @@ STALE = Alert(
     parameters=(Parameter(name="seconds", default=300, meaning="how old is too old, in seconds."),),
     summary="{{ $labels.pod }} is behind by {{ $value | humanizeDuration }}",
     description='{{ if eq $labels.behind "cache" }}A cache in {{ $labels.pod }} was last seen to be up to date '
-    "{{ $value | humanizeDuration }} ago; `slipway_watch_age_seconds` says of which kind.{{ else }}An LLMDeployment has "
-    "waited {{ $value | humanizeDuration }} for its reconcile in {{ $labels.pod }}.{{ end }}",
+    "{{ $value | humanizeDuration }} ago; `slipway_watch_age_seconds` says of which kind.{{ else }}An LLMDeployment "
+    "has waited {{ $value | humanizeDuration }} for its reconcile in {{ $labels.pod }}.{{ end }}",
     conditions=(_behind("cache", "slipway_watch_age_seconds"), _behind("queue", "slipway_queue_oldest_seconds")),
 )
 NEAR_LIMIT = Alert(
