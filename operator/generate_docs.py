@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from slipway.activator.main import main as activator
-from slipway.activator.metrics import OF_MODELS, WAITING, WHOLE
+from slipway.activator.metrics import FOLLOWING, OF_MODELS, WAITING, WHOLE
 from slipway.api import mounts, variables
 from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State
@@ -147,7 +147,7 @@ def _metrics_of_activator() -> Iterable[Description]:
     watches = WatchMetrics(registry)
     watches.watch_ages(dict)
     watches.unfilled_caches(lambda: 0)
-    return [*WAITING, *OF_MODELS, *WHOLE, *registry.descriptions]
+    return [*WAITING, *FOLLOWING, *OF_MODELS, *WHOLE, *registry.descriptions]
 
 
 def _operator() -> str:

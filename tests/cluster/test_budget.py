@@ -105,6 +105,16 @@ async def until_spent(kube: Kube) -> Object:
     return current_status(await kube.wait_for("llmdeployment", NAME, budget_is("Spent"), timeout=120))
 
 
+async def spent(kube: Kube) -> float:
+    """Returns what the only pod has cost since it was bound."""
+    [pod] = await kube.select("pods", OURS)
+    return (datetime.now(UTC) - bound_at(pod)).total_seconds()
+
+
+def bound_at(pod: Object) -> datetime:
+    return datetime.fromisoformat((condition(pod, "PodScheduled") or {})["lastTransitionTime"])
+
+
 async def until_replicas(kube: Kube, number: int) -> None:
     await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == number, timeout=90)
 
@@ -116,11 +126,13 @@ async def raise_budget(kube: Kube) -> None:
 async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_with_the_time_of_the_reset(
     kube: Kube, client: Client, operator_pods: Cluster
 ) -> None:
-    client = await with_budget(kube, client, operator_pods, perDay=20, then="Refuse")
+    client = await with_budget(kube, client, operator_pods, perDay=MUCH, then="Refuse")
     assert (await client.ask()).status == 200
     in_flight = asyncio.create_task(client.ask(max_tokens=700, ignore_eos=True))
+    amount = await spent(kube) + 2
+    await kube.patch("llmdeployment", NAME, {"spec": {"budget": {"perDay": amount}}})
     status = await until_spent(kube)
-    assert status["budget"]["day"]["spent"] >= 20
+    assert status["budget"]["day"]["spent"] == pytest.approx(amount, abs=2.5)
     finished = await in_flight
     assert finished.status == 200
     assert finished.body["choices"][0]["text"]
@@ -163,9 +175,7 @@ async def test_a_budget_that_is_only_reported_changes_nothing_and_its_sum_surviv
         await faults.kill(pod)
     status = await until_spent(kube)
     [pod] = await kube.select("pods", OURS)
-    scheduled = (condition(pod, "PodScheduled") or {})["lastTransitionTime"]
-    as_of = datetime.fromisoformat(status["cost"]["asOf"])
-    held = (as_of - datetime.fromisoformat(scheduled)).total_seconds()
+    held = (datetime.fromisoformat(status["cost"]["asOf"]) - bound_at(pod)).total_seconds()
     assert status["cost"]["month"]["spent"] == pytest.approx(held, abs=0.01)
     assert status["cost"]["month"]["uncertain"] == 0
     assert (await kube.get("deployment", PREDICTOR))["spec"]["replicas"] == 1

@@ -14,8 +14,9 @@ from slipway.activator.keda.calls import KedaCalls
 from slipway.activator.proxy import open_files
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.counters import HOLD_BOUNDS, MOST_MODELS, ModelCounters, ProxyCounters
-from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
+from slipway.observing.objectives import FIELDS
 from slipway.process.exposition import Description, Distribution, ObjectMetrics, Sample
 from slipway.process.metrics import MetricsRegistry
 
@@ -48,6 +49,14 @@ REFUSED = _counter(
     "reason",
 )
 IN_REST = _counter("counted_together", "Holds and refusals that were counted under empty names, for want of a place")
+WANTED = _gauge("wanted_replicas", "Replicas that a model needs, where they follow times (scaling.target)", *OF_MODEL)
+FOLLOWED = _gauge(
+    "followed_seconds",
+    "The time that decides it, by its name in scaling.target: the 95th percentile of all replicas in the last minutes, "
+    "where there were enough requests",
+    *OF_MODEL,
+    "target",
+)
 HELD_BYTES = _gauge("held_bytes", "Memory that requests take, of --max-bytes")
 ARRIVING = _gauge("coming", "Requests whose bodies are still being received")
 CONNECTIONS = _gauge("connections", "Open connections of clients")
@@ -67,6 +76,7 @@ KEDA_AGE = _gauge(
     "keda_last_call_age_seconds", "Seconds since a call of KEDA was last answered, or since the start if none was yet"
 )
 WAITING = (HELD, OLDEST)
+FOLLOWING = (WANTED, FOLLOWED)
 OF_MODELS = (HOLDS, REFUSED)
 WHOLE = (
     HELD_BYTES,
@@ -99,6 +109,7 @@ class Sources:
 def add_metrics(registry: MetricsRegistry, sources: Sources) -> None:
     counters = sources.limits.counters
     registry.add_of_objects(ObjectMetrics(WAITING, lambda: _that_wait(sources.own), lambda each: _held(sources, *each)))
+    registry.add_of_objects(ObjectMetrics(FOLLOWING, lambda: _that_follow(sources.own), lambda each: _followed(*each)))
     registry.add_of_objects(ObjectMetrics(OF_MODELS, lambda: _counted(counters), lambda each: _events(*each)))
     registry.add_of_objects(ObjectMetrics(WHOLE, lambda: (sources,), _whole))
 
@@ -110,6 +121,16 @@ def _that_wait(own: Demand) -> list[tuple[ModelKey, int]]:
 def _held(sources: Sources, key: ModelKey, waiting: int) -> Iterator[Sample]:
     yield Sample(HELD, key, waiting)
     yield Sample(OLDEST, key, sources.oldest_wait(key))
+
+
+def _that_follow(own: Demand) -> list[tuple[ModelKey, ModelDemand]]:
+    return [(key, demand) for key, demand in own.items() if demand.by_times]
+
+
+def _followed(key: ModelKey, demand: ModelDemand) -> Iterator[Sample]:
+    yield Sample(WANTED, key, demand.replicas)
+    if demand.by_times and demand.by_times.is_measured:
+        yield Sample(FOLLOWED, (*key, FIELDS[demand.by_times.follows]), demand.by_times.seconds)
 
 
 def _counted(counters: ProxyCounters) -> list[tuple[ModelKey, ModelCounters]]:

@@ -86,7 +86,9 @@ class TotalStatus(ReportModel):
 
     accelerator: str = Field(max_length=253, description="The AcceleratorProfile; empty if the plan has none.")
     spent: Count = Field(default=0.0, description="Cost of its devices while replicas held them.")
+    used: Count = Field(default=0.0, description="The part of it during which requests were in flight.")
     device_hours: Count = Field(default=0.0, description="Device hours that replicas held.")
+    busy_device_hours: Count = Field(default=0.0, description="The part of it during which requests were in flight.")
     asleep_device_hours: Count = Field(default=0.0, description="Device hours that were not held, at zero replicas.")
     saved: Count = Field(default=0.0, description="The price of these.")
 

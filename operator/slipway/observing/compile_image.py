@@ -27,7 +27,8 @@ CANT_MOUNT = re.compile(r'failed to mkdir "": mkdir|image mounts? (?:is|are) not
 
 def fails_to_pull(pod: Object) -> bool:
     """Any image: only the message says which one."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    status = pod.get("status") or {}
+    statuses = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
     waiting = ((each.get("state") or {}).get("waiting") or {} for each in statuses)
     return any(each.get("reason") in CANT_PULL for each in waiting)
 

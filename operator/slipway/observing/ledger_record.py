@@ -71,7 +71,9 @@ def _total(accelerator: str, sums: Sums) -> TotalStatus:
     return TotalStatus(
         accelerator=accelerator,
         spent=round(sums.spent, DECIMALS),
+        used=round(sums.used, DECIMALS),
         device_hours=_hours(sums.held),
+        busy_device_hours=_hours(sums.busy),
         asleep_device_hours=_hours(sums.asleep),
         saved=round(sums.saved, DECIMALS),
     )

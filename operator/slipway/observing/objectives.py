@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slipway.api import units
+from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.slo import SloSpec
 from slipway.contract import buckets
 from slipway.contract.engine import Engine
@@ -65,6 +66,13 @@ def histograms_of(engine_name: str) -> Mapping[str, tuple[str, ...]]:
     engine = engine_named(engine_name)
     names = {name: getattr(engine.metrics, name) for name in SHARES} if engine else {}
     return {name: metrics for name, metrics in names.items() if metrics}
+
+
+def followed_targets(spec: LLMDeploymentSpec) -> str:
+    """The times that the number of replicas follows, for people; empty if it follows none."""
+    target, histograms = spec.scaling.target, histograms_of(spec.engine.name)
+    times = {"ttft": target.ttft_p95, "tpot": target.tpot_p95} if target and spec.scaling.autoscaler == "KEDA" else {}
+    return " and ".join(f"{FIELDS[name]} {time}" for name, time in times.items() if time and name in histograms)
 
 
 def boundary_for(objective: str, target: str) -> float:

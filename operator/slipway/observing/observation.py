@@ -17,6 +17,7 @@ from slipway.observing.budget import Budget
 from slipway.observing.cause import Cause
 from slipway.observing.causes import main_cause
 from slipway.observing.containers import LONG_SILENCE
+from slipway.observing.objectives import followed_targets
 from slipway.observing.phases import Phases, phases_of, step_of
 from slipway.observing.pods import OVERDUE, Pod
 from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
@@ -51,6 +52,7 @@ class Observation:
     pod: str = ""  # that replica
     url: str | None = None
     activator_answers: bool | None = None
+    follows: str = ""  # the times that the number of replicas follows
     budget: Budget | None = None
     look_again_at: datetime | None = None  # time alone may change the status then
 
@@ -80,6 +82,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         pod=ready[0].name if ready else "",
         url=_url(snapshot.service),
         activator_answers=snapshot.activator_answers,
+        follows=followed_targets(deployment.spec) if deployment else "",
         budget=snapshot.budget,
         look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )

@@ -163,9 +163,9 @@ class _Writing:
         elif seen.paused:
             self._conditions.set(ConditionType.SCALED, False, Reason.PAUSED, Reason.PAUSED.meaning)
         elif seen.ready == seen.desired:
-            self._conditions.set(ConditionType.SCALED, True, Reason.AS_WANTED, f"{self._counted()}.")
+            self._conditions.set(ConditionType.SCALED, True, Reason.AS_WANTED, f"{self._counted()}.{self._followed()}")
         else:
-            self._conditions.set(ConditionType.SCALED, False, Reason.SCALING, f"{self._counted()}.")
+            self._conditions.set(ConditionType.SCALED, False, Reason.SCALING, f"{self._counted()}.{self._followed()}")
 
     def reachable(self) -> None:
         """Does the Service lead to a ready replica, or to an activator that holds requests?"""
@@ -249,6 +249,10 @@ class _Writing:
         if ready >= desired:
             return "1 replica answers" if ready == 1 else f"{ready} replicas answer"
         return f"{ready} of {desired} replicas answer{'s' if ready == 1 else ''}"
+
+    def _followed(self) -> str:
+        """Without what was measured, which changes all the time: the activator's metrics have it."""
+        return f" Their number follows {self._seen.follows}." if self._seen.follows else ""
 
     def _start(self) -> str:
         since = f" since {self._seen.waking_since:%H:%M:%S} UTC" if self._seen.waking_since else ""

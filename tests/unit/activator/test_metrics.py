@@ -11,6 +11,7 @@ from slipway.activator.metrics import Sources, add_metrics
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.counters import MOST_MODELS, ModelCounters, ProxyCounters
 from slipway.activator.proxy.listeners import Listeners
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.model_key import ModelKey
@@ -144,3 +145,16 @@ async def test_the_documentation_names_each_meter_of_the_program_and_no_other() 
     named = set(re.findall(r"^\| `(slipway_\w+)`", REFERENCE.read_text(), re.MULTILINE))
     assert {name for name in exposed if not name.endswith("_created")} == named
     await program._connection.close()
+
+
+def test_what_is_followed_is_shown_while_it_is_measured() -> None:
+    own, key = Demand(), ModelKey("chat", "llama")
+    demand = ModelDemand(active=True, waiting=0, target_per_replica=8, by_times=ByTimes(3, True, "ttft", 0.8, 0.5))
+    own.report(key, demand)
+    values = meter_values(GlobalLimits(), own)
+    assert values[f"wanted_replicas{{{OF_LLAMA}}}"] == 3
+    assert values[f'followed_seconds{{{OF_LLAMA},target="ttftP95"}}'] == 0.8
+    own.report(key, demand._replace(by_times=ByTimes(3, is_measured=False)))
+    assert not [name for name in meter_values(GlobalLimits(), own) if name.startswith("followed_seconds")]
+    own.report(key, demand._replace(by_times=None))
+    assert not [name for name in meter_values(GlobalLimits(), own) if name.startswith("wanted_replicas")]

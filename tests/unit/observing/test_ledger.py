@@ -157,6 +157,15 @@ def test_a_restart_loses_nothing_of_pods_that_still_run() -> None:
     assert ledger.day.sums.uncertain == 0
 
 
+def test_all_totals_survive_a_restart() -> None:
+    """Or a counter would start again from zero, and what it has counted be counted again."""
+    slept = settle(begun(NOON, asleep=pod(uid="")), [pod(since=NOON + HOUR)], None, NOON + 2 * HOUR)
+    total = used(slept, "a", Use(900.0, 7, 5), NOON + 2 * HOUR).totals["h100"]
+    found = stored(used(slept, "a", Use(900.0, 7, 5), NOON + 2 * HOUR), NOON + 2 * HOUR).totals["h100"]
+    for name in ("spent", "used", "held", "busy", "asleep", "saved"):
+        assert getattr(found, name) == pytest.approx(getattr(total, name)) != 0, name
+
+
 def test_a_pod_that_ended_meanwhile_counts_until_the_restart_and_that_is_said() -> None:
     ledger = settle(stored(begun(NOON, pod()), NOON + HOUR), [], None, NOON + HOUR)
     assert (ledger.day.sums.spent, ledger.day.sums.uncertain) == (6.0, 6.0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
 from slipway_runtime.engines import vllm as vllms
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.planned import PlannedMemory
@@ -55,6 +57,16 @@ def launched(
 
 def settings_of(launch: Launch) -> set[str]:
     return {choice.setting.partition("=")[0] for choice in launch.choices}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "rocm"])
+def test_its_histograms_of_times_get_our_boundaries_on_every_device(vllm: Installed, device: str) -> None:
+    [flag] = [each for each in launched(vllm, device=device).command if each.startswith("--custom-histogram-buckets=")]
+    assert json.loads(flag.partition("=")[2]) == {
+        "inter_token_latency": list(TOKEN_BUCKETS),
+        "time_to_first_token": list(FIRST_TOKEN_BUCKETS),
+        "request_latency": list(REQUEST_BUCKETS),
+    }
 
 
 def test_it_gets_model_address_name_and_guard(vllm: Installed) -> None:

@@ -28,3 +28,13 @@ async def test_changing_objectives_changes_no_pod(loop: Loop) -> None:
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"slo": OBJECTIVES}})
     await loop.settle()
     assert loop.api.get(INFERENCE_SERVICE)["spec"] == before
+
+
+async def test_the_condition_says_which_times_the_replicas_follow_and_is_not_written_again(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"target": {"ttftP95": "500ms"}}}})
+    await loop.settle()
+    (scaled,) = (each for each in status(loop)["conditions"] if each["type"] == "Scaled")
+    assert scaled["message"].endswith("Their number follows ttftP95 500ms.")
+    loop.api.requests.clear()
+    await loop.reconcile()
+    assert loop.api.requests == []

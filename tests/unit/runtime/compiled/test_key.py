@@ -49,6 +49,7 @@ def variables(**more: str) -> Start:
                 "--num-gpu-blocks-override=7",
                 '--lora-modules={"name": "a", "path": "/mnt/adapters/a"}',
                 "--otlp-traces-endpoint=http://a",
+                '--custom-histogram-buckets={"inter_token_latency":[0.005]}',
                 "--disable-uvicorn-access-log",
                 "--enable-prefix-caching",
             )
