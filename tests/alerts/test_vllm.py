@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800
 VALUES = Path(__file__).with_name("values.yaml")
 MODEL = {"namespace": "team", "llmdeployment": "tiny"}
 LENGTH = 1024
-BLOCK, BLOCKS = 16, 80
+BLOCK, BLOCKS = 32, 40
 """Of the KV cache: room for one request of the full length, and a little more."""
 
 SPECULATION = '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3,"prompt_lookup_min":1}'

@@ -63,6 +63,7 @@ class Firing:
 
     async def resolves(self, *, within: float = WITHIN) -> Notification:
         assert self.fired, "an alert that didn't fire can't resolve"
+        self.seen_before = self.own.receiver.notifications.index(self.fired)  # an earlier one may have ended meanwhile
         resolved = await self._until("resolved", within)
         self.proof["seconds"]["from remedy to notification"] = round(time.monotonic() - self.began)
         self.proof["resolved"] = {each: resolved.content[each] for each in ("startsAt", "endsAt")}
