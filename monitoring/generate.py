@@ -20,7 +20,7 @@ def main() -> None:
     (ROOT / "monitoring/rules.yaml").write_text(chart.NOTE + "# With the default values.\n" + to_yaml(rules))
     own = documents.own_metrics(REFERENCE)
     (REFERENCE / "metrics.md").write_text(documents.metrics_page(GROUPS, ALERTS, DASHBOARDS, own))
-    (REFERENCE / "alerts.md").write_text(documents.alerts_page(ALERTS))
+    (REFERENCE / "alerts.md").write_text(documents.alerts_page(ALERTS, ROOT / "monitoring/fired"))
     for dashboard in DASHBOARDS:
         (ROOT / f"charts/slipway/monitoring/dashboards/{dashboard.uid}.json").write_text(building.as_json(dashboard))
     (REFERENCE / "dashboards.md").write_text(reference.page(DASHBOARDS))

@@ -3,10 +3,12 @@ alert means, and which of our own metrics are used where."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from slipway_monitoring.dashboards.panels import Dashboard
 from slipway_monitoring.rendering import alert_rules, default_values
@@ -23,6 +25,7 @@ ENGINES = {
     "nim": "NIM 1.x",
     "ovms": "OpenVINO",
 }
+NOT_FIRED = "Not fired by a real cause so far; promtool tests it."
 WRITTEN = "<!-- Written by `make generate` from monitoring/slipway_monitoring: change that, not this file. -->\n"
 Row = Sequence[str]
 
@@ -97,24 +100,35 @@ def own_metrics(reference: Path) -> dict[str, str]:
     return found
 
 
-def alerts_page(alerts: Iterable[Alert]) -> str:
+def alerts_page(alerts: Iterable[Alert], fired: Path) -> str:
+    """`fired`: the folder with the proofs of alerts that were fired by their real cause."""
     return _page(
         "Alerts",
         "The chart renders them with `monitoring.rules.enabled`. Each is switched and tuned by its values in "
         "`monitoring.rules.alerts.NAME`: `enabled`, `severity` (`critical`: a person is needed now; `warning`: within "
         "the day; `info`: worth knowing), `for`, and its own. Their labels lead to the LLMDeployment: `namespace` and "
         "`llmdeployment`.",
-        *chain.from_iterable(_section(alert) for alert in alerts),
+        *chain.from_iterable(_section(alert, fired / f"{alert.name}.json") for alert in alerts),
     )
 
 
-def _section(alert: Alert) -> Iterable[str]:
+def _section(alert: Alert, proof: Path) -> Iterable[str]:
     yield f"## {alert.name}"
     yield f"{alert.meaning} [Runbook](../../runbooks/{alert.name}.md)"
     values, told = default_values(alert), {each.name: each.meaning for each in alert.values}
     yield _table(("value", "default", "meaning"), ((f"`{name}`", f"`{values[name]}`", told[name]) for name in told))
     for rule in alert_rules(alert):
         yield f"```promql\n{rule['expr']}\n```"
+    yield _fired(json.loads(proof.read_text()), proof) if proof.exists() else NOT_FIRED
+
+
+def _fired(told: Mapping[str, Any], proof: Path) -> str:
+    seconds = told["seconds"]
+    return (
+        f"Fired by a real Prometheus on {told['date']}, with shorter times. Cause: {told['cause']} Notified after "
+        f"{seconds['from cause to notification']} s. Remedy: {told['remedy']} Resolved after "
+        f"{seconds['from remedy to notification']} s. [Proof](../../monitoring/fired/{proof.name})"
+    )
 
 
 def _page(title: str, *parts: str) -> str:

@@ -7,11 +7,13 @@ writes the table of the story into docs/monitoring.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from slipway_monitoring.dashboards.panels import in_words
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "images/monitoring"
@@ -64,7 +66,7 @@ def svg(answers: Answers) -> str:
             f"<desc>{escape(' ; '.join(answers.queries))}</desc>",
             f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
             f'<text x="12" y="20" font-size="14" font-weight="bold">{escape(answers.title)}</text>',
-            f'<text x="12" y="38" fill="{FAINT}">{escape(answers.unit)}</text>',
+            f'<text x="12" y="38" fill="{FAINT}">{escape(in_words(answers.unit))}</text>',
             *_chart(answers),
             *_legend(answers.lines),
             f'<text x="12" y="{height - 8}" fill="{FAINT}">{escape(_drawn_from(answers))}</text>',
@@ -93,7 +95,7 @@ def _chart(answers: Answers) -> Iterator[str]:
         yield f'<path d="{path}" fill="none" stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="1.6"/>'
 
 
-def _path(points: Sequence[Point], step: float, place: Any) -> str:
+def _path(points: Sequence[Point], step: float, place: Callable[[float, float], Point]) -> str:
     """A line that has a gap where Prometheus had no value."""
     parts, before = [], None
     for t, v in points:

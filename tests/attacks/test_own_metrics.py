@@ -14,7 +14,7 @@ from slipway.api.reasons import ConditionType, Reason, State
 from slipway.kube.store import Store
 from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.figures import LONGEST_LABEL, PHASES, figures_of
-from slipway.operator.reconciling.model_counts import MOST_FAILURES, ModelCounts
+from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.model_metrics import MODEL_METRICS, Seen, samples_of
 from slipway.process.exposition import ObjectMetrics
 from support.builders.stored import kube_object, llm, made_by_kserve, pod
@@ -96,25 +96,23 @@ def test_no_status_makes_more_series_or_other_words_than_there_are(seed: int) ->
 
 
 async def test_forged_pods_are_counted_by_known_causes_alone() -> None:
-    loop = Loop()
+    loop, pods = Loop(), 100
     loop.api.put(llm())
     await loop.settle()
     loop.api.put(made_by_kserve(1))
-    for number in range(MOST_FAILURES + 100):
+    for number in range(pods):
         end = {"exitCode": 1, "reason": f"Evil{number}", "containerID": str(number), "message": f"Evil{number}: " * 100}
         forged = pod(is_ready=False)
         forged["metadata"] |= {"name": f"forged-{number}", "uid": f"forged-{number}"}
         statuses = [{"name": "kserve-container", "restartCount": 10**9, "state": {"terminated": end}}]
         status = {**forged["status"], "reason": f"Evil{number}", "containerStatuses": statuses}
         loop.api.put({**forged, "status": status})
-        if number % 100 == 0:
-            await loop.reconcile()
     await loop.settle()
     counts = loop.memories.counts_of(ModelKey(*KEY))
     reasons = {each.labels["reason"] for each in exposed(stored_llm(loop), counts) if "pod_failure" in each.name}
     assert reasons
     assert reasons <= WORDS["reason"]
-    assert counts.failures.total() <= MOST_FAILURES * 12  # at most so many in each of the reconciles
+    assert counts.failures.total() == pods
 
 
 def stored_llm(loop: Loop) -> Object:

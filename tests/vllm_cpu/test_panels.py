@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest
 LABELS = {"namespace": "chat", "llmdeployment": "gemma", "pod": "gemma-1"}
 LOAD = 45.0  # seconds
 AT_ONCE = 6
-REPEATED = "One two three four five six seven eight. " * 12
-"""A prompt that the prefix cache keeps, and from which ngram can draft."""
+REPEATED = "One two three four five six seven eight. " * 12 + "One two three four five"
+"""A prompt that the prefix cache keeps, and whose continuation ngram can draft from it."""
 
 SPECULATIVE = json.dumps({"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 4})
 FROM_PODS = {
@@ -83,7 +83,7 @@ async def load(pod: VllmPod) -> None:
 
     async def client(number: int) -> None:
         while loop.time() < end:
-            await complete(pod.http, pod.url, f"{REPEATED}{number % 2}", model=pod.model, max_tokens=24)
+            await complete(pod.http, pod.url, f"{number % 2} {REPEATED}", model=pod.model, max_tokens=24)
 
     await asyncio.gather(*map(client, range(AT_ONCE)))
 

@@ -11,6 +11,20 @@ Unit = Literal["short", "s", "h", "percentunit", "reqps", "ops", "bytes", "suffi
 """As Grafana calls them. Money is "short": the profiles' prices don't say their currency."""
 
 
+def in_words(unit: str) -> str:
+    words = {
+        "short": "number",
+        "s": "seconds",
+        "h": "hours",
+        "percentunit": "share, 1 is 100 %",
+        "reqps": "requests per second",
+        "ops": "per second",
+        "bytes": "bytes",
+        "dateTimeFromNow": "time",
+    }
+    return words.get(unit, unit.removeprefix("suffix: "))
+
+
 @dataclass(frozen=True)
 class Query:
     """One query. `legend` names its series, or the column of a table.

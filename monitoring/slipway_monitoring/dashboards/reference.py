@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, in_words
 
 HEAD = """# Dashboards
 
@@ -29,22 +29,8 @@ def _dashboard(dashboard: Dashboard) -> Iterator[str]:
 
 def _panel(panel: Panel) -> Iterator[str]:
     needs = f" It needs {panel.needs}." if panel.needs else ""
-    yield f"**{panel.title}** ({_unit(panel.unit)}). {panel.description}{needs}\n"
+    yield f"**{panel.title}** ({in_words(panel.unit)}). {panel.description}{needs}\n"
     yield "```promql"
     for query in panel.queries:
         yield f"# {query.legend}\n{query.expr}"
     yield "```\n"
-
-
-def _unit(unit: str) -> str:
-    words = {
-        "short": "number",
-        "s": "seconds",
-        "h": "hours",
-        "percentunit": "share, 1 is 100 %",
-        "reqps": "requests per second",
-        "ops": "per second",
-        "bytes": "bytes",
-        "dateTimeFromNow": "time",
-    }
-    return words.get(unit, unit.removeprefix("suffix: "))

@@ -10,7 +10,7 @@ from slipway_monitoring.pictures import Answers, drawn, svg, told
 
 STORED: dict[str, Any] = {
     "title": "Where <requests> are",
-    "unit": "number",
+    "unit": "reqps",
     "source": "2026-11-30",
     "step": 5,
     "queries": ['sum(slipway:requests_held{namespace="$namespace"})'],
@@ -22,6 +22,7 @@ def test_a_picture_says_that_it_is_no_screenshot_and_from_which_queries_it_is() 
     text = svg(Answers.read(STORED))
     words = "".join(ET.fromstring(text).itertext())
     assert "Where <requests> are" in words
+    assert "requests per second" in words
     assert "2026-11-30; not a screenshot of Grafana." in words
     assert STORED["queries"][0] in words
 

@@ -35,6 +35,8 @@ class ModelCounts:
         known = {place: end for place, end in (self._ends or {}).items() if place[0] in pods}
         for each in islice(failures, MOST_FAILURES):
             place = each.pod, each.container
+            if place not in known and len(known) >= MOST_FAILURES:
+                continue
             if self._ends is not None and known.get(place) != each.end:
                 self.failures[each.reason] += 1
             known[place] = each.end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import LLM_DEPLOYMENT, POD, Object
+from slipway.observing.failures import Failure
 from slipway.observing.wakes import WakeResult
 from slipway.operator.reconciling.model_counts import MOST_FAILURES, ModelCounts
 from support.builders.stored import llm, made_by_kserve, pod
@@ -100,11 +101,10 @@ async def test_what_was_counted_ends_with_the_object(loop: Loop) -> None:
     assert loop.reader.figures(KEY) is None
 
 
-async def test_the_memory_of_failures_is_bounded_however_many_pods_a_tenant_labels(loop: Loop) -> None:
-    await with_pod(loop)
-    for number in range(MOST_FAILURES + 200):
-        forged = pod(is_ready=False)
-        forged["metadata"] |= {"name": f"forged-{number}", "uid": f"forged-{number}"}
-        loop.api.put({**forged, "status": {**forged["status"], "containerStatuses": [ended("c")]}})
-    await loop.reconcile()
-    assert len(counts(loop)._ends or {}) <= MOST_FAILURES
+def test_the_memory_of_failures_is_bounded_however_many_pods_a_tenant_labels() -> None:
+    counts, pods = ModelCounts(), [str(each) for each in range(10 * MOST_FAILURES)]
+    for these in (pods, pods, list(reversed(pods))):
+        failures = (Failure(each, "", "end", Reason.EVICTED, None) for each in these)
+        counts.see(failures, pods=set(pods), now=NOW)
+        assert len(counts._ends or {}) == MOST_FAILURES
+    assert not counts.failures
