@@ -121,7 +121,7 @@ async def test_one_trace_leads_from_the_client_through_hold_and_wake_to_the_last
     assert start.trace_id != TRACE
     phases = [span.name for span in collector.within(start)]
     assert [span.name for span in collector.within(starting)] == phases
-    # Times of the hold are whole milliseconds, and a request ends a little after its last byte was sent.
+    # The hold's times have no fractions of milliseconds, and a request ends a little after its last byte was sent.
     assert before - SLACK < request.start < request.end < after + SLACK
     for outer, inner in ((request, hold), (hold, wake), (wake, pull), (wake, starting)):
         assert inner.lies_within(outer)
