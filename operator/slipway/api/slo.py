@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from slipway.api.schema import ApiModel, Rule, duration_within, matches
+from slipway.api import units
+from slipway.api.schema import ApiModel, Rule, cel, duration_within, matches
 
 TTFT_BOUNDS, TPOT_BOUNDS, E2E_BOUNDS = ("5ms", "5m"), ("1ms", "4s"), ("50ms", "1h")
 """The histograms of Slipway's engines have a boundary close above every target within these."""
@@ -50,7 +51,8 @@ class SloSpec(ApiModel):
             why="FieldValueRequired",
         ),
         Rule(
-            rule="!has(self.ttftP95) || !has(self.e2eP99) || duration(self.ttftP95) <= duration(self.e2eP99)",
+            rule=f"!has(self.ttftP95) || !has(self.e2eP99) || !self.ttftP95.matches({cel(units.DURATION)}) || "
+            f"!self.e2eP99.matches({cel(units.DURATION)}) || duration(self.ttftP95) <= duration(self.e2eP99)",
             message="ttftP95 must not be longer than e2eP99, because the first token is a part of the response: lower "
             "ttftP95, or raise e2eP99",
             at=".ttftP95",
