@@ -56,7 +56,7 @@ class Story:
     alerts: ClusterMonitoring
     kube: Kube
     clients: Clients
-    began: float = field(default_factory=time.time)
+    began: float
     facts: list[dict[str, object]] = field(default_factory=list)
     failing: Firing | None = None
 
@@ -67,7 +67,7 @@ class Story:
     def value(self, what: str, promql: str) -> float:
         """Runs a query now, and keeps it with its value for the documentation."""
         own = self.alerts.own
-        found = own.value(promql.replace("$namespace", self.kube.namespace).replace("$story", f"{int(self.now)}s"))
+        found = own.value(promql.replace("$namespace", self.kube.namespace))
         assert found is not None, promql
         self.facts.append({"minute": round(self.now / 60, 1), "what": what, "query": promql, "value": found})
         return found
@@ -99,10 +99,11 @@ async def story(
         weights = model.ensure_gguf(settings.cache, settings.steps)
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
             price = await priced(kube, PRICE)
+            began = time.time()
             await kube.apply(sleeping(scaling={"idleAfter": "1m"}))
             await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=PATIENCE)
             await alerts.follow()
-            yield Story(alerts, kube, Clients(kube, node.entered))
+            yield Story(alerts, kube, Clients(kube, node.entered), began)
             await kube.delete("llmdeployment", NAME, wait=True)
             await priced(kube, price)
 
@@ -187,10 +188,10 @@ async def test_the_account_of_the_whole_time_adds_up(story: Story) -> None:
     price of those awake."""
     await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=PATIENCE)
     await asyncio.sleep(max(0.0, WHOLE - story.now))
-    awake = story.value("seconds with a device", f"sum(increase(slipway_device_seconds_total{{{OURS}}}[$story]))")
-    asleep = story.value("seconds asleep", f"sum(increase(slipway_asleep_device_seconds_total{{{OURS}}}[$story]))")
-    cost = story.value("cost", f"sum(increase(slipway_cost_total{{{OURS}}}[$story]))")
-    saved = story.value("saved by sleeping", f"sum(increase(slipway_saved_cost_total{{{OURS}}}[$story]))")
+    awake = story.value("seconds with a device", f"sum(slipway:device_seconds:total{{{OURS}}})")
+    asleep = story.value("seconds asleep", f"sum(slipway:asleep_device_seconds:total{{{OURS}}})")
+    cost = story.value("cost", f"sum(slipway:cost:total{{{OURS}}})")
+    saved = story.value("saved by sleeping", f"sum(slipway:saved_cost:total{{{OURS}}})")
     price_of_cpu = 'max(slipway_device_hourly_cost{accelerator="cpu", spot="false"})'
     price = story.value("price of the device per hour", price_of_cpu)
     record(story)
