@@ -70,7 +70,8 @@ async def test_an_activator_that_holds_nearly_all_requests_it_may(
 ) -> None:
     firing = alerts.expects(
         "SlipwayActivatorNearLimit",
-        cause=f"Requests to a model that can't start, nearly as many as an activator may hold ({LIMIT}).",
+        cause=f"{3 * LIMIT} requests of one client to a model that can't start. An activator holds {LIMIT} at most, "
+        "and fewer of one client.",
         remedy="The clients give up.",
     )
     async with monitored_model(alerts, kube, at_zero()):

@@ -37,6 +37,7 @@ BLOCK, BLOCKS = 32, 40
 """Of the KV cache: room for one request of the full length, and a little more."""
 
 SPECULATION = '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3,"prompt_lookup_min":1}'
+AT_RANDOM: dict[str, Any] = {"temperature": 1.0, "max_tokens": LENGTH - 150}
 SETTLES_WITHIN = 400.0
 """Seconds, for rates of five minutes."""
 
@@ -121,22 +122,23 @@ async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, ex
         await firing.resolves(within=SETTLES_WITHIN)
 
 
-async def test_a_kv_cache_that_is_too_small_and_speculation_that_is_not_accepted(
-    pod: VllmPod, expects: Expects
-) -> None:
-    preempting = expects(
+async def test_a_kv_cache_that_is_too_small(pod: VllmPod, expects: Expects) -> None:
+    firing = expects(
         "SlipwayPreempting",
         f"Five requests of {LENGTH} tokens at a time with a KV cache for {BLOCK * BLOCKS} tokens.",
         "No further requests are sent.",
     )
-    ineffective = expects(
+    async with requests(pod, at_once=5, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+        await firing.fires(within=300)
+    await firing.resolves(within=SETTLES_WITHIN)
+
+
+async def test_speculation_that_is_not_accepted(pod: VllmPod, expects: Expects) -> None:
+    firing = expects(
         "SlipwaySpeculationIneffective",
         "n-gram speculation for text at random, by a model with random weights.",
         "No further requests are sent.",
     )
-    random_text = {"temperature": 1.0, "max_tokens": LENGTH - 150}
-    async with requests(pod, at_once=5, prompt=lambda: secrets.token_hex(50), **random_text):
-        await preempting.fires(within=300)
-        await ineffective.fires(within=300)
-    await preempting.resolves(within=SETTLES_WITHIN)
-    await ineffective.resolves(within=SETTLES_WITHIN)
+    async with requests(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+        await firing.fires(within=300)
+    await firing.resolves(within=SETTLES_WITHIN)

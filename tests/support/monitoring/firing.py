@@ -62,9 +62,11 @@ class Firing:
         return self.fired
 
     async def resolves(self, *, within: float = WITHIN) -> Notification:
+        """To be called after the remedy: an alert may end and fire again while its cause lasts."""
         assert self.fired, "an alert that didn't fire can't resolve"
-        self.seen_before = self.own.receiver.notifications.index(self.fired)  # an earlier one may have ended meanwhile
-        resolved = await self._until("resolved", within)
+        resolved = await asyncio.to_thread(
+            self.own.receiver.until_ended, self.alert, within=within, after=self.seen_before, **self.labels
+        )
         self.proof["seconds"]["from remedy to notification"] = round(time.monotonic() - self.began)
         self.proof["resolved"] = {each: resolved.content[each] for each in ("startsAt", "endsAt")}
         if os.environ.get("RECORD_FIRED"):
