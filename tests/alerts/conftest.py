@@ -25,6 +25,15 @@ from support.monitoring.on_cluster import ClusterMonitoring, install_kinds, moni
 from support.repository import CHARTS
 
 VALUES = Path(__file__).with_name("values.yaml")
+PROGRAMS = 4
+"""Pods of Slipway: two operators and two activators."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives windows of some minutes the time to pass."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900, func_only=True))
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +58,7 @@ def alerts(node: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathF
     found = programs.ensure(settings.cache, settings.steps)
     with monitored(node, kube, found, tmp_path_factory.mktemp("monitoring")) as alerts:
         asyncio.run(alerts.follow())
+        alerts.own.until(lambda: alerts.own.value("count(up == 1)") == PROGRAMS, within=60, what="scraping Slipway")
         yield alerts
 
 

@@ -236,7 +236,7 @@ async def test_an_image_that_does_not_exist_does_not_stop_the_model(idle: Kube) 
     await applied(idle, vllm(image=f"{REPOSITORY}@sha256:{'0' * 64}"))
     assert mounted(await awake(idle)) == ""
     found = await until_cache(idle, kind="EmptyDir")
-    assert found["givenUp"]["reason"] == "ImagePullFailed"
+    assert found["givenUp"]["reason"] == "ImageGone"
     assert "not found" in found["givenUp"]["message"]
     assert ("Warning", "CompileCacheGivenUp") in await events(idle, NAME)
 

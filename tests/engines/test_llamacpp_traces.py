@@ -17,6 +17,7 @@ from support.programs.activator import activated, connected
 from support.programs.llamacpp_pod import LlamacppPod
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SLACK = 100 * 10**6  # nanoseconds
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
 
 
@@ -120,12 +121,13 @@ async def test_one_trace_leads_from_the_client_through_hold_and_wake_to_the_last
     assert start.trace_id != TRACE
     phases = [span.name for span in collector.within(start)]
     assert [span.name for span in collector.within(starting)] == phases
-    assert before <= request.start <= request.end <= after
+    # The hold's times have no fractions of milliseconds, and a request ends a little after its last byte was sent.
+    assert before - SLACK < request.start < request.end < after + SLACK
     for outer, inner in ((request, hold), (hold, wake), (wake, pull), (wake, starting)):
         assert inner.lies_within(outer)
         assert inner.trace_id == TRACE
-    assert starting.start == pytest.approx(start.start, abs=50 * 10**6)
-    assert hold.end - hold.start == pytest.approx(int(answer.headers["slipway-held-ms"]) * 10**6, abs=50 * 10**6)
+    assert starting.start == pytest.approx(start.start, abs=SLACK)
+    assert hold.end - hold.start == pytest.approx(int(answer.headers["slipway-held-ms"]) * 10**6, abs=SLACK)
 
 
 async def test_a_start_that_fails_is_a_trace_with_the_reason(

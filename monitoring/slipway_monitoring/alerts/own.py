@@ -37,6 +37,14 @@ WITHOUT_LEADER = Alert(
     "LLMDeployments are not carried out, and their status is old. Models that run go on serving.",
     conditions=(Condition(expression=_gone(_own("slipway_leader"), " == 1")),),
 )
+
+
+def _behind(what: str, series: str) -> Condition:
+    """One alert for each pod: when the API server doesn't answer, the caches of all kinds are old."""
+    oldest = f"max by (cluster, namespace, pod) ({_own(series)})"
+    return Condition(expression=f'label_replace({oldest} > ${{seconds}}, "behind", "{what}", "", "")')
+
+
 STALE = Alert(
     name="SlipwayOperatorStale",
     meaning="A program of Slipway hasn't seen changes of the cluster, or an LLMDeployment has waited for its "
@@ -45,15 +53,10 @@ STALE = Alert(
     lasting="5m",
     parameters=(Parameter(name="seconds", default=300, meaning="how old is too old, in seconds."),),
     summary="{{ $labels.pod }} is behind by {{ $value | humanizeDuration }}",
-    description="{{ with $labels.kind }}The cache of {{ . }} in {{ $labels.pod }} was last seen to be up to date "
-    "{{ $value | humanizeDuration }} ago.{{ else }}An LLMDeployment has waited {{ $value | humanizeDuration }} for its "
-    "reconcile in {{ $labels.pod }}.{{ end }}",
-    conditions=(
-        Condition(
-            expression=f"max by (cluster, namespace, pod, kind) ({_own('slipway_watch_age_seconds')}) > ${{seconds}}\n"
-            f"or max by (cluster, namespace, pod) ({_own('slipway_queue_oldest_seconds')}) > ${{seconds}}"
-        ),
-    ),
+    description='{{ if eq $labels.behind "cache" }}A cache in {{ $labels.pod }} was last seen to be up to date '
+    "{{ $value | humanizeDuration }} ago; `slipway_watch_age_seconds` says of which kind.{{ else }}An LLMDeployment "
+    "has waited {{ $value | humanizeDuration }} for its reconcile in {{ $labels.pod }}.{{ end }}",
+    conditions=(_behind("cache", "slipway_watch_age_seconds"), _behind("queue", "slipway_queue_oldest_seconds")),
 )
 NEAR_LIMIT = Alert(
     name="SlipwayActivatorNearLimit",

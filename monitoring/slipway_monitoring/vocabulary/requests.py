@@ -41,6 +41,13 @@ def _error_ratio() -> str:
     return f"{failed}\n/ ({total(f'{rates}{{{COUNTED}}}')} > 0)"
 
 
+def _waiting() -> str:
+    """Of llama.cpp, those in flight that it doesn't compute yet."""
+    series = {engine: total(name) for engine, name in WAITING.items()}
+    series["llamacpp"] = f"clamp_min({series['llamacpp']} - {total(RUNNING['llamacpp'])}, 0)"
+    return first_of(*series.values())
+
+
 GROUP = Group(
     name="slipway.requests",
     recordings=(
@@ -55,7 +62,7 @@ GROUP = Group(
             name="slipway:requests_waiting",
             meaning="Requests that wait for their turn in an engine, in all replicas",
             unit="requests",
-            expression=first_of(*map(total, WAITING.values())),
+            expression=_waiting(),
             sources=WAITING,
         ),
         Recording(

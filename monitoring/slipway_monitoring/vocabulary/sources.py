@@ -62,13 +62,16 @@ RUNNING: Sources = {
 }
 WAITING: Sources = {
     "vllm": "vllm:num_requests_waiting",
-    "llamacpp": "llamacpp:requests_deferred",
+    "llamacpp": "slipway_requests_in_flight",
     "sglang": "sglang:num_queue_reqs",
     "lmdeploy": "lmdeploy:num_requests_waiting",
     "tgi": "tgi_queue_size",
     "triton": "nv_inference_pending_request_count",
     "nim": "num_requests_waiting",
 }
+"""For llama.cpp these are all requests, since they wait for their turn before llama.cpp gets them: its own
+`llamacpp:requests_deferred` stays 0."""
+
 ANSWERED: Sources = {
     "sglang": "sglang:num_requests_total",
     "tgi": "tgi_request_success",

@@ -48,3 +48,15 @@ async def paused(cluster: Cluster, component: str) -> AsyncGenerator[None]:
         yield
     finally:
         await asyncio.to_thread(cluster.resume, component)
+
+
+@asynccontextmanager
+async def scaled_to_zero(kube: Kube, deployment: str) -> AsyncGenerator[None]:
+    """Scales a program to zero; as many replicas as before are ready again after the block."""
+    replicas = (await kube.get("deployment", deployment))["spec"]["replicas"]
+    await kube.scale("deployment", deployment, 0)
+    try:
+        yield
+    finally:
+        await kube.scale("deployment", deployment, replicas)
+        await kube.run("rollout", "status", f"deployment/{deployment}", "--timeout=120s")

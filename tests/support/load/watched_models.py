@@ -32,7 +32,7 @@ def sleeping(**spec: object) -> Object:
         "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
         "scaling": {"minReplicas": 0, "maxReplicas": 1},
-        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
         **OBSERVED,
     }
     return llmdeployment(NAME, merged(small, dict(spec)))

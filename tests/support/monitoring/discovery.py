@@ -18,6 +18,7 @@ from slipway_devcluster.cluster import DIES_WITH_US
 from support.builders.objects import Object
 from support.monitoring.scraping import POD, cleaned
 
+CHANGES = ("ADDED", "MODIFIED", "DELETED")
 PODS = ("get", "pods", "--all-namespaces", "--watch", "--output-watch-events", "--output=json")
 
 
@@ -47,7 +48,7 @@ def _labels(pod: Object, container: Object, port: Object) -> dict[str, str]:
     }
 
 
-class _Files:
+class Files:
     """One file of targets for each namespace, which Prometheus reads again when it changes."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,6 +60,8 @@ class _Files:
         self._pods.clear()
 
     def note(self, event: Object) -> None:
+        if event["type"] not in CHANGES:  # an error, such as a resource version that is too old, ends the watch
+            return
         pod = event["object"]
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if event["type"] == "DELETED":
@@ -82,7 +85,7 @@ def discovering(kubectl: Sequence[str], folder: Path) -> Iterator[None]:
     """Watches the pods of all namespaces, and writes `folder`/NAMESPACE.json. `kubectl`: the command with its
     options."""
     folder.mkdir()
-    files = _Files(folder)
+    files = Files(folder)
     stops = threading.Event()
     running: list[subprocess.Popen[bytes]] = []
 

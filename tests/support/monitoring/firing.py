@@ -27,6 +27,7 @@ FIRED = ROOT / "monitoring/fired"
 RUNBOOKS = ROOT / "runbooks"
 SEVERITIES = ("critical", "warning", "info")
 NOT_RENDERED = ("{{", "}}", "<no value>", "<error", "%!", "NaN", "${")
+KEPT = ("status", "labels", "annotations", "startsAt")
 WITHIN = 90.0
 
 
@@ -55,14 +56,17 @@ class Firing:
             "remedy": self.remedy,
             "date": datetime.now(UTC).date().isoformat(),
             "seconds": {"from cause to notification": round(time.monotonic() - self.began)},
-            "firing": self.fired.content,
+            "firing": {each: self.fired.content[each] for each in KEPT},
         }
         self.began = time.monotonic()
         return self.fired
 
     async def resolves(self, *, within: float = WITHIN) -> Notification:
+        """To be called after the remedy: an alert may end and fire again while its cause lasts."""
         assert self.fired, "an alert that didn't fire can't resolve"
-        resolved = await self._until("resolved", within)
+        resolved = await asyncio.to_thread(
+            self.own.receiver.until_ended, self.alert, within=within, after=self.seen_before, **self.labels
+        )
         self.proof["seconds"]["from remedy to notification"] = round(time.monotonic() - self.began)
         self.proof["resolved"] = {each: resolved.content[each] for each in ("startsAt", "endsAt")}
         if os.environ.get("RECORD_FIRED"):

@@ -38,8 +38,8 @@ class ClusterMonitoring:
     own: Monitoring
 
     async def follow(self) -> None:
-        """Scrapes and evaluates what the cluster's objects say now."""
-        rules = {_file(rule): rule["spec"] for rule in await self._all(PROMETHEUS_RULE)}
+        """Scrapes and evaluates what the cluster's objects say now, but every second."""
+        rules = {_file(rule): quick(rule["spec"]) for rule in await self._all(PROMETHEUS_RULE)}
         scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=EVERY)
         await asyncio.to_thread(self.own.configure, rules=rules, scrapes=scrapes)
 
@@ -54,6 +54,11 @@ class ClusterMonitoring:
 
     def report_sections(self) -> Iterator[tuple[str, str]]:
         yield from self.own.report_sections()
+
+
+def quick(spec: Object) -> Object:
+    """Evaluates each group as often as everything is scraped."""
+    return {"groups": [{**group, "interval": EVERY} for group in spec["groups"]]}
 
 
 def _file(rule: Object) -> str:

@@ -35,8 +35,8 @@ class Notification:
     def annotations(self) -> dict[str, str]:
         return dict(self.content["annotations"])
 
-    def is_about(self, name: str, status: str, labels: dict[str, str]) -> bool:
-        return (self.name, self.status) == (name, status) and labels.items() <= self.labels.items()
+    def has(self, name: str, labels: dict[str, str]) -> bool:
+        return self.name == name and labels.items() <= self.labels.items()
 
 
 @dataclass
@@ -60,7 +60,9 @@ class Receiver:
         """Waits for a notification, after the first `after` ones; returns it."""
 
         def found() -> Notification | None:
-            return next((each for each in self.notifications[after:] if each.is_about(name, status, labels)), None)
+            return next(
+                (each for each in self.notifications[after:] if each.has(name, labels) and each.status == status), None
+            )
 
         with self._came:
             self._came.wait_for(found, timeout=within)
@@ -69,6 +71,23 @@ class Receiver:
         assert notification, (
             f"no {name} {labels or ''} was {status} within {within:.0f} s; what came: {came or 'nothing'}"
         )
+        return notification
+
+    def until_ended(self, name: str, *, within: float, after: int = 0, **labels: str) -> Notification:
+        """Waits until the last notification of the alert is its end; returns that."""
+
+        def last() -> Notification | None:
+            about = [each for each in self.notifications[after:] if each.has(name, labels)]
+            return about[-1] if about else None
+
+        def end() -> Notification | None:
+            found = last()
+            return found if found and found.status == "resolved" else None
+
+        with self._came:
+            self._came.wait_for(end, timeout=within)
+            notification = end()
+        assert notification, f"{name} {labels or ''} did not end within {within:.0f} s; the last was {last()}"
         return notification
 
 

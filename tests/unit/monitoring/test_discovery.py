@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from support.builders.objects import Object
-from support.monitoring.discovery import targets
+from support.monitoring.discovery import Files, targets
 
 PORTS = [{"name": "http", "containerPort": 8080}, {"containerPort": 8081}]
 
@@ -35,3 +37,12 @@ def test_a_pods_labels_are_given_with_their_presence() -> None:
 
 def test_a_pod_without_an_address_is_no_target() -> None:
     assert targets([pod(podIP="")]) == []
+
+
+def test_an_error_of_the_watch_changes_nothing(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.note({"type": "ADDED", "object": pod()})
+    files.note({"type": "ERROR", "object": {"kind": "Status", "code": 410}})
+    assert [path.name for path in tmp_path.iterdir()] == ["team.json"]
+    files.note({"type": "DELETED", "object": pod()})
+    assert (tmp_path / "team.json").read_text() == "[]"

@@ -1,0 +1,144 @@
+"""Alerts about what only vLLM measures, fired by a real vLLM on CPUs, as a process of this machine without a cluster.
+
+Prometheus scrapes it with the labels that the PodMonitor of a model adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import yaml
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+from support.builders.model_files import write_checkpoint
+from support.charts.helm import rendered
+from support.monitoring import programs
+from support.monitoring.firing import Firing
+from support.monitoring.on_cluster import quick
+from support.monitoring.prometheus import Monitoring, monitoring
+from support.programs import vllm_environment
+from support.programs.vllm_pod import VllmPod
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
+
+VALUES = Path(__file__).with_name("values.yaml")
+MODEL = {"namespace": "team", "llmdeployment": "tiny"}
+LENGTH = 1024
+BLOCK, BLOCKS = 32, 40
+"""Of the KV cache: room for one request of the full length, and a little more."""
+
+SPECULATION = '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3,"prompt_lookup_min":1}'
+AT_RANDOM: dict[str, Any] = {"temperature": 1.0, "max_tokens": LENGTH - 150}
+SETTLES_WITHIN = 400.0
+"""Seconds, for rates of five minutes."""
+
+Expects = Callable[[str, str, str], Firing]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmPod]:
+    """A model with random weights, hardly any KV cache, and speculation."""
+    cache = default_cache()
+    try:
+        python = vllm_environment.ensure(cache, Steps(cache))
+    except Refusal as refusal:
+        pytest.skip(f"vLLM for CPUs can't be installed here: {refusal}")
+    tiny = write_checkpoint(tmp_path_factory.mktemp("tiny"), max_position_embeddings=LENGTH)
+    small = (f"--max-model-len={LENGTH}", f"--block-size={BLOCK}", f"--num-gpu-blocks-override={BLOCKS}")
+    async with aiohttp.ClientSession() as http, VllmPod(tmp_path_factory.mktemp("pod"), http, python) as pod:
+        await pod.serve(tiny, flags=(*small, f"--speculative-config={SPECULATION}"))
+        await pod.until_ready()
+        yield pod
+
+
+@pytest.fixture(scope="module")
+def own(pod: VllmPod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
+    """Prometheus with the chart's rules."""
+    cache = default_cache()
+    [rule] = [each for each in rendered("slipway", _monitored()) if each["kind"] == "PrometheusRule"]
+    target = {"targets": [f"127.0.0.1:{pod.port}"], "labels": MODEL}
+    scrapes = [{"job_name": "models", "static_configs": [target]}]
+    folder = tmp_path_factory.mktemp("monitoring")
+    rules = {"slipway.yaml": quick(rule["spec"])}
+    with monitoring(programs.ensure(cache, Steps(cache)), folder, rules=rules, scrapes=scrapes) as own:
+        yield own
+
+
+def _monitored() -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(VALUES.read_text())
+    return {"monitoring": values["monitoring"]}
+
+
+@pytest.fixture(scope="module")
+def expects(own: Monitoring) -> Expects:
+    def expects(alert: str, cause: str, remedy: str) -> Firing:
+        return Firing(own, alert, cause, remedy, MODEL, len(own.receiver.notifications))
+
+    return expects
+
+
+@asynccontextmanager
+async def requests(pod: VllmPod, *, at_once: int, prompt: Callable[[], str], **body: Any) -> AsyncGenerator[None]:
+    """Sends requests while the block lasts."""
+
+    async def ask() -> None:
+        while True:
+            async with await pod.completion(prompt=prompt(), ignore_eos=True, **body) as answer:
+                assert answer.status == 200, await answer.text()
+                await answer.read()
+
+    tasks = [asyncio.create_task(ask()) for _ in range(at_once)]
+    try:
+        yield
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert not ended, f"a client gave up: {ended[0].exception()!r}"
+
+
+async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, expects: Expects) -> None:
+    firing = expects(
+        "SlipwayPrefixHitsCollapsed",
+        "Many requests with the same prompt, then as many with different ones.",
+        "The prompts are the same again.",
+    )
+    same = secrets.token_hex(200)
+    async with requests(pod, at_once=2, prompt=lambda: same, max_tokens=2):
+        await asyncio.sleep(40)
+    async with requests(pod, at_once=2, prompt=lambda: secrets.token_hex(200), max_tokens=2):
+        await firing.fires(within=300)
+    async with requests(pod, at_once=2, prompt=lambda: same, max_tokens=2):
+        await firing.resolves(within=SETTLES_WITHIN)
+
+
+async def test_a_kv_cache_that_is_too_small(pod: VllmPod, expects: Expects) -> None:
+    firing = expects(
+        "SlipwayPreempting",
+        f"Five requests of {LENGTH} tokens at a time with a KV cache for {BLOCK * BLOCKS} tokens.",
+        "No further requests are sent.",
+    )
+    async with requests(pod, at_once=5, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+        await firing.fires(within=300)
+    await firing.resolves(within=SETTLES_WITHIN)
+
+
+async def test_speculation_that_is_not_accepted(pod: VllmPod, expects: Expects) -> None:
+    firing = expects(
+        "SlipwaySpeculationIneffective",
+        "n-gram speculation for text at random, by a model with random weights.",
+        "No further requests are sent.",
+    )
+    async with requests(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+        await firing.fires(within=300)
+    await firing.resolves(within=SETTLES_WITHIN)
