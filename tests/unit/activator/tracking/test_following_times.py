@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from slipway.activator.tracking.engine_metrics import EngineMetrics
 from slipway.activator.tracking.following_times import MOST_REPLICAS, followed, replicas_of, targets_of
+from slipway.activator.tracking.histograms import between, percentile
 from slipway.activator.tracking.pod_summary import PodSummary
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
+from slipway.observing.objectives import BOUNDARIES, histograms_of
+from support.repository import ROOT
 
 POD = PodSummary(
     name="a",
@@ -88,3 +93,18 @@ def test_only_keda_follows_times() -> None:
 def test_replicas_are_those_of_the_deployment(pods: list[PodSummary], desired: Any, expected: tuple[int, int]) -> None:
     found = replicas_of(deployment(desired=desired), pods, 8)
     assert (found.ready, found.wanted) == expected
+
+
+@pytest.mark.parametrize(("file", "engine"), [("vllm-*.txt", "vllm"), ("llamacpp-*.txt", "llamacpp")])
+def test_what_the_real_engines_export_is_read_and_has_the_boundaries_of_the_contract(file: str, engine: str) -> None:
+    pages = list((ROOT / "monitoring/expositions").glob(file))
+    assert pages
+    for page in pages:
+        metrics = EngineMetrics(times=tuple(histograms_of(engine).items()))
+        metrics.add(page.read_bytes())
+        reading = metrics.reading()
+        assert reading is not None
+        assert {name: {*buckets} for name, buckets in reading.times.items()} == {
+            name: {*boundaries, math.inf} for name, boundaries in BOUNDARIES.items()
+        }
+        assert all(percentile(between({}, buckets) or {}, 0.95) for buckets in reading.times.values())
