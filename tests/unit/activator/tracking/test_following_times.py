@@ -11,6 +11,7 @@ from slipway.activator.tracking.engine_metrics import EngineMetrics
 from slipway.activator.tracking.following_times import MOST_REPLICAS, followed, replicas_of, targets_of
 from slipway.activator.tracking.histograms import between, percentile
 from slipway.activator.tracking.pod_summary import PodSummary
+from slipway.activator.tracking.watches import needed_of_deployment
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 from slipway.observing.objectives import BOUNDARIES, histograms_of
@@ -36,7 +37,9 @@ FAILED = replace(POD, is_ready=False)
 
 def deployment(engine: str = "vllm", desired: Any = None) -> Object:
     status = {"replicas": {"desired": desired}} if desired is not None else None
-    return {"spec": {"engine": {"name": engine}}, "status": status}
+    metadata = {"namespace": "team", "name": "qwen"}
+    spec = {"engine": {"name": engine}, "model": {"uri": "hf://Qwen/Qwen3-0.6B"}}
+    return needed_of_deployment({"metadata": metadata, "spec": spec, "status": status})  # as it is stored
 
 
 def scaling(autoscaler: str = "KEDA", **target: str) -> ScalingSpec:
@@ -79,6 +82,7 @@ def test_only_keda_follows_times() -> None:
         ([], 0, (0, 0)),
         ([OLD, OLD, POD], 2, (2, 2)),
         ([OLD, OLD, LOADS], 2, (2, 2)),
+        ([OLD, OLD, OLD, OLD, LOADS], 4, (4, 4)),
         ([POD], None, (1, 1)),
         ([POD], "9", (1, 1)),
         ([POD], -5, (1, 1)),
@@ -87,7 +91,7 @@ def test_only_keda_follows_times() -> None:
     ],
     ids=[
         "one", "one loads", "the status is late", "a pod isn't there yet", "leaving and failed ones don't count",
-        "none", "a surge of an update", "its start", "no status", "a string", "negative", "no number", "impossible",
+        "none", "a surge of an update", "its start", "that of many", "no status", "a string", "negative", "no number", "impossible",
     ],
 )  # fmt: skip
 def test_replicas_are_those_of_the_deployment(pods: list[PodSummary], desired: Any, expected: tuple[int, int]) -> None:
