@@ -91,7 +91,8 @@ def test_only_keda_follows_times() -> None:
     ],
     ids=[
         "one", "one loads", "the status is late", "a pod isn't there yet", "leaving and failed ones don't count",
-        "none", "a surge of an update", "its start", "that of many", "no status", "a string", "negative", "no number", "impossible",
+        "none", "a surge of an update", "its start", "that of many", "no status", "a string", "negative", "no number",
+        "impossible",
     ],
 )  # fmt: skip
 def test_replicas_are_those_of_the_deployment(pods: list[PodSummary], desired: Any, expected: tuple[int, int]) -> None:
