@@ -104,7 +104,7 @@ def _unpack(final: Path, steps: Steps) -> None:
             f"{platform.machine()}: run `make rules` and `make alerts` on an amd64 machine; `make unit` does without."
         )
     if not shutil.which("dpkg"):
-        raise Refusal("Prometheus is unpacked from Debian's packages by the program `dpkg`, which is not here: install it.")
+        raise Refusal("Prometheus is unpacked from Debian's packages by the program `dpkg`: install dpkg.")
     with steps.step("fetching Prometheus and Alertmanager") as step, unfinished(final) as folder:
         for package in PACKAGES:
             archive = folder / f"{package.name}.deb"
