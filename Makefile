@@ -166,6 +166,8 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
+pictures: $(VENV) ## Draw the pictures and numbers of docs/monitoring.md again, from Prometheus' answers that are stored next to them
+	$(BIN)/python -m slipway_monitoring.pictures
 
 pin: $(VENV) ## Resolve the packages of the images with vLLM again, after a change of runtime-image/requirements/*.in
 	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --override vllm-cuda.override --output-file vllm-cuda.txt
@@ -215,4 +217,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz

@@ -1,7 +1,7 @@
 """Pictures for the documentation, drawn as SVG from what a real Prometheus answered to the queries of panels.
 
 `python -m slipway_monitoring.pictures` draws docs/images/monitoring/*.svg again from the answers next to them, and
-writes the table of the story into docs/monitoring.md. `RECORD_STORY=1` and tests/alerts/test_story.py store answers.
+writes the table of the story into docs/monitoring.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE = DOCS / "monitoring.md"
 STORY = "story.json"
 """Numbers of the story in docs/monitoring.md, each with its query."""
 
-MARK, END = "<!-- written by slipway_monitoring.pictures -->\n", "<!-- end -->\n"
+MARK, END = "<!-- written by `make pictures` -->\n", "<!-- end -->\n"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, LINE = 860, 190, 64, 16, 56, 18
 INK, GRID, FAINT = "#24292f", "#d8dee4", "#57606a"
 COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bc4c00", "#0a7d91", "#6e7781")
@@ -153,8 +153,6 @@ def told(page: str, story: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    if not (PICTURES / STORY).exists():
-        raise SystemExit(f"{PICTURES / STORY} is missing: record it by RECORD_STORY=1 and tests/alerts/test_story.py")
     for file, picture in drawn(PICTURES).items():
         file.write_text(picture)
     PAGE.write_text(told(PAGE.read_text(), json.loads((PICTURES / STORY).read_text())))

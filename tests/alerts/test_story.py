@@ -1,7 +1,7 @@
 """A load, a fault and idling, as a person would tell them: the metrics, the cost and the alerts say the same.
 
-`RECORD_STORY=1` stores what Prometheus answered in docs/images/monitoring/, from which slipway_monitoring.pictures draws
-the pictures and the table of docs/monitoring.md.
+`RECORD_STORY=1` stores what Prometheus answered in docs/images/monitoring/, from which `make pictures` draws the
+pictures and the table of docs/monitoring.md.
 """
 
 from __future__ import annotations

@@ -38,8 +38,6 @@ def test_a_line_has_a_gap_where_there_was_no_value() -> None:
 @pytest.fixture
 def stored() -> dict[Path, str]:
     """The pictures of the stored answers."""
-    if not pictures.PICTURES.exists():
-        pytest.skip("no answers of a Prometheus are stored in docs/images/monitoring")
     found = drawn(pictures.PICTURES)
     assert found
     return found
@@ -47,7 +45,7 @@ def stored() -> dict[Path, str]:
 
 def test_the_pictures_of_the_documentation_are_those_of_the_stored_answers(stored: dict[Path, str]) -> None:
     for file, picture in stored.items():
-        assert file.read_text() == picture, f"run `python -m slipway_monitoring.pictures`: {file}"
+        assert file.read_text() == picture, f"run `make pictures`: {file}"
 
 
 def test_the_documentation_shows_every_picture(stored: dict[Path, str]) -> None:
