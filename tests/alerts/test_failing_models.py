@@ -111,7 +111,7 @@ async def test_a_model_that_does_not_wake_and_whose_requests_are_refused(
     cause = "Requests to a model at zero whose engine ends with `Segmentation fault`."
     wake = about(alerts, weights, "SlipwayWakeFailing", cause, REPAIRED)
     refused = about(alerts, weights, "SlipwayAvailabilityBudgetBurning", cause, f"{REPAIRED} Requests are answered.")
-    slo = {"availability": "99"}
+    slo = {"availability": "99%"}
     async with scripted(alerts, weights, failing(python_image, UNKNOWN_ARGUMENT), replicas=0, slo=slo):
         await weights.wait_for_condition("scaledobject", NAME, "Ready")
         async with requests_to(node, weights, 4):

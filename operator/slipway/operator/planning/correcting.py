@@ -26,6 +26,9 @@ MOST_MORE = 0.05
 LEAST = 0.01
 """Of the cache: a smaller difference changes nothing that the engine is started with."""
 
+ROUNDED_SUM = 3 * ROUNDING
+"""How wrong a sum can be of what engines report: weights, graphs and the cache itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
@@ -60,6 +63,7 @@ def as_vllm_measured(computed: Memory, again: Memory, measured: Measured) -> Siz
     if memory.total == measured.total:
         memory = replace(memory, evidence=_measured(memory, "total"))
     size = _steady(memory, measured, computed.kv_cache, most)
+    memory = replace(memory, outside=memory.outside + min(0, _room(memory) - size))
     has_run = _is_same(size, measured.kv_cache)
     if not measured.activation:
         memory = replace(memory, kv_cache=size, evidence=_measured(memory, *(["kv_cache"] if has_run else [])))
@@ -97,13 +101,13 @@ def _room(memory: Memory) -> int:
 
 
 def _steady(memory: Memory, measured: Measured, computed: int, most: int) -> int:
-    """The size that the engine had the last time, where the new one is almost the same and the device holds both. The
-    new one is a sum of three rounded sizes: weights, graphs and the cache itself."""
+    """The size that the engine had the last time, where the new one is almost the same and the device holds both, as
+    far as rounded sizes tell: otherwise, it would change to and fro."""
     new, before = memory.kv_cache, _given_before(measured)
     if before is not None and abs(before - computed) <= ROUNDING:
         before = computed  # exactly, since engines round what they report
-    is_alike = before is not None and abs(new - before) <= max(LEAST * before, 3 * ROUNDING)
-    if before is not None and is_alike and before <= min(most, _room(memory)):
+    is_alike = before is not None and abs(new - before) <= max(LEAST * before, ROUNDED_SUM)
+    if before is not None and is_alike and before <= min(most, _room(memory) + ROUNDED_SUM):
         return before
     return new * 100 // GIB * GIB // 100  # as engines report it, so that the next start has the same number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -246,6 +247,7 @@ class Engine:
         )
 
 
+SHARE = 20.2  # GiB of the L4 that vLLM may take: what it measures for its cache is what the rest leaves
 ENGINES = some.builds(
     Engine,
     weights=some.floats(13, 16.5),
@@ -253,18 +255,39 @@ ENGINES = some.builds(
     besides=some.floats(0.1, 2.5),
     left=some.one_of(some.none(), some.floats(2.5, 4)),
     fails_above=some.one_of(some.none(), some.floats(2.5, 4)),
-)
+).filter(lambda engine: engine.left is None or engine.weights + 1 + engine.graphs + engine.left <= SHARE)
 
 
-@settings(deadline=None)  # several plans each, on a machine that may be busy
-@given(ENGINES, some.lists(some.floats(-0.005, 0.005), min_size=8, max_size=8))
-def test_after_a_few_starts_the_plan_stays_the_same(engine: Engine, noises: list[float]) -> None:
+def plans_of(engine: Engine, noises: list[float]) -> list[tuple[Any, ...]]:
+    """What reaches its arguments at one start after the other."""
     measured, plans = None, []
     for noise in noises:
         plan = planned(L4, measured=measured)
         measured = engine.start(plan, L4, measured, noise=noise)
         plans.append(told(plan))
-    assert len({*plans[3:]}) == 1
+    return plans
+
+
+@settings(deadline=None)  # several plans each, on a machine that may be busy
+@given(ENGINES)
+def test_after_a_few_starts_the_plan_stays_the_same(engine: Engine) -> None:
+    """Four, where more is in use than the device has: no start can report more than all of it."""
+    assert len({*plans_of(engine, [0.0] * 8)[4:]}) == 1
+
+
+@settings(deadline=None)
+@given(ENGINES, some.lists(some.floats(-0.005, 0.005), min_size=8, max_size=8))
+def test_sizes_that_vary_do_not_lead_to_and_fro(engine: Engine, noises: list[float]) -> None:
+    """Back once, by an engine that has tried a larger cache and failed."""
+    plans = [plan for plan, _ in groupby(plans_of(engine, noises))]
+    assert len(plans) - len({*plans}) <= 1
+
+
+@pytest.mark.parametrize("besides", [2.4, 2.45, 2.5])
+def test_a_size_that_fits_but_for_rounding_does_not_change_to_and_fro(besides: float) -> None:
+    """Of a cache of 3.8747 GiB, engines report 3.87: by that, what is in use besides is larger by the rest."""
+    engine = Engine(weights=14.875, graphs=0.5, besides=besides)
+    assert len({*plans_of(engine, [0.0] * 6)[1:]}) == 1
 
 
 @pytest.mark.parametrize("share", [1 - LEAST * 0.9, 1 + LEAST * 0.9])
