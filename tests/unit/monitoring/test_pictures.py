@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import Any
 
-import pytest
 from slipway_monitoring import pictures
 from slipway_monitoring.pictures import Answers, drawn, svg, told
 
@@ -35,22 +34,19 @@ def test_a_line_has_a_gap_where_there_was_no_value() -> None:
     assert path.count("L") == 1
 
 
-@pytest.fixture
-def stored() -> dict[Path, str]:
-    """The pictures of the stored answers."""
-    found = drawn(pictures.PICTURES)
-    assert found
-    return found
-
-
-def test_the_pictures_of_the_documentation_are_those_of_the_stored_answers(stored: dict[Path, str]) -> None:
-    for file, picture in stored.items():
+def test_the_pictures_of_the_documentation_are_those_of_the_stored_answers() -> None:
+    for file, picture in drawn(pictures.PICTURES).items():
         assert file.read_text() == picture, f"run `make pictures`: {file}"
 
 
-def test_the_documentation_shows_every_picture(stored: dict[Path, str]) -> None:
+def test_the_numbers_of_the_documentation_are_those_of_the_stored_answers() -> None:
     page = pictures.PAGE.read_text()
-    assert [file.name for file in stored if f"images/monitoring/{file.name}" not in page] == []
+    assert told(page, json.loads((pictures.PICTURES / pictures.STORY).read_text())) == page
+
+
+def test_the_documentation_shows_every_picture() -> None:
+    page = pictures.PAGE.read_text()
+    assert [name.name for name in drawn(pictures.PICTURES) if f"images/monitoring/{name.name}" not in page] == []
 
 
 def test_a_page_keeps_what_is_around_the_table() -> None:
