@@ -35,7 +35,9 @@ def test_a_line_has_a_gap_where_there_was_no_value() -> None:
 
 
 def test_the_pictures_of_the_documentation_are_those_of_the_stored_answers() -> None:
-    for file, picture in drawn(pictures.PICTURES).items():
+    stored = drawn(pictures.PICTURES)
+    assert stored
+    for file, picture in stored.items():
         assert file.read_text() == picture, f"run `make pictures`: {file}"
 
 
