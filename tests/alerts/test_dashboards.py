@@ -36,17 +36,17 @@ RECORDED_WITHIN = 60.0
 ELSEWHERE = {
     "slipway:requests_held": "a wake may end between two evaluations; panels show 0 then",
     "slipway:kv_cache_usage:ratio": "llama.cpp doesn't expose it",
-    "slipway:prefix_cache_hits:ratio5m": "llama.cpp doesn't expose it",
     "slipway:slo_budget_left:ratio": "it is recorded every 15 minutes; tests/rules has it",
     "slipway:slo_good:sum15m": "it is recorded every 15 minutes; tests/rules has it",
     "slipway:slo_requests:sum15m": "it is recorded every 15 minutes; tests/rules has it",
     "slipway:preemptions:rate5m": "llama.cpp doesn't preempt",
     "slipway:speculative_acceptance:ratio5m": "Slipway runs llama.cpp without a draft model",
     "slipway:speculative_accepted_length:mean5m": "Slipway runs llama.cpp without a draft model",
+    "slipway_planned_decode_tokens_per_second": "the plan doesn't know how fast the CPUs of this machine are",
     "slipway:gpu_memory_used:bytes": "there is no GPU",
     "slipway:gpu_utilization:ratio": "there is no GPU",
 }
-"""Recorded series without a source here, and why."""
+"""Series without a source here, and why."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from slipway.api.names import SLEEP_ANNOTATION
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import NAME, PREDICTOR, own_runtime
+from support.builders.llmdeployments import GEMMA_CLAIM, NAME, PREDICTOR, own_runtime
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, folder_claimed, until_settled
 from support.faults.pod_failures import GPU_FULL, UNKNOWN_ARGUMENT, says_and_fails
 from support.faults.scripted_models import answering, scripted
 from support.load.sleeping_models import RequestGroup, SleepingModel
+from support.load.watched_models import EMPTY_CLAIM, Clients, sleeping
+from support.load.watched_models import NAME as DEMO
 from support.monitoring.firing import Firing
 from support.monitoring.on_cluster import ClusterMonitoring
 
@@ -105,28 +107,48 @@ async def test_requests_that_are_held_too_long(
         await firing.resolves()
 
 
-async def test_a_model_that_does_not_wake_and_whose_requests_are_refused(
+async def test_a_model_that_does_not_wake(
     alerts: ClusterMonitoring, node: Cluster, weights: Kube, python_image: str
 ) -> None:
-    cause = "Requests to a model at zero whose engine ends with `Segmentation fault`."
+    cause = "Requests to a model at zero whose engine ends with `unrecognized arguments: --nope`."
     wake = about(alerts, weights, "SlipwayWakeFailing", cause, REPAIRED)
-    refused = about(alerts, weights, "SlipwayAvailabilityBudgetBurning", cause, f"{REPAIRED} Requests are answered.")
-    slo = {"availability": "99%"}
-    async with scripted(alerts, weights, failing(python_image, UNKNOWN_ARGUMENT), replicas=0, slo=slo):
+    async with scripted(alerts, weights, failing(python_image, UNKNOWN_ARGUMENT), replicas=0):
         await weights.wait_for_condition("scaledobject", NAME, "Ready")
         async with requests_to(node, weights, 4):
             await wake.fires()
-        for _ in range(8):
-            async with requests_to(node, weights, 2) as more:
-                await more.until_ended()
-            await asyncio.sleep(1)
-        await refused.fires()
         await weights.apply(answering(python_image))
         async with requests_to(node, weights, 1) as answered:
             await answered.until_ended()
         await until_settled(weights, NAME, "Serving")
         await wake.resolves(within=120)
-        await refused.resolves(within=400)
+
+
+async def test_a_model_whose_requests_are_refused(
+    alerts: ClusterMonitoring, node: Cluster, gemma_kube: Kube, empty_folder: Path
+) -> None:
+    """On an engine of Slipway: only those have objectives."""
+    kube = gemma_kube
+    firing = alerts.expects(
+        "SlipwayAvailabilityBudgetBurning",
+        cause="Requests to a model at zero whose folder is empty.",
+        remedy="spec.model.uri names the right folder, and requests are answered.",
+        namespace=kube.namespace,
+        llmdeployment=DEMO,
+    )
+    clients = Clients(kube, node.entered)
+    async with folder_claimed(kube, EMPTY_CLAIM, empty_folder):
+        await kube.apply(sleeping(model={"uri": f"pvc://{EMPTY_CLAIM}/"}, slo={"availability": "99%"}))
+        await kube.wait_for_condition("scaledobject", DEMO, "Ready", timeout=300)
+        await alerts.follow()
+        for _ in range(16):  # over several scrapes: a counter's first value is no growth
+            assert "ModelNotFound" in await clients.ask()
+            await asyncio.sleep(1)
+        await firing.fires()
+        await kube.patch("llmdeployment", DEMO, {"spec": {"model": {"uri": f"pvc://{GEMMA_CLAIM}/"}}})
+        await until_settled(kube, DEMO, "Idle")
+        assert await clients.ask() == "answered"
+        await firing.resolves(within=400)
+        await kube.delete("llmdeployment", DEMO, wait=True)
 
 
 async def test_a_cold_start_that_takes_longer_than_usual(

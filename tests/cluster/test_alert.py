@@ -15,7 +15,7 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.images import BASE_IMAGE, ensure_base_image
 from slipway_monitoring.dashboards.filling import filled
 from slipway_monitoring.dashboards.own_programs import OWN_PROGRAMS
-from support.builders.llmdeployments import NAME, own_runtime
+from support.builders.llmdeployments import NAME, at_zero, own_runtime
 from support.cluster import Kube, Settings, folder_claimed, until_settled
 from support.cluster.releases import with_values
 from support.faults.pod_failures import UNKNOWN_ARGUMENT, says_and_fails
@@ -63,9 +63,19 @@ async def test_a_failed_model_is_reported_to_a_person_with_its_reason_and_a_runb
         await firing.resolves()
 
 
-async def test_no_panel_about_slipways_own_programs_is_empty(alerts: ClusterMonitoring) -> None:
+async def test_no_panel_about_slipways_own_programs_is_empty(alerts: ClusterMonitoring, neighbour_kube: Kube) -> None:
     """`make alerts` checks the panels of all dashboards, after a load."""
+    kube = neighbour_kube
+    await kube.apply(at_zero())  # KEDA asks the activator about it
+    await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
     await alerts.follow()
+    await seen(alerts, "slipway_reconciles_total")
+    await kube.apply(at_zero(scaling={"maxReplicas": 2}))  # a rate needs a reconcile between two scrapes
     for each in filled(OWN_PROGRAMS, namespace=".*"):
         if not each.query.healthy_empty:
-            await asyncio.to_thread(alerts.own.until_data, each.promql, within=20)
+            await seen(alerts, each.promql)
+    await kube.delete("llmdeployment", NAME, wait=True)
+
+
+async def seen(alerts: ClusterMonitoring, promql: str) -> None:
+    await asyncio.to_thread(alerts.own.until_data, promql, within=20)

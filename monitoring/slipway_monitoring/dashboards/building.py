@@ -85,7 +85,7 @@ def _target(query: Query, panel: Panel, name: str) -> prometheus.Dataquery:
 
 
 def _timeseries(panel: Panel) -> timeseries.Panel:
-    built = timeseries.Panel().min(0).fill_opacity(20 if panel.stacked else 0).line_width(1)
+    built = timeseries.Panel().fill_opacity(20 if panel.stacked else 0).line_width(1)
     built.show_points(options.VisibilityMode.NEVER)
     built.legend(
         common.VizLegendOptions()
@@ -96,6 +96,8 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
     built.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))
     if panel.stacked:
         built.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL))
+    if panel.minimum is not None:
+        built.min(panel.minimum)
     if panel.maximum is not None:
         built.max(panel.maximum)
     if panel.warning is not None:

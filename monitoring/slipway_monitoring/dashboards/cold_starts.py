@@ -54,12 +54,11 @@ STARTS = Row(
             description="How long the last start of each model took in each phase. The longest one is where to look: "
             "image, model files, loading, compiling. docs/start-and-stop.md explains each.",
             unit="s",
-            stacked=True,
             queries=(
                 Query(
-                    f"sum by (phase) ({in_namespaces('slipway:cold_start_seconds', phase='~.+')} unless "
-                    f"{in_namespaces('slipway:cold_start_seconds', phase='total')})",
-                    "{{phase}}",
+                    f"{in_namespaces('slipway:cold_start_seconds', phase='~.+')} unless "
+                    f"{in_namespaces('slipway:cold_start_seconds', phase='total')}",
+                    f"{MODEL} {{{{phase}}}}",
                 ),
             ),
         ),

@@ -156,12 +156,20 @@ WALK = Row(
         Panel(
             title="Tokens per second",
             description="Tokens read and written per second by all replicas, and what the plan expects them to write "
-            "when full. Output far below the plan while requests wait: see the runbook of SlipwayThroughputBelowPlan.",
+            "when full, where it knows. Output far below the plan while requests wait: see the runbook of "
+            "SlipwayThroughputBelowPlan.",
             unit="suffix: tokens/s",
             queries=(
                 Query(of_model("slipway:prompt_tokens:rate5m"), "in"),
                 Query(of_model("slipway:output_tokens:rate5m"), "out"),
+                Query(
+                    f"{largest('slipway_planned_decode_tokens_per_second')} * "
+                    f"{largest('slipway:replicas', kind='ready')}",
+                    "planned",
+                    healthy_empty="the plan knows no speed of this accelerator",
+                ),
             ),
+            target="planned",
         ),
     ),
 )
@@ -210,9 +218,10 @@ LATENCY = Row(
         ),
         Panel(
             title="Error budget left",
-            description="By objective, over the next longer of 1, 7 and 30 days to spec.slo.window. At 0, more "
+            description="By objective, over the next longer of 1, 7 and 30 days to spec.slo.window. Below 0, more "
             "requests have missed the objective than it allows: change less, or scale up.",
             unit="percentunit",
+            minimum=None,
             queries=(Query(of_model("slipway:slo_budget_left:ratio"), "{{slo}} {{window}}"),),
         ),
     ),
@@ -236,7 +245,7 @@ ENGINE = Row(
             title="KV cache and prefix cache",
             description="Share of the KV cache in use, and share of prompt tokens found in the prefix cache. KV near "
             "100 % is healthy until requests are preempted. A collapse of the hit rate makes first tokens slow. "
-            "llama.cpp shows neither.",
+            "llama.cpp doesn't show the first.",
             unit="percentunit",
             maximum=1,
             queries=(

@@ -56,6 +56,7 @@ class Panel:
     width: int = 12
     height: int = 8
     stacked: bool = False
+    minimum: float | None = 0
     maximum: float | None = None
     warning: float | None = None
     critical: float | None = None

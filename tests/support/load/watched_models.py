@@ -95,4 +95,6 @@ async def _answer(session: aiohttp.ClientSession, url: str, model: str, prompt: 
         await complete(session, url, prompt, model=model, max_tokens=24)
     except RefusedError as refusal:
         return str(refusal)
+    except TimeoutError:
+        return "the client has waited too long"
     return "answered"

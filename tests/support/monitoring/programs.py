@@ -3,8 +3,8 @@
     programs = ensure(default_cache(), steps)
     subprocess.run([programs.promtool, "check", "rules", file])
 
-Debian removes a package from its mirrors when it publishes a newer one; `PACKAGES` then needs the new version and the
-checksum that `apt-cache show NAME` prints.
+Debian removes a package from its mirrors when it publishes a newer one; it then comes from Debian's archive of all that
+it ever published, until `PACKAGES` has the new version and the checksum that `apt-cache show NAME` prints.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 
 MIRROR = "http://deb.debian.org/debian"  # the checksum protects, not the connection
+ARCHIVE = "https://snapshot.debian.org/archive/debian/20251001T000000Z"
+"""Debian's mirror as it was on a day on which it had `PACKAGES`."""
+
 PATIENCE = 60.0
 ARCHITECTURE = "x86_64"
 
@@ -37,8 +40,9 @@ class Package:
     sha256: str
 
     @property
-    def url(self) -> str:
-        return f"{MIRROR}/pool/main/p/{self.source}/{self.name}_{self.version}_amd64.deb"
+    def urls(self) -> tuple[str, ...]:
+        path = f"pool/main/p/{self.source}/{self.name}_{self.version}_amd64.deb"
+        return (f"{MIRROR}/{path}", f"{ARCHIVE}/{path}")
 
 
 PROMETHEUS = Package(
@@ -94,11 +98,13 @@ def ensure(cache: Cache, steps: Steps) -> Programs:
 
 
 def _unpack(final: Path, steps: Steps) -> None:
-    if platform.machine() != ARCHITECTURE or not shutil.which("dpkg"):
+    if platform.machine() != ARCHITECTURE:
         raise Refusal(
-            "Prometheus is unpacked from Debian's packages for amd64 by the program `dpkg`: install dpkg, or leave out "
-            "the tests of rules and alerts."
+            "Prometheus is unpacked from Debian's packages for amd64, and this machine is "
+            f"{platform.machine()}: run `make rules` and `make alerts` on an amd64 machine; `make unit` does without."
         )
+    if not shutil.which("dpkg"):
+        raise Refusal("Prometheus is unpacked from Debian's packages by the program `dpkg`: install dpkg.")
     with steps.step("fetching Prometheus and Alertmanager") as step, unfinished(final) as folder:
         for package in PACKAGES:
             archive = folder / f"{package.name}.deb"
@@ -109,16 +115,20 @@ def _unpack(final: Path, steps: Steps) -> None:
 
 
 def fetched(package: Package) -> bytes:
-    """Returns the package's file, or a refusal that says what to do."""
-    try:
-        with urllib.request.urlopen(package.url, timeout=PATIENCE) as answer:
-            content: bytes = answer.read()
-    except OSError as error:
-        raise Refusal(
-            f"{package.url} can't be fetched ({error}): let this machine reach Debian's mirror; if Debian has a newer "
-            f"version, name that in {__file__}."
-        ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != package.sha256:
-        raise Refusal(f"{package.url} has the checksum {found} instead of {package.sha256} and is not used: try again.")
-    return content
+    """Returns the package's file from the first address that has it, or a refusal that says what to do."""
+    reasons = []
+    for url in package.urls:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                content: bytes = answer.read()
+        except OSError as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        found = hashlib.sha256(content).hexdigest()
+        if found == package.sha256:
+            return content
+        reasons.append(f"{url}: its checksum is {found} instead of {package.sha256}")
+    raise Refusal(
+        f"{package.name} {package.version} can't be fetched ({'; '.join(reasons)}): let this machine reach Debian's "
+        f"mirror or its archive; if Debian has a newer version, name that in {__file__}."
+    )

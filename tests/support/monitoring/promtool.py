@@ -27,6 +27,11 @@ def check(rules: Path) -> str:
     return _errors("check", "rules", rules)
 
 
+def check_configuration(file: Path) -> str:
+    """Returns what promtool has to say against a configuration of Prometheus; empty if nothing."""
+    return _errors("check", "config", file)
+
+
 def run_tests(rules: Mapping[str, Any], tests: Mapping[str, Any], folder: Path) -> str:
     """Runs the `tests` of a file for promtool with these rules, and returns the errors; empty if there are none."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))

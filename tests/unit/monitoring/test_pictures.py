@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -34,8 +35,15 @@ def test_a_line_has_a_gap_where_there_was_no_value() -> None:
 
 
 def test_the_pictures_of_the_documentation_are_those_of_the_stored_answers() -> None:
-    for file, picture in drawn(pictures.PICTURES).items():
+    stored = drawn(pictures.PICTURES)
+    assert stored
+    for file, picture in stored.items():
         assert file.read_text() == picture, f"run `make pictures`: {file}"
+
+
+def test_the_numbers_of_the_documentation_are_those_of_the_stored_answers() -> None:
+    page = pictures.PAGE.read_text()
+    assert told(page, json.loads((pictures.PICTURES / pictures.STORY).read_text())) == page
 
 
 def test_the_documentation_shows_every_picture() -> None:

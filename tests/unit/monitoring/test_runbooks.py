@@ -46,6 +46,14 @@ def test_the_metrics_that_it_names_exist(runbook: Path) -> None:
     assert not set(re.findall(r"\bslipway(?::[\w:]*\w|_[a-z_]+)\b", text)) - known
 
 
+@each_runbook
+def test_the_labels_that_it_names_are_on_the_alert(runbook: Path) -> None:
+    tested = yaml.safe_load((ROOT / f"monitoring/tests/{runbook.stem}.yaml").read_text())["tests"]
+    fired = [alert for test in tested for check in test["alert_rule_test"] for alert in check["exp_alerts"]]
+    named = set(re.findall(r"\blabel `(\w+)`", runbook.read_text()))
+    assert named <= {label for alert in fired for label in alert["exp_labels"]}
+
+
 def exists(schema: Any, path: list[str]) -> bool:
     for name in path:
         schema = schema.get("items", schema).get("properties", {}).get(name)
