@@ -42,6 +42,8 @@ NOT_OF_PODS: Mapping[str, Any] = {
     "budget": True,
 }
 """Fields of the spec that change no pod; what `compileCache` changes, only the cluster decides (`asks_for_another`)."""
+NOT_OF_PODS_BEFORE: Mapping[str, Any] = {**NOT_OF_PODS, "engine": {"compile_cache": {"push_secret"}}}
+"""For versions that recorded no `compileCache` of its own: it was a part of the digest."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
 PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
 OF_PLAN = ("accelerator", "gpusPerReplica", "maxConcurrency", "tensor", "pipeline", "contextLength", "kvTokens")
@@ -95,7 +97,7 @@ def pinned(
         compile_cache=compile_cache_of(deployment.spec),
     )
     ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
-    before = made_in(status) or _adopted(ours, deployment, status, now)
+    before = _made_of(deployment.spec, runtime, status) or _adopted(ours, deployment, status, now)
     is_same = bool(ours) and _digest_of_pods(ours) == now.pods
     is_replaced = not is_same or other_store or (before is not None and before.spec != now.spec)
     if is_same and has_pod_on_node(snapshot):
@@ -130,10 +132,10 @@ def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
 def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
     """Whether the pods' part is as Slipway made it, and nothing has requested another since."""
     ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
-    before = made_in(snapshot.status or {})
+    runtime = snapshot.runtimes.get(runtime_name(ours)) or {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
+    before = _made_of(deployment.spec, runtime, snapshot.status or {})
     if not ours or before is None:
         return False
-    runtime = snapshot.runtimes.get(runtime_name(ours)) or {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
     requested = digest(_requested(deployment.spec, runtime))
     now = before.model_copy(update={"spec": requested, "sync": deployment.sync})
     is_same_cache = before.compile_cache in ("", compile_cache_of(deployment.spec))
@@ -158,6 +160,15 @@ def made_in(status: Object) -> MadeStatus | None:
     with suppress(ValidationError):
         return MadeStatus.model_validate(status.get("made"))
     return None
+
+
+def _made_of(spec: LLMDeploymentSpec, runtime: Object, status: Object) -> MadeStatus | None:
+    """As it was recorded, in the form of this version: an older one's has another digest of the same spec."""
+    made = made_in(status)
+    if made is None or made.compile_cache or made.spec != digest(_requested(spec, runtime, NOT_OF_PODS_BEFORE)):
+        return made
+    same = {"spec": digest(_requested(spec, runtime)), "compile_cache": compile_cache_of(spec)}
+    return made.model_copy(update=same)
 
 
 def as_made(plan: Plan, made: MadeStatus, spec: LLMDeploymentSpec) -> Plan:
@@ -225,10 +236,10 @@ def _with_pods_of(ours: Object, wanted: Object) -> Object:
     }
 
 
-def _requested(spec: LLMDeploymentSpec, runtime: Object) -> Object:
+def _requested(spec: LLMDeploymentSpec, runtime: Object, but: Mapping[str, Any] = NOT_OF_PODS) -> Object:
     """What the spec requests of the pods. A runtime of the user's own counts, too: it may change under its name, and
     then KServe replaces the pods."""
-    given = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
+    given = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(but))
     requested = {name: value for name, value in given.items() if value != {}}
     is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
     return requested if is_a_releases else {**requested, "runtime": runtime["spec"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from slipway.api.names import RUNTIME_LABEL
 from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
@@ -16,6 +17,8 @@ from slipway.objects.kinds import (
     Object,
 )
 from support.builders.stored import kube_object, made_by_kserve
+from support.programs.compile_claim_loop import RUNTIME as RUNTIME_OF_VLLM
+from support.programs.compile_claim_loop import mounts, serving, vllm
 from support.programs.operator_loop import INSTALLATION, Loop, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
@@ -137,3 +140,44 @@ async def test_a_missing_runtime_is_reported_and_the_model_goes_on(older: Loop) 
     before = newer.api.get(INFERENCE_SERVICE)
     await newer.settle()
     assert newer.api.get(INFERENCE_SERVICE) == before
+
+
+# --- from the version whose digest of the spec had compileCache, too --------------------------------------------------
+
+KEEPS: Object = {"kind": "PVC", "size": "20Gi"}
+
+
+def with_runtime_of_vllm(before: Loop, version: str, runtime: str) -> Loop:
+    labels = {"labels": {RUNTIME_LABEL: "slipway-vllm-cpu"}}
+    ours = kube_object(CLUSTER_SERVING_RUNTIME, runtime, metadata=labels, spec=RUNTIME_OF_VLLM)
+    before.api.put(ours)
+    installation = replace(INSTALLATION, version=version, runtimes={"slipway-vllm-cpu": ours})
+    return Loop(installation=installation, api=before.api)
+
+
+@pytest.mark.parametrize(
+    ("cache", "digest"),
+    [({}, "aad7a8895f84cb3ca94331903e377be5"), (KEEPS, "b46c8a703c78da6840651df2063b7678")],
+)
+async def test_an_older_record_restarts_no_pod_and_a_later_change_of_the_store_is_followed(
+    kept: Loop, cache: Object, digest: str
+) -> None:
+    """The digests are as that version computed them."""
+    older = with_runtime_of_vllm(kept, "1", "slipway-vllm-cpu-1-aa")
+    older.api.put(vllm(**({"compileCache": cache} if cache else {})))
+    await serving(older)
+    live = older.api.get(LLM_DEPLOYMENT)
+    made = {name: value for name, value in live["status"]["made"].items() if name != "compileCache"}
+    older.api.put({**live, "status": {**live["status"], "made": {**made, "spec": digest}}})
+    before = older.api.get(INFERENCE_SERVICE)
+    assert mounts(older)
+
+    newer = with_runtime_of_vllm(older, "2", "slipway-vllm-cpu-2-bb")
+    await newer.settle()
+    assert newer.api.get(INFERENCE_SERVICE) == before
+    assert status(newer)["made"]["compileCache"]
+
+    spec = vllm(compileCache={"kind": "None"})["spec"]
+    newer.api.put(changed(newer.api.get(LLM_DEPLOYMENT), generation=2, **spec))
+    await newer.settle()
+    assert not mounts(newer)

@@ -370,6 +370,55 @@ def test_an_object_without_managed_fields_is_written_again() -> None:
     assert pods(next_version(first_version(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
 
 
+# --- with a record whose digest of the spec has compileCache, too -----------------------------------------------------
+
+BEFORE: Object = {
+    "version": "1",
+    "pods": "8a4484208adce4d538dc28cad76e6949",
+    "sync": "",
+    "accelerator": "h100",
+    "gpusPerReplica": 1,
+    "maxConcurrency": 256,
+    "tensor": 1,
+    "pipeline": 1,
+}
+"""As the version before wrote it, without `spec`."""
+CACHE: Object = {"kind": "PVC", "size": "20Gi"}
+CACHE_BEFORE, NONE_BEFORE = "9f3e9243d55d172d59e8d2aded933be3", "d26e75d51ca5377c61e38bca31b5b212"
+"""What it computed of these specs."""
+
+
+def with_cache(cache: Object, **engine: Any) -> Object:
+    return {**SPEC, "engine": {"compileCache": cache, **engine}}
+
+
+def upgraded(record: str, spec: Object, **world: Any) -> tuple[Desired, Desired]:
+    before = first_version(spec=with_cache(CACHE) if record == CACHE_BEFORE else SPEC)
+    status = {**status_of(before), "made": {**BEFORE, "spec": record}}
+    return before, next_version(before, spec=spec, has_pods=True, status=status, **world)
+
+
+@pytest.mark.parametrize(("record", "spec"), [(CACHE_BEFORE, with_cache(CACHE)), (NONE_BEFORE, SPEC)])
+def test_pods_of_an_older_record_stay_and_are_recorded_in_the_new_form(record: str, spec: Object) -> None:
+    before, after = upgraded(record, spec)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+    assert after.update is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "spec"),
+    [
+        (CACHE_BEFORE, with_cache(CACHE, contextLength=2048)),
+        (NONE_BEFORE, {**SPEC, "engine": {"contextLength": 2048}}),
+        ("another", with_cache(CACHE)),
+    ],
+)
+def test_a_spec_that_is_not_the_one_of_an_older_record_is_followed(record: str, spec: Object) -> None:
+    _, after = upgraded(record, spec)
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
