@@ -20,6 +20,7 @@ SHARE, A_FEW = 0.95, 3
 SETTLES_AFTER = 15.0  # seconds in which a new replica gets its part of the requests
 KEPT_EVERY = 5.0  # seconds between two readings that are kept
 STALE_AFTER = 15.0  # seconds: an older reading isn't that of a replica that serves
+MOST_MEASURED = 32  # replicas of a model: what they take says what all take, and its owner can make any number of them
 FALLING = 0.95  # requests in flight, relative to before, below which they become fewer
 
 
@@ -61,6 +62,8 @@ class MeasuredTimes:
         if uid not in self._uids or now < self._since:
             return
         self._count(in_flight, now)
+        if uid not in self._readings and len(self._readings) >= MOST_MEASURED:
+            return
         kept, new = self._readings.setdefault(uid, deque()), _Reading(now, reading.times)
         if kept and not _follows(kept[-1], new):
             kept.clear()  # its engine has restarted
@@ -76,10 +79,11 @@ class MeasuredTimes:
         found = {name: _percentile(buckets) for name, (_, buckets) in added.items()}
         observed_for = max(0.0, now - self._since)
         rates = [_count(buckets) / max(1.0, min(span, observed_for)) for span, buckets in added.values()]
+        of_all = len(self._uids) / max(1, len(self._readings))
         return Measured(
             seconds={name: seconds for name, seconds in found.items() if seconds is not None},
             observed_for=observed_for,
-            rate=max(rates, default=0.0),
+            rate=max(rates, default=0.0) * of_all,
             most_in_flight=max((number for _, number in self._in_flight), default=0.0),
             is_falling=self._is_falling(),
         )

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from slipway.activator.tracking.engine_metrics import MetricsReading
-from slipway.activator.tracking.measured_times import SETTLES_AFTER, STALE_AFTER, MeasuredTimes
+from slipway.activator.tracking.measured_times import MOST_MEASURED, SETTLES_AFTER, STALE_AFTER, MeasuredTimes
 
 FAST, SLOW = 0.5, 4.0
 
@@ -102,3 +102,15 @@ def test_requests_in_flight_become_fewer(numbers: list[int], is_falling: bool) -
     for at, number in enumerate(numbers):
         times.record("a", reading(at), number, at * 2)
     assert times.measured(20).is_falling is is_falling
+
+
+def test_of_any_number_of_replicas_a_part_is_measured_and_stands_for_all() -> None:
+    uids = [str(number) for number in range(4 * MOST_MEASURED)]
+    times = following(*uids)
+    for uid in uids:
+        times.record(uid, reading(0), 1, 0)
+    for uid in uids:
+        times.record(uid, reading(60), 1, 60)
+    assert len(times._readings) == MOST_MEASURED
+    assert times.measured(60).rate == pytest.approx(4 * MOST_MEASURED)
+    assert "ttft" in times.measured(60).seconds
