@@ -43,9 +43,22 @@ def increased(series: str, window: str) -> str:
     return f"round({total(f'increase({series}[{window}])')})"
 
 
-def grown(series: str, window: str, *more: str) -> str:
-    """The same for counters that exist from the first event on, which an increase doesn't show."""
-    return f"({total(series, *more)} - {total(f'{series} offset {window}', *more)} or {total(series, *more)})"
+def growth(series: str, window: str) -> str:
+    """How much each series has grown, for counters that exist from the first event on, which an increase doesn't show.
+    To be summed afterwards only: another pod that counts from now on starts at zero."""
+    return f"({series} - {series} offset {window} >= 0 or {series})"
+
+
+def first_values(series: str, window: str = "5m") -> str:
+    """Per second: the values with which series have started in the window, which `rate` doesn't see.
+
+    Only if their target was scraped without them before, in the window: what a new target has counted, or one that
+    Prometheus couldn't scrape for a while, may be old.
+    """
+    seconds = {"5m": 300}[window]
+    scrapes = f"min by (cluster, job, instance) (sum_over_time(up[{window}]))"
+    new = f"count_over_time({series}[{window}]) < on (cluster, job, instance) group_left () {scrapes}"
+    return f"(min_over_time({series}[{window}]) unless {series} offset {window} and ({new})) / {seconds}"
 
 
 def first_of(*expressions: str) -> str:

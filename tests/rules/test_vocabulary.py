@@ -110,6 +110,43 @@ def test_the_error_ratio_at_its_ends(series: Series, expected: Mapping[str, floa
     assert recorded(series, tmp_path, ERRORS, expected) == ""
 
 
+SCRAPED = {of_gemma("up", 'job="chat/gemma", instance="a"'): "1x30"}
+JOB = 'job="chat/gemma", instance="a"'
+
+
+def failed_at_once(values: str) -> dict[str, str]:
+    labels = f'status="502", key="k", path="/v1/completions", {JOB}'
+    return {of_gemma("slipway_requests_total", labels): values}
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        ({**SCRAPED, **failed_at_once("_x18 60x10")}, {'code="5xx"': 0.2}),
+        ({**SCRAPED, **failed_at_once("_x10 60x20")}, {'code="5xx"': 0}),
+        ({**SCRAPED, **failed_at_once("0+60x18 1080x10")}, {'code="5xx"': 0.6}),
+        ({of_gemma("up", JOB): "_x18 1x10", **failed_at_once("_x18 60x10")}, {'code="5xx"': 0}),
+        ({of_gemma("up", JOB): "1x9 0x8 1x10", **failed_at_once("60x9 stale _x7 60x10")}, {'code="5xx"': 0}),
+    ],
+    ids=["now", "ten minutes ago", "known for long", "a new target", "a target that was gone"],
+)
+def test_failures_that_come_all_at_once_and_first_of_their_kind_are_counted(
+    series: Series, expected: Mapping[str, float], tmp_path: Path
+) -> None:
+    """60 in five minutes are 0.2 per second. The target has another endpoint, too."""
+    other = {of_gemma("up", f'{JOB}, endpoint="in-flight"'): "1x30"}
+    assert recorded({**other, **series}, tmp_path, "slipway:requests:rate5m", expected) == ""
+
+
+def test_refusals_that_are_the_first_for_their_reason_are_counted(tmp_path: Path) -> None:
+    target = 'job="activators", instance="b"'
+    series = {
+        f'up{{namespace="slipway-system", pod="activator-0", {target}}}': "1x30",
+        of_gemma("slipway_activator_refused_total", f'reason="ModelNotFound", {target}', "activator-0"): "_x18 30x10",
+    }
+    assert recorded(series, tmp_path, "slipway:requests:rate5m", {'code="refused"': 0.1}) == ""
+
+
 # --- engines ----------------------------------------------------------------------------------------------------------
 
 

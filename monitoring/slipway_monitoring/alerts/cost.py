@@ -9,6 +9,7 @@ _READY = largest('min_over_time(slipway:replicas{kind="ready"}[${window}])')
 _HELD_FOR_ALL_OF_IT = largest('slipway:replicas{kind="ready"} offset ${window}')
 _RAN = total("max_over_time(slipway:requests_running[${window}])")
 _READ = total("max_over_time(slipway:prompt_tokens:rate5m[${window}])")
+_ANSWERED = total('max_over_time(slipway:requests:rate5m{code!="refused"}[${window}])')
 ACCELERATOR_IDLE = Alert(
     name="SlipwayAcceleratorIdle",
     meaning="A model's replicas have held at least `devices` accelerators throughout `window`, without a request.",
@@ -26,7 +27,7 @@ ACCELERATOR_IDLE = Alert(
             expression=while_(
                 f"{largest('slipway_planned_devices')} * {_READY} >= ${{devices}}",
                 f"{_HELD_FOR_ALL_OF_IT} > 0 and {_READY} > 0",
-                f"{_RAN} == 0 unless {_READ} > 0",
+                f"{_RAN} == 0 unless {_READ} > 0 unless {_ANSWERED} > 0",
             )
         ),
     ),

@@ -18,16 +18,18 @@ def _at_capacity(window: str) -> str:
 
 
 _WAITING = total("min_over_time(slipway:requests_waiting[${window}])")
-_EARLIER = total("min_over_time(slipway:requests_waiting[${window}] offset ${window})")
+_QUEUE = total("avg_over_time(slipway:requests_waiting[${window}])")
+_EARLIER = total("avg_over_time(slipway:requests_waiting[${window}] offset ${window})")
 BATCH_SATURATED = Alert(
     name="SlipwayBatchSaturated",
-    meaning="The engines compute as many requests at a time as planned, and requests wait throughout `window`, not "
-    "fewer than in the `window` before.",
+    meaning="The engines compute as many requests at a time as planned, and requests wait throughout `window`, on "
+    "average not less than `shrunk` times as many as in the `window` before.",
     severity="warning",
     lasting="10m",
     parameters=(
         Parameter(name="waiting", default=1, meaning="requests that wait all the time, at least."),
         Parameter(name="full", default=0.9, meaning="the share of the planned concurrency that counts as all of it."),
+        Parameter(name="shrunk", default=0.5, meaning="the share of the earlier queue that counts as a way out of it."),
         Parameter(name="window", default="5m", meaning="the time that is looked at."),
     ),
     summary=f"{WHO} has more requests than its batches hold",
@@ -36,7 +38,7 @@ BATCH_SATURATED = Alert(
     conditions=(
         Condition(
             expression=while_(f"{_WAITING} >= ${{waiting}}", _at_capacity("${window}"))
-            + f"\nunless ({_WAITING} < {_EARLIER})"
+            + f"\nunless ({_QUEUE} < ${{shrunk}} * {_EARLIER})"
         ),
     ),
 )

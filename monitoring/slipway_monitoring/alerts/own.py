@@ -10,7 +10,7 @@ from __future__ import annotations
 from slipway_monitoring.promql import WHO, largest, replicas, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
-_HISTORY = Parameter(name="history", default="1d", meaning="how long a cluster is remembered in which none is left.")
+_HISTORY = Parameter(name="history", default="1d", meaning="how long it is remembered that there was one.")
 
 
 def _own(name: str) -> str:
@@ -85,11 +85,12 @@ PLAN_ERROR = Alert(
     "planned.",
     conditions=(Condition(expression=largest("abs(slipway_plan_error_ratio)") + " > ${ratio}"),),
 )
-_TARGETS = largest('up{llmdeployment!=""}') + " == 0"
+_UP = 'up{llmdeployment!=""}'
+_ONCE = f"max_over_time({_UP}[${{history}}])"
 TARGET_MISSING = Alert(
     name="SlipwayTargetMissing",
     meaning="Prometheus can't scrape any ready replica of a model, or no activator: what isn't measured sets off no "
-    "alert.",
+    "alert. A model of which there was no target within `history` counts as one that isn't to be scraped.",
     severity="warning",
     lasting="10m",
     parameters=(_HISTORY,),
@@ -98,7 +99,7 @@ TARGET_MISSING = Alert(
     f"{{{{ if $labels.llmdeployment }}}}{WHO}, although replicas of it are ready{{{{ else }}}}any activator"
     f"{_IN_CLUSTER}{{{{ end }}}}. Alerts about what it doesn't measure can't fire.",
     conditions=(
-        Condition(expression=while_(_TARGETS, f"{replicas('ready')} > 0")),
+        Condition(expression=while_(f"{replicas('ready')} > 0", largest(_ONCE)) + f"\nunless {largest(_UP)} == 1"),
         Condition(expression=_gone(_own("slipway_activator_held_bytes")), labels={"program": "activator"}),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import WHO, grown, increased, largest, while_
+from slipway_monitoring.promql import WHO, growth, increased, largest, total, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
 START_FAILURES = (
@@ -13,17 +13,19 @@ START_FAILURES = (
 """Reasons for which containers end before they have served; an image that can't be pulled ends none."""
 
 _FAILING = 'reason=~"' + "|".join(START_FAILURES) + '"'
+_FAILURES = growth(f"slipway_pod_failures_total{{{_FAILING}}}", "${window}")
 _LAST_FAILURE = "slipway_last_pod_failure_timestamp_seconds"
 _OLDEST = largest("slipway_activator_oldest_hold_seconds")
 HELD_TOO_LONG = Alert(
     name="SlipwayRequestsHeldTooLong",
     meaning="A request has waited for a replica for longer than `seconds`, and for longer than `factor` times the "
-    "model's expected cold start.",
+    "model's expected cold start. A `hold.timeout` of its own that ends sooner refuses the request instead, which "
+    "SlipwayAvailabilityBudgetBurning counts.",
     severity="critical",
-    lasting="1m",
+    lasting="30s",
     parameters=(
         Parameter(name="seconds", default=60, meaning="the least wait that counts, in seconds."),
-        Parameter(name="factor", default=2, meaning="how many expected cold starts are too long."),
+        Parameter(name="factor", default=1.5, meaning="how many expected cold starts are too long."),
     ),
     summary=f"Requests to {WHO} have waited for a replica for {{{{ $value | humanizeDuration }}}}",
     description=f"The oldest request that the activator holds for {WHO} has waited for "
@@ -80,7 +82,7 @@ LOAD_FAILING = Alert(
     conditions=(
         Condition(
             expression=while_(
-                f"{grown(f'slipway_pod_failures_total{{{_FAILING}}}', '${window}', 'reason')} >= ${{failures}}",
+                f"{total(_FAILURES, 'reason')} >= ${{failures}}",
                 f"time() - {largest(_LAST_FAILURE, 'reason')} < ${{seconds}}",
             )
         ),

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from slipway_monitoring.promql import growth
+
 Kind = Literal["timeseries", "stat", "table"]
 Unit = Literal["short", "s", "h", "percentunit", "reqps", "ops", "bytes", "suffix: tokens/s", "dateTimeFromNow"]
 """As Grafana calls them. Money is "short": the profiles' prices don't say their currency."""
@@ -126,10 +128,9 @@ def by_model(aggregation: str, expr: str, *more: str) -> str:
 
 
 def grown_in_an_hour(counter: str, label: str) -> str:
-    """How much a counter grew, by this label. Unlike `increase`, it sees the first event, with which the series starts;
-    a reset counts as nothing."""
-    now, before = (f"sum by ({label}) ({in_namespaces(counter)}{when})" for when in ("", " offset 1h"))
-    return f"clamp_min({now} - ({before} or 0 * {now}), 0)"
+    """How much a counter grew, by this label. Unlike `increase`, it sees the first event, with which the series
+    starts."""
+    return f"sum by ({label}) ({growth(in_namespaces(counter), '1h')})"
 
 
 def number_of_models() -> str:

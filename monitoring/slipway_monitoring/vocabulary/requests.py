@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import first_of, rate, total
+from slipway_monitoring.promql import first_of, first_values, rate, total
 from slipway_monitoring.rule import Group, Recording
 from slipway_monitoring.vocabulary.sources import ANSWERED, OUTPUT_TOKENS, PROMPT_TOKENS, RUNNING, WAITING
 
@@ -26,11 +26,17 @@ def _with_code(expression: str, code: str) -> str:
     return f'label_replace({expression}, "code", "{code}", "", "")'
 
 
+def _counted(series: str) -> str:
+    """With the first values: the first failures of their kind often come in one moment."""
+    parts = {"later": rate(series), "first": first_values(series)}
+    return "\nor ".join(f'label_replace({each}, "part", "{part}", "", "")' for part, each in parts.items())
+
+
 def _requests() -> str:
-    guard = f'label_replace({rate("slipway_requests_total")}, "code", "${{1}}xx", "status", "(.).*")'
+    guard = f'label_replace({_counted("slipway_requests_total")}, "code", "${{1}}xx", "status", "(.).*")'
     answered = [_with_code(total(rate(name)), "2xx") for name in ANSWERED.values()]
     failed = _with_code(total(rate("nv_inference_request_failure")), "5xx")
-    refused = _with_code(total(rate(REFUSED)), "refused")
+    refused = _with_code(total(_counted(REFUSED)), "refused")
     return f"{first_of(total(guard, 'code'), *answered)}\nor {failed}\nor {refused}"
 
 

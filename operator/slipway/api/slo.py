@@ -41,7 +41,9 @@ class SloSpec(ApiModel):
         default=None, description="Share of requests that the model doesn't fail, such as 99.9%."
     )
     window: Annotated[str, duration_within("1h", "2160h")] = Field(
-        default="720h", description="Time over which the objectives hold; alerts depend on it. By default 30 days."
+        default="720h",
+        description="Time over which the objectives hold and an error budget lasts, by default 30 days. Alerts don't "
+        "depend on it: their burn rates are made for 30 days.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
