@@ -1,10 +1,12 @@
 """KEDA scales by Slipway's external-push scaler, which runs in the test."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 from slipway.activator.keda.scaler import serve
+from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from support.builders import objects
@@ -12,6 +14,8 @@ from support.cluster import Kube, KubectlError, Object, ReachableServer
 from support.fakes.callers import ALLOW_EVERY_CALLER
 
 IDLE = ModelDemand(active=False, waiting=0, target_per_replica=1)
+FOLLOWING = ModelDemand(active=True, waiting=0, target_per_replica=8)
+AUTOSCALER = "keda-hpa-sleeper"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,12 @@ def ready_replicas(deployment: Object) -> int:
 
 def replicas(deployment: Object) -> int:
     return int(deployment["spec"]["replicas"])
+
+
+def metric(autoscaler: Object) -> tuple[str, str]:
+    """Its name, and the target."""
+    external = autoscaler["spec"]["metrics"][0]["external"]
+    return external["metric"]["name"], external["target"]["averageValue"]
 
 
 @pytest.fixture
@@ -78,3 +88,23 @@ async def test_a_second_scaled_object_for_a_deployment_is_refused(sleeper: Sleep
     second = objects.scaled_object("second", target="sleeper", scaler_address="any:1", max_replicas=1)
     with pytest.raises(KubectlError, match=r"the workload 'sleeper' .* is already managed by"):
         await kube.apply(second)
+
+
+async def test_replicas_that_follow_times_are_as_many_as_the_scaler_wants(sleeper: Sleeper, kube: Kube) -> None:
+    """However many requests there are."""
+    sleeper.demand.report(sleeper.name, FOLLOWING._replace(running=40.0, by_times=ByTimes(2)))
+    await kube.wait_for("deployment", "sleeper", lambda found: replicas(found) == 2, timeout=90)
+    await kube.never("deployment", lambda found: replicas(found) > 2, seconds=20)
+
+
+async def test_a_target_that_changes_changes_no_replicas(sleeper: Sleeper, kube: Kube) -> None:
+    """KEDA reads the metric of the target that it knows, so that it compares neither with the other."""
+    following = FOLLOWING._replace(running=3.0, by_times=ByTimes(1))
+    sleeper.demand.report(sleeper.name, following)
+    await kube.wait_for("horizontalpodautoscaler", AUTOSCALER, lambda found: metric(found) == ("s0-replicas", "1"))
+    sleeper.demand.report(sleeper.name, following._replace(by_times=None))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kube.never("deployment", lambda found: replicas(found) > 1, seconds=45))
+        group.create_task(
+            kube.wait_for("horizontalpodautoscaler", AUTOSCALER, lambda found: metric(found) == ("s0-requests", "8"))
+        )

@@ -129,7 +129,7 @@ def _that_follow(own: Demand) -> list[tuple[ModelKey, ModelDemand]]:
 
 def _followed(key: ModelKey, demand: ModelDemand) -> Iterator[Sample]:
     yield Sample(WANTED, key, demand.replicas)
-    if demand.by_times and demand.by_times.is_measured:
+    if demand.by_times and demand.by_times.follows:
         yield Sample(FOLLOWED, (*key, FIELDS[demand.by_times.follows]), demand.by_times.seconds)
 
 

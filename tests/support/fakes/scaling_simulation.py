@@ -61,8 +61,8 @@ class SimulatedReplica:
 class SimulatedAutoscaler:
     """A HorizontalPodAutoscaler that compares a metric with the target 1 for each replica."""
 
-    def __init__(self, at_most: int) -> None:
-        self._at_most = at_most
+    def __init__(self, at_least: int, at_most: int) -> None:
+        self._at_least, self._at_most = at_least, at_most
         self._recommended: deque[tuple[float, int]] = deque()
         self._removed_at = -math.inf
 
@@ -77,7 +77,7 @@ class SimulatedAutoscaler:
         stable = max(number for _, number in self._recommended)
         if stable < replicas and now - self._removed_at >= REMOVES_EVERY:
             self._removed_at = now
-            return max(1, replicas - 1)
+            return max(self._at_least, replicas - 1)
         return replicas
 
 
@@ -92,6 +92,7 @@ class ScalingSimulation:
     takes: float = 2.0  # seconds of one request in its slot
     loads_for: float = 30.0
     prefill: float = PREFILL
+    at_least: int = 1
     at_most: int = 20
     concurrency: int = 64  # by the plan
     activators: int = 1
@@ -103,10 +104,10 @@ class ScalingSimulation:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._followed = [FollowedTimes() for _ in range(self.activators)]
-        self._autoscaler = SimulatedAutoscaler(self.at_most)
-        self._replicas = [SimulatedReplica("0", 0.0)]
-        self._made, self._leaving = 1, list[SimulatedReplica]()
-        self.history.append((0.0, 1))
+        self._autoscaler = SimulatedAutoscaler(self.at_least, self.at_most)
+        self._replicas = [SimulatedReplica(str(number), 0.0) for number in range(self.at_least)]
+        self._made, self._leaving = self.at_least, list[SimulatedReplica]()
+        self.history.append((0.0, self.at_least))
 
     def run(self, *, hours: float) -> ScalingSimulation:
         end = self.now + hours * 3600
@@ -117,6 +118,12 @@ class ScalingSimulation:
 
     def restart_activators(self) -> None:
         self._followed = [FollowedTimes() for _ in range(self.activators)]
+
+    def replace_pod(self) -> None:
+        """A new one takes the place of the first, at once."""
+        self._leaving.append(self._replicas.pop(0))
+        self._replicas.append(SimulatedReplica(str(self._made), self.now))
+        self._made += 1
 
     @property
     def replicas(self) -> int:

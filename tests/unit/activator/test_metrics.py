@@ -149,12 +149,14 @@ async def test_the_documentation_names_each_meter_of_the_program_and_no_other() 
 
 def test_what_is_followed_is_shown_while_it_is_measured() -> None:
     own, key = Demand(), ModelKey("chat", "llama")
-    demand = ModelDemand(active=True, waiting=0, target_per_replica=8, by_times=ByTimes(3, True, "ttft", 0.8, 0.5))
+    demand = ModelDemand(
+        active=True, waiting=0, target_per_replica=8, by_times=ByTimes(3, follows="ttft", seconds=0.8, target=0.5)
+    )
     own.report(key, demand)
     values = meter_values(GlobalLimits(), own)
     assert values[f"wanted_replicas{{{OF_LLAMA}}}"] == 3
     assert values[f'followed_seconds{{{OF_LLAMA},target="ttftP95"}}'] == 0.8
-    own.report(key, demand._replace(by_times=ByTimes(3, is_measured=False)))
+    own.report(key, demand._replace(by_times=ByTimes(3)))
     assert not [name for name in meter_values(GlobalLimits(), own) if name.startswith("followed_seconds")]
     own.report(key, demand._replace(by_times=None))
     assert not [name for name in meter_values(GlobalLimits(), own) if name.startswith("wanted_replicas")]

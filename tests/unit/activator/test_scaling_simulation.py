@@ -71,3 +71,15 @@ def test_activators_that_restart_keep_the_number() -> None:
     simulation.restart_activators()
     simulation.run(hours=0.05)
     assert simulation.replicas == before
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_pod_that_is_replaced_changes_nothing(seed: int) -> None:
+    """Though five times as many requests are in flight as by the concurrency, because the target lets them wait."""
+    simulation = ScalingSimulation(
+        clients=40, target=10.0, slots=8, takes=2.0, concurrency=4, at_least=2, seed=seed
+    ).run(hours=0.5)
+    assert simulation.replicas == 2
+    simulation.replace_pod()
+    simulation.run(hours=1)
+    assert simulation.most == 2

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from slipway.observing.ledger import Held, Ledger, Sums, Use, next_day, next_month, settle, used
 from slipway.observing.ledger_record import as_status, is_due, ledger_in
+from support.timing import least_time
 
 NOON = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -102,6 +103,45 @@ def test_a_pod_that_has_failed_and_is_still_there_is_no_reason_to_count_less_sle
 def test_nothing_is_saved_while_a_pod_still_holds_its_devices() -> None:
     ledger = settle(begun(NOON, pod()), [pod()], pod(uid=""), NOON + HOUR)
     assert ledger.asleep is None
+
+
+# --- many pods --------------------------------------------------------------------------------------------------------
+
+
+def test_many_pods_cost_as_much_as_each_of_them_alone() -> None:
+    pods = [
+        pod("a"),
+        pod("b", devices=1, per_hour=4.0),
+        pod("c", accelerator="l4", per_hour=1.0),
+        pod("d", per_hour=None),
+        pod("e", accelerator="l4", per_hour=None, devices=8),
+        pod("f", until=MIDNIGHT + MINUTE),
+        pod("g", since=MIDNIGHT - MINUTE, per_hour=9.0),
+    ]
+    gone, later = {"b", "e"}, MIDNIGHT + HOUR
+    together = settle(begun(NOON, *pods), pods, None, MIDNIGHT - HOUR)
+    together = settle(together, [each for each in pods if each.uid not in gone], None, later).at(later + HOUR)
+    alone = []
+    for each in pods:
+        ledger = settle(begun(NOON, each), [each], None, MIDNIGHT - HOUR)
+        alone.append(settle(ledger, [] if each.uid in gone else [each], None, later).at(later + HOUR))
+    assert_same(together.day.sums, [each.day.sums for each in alone])
+    assert_same(together.month.sums, [each.month.sums for each in alone])
+    for name in ("h100", "l4"):
+        assert_same(together.totals[name], [each.totals[name] for each in alone if name in each.totals])
+
+
+def assert_same(found: Sums, parts: list[Sums]) -> None:
+    for name in ("spent", "held", "unpriced", "uncertain"):
+        assert getattr(found, name) == pytest.approx(sum(getattr(each, name) for each in parts)), name
+
+
+@pytest.mark.parametrize("until", [None, NOON])
+def test_a_thousand_pods_delay_nothing_else(until: datetime | None) -> None:
+    """As many as a namespace may have, of which all may have failed."""
+    pods = [pod(str(number), until=until) for number in range(1000)]
+    ledger = settle(begun(NOON, *(pod(each.uid) for each in pods)), pods, None, NOON)
+    assert least_time(lambda: ledger.at(NOON + HOUR)) < 0.01
 
 
 # --- days and months --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ class ByTimes(NamedTuple):
     """How many replicas a model needs where they follow times, such as that to the first token."""
 
     replicas: int
-    is_measured: bool = True  # otherwise, there were too few requests to tell
-    follows: str = ""  # the time that is furthest above its target: ttft or tpot
+    by_requests: bool = False  # there were too few requests to tell: those in flight may need more replicas
+    follows: str = ""  # the time that is furthest above its target: ttft or tpot; empty: none is measured (yet)
     seconds: float = 0.0  # its 95th percentile
     target: float = 0.0  # seconds

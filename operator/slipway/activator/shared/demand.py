@@ -29,12 +29,12 @@ class ModelDemand(NamedTuple):
 
     @property
     def replicas(self) -> float:
-        """At most twice as many as there are, where times say nothing yet."""
+        """At most twice as many as there are, where times say nothing."""
         by_requests = self.requests / self.target_per_replica
         if self.by_times is None:
             return by_requests
         number = self.by_times.replicas
-        return number if self.by_times.is_measured else max(number, min(math.ceil(by_requests), 2 * max(1, number)))
+        return max(number, min(math.ceil(by_requests), 2 * max(1, number))) if self.by_times.by_requests else number
 
 
 class UnknownModelError(LookupError):

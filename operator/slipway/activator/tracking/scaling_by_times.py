@@ -7,7 +7,8 @@
 | … but no replica has two requests at a time | the same: more replicas would serve each request no faster |
 | … but requests in flight become fewer | the same: those that are there catch up |
 | all times are far below their targets | fewer, if the times and the load of the others then fit |
-| too few requests to measure | as many as the requests in flight need; without more requests than replicas, fewer |
+| too few requests in the first minute | the same |
+| too few requests for longer | as many as the requests in flight need; without more requests than replicas, fewer |
 
 Far below means: if the time grew as the load of each replica does when one is gone, it would still be below the target,
 with a margin. A time rises much faster than the load where requests start to wait for one another: therefore the root.
@@ -60,7 +61,7 @@ class ScalingByTimes:
         """`targets`: in seconds, by the names of the times."""
         ratios = {name: measured.seconds[name] / target for name, target in targets.items() if name in measured.seconds}
         if not replicas.ready or not ratios:
-            return ByTimes(_without_times(measured, replicas), is_measured=False)
+            return _without_times(measured, replicas)
         worst = max(ratios, key=lambda name: ratios[name])
         number = replicas.wanted
         if ratios[worst] > 1 + TOLERANCE:
@@ -89,11 +90,15 @@ class ScalingByTimes:
         return missed is None or now - missed.at > REMEMBERS_FOR or measured.rate / left < MARGIN * missed.rate
 
 
-def _without_times(measured: Measured, replicas: Replicas) -> int:
-    """Too few requests for a percentile; how many the requests in flight need, `ByTimes` adds."""
-    is_long_enough = measured.observed_for >= SPANS[0] and 0 < replicas.ready >= replicas.wanted
+def _without_times(measured: Measured, replicas: Replicas) -> ByTimes:
+    """There is no percentile: none is ready, or too few requests have been observed. At first that says nothing, and
+    the number stays: otherwise each pod that is replaced would add replicas that the times don't need.
+    """
+    if replicas.ready and measured.observed_for < SPANS[0]:
+        return ByTimes(replicas.wanted)
     left = _fewer(replicas.wanted)
-    return left if is_long_enough and left >= 1 and measured.most_in_flight <= left else replicas.wanted
+    fits_fewer = 0 < replicas.ready >= replicas.wanted and left >= 1 and measured.most_in_flight <= left
+    return ByTimes(left if fits_fewer else replicas.wanted, by_requests=True)
 
 
 def _more(wanted: int, needed: int) -> int:

@@ -82,12 +82,13 @@ def _of_slice(own: ActivatorService) -> Callable[[Object], Iterable[WatchedKey]]
 
 
 def needed_of_deployment(deployment: Object) -> Object:
-    """Of the spec what concerns requests and how long a wake takes; of the status the causes, and what was measured;
-    and the annotations to wake and to sleep."""
+    """Of the spec what concerns requests and how long a wake takes; of the status the causes, what was measured,
+    and how many replicas there should be; and the annotations to wake and to sleep."""
     spec, status = deployment["spec"], deployment.get("status") or {}
     kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
     of_status: Object = picked(status, ["budget", "lastColdStart"])
+    of_status["replicas"] = picked(status.get("replicas") or {}, ["desired"])
     of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency", "startLimit"])
     of_status["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY

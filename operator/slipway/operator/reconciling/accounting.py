@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from pydantic import ValidationError
 
@@ -79,20 +80,34 @@ def _budget_spec(snapshot: Snapshot) -> BudgetSpec | None:
 
 
 def _held(ledger: Ledger, snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Iterator[Held]:
-    """Jobs that compile hold a replica's devices, too."""
+    """Jobs that compile hold a replica's devices, too. There can be a thousand pods, most of which are as before: these
+    stay the same object, and one that has ended isn't read again."""
     of_jobs = snapshot.compilation.pods if snapshot.compilation else ()
+    new, is_spot = _of_replica(snapshot, known), cache(lambda node, name: _is_spot(node, snapshot, known.get(name)))
     for pod in (*snapshot.pods, *of_jobs):
-        if not pod["spec"].get("nodeName"):
+        node, uid = pod["spec"].get("nodeName"), uid_of(pod)
+        if not node:
             continue
-        held = ledger.held.get(uid_of(pod)) or replace(_of_replica(snapshot, known), uid=uid_of(pod))
-        price = _price(held, known, _is_spot(pod, snapshot, known.get(held.accelerator)))
-        yield replace(
-            held,
+        before = ledger.held.get(uid)
+        if before and before.until:
+            yield before
+            continue
+        held, until = before or new, _ended_at(pod, snapshot.now)
+        price = _price(held, known, is_spot(node, held.accelerator))
+        if before and not until and (before.per_hour, before.node) == (price, node):
+            yield before
+            continue
+        yield Held(
+            uid=uid,
+            accelerator=held.accelerator,
+            devices=held.devices,
             per_hour=price,
-            since=_bound_at(pod, snapshot.now),
-            until=_ended_at(pod, snapshot.now),
+            since=before.since if before else _bound_at(pod, snapshot.now),
+            until=until,
+            counted=held.counted,
+            counted_at=held.counted_at,
             pod=name_of(pod),
-            node=pod["spec"]["nodeName"],
+            node=node,
         )
 
 
@@ -129,8 +144,8 @@ def price_of(profile: AcceleratorProfile, *, is_spot: bool) -> float | None:
     return profile.spec.cost_per_hour if on_spot is None else on_spot
 
 
-def _is_spot(pod: Object, snapshot: Snapshot, profile: AcceleratorProfile | None) -> bool:
-    node = (snapshot.nodes or {}).get(pod["spec"]["nodeName"])
+def _is_spot(name: str, snapshot: Snapshot, profile: AcceleratorProfile | None) -> bool:
+    node = (snapshot.nodes or {}).get(name)
     labels = labels_of(node) if node else {}
     own = profile.spec.spot.node_labels.items() if profile and profile.spec.spot else ()
     return spot.is_marked(labels) or bool(own and own <= labels.items())

@@ -6,7 +6,7 @@ OpenCost's, of which `instance` is the node as well: https://opencost.io/docs/in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
@@ -36,23 +36,26 @@ class HeldIn(NamedTuple):
 
 def opencost_metrics(
     held: Callable[[], Iterable[HeldIn]], profiles: Callable[[], Iterable[AcceleratorProfile]]
-) -> ObjectMetrics[Sample]:
+) -> ObjectMetrics[Sequence[Sample]]:
     """`held`: what all pods of models hold now."""
 
-    def read() -> Iterator[Sample]:
+    def read() -> Iterator[Sequence[Sample]]:
         return samples_of(held(), {each.metadata.name: each for each in profiles()})
 
-    return ObjectMetrics((ALLOCATION, PRICE), read, lambda sample: (sample,))
+    return ObjectMetrics((ALLOCATION, PRICE), read, lambda samples: samples)
 
 
-def samples_of(them: Iterable[HeldIn], profiles: Mapping[str, AcceleratorProfile]) -> Iterator[Sample]:
-    """A node has one price, however many pods are on it; CPUs are no accelerators."""
+def samples_of(them: Iterable[HeldIn], profiles: Mapping[str, AcceleratorProfile]) -> Iterator[Sequence[Sample]]:
+    """Of each pod; none of many, which count in a step of the page nevertheless. A node has one price, however many
+    pods are on it; CPUs are no accelerators."""
     priced: set[str] = set()
     for namespace, held in them:
         profile = profiles.get(held.accelerator)
         if profile is None or profile.spec.vendor == CPU or held.until is not None:
+            yield ()
             continue
-        yield Sample(ALLOCATION, (namespace, held.pod, CONTAINER, held.node, held.node), held.devices)
+        samples = [Sample(ALLOCATION, (namespace, held.pod, CONTAINER, held.node, held.node), held.devices)]
         if held.per_hour is not None and held.node not in priced:
             priced.add(held.node)
-            yield Sample(PRICE, (held.node, held.node), held.per_hour / held.devices)
+            samples.append(Sample(PRICE, (held.node, held.node), held.per_hour / held.devices))
+        yield samples

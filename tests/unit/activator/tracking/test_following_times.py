@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from slipway.activator.tracking.engine_metrics import EngineMetrics
 from slipway.activator.tracking.following_times import MOST_REPLICAS, followed, replicas_of, targets_of
+from slipway.activator.tracking.histograms import between, percentile
 from slipway.activator.tracking.pod_summary import PodSummary
+from slipway.activator.tracking.watches import needed_of_deployment
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
+from slipway.observing.objectives import BOUNDARIES, histograms_of
+from support.repository import ROOT
 
 POD = PodSummary(
     name="a",
@@ -31,7 +37,9 @@ FAILED = replace(POD, is_ready=False)
 
 def deployment(engine: str = "vllm", desired: Any = None) -> Object:
     status = {"replicas": {"desired": desired}} if desired is not None else None
-    return {"spec": {"engine": {"name": engine}}, "status": status}
+    metadata = {"namespace": "team", "name": "qwen"}
+    spec = {"engine": {"name": engine}, "model": {"uri": "hf://Qwen/Qwen3-0.6B"}}
+    return needed_of_deployment({"metadata": metadata, "spec": spec, "status": status})  # as it is stored
 
 
 def scaling(autoscaler: str = "KEDA", **target: str) -> ScalingSpec:
@@ -79,6 +87,7 @@ def test_a_time_that_no_histogram_can_tell_is_not_followed() -> None:
         ([], 0, (0, 0)),
         ([OLD, OLD, POD], 2, (2, 2)),
         ([OLD, OLD, LOADS], 2, (2, 2)),
+        ([OLD, OLD, OLD, OLD, LOADS], 4, (4, 4)),
         ([POD], None, (1, 1)),
         ([POD], "9", (1, 1)),
         ([POD], -5, (1, 1)),
@@ -87,9 +96,25 @@ def test_a_time_that_no_histogram_can_tell_is_not_followed() -> None:
     ],
     ids=[
         "one", "one loads", "the status is late", "a pod isn't there yet", "leaving and failed ones don't count",
-        "none", "a surge of an update", "its start", "no status", "a string", "negative", "no number", "impossible",
+        "none", "a surge of an update", "its start", "that of many", "no status", "a string", "negative", "no number",
+        "impossible",
     ],
 )  # fmt: skip
 def test_replicas_are_those_of_the_deployment(pods: list[PodSummary], desired: Any, expected: tuple[int, int]) -> None:
     found = replicas_of(deployment(desired=desired), pods, 8)
     assert (found.ready, found.wanted) == expected
+
+
+@pytest.mark.parametrize(("file", "engine"), [("vllm-*.txt", "vllm"), ("llamacpp-*.txt", "llamacpp")])
+def test_what_the_real_engines_export_is_read_and_has_the_boundaries_of_the_contract(file: str, engine: str) -> None:
+    pages = list((ROOT / "monitoring/expositions").glob(file))
+    assert pages
+    for page in pages:
+        metrics = EngineMetrics(times=tuple(histograms_of(engine).items()))
+        metrics.add(page.read_bytes())
+        reading = metrics.reading()
+        assert reading is not None
+        assert {name: {*buckets} for name, buckets in reading.times.items()} == {
+            name: {*boundaries, math.inf} for name, boundaries in BOUNDARIES.items()
+        }
+        assert all(percentile(between({}, buckets) or {}, 0.95) for buckets in reading.times.values())

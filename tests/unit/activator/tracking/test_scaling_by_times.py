@@ -68,20 +68,22 @@ def decided(what: Measured, of: Replicas) -> ByTimes:
 )  # fmt: skip
 def test_replicas_follow_times(what: Measured, of: Replicas, wanted: int) -> None:
     found = decided(what, of)
-    assert (found.replicas, found.is_measured) == (wanted, True)
+    assert (found.replicas, found.by_requests) == (wanted, False)
 
 
 @pytest.mark.parametrize(
-    ("most", "of", "observed_for", "wanted"),
-    [(0, replicas(3), 120, 2), (1, replicas(3), 120, 2), (3, replicas(3), 120, 3), (0, replicas(3), 50, 3),
-     (0, replicas(1), 120, 1), (0, replicas(0, 2), 120, 2), (0, replicas(2, 3), 120, 3)],
-    ids=["idle", "nearly", "each has one", "not for a minute", "the last one stays", "none is ready", "one loads"],
+    ("most", "of", "observed_for", "wanted", "by_requests"),
+    [(0, replicas(3), 120, 2, True), (1, replicas(3), 120, 2, True), (3, replicas(3), 120, 3, True),
+     (0, replicas(3), 50, 3, False), (80, replicas(3), 0, 3, False), (0, replicas(1), 120, 1, True),
+     (0, replicas(0, 2), 120, 2, True), (0, replicas(0, 2), 0, 2, True), (0, replicas(2, 3), 120, 3, True)],
+    ids=["idle", "nearly", "each has one", "not for a minute", "other ones are ready", "the last one stays",
+         "none is ready", "nor was", "one loads"],
 )  # fmt: skip
 def test_without_enough_requests_replicas_are_removed_one_by_one(
-    most: float, of: Replicas, observed_for: float, wanted: int
+    most: float, of: Replicas, observed_for: float, wanted: int, by_requests: bool
 ) -> None:
     found = decided(Measured(observed_for=observed_for, most_in_flight=most), of)
-    assert (found.replicas, found.is_measured) == (wanted, False)
+    assert (found.replicas, found.by_requests) == (wanted, by_requests)
 
 
 def test_it_is_said_what_is_followed() -> None:
@@ -102,11 +104,11 @@ def test_a_load_that_was_too_much_is_not_tried_again_for_hours() -> None:
     [
         (None, 20, 2.5),
         (ByTimes(3), 80, 3),
-        (ByTimes(1, is_measured=False), 4, 1),
-        (ByTimes(1, is_measured=False), 12, 2),
-        (ByTimes(1, is_measured=False), 80, 2),
-        (ByTimes(0, is_measured=False), 80, 2),
-        (ByTimes(4, is_measured=False), 40, 5),
+        (ByTimes(1, by_requests=True), 4, 1),
+        (ByTimes(1, by_requests=True), 12, 2),
+        (ByTimes(1, by_requests=True), 80, 2),
+        (ByTimes(0, by_requests=True), 80, 2),
+        (ByTimes(4, by_requests=True), 40, 5),
     ],
     ids=["by requests", "by times", "few requests", "more", "at most doubled", "at zero", "of several"],
 )

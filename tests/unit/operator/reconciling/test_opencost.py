@@ -44,3 +44,9 @@ def test_processors_and_pods_that_have_ended_are_left_out() -> None:
     on_cpus = Held(uid="c", pod="c", node="n1", accelerator="cpu", per_hour=1.0)
     unknown = Held(uid="d", pod="d", node="n1", accelerator="", per_hour=1.0)
     assert lines(on_cpus, unknown, pod("a", until=NOW)) == []
+
+
+def test_pods_that_have_ended_end_steps_of_the_page_like_others() -> None:
+    """Or a tenant with very many of them could delay everything else."""
+    ended = [HeldIn("chat", pod(str(number), until=NOW)) for number in range(1000)]
+    assert list(opencost_metrics(lambda: ended, lambda: PROFILES).in_steps()).count(b"") > 90

@@ -1,0 +1,58 @@
+"""What pods hold is read of each pod once, however many there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from slipway.objects.kinds import Object
+from slipway.observing.ledger import Ledger
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.reconciling.accounting import accounted
+from support.timing import least_time
+
+NOON, MINUTE = datetime(2026, 11, 30, 12, tzinfo=UTC), timedelta(minutes=1)
+CREATED = "2026-11-30T11:59:00Z"
+
+
+def pod(uid: str, *, phase: str = "Running", ended: str = "") -> Object:
+    status: Object = {"phase": phase}
+    if ended:
+        status["containerStatuses"] = [{"name": "kserve-container", "state": {"terminated": {"finishedAt": ended}}}]
+    metadata = {"name": uid, "uid": uid, "creationTimestamp": CREATED}
+    return {"metadata": metadata, "spec": {"nodeName": "node"}, "status": status}
+
+
+def snapshot(*pods: Object, now: datetime = NOON) -> Snapshot:
+    deployment = {"metadata": {"name": "llama", "namespace": "chat", "creationTimestamp": CREATED}, "spec": {}}
+    return Snapshot(now=now, llm_deployment=deployment, pods=pods)
+
+
+def ledger_of(seen: Snapshot, before: Ledger | None = None) -> Ledger:
+    ledger = accounted(seen, before).ledger
+    assert ledger
+    return ledger
+
+
+def test_what_a_pod_holds_stays_the_same_object_while_nothing_has_changed() -> None:
+    first = ledger_of(snapshot(pod("a")))
+    assert ledger_of(snapshot(pod("a"), now=NOON + MINUTE), first).held["a"] is first.held["a"]
+
+
+@pytest.mark.parametrize("ended", ["", "2026-11-30T12:00:30Z"])
+def test_a_pod_that_has_ended_counts_until_then_and_is_not_read_again(ended: str) -> None:
+    running = ledger_of(snapshot(pod("a")))
+    failed = ledger_of(snapshot(pod("a", phase="Failed", ended=ended), now=NOON + MINUTE), running)
+    assert failed.day.sums.held == 60.0 + (30.0 if ended else 60.0)
+    later = ledger_of(snapshot(pod("a", phase="Failed", ended="2026-11-30T12:05:00Z"), now=NOON + 9 * MINUTE), failed)
+    assert later.day.sums == failed.day.sums
+    assert later.held["a"] is failed.held["a"]
+
+
+@pytest.mark.parametrize(("phase", "ended"), [("Running", ""), ("Failed", ""), ("Failed", CREATED)])
+def test_a_thousand_pods_delay_nothing_else(phase: str, ended: str) -> None:
+    """As many as a namespace may have, of which all may have failed."""
+    seen = snapshot(*(pod(str(number), phase=phase, ended=ended) for number in range(1000)))
+    ledger = ledger_of(seen)
+    assert least_time(lambda: accounted(replace(seen, now=NOON + MINUTE), ledger)) < 0.01
