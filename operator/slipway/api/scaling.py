@@ -21,7 +21,6 @@ from slipway.api.schema import (
     rules,
     whole_number_or_auto,
 )
-from slipway.api.slo import TPOT_BOUNDS, TTFT_BOUNDS
 
 
 def _cron_field(value: str) -> str:
@@ -55,13 +54,15 @@ class TargetSpec(ApiModel):
         description="Requests in flight per replica, above which another replica is added; Auto uses the plan's "
         "number.",
     )
-    ttft_p95: Annotated[str, duration_within(*TTFT_BOUNDS)] | None = Field(
+    ttft_p95: Annotated[str, duration_within("1ms", "10m")] | None = Field(
         default=None,
-        description="Target time to first token (TTFT), 95th percentile, such as 500ms; replicas follow it.",
+        description="Target time to first token (TTFT), 95th percentile, such as 500ms; with KEDA, "
+        "replicas follow it from 5ms to 5m.",
     )
-    tpot_p95: Annotated[str, duration_within(*TPOT_BOUNDS)] | None = Field(
+    tpot_p95: Annotated[str, duration_within("1ms", "1m")] | None = Field(
         default=None,
-        description="Target time per output token (TPOT), 95th percentile, such as 40ms; replicas follow it.",
+        description="Target time per output token (TPOT), 95th percentile, such as 40ms; with KEDA, "
+        "replicas follow it from 1ms to 4s.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -201,14 +202,6 @@ class ScalingSpec(ApiModel):
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="self.autoscaler == 'KEDA' || !has(self.target) || (!has(self.target.ttftP95) && "
-            "!has(self.target.tpotP95))",
-            message="only KEDA follows times, because Slipway's activator measures them: set autoscaler to KEDA, or "
-            "target to inFlight",
-            at=".target",
-            why="FieldValueForbidden",
-        ),
         Rule(
             rule="self.minReplicas <= self.maxReplicas",
             message="minReplicas must not be greater than maxReplicas: raise maxReplicas, or lower minReplicas",

@@ -142,7 +142,9 @@ class PeriodStatus(ReportModel):
     """The budget of one period."""
 
     limit: Count = Field(default=0.0, description="The amount of perDay or perMonth.")
-    spent: Count = Field(default=0.0, description="What was spent of it at status.cost.asOf.")
+    spent: Count = Field(
+        default=0.0, description="What was spent of it at status.cost.asOf, but for what is uncertain."
+    )
     resets_at: Time = Field(default="", description="When the next day or month starts.")
 
 

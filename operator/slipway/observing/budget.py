@@ -10,7 +10,7 @@ from typing import NamedTuple
 from slipway.api.reasons import Reason
 from slipway.api.spending import BudgetSpec, BudgetStatus, PeriodStatus
 from slipway.objects.kinds import Object
-from slipway.observing.ledger import HOUR, Ledger, next_day, next_month
+from slipway.observing.ledger import HOUR, Ledger, Sums, next_day, next_month
 
 NEARLY = 0.8  # of the budget, from which it counts as nearly spent
 WITHIN, NEARLY_SPENT, SPENT = "Within", "NearlySpent", "Spent"
@@ -114,11 +114,16 @@ def budget_of(spec: BudgetSpec | None, ledger: Ledger, unpriced: str = "", *, ca
     """None: the spec has none."""
     if spec is None:
         return None
-    day = Period("day", spec.per_day, ledger.day.sums.spent, next_day(ledger.day.start)) if spec.per_day else None
-    spent = ledger.month.sums.spent
+    spent_today, spent = _certainly_spent(ledger.day.sums), _certainly_spent(ledger.month.sums)
+    day = Period("day", spec.per_day, spent_today, next_day(ledger.day.start)) if spec.per_day else None
     month = Period("month", spec.per_month, spent, next_month(ledger.month.start)) if spec.per_month else None
     periods = tuple(each for each in (day, month) if each)
     return Budget(spec, periods, unpriced, can_sleep) if periods else None
+
+
+def _certainly_spent(sums: Sums) -> float:
+    """Nothing is refused for a cost that may not exist."""
+    return max(0.0, sums.spent - sums.uncertain)
 
 
 def is_news(before: Object | None, budget: Budget | None) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from slipway.api import units
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.api.slo import SloSpec
+from slipway.api.scaling import ScalingSpec
+from slipway.api.slo import TPOT_BOUNDS, TTFT_BOUNDS, SloSpec
 from slipway.contract import buckets
 from slipway.contract.engine import Engine
 from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
@@ -25,6 +26,7 @@ BOUNDARIES: Mapping[str, tuple[float, ...]] = {
 """In seconds, of the histograms of all built-in engines."""
 
 SHARES = {"ttft": 0.95, "tpot": 0.95, "e2e": 0.99}
+FOLLOWED_BOUNDS = {"ttft": TTFT_BOUNDS, "tpot": TPOT_BOUNDS}
 FIELDS = {"ttft": "ttftP95", "tpot": "tpotP95", "e2e": "e2eP99"}
 
 
@@ -70,9 +72,26 @@ def histograms_of(engine_name: str) -> Mapping[str, tuple[str, ...]]:
 
 def followed_targets(spec: LLMDeploymentSpec) -> str:
     """The times that the number of replicas follows, for people; empty if it follows none."""
-    target, histograms = spec.scaling.target, histograms_of(spec.engine.name)
-    times = {"ttft": target.ttft_p95, "tpot": target.tpot_p95} if target and spec.scaling.autoscaler == "KEDA" else {}
-    return " and ".join(f"{FIELDS[name]} {time}" for name, time in times.items() if time and name in histograms)
+    times, histograms = followable(spec.scaling), histograms_of(spec.engine.name)
+    return " and ".join(f"{FIELDS[name]} {time}" for name, time in times.items() if name in histograms)
+
+
+def target_times(scaling: ScalingSpec) -> dict[str, str]:
+    """Of its target, by ttft and tpot."""
+    target = scaling.target
+    times = {"ttft": target.ttft_p95, "tpot": target.tpot_p95} if target else {}
+    return {name: time for name, time in times.items() if time}
+
+
+def followable(scaling: ScalingSpec) -> dict[str, str]:
+    """Those that the activator can tell from histograms; only KEDA queries it."""
+    times = target_times(scaling) if scaling.autoscaler == "KEDA" else {}
+    return {name: time for name, time in times.items() if is_measurable(name, time)}
+
+
+def is_measurable(objective: str, time: str) -> bool:
+    least, most = FOLLOWED_BOUNDS[objective]
+    return units.seconds(least) <= units.seconds(time) <= units.seconds(most)
 
 
 def boundary_for(objective: str, target: str) -> float:

@@ -31,6 +31,16 @@ def test_a_budget_is_nearly_spent_from_80_percent_on(spent: float, state: str) -
     assert budget(spent).state == state
 
 
+def test_a_cost_that_may_not_exist_spends_no_budget() -> None:
+    sums = Sums(spent=100.0, uncertain=91.0)
+    ledger = Ledger(as_of=NOON, day=Window(day_of(NOON), sums), month=Window(month_of(NOON), sums))
+    found = budget_of(BudgetSpec.model_validate({"perDay": 10.0, "perMonth": 1000.0, "then": "Refuse"}), ledger)
+    assert found
+    assert (found.state, found.refuses) == ("NearlySpent", False)
+    written = found.as_status()
+    assert (written["day"]["spent"], written["month"]["spent"]) == (9.0, 9.0)
+
+
 def test_the_worst_period_counts() -> None:
     found = budget(1.0, month=100.0, perDay=10.0, perMonth=100.0)
     assert (found.state, [each.name for each in found.decides]) == ("Spent", ["month"])

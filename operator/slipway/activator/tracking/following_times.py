@@ -17,7 +17,7 @@ from slipway.api import units
 from slipway.api.engine import EngineSpec
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
-from slipway.observing.objectives import histograms_of
+from slipway.observing.objectives import followable, histograms_of
 
 MOST_REPLICAS = 1000
 DECIDES_EVERY = 1.0  # seconds
@@ -31,10 +31,7 @@ def followed(deployment: Object, scaling: ScalingSpec) -> Times:
 
 def targets_of(scaling: ScalingSpec) -> Mapping[str, float]:
     """In seconds."""
-    if scaling.target is None or scaling.autoscaler != "KEDA":
-        return {}
-    targets = {"ttft": scaling.target.ttft_p95, "tpot": scaling.target.tpot_p95}
-    return {name: units.seconds(target) for name, target in targets.items() if target}
+    return {name: units.seconds(target) for name, target in followable(scaling).items()}
 
 
 def replicas_of(deployment: Object, pods: Sequence[PodSummary], concurrency: int) -> Replicas:

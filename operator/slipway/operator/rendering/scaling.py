@@ -21,7 +21,14 @@ from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import annotations_of, owners_of, uid_of
-from slipway.observing.objectives import FIELDS, engine_named, histograms_of
+from slipway.observing.objectives import (
+    FIELDS,
+    FOLLOWED_BOUNDS,
+    engine_named,
+    followable,
+    histograms_of,
+    target_times,
+)
 from slipway.operator.rendering.desired import ReplicaBounds
 from slipway.operator.rendering.schedule import Kept
 
@@ -77,9 +84,22 @@ def has_too_few(predictor: Object | None, kept: Kept) -> bool:
 
 def remarks_on_target(spec: LLMDeploymentSpec) -> Iterator[str]:
     """On times that the replicas can't follow."""
-    target, histograms = spec.scaling.target, histograms_of(spec.engine.name)
-    times = {"ttft": target.ttft_p95, "tpot": target.tpot_p95} if target else {}
-    if missing := [FIELDS[name] for name, time in times.items() if time and name not in histograms]:
+    times, histograms = target_times(spec.scaling), histograms_of(spec.engine.name)
+    if times and spec.scaling.autoscaler != "KEDA":
+        named = " and ".join(FIELDS[name] for name in times)
+        yield (
+            f"scaling.target: autoscaler {spec.scaling.autoscaler} can't follow {named}, because Slipway's "
+            "activator measures times, and only KEDA queries it: set autoscaler to KEDA, or target to inFlight."
+        )
+        return
+    for name in sorted(times.keys() - followable(spec.scaling).keys()):
+        least, most = FOLLOWED_BOUNDS[name]
+        yield (
+            f"scaling.target: {FIELDS[name]} {times[name]} can't be followed, because histograms tell times from "
+            f"{least} to {most}: choose one of these; replicas follow the rest of target, or else the requests in "
+            "flight."
+        )
+    if missing := [FIELDS[name] for name in times if name not in histograms]:
         engine = engine_named(spec.engine.name)
         yield (
             f"scaling.target: {' and '.join(missing)} can't be followed, because no such histogram is known of "

@@ -71,6 +71,11 @@ def test_only_keda_follows_times() -> None:
     assert targets_of(scaling("HPA", ttftP95="500ms")) == {}
 
 
+def test_a_time_that_no_histogram_can_tell_is_not_followed() -> None:
+    assert targets_of(scaling(ttftP95="10m", tpotP95="4s")) == {"tpot": 4.0}
+    assert targets_of(scaling(ttftP95="5ms", tpotP95="1m")) == {"ttft": 0.005}
+
+
 @pytest.mark.parametrize(
     ("pods", "desired", "expected"),
     [

@@ -98,3 +98,30 @@ def test_without_keda_slipway_keeps_the_minimum_of_the_schedule() -> None:
 def test_slipway_leaves_the_replicas_of_a_paused_deployment_as_they_are() -> None:
     paused = on_h100(annotations={"slipway.dev/paused": "true"}, scaling={"minReplicas": 2, "maxReplicas": 4})
     assert desired(paused).replicas is None
+
+
+@pytest.mark.parametrize(
+    ("scaling", "remark"),
+    [
+        (
+            {"target": {"ttftP95": "1ms"}},
+            "scaling.target: ttftP95 1ms can't be followed, because histograms tell times ",
+        ),
+        (
+            {"target": {"ttftP95": "10m"}},
+            "scaling.target: ttftP95 10m can't be followed, because histograms tell times ",
+        ),
+        ({"target": {"tpotP95": "1m"}}, "scaling.target: tpotP95 1m can't be followed, because histograms tell times "),
+        ({"target": {"ttftP95": "1s"}, "autoscaler": "HPA"}, "scaling.target: autoscaler HPA can't follow ttftP95, "),
+        ({"target": {"tpotP95": "1s"}, "autoscaler": "None"}, "scaling.target: autoscaler None can't follow tpotP95, "),
+    ],
+)
+def test_times_that_nothing_follows_are_accepted_and_the_plan_says_so(scaling: dict[str, Any], remark: str) -> None:
+    """Versions in which replicas followed no times have accepted them."""
+    remarks = desired(on_h100(scaling={"minReplicas": 1, **scaling})).remarks
+    assert [each[: len(remark)] for each in remarks if each.startswith("scaling.target")] == [remark]
+
+
+@pytest.mark.parametrize("times", [{"ttftP95": "5ms", "tpotP95": "4s"}, {"ttftP95": "5m", "tpotP95": "1ms"}])
+def test_nothing_is_remarked_on_times_that_are_followed(times: dict[str, str]) -> None:
+    assert not [each for each in desired(on_h100(scaling={"target": times})).remarks if "scaling.target" in each]
