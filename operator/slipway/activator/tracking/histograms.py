@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-MOST_BUCKETS = 128  # different boundaries of one histogram
+MOST_BUCKETS = 64  # different boundaries of one histogram
 MOST_COUNTED = 1e15
 CACHED_PATTERNS = 64
 

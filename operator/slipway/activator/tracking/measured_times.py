@@ -18,9 +18,9 @@ SPANS = (60.0, 120.0, 300.0)  # seconds: the shortest in which there were enough
 ENOUGH = 20  # requests
 SHARE, A_FEW = 0.95, 3
 SETTLES_AFTER = 15.0  # seconds in which a new replica gets its part of the requests
-KEPT_EVERY = 5.0  # seconds between two readings that are kept
+KEPT_EVERY = 15.0  # seconds between two readings that are kept
 STALE_AFTER = 15.0  # seconds: an older reading isn't that of a replica that serves
-MOST_MEASURED = 32  # replicas of a model: what they take says what all take, and its owner can make any number of them
+MOST_MEASURED = 16  # replicas of a model: what they take says what all take, and its owner can make any number of them
 FALLING = 0.95  # requests in flight, relative to before, below which they become fewer
 
 
