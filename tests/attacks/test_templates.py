@@ -78,6 +78,8 @@ EVERYTHING: Object = {
         ],
     },
     "observability": {"tracing": {"endpoint": "http://otel:4318/v1/traces"}},
+    "slo": {"ttftP95": "1s", "tpotP95": "1s", "e2eP99": "1m", "availability": "99%", "window": "24h"},
+    "budget": {"perDay": 1, "then": "Sleep"},
     "pod": {
         "labels": {"team": "blue"},
         "annotations": {"note": "x"},
