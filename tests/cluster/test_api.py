@@ -312,6 +312,7 @@ async def test_the_columns_show_the_state_of_a_deployment(written: Kube) -> None
         "URL",
         "REASON",
         "PLAN",
+        "COST/H",
         "UPDATE",
         "AGE",
     ]

@@ -22,6 +22,7 @@ from support.charts.helm import text
 from support.charts.values import BRANCHES
 from support.cluster import FromTheNode, Kube, Object, Settings, folder_claimed, own_namespace
 from support.cluster.releases import PROGRAMS, RELEASE, helm, rolled_out, with_values
+from support.monitoring.on_cluster import PROMETHEUS_RULE
 from support.repository import CHARTS, ROOT
 
 CHART = str(CHARTS / "slipway")
@@ -148,8 +149,9 @@ async def test_the_api_server_accepts_every_variant_of_the_values(
     operator_pods: Cluster, neighbour_kube: Kube, home: Kube, branch: str
 ) -> None:
     await home.delete("pod", "slipway-selftest", wait=True)  # left by a previous test; a pod is immutable
-    await neighbour_kube.apply(*map(objects.definition, (POD_MONITOR, SERVICE_MONITOR)))
-    for kind in (POD_MONITOR, SERVICE_MONITOR):
+    kinds = (POD_MONITOR, SERVICE_MONITOR, PROMETHEUS_RULE)
+    await neighbour_kube.apply(*map(objects.definition, kinds))
+    for kind in kinds:
         await neighbour_kube.wait_for_condition("crd", f"{kind.plural}.{kind.group}", "Established")
     strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
     manifest = text("slipway", BRANCHES[branch]).encode()
