@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slipway_monitoring.dashboards.panels import (
+    EACH_MODEL,
     Dashboard,
     Panel,
     Query,
@@ -13,7 +14,6 @@ from slipway_monitoring.dashboards.panels import (
     or_zero_of_each,
 )
 
-MODEL = "{{namespace}}/{{llmdeployment}}"
 HELD = in_namespaces("slipway_activator_hold_seconds_bucket")
 
 
@@ -29,7 +29,7 @@ CLIENTS = Row(
             queries=(
                 Query(
                     or_zero_of_each(by_model("sum", in_namespaces("slipway:requests_held"))),
-                    MODEL,
+                    EACH_MODEL,
                 ),
             ),
         ),
@@ -58,7 +58,7 @@ STARTS = Row(
                 Query(
                     f"{in_namespaces('slipway:cold_start_seconds', phase='~.+')} unless "
                     f"{in_namespaces('slipway:cold_start_seconds', phase='total')}",
-                    f"{MODEL} {{{{phase}}}}",
+                    f"{EACH_MODEL} {{{{phase}}}}",
                 ),
             ),
         ),
@@ -68,8 +68,8 @@ STARTS = Row(
             "one: see the runbook of SlipwayColdStartSlow.",
             unit="s",
             queries=(
-                Query(in_namespaces("slipway:cold_start_seconds", phase="total"), MODEL),
-                Query(by_model("max", in_namespaces("slipway_expected_cold_start_seconds")), f"expected {MODEL}"),
+                Query(in_namespaces("slipway:cold_start_seconds", phase="total"), EACH_MODEL),
+                Query(by_model("max", in_namespaces("slipway_expected_cold_start_seconds")), f"expected {EACH_MODEL}"),
             ),
         ),
         Panel(
@@ -109,7 +109,7 @@ STARTS = Row(
             queries=(
                 Query(
                     or_zero_of_each(by_model("max", in_namespaces("slipway_activator_oldest_hold_seconds"))),
-                    MODEL,
+                    EACH_MODEL,
                 ),
             ),
         ),

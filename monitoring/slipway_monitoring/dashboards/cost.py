@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from slipway_monitoring.dashboards.panels import (
+    EACH_MODEL,
     Dashboard,
     Panel,
     Query,
     Row,
-    Unit,
     by_model,
     in_namespaces,
     of_programs,
+    stat,
 )
-
-MODEL = "{{namespace}}/{{llmdeployment}}"
 
 
 def over_range(total: str) -> str:
     """Computes how much an account grew in the range that the dashboard shows. It continues with the next leader."""
     return f"sum(delta({in_namespaces(total)}[$__range]) >= 0)"
-
-
-def stat(title: str, description: str, unit: Unit, expr: str) -> Panel:
-    return Panel(
-        title=title, description=description, unit=unit, kind="stat", width=6, height=4, queries=(Query(expr, title),)
-    )
 
 
 SUMS = Row(
@@ -69,7 +62,7 @@ MODELS = Row(
             "idleAfter.",
             unit="short",
             stacked=True,
-            queries=(Query(in_namespaces("slipway:cost:per_hour"), MODEL),),
+            queries=(Query(in_namespaces("slipway:cost:per_hour"), EACH_MODEL),),
         ),
         Panel(
             title="Cost per hour, by namespace",
@@ -86,8 +79,8 @@ MODELS = Row(
             "its price.",
             unit="short",
             queries=(
-                Query(in_namespaces("slipway:cost_per_million_tokens:allocated1h"), f"allocated {MODEL}"),
-                Query(in_namespaces("slipway:cost_per_million_tokens:used1h"), f"used {MODEL}"),
+                Query(in_namespaces("slipway:cost_per_million_tokens:allocated1h"), f"allocated {EACH_MODEL}"),
+                Query(in_namespaces("slipway:cost_per_million_tokens:used1h"), f"used {EACH_MODEL}"),
             ),
         ),
         Panel(
@@ -96,8 +89,8 @@ MODELS = Row(
             "replica would have had. Much idle and little asleep: shorten idleAfter.",
             unit="h",
             queries=(
-                Query(in_namespaces("slipway:idle_device_hours:increase1h"), f"idle {MODEL}"),
-                Query(in_namespaces("slipway:asleep_device_hours:increase1h"), f"asleep {MODEL}"),
+                Query(in_namespaces("slipway:idle_device_hours:increase1h"), f"idle {EACH_MODEL}"),
+                Query(in_namespaces("slipway:asleep_device_hours:increase1h"), f"asleep {EACH_MODEL}"),
             ),
         ),
         Panel(
@@ -112,7 +105,7 @@ MODELS = Row(
                     by_model("max", in_namespaces("slipway_budget_spent"), "period")
                     + " / "
                     + by_model("max", in_namespaces("slipway_budget_limit"), "period"),
-                    f"{MODEL} per {{{{period}}}}",
+                    f"{EACH_MODEL} per {{{{period}}}}",
                 ),
             ),
         ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, of_model
+from functools import partial
+
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, of_model, stat
 
 
 def at_zero(expr: str) -> str:
@@ -42,18 +44,7 @@ def latency(title: str, metric: str, description: str, slo: str = "", traced: st
     )
 
 
-def now(title: str, description: str, unit: Unit, expr: str, **limits: float) -> Panel:
-    return Panel(
-        title=title,
-        description=description,
-        unit=unit,
-        kind="stat",
-        width=4,
-        height=4,
-        queries=(Query(expr, title),),
-        warning=limits.get("warning"),
-        critical=limits.get("critical"),
-    )
+now = partial(stat, width=4)
 
 
 NOW = Row(

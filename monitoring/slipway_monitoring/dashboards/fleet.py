@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from slipway_monitoring.dashboards.panels import (
+    EACH_MODEL,
     Dashboard,
     Panel,
     Query,
@@ -12,6 +15,7 @@ from slipway_monitoring.dashboards.panels import (
     in_namespaces,
     number_of_models,
     or_zero_of_each,
+    stat,
 )
 
 
@@ -24,30 +28,20 @@ def or_zero(expr: str) -> str:
     return f"{expr} or 0 * {number_of_models()}"
 
 
-def stat(title: str, description: str, unit: Unit, expr: str, *, warning: float | None = None) -> Panel:
-    return Panel(
-        title=title,
-        description=description,
-        unit=unit,
-        kind="stat",
-        width=4,
-        height=4,
-        queries=(Query(expr, title),),
-        warning=warning,
-    )
+number = partial(stat, width=4)
 
 
 OVERVIEW = Row(
     "Overview",
     (
-        stat(
+        number(
             "Models",
             "LLMDeployments in these namespaces, asleep or not. Fewer than you know of: the operator doesn't see a "
             "namespace, or Prometheus doesn't scrape the operator: see docs/monitoring.md.",
             "short",
             number_of_models(),
         ),
-        stat(
+        number(
             "Models that need someone",
             "LLMDeployments in the state Failed or Degraded. Above 0: the table below says which, and why.",
             "short",
@@ -56,7 +50,7 @@ OVERVIEW = Row(
             ),
             warning=1,
         ),
-        stat(
+        number(
             "Alerts that fire",
             "Alerts of Slipway that fire in these namespaces, all severities. The table of alerts below has a line "
             "for each.",
@@ -64,20 +58,20 @@ OVERVIEW = Row(
             or_zero(f"count({in_namespaces('ALERTS', alertname='~Slipway.+', alertstate='firing')})"),
             warning=1,
         ),
-        stat(
+        number(
             "Requests held",
             "Requests that wait for a replica, of all models. Above 0 for longer than a cold start: open the "
             "dashboard of cold starts.",
             "short",
             or_zero(total("slipway:requests_held")),
         ),
-        stat(
+        number(
             "Requests per second",
             "Answers per second of all models. 0 while clients send requests: see the dashboard of Slipway itself.",
             "reqps",
             or_zero(total("slipway:requests:rate5m")),
         ),
-        stat(
+        number(
             "Cost per hour",
             "What all replicas cost per hour now, by the prices of the accelerator profiles. The dashboard of cost "
             "says for what.",
@@ -167,9 +161,7 @@ TRAFFIC = Row(
             description="Answers per second by model. A model that drops to 0 while others go on: look at its state.",
             unit="reqps",
             stacked=True,
-            queries=(
-                Query(by_model("sum", in_namespaces("slipway:requests:rate5m")), "{{namespace}}/{{llmdeployment}}"),
-            ),
+            queries=(Query(by_model("sum", in_namespaces("slipway:requests:rate5m")), EACH_MODEL),),
         ),
         Panel(
             title="Within objectives, by model",
@@ -177,14 +169,14 @@ TRAFFIC = Row(
             "model's dashboard.",
             unit="percentunit",
             maximum=1,
-            queries=(Query(in_namespaces("slipway:goodput:ratio5m"), "{{namespace}}/{{llmdeployment}}"),),
+            queries=(Query(in_namespaces("slipway:goodput:ratio5m"), EACH_MODEL),),
         ),
         Panel(
             title="Output tokens per second, by model",
             description="Tokens written per second by model. Falling while requests wait: a replica is lost or slower.",
             unit="suffix: tokens/s",
             stacked=True,
-            queries=(Query(in_namespaces("slipway:output_tokens:rate5m"), "{{namespace}}/{{llmdeployment}}"),),
+            queries=(Query(in_namespaces("slipway:output_tokens:rate5m"), EACH_MODEL),),
         ),
         Panel(
             title="Replicas, by model",
@@ -193,7 +185,7 @@ TRAFFIC = Row(
             unit="short",
             stacked=True,
             queries=(
-                Query(in_namespaces("slipway:replicas", kind="ready"), "{{namespace}}/{{llmdeployment}}"),
+                Query(in_namespaces("slipway:replicas", kind="ready"), EACH_MODEL),
                 Query(total("slipway:replicas", kind="wanted"), "wanted"),
             ),
             target="wanted",

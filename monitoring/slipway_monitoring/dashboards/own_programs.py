@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Unit, anywhere, of_programs
-
-
-def stat(title: str, description: str, unit: Unit, expr: str, **limits: float) -> Panel:
-    return Panel(
-        title=title,
-        description=description,
-        unit=unit,
-        kind="stat",
-        width=6,
-        height=4,
-        queries=(Query(expr, title),),
-        warning=limits.get("warning"),
-        critical=limits.get("critical"),
-    )
-
+from slipway_monitoring.dashboards.panels import Dashboard, Panel, Query, Row, anywhere, of_programs, stat
 
 NOW = Row(
     "Now",

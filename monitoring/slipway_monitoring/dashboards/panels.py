@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from slipway_monitoring.promql import growth
+from slipway_monitoring import promql
 
 Kind = Literal["timeseries", "stat", "table"]
 Unit = Literal["short", "s", "h", "percentunit", "reqps", "ops", "bytes", "suffix: tokens/s", "dateTimeFromNow"]
@@ -68,6 +68,30 @@ class Panel:
     needs: str = ""
 
 
+def stat(
+    title: str,
+    description: str,
+    unit: Unit,
+    expr: str,
+    *,
+    width: int = 6,
+    warning: float | None = None,
+    critical: float | None = None,
+) -> Panel:
+    """A panel of one number."""
+    return Panel(
+        title=title,
+        description=description,
+        unit=unit,
+        kind="stat",
+        width=width,
+        height=4,
+        queries=(Query(expr, title),),
+        warning=warning,
+        critical=critical,
+    )
+
+
 @dataclass(frozen=True)
 class Row:
     title: str
@@ -94,6 +118,8 @@ class Dashboard:
 CLUSTER = 'cluster=~"$cluster"'
 NAMESPACES = f'{CLUSTER}, namespace=~"$namespace"'
 MODEL = f'{CLUSTER}, namespace="$namespace", llmdeployment="$llmdeployment"'
+EACH_MODEL = "{{namespace}}/{{llmdeployment}}"
+"""The legend of series that are each a model's."""
 
 
 def of_programs(metric: str, **labels: str) -> str:
@@ -124,13 +150,13 @@ def _selected(metric: str, matchers: str, labels: dict[str, str]) -> str:
 
 def by_model(aggregation: str, expr: str, *more: str) -> str:
     """One series for each model, whichever replica of the operator exposes it."""
-    return f"{aggregation} by ({', '.join(('cluster', 'namespace', 'llmdeployment', *more))}) ({expr})"
+    return f"{aggregation} by ({promql.labels(*more)}) ({expr})"
 
 
 def grown_in_an_hour(counter: str, label: str) -> str:
     """How much a counter grew, by this label. Unlike `increase`, it sees the first event, with which the series
     starts."""
-    return f"sum by ({label}) ({growth(in_namespaces(counter), '1h')})"
+    return f"sum by ({label}) ({promql.growth(in_namespaces(counter), '1h')})"
 
 
 def number_of_models() -> str:
