@@ -49,16 +49,15 @@ def growth(series: str, window: str) -> str:
     return f"({series} - {series} offset {window} >= 0 or {series})"
 
 
-def first_values(series: str, window: str = "5m") -> str:
-    """Per second: the values with which series have started in the window, which `rate` doesn't see.
+def first_values(series: str) -> str:
+    """Per second: the values with which series have started in five minutes, which `rate` doesn't see.
 
-    Only if their target was scraped without them before, in the window: what a new target has counted, or one that
+    Only if their target was scraped without them before, in that time: what a new target has counted, or one that
     Prometheus couldn't scrape for a while, may be old.
     """
-    seconds = {"5m": 300}[window]
-    scrapes = f"min by (cluster, job, instance) (sum_over_time(up[{window}]))"
-    new = f"count_over_time({series}[{window}]) < on (cluster, job, instance) group_left () {scrapes}"
-    return f"(min_over_time({series}[{window}]) unless {series} offset {window} and ({new})) / {seconds}"
+    scrapes = "min by (cluster, job, instance) (sum_over_time(up[5m]))"
+    new = f"count_over_time({series}[5m]) < on (cluster, job, instance) group_left () {scrapes}"
+    return f"(min_over_time({series}[5m]) unless {series} offset 5m and ({new})) / 300"
 
 
 def first_of(*expressions: str) -> str:
