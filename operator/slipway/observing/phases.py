@@ -8,7 +8,7 @@ from datetime import datetime
 
 from slipway.api import units
 from slipway.api.reasons import Reason
-from slipway.objects.conditions import condition, is_true
+from slipway.objects.conditions import is_true, true_since
 from slipway.objects.times import parse_time
 from slipway.observing.pods import Pod
 
@@ -48,7 +48,8 @@ def length_of(durations: Mapping[str, str]) -> float | None:
 
 
 def phases_of(pod: Pod) -> Phases:
-    return Phases(pod.created, _since(pod, "PodScheduled"), _pulled(pod), _started(pod), _since(pod, "Ready"))
+    scheduled, ready = (true_since(pod.raw, each) for each in ("PodScheduled", "Ready"))
+    return Phases(pod.created, scheduled, _pulled(pod), _started(pod), ready)
 
 
 def step_of(pod: Pod) -> Reason:
@@ -62,11 +63,6 @@ def step_of(pod: Pod) -> Reason:
     if any(each.running for each in containers):
         return Reason.LOADING_MODEL
     return Reason.PULLING_IMAGE if _is_pulling(pod) else Reason.STARTING
-
-
-def _since(pod: Pod, kind: str) -> datetime | None:
-    found = condition(pod.raw, kind) or {}
-    return parse_time(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
 
 def _pulled(pod: Pod) -> datetime | None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.spending import BudgetSpec
-from slipway.objects.conditions import condition
+from slipway.objects.conditions import true_since
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, labels_of, name_of, uid_of
 from slipway.objects.times import parse_time
@@ -154,9 +154,7 @@ def _is_spot(name: str, snapshot: Snapshot, profile: AcceleratorProfile | None) 
 def _bound_at(pod: Object, now: datetime) -> datetime:
     """Never before its creation, which the API server writes."""
     created = created_at(pod) or now
-    scheduled = condition(pod, "PodScheduled") or {}
-    since = parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
-    return min(max(created, since or created), now)
+    return min(max(created, true_since(pod, "PodScheduled") or created), now)
 
 
 def _ended_at(pod: Object, now: datetime) -> datetime | None:

@@ -147,6 +147,10 @@ class SnapshotReader:
         scaled_object = self._named_after(SCALED_OBJECT, key)
         fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
         memory.scaler_fails_since = fails_since
+        # Kubernetes keeps the time of a pod's first rejection only, whatever the reason was then.
+        memory.named_volumes_at = _first_seen(memory.named_volumes_at, filter(names_volumes, pods), snapshot.now)
+        # The kubelet reports no time.
+        memory.failed_pulls_at = _first_seen(memory.failed_pulls_at, filter(fails_to_pull, pods), snapshot.now)
         snapshot = replace(
             snapshot,
             inference_service=self._named_after(INFERENCE_SERVICE, key),
@@ -154,8 +158,8 @@ class SnapshotReader:
             replica_sets=tuple(self._store.labelled(REPLICA_SET, key.name, key.namespace)),
             pods=pods,
             place_freed_at=self._place_freed_at(pods, memory, snapshot.now),
-            named_volumes_at=self._named_volumes_at(pods, memory, snapshot.now),
-            failed_pulls_at=self._failed_pulls_at(pods, memory, snapshot.now),
+            named_volumes_at=memory.named_volumes_at,
+            failed_pulls_at=memory.failed_pulls_at,
             events=tuple(self._store.labelled(CORE_EVENT, key.name, key.namespace)) if pods else (),
             nodes=self._nodes_of(pods),
             service=self._named_after(SERVICE, key),
@@ -189,20 +193,6 @@ class SnapshotReader:
             memory.place_freed_at = now
         memory.pods_on_nodes = on_nodes
         return memory.place_freed_at
-
-    @staticmethod
-    def _named_volumes_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> Mapping[str, datetime]:
-        """Kubernetes keeps the time of a pod's first rejection only, whatever the reason was then."""
-        known, waiting = memory.named_volumes_at, [uid_of(each) for each in pods if names_volumes(each)]
-        memory.named_volumes_at = {uid: known.get(uid, now) for uid in waiting}
-        return memory.named_volumes_at
-
-    @staticmethod
-    def _failed_pulls_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> Mapping[str, datetime]:
-        """The kubelet reports no time."""
-        known, failing = memory.failed_pulls_at, [uid_of(each) for each in pods if fails_to_pull(each)]
-        memory.failed_pulls_at = {uid: known.get(uid, now) for uid in failing}
-        return memory.failed_pulls_at
 
     def _claims(self, key: ModelKey, memory: ModelMemory) -> tuple[Object, ...]:
         found = (self._store.get(PERSISTENT_VOLUME_CLAIM, name, key.namespace) for name in memory.claims)
@@ -336,6 +326,11 @@ class SnapshotReader:
             profile = None
         self._profiles_read[name] = spec, profile
         return profile
+
+
+def _first_seen(known: Mapping[str, datetime], pods: Iterable[Object], now: datetime) -> dict[str, datetime]:
+    """When each of these pods was first seen among them, by its uid."""
+    return {uid: known.get(uid, now) for uid in map(uid_of, pods)}
 
 
 def _uri(llm_deployment: Object) -> str:
