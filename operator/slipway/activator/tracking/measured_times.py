@@ -77,13 +77,11 @@ class MeasuredTimes:
         names = {name for kept in self._readings.values() for name in kept[-1].times}
         added = {name: self._recently(name, now) for name in names}
         found = {name: _percentile(buckets) for name, (_, buckets) in added.items()}
-        observed_for = max(0.0, now - self._since)
-        rates = [_count(buckets) / max(1.0, min(span, observed_for)) for span, buckets in added.values()]
         of_all = len(self._uids) / max(1, len(self._readings))
         return Measured(
             seconds={name: seconds for name, seconds in found.items() if seconds is not None},
-            observed_for=observed_for,
-            rate=max(rates, default=0.0) * of_all,
+            observed_for=max(0.0, now - self._since),
+            rate=max((rate for rate, _ in added.values()), default=0.0) * of_all,
             most_in_flight=max((number for _, number in self._in_flight), default=0.0),
             is_falling=self._is_falling(),
         )
@@ -98,19 +96,21 @@ class MeasuredTimes:
             self._in_flight.popleft()
 
     def _recently(self, name: str, now: float) -> tuple[float, Buckets]:
-        """The span, and what was added in it in all replicas, in each bucket alone."""
+        """Requests per second, and what was added in all replicas, in each bucket alone."""
         for span in SPANS:
-            added = sum_of(self._of_each(name, span, now))
+            of_each = list(self._of_each(name, span, now))
+            added = sum_of(buckets for _, buckets in of_each)
             if _count(added) >= ENOUGH:
                 break
-        return span, added
+        return sum(_count(buckets) / max(1.0, seconds) for seconds, buckets in of_each), added
 
-    def _of_each(self, name: str, span: float, now: float) -> Iterator[Buckets]:
+    def _of_each(self, name: str, span: float, now: float) -> Iterator[tuple[float, Buckets]]:
+        """In how many seconds, and what was added: readings are some seconds apart, so it may be more than the span."""
         for kept in self._readings.values():
             first = next((each for each in reversed(kept) if each.at <= now - span), kept[0])
             added = between(first.times.get(name, {}), kept[-1].times.get(name, {}))
             if added and now - kept[-1].at <= STALE_AFTER:
-                yield added
+                yield kept[-1].at - first.at, added
 
     def _is_falling(self) -> bool:
         """Then the replicas that are there do more than arrives."""
