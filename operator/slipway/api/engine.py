@@ -197,3 +197,11 @@ class EngineSpec(ApiModel):
             at=".speculative",
         ),
     )
+
+
+def engine_name(spec: object) -> str:
+    """The name of the engine in the spec as the API server has it, or the default; an older CRD may have admitted a
+    spec of any form."""
+    engine = spec.get("engine") if isinstance(spec, dict) else None
+    named = engine.get("name") if isinstance(engine, dict) else None
+    return str(named or EngineSpec.model_fields["name"].default)

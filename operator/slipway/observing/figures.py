@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from slipway.api import units
-from slipway.api.engine import EngineSpec
+from slipway.api.engine import EngineSpec, engine_name
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.api.scaling import ScalingSpec
 from slipway.api.slo import SloSpec
@@ -79,7 +79,7 @@ def figures_of(deployment: Object) -> Figures:
     ready = conditions.get(ConditionType.READY) or {}
     error, last_start = missed_plan(status), last_cold_start(deployment)
     return Figures(
-        engine=_label((spec.get("engine") or {}).get("name") or EngineSpec.model_fields["name"].default),
+        engine=_label(engine_name(spec)),
         accelerator=_label(plan.get("accelerator")),
         model=_label(spec["model"].get("servedName") or name_of(deployment)),
         state=next((each for each in State if each == status.get("state")), None),

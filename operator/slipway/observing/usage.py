@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from slipway.api.engine import engine_name
 from slipway.contract import pod as contract
-from slipway.contract.engines import BUILT_IN, VLLM
-from slipway.objects.kinds import Object
+from slipway.contract.engines import BUILT_IN
 from slipway.objects.metadata import uid_of
 from slipway.observing.ledger import Use
 from slipway.observing.measured import address_of, started_at
@@ -38,7 +38,7 @@ class Usage(NamedTuple):
 
 def running_pods(snapshot: Snapshot) -> Iterator[RunningPod]:
     """Those of Slipway's own engines, whose runtime reports usage."""
-    if _engine(snapshot.llm_deployment) not in {each.name for each in BUILT_IN}:
+    if engine_name(snapshot.llm_deployment.get("spec")) not in {each.name for each in BUILT_IN}:
         return
     for raw in snapshot.pods:
         if (address := address_of(raw)) and started_at(raw.get("status", {})):
@@ -73,9 +73,3 @@ def _seconds(value: object) -> float:
 
 def _count(value: object) -> int:
     return min(max(value, 0), MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _engine(llm_deployment: Object) -> str:
-    spec = llm_deployment.get("spec")
-    engine = spec.get("engine") if isinstance(spec, dict) else None
-    return str((engine if isinstance(engine, dict) else {}).get("name") or VLLM.name)

@@ -14,7 +14,7 @@ from slipway.activator.tracking.measured_times import MeasuredTimes
 from slipway.activator.tracking.pod_summary import PodSummary, of_the_newest_version
 from slipway.activator.tracking.scaling_by_times import Replicas, ScalingByTimes
 from slipway.api import units
-from slipway.api.engine import EngineSpec
+from slipway.api.engine import engine_name
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
 from slipway.observing.objectives import followable, histograms_of
@@ -25,7 +25,7 @@ DECIDES_EVERY = 1.0  # seconds
 
 def followed(deployment: Object, scaling: ScalingSpec) -> Times:
     """The histograms to read, by the times that replicas follow; empty: they follow none."""
-    histograms = histograms_of(str((deployment["spec"].get("engine") or {}).get("name") or default_engine()))
+    histograms = histograms_of(engine_name(deployment["spec"]))
     return tuple((name, histograms[name]) for name in targets_of(scaling) if name in histograms)
 
 
@@ -43,11 +43,6 @@ def replicas_of(deployment: Object, pods: Sequence[PodSummary], concurrency: int
     wanted = max(desired, len(newest))
     ready = sum(pod.is_ready for pod in pods)
     return Replicas(ready=min(ready, wanted), wanted=wanted, concurrency=concurrency)
-
-
-def default_engine() -> str:
-    default: str = EngineSpec.model_fields["name"].default
-    return default
 
 
 class FollowedTimes:
