@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -57,12 +58,22 @@ class Client:
         async with self.session.post(f"{self.url}/v1/completions", json=BODY | more) as answer:
             return Answer(answer.status, int(answer.headers.get("Retry-After", 0)), await answer.json())
 
-    async def is_refused(self) -> bool:
-        """Whether it is, by now: kube-proxy may still route to a replica that is gone."""
+    async def accepts(self) -> bool:
+        """Whether the port accepts connections; this request doesn't wake a model."""
         try:
-            return (await self.ask()).is_refused
+            async with self.session.options(self.url, headers={"Expect": "nothing"}):
+                return True
         except aiohttp.ClientConnectionError:
             return False
+
+    async def refused(self) -> Answer:
+        """Waits for an answer that refuses: kube-proxy may still route to a replica that is gone."""
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    if (answer := await self.ask()).is_refused:
+                        return answer
+                await asyncio.sleep(0.1)
 
 
 @pytest.fixture
@@ -96,7 +107,9 @@ async def with_budget(kube: Kube, client: Client, operator_pods: Cluster, least:
     }
     await kube.apply(llmdeployment(NAME, spec))
     await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
-    return Client(client.session, await FromTheNode(kube, operator_pods.entered).url(NAME))
+    found = Client(client.session, await FromTheNode(kube, operator_pods.entered).url(NAME))
+    await until(found.accepts)  # kube-proxy learns of the activator's slice a moment later
+    return found
 
 
 def budget_is(state: str) -> Predicate:
@@ -137,10 +150,9 @@ async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_w
     finished = await in_flight
     assert finished.status == 200
     assert finished.body["choices"][0]["text"]
-    await until(client.is_refused)
+    await client.refused()
     await until_replicas(kube, 0)
-    refused = await client.ask()
-    assert refused.is_refused
+    refused = await client.refused()
     resets_at = datetime.fromisoformat(status["budget"]["day"]["resetsAt"])
     assert f"until {resets_at:%Y-%m-%d %H:%M:%S} UTC" in refused.body["error"]["message"]
     left = (resets_at - datetime.now(UTC)).total_seconds()
