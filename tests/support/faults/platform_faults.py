@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from slipway_devcluster.images import BASE_IMAGE
 
 from support.builders.llmdeployments import NAME, OURS, at_zero, on_own_engine, own_runtime
-from support.builders.objects import Object, manifest
-from support.cluster.kube import Kube
+from support.builders.objects import PAUSE, Object, manifest, pod, python
+from support.cluster.kube import Kube, Predicate
 from support.cluster.releases import with_values
 from support.faults import components
+from support.faults.runbook_faults import tiny
 
 KSERVE, KEDA, ACTIVATOR = (
     ("kserve", "kserve-controller-manager"),
@@ -25,6 +27,7 @@ KSERVE, KEDA, ACTIVATOR = (
     (SLIPWAY_NAMESPACE, "slipway-activator"),
 )
 SMALL_LIMITS = {"type": "Container", "max": {"memory": "256Mi"}}
+DEVICE: Object = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
 LARGE = {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}}
 
 
@@ -57,6 +60,10 @@ class PlatformFault:
     healthy: str = "Idle"
     before: bool = True
     """Whether the model is there and healthy before the fault; else it is created during it."""
+    seen: Predicate | None = None
+    """What the LLMDeployment shows, where that isn't the reason."""
+    alone: bool = True
+    """Whether it breaks what other models depend on."""
 
     @property
     def named(self) -> str:
@@ -202,9 +209,53 @@ async def pod_with_a_finalizer(scene: Scene) -> AsyncGenerator[None]:
             await scene.kube.patch("pod", pod, {"metadata": {"finalizers": None}})
 
 
+@asynccontextmanager
+async def cordoned(kube: Kube, node: str) -> AsyncGenerator[None]:
+    """New pods go elsewhere during the block."""
+    await kube.run("cordon", node)
+    try:
+        yield
+    finally:
+        await kube.run("uncordon", node)
+
+
+@asynccontextmanager
+async def preempted(scene: Scene) -> AsyncGenerator[None]:
+    """A pod of a higher priority takes the only device; there is a class of a still higher one."""
+    classes = [_priority("batch-urgent", 1000), _priority("interactive", 2000)]
+    boss = pod("boss", PAUSE, [], container=DEVICE, priorityClassName="batch-urgent")
+    async with with_objects(*classes, boss)(scene):
+        yield
+
+
+def _priority(name: str, value: int) -> Object:
+    return manifest("scheduling.k8s.io/v1", "PriorityClass", name, value=value)
+
+
 def serving() -> list[Object]:
     """A model whose pods are ready immediately and do nothing."""
     return [own_runtime(), on_own_engine()]
+
+
+def on_the_only_device() -> list[Object]:
+    """A model that needs some seconds to stop, so that the preemption is seen."""
+    slow = {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
+    runtime = own_runtime({"terminationGracePeriodSeconds": 30}, **DEVICE, **slow)
+    return [runtime, on_own_engine(rollout={"strategy": "Recreate", "drainTimeout": "20s"})]
+
+
+def writing_to(image: str, size: str) -> list[Object]:
+    """An engine that writes 8 MiB into a volume of this size."""
+    scratch = {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": size}}]}
+    mounts = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+    writes = python("open('/scratch/blocks', 'wb').write(bytes(8 << 20)); import time; time.sleep(3600)")
+    return [own_runtime(image=image, command=writes), on_own_engine(pod={**scratch, **mounts})]
+
+
+def with_budget(then: str, per_day: float) -> list[Object]:
+    """The tests' price of a CPU spends it within minutes."""
+    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "1h"}
+    return [tiny(scaling=scaling, budget={"perDay": per_day, "then": then})]
 
 
 def scaled_by_hpa() -> list[Object]:
@@ -275,6 +326,7 @@ PLATFORM_FAULTS = (
         objects=lambda: [own_runtime(), on_own_engine(pod=LARGE)],
         healthy="Serving",
         before=False,
+        alone=False,
     ),
     PlatformFault(
         "QuotaExceeded",
@@ -284,12 +336,14 @@ PLATFORM_FAULTS = (
         values={"QUOTA": "team"},
         healthy="Serving",
         before=False,
+        alone=False,
     ),
     PlatformFault(
         "ApiError",
         "A webhook for Services whose own Service doesn't exist.",
         with_webhook_of_nobody,
         before=False,
+        alone=False,
     ),
     PlatformFault(
         "PodStuck",
@@ -297,6 +351,47 @@ PLATFORM_FAULTS = (
         pod_with_a_finalizer,
         objects=serving,
         healthy="Serving",
+        alone=False,
+    ),
+    PlatformFault(
+        "Preempted",
+        "A pod of a higher priority takes the device of the model.",
+        preempted,
+        objects=on_the_only_device,
+        healthy="Serving",
+        alone=False,
+    ),
+    PlatformFault(
+        "Evicted",
+        "An engine that writes 8 MiB into a volume of 1 MiB.",
+        with_objects(),
+        objects=lambda: writing_to(BASE_IMAGE, "1Mi"),
+        healthy="Serving",
+        before=False,
+        alone=False,
+    ),
+    PlatformFault(
+        "BudgetSpent",
+        "`budget.perDay` of 5, and a CPU that costs 3,600 per hour.",
+        with_objects(),
+        objects=lambda: with_budget("Refuse", 5),
+        before=False,
+        alone=False,
+    ),
+    PlatformFault(
+        "BudgetNearlySpent",
+        "`budget.perDay` of 200, and a CPU that costs 3,600 per hour.",
+        with_objects(),
+        objects=lambda: with_budget("Alert", 200),
+        before=False,
+        alone=False,
+    ),
+    PlatformFault(
+        "Deleting",
+        "A model is deleted while KServe, whose finalizer its InferenceService has, is scaled to 0 replicas.",
+        deleted_while_kserve_is_down,
+        healthy="gone",
+        seen=lambda it: "deletionTimestamp" in it["metadata"],
     ),
     PlatformFault(
         "MetricsMissing",
@@ -305,5 +400,6 @@ PLATFORM_FAULTS = (
         objects=scaled_by_hpa,
         healthy="Serving",
         before=False,
+        alone=False,
     ),
 )
