@@ -23,6 +23,7 @@ from support.waiting import until
 pytestmark = pytest.mark.slow
 
 LIMITED, BUSY = NAME, "busy"
+PATIENCE = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ async def test_the_runbook_of_the_activators_refusal_says_what_one_sees(
     async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
         await kube.apply(secret(), *refusal.model())
         try:
-            await until_settled(kube, timeout=90)
+            await until_settled(kube, timeout=PATIENCE)
             await walked(refusal, node, kube, shell, NAME, {})
         finally:
             await kube.run("delete", "llmdeployments", "--all")
@@ -80,12 +81,12 @@ async def walked(refusal: Refusal, node: Cluster, kube: Kube, shell: Shell, name
     given = {"NAMESPACE": kube.namespace, "NAME": name, "SECRET": SECRET, **values, **refusal.values}
     walk = Walk(runbook(refusal.page), shell, given, refusal.words)
     async with client_of(node, kube, name) as client:
-        await until(lambda: gets(client, refusal, (refusal.status, refusal.page)), timeout=60)
+        await until(lambda: gets(client, refusal, (refusal.status, refusal.page)), timeout=PATIENCE)
         walk.saw(f"The client got {refusal.status}.")
         for part in refusal.parts:
             await walk.through(*part)
         if refusal.afterwards:
-            await until(lambda: gets(client, refusal, refusal.afterwards or (0, "")), timeout=60)
+            await until(lambda: gets(client, refusal, refusal.afterwards or (0, "")), timeout=PATIENCE)
             walk.saw(f"After the remedy the same request got {refusal.afterwards[0]}.")
     walk.record()
 

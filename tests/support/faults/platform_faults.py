@@ -240,7 +240,7 @@ def serving() -> list[Object]:
 def on_the_only_device() -> list[Object]:
     """A model that needs some seconds to stop, so that the preemption is seen."""
     slow = {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
-    runtime = own_runtime({"terminationGracePeriodSeconds": 30}, **DEVICE, **slow)
+    runtime = own_runtime(**DEVICE, **slow)
     return [runtime, on_own_engine(rollout={"strategy": "Recreate", "drainTimeout": "20s"})]
 
 
@@ -375,6 +375,7 @@ PLATFORM_FAULTS = (
         "`budget.perDay` of 5, and a CPU that costs 3,600 per hour.",
         with_objects(),
         objects=lambda: with_budget("Refuse", 5),
+        healthy="Serving",
         before=False,
         alone=False,
     ),

@@ -114,16 +114,6 @@ def first_of(number: int, *arguments: Any, **more: Any) -> Ask:
     return ask
 
 
-async def overload(client: Client) -> tuple[int, str]:
-    """As many requests as a replica takes, of two keys, so that neither has more than its share."""
-    body = {**PROMPT, "max_tokens": 200}
-    halves = await asyncio.gather(
-        client.many(45, COMPLETIONS, body, key=KEYS["alice"]), client.many(45, COMPLETIONS, body, key=KEYS["bob"])
-    )
-    found = [each for half in halves for each in half]
-    return next((each for each in found if each[1] == "overloaded"), found[-1])
-
-
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -214,16 +204,6 @@ REFUSALS = (
         429,
     ),
     Refusal(
-        "too_many_in_flight",
-        "100 requests of one key at the same time, for a model that computes one at a time.",
-        last_of(100, "too_many_in_flight", COMPLETIONS, {**PROMPT, "max_tokens": 200}, key=ALICE),
-        429,
-        "busy",
-    ),
-    Refusal(
-        "overloaded", "45 requests each of two keys, for a model that computes one at a time.", overload, 503, "busy"
-    ),
-    Refusal(
         "too_many_wrong_keys",
         "30 requests with wrong keys from one address.",
         last_of(30, "too_many_wrong_keys", COMPLETIONS, PROMPT, key="no-such-key"),
@@ -267,8 +247,8 @@ REFUSALS = (
     ),
     Refusal(
         "HoldFull",
-        "`hold.maxRequests` of 4, and 6 requests at the same time.",
-        first_of(6, COMPLETIONS, PROMPT),
+        "`hold.maxRequests` of 4, and 20 requests at the same time.",
+        first_of(20, COMPLETIONS, PROMPT),
         429,
         asleep(scaling={"hold": {"maxRequests": 4}}),
         BOTH,
