@@ -1,4 +1,4 @@
-"""The page of docs/reference/ about the fields of Slipway's kinds, from their CRDs: type, default, meaning, rules."""
+"""The page of docs/reference/ about the fields of Slipway's kinds, from their CRDs: type, default, meaning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ TITLE = """\
 """
 INTRODUCTION = """\
 All fields of Slipway's kinds, as `kubectl explain` shows them, in one place. `[]` after a name: a list of these;
-`{}`: a map, whose keys are names of yours. A field without a default may be left out, unless it is marked *required*.
+`{}`: a map, whose keys are names of yours. Names in a table are relative to the heading above it. A field without a
+default may be left out, unless it is marked *required*.
 """
 
 
@@ -34,30 +35,23 @@ def _kind(crd: Mapping[str, Any]) -> str:
     whole = version["schema"]["openAPIV3Schema"]
     names, scope = crd["spec"]["names"], crd["spec"]["scope"].lower()
     short = ", ".join(f"`{each}`" for each in names.get("shortNames", []))
-    about = f"`apiVersion: {crd['spec']['group']}/{version['name']}`, {scope}" + (
-        f"; kubectl: {short}." if short else "."
-    )
-    parts = [f"## {names['kind']}\n\n{about} {whole.get('description', '')}\n", _columns(version)]
+    about = f"`apiVersion: {crd['spec']['group']}/{version['name']}`, {scope}; in short: {short}."
+    parts = [f"## {names['kind']}\n\n{whole.get('description', '')} {about}\n", _columns(version)]
     for half in ("spec", "status"):
         schema = whole["properties"][half]
-        parts += [f"### {names['kind']}: {half}\n\n{schema.get('description', '')}\n"]
-        alone = {name: each for name, each in schema["properties"].items() if not _inside(each)}
-        if alone:
-            parts.append(_table({**schema, "properties": alone}, half))
-        parts += [
-            _part(half, name, each, name in schema.get("required", []))
-            for name, each in schema["properties"].items()
-            if _inside(each)
-        ]
+        parts += [f"### {names['kind']}: {half}\n\n{schema.get('description', '')}\n", *_half(half, schema)]
     return "\n".join(parts)
 
 
-def _part(half: str, name: str, schema: Schema, required: bool) -> str:
-    marks = _marks(schema, required)
-    title = (
-        f"#### `{half}.{name}{_suffix(schema)}`\n\n{schema.get('description', '')}{f' ({marks})' if marks else ''}\n"
-    )
-    return "\n".join([title, _table(_inside(schema) or {}, f"{half}.{name}{_suffix(schema)}"), *_rules(schema)])
+def _half(half: str, schema: Schema) -> Iterator[str]:
+    """A table of the fields that have no fields, and a part for each of the others."""
+    fields, required = schema["properties"], schema.get("required", [])
+    if alone := {name: each for name, each in fields.items() if not _inside(each)}:
+        yield _table({**schema, "properties": alone})
+    for name, each in fields.items():
+        if inside := _inside(each):
+            title = f"#### `{half}.{name}{_suffix(each)}`{' (required)' * (name in required)}\n"
+            yield "\n".join([title, f"{each.get('description', '')}\n", _table(inside)])
 
 
 def _columns(version: Mapping[str, Any]) -> str:
@@ -67,19 +61,19 @@ def _columns(version: Mapping[str, Any]) -> str:
     return f"`kubectl get` shows {shown}; with `-o wide`, also {wide}.\n" if wide else f"`kubectl get` shows {shown}.\n"
 
 
-def _table(schema: Schema, path: str) -> str:
-    rows = [f"| `{name}` | {kind} | {default} | {what} |" for name, kind, default, what in _fields(schema, path)]
+def _table(schema: Schema) -> str:
+    rows = [f"| `{name}` | {kind} | {default} | {what} |" for name, kind, default, what in _fields(schema, "")]
     return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 
 
 def _fields(schema: Schema, path: str) -> Iterator[tuple[str, str, str, str]]:
     """Each field below it, and those of a field right after it."""
     for name, each in schema.get("properties", {}).items():
-        where, required = f"{path}.{name}", name in schema.get("required", [])
+        where, required = f"{path}{name}{_suffix(each)}", name in schema.get("required", [])
         what = " ".join([each.get("description", ""), *("*required*" for _ in range(required))]).strip()
-        yield where + _suffix(each), _type(each), _default(each), _cell(" ".join([what, *_sentences(each)]))
+        yield where, _type(each), _default(each), _cell(" ".join([what, *_sentences(each)]))
         if inside := _inside(each):
-            yield from _fields(inside, where + _suffix(each))
+            yield from _fields(inside, f"{where}.")
 
 
 def _inside(schema: Schema) -> Schema | None:
@@ -110,18 +104,9 @@ def _type(schema: Schema) -> str:
 
 
 def _default(schema: Schema) -> str:
+    """Of an object, each field has its own."""
     default = schema.get("default")
-    return _cell(f"`{json.dumps(default)}`") if default not in (None, {}, []) else ""
-
-
-def _marks(schema: Schema, required: bool) -> str:
-    default = f"default {_default(schema)}" if _default(schema) else ""
-    return ", ".join(each for each in ("required" if required else "", default) if each)
-
-
-def _rules(schema: Schema) -> list[str]:
-    rules = [each["message"] for each in schema.get("x-kubernetes-validations", []) if "message" in each]
-    return ["Rules:\n", *(f"- {each}" for each in rules), ""] if rules else []
+    return _cell(f"`{json.dumps(default)}`") if default is not None and not isinstance(default, dict | list) else ""
 
 
 def _sentences(schema: Schema) -> Iterator[str]:
