@@ -15,7 +15,7 @@ from slipway_monitoring.vocabulary import GROUPS
 ROOT = Path(__file__).parents[3]
 RUNBOOKS = sorted((ROOT / "runbooks").glob("*"))
 RECORDED = {recording.name for group in GROUPS for recording in group.recordings}
-HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Prevention", "Background"]
 CRD = yaml.safe_load((ROOT / "crds/slipway.dev_llmdeployments.yaml").read_text())
 
 each_runbook = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda runbook: runbook.stem)
