@@ -62,7 +62,9 @@ class Bench:
 
     async def serves(self, stack: AsyncExitStack, *objects: Object, **spec: Any) -> None:
         """Until the end of the stack, the model serves; by default one request at a time."""
-        await stack.enter_async_context(monitored_model(self.alerts, self.kube, *objects, one_at_a_time(**spec), name=NAME))
+        await stack.enter_async_context(
+            monitored_model(self.alerts, self.kube, *objects, one_at_a_time(**spec), name=NAME)
+        )
         await until_settled(self.kube, NAME, "Serving", timeout=PATIENCE)
 
     async def is_loaded(self, stack: AsyncExitStack, clients: int, *, tokens: int = 8) -> None:

@@ -20,7 +20,9 @@ LIMIT = 40
 
 
 async def test_operator_without_leader(alerts: ClusterMonitoring, shell: Shell, kube: Kube) -> None:
-    walk = alert_walk(alerts, shell, None, "SlipwayOperatorWithoutLeader", "The operator's Deployment is scaled to zero.")
+    walk = alert_walk(
+        alerts, shell, None, "SlipwayOperatorWithoutLeader", "The operator's Deployment is scaled to zero."
+    )
     async with scaled_to_zero(kube.within(SLIPWAY_NAMESPACE), "slipway-operator"):
         await walk.fires()
         await walk.diagnoses("1. Do its pods run?")

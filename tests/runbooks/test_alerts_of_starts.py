@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.api.names import SLEEP_ANNOTATION
+from slipway.api.names import OWNER_LABEL, SLEEP_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, NAME, gemma, own_runtime
@@ -37,8 +38,16 @@ class Bench:
     def __init__(self, alerts: ClusterMonitoring, shell: Shell, node: Cluster, kube: Kube) -> None:
         self.alerts, self.shell, self.node, self.kube = alerts, shell, node, kube
 
-    def walk(self, alert: str, fault: str, name: str = NAME, **values: Any) -> AlertWalk:
-        return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
+    def walk(self, alert: str, fault: str, name: str = NAME) -> AlertWalk:
+        """Its POD is the newest pod of the model, found when a command needs it."""
+        found = alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name)
+        found.values = {**found.values, "POD": lambda: self.pod(name)}
+        return found
+
+    def pod(self, name: str) -> str:
+        where = [f"--selector={OWNER_LABEL}={name}", "--sort-by=.metadata.creationTimestamp", "--output=name"]
+        listed = subprocess.run(self.kube.command("get", "pods", *where), capture_output=True, text=True, check=True)
+        return listed.stdout.split()[-1].removeprefix("pod/")
 
     @asynccontextmanager
     async def requests(self, number: int = 1, name: str = NAME) -> AsyncGenerator[RequestGroup]:
@@ -103,7 +112,7 @@ def one_argument_too_many(**spec: Any) -> Object:
 
 async def test_wake_failing(bench: Bench) -> None:
     fault = "Requests to a model at zero whose `engine.extraArgs` have a chat template that ends in the middle."
-    walk = bench.walk("SlipwayWakeFailing", fault, DEMO, POD=bench.pod)
+    walk = bench.walk("SlipwayWakeFailing", fault, DEMO)
     async with monitored_model(bench.alerts, bench.kube, one_argument_too_many(), name=DEMO):
         await bench.kube.wait_for_condition("scaledobject", DEMO, "Ready", timeout=PATIENCE)
         async with bench.requests(4, DEMO):
@@ -117,7 +126,7 @@ async def test_wake_failing(bench: Bench) -> None:
 async def test_cold_start_slow(bench: Bench) -> None:
     """The cause is a limit of CPU, as a tenant sets it; the next start without it is as quick as before."""
     fault = "A start with a limit of 200 thousandths of a CPU, after one without."
-    walk = bench.walk("SlipwayColdStartSlow", fault, DEMO, POD=bench.pod)
+    walk = bench.walk("SlipwayColdStartSlow", fault, DEMO)
     async with monitored_model(bench.alerts, bench.kube, sleeping(), name=DEMO):
         await bench.kube.wait_for_condition("scaledobject", DEMO, "Ready", timeout=PATIENCE)
         clients = Clients(bench.kube, bench.node.entered)
@@ -139,7 +148,7 @@ async def test_cold_start_slow(bench: Bench) -> None:
 async def test_gpu_out_of_memory(bench: Bench, python_image: str) -> None:
     """No devcluster has a GPU: the engine ends with the sentence of a real one."""
     fault = f"An engine that ends with `{GPU_FULL}`, as recorded on a GPU."
-    walk = bench.walk("SlipwayGpuOutOfMemory", fault, POD=bench.pod)
+    walk = bench.walk("SlipwayGpuOutOfMemory", fault)
     async with scripted(bench.alerts, bench.kube, failing(python_image, GPU_FULL)):
         await walk.fires()
         await walk.diagnoses(
@@ -153,7 +162,7 @@ async def test_gpu_out_of_memory(bench: Bench, python_image: str) -> None:
 async def test_model_failed_and_load_failing(bench: Bench, python_image: str) -> None:
     fault = "An engine that ends with `unrecognized arguments: --nope`."
     failed = bench.walk("SlipwayModelFailed", fault)
-    loading = bench.walk("SlipwayModelLoadFailing", fault, POD=bench.pod)
+    loading = bench.walk("SlipwayModelLoadFailing", fault)
     async with scripted(bench.alerts, bench.kube, failing(python_image, UNKNOWN_ARGUMENT)):
         await failed.fires()
         await loading.fires()

@@ -1,5 +1,5 @@
-"""An alert that a test provokes and whose runbook it follows: the alert fires, the page's commands print what it shows, its
-mitigation heals, and the alert ends.
+"""An alert that a test provokes and whose runbook it follows: the alert fires, the page's commands print what it shows,
+its mitigation heals, and the alert ends.
 
     walk = alert_walk(alerts, shell, kube, "SlipwayAtMaxReplicas", "…what the test did…", NAME="gemma")
     …                                  # the cause
