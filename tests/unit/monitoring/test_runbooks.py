@@ -13,7 +13,7 @@ from slipway_monitoring.documents import own_metrics
 from slipway_monitoring.vocabulary import GROUPS
 
 ROOT = Path(__file__).parents[3]
-RUNBOOKS = sorted((ROOT / "runbooks").glob("*"))
+RUNBOOKS = sorted((ROOT / "runbooks").glob("Slipway*.md"))
 RECORDED = {recording.name for group in GROUPS for recording in group.recordings}
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Prevention", "Background"]
 CRD = yaml.safe_load((ROOT / "crds/slipway.dev_llmdeployments.yaml").read_text())
