@@ -54,8 +54,8 @@ PATIENCE = 180.0
 class Bench:
     """One namespace with the demo model, and what a walk of its runbooks needs."""
 
-    def __init__(self, alerts: ClusterMonitoring, shell: Shell, node: Cluster, kube: Kube) -> None:
-        self.alerts, self.shell, self.node, self.kube = alerts, shell, node, kube
+    def __init__(self, alerts: ClusterMonitoring, reader: Shell, node: Cluster, kube: Kube) -> None:
+        self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
 
     def walk(self, alert: str, fault: str, **values: str) -> AlertWalk:
         return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=NAME, **values)
@@ -76,11 +76,11 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    alerts: ClusterMonitoring, shell: Shell, node: Cluster, whole: Kube, settings: Settings
+    alerts: ClusterMonitoring, reader: Shell, node: Cluster, whole: Kube, settings: Settings
 ) -> AsyncIterator[Bench]:
     weights = model.ensure_gguf(settings.cache, settings.steps)
     async with own_namespace(whole) as kube, folder_claimed(kube, GEMMA_CLAIM, weights):
-        yield Bench(alerts, shell, node, kube)
+        yield Bench(alerts, reader, node, kube)
 
 
 def one_at_a_time(**spec: Any) -> Object:

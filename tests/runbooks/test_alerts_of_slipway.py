@@ -19,9 +19,9 @@ LIMIT = 40
 """Of tests/alerts/values.yaml: requests that each of two activators holds."""
 
 
-async def test_operator_without_leader(alerts: ClusterMonitoring, shell: Shell, kube: Kube) -> None:
+async def test_operator_without_leader(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
     walk = alert_walk(
-        alerts, shell, None, "SlipwayOperatorWithoutLeader", "The operator's Deployment is scaled to zero."
+        alerts, reader, None, "SlipwayOperatorWithoutLeader", "The operator's Deployment is scaled to zero."
     )
     async with scaled_to_zero(kube.within(SLIPWAY_NAMESPACE), "slipway-operator"):
         await walk.fires()
@@ -31,8 +31,8 @@ async def test_operator_without_leader(alerts: ClusterMonitoring, shell: Shell, 
 
 
 @pytest.mark.slow
-async def test_target_missing(alerts: ClusterMonitoring, shell: Shell, kube: Kube) -> None:
-    walk = alert_walk(alerts, shell, None, "SlipwayTargetMissing", "The activator's Deployment is scaled to zero.")
+async def test_target_missing(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
+    walk = alert_walk(alerts, reader, None, "SlipwayTargetMissing", "The activator's Deployment is scaled to zero.")
     walk.values = {**walk.values, "NAMESPACE": kube.namespace}
     async with scaled_to_zero(kube.within(SLIPWAY_NAMESPACE), "slipway-activator"):
         await walk.fires()
@@ -42,9 +42,9 @@ async def test_target_missing(alerts: ClusterMonitoring, shell: Shell, kube: Kub
 
 
 @pytest.mark.slow
-async def test_scaler_unreachable(alerts: ClusterMonitoring, shell: Shell, kube: Kube) -> None:
+async def test_scaler_unreachable(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
     fault = "KEDA's operator is scaled to zero while a model sleeps."
-    walk = alert_walk(alerts, shell, kube, "SlipwayScalerUnreachable", fault, NAME=NAME)
+    walk = alert_walk(alerts, reader, kube, "SlipwayScalerUnreachable", fault, NAME=NAME)
     async with monitored_model(alerts, kube, at_zero()):
         await kube.wait_for_condition("scaledobject", NAME, "Ready")
         async with scaled_to_zero(kube.within(KEDA), "keda-operator"):
@@ -55,9 +55,9 @@ async def test_scaler_unreachable(alerts: ClusterMonitoring, shell: Shell, kube:
 
 
 @pytest.mark.slow
-async def test_activator_near_limit(alerts: ClusterMonitoring, node: Cluster, shell: Shell, kube: Kube) -> None:
+async def test_activator_near_limit(alerts: ClusterMonitoring, node: Cluster, reader: Shell, kube: Kube) -> None:
     fault = f"{3 * LIMIT} requests of one client to a model that can't start. An activator holds {LIMIT} at most."
-    walk = alert_walk(alerts, shell, None, "SlipwayActivatorNearLimit", fault)
+    walk = alert_walk(alerts, reader, None, "SlipwayActivatorNearLimit", fault)
     walk.values = {"NAMESPACE": kube.namespace, "NAME": NAME}
     async with monitored_model(alerts, kube, at_zero()):
         await kube.wait_for_condition("scaledobject", NAME, "Ready")

@@ -35,12 +35,12 @@ PATIENCE = 180.0
 class Bench:
     """One namespace, and what a walk of its models' runbooks needs."""
 
-    def __init__(self, alerts: ClusterMonitoring, shell: Shell, node: Cluster, kube: Kube) -> None:
-        self.alerts, self.shell, self.node, self.kube = alerts, shell, node, kube
+    def __init__(self, alerts: ClusterMonitoring, reader: Shell, node: Cluster, kube: Kube) -> None:
+        self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
 
-    def walk(self, alert: str, fault: str, name: str = NAME) -> AlertWalk:
+    def walk(self, alert: str, fault: str, name: str = NAME, **values: str) -> AlertWalk:
         """Its POD is the newest pod of the model, found when a command needs it."""
-        found = alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name)
+        found = alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
         found.values = {**found.values, "POD": lambda: self.pod(name)}
         return found
 
@@ -69,7 +69,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    alerts: ClusterMonitoring, shell: Shell, node: Cluster, whole: Kube, settings: Settings
+    alerts: ClusterMonitoring, reader: Shell, node: Cluster, whole: Kube, settings: Settings
 ) -> AsyncIterator[Bench]:
     """Its namespace has the demo model as the claim `gemma`, and a claim for engines that read no model."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
@@ -78,7 +78,7 @@ async def bench(
         folder_claimed(kube, GEMMA_CLAIM, weights),
         folder_claimed(kube, "weights", Path("/usr")),
     ):
-        yield Bench(alerts, shell, node, kube)
+        yield Bench(alerts, reader, node, kube)
 
 
 def failing(image: str, words: str) -> Object:
