@@ -11,7 +11,7 @@ import pytest
 from slipway_devcluster import lifecycle
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import INSTALLED_IMAGES
-from support.builders.llmdeployments import NAME, OURS, at_zero, merged, on_own_engine, own_runtime
+from support.builders.llmdeployments import NAME, OURS, merged
 from support.builders.objects import Object, manifest
 from support.cluster import (
     AnyCluster,
@@ -25,10 +25,9 @@ from support.cluster import (
 )
 from support.cluster.clusters import own_devcluster
 from support.cluster.fixtures import kubectl_for
-from support.cluster.nodes import made_up_node
-from support.faults.platform_faults import cordoned
 from support.faults.refusals import KEYS, SECRET, Client
-from support.faults.runbook_faults import CLAIM, FACTS, tiny
+from support.faults.runbook_faults import CLAIM, tiny
+from support.monitoring.on_cluster import install_kinds
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
 from support.repository import in_checkout
@@ -38,7 +37,6 @@ pytestmark = pytest.mark.slow
 
 SERVES_WITHIN = 180.0
 PROMPT: Object = {"prompt": "one", "max_tokens": 2}
-KEDA_PAUSED = "autoscaling.keda.sh/paused"
 
 
 @pytest.fixture(autouse=True)
@@ -111,55 +109,6 @@ async def test_a_model_is_rolled_back(kube: Kube, shell: Shell) -> None:
     walk.record()
 
 
-async def test_a_model_that_does_not_wake_is_woken(node: Cluster, kube: Kube, shell: Shell) -> None:
-    await kube.apply(tiny(scaling={"minReplicas": 0}))
-    await until_settled(kube, timeout=90)
-    await kube.run("annotate", "scaledobject", NAME, f"{KEDA_PAUSED}=true")
-    walk = walk_of("model-does-not-wake", shell, kube, "Another program has paused the ScaledObject of the model.")
-    async with client_of(node, kube) as client:
-        held = asyncio.create_task(client.send("/v1/completions", PROMPT))
-        await walk.through("Diagnosis")
-        await walk.through("Mitigation")
-        assert (await held)[0] == 200
-    walk.saw("The request that had been held was answered.")
-    walk.record()
-
-
-async def test_a_model_that_never_sleeps_goes_to_sleep(node: Cluster, kube: Kube, shell: Shell) -> None:
-    await serving(kube, tiny(scaling={"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10s"}))
-    pod = (await the_pod(kube))["metadata"]["name"]
-    words = "A probe that sends a completion every second, and `idleAfter: 10s`."
-    walk = walk_of("model-never-sleeps", shell, kube, words, POD=pod)
-    async with client_of(node, kube) as client:
-        probe = asyncio.create_task(probing(client))
-        await asyncio.sleep(20)
-        assert await kube.select("pods", OURS)
-        await walk.through("Diagnosis")
-        probe.cancel()
-        await walk.through("Mitigation")
-    await until_settled(kube, NAME, "Idle", timeout=SERVES_WITHIN)
-    walk.saw("Idle, once the probe had stopped.")
-    walk.record()
-
-
-async def probing(client: Client) -> None:
-    while True:
-        await client.send("/v1/completions", PROMPT)
-        await asyncio.sleep(1)
-
-
-async def test_a_model_moves_to_another_accelerator(kube: Kube, shell: Shell) -> None:
-    spec = {"model": {"uri": f"pvc://{CLAIM}/good", "facts": FACTS}, "engine": {"name": "vllm"}}
-    await kube.apply(at_zero(**spec, scaling={"minReplicas": 1}, accelerator={"profiles": ["l4"]}))
-    await kube.wait_for("llmdeployment", NAME, lambda it: bool(it.get("status", {}).get("replicas", {}).get("ready")))
-    words = "A model on a simulated L4 of the devcluster is moved to a simulated H100."
-    walk = walk_of("move-to-another-accelerator", shell, kube, words, PROFILE="h100-80gb")
-    for part in ("Before", "Steps", "Check"):
-        await walk.through(part)
-    walk.saw("The new pod is on the other node, and the old one was removed after it was ready.")
-    walk.record()
-
-
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
@@ -178,45 +127,6 @@ async def test_a_node_is_drained(kube: Kube, shell: Shell) -> None:
     walk.record()
 
 
-@asynccontextmanager
-async def model_on_a_node_without_machine(kube: Kube) -> AsyncGenerator[str]:
-    """A model's pod is bound to a node of which only the object exists; the real node takes its successor."""
-    async with made_up_node(kube) as node:
-        async with cordoned(kube, "slipway"):
-            await kube.apply(own_runtime(), on_own_engine(uri=f"pvc://{CLAIM}/good"))
-            await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)
-        yield node
-
-
-async def test_the_models_of_a_deleted_node_serve_elsewhere(kube: Kube, shell: Shell) -> None:
-    async with model_on_a_node_without_machine(kube) as node:
-        walk = walk_of(
-            "spot-node-reclaimed", shell, kube, "The machine of a node vanishes, the object stays.", NODE=node
-        )
-        await kube.wait_for("llmdeployment", NAME, lost, timeout=SERVES_WITHIN)
-        await walk.through("Diagnosis")
-        await walk.through("Mitigation")
-        await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
-    walk.saw("Serving on another node.")
-    walk.record()
-
-
-async def test_the_models_of_a_lost_node_serve_elsewhere(kube: Kube, shell: Shell) -> None:
-    async with model_on_a_node_without_machine(kube) as node:
-        walk = walk_of("NodeLost", shell, kube, "A node stops reporting.", NODE=node)
-        await kube.wait_for("llmdeployment", NAME, lost, timeout=SERVES_WITHIN)
-        walk.saw("The status named NodeLost.")
-        await walk.through("Diagnosis")
-        await walk.through("Mitigation")
-        await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
-    walk.saw("Serving on another node.")
-    walk.record()
-
-
-def lost(thing: Object) -> bool:
-    return "NodeLost" in str(thing.get("status", {}).get("message"))
-
-
 # --- the platform ----------------------------------------------------------------------------------------------------
 
 
@@ -231,28 +141,6 @@ async def test_models_serve_while_slipway_is_uninstalled(node: Cluster, kube: Ku
     await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
     assert (await the_pod(kube))["metadata"]["uid"] == pod["metadata"]["uid"]
     walk.saw("The model's pod was the same all the time.")
-    walk.record()
-
-
-@pytest.mark.parametrize(
-    ("page", "namespace", "programs"),
-    [
-        ("upgrade-kserve", "kserve", ["kserve-controller-manager"]),
-        ("upgrade-keda", "keda", ["keda-operator", "keda-metrics-apiserver"]),
-    ],
-)
-async def test_the_controllers_of_the_platform_are_replaced(
-    page: str, namespace: str, programs: list[str], kube: Kube, shell: Shell
-) -> None:
-    await kube.apply(tiny(scaling={"minReplicas": 0}))
-    await until_settled(kube, timeout=90)
-    walk = walk_of(page, shell, kube, "The same version in new pods, in place of another version.")
-    await walk.through("Before")
-    for each in programs:
-        await kube.run("rollout", "restart", "--namespace", namespace, f"deployment/{each}")
-    await walk.through("Steps")
-    await walk.through("Check")
-    walk.saw("No model changed.")
     walk.record()
 
 
@@ -287,6 +175,7 @@ async def test_models_come_back_on_a_new_cluster(
     new = own_devcluster(cluster, settings)
     try:
         await asyncio.to_thread(lifecycle.up, new.name, cache=settings.cache, steps=settings.steps)
+        await install_kinds(kubectl_for(new, tmp_path_factory))
         for image in INSTALLED_IMAGES:
             await asyncio.to_thread(image.loaded, new, settings.cache, settings.steps)
         walk.shell = Shell(shell.home, new.kubeconfig)

@@ -9,34 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from slipway_devcluster.images import BASE_IMAGE
 
-from support.builders.llmdeployments import at_zero, merged, on_own_engine, own_runtime
-from support.builders.objects import Object, manifest, python
-from support.faults.runbook_faults import CLAIM, tiny
+from support.builders.llmdeployments import at_zero, merged
+from support.builders.objects import Object, manifest
+from support.faults.runbook_faults import tiny
 
 SECRET = "api-keys"  # noqa: S105 - the name of an object
 KEYS = {"alice": "alices-first-key", "bob": "bobs-first-key", "carol": "carols-first-key", "dave": "daves-first-key"}
 FEW: Object = {"access": {"apiKeysSecret": SECRET, "rateLimit": {"requestsPerMinute": 60, "tokensPerMinute": 400}}}
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 PROMPT: Object = {"prompt": "one two three", "max_tokens": 4}
-ENGINE = """
-import http.server, time
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        {post}
-time.sleep({starts_for})
-http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
-"""
-CLOSES = "self.close_connection = True"
-ANSWERS = (
-    'self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"{}")'
-)
-LONG_HEAD, LARGE_BODY = 40 << 10, 70 << 20
 
 
 class Client:
@@ -99,21 +81,6 @@ def last_of(number: int, code: str, *arguments: Any, **more: Any) -> Ask:
     return ask
 
 
-def first_of(number: int, *arguments: Any, **more: Any) -> Ask:
-    """Sends this many at the same time, and returns how the first ended; the others are given up."""
-
-    async def ask(client: Client) -> tuple[int, str]:
-        tasks = [asyncio.create_task(client.send(*arguments, **more)) for _ in range(number)]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    return ask
-
-
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -133,14 +100,6 @@ def asleep(**spec: Any) -> Callable[[], Sequence[Object]]:
 
 def asleep_and_real(**spec: Any) -> Callable[[], Sequence[Object]]:
     return lambda: [tiny(**merged({"scaling": {"minReplicas": 0}}, spec))]
-
-
-def own_engine(post: str, *, starts_for: int = 0, hold: Object | None = None) -> Sequence[Object]:
-    """A model at zero on an engine of the test's own, which does this when it gets a request."""
-    image = {"image": BASE_IMAGE, "command": python(ENGINE.format(post=post, starts_for=starts_for))}
-    answers = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 60}}
-    runtime = own_runtime(**image, **answers, ports=[{"containerPort": 8080}])
-    return [runtime, on_own_engine(replicas=0, uri=f"pvc://{CLAIM}/good", scaling={"hold": hold or {}})]
 
 
 def with_right_to_read(secret: str) -> Sequence[Object]:
@@ -235,53 +194,5 @@ REFUSALS = (
         BOTH,
         (401, "invalid_api_key"),
         {"SECRET": "absent"},
-    ),
-    Refusal(
-        "keys_unreadable",
-        "`GET /v1/models` of a model at zero whose Secret the activator may not read.",
-        sent("/v1/models", method="GET", key=ALICE),
-        503,
-        asleep(access={"apiKeysSecret": SECRET}),
-        BOTH,
-        (200, ""),
-    ),
-    Refusal(
-        "HoldFull",
-        "`hold.maxRequests` of 4, and 20 requests at the same time.",
-        first_of(20, COMPLETIONS, PROMPT),
-        429,
-        asleep(scaling={"hold": {"maxRequests": 4}}),
-        BOTH,
-    ),
-    Refusal(
-        "HoldTimeout",
-        "`hold.timeout` of 5 s, and an engine that needs 20 s to start.",
-        sent(COMPLETIONS, PROMPT),
-        504,
-        lambda: own_engine(ANSWERS, starts_for=20, hold={"timeout": "5s", "heartbeat": "4s"}),
-        BOTH,
-        (200, ""),
-    ),
-    Refusal(
-        "ReplicaLost",
-        "An engine that closes the connection instead of answering.",
-        sent(COMPLETIONS, PROMPT),
-        502,
-        lambda: own_engine(CLOSES),
-    ),
-    Refusal(
-        "RequestInvalid",
-        "A header of 40 KiB.",
-        sent(COMPLETIONS, PROMPT, headers={"X-Long": "x" * LONG_HEAD}),
-        431,
-        asleep(),
-    ),
-    Refusal(
-        "RequestTooLarge",
-        "A request that announces a body of 70 MiB.",
-        sent(COMPLETIONS, b"", headers={"Content-Length": str(LARGE_BODY), "Expect": "100-continue"}),
-        413,
-        asleep_and_real(),
-        BOTH,
     ),
 )
