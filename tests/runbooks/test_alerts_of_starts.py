@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.api.names import OWNER_LABEL, SLEEP_ANNOTATION
+from slipway.api.names import SLEEP_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, NAME, gemma, own_runtime
@@ -25,6 +25,7 @@ from support.load.watched_models import NAME as DEMO
 from support.monitoring.alert_walks import AlertWalk, alert_walk
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
+from support.pages.walking import runbook
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +40,7 @@ class Bench:
         self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
 
     def walk(self, alert: str, fault: str, name: str = NAME, **values: str) -> AlertWalk:
-        """Its POD is the newest pod of the model, found when a command needs it."""
-        found = alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
-        found.values = {**found.values, "POD": lambda: self.pod(name)}
-        return found
-
-    def pod(self, name: str) -> str:
-        where = [f"--selector={OWNER_LABEL}={name}", "--sort-by=.metadata.creationTimestamp", "--output=name"]
-        listed = subprocess.run(self.kube.command("get", "pods", *where), capture_output=True, text=True, check=True)
-        return listed.stdout.split()[-1].removeprefix("pod/")
+        return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
 
     @asynccontextmanager
     async def requests(self, number: int = 1, name: str = NAME) -> AsyncGenerator[RequestGroup]:
@@ -141,6 +134,7 @@ async def test_cold_start_slow(bench: Bench) -> None:
             "1. Which phase took the time?", "4. `pull`: an image, or the model's files", "6. `ready`: inside the pod"
         )
         await walk.diagnoses("7. Everything: the node")
+        await walk.mitigates()
         await walk.mitigates("CPU")
         await walk.ends(within=PATIENCE)
 
@@ -149,8 +143,12 @@ async def test_gpu_out_of_memory(bench: Bench, python_image: str) -> None:
     """No devcluster has a GPU: the engine ends with the sentence of a real one."""
     fault = f"An engine that ends with `{GPU_FULL}`, as recorded on a GPU."
     walk = bench.walk("SlipwayGpuOutOfMemory", fault)
+    of_reason = replace(walk, page=runbook("GpuOutOfMemory"), seen=[], commands={})
     async with scripted(bench.alerts, bench.kube, failing(python_image, GPU_FULL)):
         await walk.fires()
+        await of_reason.diagnoses()
+        of_reason.saw("The status named it.")
+        of_reason.record()
         await walk.diagnoses(
             "1. Does it happen at the start, or while it serves?", "2. At the start: what didn't fit?", "5. Since when?"
         )

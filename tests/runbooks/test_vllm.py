@@ -120,10 +120,11 @@ async def test_preempting(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
     long = {"temperature": 1.0, "max_tokens": LENGTH - 150}
     async with requests(pod, at_once=AT_ONCE, prompt=lambda: secrets.token_hex(50), **long):
         await walk.fires(within=PATIENCE)
-        await walk.diagnoses("1. How full, how often?")
+        await walk.diagnoses("1. How full, how often?", "3. Since when?")
         for line in await path.through("Steps", "5. KV thrashing"):
             path.saw(line.partition(" @")[0].partition("=> ")[2])
         path.record()
+    await walk.mitigates(within=PATIENCE)
     await walk.ends(within=PATIENCE)
 
 
