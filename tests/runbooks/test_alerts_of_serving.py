@@ -134,11 +134,12 @@ async def test_throughput_below_plan(bench: Bench) -> None:
     walk = bench.walk("SlipwayThroughputBelowPlan", fault, PROFILE="promised")
     async with AsyncExitStack() as stack:
         await bench.serves(stack, PROMISED, accelerator={"profiles": ["promised"]})
-        await bench.is_loaded(stack, 2)
-        await walk.fires(within=PATIENCE)
-        await walk.diagnoses()
-        await walk.mitigates()
-        await walk.ends(within=PATIENCE)
+        async with AsyncExitStack() as load:
+            await bench.is_loaded(load, 2)
+            await walk.fires(within=PATIENCE)
+            await walk.diagnoses()
+            await walk.mitigates()
+        await walk.ends(within=PATIENCE)  # without load, since a busy machine may stay below any plan
 
 
 async def test_accelerator_idle(bench: Bench) -> None:
