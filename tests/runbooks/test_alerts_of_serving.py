@@ -116,7 +116,8 @@ async def test_objectives_that_are_missed(bench: Bench) -> None:
     pace = bench.walk("SlipwayTPOTBudgetBurning", fault)
     total = bench.walk("SlipwayE2EBudgetBurning", fault)
     async with AsyncExitStack() as stack:
-        await bench.serves(stack, slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"})
+        missed = {"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"}
+        await bench.serves(stack, PROMISED, slo=missed, accelerator={"profiles": ["promised"]})
         await bench.is_loaded(stack, 2)
         for walk in (first, pace, total):
             await walk.fires(within=PATIENCE)
