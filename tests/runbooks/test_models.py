@@ -82,9 +82,13 @@ class Walkers:
         if firing:
             await self._from_alert_to_reason(firing, fault, walk)
         await walk.through("Diagnosis")
-        if not fault.remedy:
-            walk.saw("Its remedy needs what a devcluster has not.")
-            return walk.record()
+        if fault.remedy:
+            await self._remedied(fault, kube, walk, firing)
+        else:
+            walk.saw("Its remedy needs what a devcluster doesn't have.")
+        walk.record()
+
+    async def _remedied(self, fault: RunbookFault, kube: Kube, walk: Walk, firing: Firing | None) -> None:
         started = time.monotonic()
         await walk.through(*fault.remedy)
         await until_settled(kube, NAME, fault.healthy, timeout=HEALS_WITHIN)
@@ -92,8 +96,6 @@ class Walkers:
         if firing:
             await firing.resolves()
             walk.saw("The alert ended.")
-        walk.record()
-        return None
 
     def _expected(self, fault: RunbookFault, kube: Kube) -> Firing | None:
         if not fault.alert:
