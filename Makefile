@@ -35,7 +35,7 @@ down: $(VENV) ## Stop the devcluster and remove everything of it (needs root)
 ##@ Test
 
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, rules, vLLM, cluster, GitOps (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules tests/website $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops tests/runbooks $(PYTEST_ARGS)
 
@@ -111,6 +111,14 @@ bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 
 bench-peers: $(VENV) ## Measure wakes and warm requests, compared with KEDA's HTTP add-on in the same cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
+
+##@ Docs
+
+docs: $(VENV) ## Build the site from docs/, runbooks/ and adrs/ into dist/site: complete without a network, and strict about links
+	$(BIN)/python website/build.py $(ARGS)
+
+docs-serve: docs ## Build it, and serve it on http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory dist/site 8000
 
 ##@ Release
 
@@ -221,4 +229,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve
