@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from support.builders.llmdeployments import NAME
-from support.cluster import Kube, Object, Predicate, current_status, folder_claimed, own_namespace, until_settled
-from support.faults.runbook_faults import CLAIM, RUNBOOK_FAULTS, RunbookFault
+from support.cluster import Kube, Object, current_status, folder_claimed, own_namespace, until_settled
+from support.faults.runbook_faults import CLAIM, RUNBOOK_FAULTS, RunbookFault, until_named
 from support.monitoring.firing import Firing
 from support.monitoring.on_cluster import ClusterMonitoring
+from support.pages.markdown import Page
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
 
@@ -31,6 +32,7 @@ Outcomes = dict[str, BaseException | None]
 def outcomes(
     request: pytest.FixtureRequest,
     alerts: ClusterMonitoring,
+    downloader: None,
     whole: Kube,
     shell: Shell,
     models: Path,
@@ -77,11 +79,13 @@ class Walkers:
         walk = Walk(runbook(fault.page), self.shell, values, fault.words)
         firing = self._expected(fault, kube)
         await kube.apply(*fault.objects(self.image))
-        await kube.wait_for("llmdeployment", NAME, names(fault.reason), timeout=FAILS_WITHIN)
+        thing = await until_named(kube, fault.reason, timeout=FAILS_WITHIN)
+        if fault.page == fault.reason:
+            assert_links_to(fault.page, thing)
         walk.saw(f"The status named {fault.reason}.")
         if firing:
             await self._from_alert_to_reason(firing, fault, walk)
-        await walk.through("Diagnosis")
+        await walk.through(fault.diagnosis)
         if fault.remedy:
             await self._remedied(fault, kube, walk, firing)
         else:
@@ -107,14 +111,16 @@ class Walkers:
     async def _from_alert_to_reason(self, firing: Firing, fault: RunbookFault, walk: Walk) -> None:
         """The alert's page must lead to that of the reason."""
         await firing.fires()
-        first = Walk(runbook(fault.alert), self.shell, walk.values, fault.words)
-        assert first.page.links_to(fault.page), f"{first.page.path.name} has no link to {fault.page}.md"
+        assert leads_to(runbook(fault.alert), fault.page), f"{fault.alert}.md doesn't lead to {fault.page}.md"
         walk.saw(f"{fault.alert} fired, and its runbook led here.")
 
 
-def names(reason: str) -> Predicate:
-    def names(thing: Object) -> bool:
-        conditions = current_status(thing).get("conditions") or []
-        return any(each["reason"] == reason for each in conditions)
+def leads_to(page: Page, name: str) -> bool:
+    """Whether a link of it leads to that page, or to one whose link does."""
+    others = (target for target in page.runbooks if target != page.name)
+    return name in page.runbooks or any(name in runbook(each).runbooks for each in others)
 
-    return names
+
+def assert_links_to(page: str, thing: Object) -> None:
+    url = str(current_status(thing).get("runbook"))
+    assert url.rpartition("/")[2] == f"{page}.html", f"status.runbook is {url}, and not a link to {page}"

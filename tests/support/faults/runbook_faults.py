@@ -7,7 +7,7 @@ which prints what real engines print.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from slipway.api.names import PAUSED_ANNOTATION
 from support.builders.llmdeployments import NAME, at_zero, llmdeployment, merged, on_own_engine, own_runtime
 from support.builders.model_files import LLAMA_GGUF, cut, write_gguf
 from support.builders.objects import PAUSE, Object, claim, python, service, serving_runtime
+from support.cluster.kube import Kube
+from support.cluster.llmdeployments import current_status
 
 CLAIM, GOOD = "models", "good"
 """The claim with a folder for each way in which a model can be wrong, and the folder of the one that isn't."""
@@ -57,7 +59,8 @@ PROBE: Object = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThresh
 @dataclass(frozen=True)
 class RunbookFault:
     """`objects`: what to apply, given an image with Python; `values`: those of the page's placeholders besides
-    NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does."""
+    NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does; `diagnosis`: the
+    heading of the part that shows it."""
 
     page: str
     words: str
@@ -66,10 +69,13 @@ class RunbookFault:
     remedy: tuple[str, ...] = ("Mitigation",)
     alert: str = FAILED
     healthy: str = "Serving"
+    diagnosis: str = "Diagnosis"
+    shows: str = ""
 
     @property
     def reason(self) -> str:
-        return self.page
+        """What the status names: the name of the page, unless the page is about more than one."""
+        return self.shows or self.page
 
 
 def write_models(folder: Path) -> None:
@@ -106,7 +112,7 @@ def with_tiny(
 
 def on_own(page: str, words: str, *, spec: Object | None = None, **more: Any) -> RunbookFault:
     """A model on a ServingRuntime of the namespace whose container is as `more` says."""
-    known = {name: more.pop(name) for name in ("values", "remedy", "alert", "healthy") if name in more}
+    known = {name: more.pop(name) for name in {each.name for each in fields(RunbookFault)} & more.keys()}
 
     def objects(image: str) -> list[Object]:
         container = {"terminationMessagePolicy": "FallbackToLogsOnError", "image": image, **more}
@@ -272,6 +278,15 @@ RUNBOOK_FAULTS = (
         values={"RUNTIME": "own"},
         **engine(starts_for=15),
     ),
+    on_own(
+        "start-takes-long",
+        "An engine that needs 20 s to load.",
+        alert="",
+        diagnosis="Steps",
+        remedy=("Check",),
+        shows="LoadingModel",
+        **engine(starts_for=20),
+    ),
     RunbookFault(
         "Paused",
         "The annotation `slipway.dev/paused` on a model at zero.",
@@ -279,7 +294,14 @@ RUNBOOK_FAULTS = (
         alert="",
         healthy="Idle",
     ),
-    # --- what this machine has not
+    # --- what a devcluster doesn't have
+    RunbookFault(
+        "ModelDownloadFailed",
+        "A program in place of KServe's storage initializer, which prints what that prints without a network.",
+        lambda _: [own_runtime(), on_own_engine(uri="hf://slipway/unreachable")],
+        alert="",
+        remedy=(),
+    ),
     only_diagnosed(
         "DriverMismatch", "RuntimeError: The NVIDIA driver on your system is too old (found version 11040)."
     ),
@@ -295,3 +317,13 @@ RUNBOOK_FAULTS = (
         "specified in the `quantization` argument (awq).",
     ),
 )
+
+
+async def until_named(kube: Kube, reason: str, *, timeout: float) -> Object:
+    """Waits until a condition of the model has this reason."""
+
+    def is_named(thing: Object) -> bool:
+        conditions = current_status(thing).get("conditions") or []
+        return any(each["reason"] == reason for each in conditions)
+
+    return await kube.wait_for("llmdeployment", NAME, is_named, timeout=timeout)
