@@ -12,7 +12,7 @@ from slipway_devcluster.cluster import Cluster
 from support.cluster import AnyCluster, Kube, Settings
 from support.cluster.fixtures import kubectl_for
 from support.faults.model_failures import scripted_downloads
-from support.faults.runbook_faults import write_models
+from support.faults.runbook_faults import Given, write_models
 from support.monitoring import programs
 from support.monitoring.installed import PROGRAMS, install
 from support.monitoring.on_cluster import ClusterMonitoring, monitored
@@ -59,6 +59,13 @@ def shell(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Shel
     if cluster.kubeconfig:
         own["helm"] = cluster.devcluster().helm
     return Shell.made(tmp_path_factory.mktemp("reader"), own, cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def given(whole: Kube, python_image: str) -> Given:
+    found = asyncio.run(whole.run("get", "clusterservingruntimes", "--output=name")).split()
+    names = [each.rpartition("/")[2] for each in found]
+    return Given(python_image, next(each for each in names if each.startswith("slipway-llamacpp")))
 
 
 @pytest.fixture(scope="session")

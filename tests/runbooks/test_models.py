@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.builders.llmdeployments import NAME
 from support.cluster import Kube, Object, current_status, folder_claimed, own_namespace, until_settled
-from support.faults.runbook_faults import CLAIM, RUNBOOK_FAULTS, RunbookFault, until_named
+from support.faults.runbook_faults import CLAIM, RUNBOOK_FAULTS, Given, RunbookFault, until_named
 from support.monitoring.firing import Firing
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.markdown import Page
@@ -36,11 +36,11 @@ def outcomes(
     whole: Kube,
     shell: Shell,
     models: Path,
-    python_image: str,
+    given: Given,
 ) -> Outcomes:
     """How the walk of each fault ended that a selected test needs."""
     chosen = [item.callspec.params.get("fault") for item in request.session.items if hasattr(item, "callspec")]
-    walkers = Walkers(alerts, whole, shell, models, python_image)
+    walkers = Walkers(alerts, whole, shell, models, given)
     return asyncio.run(walkers.walk_all([each for each in RUNBOOK_FAULTS if each in chosen]))
 
 
@@ -53,8 +53,8 @@ def test_the_runbook_says_what_one_sees_and_heals_it(outcomes: Outcomes, fault: 
 class Walkers:
     """What all walks share."""
 
-    def __init__(self, alerts: ClusterMonitoring, kube: Kube, shell: Shell, models: Path, image: str) -> None:
-        self.alerts, self.kube, self.shell, self.models, self.image = alerts, kube, shell, models, image
+    def __init__(self, alerts: ClusterMonitoring, kube: Kube, shell: Shell, models: Path, given: Given) -> None:
+        self.alerts, self.kube, self.shell, self.models, self.given = alerts, kube, shell, models, given
 
     async def walk_all(self, faults: list[RunbookFault]) -> Outcomes:
         slots = asyncio.Semaphore(AT_ONCE)
@@ -73,12 +73,10 @@ class Walkers:
         return dict(zip((each.page for each in faults), found, strict=True))
 
     async def _walk(self, fault: RunbookFault, kube: Kube) -> None:
-        values = {"NAMESPACE": kube.namespace, "NAME": NAME, **fault.values}
-        if "IMAGE" not in values:
-            values["IMAGE"] = self.image
+        values = {**self.given.values, "NAMESPACE": kube.namespace, **fault.values}
         walk = Walk(runbook(fault.page), self.shell, values, fault.words)
         firing = self._expected(fault, kube)
-        await kube.apply(*fault.objects(self.image))
+        await kube.apply(*fault.objects(self.given))
         thing = await until_named(kube, fault.reason, timeout=FAILS_WITHIN)
         if fault.page == fault.reason:
             assert_links_to(fault.page, thing)

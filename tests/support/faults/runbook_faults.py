@@ -57,14 +57,26 @@ PROBE: Object = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThresh
 
 
 @dataclass(frozen=True)
+class Given:
+    """What is in the cluster: an image with Python, and the name of Slipway's ServingRuntime for llama.cpp."""
+
+    image: str
+    runtime: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {"NAME": NAME, "IMAGE": self.image, "RUNTIME": self.runtime}
+
+
+@dataclass(frozen=True)
 class RunbookFault:
-    """`objects`: what to apply, given an image with Python; `values`: those of the page's placeholders besides
+    """`objects`: what to apply; `values`: those of the page's placeholders besides
     NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does; `diagnosis`: the
     heading of the part that shows it."""
 
     page: str
     words: str
-    objects: Callable[[str], list[Object]]
+    objects: Callable[[Given], list[Object]]
     values: Mapping[str, str] = field(default_factory=dict)
     remedy: tuple[str, ...] = ("Mitigation",)
     alert: str = FAILED
@@ -114,8 +126,8 @@ def on_own(page: str, words: str, *, spec: Object | None = None, **more: Any) ->
     """A model on a ServingRuntime of the namespace whose container is as `more` says."""
     known = {name: more.pop(name) for name in {each.name for each in fields(RunbookFault)} & more.keys()}
 
-    def objects(image: str) -> list[Object]:
-        container = {"terminationMessagePolicy": "FallbackToLogsOnError", "image": image, **more}
+    def objects(given: Given) -> list[Object]:
+        container = {"terminationMessagePolicy": "FallbackToLogsOnError", "image": given.image, **more}
         return [own_runtime(**container), on_own_engine(uri=f"pvc://{CLAIM}/{GOOD}", **(spec or {}))]
 
     return RunbookFault(page, words, objects, **known)
@@ -179,11 +191,10 @@ RUNBOOK_FAULTS = (
         lambda _: [on_own_engine(uri=f"pvc://{CLAIM}/{GOOD}")],
         {"ENGINE": "llamacpp"},
     ),
-    with_tiny(
+    RunbookFault(
         "RuntimeShadowed",
         "A ServingRuntime of the namespace has the name of Slipway's own.",
-        serving_runtime("slipway-llamacpp", {"image": PAUSE}),
-        values={"RUNTIME": "slipway-llamacpp"},
+        lambda given: [serving_runtime(given.runtime, {"image": PAUSE}), tiny()],
     ),
     with_tiny(
         "NameTaken",
@@ -257,7 +268,7 @@ RUNBOOK_FAULTS = (
     RunbookFault(
         "ModelAccessDenied",
         "A GGUF file that only root may read.",
-        lambda image: [tiny("private")],
+        lambda _: [tiny("private")],
         {"CLAIM": CLAIM, "FOLDER": "private"},
     ),
     # --- the engine
