@@ -14,6 +14,7 @@ from support.cluster.fixtures import kubectl_for
 from support.faults.model_failures import scripted_downloads
 from support.faults.runbook_faults import Given, write_models
 from support.monitoring import programs
+from support.monitoring.alert_walks import asking
 from support.monitoring.installed import PROGRAMS, install
 from support.monitoring.on_cluster import ClusterMonitoring, monitored
 from support.pages.shell import Shell
@@ -73,6 +74,12 @@ def downloader(whole: Kube, python_image: str) -> Iterator[None]:
     """Replaces KServe's storage initializer."""
     with scripted_downloads(whole, python_image):
         yield
+
+
+@pytest.fixture(scope="session")
+def reader(shell: Shell, alerts: ClusterMonitoring, settings: Settings) -> Shell:
+    """The same with promtool, and the address of Prometheus in $PROMETHEUS."""
+    return asking(shell, alerts.own, programs.ensure(settings.cache, settings.steps))
 
 
 @pytest.fixture(scope="session")
