@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,12 @@ class Walkers:
         return dict(zip((each.page for each in faults), found, strict=True))
 
     async def _walk(self, fault: RunbookFault, kube: Kube) -> None:
-        values = {**self.given.values, "NAMESPACE": kube.namespace, **fault.values}
+        values = {**self.given.values, "NAMESPACE": kube.namespace, "NODE": self._node_in(kube), **fault.values}
         walk = Walk(runbook(fault.page), self.shell, values, fault.words)
         firing = self._expected(fault, kube)
         await kube.apply(*fault.objects(self.given))
         thing = await until_named(kube, fault.reason, timeout=FAILS_WITHIN)
-        if fault.page == fault.reason:
+        if fault.alert:
             assert_links_to(fault.page, thing)
         walk.saw(f"The status named {fault.reason}.")
         if firing:
@@ -98,6 +99,10 @@ class Walkers:
         if firing:
             await firing.resolves()
             walk.saw("The alert ended.")
+
+    def _node_in(self, kube: Kube) -> Callable[[], str]:
+        command = f"kubectl get pods -n {kube.namespace} -o jsonpath='{{.items[0].spec.nodeName}}'"
+        return lambda: self.shell.run(command).lines[0]
 
     def _expected(self, fault: RunbookFault, kube: Kube) -> Firing | None:
         if not fault.alert:

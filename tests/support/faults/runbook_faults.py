@@ -270,6 +270,7 @@ RUNBOOK_FAULTS = (
         "A GGUF file that only root may read.",
         lambda _: [tiny("private")],
         {"CLAIM": CLAIM, "FOLDER": "private"},
+        ("Mitigation", "The files on the volume can't be read"),
     ),
     # --- the engine
     with_tiny(
@@ -291,12 +292,12 @@ RUNBOOK_FAULTS = (
     ),
     on_own(
         "start-takes-long",
-        "An engine that needs 20 s to load.",
+        "An engine that needs 40 s to load.",
         alert="",
         diagnosis="Steps",
         remedy=("Check",),
         shows="LoadingModel",
-        **engine(starts_for=20),
+        **engine(starts_for=40),
     ),
     RunbookFault(
         "Paused",

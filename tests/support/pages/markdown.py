@@ -79,6 +79,9 @@ class Page:
         found = (re.fullmatch(r"([\w-]+)\.md(?:#.*)?", each.target) for each in self.links)
         return {each[1] for each in found if each}
 
+    def links_to(self, name: str) -> bool:
+        return name in self.runbooks
+
 
 def read(path: Path) -> Page:
     return parse(path.read_text(), path)
