@@ -68,6 +68,8 @@ class Walkers:
                     return error
                 finally:
                     await inside.delete("llmdeployment", NAME, wait=True)
+                    for profile in (each for each in fault.objects(self.given) if each["kind"] == "AcceleratorProfile"):
+                        await inside.delete("acceleratorprofile", profile["metadata"]["name"])
                 return None
 
         found = await asyncio.gather(*map(outcome, faults))
@@ -78,7 +80,7 @@ class Walkers:
         walk = Walk(runbook(fault.page), self.shell, values, fault.words)
         firing = self._expected(fault, kube)
         await kube.apply(*fault.objects(self.given))
-        thing = await until_named(kube, fault.reason, timeout=FAILS_WITHIN)
+        thing = await until_named(kube, fault, timeout=FAILS_WITHIN)
         if fault.alert:
             assert_links_to(fault.page, thing)
         walk.saw(f"The status named {fault.reason}.")

@@ -22,7 +22,7 @@ async def test_the_runbook_says_what_one_sees_and_heals_it(
     walk = Walk(runbook(fault.page), shell, values, fault.words)
     async with folder_claimed(kube, CLAIM, models):
         await kube.apply(*fault.objects(Given("", "")))
-        await until_named(kube, fault.reason, timeout=60)
+        await until_named(kube, fault, timeout=60)
         await walk.through("Diagnosis")
         await walk.through(*fault.remedy)
         await until_settled(kube, NAME, fault.healthy)

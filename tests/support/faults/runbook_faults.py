@@ -13,7 +13,15 @@ from typing import Any
 
 from slipway.api.names import PAUSED_ANNOTATION
 
-from support.builders.llmdeployments import NAME, at_zero, llmdeployment, merged, on_own_engine, own_runtime
+from support.builders.llmdeployments import (
+    NAME,
+    acceleratorprofile,
+    at_zero,
+    llmdeployment,
+    merged,
+    on_own_engine,
+    own_runtime,
+)
 from support.builders.model_files import LLAMA_GGUF, cut, write_gguf
 from support.builders.objects import PAUSE, Object, claim, python, service, serving_runtime
 from support.cluster.kube import Kube
@@ -35,6 +43,24 @@ FACTS: Object = {
     "contextLength": 8192,
 }
 """Of Llama 3.1 8B, but for the length of its context."""
+
+TINY_FACTS: Object = {
+    "parameters": 107_000,
+    "layers": 2,
+    "attentionHeads": 2,
+    "kvHeads": 1,
+    "headDim": 32,
+    "hiddenSize": 64,
+    "vocabularySize": 259,
+    "contextLength": 512,
+    "weights": "300000000",
+}
+"""Of the tiny Llama, but for the size of its weights."""
+
+UNPRICED = acceleratorprofile(
+    "unpriced", {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi", "bandwidth": "100G"}
+)
+EVENTS = "events.v1.events.k8s.io"
 
 ENGINE = """
 import http.server, os, sys, time
@@ -72,7 +98,7 @@ class Given:
 class RunbookFault:
     """`objects`: what to apply; `values`: those of the page's placeholders besides
     NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does; `diagnosis`: the
-    heading of the part that shows it."""
+    heading of the part that shows it; `is_event`: no condition has the reason, but an event has."""
 
     page: str
     words: str
@@ -83,6 +109,7 @@ class RunbookFault:
     healthy: str = "Serving"
     diagnosis: str = "Diagnosis"
     shows: str = ""
+    is_event: bool = False
 
     @property
     def reason(self) -> str:
@@ -299,6 +326,21 @@ RUNBOOK_FAULTS = (
         shows="LoadingModel",
         **engine(starts_for=40),
     ),
+    with_tiny(
+        "PlanMissed",
+        "`model.facts` with weights that are hundreds of times as large as those in the files.",
+        spec={"model": {"facts": TINY_FACTS}},
+        alert="",
+        is_event=True,
+    ),
+    with_tiny(
+        "PriceUnknown",
+        "A budget for a model on an AcceleratorProfile without a price.",
+        UNPRICED,
+        spec={"accelerator": {"profiles": ["unpriced"]}, "budget": {"perDay": 100}},
+        values={"PROFILE": "unpriced"},
+        alert="",
+    ),
     RunbookFault(
         "Paused",
         "The annotation `slipway.dev/paused` on a model at zero.",
@@ -331,11 +373,14 @@ RUNBOOK_FAULTS = (
 )
 
 
-async def until_named(kube: Kube, reason: str, *, timeout: float) -> Object:
-    """Waits until a condition of the model has this reason."""
+async def until_named(kube: Kube, fault: RunbookFault, *, timeout: float) -> Object:
+    """Waits until a condition of the model has the reason, or an event; returns the model."""
 
     def is_named(thing: Object) -> bool:
         conditions = current_status(thing).get("conditions") or []
-        return any(each["reason"] == reason for each in conditions)
+        return any(each["reason"] == fault.reason for each in conditions)
 
+    if fault.is_event:
+        await kube.wait_for_any(EVENTS, "", lambda event: bool(event["reason"] == fault.reason), timeout=timeout)
+        return await kube.get("llmdeployment", NAME)
     return await kube.wait_for("llmdeployment", NAME, is_named, timeout=timeout)
