@@ -17,6 +17,7 @@ from support.faults.runbook_faults import CLAIM, RUNBOOK_FAULTS, Given, RunbookF
 from support.monitoring.firing import Firing
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.markdown import Page
+from support.pages.placeholders import Values
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
 
@@ -76,7 +77,7 @@ class Walkers:
         return dict(zip((each.page for each in faults), found, strict=True))
 
     async def _walk(self, fault: RunbookFault, kube: Kube) -> None:
-        values = {**self.given.values, "NAMESPACE": kube.namespace, "NODE": self._node_in(kube), **fault.values}
+        values: Values = {**self.given.values, "NAMESPACE": kube.namespace, "NODE": self._node_in(kube), **fault.values}
         walk = Walk(runbook(fault.page), self.shell, values, fault.words)
         firing = self._expected(fault, kube)
         await kube.apply(*fault.objects(self.given))
