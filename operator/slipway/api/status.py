@@ -299,6 +299,19 @@ class CompileCacheStatus(ReportModel):
     )
 
 
+class UncountedStatus(ReportModel):
+    """Objectives that the running pods can't count."""
+
+    objectives: list[Annotated[str, Field(max_length=16)]] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Their fields in spec.slo. They are no metrics as long as that is so.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    pod: str = Field(default="", max_length=253, description="The pod that has run longest of those that can't.")
+    message: Line = Field(default="", description="Since when, why, and how to change it.")
+
+
 class SloStatus(ReportModel):
     """How the objectives of `spec.slo` are counted."""
 
@@ -313,6 +326,9 @@ class SloStatus(ReportModel):
         max_length=MOST_LINES,
         description="What is counted differently than the target says, or not at all.",
         json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    uncounted: UncountedStatus | None = Field(
+        default=None, description="What isn't counted now, because of pods that an older version of Slipway has made."
     )
 
 
