@@ -13,6 +13,7 @@ from support.cluster import AnyCluster, Kube, Settings
 from support.cluster.fixtures import kubectl_for
 from support.faults.runbook_faults import write_models
 from support.monitoring import programs
+from support.monitoring.alert_walks import asking
 from support.monitoring.installed import PROGRAMS, install
 from support.monitoring.on_cluster import ClusterMonitoring, monitored
 from support.pages.shell import Shell
@@ -58,6 +59,12 @@ def shell(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Shel
     if cluster.kubeconfig:
         own["helm"] = cluster.devcluster().helm
     return Shell.made(tmp_path_factory.mktemp("reader"), own, cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def reader(shell: Shell, alerts: ClusterMonitoring, settings: Settings) -> Shell:
+    """The same with promtool, and the address of Prometheus in $PROMETHEUS."""
+    return asking(shell, alerts.own, programs.ensure(settings.cache, settings.steps))
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ SETTLES_WITHIN = 30.0
 
 PAUSE = 1.0
 READS = frozenset(
-    ("api-resources", "auth", "cluster-info", "describe", "events", "explain", "get", "logs", "top", "version")
+    ("api-resources", "auth", "cluster-info", "describe", "events", "explain", "get", "logs", "query", "top", "version")
 )
 HELM_READS = frozenset(("get", "history", "list", "show", "status", "version"))
-_CALLS = re.compile(r"\b(kubectl|helm)\s+(?:(?:-n|--namespace|--context)\s+\S+\s+|-\S+\s+)*([a-z-]+)")
+_CALLS = re.compile(r"\b(kubectl|helm|promtool)\s+(?:(?:-n|--namespace|--context)\s+\S+\s+|-\S+\s+)*([a-z-]+)")
 _WRITES = re.compile(r">(?!&|\s*/dev/null)|\b(?:rm|mv|tee|curl|ssh|nerdctl|crictl|docker)\b")
 
 
@@ -43,7 +43,7 @@ def check(step: Step, shell: Shell, values: Values, *, within: float = SETTLES_W
 def only_reads(command: str) -> bool:
     """Whether it may be run any number of times."""
     calls = _CALLS.findall(command)
-    reads = all(verb in (READS if program == "kubectl" else HELM_READS) for program, verb in calls)
+    reads = all(verb in (HELM_READS if program == "helm" else READS) for program, verb in calls)
     return bool(calls) and reads and not _WRITES.search(command)
 
 

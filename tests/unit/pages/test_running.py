@@ -95,6 +95,7 @@ def test_a_command_that_changes_something_is_run_once(shell: Shell) -> None:
         ("kubectl -n chat describe llm x | grep -A3 Events", True),
         ("kubectl logs -l a=b 2>&1 | tail -1", True),
         ("helm status slipway -n slipway-system", True),
+        ("promtool query instant $PROMETHEUS 'up'", True),
         ("kubectl get llm x -o yaml > x.yaml", False),
         ("kubectl get pods -o name | xargs kubectl delete", False),
         ("kubectl patch llm x -p '{}'", False),
