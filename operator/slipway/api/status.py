@@ -389,6 +389,9 @@ class LLMDeploymentStatus(ReportModel):
         default=None, description="The state as one word. Idle, at zero replicas, is healthy."
     )
     message: str = Field(default="", description="What is happening, or what went wrong, as a sentence.")
+    runbook: str | None = Field(
+        default=None, max_length=512, description="URL of what to do about it, while something is wrong."
+    )
     url: str | None = Field(default=None, description="URL for requests, within the cluster or through the Gateway.")
     conditions: list[Condition] = Field(
         default_factory=list,
