@@ -64,10 +64,13 @@ gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is
 	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
 alerts: cluster-possible $(VENV) ## Every alert that can be provoked on a devcluster, fired for real: a real Prometheus, Alertmanager and webhook; and no panel of a dashboard is empty (needs root)
-	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --cluster-name=alerts $(PYTEST_ARGS)
+	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --ignore=$(STORY) --cluster-name=alerts $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases: more than an hour (needs root)
-	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
+story: cluster-possible $(VENV) ## A load, a fault and an hour of idling, which docs/monitoring.md shows (needs root)
+	$(PYTEST) $(STORY) --cluster-name=story $(PYTEST_ARGS)
+
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases and alerts: more than an hour (needs root)
+	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/alerts --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
@@ -200,6 +203,7 @@ help: ## This list
 
 N ?= 1000
 DIST ?= dist
+STORY = tests/alerts/test_story.py
 RELEASE_OPTIONS = $(if $(BASE),--base=$(BASE)) $(if $(SOURCE),--source=$(SOURCE))
 CACHE = $(or $(SLIPWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway)
 fingerprint = find $(GENERATED) -type f -not -path '*/__pycache__/*' -exec sha256sum {} +
@@ -217,4 +221,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
