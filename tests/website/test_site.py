@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from support.repository import ROOT
-from support.website import built
 
 FETCHING = {
     "script": "src",
@@ -43,7 +44,12 @@ class _Fetched(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory.mktemp("site"))
+    """A link that leads nowhere, or a page in no menu, is an error of the build."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, str(ROOT / "website/build.py"), f"--into={folder}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return folder
 
 
 def foreign(urls: Iterator[str] | list[str]) -> list[str]:
