@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, gemma
+from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, acceleratorprofile, gemma
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, Settings, folder_claimed, own_namespace, until_settled
 from support.cluster.services import reachable
@@ -23,19 +23,6 @@ pytestmark = pytest.mark.slow
 
 NAME = "gemma"
 TWO_CLIENTS = "Two clients at a time of a model with one replica, which computes one request at a time."
-FACTS: Object = {
-    "parameters": 268_098_176,
-    "layers": 18,
-    "attentionHeads": 4,
-    "kvHeads": 1,
-    "headDim": 256,
-    "hiddenSize": 640,
-    "vocabularySize": 262_144,
-    "contextLength": 32_768,
-    "weights": "246587904",
-}
-"""Of the demo model."""
-
 PROMISED = acceleratorprofile(
     "promised",
     {
@@ -90,7 +77,7 @@ def one_at_a_time(**spec: Any) -> Object:
         scaling={"minReplicas": 1, "maxReplicas": 1},
         **spec,
     )
-    found["spec"]["model"]["facts"] = FACTS
+    found["spec"]["model"]["facts"] = GEMMA_FACTS
     return found
 
 
@@ -103,6 +90,7 @@ async def test_batch_saturated(bench: Bench) -> None:
         await walk.diagnoses(
             "1. How large are the batch and the queue, and how long is the wait?",
             "2. Why aren't there more replicas?",
+            "3. Is there room for a larger batch?",
             "4. More requests, or longer ones?",
         )
         await walk.mitigates()
@@ -110,7 +98,7 @@ async def test_batch_saturated(bench: Bench) -> None:
 
 
 async def test_at_max_replicas(bench: Bench) -> None:
-    walk = bench.walk("SlipwayAtMaxReplicas", TWO_CLIENTS)
+    walk = bench.walk("SlipwayAtMaxReplicas", TWO_CLIENTS, PROFILE="cpu")
     async with AsyncExitStack() as stack:
         await bench.serves(stack)
         await bench.is_loaded(stack, 2)
@@ -128,7 +116,8 @@ async def test_objectives_that_are_missed(bench: Bench) -> None:
     pace = bench.walk("SlipwayTPOTBudgetBurning", fault)
     total = bench.walk("SlipwayE2EBudgetBurning", fault)
     async with AsyncExitStack() as stack:
-        await bench.serves(stack, slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"})
+        missed = {"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"}
+        await bench.serves(stack, PROMISED, slo=missed, accelerator={"profiles": ["promised"]})
         await bench.is_loaded(stack, 2)
         for walk in (first, pace, total):
             await walk.fires(within=PATIENCE)
@@ -136,7 +125,7 @@ async def test_objectives_that_are_missed(bench: Bench) -> None:
         await first.diagnoses("2. The queue, or the prompt?")
         await pace.diagnoses("2. The batch, or the engine?")
         await total.diagnoses("2. Which part of a request?")
-        await total.mitigates()
+        await bench.kube.patch("llmdeployment", NAME, {"spec": {"slo": None}})
         for walk in (first, pace, total):
             await walk.ends(within=PATIENCE)
 
@@ -146,11 +135,12 @@ async def test_throughput_below_plan(bench: Bench) -> None:
     walk = bench.walk("SlipwayThroughputBelowPlan", fault, PROFILE="promised")
     async with AsyncExitStack() as stack:
         await bench.serves(stack, PROMISED, accelerator={"profiles": ["promised"]})
-        await bench.is_loaded(stack, 2)
-        await walk.fires(within=PATIENCE)
-        await walk.diagnoses()
-        await walk.mitigates()
-        await walk.ends(within=PATIENCE)
+        async with AsyncExitStack() as load:
+            await bench.is_loaded(load, 2)
+            await walk.fires(within=PATIENCE)
+            await walk.diagnoses()
+            await walk.mitigates()
+        await walk.ends(within=PATIENCE)  # without load, since a busy machine may stay below any plan
 
 
 async def test_accelerator_idle(bench: Bench) -> None:
@@ -168,7 +158,7 @@ async def test_plan_error_large(bench: Bench) -> None:
     fault = "`spec.model.facts` with weights of 1 GB, of a model whose weights have 247 MB."
     walk = bench.walk("SlipwayPlanErrorLarge", fault)
     async with AsyncExitStack() as stack:
-        wrong = {"uri": f"pvc://{GEMMA_CLAIM}/", "facts": {**FACTS, "weights": "1000000000"}}
+        wrong = {"uri": f"pvc://{GEMMA_CLAIM}/", "facts": {**GEMMA_FACTS, "weights": "1000000000"}}
         await stack.enter_async_context(
             monitored_model(bench.alerts, bench.kube, _with(one_at_a_time(), model=wrong), name=NAME)
         )

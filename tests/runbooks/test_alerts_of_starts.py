@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.api.names import OWNER_LABEL, SLEEP_ANNOTATION
+from slipway.api.names import SLEEP_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, NAME, gemma, own_runtime
@@ -25,6 +25,7 @@ from support.load.watched_models import NAME as DEMO
 from support.monitoring.alert_walks import AlertWalk, alert_walk
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
+from support.pages.walking import runbook
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +40,7 @@ class Bench:
         self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
 
     def walk(self, alert: str, fault: str, name: str = NAME, **values: str) -> AlertWalk:
-        """Its POD is the newest pod of the model, found when a command needs it."""
-        found = alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
-        found.values = {**found.values, "POD": lambda: self.pod(name)}
-        return found
-
-    def pod(self, name: str) -> str:
-        where = [f"--selector={OWNER_LABEL}={name}", "--sort-by=.metadata.creationTimestamp", "--output=name"]
-        listed = subprocess.run(self.kube.command("get", "pods", *where), capture_output=True, text=True, check=True)
-        return listed.stdout.split()[-1].removeprefix("pod/")
+        return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)
 
     @asynccontextmanager
     async def requests(self, number: int = 1, name: str = NAME) -> AsyncGenerator[RequestGroup]:
@@ -123,25 +116,22 @@ async def test_wake_failing(bench: Bench) -> None:
         await walk.ends(within=PATIENCE)
 
 
-async def test_cold_start_slow(bench: Bench) -> None:
-    """The cause is a limit of CPU, as a tenant sets it; the next start without it is as quick as before."""
-    fault = "A start with a limit of 200 thousandths of a CPU, after one without."
-    walk = bench.walk("SlipwayColdStartSlow", fault, DEMO)
-    async with monitored_model(bench.alerts, bench.kube, sleeping(), name=DEMO):
-        await bench.kube.wait_for_condition("scaledobject", DEMO, "Ready", timeout=PATIENCE)
-        clients = Clients(bench.kube, bench.node.entered)
-        assert await clients.ask() == "answered"
-        await asyncio.sleep(25)  # it becomes the usual
-        await bench.falls_asleep(DEMO)
-        await bench.kube.patch("llmdeployment", DEMO, {"spec": {"pod": {"resources": {"limits": {"cpu": "200m"}}}}})
-        await until_settled(bench.kube, DEMO, "Idle")
-        assert await clients.ask() == "answered"
+async def test_cold_start_slow(bench: Bench, python_image: str) -> None:
+    fault = "An engine that starts in a moment the first time, and in 30 seconds the next."
+    walk = bench.walk("SlipwayColdStartSlow", fault)
+    async with scripted(bench.alerts, bench.kube, answering(python_image), replicas=0):
+        await bench.kube.wait_for_condition("scaledobject", NAME, "Ready")
+        for starts_for in (0, 30):
+            await bench.kube.apply(answering(python_image, starts_for=starts_for))
+            async with bench.requests() as requests:
+                await requests.until_ended()
+            await until_settled(bench.kube, NAME, "Serving")
+            if not starts_for:
+                await asyncio.sleep(25)  # it becomes the usual
+                await bench.falls_asleep(NAME)
         await walk.fires(within=PATIENCE)
-        await walk.diagnoses(
-            "1. Which phase took the time?", "4. `pull`: an image, or the model's files", "6. `ready`: inside the pod"
-        )
-        await walk.diagnoses("7. Everything: the node")
-        await walk.mitigates("CPU")
+        await walk.diagnoses("1. Which phase took the time?", "4. `pull`: an image, or the model's files")
+        await walk.mitigates()
         await walk.ends(within=PATIENCE)
 
 
@@ -149,8 +139,12 @@ async def test_gpu_out_of_memory(bench: Bench, python_image: str) -> None:
     """No devcluster has a GPU: the engine ends with the sentence of a real one."""
     fault = f"An engine that ends with `{GPU_FULL}`, as recorded on a GPU."
     walk = bench.walk("SlipwayGpuOutOfMemory", fault)
+    of_reason = replace(walk, page=runbook("GpuOutOfMemory"), seen=[], commands={})
     async with scripted(bench.alerts, bench.kube, failing(python_image, GPU_FULL)):
         await walk.fires()
+        await of_reason.diagnoses()
+        of_reason.saw("The status named it.")
+        of_reason.record()
         await walk.diagnoses(
             "1. Does it happen at the start, or while it serves?", "2. At the start: what didn't fit?", "5. Since when?"
         )
@@ -198,5 +192,6 @@ async def test_availability_budget_burning(bench: Bench, tmp_path_factory: pytes
         await walk.fires()
         await walk.diagnoses("1. How fast, and what is left?", "2. Which answers?")
         await walk.mitigates()
+        await until_settled(bench.kube, DEMO, "Idle", timeout=PATIENCE)
         assert await clients.ask() == "answered"
         await walk.ends(within=400)

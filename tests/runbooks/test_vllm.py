@@ -120,10 +120,12 @@ async def test_preempting(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
     long = {"temperature": 1.0, "max_tokens": LENGTH - 150}
     async with requests(pod, at_once=AT_ONCE, prompt=lambda: secrets.token_hex(50), **long):
         await walk.fires(within=PATIENCE)
-        await walk.diagnoses("1. How full, how often?")
-        for line in await path.through("Steps", "5. KV thrashing"):
-            path.saw(line.partition(" @")[0].partition("=> ")[2])
+        await walk.diagnoses("1. How full, how often?", "3. Since when?")
+        shown = await path.through("Steps", "5. KV thrashing")
+        usage, preemptions = (float(line.partition("=> ")[2].split()[0]) for line in shown)
+        path.saw(f"{usage:.2f} of the KV cache in use, {preemptions:.4f} preemptions per second.")
         path.record()
+    await walk.mitigates(within=PATIENCE)
     await walk.ends(within=PATIENCE)
 
 

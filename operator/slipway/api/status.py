@@ -9,18 +9,17 @@ from pydantic import ConfigDict, Field
 from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
-from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.api.schema import LIST_TYPE, MAP_TYPE, MOST_LINES, Line, ReportModel
+from slipway.api.slo import SloStatus
 from slipway.api.spending import BudgetStatus, CostStatus
 from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
-MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
 PROMPT = 1000  # tokens, for which the time to the first token is reported
 LONGEST_DURATION = 32  # characters
 Duration = Annotated[str, Field(max_length=LONGEST_DURATION, pattern=units.DURATION)]
 Size = Annotated[str, Field(max_length=32, pattern=units.QUANTITY)]
 Compiled = Literal["Nothing", "Something", "Everything"]
-Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 
 class Condition(ReportModel):
@@ -296,23 +295,6 @@ class CompileCacheStatus(ReportModel):
     )
     last_start: LastStart | None = Field(
         default=None, description="What the last start of a replica took from the compile cache."
-    )
-
-
-class SloStatus(ReportModel):
-    """How the objectives of `spec.slo` are counted."""
-
-    boundaries: dict[str, Annotated[str, Field(max_length=16)]] = Field(
-        default_factory=dict,
-        max_length=8,
-        description="For each objective of time, the boundary of the engine's histogram at which it is counted, in "
-        "seconds as the label le has it: the smallest that isn't below the target.",
-    )
-    advice: list[Line] = Field(
-        default_factory=list,
-        max_length=MOST_LINES,
-        description="What is counted differently than the target says, or not at all.",
-        json_schema_extra={LIST_TYPE: "atomic"},
     )
 
 

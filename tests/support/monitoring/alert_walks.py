@@ -11,8 +11,12 @@ its mitigation heals, and the alert ends.
 
 from __future__ import annotations
 
+import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+
+from slipway.api.names import OWNER_LABEL
 
 from support.cluster.kube import Kube
 from support.monitoring.firing import WITHIN, Firing
@@ -62,11 +66,21 @@ class AlertWalk(Walk):
 def alert_walk(
     alerts: ClusterMonitoring, shell: Shell, kube: Kube | None, alert: str, fault: str, **values: str
 ) -> AlertWalk:
-    """To be made before the cause. `kube`: the namespace of the model; None: the alert is about Slipway itself."""
-    labels = {"namespace": kube.namespace, "llmdeployment": values["NAME"]} if kube else {}
-    named = {"NAMESPACE": kube.namespace, **values} if kube else values
+    """To be made before the cause. `kube`: the namespace of the model NAME; None: the alert is about Slipway itself."""
+    labels, named = {}, dict[str, str | Callable[[], str]](values)
+    if kube:
+        name = values["NAME"]
+        labels = {"namespace": kube.namespace, "llmdeployment": name}
+        named = {"NAMESPACE": kube.namespace, "POD": lambda: newest_pod(kube, name), **values}
     firing = alerts.expects(alert, cause=fault, remedy="", **labels)
     return AlertWalk(runbook(alert), shell, named, fault, firing=firing)
+
+
+def newest_pod(kube: Kube, name: str) -> str:
+    """The name of the model's newest pod, at the moment when a command needs it."""
+    where = [f"--selector={OWNER_LABEL}={name}", "--sort-by=.metadata.creationTimestamp", "--output=name"]
+    listed = subprocess.run(kube.command("get", "pods", *where), capture_output=True, text=True, check=True)
+    return listed.stdout.split()[-1].removeprefix("pod/")
 
 
 def asking(shell: Shell, own: Monitoring, programs: Programs) -> Shell:
