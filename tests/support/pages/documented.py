@@ -38,7 +38,8 @@ class Kind(Enum):
 
 
 RUN = frozenset(
-    f"docs/{name}.md" for name in ("accelerators", "access", "compile-cache", "scaling", "sleeping", "upgrades")
+    f"docs/{name}.md"
+    for name in ("accelerators", "access", "compile-cache", "guides/platforms", "scaling", "sleeping", "upgrades")
 )
 """The pages whose commands tests/cluster/test_documented.py runs, with a model at zero and the repository's files."""
 
