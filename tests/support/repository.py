@@ -15,7 +15,7 @@ RUNBOOKS = ROOT / "runbooks"
 CRDS, POLICIES = ROOT / "crds", CHARTS / "slipway-crds/policies"
 RUNTIMES, ACCELERATORS = CHARTS / "slipway/runtimes", CHARTS / "slipway/accelerators"
 SAMPLES = ROOT / "manifests/samples"
-README, GITOPS = ROOT / "README.md", ROOT / "docs/gitops.md"
+README, GITOPS, QUICKSTART = ROOT / "README.md", ROOT / "docs/gitops.md", ROOT / "docs/quickstart.md"
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from support.cluster.llmdeployments import current_status
 CLAIM, GOOD = "models", "good"
 """The claim with a folder for each way in which a model can be wrong, and the folder of the one that isn't."""
 
-FAILED, LOAD_FAILING = "SlipwayModelFailed", "SlipwayModelLoadFailing"
+FAILED = "SlipwayModelFailed"
 SECRET_KEY = {"name": "APP_REGION", "valueFrom": {"secretKeyRef": {"name": "settings", "key": "region"}}}
 FACTS: Object = {
     "parameters": 8_030_261_248,
@@ -96,9 +96,9 @@ class Given:
 
 @dataclass(frozen=True)
 class RunbookFault:
-    """`objects`: what to apply; `values`: those of the page's placeholders besides
-    NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does; `diagnosis`: the
-    heading of the part that shows it; `is_event`: no condition has the reason, but an event has."""
+    """`objects`: what to apply; `values`: those of the page's placeholders besides NAMESPACE and what is given;
+    `diagnosis`: the heading of the part that shows it; `remedy`: the headings of the part that remedies it, none if no
+    part does; `is_event`: no condition has the reason, but an event has."""
 
     page: str
     words: str
