@@ -50,8 +50,8 @@ def _status() -> str:
         "Conditions, events and metrics use the same words. Final: waiting doesn't help, a person has to act.",
         _table(("reason", "meaning", "final"), reasons),
         "## Codes of errors",
-        "The `code` of an error that a client gets is one of the reasons above, or one of these; the message says what is "
-        "wrong with the request, or with the model.",
+        "The `code` of an error that a client gets is one of the reasons above, or one of these; the message says what "
+        "is wrong with the request, or with the model.",
         _table(("code", "runbook"), codes),
     )
 
