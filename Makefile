@@ -153,10 +153,15 @@ layers: $(VENV) ## Who may import whom, by import-linter
 census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
 	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)
 
-check: $(VENV) ## Check that generated files are up to date: regenerates them and lists those that differed
+check: $(VENV) ## Check licences of packages, the age of the audit, and that generated files are up to date: regenerates them and lists those that differed
+	$(BIN)/python release/licences.py
+	$(BIN)/python release/audit.py --check
 	@before=$$($(fingerprint)); $(MAKE) generate; after=$$($(fingerprint)); \
 	stale=$$(printf '%s\n' "$$before" "$$after" | sort | uniq -u | awk '{ print $$2 }' | sort -u | xargs); \
 	[ -z "$$stale" ] || { echo "These generated files were out of date and have been regenerated; commit them: $$stale" >&2; exit 1; }
+
+audit: $(VENV) ## Ask PyPI for known vulnerabilities of the images' packages, by pip-audit (needs the network)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python release/audit.py
 
 ##@ Change
 
@@ -233,4 +238,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit
