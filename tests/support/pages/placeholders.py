@@ -83,5 +83,5 @@ def split(text: str) -> list[tuple[str, bool]]:
 
 
 def unknown_in(command: str) -> set[str]:
-    """Returns words in capitals that look like placeholders and aren't known. Values of fields are in quotes: `"KEDA"`."""
+    """Returns words in capitals that look like placeholders and aren't known; a quoted one is a field's value."""
     return {word for word in _CAPITALS.findall(command) if word not in KNOWN and word != END_OF_INPUT}
