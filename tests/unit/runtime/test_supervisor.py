@@ -147,7 +147,8 @@ async def test_a_start_that_takes_too_long_is_a_failure_that_names_its_phase(pod
 async def test_an_engine_whose_web_server_has_no_limits_is_not_served(
     pod: SupervisedPod,
 ) -> None:
-    await pod.start("--no-limits")
+    """Neither its grace nor the drain is waited for."""
+    await pod.start("--no-limits", "--ignore-sigterm", options=["--stop=3600", "--drain=3600"])
     assert await pod.until_ended() == 50
     assert "requests of any size" in pod.termination_message()["message"]
 
