@@ -28,6 +28,7 @@ AUDITED = (
     "runtime-image/requirements/vllm-cuda.txt",
 )
 OLDEST = 60  # days
+PATIENCE = 600  # seconds for one file
 NOTE = "# Written by `make audit`, but for `accepted`: an identifier, and why it does no harm here.\n"
 
 
@@ -56,7 +57,10 @@ def main() -> int:
 def answer_about(file: str) -> dict[str, Any]:
     command = ["uvx", "--from", f"pip-audit=={VERSION}", "pip-audit", "--disable-pip", "--progress-spinner=off"]
     command += ["--format=json", f"--requirement={ROOT / file}"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise AuditError(f"{file} isn't audited: pip-audit took over {PATIENCE} s. Run make audit again.") from None
     try:
         answer: dict[str, Any] = json.loads(ended.stdout)
     except ValueError:
@@ -85,7 +89,7 @@ def result(found: Mapping[str, list[dict[str, str]]], accepted: Mapping[str, str
 
 
 def complaints_about(told: Mapping[str, Any] | None, today: date) -> Iterator[str]:
-    """Nothing where there is no result yet: releases need one, and a machine without the network can't make it."""
+    """Nothing where there is no result yet: a machine without the network can't make one."""
     if told is None:
         return
     age = (today - date.fromisoformat(told["date"])).days

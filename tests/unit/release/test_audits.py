@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import audit
@@ -84,3 +86,13 @@ def test_packages_of_which_nothing_is_known_are_no_result(dependencies: list[dic
 def test_a_result_gets_too_old() -> None:
     told = audit.result({}, {}, date(2026, 9, 1))
     assert "run make audit" in next(audit.complaints_about(told, date(2026, 11, 30)))
+
+
+def test_an_audit_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    uvx = tmp_path / "uvx"
+    uvx.write_text("#!/bin/sh\nexec sleep 60\n")
+    uvx.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(audit, "PATIENCE", 0.1)
+    with pytest.raises(audit.AuditError, match="r.txt isn't audited: pip-audit took over"):
+        audit.answer_about("r.txt")
