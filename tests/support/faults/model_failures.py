@@ -85,8 +85,10 @@ def scripted_downloads(kube: Kube, image: str) -> Iterator[None]:
     before = asyncio.run(kube.get(kind, name))["spec"]["container"]
     container = {"image": image, "command": SAYS_OF_SOURCE, "securityContext": None}
     asyncio.run(kube.patch(kind, name, {"spec": {"container": container}}))
-    yield
-    asyncio.run(kube.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
+    try:
+        yield
+    finally:
+        asyncio.run(kube.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
 
 
 def download(name: str, reason: str, uri: str, **more: Any) -> ModelFailure:
