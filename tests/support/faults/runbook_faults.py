@@ -96,7 +96,9 @@ class Given:
 
 @dataclass(frozen=True)
 class RunbookFault:
-    """`objects`: what to apply; `values`: those of the page's placeholders besides NAMESPACE and what is given;
+    """A fault that a reason's runbook is about, and what a walk of the page needs.
+
+    `objects`: what to apply; `values`: those of the page's placeholders besides NAMESPACE and what is given;
     `diagnosis`: the heading of the part that shows it; `remedy`: the headings of the part that remedies it, none if no
     part does; `is_event`: no condition has the reason, but an event has."""
 
@@ -277,7 +279,7 @@ RUNBOOK_FAULTS = (
     ),
     on_own(
         "ImageNameInvalid",
-        "The image of a ServingRuntime has a name that is none.",
+        "The image of a ServingRuntime has an invalid name.",
         image="Team/Engine:1",
         values=OWN_RUNTIME,
     ),
