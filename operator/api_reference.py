@@ -25,7 +25,7 @@ default may be left out, unless it is marked *required*.
 
 
 def page() -> str:
-    """The complete page, without the note of its origin."""
+    """The complete page."""
     kinds = [yaml.safe_load((CRDS / f"slipway.dev_{kind}.yaml").read_text()) for kind in KINDS]
     return "\n".join([TITLE, INTRODUCTION, *map(_kind, kinds)])
 
