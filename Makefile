@@ -161,6 +161,7 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python operator/generate_examples.py
+	$(BIN)/python cli/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/plan_accuracy.py --write
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt

@@ -18,7 +18,8 @@ from slipway_cli.output.screen import wants_colour
 
 
 class Lazy(NamedTuple):
-    """Where a command is, and what `--help` says of it; a test compares that with the command's own help."""
+    """Where a command is, as MODULE or MODULE:ATTRIBUTE, and what `--help` says of it; a test compares that with the
+    command's own help."""
 
     module: str
     help: str
@@ -26,11 +27,31 @@ class Lazy(NamedTuple):
 
 
 WITHOUT_CLUSTER = "Without a cluster"
+LOOKING = "What a cluster has"
+CHANGING = "Changes"
 
 COMMANDS = {
     "plan": Lazy("plan", "Show what a model needs: accelerators, requests, speed and cost.", WITHOUT_CLUSTER),
     "init": Lazy("init", "Write an LLMDeployment, from a few questions or from flags.", WITHOUT_CLUSTER),
     "explain": Lazy("explain", "Explain a reason, state or condition, with its runbook.", WITHOUT_CLUSTER),
+    "status": Lazy("status", "Show models, or all about one of them.", LOOKING),
+    "why": Lazy("why", "Say why a model is as it is, and what to run next.", LOOKING),
+    "tree": Lazy(
+        "tree", "Show the objects of a model, live with --watch, and the cause at the one that fails.", LOOKING
+    ),
+    "timeline": Lazy("timeline", "Draw the last start of a model, phase by phase.", LOOKING),
+    "events": Lazy("events", "Show the events of a model and of all that belongs to it, by time.", LOOKING),
+    "logs": Lazy("logs", "Show the logs of all pods of a model, by time.", LOOKING),
+    "wait": Lazy("wait", "Wait until a model is ready, idle or rolled out.", LOOKING),
+    "accelerators": Lazy(
+        "accelerators", "Show what the cluster has of each accelerator, what is free, and who holds it.", LOOKING
+    ),
+    "doctor": Lazy("doctor", "Check that the cluster has what models need, with a remedy for each line.", LOOKING),
+    "wake": Lazy("acting:wake", "Wake a model at zero replicas.", CHANGING),
+    "sleep": Lazy("acting:sleep", "Send a model to sleep now.", CHANGING),
+    "pause": Lazy("acting:pause", "Leave the number of replicas as it is.", CHANGING),
+    "resume": Lazy("acting:resume", "Let the number of replicas follow the demand again.", CHANGING),
+    "completion": Lazy("completion", "Print the script that completes commands in a shell.", "Shells"),
 }
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -44,8 +65,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"slipway_cli.commands.{COMMANDS[cmd_name].module}")
-        found: click.Command = module.command
+        module, _, attribute = COMMANDS[cmd_name].module.partition(":")
+        found: click.Command = getattr(import_module(f"slipway_cli.commands.{module}"), attribute or "command")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

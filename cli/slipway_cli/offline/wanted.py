@@ -19,6 +19,7 @@ from slipway.models.catalogue import hub_name
 from slipway.models.catalogue import shipped as catalogue
 from slipway.models.sources import Known, known_of
 
+from slipway_cli.offline.families import families_with
 from slipway_cli.offline.invalid import first_mistake
 from slipway_cli.offline.profiles import LOADER
 from slipway_cli.problems import Misused
@@ -151,6 +152,7 @@ def _known(deployment: LLMDeployment, config: Spec | None) -> Known:
         spec.model.uri,
         spec.model.facts,
         inspection={"config": config} if config else None,
+        catalogue=families_with(spec.model.uri),
         quantization=spec.engine.quantization,
     )
 

@@ -11,10 +11,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.models.catalogue import shipped as shipped_models
 from slipway.models.sources import known_of
 from slipway.observing import plan_report
 from slipway.operator.planning import Plan, make_plan
 from slipway_cli.main import cli
+from slipway_cli.offline.families import families_with
 from slipway_cli.offline.profiles import shipped
 
 SAMPLES = Path(__file__).parents[3] / "manifests/samples"
@@ -99,6 +101,13 @@ def test_people_get_a_table_the_choice_and_the_reasons() -> None:
 
 def test_each_output_is_the_same_at_each_run() -> None:
     assert run(LLAMA_70B, "--all").stdout == run(LLAMA_70B, "--all").stdout
+
+
+def test_a_model_is_found_without_parsing_all_families() -> None:
+    for name in shipped_models().names:
+        uri = name if "://" in name else f"hf://{name}"
+        assert families_with(uri).find(uri) == shipped_models().find(uri), name
+    assert len(families_with("hf://Qwen/Qwen3-8B")) < len(shipped_models()) / 3
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------
