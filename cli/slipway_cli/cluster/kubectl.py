@@ -37,7 +37,7 @@ FAILURES = (
     (r"could not find the requested resource|doesn't have a resource type", "NoKind"),
     (r"You must be logged in|\(Unauthorized\)|getting credentials|no Auth Provider", "Unauthorized"),
     (r"Error from server \((\w+)\)", ""),
-    (r"context .* does not exist|no context exists|cluster .* does not exist|auth info .* does not exist", "NoContext"),
+    (r"cannot locate context|(context|cluster|auth info) .* does not exist|no context exists", "NoContext"),
     (r"stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
     (r"connection .* was refused|Unable to connect|no such host|i/o timeout|deadline exceeded|TLS|x509", "Unreachable"),
 )

@@ -83,5 +83,5 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         screen.paragraph(f"Runbook: {book.url} (`explain {found.reason}` prints it)")
     if found.next:
         does = "This should fix it" if found.next.fixes else "Next"
-        click.echo(f"{does} ({found.next.why}):")
+        screen.paragraph(f"{does} ({found.next.why}):")
         click.echo(screen.strong(f"  {found.next.command}"))

@@ -33,13 +33,17 @@ class FakeKubectl:
     namespace: str = "chat"
 
     @property
+    def world(self) -> dict[str, Any]:
+        """What the answers are made from."""
+        kinds = [kind_of(each) for each in self.objects]
+        listed = [f"{kind.api_path} {kind.plural}" for kind in kinds]
+        objects = [{"list": place, "object": each} for place, each in zip(listed, self.objects, strict=True)]
+        return {"objects": objects, "failures": self.failures, "logs": self.logs, "namespace": self.namespace}
+
+    @property
     def env(self) -> dict[str, str]:
         """With which a program finds it; writes the files."""
-        objects = [
-            {"list": f"{kind_of(each).api_path} {kind_of(each).plural}", "object": each} for each in self.objects
-        ]
-        known = {"objects": objects, "failures": self.failures, "logs": self.logs, "namespace": self.namespace}
-        (self.folder / "world.json").write_text(json.dumps(known))
+        (self.folder / "world.json").write_text(json.dumps(self.world))
         program = self.folder / "kubectl"
         program.write_text(f"#!{sys.executable} -SE\n{PROGRAM.read_text()}")  # without site-packages it starts faster
         program.chmod(0o755)
