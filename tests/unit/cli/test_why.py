@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from slipway.objects.kinds import (
@@ -115,9 +116,7 @@ def test_a_healthy_model_gets_no_command() -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def command(
-    reason: str, message: str, *, spec: Object | None = None, pod: Object | None = None, **status: object
-) -> str:
+def command(reason: str, message: str, *, spec: Object | None = None, pod: Object | None = None, **status: Any) -> str:
     llm = cli_worlds.deployment(status=cli_worlds.status("Failed", reason, message, ready="False", **status), spec=spec)
     objects: dict[Kind, tuple[Object, ...]] = {POD: (pod,)} if pod else {}
     found = diagnose(World(now=NOW, llm=llm, objects=objects)).next
