@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --duration
 # Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
 TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
 GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference docs/planning.md \
-	charts manifests/argocd monitoring/rules.yaml operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
+	charts manifests/argocd monitoring/rules.yaml runbooks/README.md operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -35,9 +35,9 @@ down: $(VENV) ## Stop the devcluster and remove everything of it (needs root)
 ##@ Test
 
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, rules, vLLM, cluster, GitOps (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules tests/website $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops tests/runbooks $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
@@ -66,8 +66,11 @@ gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is
 alerts: cluster-possible $(VENV) ## Every alert that can be provoked on a devcluster, fired for real: a real Prometheus, Alertmanager and webhook; and no panel of a dashboard is empty (needs root)
 	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --cluster-name=alerts $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases: more than an hour (needs root)
-	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
+runbooks: cluster-possible $(VENV) ## Every runbook that can be walked on a devcluster: the fault is provoked, its commands show what the page shows, its remedy heals it; RECORD_WALKS=1 writes when (needs root)
+	$(PYTEST) -m slow tests/runbooks --cluster-name=runbooks $(PYTEST_ARGS)
+
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases and runbooks: more than an hour (needs root)
+	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/runbooks --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
@@ -108,6 +111,14 @@ bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 
 bench-peers: $(VENV) ## Measure wakes and warm requests, compared with KEDA's HTTP add-on in the same cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
+
+##@ Docs
+
+docs: $(VENV) ## Build the site from docs/, runbooks/ and adrs/ into dist/site: complete without a network, and strict about links
+	$(BIN)/python website/build.py $(ARGS)
+
+docs-serve: docs ## Build it, and serve it on http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory dist/site 8000
 
 ##@ Release
 
@@ -150,7 +161,7 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md
+generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md, the index of runbooks
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
 	$(BIN)/python runtime-image/contract/generate.py
@@ -164,6 +175,7 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	$(BIN)/python cli/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/plan_accuracy.py --write
+	PYTHONPATH=tests $(BIN)/python -m support.pages.index
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
@@ -218,4 +230,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve

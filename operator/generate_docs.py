@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import api_reference
 import click
 from slipway.activator.main import main as activator
 from slipway.activator.metrics import FOLLOWING, OF_MODELS, WAITING, WHOLE
@@ -25,6 +26,7 @@ REFERENCE = Path(__file__).parent.parent / "docs/reference"
 def main() -> None:
     REFERENCE.mkdir(parents=True, exist_ok=True)
     (REFERENCE / "status.md").write_text(_status())
+    (REFERENCE / "fields.md").write_text(api_reference.page())
     (REFERENCE / "operator.md").write_text(_operator())
     (REFERENCE / "activator.md").write_text(_activator())
     (REFERENCE / "extra-args.md").write_text(_extra_args())

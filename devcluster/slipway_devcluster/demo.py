@@ -29,7 +29,7 @@ SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
 REPORTED_AFTER = 10.0  # seconds at most
 PATIENCE = 120.0
 PHASES = ("schedule", "pull", "start", "ready")  # in the order in which they happen
-IN_A_ROW = 10  # direct responses: with both in kube-proxy's rules, one in a thousand tries gets as many by chance
+IN_A_ROW = 10  # direct responses: with both in kube-proxy's rules, one in a thousand tries gets as many at random
 HELD = "Slipway-Held-Ms"  # a header of responses that went through the activator
 
 

@@ -11,10 +11,9 @@ import yaml
 from slipway_monitoring.rule import INTERVAL, Alert, Condition, Group, Recording
 
 Rule = dict[str, Any]
-BASE = "runbookUrlBase"
-"""The value, and the placeholder, in front of the name of a runbook."""
+RUNBOOKS = "https://slipway.dev/docs/runbooks/{name}.html"
+"""The default of the chart's `runbooks.url`."""
 
-DEFAULT_BASE = "https://slipway.dev/runbooks"
 ALERT_GROUP = "slipway.alerts"
 
 
@@ -47,12 +46,16 @@ def filled(rules: list[Rule], values: Mapping[str, Any]) -> list[Rule]:
     return found
 
 
+def with_runbook(rule: Rule) -> Rule:
+    """With the link that the chart's template adds, unless `runbooks.url` is empty."""
+    url = RUNBOOKS.replace("{name}", rule["alert"])
+    return {**rule, "annotations": {**rule["annotations"], "runbook_url": url}}
+
+
 def default_rules(groups: Iterable[Group], alerts: Iterable[Alert]) -> dict[str, Any]:
     """Everything that the chart renders by default, as the content of a file of rules."""
     in_order = sorted(alerts, key=lambda alert: alert.name)  # as helm iterates
-    rules = [
-        rule for alert in in_order for rule in filled(alert_rules(alert), {BASE: DEFAULT_BASE, **default_values(alert)})
-    ]
+    rules = [with_runbook(rule) for alert in in_order for rule in filled(alert_rules(alert), default_values(alert))]
     return {"groups": [*recording_groups(groups), group(ALERT_GROUP, rules)]}
 
 
@@ -71,11 +74,7 @@ def _alerting(alert: Alert, condition: Condition) -> Rule:
         "expr": condition.expression,
         "for": f"${{{condition.lasting}}}",
         "labels": {"severity": f"${{{condition.severity}}}", **condition.labels},
-        "annotations": {
-            "summary": alert.summary,
-            "description": alert.description,
-            "runbook_url": f"${{{BASE}}}/{alert.name}.md",
-        },
+        "annotations": {"summary": alert.summary, "description": alert.description},
     }
 
 

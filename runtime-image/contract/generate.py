@@ -30,7 +30,14 @@ RUNTIMES = ROOT / "charts/slipway/runtimes"
 sys.path.insert(0, str(HERE.parent))
 from slipway_runtime.contract.engine import Engine, Metrics, Option  # noqa: E402 - the file next to what is written
 
-COPIED = ("buckets.py", "engine.py", "explain.py", "hold.py", "lines.py")  # written by hand, on the runtime's side
+COPIED = (
+    "buckets.py",
+    "engine.py",
+    "explain.py",
+    "hold.py",
+    "lines.py",
+    "runbooks.py",
+)  # by hand, for the runtime
 HEADER = """\
 {quotes}{about}
 
@@ -61,6 +68,7 @@ def main() -> None:
         "sentences.py": sentences(exit_codes(reasons)),
         "flags.py": flags(),
         "engines.py": list_of_engines(engines),
+        "pages.py": pages(reasons, read("errors.yaml")),
     }
     written = [OURS / "reasons.py", REASONS_OF_API]
     written[0].write_text(reasons_of_runtime(reasons))
@@ -172,6 +180,17 @@ def reasons_of_runtime(data: Mapping[str, Any]) -> str:
         + "from enum import StrEnum\n\n"
         + enum("Reason", "A cause with its meaning and its exit code.", attributes, reasons)
     )
+
+
+def pages(data: Mapping[str, Any], errors: Mapping[str, str]) -> str:
+    """The runbook of each reason that has one, and of each code of an error body."""
+    told = {word: word for word, about in data["reasons"].items() if about.get("final") or about.get("runbook")}
+    unknown = sorted({page for page in errors.values() if page in data["reasons"]} - told.keys())
+    if unknown or told.keys() & errors.keys():
+        raise ContractError(f"errors.yaml: a code is a reason, or {unknown} are reasons without a runbook")
+    source = "runtime-image/contract/reasons.yaml or errors.yaml"
+    text = header(about="The runbooks that reasons and codes of error bodies link to.", source=source)
+    return text + f"from collections.abc import Mapping\n\nPAGES: Mapping[str, str] = {told | dict(errors)!r}\n"
 
 
 # --- the pod, and sentences ------------------------------------------------------------------------------------------

@@ -6,27 +6,21 @@ values.yaml makes the alerts quick: short windows, small thresholds. What the al
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from slipway_devcluster import model
-from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support.builders.llmdeployments import GEMMA_CLAIM, merged
+from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import AnyCluster, Kube, Settings, folder_claimed
 from support.cluster.fixtures import kubectl_for
-from support.cluster.releases import rolled_out
 from support.monitoring import programs
-from support.monitoring.on_cluster import ClusterMonitoring, install_kinds, monitored
-from support.repository import CHARTS
+from support.monitoring.installed import PROGRAMS, install
+from support.monitoring.on_cluster import ClusterMonitoring, monitored
 
 VALUES = Path(__file__).with_name("values.yaml")
-PROGRAMS = 4
-"""Pods of Slipway: two operators and two activators."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,14 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def node(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The cluster, with all of Slipway as pods."""
     node = cluster.devcluster()
-    kube = kubectl_for(node, tmp_path_factory)
-    asyncio.run(install_kinds(kube))
-    installation.prepare(node, cache=settings.cache, steps=settings.steps)
-    archive = installation.OPERATOR_IMAGE.built(settings.cache, settings.steps)
-    values = merged(installation.values_with(archive.name), yaml.safe_load(VALUES.read_text()))
-    release = ["slipway", str(CHARTS / "slipway"), f"--namespace={SLIPWAY_NAMESPACE}", "--take-ownership"]
-    node.run_helm(["upgrade", "--install", *release, "--values=-"], json.dumps(values).encode())
-    asyncio.run(rolled_out(kube.within(SLIPWAY_NAMESPACE)))
+    install(node, kubectl_for(node, tmp_path_factory), settings, yaml.safe_load(VALUES.read_text()))
     return node
 
 

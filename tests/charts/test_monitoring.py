@@ -62,13 +62,6 @@ def test_an_alert_is_tuned_alone() -> None:
     assert tuned == before
 
 
-def test_runbooks_may_be_elsewhere() -> None:
-    base = "https://wiki.example.com/slipway"
-    urls = {rule["annotations"]["runbook_url"] for rule in alerts_of(rules_object(runbookUrlBase=f"{base}/")).values()}
-    assert f"{base}/{ALERT}.md" in urls
-    assert all(url.startswith(f"{base}/Slipway") for url in urls)
-
-
 @pytest.mark.parametrize(
     ("alerts", "error"),
     [
@@ -87,9 +80,3 @@ def test_runbooks_may_be_elsewhere() -> None:
 def test_a_wrong_value_of_an_alert_is_refused(alerts: dict[str, Any], error: str) -> None:
     with pytest.raises(Refused, match=re.escape(error)):
         rules_object(alerts=alerts)
-
-
-@pytest.mark.parametrize("base", ["", "wiki", 'https://a"b', "https://a b"])
-def test_a_base_of_runbooks_that_is_not_a_url_is_refused(base: str) -> None:
-    with pytest.raises(Refused, match="does not match pattern"):
-        rules_object(runbookUrlBase=base)

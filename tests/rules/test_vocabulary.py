@@ -191,6 +191,28 @@ def test_goodput_is_the_least_share_of_any_objective(tmp_path: Path) -> None:
     assert recorded({**first, **per_token, **wanted}, tmp_path, "slipway:goodput:ratio5m", {"": 0.5}) == ""
 
 
+def test_of_a_pod_without_the_boundary_no_request_counts(tmp_path: Path) -> None:
+    """An older version of Slipway has made it, and all replicas are being replaced."""
+    name, objective = "vllm:time_to_first_token_seconds", 'slo="ttft"'
+    series = {
+        **histogram(name, {"0.5": "0+54x30", "+Inf": "0+60x30"}, pod="new"),
+        **histogram(name, {"0.25": "0+600x30", "+Inf": "0+600x30"}, pod="old"),
+        of_gemma("slipway_slo_objective", 'slo="ttft", le="0.5"', "o"): "0.95x30",
+    }
+    assert recorded(series, tmp_path, "slipway:slo_requests:rate5m", {objective: 1}) == ""
+    assert recorded(series, tmp_path, "slipway:slo_good:rate5m", {objective: 0.9}) == ""
+
+
+def test_with_such_pods_alone_nothing_counts(tmp_path: Path) -> None:
+    """Not the guard's histogram of the same pods, either: it counts streams only."""
+    series = {
+        **histogram("vllm:time_to_first_token_seconds", {"0.25": "0+600x30", "+Inf": "0+600x30"}),
+        **histogram("slipway_time_to_first_token_seconds", {"0.5": "0+600x30", "+Inf": "0+600x30"}),
+        of_gemma("slipway_slo_objective", 'slo="ttft", le="0.5"', "o"): "0.95x30",
+    }
+    assert recorded(series, tmp_path, "slipway:slo_requests:rate5m", {}) == ""
+
+
 def test_what_is_left_of_an_error_budget_is_recorded_for_the_models_window(tmp_path: Path) -> None:
     """Of 100 requests, one may fail, and half of one does."""
     series = {
@@ -214,3 +236,24 @@ def test_another_operator_that_leads_goes_on_with_the_ledger(tmp_path: Path) -> 
         of_gemma("slipway_cost_total", 'accelerator="l4"', "operator-1"): "_x62 62+1x120",
     }
     assert recorded(series, tmp_path, "slipway:cost:increase1h", {"": 60}, at="2h") == ""
+
+
+def ledger(busy: str) -> Series:
+    """A device is held for two hours."""
+    accelerator = 'accelerator="l4"'
+    return {
+        of_gemma("slipway_device_seconds_total", accelerator, "o"): "0+60x120",
+        of_gemma("slipway_busy_device_seconds_total", accelerator, "o"): busy,
+    }
+
+
+IDLE = "slipway:idle_device_hours:increase1h"
+
+
+def test_what_was_not_used_of_the_last_hour_is_idle(tmp_path: Path) -> None:
+    assert recorded(ledger("0+15x120"), tmp_path, IDLE, {"": 0.75}, at="2h") == ""
+
+
+def test_an_hour_of_which_a_part_is_unknown_is_not_idle(tmp_path: Path) -> None:
+    """Pods that reported no use were replaced half an hour ago."""
+    assert recorded(ledger("_x90 0+15x30"), tmp_path, IDLE, {}, at="2h") == ""

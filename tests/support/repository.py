@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHARTS = ROOT / "charts"
+RUNBOOKS = ROOT / "runbooks"
 CRDS, POLICIES = ROOT / "crds", CHARTS / "slipway-crds/policies"
 RUNTIMES, ACCELERATORS = CHARTS / "slipway/runtimes", CHARTS / "slipway/accelerators"
 SAMPLES = ROOT / "manifests/samples"

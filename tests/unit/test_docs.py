@@ -56,25 +56,37 @@ def test_the_readme_shows_the_columns_that_kubectl_prints() -> None:
     assert all(shown.split() == header for shown in headers)
 
 
-# --- docs/architecture.md ---------------------------------------------------------------------------------------------
+# --- pages about the code ---------------------------------------------------------------------------------------------
 
 HOMES = ("", "operator/slipway/", "runtime-image/slipway_runtime/")
-"""Folders from which the page names files."""
+"""Folders from which the pages name files."""
+ABOUT_CODE = [
+    REPOSITORY / "docs/architecture.md",
+    *(page for folder in ("concepts", "contribute") for page in sorted((REPOSITORY / "docs" / folder).glob("*.md"))),
+]
+each_page_about_code = pytest.mark.parametrize(
+    "page", ABOUT_CODE, ids=lambda page: str(page.relative_to(REPOSITORY / "docs"))
+)
 
 
 def places(path: str) -> list[Path]:
     return [REPOSITORY / home / path for home in HOMES if (REPOSITORY / home / path).exists()]
 
 
-def test_every_path_in_the_architecture_exists() -> None:
-    named = set(re.findall(r"`(?!slipway\.dev/)([\w.-]+(?:/[\w.-]*)+)`", ARCHITECTURE))
-    assert len(named) > 20
+def test_the_pages_about_the_code_name_files() -> None:
+    assert len(re.findall(r"`[\w./-]+\.py`", "".join(page.read_text() for page in ABOUT_CODE))) > 100
+
+
+@each_page_about_code
+def test_every_path_in_a_page_about_the_code_exists(page: Path) -> None:
+    """Those of vLLM are compared with vLLM itself, in tests/vllm_cpu/."""
+    named = set(re.findall(r"`(?!slipway\.dev/|vllm/)([\w.-]+(?:/[\w.-]*)+)`", page.read_text()))
     assert not [path for path in sorted(named) if not places(path)]
 
 
-def test_every_definition_in_the_architecture_is_in_the_file_named_before_it() -> None:
-    named = re.findall(r"`([\w./-]+\.(?:py|json|yaml))`,? `(?!\w+\.py`)([\w.]+?)(?:\(\))?`", ARCHITECTURE)
-    assert named
+@each_page_about_code
+def test_every_definition_in_a_page_about_the_code_is_in_the_file_named_before_it(page: Path) -> None:
+    named = re.findall(r"`(?!vllm/)([\w./-]+\.(?:py|json|yaml))`,?\s`(?!\w+\.py`)([\w.]+?)(?:\(\))?`", page.read_text())
     for path, definition in named:
         text = "".join(place.read_text() for place in places(path))
         missing = [name for name in definition.split(".") if not re.search(rf"\b{name}\b", text)]

@@ -174,6 +174,11 @@ annotations:
 {{- with .root.Values.images.pullSecrets -}}
 {{- $_ := set $it.spec "imagePullSecrets" . -}}
 {{- end -}}
+{{- $container := first $it.spec.containers -}}
+{{- if and .root.Values.runbooks.url (eq "serve" (first ($container.args | default list) | default "")) -}}{{/* by slipway-runtime */}}
+{{- $guard := dict "name" "SLIPWAY_GUARD" "value" (dict "runbooks" .root.Values.runbooks.url | toJson) -}}
+{{- $_ := set $container "env" (append ($container.env | default list) $guard) -}}
+{{- end -}}
 {{- if not .root.Values.fixedUserIds -}}
 {{- range $it.spec.containers -}}
 {{- $_ := set . "securityContext" (omit (.securityContext | default dict) "runAsUser" "runAsGroup") -}}

@@ -4,12 +4,18 @@
 {{- $alerts := list -}}
 {{- range $name, $rule := .Files.Get "monitoring/alerts.yaml" | fromYaml -}}
 {{- $values := index $rules.alerts $name -}}
+{{- $url := $.Values.runbooks.url | replace "{name}" $name -}}
 {{- if $values.enabled -}}
 {{- $text := toJson $rule -}}
-{{- range $key, $value := merge (dict "runbookUrlBase" ($rules.runbookUrlBase | trimSuffix "/")) $values -}}
+{{- range $key, $value := $values -}}
 {{- $text = $text | replace (printf "${%s}" $key) (kindIs "string" $value | ternary $value (toJson $value)) -}}
 {{- end -}}
-{{- $alerts = concat $alerts (fromJsonArray $text) -}}
+{{- range fromJsonArray $text -}}
+{{- if $url -}}
+{{- $_ := set .annotations "runbook_url" $url -}}
+{{- end -}}
+{{- $alerts = append $alerts . -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $groups := .Files.Get "monitoring/recording-rules.yaml" | fromYamlArray -}}

@@ -41,8 +41,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
     found = diagnose(world, _log(kubectl, world))
     book = None if found.is_well else runbook(found.reason)
     if form:
-        url = book.url if book else None
-        documents.write(documents.document("Diagnosis", **found.as_members(), runbook=url), form)
+        members = found.as_members() | {"runbook": _url(found, book) or None}
+        documents.write(documents.document("Diagnosis", **members), form)
     else:
         _tell(found, book)
     if not found.is_well:
@@ -65,6 +65,11 @@ def _log(kubectl: Kubectl, world: World) -> list[str]:
         return []
 
 
+def _url(found: Diagnosis, book: Runbook | None) -> str:
+    """Where the installation has its runbooks, if the operator says so."""
+    return str(found.state.status.get("runbook") or (book.url if book else ""))
+
+
 def _tell(found: Diagnosis, book: Runbook | None) -> None:
     state = found.state
     mark = screen.good if found.is_well else screen.bad
@@ -79,8 +84,9 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         click.echo("Nothing is wrong.")
         return
     click.echo()
-    if book:
-        screen.paragraph(f"Runbook: {book.url} (`explain {found.reason}` prints it)")
+    if url := _url(found, book):
+        here = f" (`explain {found.reason}` prints it)" if book else ""
+        screen.paragraph(f"Runbook: {url}{here}")
     if found.next:
         does = "This should fix it" if found.next.fixes else "Next"
         screen.paragraph(f"{does} ({found.next.why}):")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from slipway.contract.pages import PAGES
+from slipway.contract.runbooks import Runbooks
+
 from slipway_cli.data import folder
 
-SITE = "https://slipway.dev/docs/runbooks/{name}.html"
+PUBLISHED = Runbooks("https://slipway.dev/docs/runbooks/{name}.html")
+"""Of this version's own pages. An installation may have others: the status of a model has the link there."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Runbook:
 
     @property
     def url(self) -> str:
-        return SITE.format(name=self.name)
+        return PUBLISHED.pattern.format(name=self.name)
 
     @property
     def summary(self) -> str:
@@ -34,8 +38,9 @@ class Runbook:
         return re.findall(r"^## (.+)$", self.text, re.MULTILINE)
 
 
-def runbook(name: str) -> Runbook | None:
-    """None: there is none of that name."""
+def runbook(word: str) -> Runbook | None:
+    """Of a reason, an error's code, an alert or a task; None: there is none."""
+    name = PAGES.get(word, word)
     if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9]*", name):
         return None
     file = folder("runbooks") / f"{name}.md"

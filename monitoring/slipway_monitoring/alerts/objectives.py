@@ -1,7 +1,8 @@
 """Alerts about objectives: an error budget burns, over two windows at once (Google's SRE workbook, chapter 5).
 
 The long window shows that it matters, the short one that it still goes on. A fast burn needs a person now; a slow one
-within the day.
+within the day. At a rate of 1, the budget lasts exactly as long as the window of `spec.slo`, however long that is; the
+defaults are those of the workbook for 30 days.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from slipway_monitoring.vocabulary.objectives import burn, requests_in
 PARAMETERS = (
     Parameter(name="slowSeverity", default="warning", meaning="the label `severity` of a slow burn."),
     Parameter(name="slowFor", default="15m", meaning="how long a slow burn must last."),
-    Parameter(name="fastest", default=14.4, meaning="burn rate over `fastestWindow` from which it is fast."),
+    Parameter(
+        name="fastest",
+        default=14.4,
+        meaning="burn rate over `fastestWindow` from which it is fast. At 1, the budget lasts for spec.slo.window.",
+    ),
     Parameter(name="fastestWindow", default="1h", meaning="its long window."),
     Parameter(name="fastestShortWindow", default="5m", meaning="its short window."),
     Parameter(name="fast", default=6, meaning="burn rate over `fastWindow` from which it is fast, too."),

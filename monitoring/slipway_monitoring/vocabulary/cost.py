@@ -26,6 +26,7 @@ COUNTERS = {
         "seconds",
     ),
 }
+ALL_OF = {"used_cost": "cost", "busy_device_seconds": "device_seconds"}
 PRICE = "price"
 NAMESPACE = ", ".join(MODEL[:2])
 MILLION = 1_000_000
@@ -44,15 +45,29 @@ def _sum(name: str) -> Recording:
 
 
 def last_hour(name: str) -> str:
-    return total(f"delta(slipway:{name}:total[1h]) >= 0")
+    return total(_growth(name))
+
+
+def _growth(name: str) -> str:
+    return f"delta(slipway:{name}:total[1h]) >= 0"
+
+
+def _known_growth(used: str) -> str:
+    """Of what is used, where that was reported all the time. Pods of an older version of Slipway don't report it, and
+    an hour of which a part is unknown isn't idle for the rest."""
+    samples = (f"count_over_time(slipway:{name}:total[1h])" for name in (used, ALL_OF[used]))
+    return f"({_growth(used)})\nand {' >= '.join(samples)}"
+
+
+def _idle(used: str) -> str:
+    """By accelerator, so that what is unknown of one doesn't count for another."""
+    return total(f"({_growth(ALL_OF[used])})\n- ({_known_growth(used)}) >= 0")
 
 
 def _hour(name: str, meaning: str, unit: str, expression: str) -> Recording:
     return Recording(name=f"slipway:{name}", meaning=meaning, unit=unit, expression=expression)
 
 
-_IDLE_SECONDS = f"({last_hour('device_seconds')}\n- {last_hour('busy_device_seconds')} >= 0)"
-_IDLE_COST = f"({last_hour('cost')}\n- {last_hour('used_cost')} >= 0)"
 GROUP = Group(
     name="slipway.cost",
     interval=60,
@@ -66,12 +81,12 @@ GROUP = Group(
         ),
         _hour("cost:increase1h", "Cost of the last hour", PRICE, last_hour("cost")),
         _hour("saved_cost:increase1h", "What sleeping has saved in the last hour", PRICE, last_hour("saved_cost")),
-        _hour("idle_cost:increase1h", "Cost of the last hour without requests in flight", PRICE, _IDLE_COST),
+        _hour("idle_cost:increase1h", "Cost of the last hour without requests in flight", PRICE, _idle("used_cost")),
         _hour(
             "idle_device_hours:increase1h",
             "Hours of devices in the last hour that were held without requests in flight",
             "hours",
-            f"{_IDLE_SECONDS} / 3600",
+            f"{_idle('busy_device_seconds')} / 3600",
         ),
         _hour(
             "asleep_device_hours:increase1h",
@@ -89,7 +104,7 @@ GROUP = Group(
             "cost_per_million_tokens:used1h",
             "The same, of the time with requests in flight only",
             PRICE,
-            f"{last_hour('used_cost')}\n/ ({TOKENS} > 0) * {MILLION}",
+            f"{total(_known_growth('used_cost'))}\n/ ({TOKENS} > 0) * {MILLION}",
         ),
         _hour(
             "namespace_cost:per_hour",

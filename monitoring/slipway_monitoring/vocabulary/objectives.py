@@ -1,19 +1,21 @@
 """Objectives of spec.slo: how many requests met them, how fast the error budget burns, and what is left of it.
 
 Latencies are counted by the histogram's boundary that the operator has chosen for each objective, so that no quantile
-is estimated.
+is estimated. A pod without this boundary, which an older version of Slipway has made, is not counted at all.
 """
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import labels, largest, total
+from slipway_monitoring.promql import first_of, labels, largest, rate, total
 from slipway_monitoring.rule import INTERVAL, Group, Recording
 from slipway_monitoring.vocabulary.requests import COUNTED, FAILED
+from slipway_monitoring.vocabulary.sources import HISTOGRAMS, OF_BUILT_IN
 
 TIMES = ("ttft", "tpot", "e2e")
 WINDOWS = {"1d": 86_400, "7d": 604_800, "30d": 2_592_000}
 """Windows over which what is left of a budget is recorded; a model's window counts as the next longer one of these."""
 
+OF_POD = "slipway:slo_good_by_pod:rate5m"
 GOOD, COUNTED_ALL = "slipway:slo_good:rate5m", "slipway:slo_requests:rate5m"
 OBJECTIVE = "slipway:slo_objective:ratio"
 AS_WANTED = "Requests per second that met the objective `slo`"
@@ -21,13 +23,24 @@ ALL = "Requests per second for which the objective `slo` holds"
 
 
 def _of_times(slo: str) -> tuple[Recording, ...]:
-    buckets, wanted = f"slipway:{slo}_seconds:bucket_rate5m", f'slipway_slo_objective{{slo="{slo}"}}'
-    good = f"{buckets}\nand on ({labels('le')}) {wanted}"
-    every = f'{buckets}{{le="+Inf"}}\nand on ({labels()}) {wanted}'
-    told = {"slo": slo}
+    wanted, told = f'slipway_slo_objective{{slo="{slo}"}}', {"slo": slo}
+    of_pods, every = f'{OF_POD}{{slo="{slo}"}}', _by_pod(slo, matching='{le="+Inf"}')
     return (
-        Recording(name=GOOD, meaning=AS_WANTED, unit="per second", expression=total(good), labels=told),
-        Recording(name=COUNTED_ALL, meaning=ALL, unit="per second", expression=total(every), labels=told),
+        Recording(
+            name=OF_POD,
+            meaning=f"{AS_WANTED}, of each pod whose histogram has its boundary",
+            unit="per second",
+            expression=total(f"({_by_pod(slo, 'le')})\nand on ({labels('le')}) {wanted}", "pod"),
+            labels=told,
+        ),
+        Recording(name=GOOD, meaning=AS_WANTED, unit="per second", expression=total(of_pods), labels=told),
+        Recording(
+            name=COUNTED_ALL,
+            meaning=ALL,
+            unit="per second",
+            expression=total(f"({every})\nand on ({labels('pod')}) {of_pods}"),
+            labels=told,
+        ),
         Recording(
             name=OBJECTIVE,
             meaning="Share of requests that have to meet the objective `slo`",
@@ -36,6 +49,12 @@ def _of_times(slo: str) -> tuple[Recording, ...]:
             labels=told,
         ),
     )
+
+
+def _by_pod(slo: str, *more: str, matching: str = "") -> str:
+    """Rates of the buckets of engines that Slipway builds in; others have no objectives."""
+    sources = (each for engine, each in HISTOGRAMS[slo].items() if engine in OF_BUILT_IN)
+    return first_of(*(total(rate(f"{each}_bucket{matching}"), "pod", *more) for each in sources))
 
 
 def _of_availability() -> tuple[Recording, ...]:

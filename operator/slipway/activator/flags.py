@@ -10,6 +10,7 @@ import click
 
 from slipway.activator.proxy.client_identity import Network
 from slipway.api.names import ACTIVATOR_GRPC_PORT, ACTIVATOR_SERVICE
+from slipway.contract.runbooks import Runbooks
 from slipway.process.flags import duration, flag, integer, object_name
 
 
@@ -29,7 +30,7 @@ class ActivatorSettings:
     max_bytes: int
     trusted_proxies: tuple[Network, ...]
     drain: float
-    runbooks: str
+    runbooks: Runbooks
     management_port: int
     log_level: str
     log_format: str
@@ -94,10 +95,4 @@ drain = flag(
     default="30s",
     metavar="TIME",
     help="how long requests under way may take when the activator is asked to end",
-)
-runbooks = flag(
-    "--runbooks",
-    default="",
-    metavar="URL",
-    help="beginning of the URL of the runbooks that errors name; the word of the reason follows",
 )

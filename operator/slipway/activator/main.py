@@ -34,7 +34,7 @@ from slipway.process import lifecycle
 @flags.max_bytes
 @flags.trusted_proxies
 @flags.drain
-@flags.runbooks
+@shared.runbooks
 @shared.management_port
 @shared.log_level
 @shared.log_format

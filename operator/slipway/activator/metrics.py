@@ -8,12 +8,12 @@ LLMDeployments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway.activator.keda.calls import KedaCalls
-from slipway.activator.proxy import open_files
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.counters import HOLD_BOUNDS, MOST_MODELS, ModelCounters, ProxyCounters
+from slipway.activator.proxy.open_files import OpenFiles
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from slipway.observing.objectives import FIELDS
@@ -104,6 +104,7 @@ class Sources:
     peers: Callable[[], float]
     oldest_wait: Callable[[ModelKey], float]
     used_connections: Callable[[], float]
+    files: OpenFiles = field(default_factory=OpenFiles)
 
 
 def add_metrics(registry: MetricsRegistry, sources: Sources) -> None:
@@ -169,5 +170,5 @@ def _used(sources: Sources) -> Iterator[tuple[str, float]]:
     for name, limit in (("requests", limits.requests), ("bytes", limits.bytes), ("arriving", limits.arriving)):
         yield name, limit.taken / limit.total
     yield "connections", sources.used_connections()
-    yield "files", open_files.used()
+    yield "files", sources.files.used()
     yield "keda_connections", sources.calls.used_places()

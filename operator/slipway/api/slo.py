@@ -1,4 +1,4 @@
-"""`spec.slo`: what clients of a model may rely on, so that alerts and the goodput can be computed."""
+"""`spec.slo`: what clients of a model may rely on, so that alerts and the goodput can be computed; and `status.slo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from slipway.api import units
-from slipway.api.schema import ApiModel, Rule, cel, duration_within, matches
+from slipway.api.schema import (
+    LIST_TYPE,
+    MOST_LINES,
+    ApiModel,
+    Line,
+    ReportModel,
+    Rule,
+    cel,
+    duration_within,
+    matches,
+)
 
 TTFT_BOUNDS, TPOT_BOUNDS, E2E_BOUNDS = ("5ms", "5m"), ("1ms", "4s"), ("50ms", "1h")
 """The histograms of Slipway's engines have a boundary close above every target within these."""
@@ -42,8 +52,8 @@ class SloSpec(ApiModel):
     )
     window: Annotated[str, duration_within("1h", "2160h")] = Field(
         default="720h",
-        description="Time over which the objectives hold and an error budget lasts, by default 30 days. Alerts don't "
-        "depend on it: their burn rates are made for 30 days.",
+        description="Time over which the objectives hold and an error budget lasts, by default 30 days. Alerts say "
+        "how many times faster than that it is spent; their default thresholds are those for 30 days.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -65,3 +75,39 @@ class SloSpec(ApiModel):
     def availability_share(self) -> float | None:
         """0.999 for 99.9%."""
         return float(Decimal(self.availability.removesuffix("%")) / 100) if self.availability else None
+
+
+# --- the status -------------------------------------------------------------------------------------------------------
+
+
+class UncountedStatus(ReportModel):
+    """Objectives that the running pods can't count."""
+
+    objectives: list[Annotated[str, Field(max_length=16)]] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Their fields in spec.slo. They are no metrics as long as that is so.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    pod: str = Field(default="", max_length=253, description="The pod that has run longest of those that can't.")
+    message: Line = Field(default="", description="Since when, why, and how to change it.")
+
+
+class SloStatus(ReportModel):
+    """How the objectives of `spec.slo` are counted."""
+
+    boundaries: dict[str, Annotated[str, Field(max_length=16)]] = Field(
+        default_factory=dict,
+        max_length=8,
+        description="For each objective of time, the boundary of the engine's histogram at which it is counted, in "
+        "seconds as the label le has it: the smallest that isn't below the target.",
+    )
+    advice: list[Line] = Field(
+        default_factory=list,
+        max_length=MOST_LINES,
+        description="What is counted differently than the target says, or not at all.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    uncounted: UncountedStatus | None = Field(
+        default=None, description="What isn't counted now, because of pods that an older version of Slipway has made."
+    )

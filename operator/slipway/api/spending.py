@@ -103,6 +103,7 @@ class HeldStatus(ReportModel):
     busy_seconds: Count | None = Field(default=None, description="Seconds with requests in flight, counted so far.")
     prompt_tokens: int = Field(default=0, ge=0, description="Prompt tokens counted so far.")
     output_tokens: int = Field(default=0, ge=0, description="Output tokens counted so far.")
+    unreported: bool | None = Field(default=None, description="True: its runtime doesn't report how it was used.")
 
 
 class CostStatus(ReportModel):

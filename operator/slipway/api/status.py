@@ -9,18 +9,17 @@ from pydantic import ConfigDict, Field
 from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
-from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+from slipway.api.schema import LIST_TYPE, MAP_TYPE, MOST_LINES, Line, ReportModel
+from slipway.api.slo import SloStatus
 from slipway.api.spending import BudgetStatus, CostStatus
 from slipway.contract.pod import REPORT_LIMIT
 
 LONGEST_SYNC = 64
-MOST_LINES, LONGEST_LINE = 64, 1024  # of each list of sentences
 PROMPT = 1000  # tokens, for which the time to the first token is reported
 LONGEST_DURATION = 32  # characters
 Duration = Annotated[str, Field(max_length=LONGEST_DURATION, pattern=units.DURATION)]
 Size = Annotated[str, Field(max_length=32, pattern=units.QUANTITY)]
 Compiled = Literal["Nothing", "Something", "Everything"]
-Line = Annotated[str, Field(max_length=LONGEST_LINE)]
 
 
 class Condition(ReportModel):
@@ -299,23 +298,6 @@ class CompileCacheStatus(ReportModel):
     )
 
 
-class SloStatus(ReportModel):
-    """How the objectives of `spec.slo` are counted."""
-
-    boundaries: dict[str, Annotated[str, Field(max_length=16)]] = Field(
-        default_factory=dict,
-        max_length=8,
-        description="For each objective of time, the boundary of the engine's histogram at which it is counted, in "
-        "seconds as the label le has it: the smallest that isn't below the target.",
-    )
-    advice: list[Line] = Field(
-        default_factory=list,
-        max_length=MOST_LINES,
-        description="What is counted differently than the target says, or not at all.",
-        json_schema_extra={LIST_TYPE: "atomic"},
-    )
-
-
 class MadeStatus(ReportModel):
     """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
@@ -389,6 +371,9 @@ class LLMDeploymentStatus(ReportModel):
         default=None, description="The state as one word. Idle, at zero replicas, is healthy."
     )
     message: str = Field(default="", description="What is happening, or what went wrong, as a sentence.")
+    runbook: str | None = Field(
+        default=None, max_length=512, description="URL of what to do about it, while something is wrong."
+    )
     url: str | None = Field(default=None, description="URL for requests, within the cluster or through the Gateway.")
     conditions: list[Condition] = Field(
         default_factory=list,

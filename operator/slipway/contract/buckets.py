@@ -10,6 +10,8 @@ operator/slipway/contract.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # Between two tokens of a stream, and per token of a request. A GPU takes a few milliseconds for the token of a small
 # model, and a CPU may take a quarter of a second.
 TOKEN_BUCKETS = (
@@ -33,3 +35,8 @@ REQUEST_BUCKETS = (
     *(10.0, 12.5, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0),
     *(120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
 )
+
+Boundaries = Mapping[str, tuple[float, ...]]
+"""Of the histograms of times, by the name of the objective that is counted in them."""
+
+OF_TIMES: Boundaries = {"ttft": FIRST_TOKEN_BUCKETS, "tpot": TOKEN_BUCKETS, "e2e": REQUEST_BUCKETS}

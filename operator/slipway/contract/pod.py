@@ -28,6 +28,10 @@ MEASURED_DEVICES = "devices"
 # docs/reference/runtime.md.
 USAGE = "usage"
 
+# What /info has as `boundaries`: by ttft, tpot and e2e, the boundaries of the pod's histograms, in seconds. Pods of an
+# older version may have others than those of buckets.py, or don't have this field.
+BOUNDARIES = "boundaries"
+
 # What /info has as `compileCache`: what became of the compile cache in this start. It always has a state and a reason,
 # the sentence that a person reads; the other fields are null as long as they aren't known.
 COMPILE_CACHE = "compileCache"

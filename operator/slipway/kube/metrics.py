@@ -25,7 +25,7 @@ class WatchMetrics:
 
     def watch_ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         """`read`: the age of each kind's cache, called when Prometheus reads the page."""
-        help_ = "Seconds since the cache of a kind was last seen to be up to date"
+        help_ = "Seconds since the cache of a kind was last seen to be up to date, of kinds that are audited"
         self._registry.read_gauge(
             "watch_age_seconds", help_, ("kind",), lambda: {(kind,): age for kind, age in read().items()}
         )

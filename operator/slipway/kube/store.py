@@ -164,21 +164,31 @@ class Store:
         """Of all objects, in no order."""
         return iter(self._shelves[kind].entries)
 
-    def labelled(self, kind: Kind, name: str, namespace: str, *, most: int | None = None) -> list[Object]:
+    def labelled(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str,
+        *,
+        most: int | None = None,
+        where: Callable[[Any], bool] = lambda _: True,
+    ) -> list[Object]:
         """Those of the namespace that have this name as the value of an indexed label. By name.
 
-        If there are more than `most`, those with the greatest briefs.
+        If there are more than `most`, those with the greatest briefs. `where`: what is true of their briefs.
         """
-        shelf = self._shelves[kind]
-        entries = [shelf.entries[namespace, each] for each in shelf.by_label.get((namespace, name), ())]
+        entries = [entry for entry in self._labelled(kind, name, namespace) if where(entry.brief)]
         if most is not None and len(entries) > most:
             entries = heapq.nlargest(most, entries, key=lambda entry: entry.brief or ())
         return [self._packing.unpacked(entry) for entry in entries]
 
     def briefs(self, kind: Kind, name: str, namespace: str) -> list[Any]:
         """Of the objects that `labelled` would return, without reading them. By name."""
-        shelf = self._shelves[kind]
-        return [shelf.entries[namespace, each].brief for each in shelf.by_label.get((namespace, name), ())]
+        return [entry.brief for entry in self._labelled(kind, name, namespace)]
+
+    def uids(self, kind: Kind, name: str, namespace: str) -> set[str]:
+        """The same of their uids."""
+        return {entry.uid for entry in self._labelled(kind, name, namespace)}
 
     def brief(self, kind: Kind, name: str, namespace: str = "") -> Any:
         """Of one object; None: it doesn't exist, or none could be made of it."""
@@ -209,9 +219,10 @@ class Store:
         return [kind for kind in self._shelves if not self.is_synced(kind)]
 
     def ages(self, now: float) -> dict[str, float]:
-        """Seconds since each kind was last known to be up to date; kinds never seen so are left out."""
-        shelves = self._shelves.items()
-        return {kind.name: now - shelf.current_at for kind, shelf in shelves if shelf.current_at is not None}
+        """Seconds since each kind was last known to be up to date. Left out are kinds never seen so, and those that are
+        compared with no list: hints, and what can't be seen. Of these, a time without events says nothing."""
+        compared = ((kind, each) for kind, each in self._shelves.items() if kind not in self._hints and not each.closed)
+        return {kind.name: now - shelf.current_at for kind, shelf in compared if shelf.current_at is not None}
 
     @property
     def mark(self) -> Mark:
@@ -283,6 +294,10 @@ class Store:
         return difference
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _labelled(self, kind: Kind, name: str, namespace: str) -> Iterator[Entry]:
+        shelf = self._shelves[kind]
+        return (shelf.entries[namespace, each] for each in shelf.by_label.get((namespace, name), ()))
 
     def _put(self, kind: Kind, place: Place, thing: Object, epoch: int) -> None:
         shelf = self._shelves[kind]

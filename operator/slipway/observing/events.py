@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipway.api.reasons import ConditionType, Reason, State
+from slipway.contract.runbooks import Runbooks
 from slipway.objects.kinds import Object
 from slipway.observing import measured
 
@@ -39,6 +40,12 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
     _, trouble = _story(current)
     is_trouble = bool(trouble) or current["state"] in TROUBLE
     return [*news, Notice("Warning" if is_trouble else "Normal", trouble or current["state"], current["message"])]
+
+
+def with_runbook(status: Object, runbooks: Runbooks) -> Object:
+    """With `runbook`, the link for the trouble that the status reports; it changes with the reason alone."""
+    url = runbooks.of(_trouble(status))
+    return {**status, "runbook": url} if url else status
 
 
 def _available_update(previous: Object | None, current: Object) -> list[Notice]:

@@ -7,8 +7,9 @@ written into an object makes more series of it than `Figures` has places.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -23,8 +24,9 @@ from slipway.objects.kinds import Object
 from slipway.objects.metadata import name_of
 from slipway.observing.cause import reason_named
 from slipway.observing.measured import missed_plan
-from slipway.observing.objectives import Objectives, objectives_of
+from slipway.observing.objectives import FIELDS, Objectives, followed_times, objectives_of
 from slipway.observing.phases import NOT_PHASES, length_of
+from slipway.observing.uncounted import fields_uncounted
 from slipway.observing.wake_estimate import expected_wake, last_cold_start, model_size
 
 LONGEST_LABEL = 128  # characters, as many as a served name may have
@@ -67,9 +69,11 @@ class Figures(NamedTuple):
     tokens_per_second: float | None
     devices: int | None
     plan_error: float | None  # a ratio
+    measured_pod: str  # the name of the pod that has measured it
     cold_start: tuple[tuple[str, float], ...]  # seconds of each phase of the last one, and of all of them
     expected_cold_start: float
     objectives: Objectives | None  # of spec.slo
+    wants_times: str  # when it was created, if its number of replicas is to follow times
 
 
 def figures_of(deployment: Object) -> Figures:
@@ -90,9 +94,11 @@ def figures_of(deployment: Object) -> Figures:
         tokens_per_second=_number((plan.get("expected") or {}).get("tokensPerSecond")),
         devices=_number(plan.get("gpusPerReplica")),
         plan_error=None if error is None else error / 100,
+        measured_pod=_label((status.get("measured") or {}).get("pod")),
         cold_start=tuple(_cold_start(status.get("lastColdStart") or {})),
         expected_cold_start=expected_wake([] if last_start is None else [last_start], model_size(deployment)),
-        objectives=_objectives(spec),
+        objectives=_objectives(spec, fields_uncounted(status)),
+        wants_times=str(deployment["metadata"].get("creationTimestamp")) if _wants_times(spec) else "",
     )
 
 
@@ -129,13 +135,23 @@ def _cold_start(phases: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     yield "total", total
 
 
-def _objectives(spec: Object) -> Objectives | None:
-    """None: there are none, or they can't be read, which the status says."""
+def _objectives(spec: Object, uncounted: Collection[str]) -> Objectives | None:
+    """Those that the pods can count. None: there are none, or they can't be read, which the status says."""
     try:
         slo, engine = SloSpec.model_validate(spec["slo"]), EngineSpec.model_validate(spec.get("engine") or {})
     except (KeyError, ValidationError):
         return None
-    return objectives_of(slo, engine.name)
+    found = objectives_of(slo, engine.name)
+    return replace(
+        found, boundaries={name: at for name, at in found.boundaries.items() if FIELDS[name] not in uncounted}
+    )
+
+
+def _wants_times(spec: Object) -> bool:
+    scaling = spec.get("scaling") or {}
+    with suppress(ValidationError):
+        return bool(scaling.get("target") and followed_times(ScalingSpec.model_validate(scaling), engine_name(spec)))
+    return False
 
 
 def _number(value: Any) -> Any:

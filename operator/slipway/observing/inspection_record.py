@@ -17,7 +17,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.status import LONGEST_LINE, InspectionFailure, ModelStatus
+from slipway.api.schema import LONGEST_LINE
+from slipway.api.status import InspectionFailure, ModelStatus
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause

@@ -44,6 +44,7 @@ class Held:
     counted_at: datetime | None = None
     pod: str = ""  # its name, and that of its node
     node: str = ""
+    is_silent: bool = False  # nothing reports how it is used
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +126,11 @@ class Ledger:
     def devices(self) -> int:
         return sum(each.devices for each in self.held.values() if each.until is None)
 
+    @property
+    def silent(self) -> tuple[Held, ...]:
+        """What is held now without a report of its use."""
+        return tuple(each for each in self.held.values() if each.is_silent and each.until is None)
+
     def at(self, now: datetime) -> Ledger:
         """As it will be then, if nothing changes."""
         ledger = _rolled(self, now)
@@ -162,11 +168,13 @@ def settle(ledger: Ledger, seen: Iterable[Held], asleep: Held | None, now: datet
     return _counted(ledger, pieces, held, asleep, now)
 
 
-def used(ledger: Ledger, uid: str, reading: Use, now: datetime) -> Ledger:
-    """With what a pod has done since its last reading, as far as that is possible."""
+def used(ledger: Ledger, uid: str, reading: Use | None, now: datetime) -> Ledger:
+    """With what a pod has done since its last reading, as far as that is possible. None: it doesn't report it."""
     held = ledger.held.get(uid)
     if held is None:
         return ledger
+    if reading is None:
+        return replace(ledger, held={**ledger.held, uid: replace(held, is_silent=True)})
     ledger = _rolled(ledger, now)
     new = Sums() if held.counted is None else _difference(held, held.counted, reading, ledger.as_of, now)
     totals = {**ledger.totals, held.accelerator: ledger.totals.get(held.accelerator, NOTHING) + new}
@@ -175,7 +183,7 @@ def used(ledger: Ledger, uid: str, reading: Use, now: datetime) -> Ledger:
         day=Window(ledger.day.start, ledger.day.sums + new),
         month=Window(ledger.month.start, ledger.month.sums + new),
         totals=totals,
-        held={**ledger.held, uid: replace(held, counted=reading, counted_at=now)},
+        held={**ledger.held, uid: replace(held, counted=reading, counted_at=now, is_silent=False)},
     )
 
 
@@ -289,6 +297,7 @@ def _continued(before: Held | None, seen: Held, ledger: Ledger) -> Held:
         counted_at=seen.since if is_new else known.counted_at,
         pod=seen.pod,
         node=seen.node,
+        is_silent=known.is_silent,
     )
 
 

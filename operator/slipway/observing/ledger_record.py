@@ -89,6 +89,7 @@ def _held(held: Held) -> HeldStatus:
         busy_seconds=round(counted.busy, 3) if held.counted else None,
         prompt_tokens=counted.prompt_tokens,
         output_tokens=counted.output_tokens,
+        unreported=held.is_silent or None,
     )
 
 
@@ -145,6 +146,7 @@ def _of_status(held: HeldStatus, known: Collection[str], as_of: datetime) -> Hel
         per_hour=None if held.per_hour is None else _bounded(held.per_hour),
         counted=None if held.busy_seconds is None else use,
         counted_at=as_of,
+        is_silent=bool(held.unreported),
     )
 
 
@@ -175,10 +177,12 @@ def _bounded(number: float | None) -> float:
     return min(float(number), MOST) if number and isfinite(number) else 0.0
 
 
-def is_due(before: Object | None, ledger: Ledger, now: datetime, every: timedelta) -> bool:
-    """Whether the status has to be written for its costs alone: other pods hold devices, or at another price; or some
-    have for as long as `every`."""
+def is_due(before: Object | None, ledger: Ledger, now: datetime, every: timedelta, *, message: str = "") -> bool:
+    """Whether the status has to be written for its costs alone: other pods hold devices, or at another price; or the
+    message is another; or some have held them for as long as `every`."""
     known = before or {}
+    if message != (known.get("message") or ""):
+        return True
     there = {uid for uid, each in ledger.held.items() if each.until is None}
     said = {each.get("uid") for each in known.get("pods") or []}
     if not said <= there or len(there) != len(said) + int(known.get("morePods") or 0):

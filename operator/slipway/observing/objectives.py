@@ -13,17 +13,10 @@ from slipway.api import units
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.scaling import ScalingSpec
 from slipway.api.slo import TPOT_BOUNDS, TTFT_BOUNDS, SloSpec
-from slipway.contract import buckets
+from slipway.contract.buckets import OF_TIMES
 from slipway.contract.engine import Engine
 from slipway.contract.engines import ENGINES, LLAMACPP, OTHERS
 from slipway.objects.kinds import Object
-
-BOUNDARIES: Mapping[str, tuple[float, ...]] = {
-    "ttft": buckets.FIRST_TOKEN_BUCKETS,
-    "tpot": buckets.TOKEN_BUCKETS,
-    "e2e": buckets.REQUEST_BUCKETS,
-}
-"""In seconds, of the histograms of all built-in engines."""
 
 SHARES = {"ttft": 0.95, "tpot": 0.95, "e2e": 0.99}
 FOLLOWED_BOUNDS = {"ttft": TTFT_BOUNDS, "tpot": TPOT_BOUNDS}
@@ -72,8 +65,14 @@ def histograms_of(engine_name: str) -> Mapping[str, tuple[str, ...]]:
 
 def followed_targets(spec: LLMDeploymentSpec) -> str:
     """The times that the number of replicas follows, for people; empty if it follows none."""
-    times, histograms = followable(spec.scaling), histograms_of(spec.engine.name)
-    return " and ".join(f"{FIELDS[name]} {time}" for name, time in times.items() if name in histograms)
+    times = followed_times(spec.scaling, spec.engine.name)
+    return " and ".join(f"{FIELDS[name]} {time}" for name, time in times.items())
+
+
+def followed_times(scaling: ScalingSpec, engine_name: str) -> dict[str, str]:
+    """Those that the engine's histograms show."""
+    histograms = histograms_of(engine_name)
+    return {name: time for name, time in followable(scaling).items() if name in histograms}
 
 
 def target_times(scaling: ScalingSpec) -> dict[str, str]:
@@ -96,7 +95,7 @@ def is_measurable(objective: str, time: str) -> bool:
 
 def boundary_for(objective: str, target: str) -> float:
     """The API allows no target above the largest."""
-    boundaries, wanted = BOUNDARIES[objective], units.seconds(target)
+    boundaries, wanted = OF_TIMES[objective], units.seconds(target)
     return next((boundary for boundary in boundaries if boundary >= wanted), boundaries[-1])
 
 

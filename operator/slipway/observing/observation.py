@@ -52,7 +52,8 @@ class Observation:
     pod: str = ""  # that replica
     url: str | None = None
     activator_answers: bool | None = None
-    follows: str = ""  # the times that the number of replicas follows
+    follows: str = ""  # the times that the number of replicas is to follow
+    may_follow: bool = True
     budget: Budget | None = None
     look_again_at: datetime | None = None  # time alone may change the status then
 
@@ -83,6 +84,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         url=_url(snapshot.service),
         activator_answers=snapshot.activator_answers,
         follows=followed_targets(deployment.spec) if deployment else "",
+        may_follow=snapshot.may_follow_times,
         budget=snapshot.budget,
         look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
-from slipway.api.status import LONGEST_LINE, MOST_LINES, PROMPT
+from slipway.api.schema import LONGEST_LINE, MOST_LINES
+from slipway.api.status import PROMPT
 from slipway.objects.kinds import Object
 
 EVIDENCE = ("exact", "measured", "reported", "estimated")  # the best first

@@ -17,6 +17,7 @@ from slipway.observing.containers import SAME_MOMENT, Container, cause_of_contai
 from slipway.observing.snapshot import ObservedEvent, Snapshot
 
 OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp includes
+ENDED = ("Failed", "Succeeded")  # phases
 MOST_SETS = 4  # of labels that a message lists
 
 
@@ -42,7 +43,7 @@ class Pod:
     @property
     def is_over(self) -> bool:
         """It has ended permanently; unless it is deleted, it stays visible."""
-        return self.raw.get("status", {}).get("phase") in ("Failed", "Succeeded")
+        return self.raw.get("status", {}).get("phase") in ENDED
 
     @property
     def is_left_behind(self) -> bool:

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.status import LONGEST_LINE, PushedImage, PushFailure
+from slipway.api.schema import LONGEST_LINE
+from slipway.api.status import PushedImage, PushFailure
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause

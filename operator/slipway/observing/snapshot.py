@@ -98,6 +98,7 @@ class Snapshot:
     autoscaler: Object | None = None  # our HorizontalPodAutoscaler
     scaled_object: Object | None = None
     scaler_fails_since: datetime | None = None  # KEDA calls the ScaledObject not ready, and records no time
+    may_follow_times: bool = True  # or more models want to follow times than the activator keeps readings for
     scaler_is_there: bool | None = None  # whether a replica of the activator that KEDA queries is ready
 
     # --- the activator -----------------------------------------------------------------------------------------------

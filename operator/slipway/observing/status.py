@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
-from slipway.observing import plan_report
+from slipway.observing import following, plan_report
 from slipway.observing.cause import WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.conditions import Conditions
 from slipway.observing.observation import Observation
@@ -252,7 +252,14 @@ class _Writing:
 
     def _followed(self) -> str:
         """Without what was measured, which changes all the time: the activator's metrics have it."""
-        return f" Their number follows {self._seen.follows}." if self._seen.follows else ""
+        if not self._seen.follows:
+            return ""
+        if not self._seen.may_follow:
+            return (
+                f" Their number follows the requests in flight instead of {self._seen.follows}, because only the "
+                f"{following.OF_NAMESPACE} oldest models of a namespace follow times, and {following.IN_ALL} in all."
+            )
+        return f" Their number follows {self._seen.follows}."
 
     def _start(self) -> str:
         since = f" since {self._seen.waking_since:%H:%M:%S} UTC" if self._seen.waking_since else ""

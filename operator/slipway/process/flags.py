@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import click
 
+from slipway.contract.runbooks import Runbooks
+
 PREFIX = "SLIPWAY_"
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -94,6 +96,13 @@ def duration(*, at_least: float) -> Callable[[str], float]:
     return read
 
 
+def runbooks_at(text: str) -> Runbooks:
+    try:
+        return Runbooks(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def own_identity() -> str:
     """A different one for each process, so that a restarted container does not take itself for its predecessor."""
     return f"{socket.gethostname()}_{secrets.token_hex(4)}"
@@ -137,6 +146,13 @@ identity = flag(
     show_default="the host's name, '_' and random digits",
     metavar="NAME",
     help="name of this replica, which no other replica may have",
+)
+runbooks = flag(
+    "--runbooks",
+    type=runbooks_at,
+    default="",
+    metavar="URL",
+    help="URL of a runbook, with {name} for its name, to which the status, events and errors link; empty: no links",
 )
 management_port = flag(
     "--management-port",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engine import Metrics
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
@@ -134,6 +135,7 @@ class Launch:
     joined: Mapping[str, Joined] = field(default_factory=dict)  # facts of which several lines have a part
     second_way: SecondWay | None = None
     computes_on_cpus: bool = False
+    boundaries: Boundaries = field(default_factory=lambda: OF_TIMES)  # of its histograms, or else of the guard's
     stop: float = 5.0  # seconds that it needs to end on its own
 
     @property

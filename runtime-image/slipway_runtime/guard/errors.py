@@ -1,7 +1,9 @@
 """The error responses of the guard: in the format of the OpenAI API, with the time after which to try again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from slipway_runtime.contract.runbooks import Runbooks
 
 BYTES_OF_A_BYTE, BYTES_OF_A_VALUE = 5, 96
 """Memory that engines take at most for each byte and value of a body, as `tests/engines/test_llamacpp_memory.py`
@@ -17,6 +19,10 @@ class ErrorResponse:
     """Seconds; 0 where trying again would change nothing."""
     param: str | None = None
     """The member of the request's body that is wrong."""
+
+    def linked(self, runbooks: Runbooks) -> "ErrorResponse":
+        """Returns it with a link to the runbook of its code."""
+        return replace(self, message=runbooks.linked(self.message, self.code))
 
     def body(self) -> bytes:
         return json.dumps({"error": self._error()}, separators=(",", ":")).encode()

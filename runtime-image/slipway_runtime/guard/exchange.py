@@ -279,6 +279,7 @@ class Exchange:
     async def refuse(self, refusal: ErrorResponse, *, before: bytes = b"") -> None:
         """Sends the error in whatever way the response still allows; `before` precedes the error in a stream."""
         self._tail = b""
+        refusal = refusal.linked(self._gate.runbooks)
         match self._state:
             case ResponseState.NONE | ResponseState.HEAD_HELD | ResponseState.ERROR_HELD:
                 self._state = REPLACED

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from slipway_runtime import control
 from slipway_runtime.contract.hold import HOLD_HEADER
+from slipway_runtime.contract.runbooks import Runbooks
 from slipway_runtime.control import GuardMode, Slot
 from slipway_runtime.guard import access_log, errors
 from slipway_runtime.guard.bodies import Body, BodyMemory
@@ -58,6 +59,7 @@ class Gate:
         """`in_place_of_engine`: the engine lacks metrics that others have, so the guard measures them."""
         self.settings = settings
         self.clock = clock
+        self.runbooks = Runbooks(settings.runbooks)
         self._slot = slot
         self._routes = Routes(settings.allow)
         self._keys = Keys(Path(settings.keys), clock) if settings.keys else None

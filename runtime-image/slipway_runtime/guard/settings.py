@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
+from slipway_runtime.contract.runbooks import is_pattern
+
 ENVIRONMENT = "SLIPWAY_GUARD"
 MIB = 1 << 20
 
@@ -47,7 +49,11 @@ class GuardSettings:
     traces_sample_ratio: float = 1.0
     """The share of requests that are traced, where the client has not decided it."""
 
+    runbooks: str = ""
+    """The URL of a runbook, with {name} for its name, to which errors link. Empty: they don't."""
+
     def __post_init__(self) -> None:
+        _check(not self.runbooks or is_pattern(self.runbooks), "runbooks is not a URL with {name} in it")
         limits = ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key", "tokens_per_minute_per_key")
         for name in limits:
             _check(getattr(self, name) >= 0, f"{name} is below 0")

@@ -65,7 +65,7 @@ class Handlers:
         return self._probe(self._supervised.trouble is None)
 
     async def info(self, _: web.Request) -> web.Response:
-        """versions, facts of the model, flags with their reasons, capacity, usage, phases with their times, as JSON"""
+        """versions, facts of the model, flags with reasons, capacity, boundaries of histograms, use, phases, as JSON"""
         return web.json_response(await self._supervised.info())
 
     async def metrics(self, request: web.Request) -> web.Response:

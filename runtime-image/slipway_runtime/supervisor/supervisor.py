@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control, stopping
-from slipway_runtime.contract.pod import COMPILE_CACHE, MEASURED, USAGE
+from slipway_runtime.contract.pod import BOUNDARIES, COMPILE_CACHE, MEASURED, USAGE
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
@@ -354,6 +354,7 @@ class Supervisor:
             "capacity": self._facts,
             MEASURED: self._measuring.measured(self._facts),
             USAGE: usage_of(counts, ready=ready, scraped=scraped, work=self._launch.work),
+            BOUNDARIES: self._launch.boundaries,
             COMPILE_CACHE: self._options.compiled.report.as_json(),
             "requests": {
                 "arriving": counts.arriving,

@@ -23,6 +23,19 @@ CLASS = "serving.kserve.io/autoscalerClass"
 GEMMA_CLAIM = "gemma"
 """The claim with the demo model's weights."""
 
+GEMMA_FACTS: Object = {
+    "parameters": 268_098_176,
+    "layers": 18,
+    "attentionHeads": 4,
+    "kvHeads": 1,
+    "headDim": 256,
+    "hiddenSize": 640,
+    "vocabularySize": 262_144,
+    "contextLength": 32_768,
+    "weights": "246587904",
+}
+"""Of the demo model, for a plan with sizes and a speed."""
+
 OWN_ENGINE = "own"
 """The engine's name of a ServingRuntime in the test's namespace, by which a test decides what runs in the pods."""
 

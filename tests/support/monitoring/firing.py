@@ -88,7 +88,7 @@ def complaints_about(notification: Notification) -> list[str]:
         found += [f"its {name} has {words!r}: {text}" for words in NOT_RENDERED if words in text]
     if labels.get("severity") not in SEVERITIES:
         found.append(f"its severity is {labels.get('severity')!r}")
-    runbook = annotations.get("runbook_url", "").rpartition("/")[2]
-    if runbook != f"{notification.name}.md" or not (RUNBOOKS / runbook).is_file():
+    runbook = annotations.get("runbook_url", "").rpartition("/")[2].partition(".")[0]
+    if runbook != notification.name or not (RUNBOOKS / f"{runbook}.md").is_file():
         found.append(f"its runbook_url {annotations.get('runbook_url')!r} doesn't lead to a file of runbooks/")
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.events import EventRecorder
@@ -99,6 +100,7 @@ class Loop:
         pause: float = 0.0,
         installation: Installation = INSTALLATION,
         api: FakeApiServer | None = None,
+        runbooks: Runbooks = NO_RUNBOOKS,
     ) -> None:
         self.api = api or FakeApiServer()
         self.silent: set[Kind] = set()
@@ -137,7 +139,8 @@ class Loop:
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
         self.refusal = ""  # why it isn't asked yet
-        self.reconciler = self._reconciler(client, events, clock, installation)
+        self.reporter = Reporter(client, events, self.overlay, runbooks, clock=self._passing)
+        self.reconciler = self._reconciler(client, clock, installation)
 
     def _port_book(self, client: KubeClient, clock: Callable[[], float], per_namespace: int, pause: float) -> PortBook:
         return PortBook(
@@ -163,9 +166,7 @@ class Loop:
             is_closed=lambda kind, namespace: (kind, namespace) in self.closed,
         )
 
-    def _reconciler(
-        self, client: KubeClient, events: EventRecorder, clock: Callable[[], float], installation: Installation
-    ) -> Reconciler:
+    def _reconciler(self, client: KubeClient, clock: Callable[[], float], installation: Installation) -> Reconciler:
         return Reconciler(
             store=self.store,
             memories=self.memories,
@@ -176,7 +177,7 @@ class Loop:
             inspector=self.inspector,
             pusher=self.pusher,
             image_volumes=self.image_volumes,
-            reporter=Reporter(client, events, self.overlay, clock=self._passing),
+            reporter=self.reporter,
             references=self.references,
             measuring=self.measuring,
             usage=self.usage,

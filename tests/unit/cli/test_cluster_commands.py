@@ -112,6 +112,13 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 
 
+def test_the_runbook_is_where_the_installation_has_it(kubectl: FakeKubectl) -> None:
+    url = "https://wiki.example.com/GpuOutOfMemory"
+    kubectl.objects = [cli_worlds.deployment("m", status={**cli_worlds.FAILED, "runbook": url})]
+    assert f"Runbook: {url}" in run(kubectl, "why", "m").text
+    assert document(run(kubectl, "why", "m", "-o", "json"))["runbook"] == url
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 @pytest.mark.parametrize("verb", ["status", "why", "tree", "events"])
 def test_no_line_is_wider_than_the_terminal(kubectl: FakeKubectl, verb: str, width: int) -> None:

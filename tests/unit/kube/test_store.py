@@ -194,6 +194,16 @@ def test_the_age_of_a_kind_counts_from_when_it_was_last_up_to_date(store: Store)
     assert store.ages(32) == {"Pod": 12}
 
 
+def test_a_kind_that_no_audit_compares_has_no_age() -> None:
+    """Pods have few events in a quiet cluster, and what can't be seen any longer isn't waited for."""
+    store = Store([POD, DEPLOYMENT], hints=[POD], may_be_closed=[DEPLOYMENT])
+    store.take(POD, "ADDED", pod("a", 1), now=10)
+    store.take(DEPLOYMENT, "ADDED", pod("a", 1), now=10)
+    assert store.ages(1000) == {"Deployment": 990}
+    store.close(DEPLOYMENT)
+    assert store.ages(1000) == {}
+
+
 def test_of_an_object_that_is_too_large_its_existence_and_its_owner_are_known() -> None:
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "7", "controller": True}
     large = pod("a", 1, labels={OWNER_LABEL: "llama", "large": "x"})

@@ -93,8 +93,8 @@ def test_alerts_have_different_names_and_known_severities() -> None:
 def test_every_value_of_an_alert_has_its_place_and_every_place_its_value(alert: Alert) -> None:
     text = str(alert_rules(alert))
     places = set(re.findall(r"\$\{(\w+)\}", text))
-    assert places == {parameter.name for parameter in alert.values} | {"runbookUrlBase"}
-    assert "${" not in str(filled(alert_rules(alert), {**default_values(alert), "runbookUrlBase": "https://a"}))
+    assert places == {parameter.name for parameter in alert.values}
+    assert "${" not in str(filled(alert_rules(alert), default_values(alert)))
 
 
 def test_preemptions_are_more_severe_than_a_backlog() -> None:

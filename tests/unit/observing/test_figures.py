@@ -114,6 +114,14 @@ def test_objectives_are_shown_with_the_boundaries_at_which_they_are_counted() ->
     assert found == Objectives(boundaries={"ttft": 0.5}, availability=0.995, window=604_800)
 
 
+def test_an_objective_that_running_pods_can_not_count_is_not_shown() -> None:
+    objectives = {"ttftP95": "500ms", "e2eP99": "30s", "availability": "99.5%"}
+    uncounted = {"slo": {"uncounted": {"objectives": ["ttftP95"], "pod": "a", "message": "…"}}}
+    found = figures_of(llm(slo=objectives, status=uncounted)).objectives
+    assert found
+    assert (found.boundaries, found.availability) == ({"e2e": 30.0}, 0.995)
+
+
 @pytest.mark.parametrize("slo", [None, {}, {"ttftP95": "soon"}, {"ttftP95": ["500ms"]}, {"more": 1}, 7])
 def test_objectives_that_can_not_be_read_are_none(slo: Any) -> None:
     found = figures_of(llm(slo=slo)).objectives

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from slipway.api import slo, units
 from slipway.api.slo import SloSpec
-from slipway.observing.objectives import BOUNDARIES, Objectives, boundary_for, label, objectives_of, status_of_slo
+from slipway.contract.buckets import OF_TIMES
+from slipway.observing.objectives import Objectives, boundary_for, label, objectives_of, status_of_slo
 
 
 def objectives(slo: dict[str, Any], engine: str = "vllm") -> Objectives:
@@ -68,7 +69,7 @@ def test_every_target_that_the_api_allows_has_a_boundary_close_above_it(
     assert boundary_for(objective, bounds[1]) == units.seconds(bounds[1])
 
 
-@pytest.mark.parametrize("boundaries", BOUNDARIES.values())
+@pytest.mark.parametrize("boundaries", OF_TIMES.values())
 def test_boundaries_rise(boundaries: tuple[float, ...]) -> None:
     assert list(boundaries) == sorted(set(boundaries))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from slipway.api.status import LONGEST_LINE, MOST_LINES, LLMDeploymentStatus, PlanStatus
+from slipway.api.schema import LONGEST_LINE, MOST_LINES
+from slipway.api.status import LLMDeploymentStatus, PlanStatus
 from slipway.models.facts import Evidence
 from slipway.objects.kinds import Object
 from slipway.observing.events import Notice, events_between

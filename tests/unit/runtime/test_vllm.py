@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
+from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, OF_TIMES, REQUEST_BUCKETS, TOKEN_BUCKETS
 from slipway_runtime.engines import vllm as vllms
 from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
 from slipway_runtime.engines.planned import PlannedMemory
@@ -67,6 +67,30 @@ def test_its_histograms_of_times_get_our_boundaries_on_every_device(vllm: Instal
         "time_to_first_token": list(FIRST_TOKEN_BUCKETS),
         "request_latency": list(REQUEST_BUCKETS),
     }
+
+
+def test_it_reports_the_boundaries_that_its_histograms_have(vllm: Installed) -> None:
+    assert launched(vllm).boundaries == OF_TIMES
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (['--custom-histogram-buckets={"time_to_first_token":[0.1,1.0]}'], {"ttft": (0.1, 1.0)}),
+        (["--custom_histogram_buckets", '{"request_latency":[1.0]}'], {"e2e": (1.0,)}),
+        (["--custom-histogram-buckets.time_to_first_token=[0.1]"], {}),
+        (["--custom-histogram-buckets=nonsense"], {}),
+        (['--custom-histogram-buckets={"request_latency":3}'], {}),
+    ],
+)
+def test_boundaries_of_the_user_are_reported_instead_as_far_as_they_are_known(
+    vllm: Installed, words: list[str], expected: Any
+) -> None:
+    assert launched(vllm, *words).boundaries == expected
+
+
+def test_a_version_that_knows_no_boundaries_reports_none(tmp_path: Path) -> None:
+    assert launched(installed(tmp_path, "", *ENTRY_POINTS)).boundaries == {}
 
 
 def test_it_gets_model_address_name_and_guard(vllm: Installed) -> None:

@@ -172,5 +172,5 @@ class ClientConnection:
 
     async def _refuse(self, error: ErrorResponse, linger: float) -> None:
         self._port.count(error.reason)
-        ClientResponse(self.channel, None).refuse(error)
+        ClientResponse(self.channel, None, self._port.config.runbooks).refuse(error)
         await self.channel.linger(linger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slipway.activator.proxy.client_identity import ClientIdentifier
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,4 +24,4 @@ class ProxyConfig:
     silence: float = 3900.0  # of a replica that has a request; longer than KServe lets any request take
     clients: ClientIdentifier = field(default_factory=ClientIdentifier)
     connections_per_port: int = 2048
-    runbooks: str = ""  # the URL of the runbooks; the reason is added to it
+    runbooks: Runbooks = NO_RUNBOOKS  # to which errors link

@@ -1,4 +1,4 @@
-"""The errors that a client gets: in the OpenAI format, with the cause and the page of the runbook. Pure."""
+"""The errors that a client gets: in the OpenAI format, with the cause and a link to the runbook. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from slipway.activator.proxy.retry_after import SHORTLY
 from slipway.api.reasons import Reason
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 from slipway.observing.cause import Cause
 
 BUDGET_SPENT = "budget_spent"
@@ -29,8 +30,9 @@ class ErrorResponse:
         """By which OpenAI's clients tell errors apart."""
         return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
-    def body(self) -> bytes:
-        error = {"type": self.type, "code": str(self.reason), "message": self.message, "param": None}
+    def body(self, runbooks: Runbooks = NO_RUNBOOKS) -> bytes:
+        code = str(self.reason)
+        error = {"type": self.type, "code": code, "message": runbooks.linked(self.message, code), "param": None}
         return json.dumps({"error": error}, ensure_ascii=False).encode()
 
 
@@ -42,9 +44,9 @@ class RefusedRequestError(Exception):
         self.error = error
 
 
-def failed(cause: Cause, runbooks: str) -> ErrorResponse:
+def failed(cause: Cause) -> ErrorResponse:
     """The cause is final: waiting wouldn't help."""
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, _explained(cause, runbooks))
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, _explained(cause))
 
 
 def hold_full(retry_after: int) -> ErrorResponse:
@@ -64,11 +66,11 @@ def busy() -> ErrorResponse:
     return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, SHORTLY)
 
 
-def overdue(held: float, cause: Cause | None, runbooks: str, retry_after: int) -> ErrorResponse:
+def overdue(held: float, cause: Cause | None, retry_after: int) -> ErrorResponse:
     """The time limit is over: with the cause, if one is known, though it may pass."""
     waited = f"No replica became free within {held:.0f} s."
     if cause:
-        message = f"{waited} {_explained(cause, runbooks)}"
+        message = f"{waited} {_explained(cause)}"
         return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, message, retry_after)
     return ErrorResponse(HTTPStatus.GATEWAY_TIMEOUT, Reason.HOLD_TIMEOUT, waited, retry_after)
 
@@ -109,7 +111,6 @@ def in_short(error: ErrorResponse) -> ErrorResponse:
     return replace(error, message=error.reason.meaning)
 
 
-def _explained(cause: Cause, runbooks: str) -> str:
-    """The cause as it was observed, and the page that says what to do."""
-    message = cause.message or cause.reason.meaning
-    return f"{message} See {runbooks.rstrip('/')}/{cause.reason.value}." if runbooks else message
+def _explained(cause: Cause) -> str:
+    """The cause as it was observed."""
+    return cause.message or cause.reason.meaning

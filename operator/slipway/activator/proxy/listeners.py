@@ -65,7 +65,7 @@ class Listeners:
         if self._is_closing:  # requests that are still held go to a replica that becomes ready
             return
         if not queue:
-            self._queues[key] = RequestQueue(state, self._limits, self._demand, runbooks=self._config.runbooks)
+            self._queues[key] = RequestQueue(state, self._limits, self._demand)
         if self._claimed.get(key) != state.port:
             self._release(key)
             self._claimed[key] = state.port

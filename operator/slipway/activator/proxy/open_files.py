@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from slipway.process import guarded_port
@@ -49,12 +51,32 @@ def raised_limit() -> int:
     return limit
 
 
-def used() -> float:
-    """The share of the limit of open files that is taken; 0 without a limit."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 0.0 if limit == resource.RLIM_INFINITY else _open() / limit
+class OpenFiles:
+    """Counts the process's open files, without making its event loop wait.
+
+    The kernel knows their number since Linux 6.2. Before that they are listed, which takes some tens of milliseconds
+    for ten thousand: so a thread does it, and what is returned is the number of the last time.
+    """
+
+    def __init__(self) -> None:
+        self._listed = _list()
+        self._listing: Future[int] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open files")
+
+    def used(self) -> float:
+        """The share of the limit that is taken; 0 without a limit."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return 0.0 if limit == resource.RLIM_INFINITY else self._open() / limit
+
+    def _open(self) -> int:
+        if known := OWN_FILES.stat().st_size:
+            return known
+        if self._listing is None or self._listing.done():
+            self._listed = self._listing.result() if self._listing else self._listed
+            self._listing = self._thread.submit(_list)
+        return self._listed
 
 
-def _open() -> int:
-    """The kernel counts them since Linux 6.2; to list ten thousand takes some milliseconds."""
-    return OWN_FILES.stat().st_size or sum(1 for _ in OWN_FILES.iterdir())
+def _list() -> int:
+    with os.scandir(OWN_FILES) as files:
+        return sum(1 for _ in files)

@@ -63,7 +63,7 @@ class RequestHandler:
         self._head = head
         self._config = config
         self._authorizer = authorizer
-        self._response = ClientResponse(channel, head)
+        self._response = ClientResponse(channel, head, config.runbooks)
         self._body = RequestBody(channel, head, config)
         self._wants_stream: asyncio.Task[bool] | None = None
         self._authorization = Authorization()

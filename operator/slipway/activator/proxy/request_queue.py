@@ -51,7 +51,6 @@ class RequestQueue:
         limits: GlobalLimits,
         demand: Demand,
         *,
-        runbooks: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`now`: the time of day, at which budgets are reset."""
@@ -61,7 +60,7 @@ class RequestQueue:
         self._balancer = Balancer()
         self._in_flight = 0  # requests that are demand
         self._demand = demand
-        self._runbooks, self._now = runbooks, now
+        self._now = now
         self._over_budget = 0  # requests that were refused because of that
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
@@ -229,7 +228,7 @@ class RequestQueue:
 
     def overdue(self, request: QueuedRequest) -> RefusedRequestError:
         held = self._loop.time() - request.arrived
-        return RefusedRequestError(error_responses.overdue(held, self.state.cause, self._runbooks, self._retry_after()))
+        return RefusedRequestError(error_responses.overdue(held, self.state.cause, self._retry_after()))
 
     def count_refusal(self, reason: str) -> None:
         """Of a request, or of a connection."""
@@ -348,7 +347,7 @@ class RequestQueue:
         if self._is_closed:
             return error_responses.deleted()
         cause = self.state.cause
-        return error_responses.failed(cause, self._runbooks) if cause and cause.final and not self._balancer else None
+        return error_responses.failed(cause) if cause and cause.final and not self._balancer else None
 
     @property
     def _is_refusing(self) -> bool:

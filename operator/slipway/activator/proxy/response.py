@@ -23,6 +23,7 @@ from slipway.activator.http1.heads import (
 from slipway.activator.proxy.error_responses import ErrorResponse
 from slipway.activator.proxy.event_stream import SingleEvent, comment, event
 from slipway.activator.proxy.response_state import HEARTBEATS, NOTHING_SENT, ResponseEvent, ResponseState, next_state
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # shows whether a client is still there, and needs no reply from it
 CLOSE = (b"connection", b"close")
@@ -36,10 +37,11 @@ _EVENT_STREAM = [
 class ClientResponse:
     """The response to one request, until it is complete or broken off."""
 
-    def __init__(self, channel: ClientChannel, request: RequestHead | None) -> None:
-        """Without a request, because none could be parsed, only an error can follow."""
+    def __init__(self, channel: ClientChannel, request: RequestHead | None, runbooks: Runbooks = NO_RUNBOOKS) -> None:
+        """Without a request, because none could be parsed, only an error can follow, and errors link to `runbooks`."""
         self._channel = channel
         self._request = request
+        self._runbooks = runbooks
         self._is_http10 = request is not None and request.is_http10
         self._to_head_request = request is not None and request.method == b"HEAD"
         self._state = NOTHING_SENT
@@ -67,7 +69,7 @@ class ClientResponse:
     def refuse(self, error: ErrorResponse, *, held: float = 0.0) -> None:
         if self._state is HEARTBEATS:
             self._advance(ResponseEvent.OWN_RESPONSE)
-            self._write(event(error.body()))
+            self._write(event(error.body(self._runbooks)))
             self._finish([])
             return
         headers: Headers = [(b"content-type", b"application/json"), _held(held)]
@@ -75,7 +77,7 @@ class ClientResponse:
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if error.status == HTTPStatus.UNAUTHORIZED:
             headers.append((b"www-authenticate", b"Bearer"))
-        self.respond(error.status, headers, error.body())
+        self.respond(error.status, headers, error.body(self._runbooks))
 
     def respond(self, status: HTTPStatus, headers: Headers, body: bytes) -> None:
         """With a complete response of our own."""
@@ -119,7 +121,7 @@ class ClientResponse:
         before = self._advance(ResponseEvent.BREAK_OFF)
         self.keep_alive = False
         if before is ResponseState.EVENTS and self._is_chunked:
-            self._write(b"\n\n" + event(error.body()))
+            self._write(b"\n\n" + event(error.body(self._runbooks)))
             self._channel.close()
         else:
             self._channel.abort()

@@ -15,8 +15,10 @@ from slipway.activator.tracking.pod_summary import PodSummary, of_the_newest_ver
 from slipway.activator.tracking.scaling_by_times import Replicas, ScalingByTimes
 from slipway.api import units
 from slipway.api.engine import engine_name
+from slipway.api.model_key import ModelKey
 from slipway.api.scaling import ScalingSpec
 from slipway.objects.kinds import Object
+from slipway.observing.following import OF_NAMESPACE, those_that_follow
 from slipway.observing.objectives import followable, histograms_of
 
 MOST_REPLICAS = 1000
@@ -43,6 +45,25 @@ def replicas_of(deployment: Object, pods: Sequence[PodSummary], concurrency: int
     wanted = max(desired, len(newest))
     ready = sum(pod.is_ready for pod in pods)
     return Replicas(ready=min(ready, wanted), wanted=wanted, concurrency=concurrency)
+
+
+class Followers:
+    """The models that want to follow times, and which of them may. The clock is an argument."""
+
+    def __init__(self) -> None:
+        self._wanting: dict[ModelKey, str] = {}
+        self._may: frozenset[ModelKey] = frozenset()
+        self._computed_at = float("-inf")
+
+    def may_follow(self, deployment: Object, now: float) -> bool:
+        """From now on, it wants to. One that is new may have to wait for a second."""
+        self._wanting[ModelKey.of(deployment)] = str(deployment["metadata"].get("creationTimestamp"))
+        if now - self._computed_at >= DECIDES_EVERY or len(self._wanting) <= OF_NAMESPACE:
+            self._may, self._computed_at = those_that_follow(self._wanting), now
+        return ModelKey.of(deployment) in self._may
+
+    def forget(self, key: ModelKey) -> None:
+        self._wanting.pop(key, None)
 
 
 class FollowedTimes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 MOST_BUCKETS = 64  # different boundaries of one histogram
 MOST_COUNTED = 1e15
@@ -19,6 +21,17 @@ CACHED_PATTERNS = 64
 Buckets = Mapping[float, float]
 """By boundaries, how many values were at or below them; or, in what `between` returns, between them and the next lower
 one."""
+
+
+class Packed(NamedTuple):
+    """Buckets in a tenth of the memory: boundaries are the same in all readings of a replica."""
+
+    boundaries: tuple[float, ...]
+    counts: array[float]
+
+    def buckets(self) -> Buckets:
+        return dict(zip(self.boundaries, self.counts, strict=True))
+
 
 Times = tuple[tuple[str, tuple[str, ...]], ...]
 """Histograms to read: what they are called here, and the names that their metric may have."""
@@ -49,6 +62,14 @@ class HistogramReader:
     def buckets(self) -> Buckets | None:
         """None: there is no such histogram, or it can't be true."""
         return dict(self._counts) if self._counts and self._is_plausible else None
+
+
+def packed(buckets: Buckets, like: Packed | None = None) -> Packed:
+    """`like`: an earlier reading, whose boundaries are taken if they are the same."""
+    boundaries = tuple(buckets)
+    return Packed(
+        like.boundaries if like and like.boundaries == boundaries else boundaries, array("d", buckets.values())
+    )
 
 
 def between(before: Buckets, after: Buckets) -> Buckets | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from slipway.activator.tracking.engine_metrics import MetricsReading
-from slipway.activator.tracking.histograms import Buckets, between, percentile, sum_of
+from slipway.activator.tracking.histograms import Buckets, Packed, between, packed, percentile, sum_of
 
 SPANS = (60.0, 120.0, 300.0)  # seconds: the shortest in which there were enough requests
 ENOUGH = 20  # requests
@@ -38,7 +38,11 @@ class Measured:
 @dataclass(frozen=True)
 class _Reading:
     at: float
-    times: Mapping[str, Buckets]
+    times: Mapping[str, Packed]
+
+    def of(self, name: str) -> Buckets:
+        found = self.times.get(name)
+        return found.buckets() if found else {}
 
 
 class MeasuredTimes:
@@ -64,7 +68,8 @@ class MeasuredTimes:
         self._count(in_flight, now)
         if uid not in self._readings and len(self._readings) >= MOST_MEASURED:
             return
-        kept, new = self._readings.setdefault(uid, deque()), _Reading(now, reading.times)
+        kept = self._readings.setdefault(uid, deque())
+        new = _Reading(now, _packed(reading.times, kept[-1].times if kept else {}))
         if kept and not _follows(kept[-1], new):
             kept.clear()  # its engine has restarted
         if len(kept) > 1 and kept[-1].at - kept[-2].at < KEPT_EVERY:
@@ -72,6 +77,7 @@ class MeasuredTimes:
         kept.append(new)
         while len(kept) > 1 and kept[1].at <= now - SPANS[-1]:
             kept.popleft()
+        _thin_out(kept, now)
 
     def measured(self, now: float) -> Measured:
         names = {name for kept in self._readings.values() for name in kept[-1].times}
@@ -108,7 +114,7 @@ class MeasuredTimes:
         """In how many seconds, and what was added: readings are some seconds apart, so it may be more than the span."""
         for kept in self._readings.values():
             first = next((each for each in reversed(kept) if each.at <= now - span), kept[0])
-            added = between(first.times.get(name, {}), kept[-1].times.get(name, {}))
+            added = between(first.of(name), kept[-1].of(name))
             if added and now - kept[-1].at <= STALE_AFTER:
                 yield kept[-1].at - first.at, added
 
@@ -129,5 +135,16 @@ def _count(buckets: Buckets) -> float:
     return sum(buckets.values())
 
 
+def _packed(times: Mapping[str, Buckets], before: Mapping[str, Packed]) -> Mapping[str, Packed]:
+    return {name: packed(buckets, before.get(name)) for name, buckets in times.items()}
+
+
+def _thin_out(kept: deque[_Reading], now: float) -> None:
+    """Those that only longer spans need are about as far apart as the shortest is long."""
+    for index in range(len(kept) - 2, 0, -1):
+        if kept[index].at <= now - SPANS[0] and kept[index + 1].at - kept[index - 1].at <= SPANS[0]:
+            del kept[index]
+
+
 def _follows(before: _Reading, after: _Reading) -> bool:
-    return all(between(buckets, after.times.get(name, {})) is not None for name, buckets in before.times.items())
+    return all(between(before.of(name), after.of(name)) is not None for name in before.times)

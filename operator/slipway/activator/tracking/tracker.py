@@ -11,7 +11,7 @@ from datetime import datetime
 from slipway.activator.shared.by_times import ByTimes
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.engine_metrics import MetricsReading
-from slipway.activator.tracking.following_times import FollowedTimes, followed, replicas_of, targets_of
+from slipway.activator.tracking.following_times import FollowedTimes, Followers, followed, replicas_of, targets_of
 from slipway.activator.tracking.idleness import ModelActivity
 from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.pod_summary import PodSummary, summary_of, those_that_count, those_worth_reading
@@ -60,6 +60,7 @@ class Tracker:
         self._starts: defaultdict[ModelKey, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
         self._counted: defaultdict[ModelKey, set[str]] = defaultdict(set)  # uids of pods whose start is in `_starts`
         self._answered_ready: defaultdict[ModelKey, set[PollTarget]] = defaultdict(set)
+        self._followers = Followers()
         self._times: dict[ModelKey, FollowedTimes] = {}  # of those whose replicas follow times
         self._starting: set[ModelKey] = set()  # their pods aren't ready
         self._due: dict[ModelKey, datetime] = {}  # when time alone changes something next
@@ -185,6 +186,8 @@ class Tracker:
         scaling = scaling_of(deployment) if has_target else ScalingSpec()
         names = {name for name, _ in followed(deployment, scaling)}
         if not names:
+            self._followers.forget(key)
+        if not names or not self._followers.may_follow(deployment, self._clock()):
             self._times.pop(key, None)
             return None
         times = self._times.setdefault(key, FollowedTimes())
@@ -196,7 +199,8 @@ class Tracker:
         """Only where the load of the engines decides anything."""
         scaling = scaling_of(view.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > least_replicas(view, scaling)
-        port, times = engine_port(view.service), followed(view.deployment, scaling)
+        port = engine_port(view.service)
+        times = followed(view.deployment, scaling) if view.by_times else ()
         targets = [
             PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics, times=times)
             for pod in view.pods
@@ -234,5 +238,6 @@ class Tracker:
         self.readiness_poller.follow(key, ())
         self._starting.discard(key)
         self._due.pop(key, None)
+        self._followers.forget(key)
         for memory in (self._activities, self._times, self._starts, self._counted, self._answered_ready):
             memory.pop(key, None)

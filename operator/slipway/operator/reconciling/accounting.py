@@ -10,6 +10,8 @@ from functools import cache
 from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.engine import engine_name
+from slipway.api.names import SYNC_ANNOTATION
 from slipway.api.spending import BudgetSpec
 from slipway.objects.conditions import true_since
 from slipway.objects.kinds import Object
@@ -19,8 +21,11 @@ from slipway.observing import ledger_record
 from slipway.observing.budget import WITHIN, budget_of, is_news
 from slipway.observing.ledger import Held, Ledger, settle
 from slipway.observing.ledger_record import ledger_in
+from slipway.observing.objectives import engine_named
+from slipway.observing.pods import ENDED
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
+from slipway.observing.usage import reports_use
 from slipway.operator.planning import spot
 
 REFRESH = timedelta(hours=1)  # between two writes of the status for its costs alone
@@ -47,10 +52,11 @@ def with_cost(status: Object, snapshot: Snapshot) -> Object:
     if ledger is None:
         return status
     kept = {name: before[name] for name in ("cost", "budget") if before.get(name) is not None}
-    is_due = ledger_record.is_due(before.get("cost"), ledger, snapshot.now, REFRESH)
+    message = " ".join(filter(None, (_unpriced(ledger), _silent(ledger, snapshot))))
+    is_due = ledger_record.is_due(before.get("cost"), ledger, snapshot.now, REFRESH, message=message)
     if same(before, {**status, **kept}) and not is_due and not is_news(before.get("budget"), spent):
         return {**status, **kept}
-    found = {"cost": ledger_record.as_status(ledger, _unpriced(ledger))}
+    found = {"cost": ledger_record.as_status(ledger, message)}
     return {**status, **found, **({"budget": spent.as_status()} if spent else {})}
 
 
@@ -108,6 +114,7 @@ def _held(ledger: Ledger, snapshot: Snapshot, known: Mapping[str, AcceleratorPro
             counted_at=held.counted_at,
             pod=name_of(pod),
             node=node,
+            is_silent=held.is_silent or new.is_silent,
         )
 
 
@@ -117,7 +124,7 @@ def _of_replica(snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> 
     made = status.get("made") or status.get("plan") or {}
     name, devices = str(made.get("accelerator") or ""), made.get("gpusPerReplica")
     devices = devices if isinstance(devices, int) and 0 < devices <= MOST_DEVICES else 1  # 0: of a CPU profile
-    return Held(accelerator=name if name in known else "", devices=devices)
+    return Held(accelerator=name if name in known else "", devices=devices, is_silent=not reports_use(snapshot))
 
 
 def _asleep(snapshot: Snapshot, known: Mapping[str, AcceleratorProfile]) -> Held | None:
@@ -160,7 +167,7 @@ def _bound_at(pod: Object, now: datetime) -> datetime:
 def _ended_at(pod: Object, now: datetime) -> datetime | None:
     """When its last container has ended; None: it still holds its devices."""
     status = pod.get("status", {})
-    if status.get("phase") not in ("Failed", "Succeeded"):
+    if status.get("phase") not in ENDED:
         return None
     ends = [
         parse_time(((each.get("state") or {}).get("terminated") or {}).get("finishedAt"))
@@ -183,3 +190,19 @@ def _unpriced(ledger: Ledger) -> str:
         )
     which = ", ".join(each for each in names if each)
     return f"What this costs isn't counted, because AcceleratorProfile {which} has no price: set its costPerHour."
+
+
+def _silent(ledger: Ledger, snapshot: Snapshot) -> str:
+    """Why it isn't known how much of this is used; empty: it is."""
+    silent = ledger.silent
+    if not silent:
+        return ""
+    if not reports_use(snapshot):
+        engine = engine_named(engine_name(snapshot.llm_deployment.get("spec")))
+        who = engine.title if engine else "the runtime in engine.name"
+        return f"How much of this is used isn't counted, because {who} doesn't report it."
+    pods, them = (f"pod {silent[0].pod} doesn't", "it") if len(silent) == 1 else (f"{len(silent)} pods don't", "them")
+    return (
+        f"How much of this is used isn't counted, because {pods} report it: an older version of Slipway made {them}. "
+        f"Restart the model when convenient, by a new value of the annotation {SYNC_ANNOTATION}."
+    )

@@ -61,12 +61,14 @@ def samples_of(key: ModelKey, costs: Costs) -> Iterator[Sample]:
     ledger, budget = costs
     if ledger.per_hour is not None:
         yield Sample(PER_HOUR, key, ledger.per_hour)
+    unknown = {each.accelerator for each in ledger.silent}  # their use: without a series, it isn't taken for idle
     for accelerator, sums in ledger.totals.items():
         labels = (*key, accelerator)
         yield Sample(COST, labels, sums.spent)
         yield Sample(HELD, labels, sums.held)
-        yield Sample(BUSY, labels, sums.busy)
-        yield Sample(USED, labels, sums.used)
+        if accelerator not in unknown:
+            yield Sample(BUSY, labels, sums.busy)
+            yield Sample(USED, labels, sums.used)
         yield Sample(ASLEEP, labels, sums.asleep)
         yield Sample(SAVED, labels, sums.saved)
     for period in budget.periods if budget else ():

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.api.status import LONGEST_LINE
+from slipway.api.schema import LONGEST_LINE
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.compile_report import last_start

@@ -14,6 +14,7 @@ import click
 from slipway.api import units
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.api.schema import OBJECT_NAME
+from slipway.contract.runbooks import Runbooks
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.operator.installation import EVERYWHERE, Installation
 from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
@@ -47,6 +48,7 @@ class OperatorSettings:
     resync: float
     prometheus_namespaces: tuple[str, ...]
     opencost_metrics: bool
+    runbooks: Runbooks
     management_port: int
     log_level: str
     log_format: str

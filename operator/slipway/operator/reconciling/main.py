@@ -39,6 +39,7 @@ from slipway.process import lifecycle
 @flags.resync
 @flags.prometheus_namespaces
 @flags.opencost_metrics
+@shared.runbooks
 @shared.management_port
 @shared.log_level
 @shared.log_format

@@ -166,8 +166,8 @@ class Memories:
         memory = self._memories.get(key)
         return memory.counts if memory else NOTHING_COUNTED
 
-    def record_use(self, key: ModelKey, uid: str, use: Use, now: datetime) -> None:
-        """What a pod has done, as it reports."""
+    def record_use(self, key: ModelKey, uid: str, use: Use | None, now: datetime) -> None:
+        """What a pod has done, as it reports; None: it doesn't."""
         memory = self._memories.get(key)
         if memory and memory.ledger:
             memory.ledger = used(memory.ledger, uid, use, now)

@@ -281,7 +281,7 @@ class Operator:
             inspector=self._inspector,
             pusher=self._pusher,
             image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
-            reporter=Reporter(client, events, self._overlay),
+            reporter=Reporter(client, events, self._overlay, self._settings.runbooks),
             references=references,
             measuring=self._measuring,
             usage=self._usage,

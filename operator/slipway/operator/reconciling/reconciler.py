@@ -20,6 +20,7 @@ from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.speculation import with_speculative
+from slipway.observing.uncounted import with_uncounted
 from slipway.observing.usage import running_pods
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
@@ -170,7 +171,7 @@ class Reconciler:
         unmet = await self.references.unmet(key, memory, decision.deployment)
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
-        memory.counts.see(failures_in(snapshot), pods={uid_of(each) for each in snapshot.pods}, now=snapshot.now)
+        memory.counts.see(failures_in(snapshot), pods=self.reader.pod_uids(key), now=snapshot.now)
         known_at = _known_at(snapshot)
         snapshot = replace(
             snapshot,
@@ -179,7 +180,9 @@ class Reconciler:
             unmet=() if known_at else unmet,
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
-        self.usage.follow(key, running_pods(snapshot))
+        pods = list(running_pods(snapshot))
+        self.usage.follow(key, pods, has_objectives="slo" in status)
+        status = with_uncounted(status, snapshot.status, pods, self.usage.boundaries(key))
         speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
         status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
         status = accounting.with_cost(status, snapshot)

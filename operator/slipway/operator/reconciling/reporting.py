@@ -10,13 +10,14 @@ from typing import Any
 
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import ConditionType
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import NotFoundError
-from slipway.kube.events import EventRecorder
+from slipway.kube.events import NOTE_LIMIT, EventRecorder
 from slipway.kube.overlay import Overlay
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import LLM_DEPLOYMENT, Object
-from slipway.observing.events import events_between
+from slipway.observing.events import events_between, with_runbook
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
 from slipway.observing.wakes import wakes_between
@@ -37,13 +38,16 @@ class Reporter:
         client: KubeClient,
         events: EventRecorder,
         overlay: Overlay,
+        runbooks: Runbooks = NO_RUNBOOKS,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._events, self._overlay, self._clock = client, events, overlay, clock
+        self._runbooks = runbooks
 
     async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
+        status = with_runbook(status, self._runbooks)
         memory.state, memory.compile_cache = _in_two_words(status), _compile_cache(status)
         if not same(snapshot.status, status):
             wait = memory.status_written_at + PAUSE - self._clock()
@@ -89,7 +93,8 @@ class Reporter:
                 notice.message,
                 extra={"key": str(key), "reason": notice.reason},
             )
-            await self._events.record(snapshot.llm_deployment, notice.reason, notice.message, warning=is_warning)
+            note = self._runbooks.linked(notice.message, notice.reason, most=NOTE_LIMIT)
+            await self._events.record(snapshot.llm_deployment, notice.reason, note, warning=is_warning)
 
 
 def _is_alike(snapshot: Snapshot, status: Object) -> bool:

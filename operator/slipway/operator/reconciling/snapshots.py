@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.engine import engine_name
 from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     OWNER_LABEL,
@@ -51,13 +52,14 @@ from slipway.observing import scaler
 from slipway.observing.compile_claim import names_volumes
 from slipway.observing.compile_image import fails_to_pull
 from slipway.observing.figures import Figures, figures_of
-from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import Inspection, PlatformPart, SeenJobs, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import RUNTIMES, runtimes_for
 from slipway.operator.reconciling.accounting import accounted
+from slipway.operator.reconciling.following import Following
 from slipway.operator.reconciling.memory import ModelMemory
+from slipway.operator.reconciling.pods_to_read import brief_of_pod, has_ended, is_ready, pods_to_read
 from slipway.operator.reconciling.watches import models_by_label
 from slipway.operator.rendering import compile_job
 from slipway.operator.rendering.inspection import claim_with_files, is_job_name
@@ -91,10 +93,11 @@ class SnapshotReader:
     ) -> None:
         self._store, self._overlay, self._port_of, self.now = store, overlay, port_of, now
         self._installation, self._kserve, self._keda, self._is_closed = installation, kserve, keda, is_closed
-        store.keep_briefs(POD, weight)
+        store.keep_briefs(POD, brief_of_pod)
         store.keep_briefs(LLM_DEPLOYMENT, figures_of)
         if installation.inspects:
             store.keep_briefs(JOB, age)
+        self._following = Following(store)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
         self._last_profiles: tuple[AcceleratorProfile, ...] = ()
 
@@ -117,6 +120,8 @@ class SnapshotReader:
     def figures(self, key: ModelKey) -> Figures | None:
         """What is exposed of it as metrics; None: it is gone, or can't be read."""
         found: Figures | None = self._store.brief(LLM_DEPLOYMENT, key.name, key.namespace)
+        if found and found.plan_error is not None and not is_ready(self._store, found.measured_pod, key.namespace):
+            return found._replace(plan_error=None)  # the pod that has measured it no longer serves
         return found
 
     # --- one of them ------------------------------------------------------------------------------------------------
@@ -134,6 +139,7 @@ class SnapshotReader:
                 port=self._port_of(claim_of(llm_deployment)),
                 profiles=self._same_profiles(),
                 runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
+                may_follow_times=self._following.may(key, self.now()),
             ),
             memory,
         )
@@ -143,7 +149,7 @@ class SnapshotReader:
         return self._with_objects(key, replace(snapshot, now=self.now()), memory)
 
     def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
-        pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))
+        pods = pods_to_read(self._store, key)
         scaled_object = self._named_after(SCALED_OBJECT, key)
         fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
         memory.scaler_fails_since = fails_since
@@ -182,13 +188,17 @@ class SnapshotReader:
         memory.ledger, memory.budget = snapshot.ledger, snapshot.budget
         return snapshot
 
+    def pod_uids(self, key: ModelKey) -> set[str]:
+        """Of all of its pods, also those that a snapshot leaves out."""
+        return self._store.uids(POD, key.name, key.namespace)
+
     def _named_after(self, kind: Kind, key: ModelKey) -> Object | None:
         return self._overlay.get(kind, key.name, key.namespace)
 
     @staticmethod
     def _place_freed_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> datetime | None:
         """Kubernetes forgets when a pod was gone, so it is remembered here."""
-        on_nodes = frozenset(uid_of(pod) for pod in pods if pod["spec"].get("nodeName"))
+        on_nodes = frozenset(uid_of(pod) for pod in pods if pod["spec"].get("nodeName") and not has_ended(pod))
         if memory.pods_on_nodes - on_nodes:
             memory.place_freed_at = now
         memory.pods_on_nodes = on_nodes
@@ -286,7 +296,7 @@ class SnapshotReader:
         self, namespace: str, llm_deployment: Object, inference_service: Object | None
     ) -> Mapping[str, Object]:
         """Those that a plan may name, and the one that the live InferenceService names."""
-        names = {*runtimes_for(_engine_name(llm_deployment)), runtime_name(inference_service or {})}
+        names = {*runtimes_for(engine_name(llm_deployment.get("spec"))), runtime_name(inference_service or {})}
         found = {name: self._runtime(name, namespace) for name in names if name}
         return {name: runtime for name, runtime in found.items() if runtime}
 
@@ -338,18 +348,6 @@ def _uri(llm_deployment: Object) -> str:
     spec = llm_deployment.get("spec")
     model = spec.get("model") if isinstance(spec, dict) else None
     return str(model.get("uri") or "") if isinstance(model, dict) else ""
-
-
-def _engine_name(llm_deployment: Object) -> str:
-    """Empty if the spec names none; an older CRD may have admitted a spec of any form."""
-    spec = llm_deployment.get("spec")
-    engine = spec.get("engine") if isinstance(spec, dict) else None
-    return str(engine.get("name") or "") if isinstance(engine, dict) else ""
-
-
-def weight(pod: Object) -> tuple[bool, str]:
-    """Of more pods than a deployment can have replicas, those with the greatest weight are read."""
-    return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))
 
 
 def age(job: Object) -> tuple[str, bool]:

@@ -1,4 +1,5 @@
-"""Reads about once a minute what running pods have done: `/info` of each. For costs, nothing else watches pods.
+"""Reads about once a minute what running pods have done: `/info` of each. For costs, nothing else watches pods. And
+which objectives they can count, by the boundaries of their histograms.
 
 The first reading of a pod comes at a time of its own within the first minute, so that a new leader doesn't read all of
 them at once; and the last one when it starts to drain. A pod that doesn't respond is read again a minute later.
@@ -14,16 +15,17 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from slipway.api.model_key import ModelKey
+from slipway.contract.buckets import Boundaries
 from slipway.observing.ledger import Use
 from slipway.observing.speculation import NO_DRAFTS, Drafts, band_of, recent, together
-from slipway.observing.usage import RunningPod, Usage, usage_in
+from slipway.observing.usage import Report, RunningPod, Usage, report_in
 from slipway.operator.reconciling.pod_info import get_info
 
 EVERY, SOONEST, TICK = 60.0, 5.0, 1.0  # seconds
 AT_ONCE, OF_A_NAMESPACE = 32, 4  # requests that wait for a response; no namespace may delay the others for long
 
 Fetch = Callable[[str], Awaitable[bytes | None]]
-OnUse = Callable[[ModelKey, str, Use], None]
+OnUse = Callable[[ModelKey, str, Use | None], None]
 
 
 @dataclass
@@ -33,10 +35,12 @@ class _Followed:
     task: asyncio.Task[None] | None = None
     drafts: Drafts = NO_DRAFTS  # as of the last reading
     recent: Drafts = NO_DRAFTS
+    boundaries: Boundaries | None = None  # None: it wasn't read yet
 
 
 class UsagePolling:
-    """`on_use` is called with each reading, `changed` when speculative decoding gets into another band."""
+    """`on_use` is called with each reading (None: its runtime doesn't report any use); `changed` when a reading changes
+    what the status says."""
 
     def __init__(
         self,
@@ -50,11 +54,13 @@ class UsagePolling:
         self._on_use, self._changed, self._leads = on_use, changed, leads
         self._fetch, self._clock = fetch, clock
         self._followed: dict[ModelKey, dict[str, _Followed]] = {}
+        self._with_objectives: set[ModelKey] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
         self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    def follow(self, key: ModelKey, pods: Iterable[RunningPod]) -> None:
+    def follow(self, key: ModelKey, pods: Iterable[RunningPod], *, has_objectives: bool = False) -> None:
         """Only these pods of the model are read from now on."""
+        (self._with_objectives.add if has_objectives else self._with_objectives.discard)(key)
         known, now = self._followed.pop(key, {}), self._clock()
         followed = {pod.uid: self._known(known.pop(pod.uid, None), pod, now) for pod in pods}
         for each in known.values():
@@ -72,6 +78,11 @@ class UsagePolling:
     def drafts(self, key: ModelKey) -> Drafts:
         """Of all pods of the model, lately."""
         return together(*(each.recent for each in self._followed.get(key, {}).values()))
+
+    def boundaries(self, key: ModelKey) -> dict[str, Boundaries]:
+        """Of the pods that have been read, by their uids."""
+        followed = self._followed.get(key, {})
+        return {uid: each.boundaries for uid, each in followed.items() if each.boundaries is not None}
 
     async def run(self) -> None:
         """Until it is cancelled: then nothing more is read."""
@@ -102,17 +113,24 @@ class UsagePolling:
         room = self._rooms.setdefault(key.namespace, asyncio.Semaphore(OF_A_NAMESPACE))
         async with room, self._room:
             info = await self._fetch(followed.pod.address)
-        if info is not None and (usage := usage_in(info)):
-            self._record(key, followed, usage)
+        if info is not None and (report := report_in(info)):
+            self._record(key, followed, report)
 
-    def _record(self, key: ModelKey, followed: _Followed, usage: Usage) -> None:
-        self._on_use(key, followed.pod.uid, usage.use)
-        before = self.drafts(key)
-        now = usage.drafts or NO_DRAFTS
+    def _record(self, key: ModelKey, followed: _Followed, report: Report) -> None:
+        is_first, before = followed.boundaries is None, followed.boundaries
+        followed.boundaries = report.boundaries
+        self._on_use(key, followed.pod.uid, report.usage and report.usage.use)
+        is_silent = is_first and report.usage is None
+        is_counted_differently = key in self._with_objectives and before != report.boundaries
+        if self._drafted(key, followed, report.usage) or is_silent or is_counted_differently:
+            self._changed(key)
+
+    def _drafted(self, key: ModelKey, followed: _Followed, usage: Usage | None) -> bool:
+        """Whether speculative decoding gets into another band."""
+        before, now = self.drafts(key), (usage and usage.drafts) or NO_DRAFTS
         followed.recent, followed.drafts = recent(followed.recent, followed.drafts, now), now
         after = self.drafts(key)
-        if after.is_enough and (not before.is_enough or band_of(before.acceptance) != band_of(after.acceptance)):
-            self._changed(key)
+        return after.is_enough and (not before.is_enough or band_of(before.acceptance) != band_of(after.acceptance))
 
 
 def _cancel(followed: _Followed) -> None:

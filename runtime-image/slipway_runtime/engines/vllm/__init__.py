@@ -10,10 +10,12 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
-from slipway_runtime.contract.buckets import FIRST_TOKEN_BUCKETS, REQUEST_BUCKETS, TOKEN_BUCKETS
+from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
@@ -159,10 +161,11 @@ def launch(
     ]
     variables = [each for each in variables if each.name not in wish.environment]
     name = _name_in(wish.flags) or wish.name or wish.model.name
+    of_engine = (*(each.setting for each in chosen), *wish.flags)
     return Launch(
         engine=VLLM.name,
         distributions=VLLM.distributions,
-        command=(*module(vllm.module), *_fixed(wish, given, name), *(each.setting for each in chosen), *wish.flags),
+        command=(*module(vllm.module), *_fixed(wish, given, name), *of_engine),
         environment={**wish.environment, **{each.name: each.value for each in variables}},
         host=reachable(wish.host),
         port=wish.port,
@@ -175,6 +178,7 @@ def launch(
         facts=FACTS,
         joined=JOINED,
         computes_on_cpus=device == "cpu",
+        boundaries=_boundaries(of_engine),
     )
 
 
@@ -213,8 +217,8 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
     yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
     yield Choice("--shutdown-timeout=0", "draining is over when vLLM gets the signal to stop")
-    buckets = json.dumps(BUCKETS, separators=(",", ":"))
-    yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
+    buckets = json.dumps({FAMILIES[name]: each for name, each in OF_TIMES.items()}, separators=(",", ":"))
+    yield Choice(f"{BUCKETS_FLAG}={buckets}", "vLLM's own start above what a GPU takes for a token")
     if mode == "Latency":
         yield Choice(
             "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
@@ -241,12 +245,9 @@ NO_FLASHINFER = Choice(
     "for Gated DeltaNet (Qwen3-Next, Qwen3.5), vLLM takes FlashInfer on newer GPUs, which isn't installed",
 )
 NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
-BUCKETS = {
-    "inter_token_latency": TOKEN_BUCKETS,
-    "time_to_first_token": FIRST_TOKEN_BUCKETS,
-    "request_latency": REQUEST_BUCKETS,
-}
-"""By vLLM's families of histograms; the others don't count times of requests."""
+FAMILIES = {"ttft": "time_to_first_token", "tpot": "inter_token_latency", "e2e": "request_latency"}
+"""What vLLM calls its families of histograms; the others don't count times of requests."""
+BUCKETS_FLAG = "--custom-histogram-buckets"
 
 
 def _variables(device: str) -> Iterator[Choice]:
@@ -282,3 +283,15 @@ def _name_in(flags: Sequence[str]) -> str | None:
         if name == "--served-model-name":
             return flag[len(name) + 1 :] if value else next(iter(flags[number + 1 :]), None)
     return None
+
+
+def _boundaries(words: Sequence[str]) -> Boundaries:
+    """As they are given to vLLM, by us or by the user; it has its own for what isn't given in this form."""
+    given: object = None
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if flags.name_of(word) == BUCKETS_FLAG:
+            _, is_one_word, value = word.partition("=")
+            with suppress(ValueError):
+                given = json.loads(value if is_one_word else following)
+    found = {name: given.get(family) for name, family in FAMILIES.items()} if isinstance(given, dict) else {}
+    return {name: tuple(each) for name, each in found.items() if isinstance(each, list)}

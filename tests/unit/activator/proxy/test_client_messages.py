@@ -6,9 +6,10 @@ from http import HTTPStatus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.activator.proxy import error_responses
+from slipway.activator.proxy import access_errors, error_responses
 from slipway.activator.proxy.event_stream import SingleEvent, comment, event, heartbeat
 from slipway.api.reasons import Reason
+from slipway.contract.runbooks import Runbooks
 from slipway.observing.cause import Cause
 
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
@@ -51,10 +52,10 @@ def test_a_response_is_the_same_event_in_whatever_pieces_it_arrives(pieces: list
 @pytest.mark.parametrize(
     ("refusal", "status", "type_", "code"),
     [
-        (error_responses.failed(GONE, ""), 503, "service_unavailable_error", "ModelNotFound"),
+        (error_responses.failed(GONE), 503, "service_unavailable_error", "ModelNotFound"),
         (error_responses.hold_full(9), 429, "rate_limit_error", "HoldFull"),
-        (error_responses.overdue(9.0, None, "", 9), 504, "server_error", "HoldTimeout"),
-        (error_responses.overdue(9.0, GONE, "", 9), 503, "service_unavailable_error", "ModelNotFound"),
+        (error_responses.overdue(9.0, None, 9), 504, "server_error", "HoldTimeout"),
+        (error_responses.overdue(9.0, GONE, 9), 503, "service_unavailable_error", "ModelNotFound"),
         (error_responses.deleted(), 503, "service_unavailable_error", "Deleting"),
         (error_responses.lost("It broke."), 502, "server_error", "ReplicaLost"),
         (error_responses.invalid(HTTPStatus.BAD_REQUEST, "No."), 400, "invalid_request_error", "RequestInvalid"),
@@ -70,10 +71,19 @@ def test_a_refusal_is_an_error_in_openais_format(
     assert error["message"].endswith(".")
 
 
-def test_a_cause_links_to_its_runbook() -> None:
-    refusal = error_responses.failed(GONE, "https://docs.example/runbooks/")
-    assert refusal.message == "There is no model acme/gone. See https://docs.example/runbooks/ModelNotFound."
+@pytest.mark.parametrize(
+    ("refusal", "page"),
+    [
+        (error_responses.failed(GONE), "ModelNotFound"),
+        (error_responses.hold_full(9), "HoldFull"),
+        (access_errors.WRONG_KEY, "invalid_api_key"),
+        (access_errors.wakes_no_model("GET", "/"), "model_asleep"),
+    ],
+)
+def test_an_error_links_to_its_runbook(refusal: error_responses.ErrorResponse, page: str) -> None:
+    error = json.loads(refusal.body(Runbooks("https://docs.example/{name}.html")))["error"]
+    assert error["message"] == f"{refusal.message} See https://docs.example/{page}.html"
 
 
 def test_a_cause_without_a_message_is_described_by_its_reason() -> None:
-    assert error_responses.failed(Cause(Reason.ENGINE_CRASHED, ""), "").message == Reason.ENGINE_CRASHED.meaning
+    assert error_responses.failed(Cause(Reason.ENGINE_CRASHED, "")).message == Reason.ENGINE_CRASHED.meaning

@@ -12,6 +12,7 @@ from slipway.activator.proxy.request_body import BLOCK, BodyBlocks
 from slipway.activator.shared.demand import UnknownModelError
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.reasons import Reason
+from slipway.contract.runbooks import Runbooks
 from slipway.observing.cause import Cause
 from support.fakes.scripted_engine import (
     STREAM_HEAD,
@@ -43,7 +44,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 @pytest.fixture
 async def activator() -> AsyncIterator[Activator]:
     """An activator whose deployment is at zero."""
-    async with activated(config=ProxyConfig(linger=0.2, runbooks="https://docs.example/runbooks/")) as activator:
+    async with activated(config=ProxyConfig(linger=0.2, runbooks=Runbooks("https://docs.example/{name}"))) as activator:
         yield activator
 
 
@@ -286,7 +287,7 @@ async def test_a_final_cause_refuses_all_waiting_requests_immediately(activator:
         assert refused.error == {
             "type": "service_unavailable_error",
             "code": "ModelNotFound",
-            "message": "There is no model acme/gone. See https://docs.example/runbooks/ModelNotFound.",
+            "message": "There is no model acme/gone. See https://docs.example/ModelNotFound",
             "param": None,
         }
     assert (await ask(activator)).status == 503
@@ -451,9 +452,8 @@ async def test_a_spent_budget_is_answered_with_429_and_the_time_of_the_reset(
     response = await ask(activator)
     error = json.loads(response.body)["error"]
     assert (response.status, error["code"], error["type"]) == (429, "budget_spent", "rate_limit_error")
-    assert error["message"] == (
-        "The budget of this model is spent until 2099-12-01 00:00:00 UTC. Send the request again then."
-    )
+    told = "The budget of this model is spent until 2099-12-01 00:00:00 UTC. Send the request again then."
+    assert error["message"] == f"{told} See https://docs.example/BudgetSpent"
     assert int(response.headers["retry-after"]) > 86_400
     activator.update(refused_until=None)
     activator.ready(engine)

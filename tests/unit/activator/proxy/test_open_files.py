@@ -1,7 +1,13 @@
 """As many connections as files can be open, and no more."""
 
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
 import pytest
 from slipway.activator.proxy import open_files
+from slipway.activator.proxy.open_files import OpenFiles
 
 
 @pytest.mark.parametrize(
@@ -31,3 +37,37 @@ def test_a_limit_that_cannot_be_raised_counts_as_it_is(monkeypatch: pytest.Monke
     monkeypatch.setattr("resource.getrlimit", lambda which: (2048, 1 << 20))
     monkeypatch.setattr("resource.setrlimit", refuse)
     assert open_files.connections(8192) == (2048 - open_files.FOR_THE_REST - open_files.idle(2048)) // 2
+
+
+class FakeFolder:
+    """Of the files of a process, as a kernel before Linux 6.2 has it: its size is always 0."""
+
+    def stat(self) -> SimpleNamespace:
+        return SimpleNamespace(st_size=0)
+
+
+def test_an_older_kernel_lists_them_in_another_thread_and_no_one_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, threads = threading.Event(), list[threading.Thread]()
+
+    def listed() -> int:
+        threads.append(threading.current_thread())
+        if len(threads) > 1:
+            goes_on.wait(10)
+        return 100 * len(threads)
+
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1000, 1000))
+    monkeypatch.setattr(open_files, "OWN_FILES", FakeFolder())
+    monkeypatch.setattr(open_files, "_list", listed)
+    files = OpenFiles()
+    assert [files.used() for _ in range(5)] == [0.1] * 5  # while it is listed again, once
+    goes_on.set()
+    files._thread.shutdown()
+    assert len(threads) == 2
+    assert threads[1] is not threading.main_thread()
+
+
+def test_a_newer_kernel_knows_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = OpenFiles()
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1000, 1000))
+    monkeypatch.setattr(open_files, "OWN_FILES", SimpleNamespace(stat=lambda: SimpleNamespace(st_size=250)))
+    assert files.used() == 0.25

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from slipway.activator.tracking.engine_metrics import EngineMetrics
-from slipway.activator.tracking.following_times import MOST_REPLICAS, followed, replicas_of, targets_of
+from slipway.activator.tracking.following_times import MOST_REPLICAS, Followers, followed, replicas_of, targets_of
 from slipway.activator.tracking.histograms import between, percentile
 from slipway.activator.tracking.pod_summary import PodSummary
 from slipway.activator.tracking.watches import needed_of_deployment
+from slipway.api.model_key import ModelKey
 from slipway.api.scaling import ScalingSpec
+from slipway.contract.buckets import OF_TIMES
 from slipway.objects.kinds import Object
-from slipway.observing.objectives import BOUNDARIES, histograms_of
+from slipway.observing.following import OF_NAMESPACE
+from slipway.observing.objectives import histograms_of
 from support.repository import ROOT
 
 POD = PodSummary(
@@ -115,6 +118,23 @@ def test_what_the_real_engines_export_is_read_and_has_the_boundaries_of_the_cont
         reading = metrics.reading()
         assert reading is not None
         assert {name: {*buckets} for name, buckets in reading.times.items()} == {
-            name: {*boundaries, math.inf} for name, boundaries in BOUNDARIES.items()
+            name: {*boundaries, math.inf} for name, boundaries in OF_TIMES.items()
         }
         assert all(percentile(between({}, buckets) or {}, 0.95) for buckets in reading.times.values())
+
+
+def created(number: int) -> Object:
+    """The later ones are younger."""
+    metadata = {"namespace": "team", "name": f"m{number:03}", "creationTimestamp": f"2026-11-30T10:00:00.{number:03}Z"}
+    return {"metadata": metadata}
+
+
+def test_of_more_models_than_may_the_oldest_follow_times_and_the_next_one_when_one_is_gone() -> None:
+    followers = Followers()
+    for number in reversed(range(OF_NAMESPACE + 5)):
+        followers.may_follow(created(number), 0.0)
+    may = [followers.may_follow(created(number), 2.0) for number in range(OF_NAMESPACE + 5)]
+    assert may == [True] * OF_NAMESPACE + [False] * 5
+    followers.forget(ModelKey("team", "m000"))
+    assert followers.may_follow(created(OF_NAMESPACE), 4.0)
+    assert not followers.may_follow(created(OF_NAMESPACE + 1), 4.0)

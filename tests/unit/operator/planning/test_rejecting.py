@@ -7,7 +7,7 @@ import json
 import pytest
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.api.status import LONGEST_LINE, MOST_LINES
+from slipway.api.schema import LONGEST_LINE, MOST_LINES
 from slipway.models.catalogue import shipped
 from slipway.models.sources import Known
 from slipway.observing.plan_report import lines

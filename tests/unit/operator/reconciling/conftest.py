@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
 from slipway.objects.kinds import ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, PERSISTENT_VOLUME_CLAIM, POD_MONITOR
 from support.builders.stored import kube_object, llm
 from support.programs.compile_claim_loop import put_what_it_needs
@@ -11,9 +12,15 @@ from support.programs.operator_loop import INSTALLATION, Loop
 
 
 @pytest.fixture
-def loop() -> Loop:
+def runbooks() -> Runbooks:
+    """A file of tests may have its own."""
+    return NO_RUNBOOKS
+
+
+@pytest.fixture
+def loop(runbooks: Runbooks) -> Loop:
     """A healthy platform, and an LLMDeployment that was just created."""
-    loop = Loop()
+    loop = Loop(runbooks=runbooks)
     loop.api.missing = {POD_MONITOR}
     cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
     container = {"name": "kserve-container"}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from slipway.contract.runbooks import NO_RUNBOOKS
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.main import main
 from support.programs.settings import operator_settings, variables
@@ -30,6 +31,7 @@ FLAGS = {
     "--opencost-metrics": "SLIPWAY_OPENCOST_METRICS",
     "--prometheus-namespace": "SLIPWAY_PROMETHEUS_NAMESPACE",
     "--management-port": "SLIPWAY_MANAGEMENT_PORT",
+    "--runbooks": "SLIPWAY_RUNBOOKS",
     "--log-level": "SLIPWAY_LOG_LEVEL",
     "--log-format": "SLIPWAY_LOG_FORMAT",
 }
@@ -59,6 +61,7 @@ def test_without_flags_and_variables_the_defaults_apply() -> None:
         resync=600.0,
         prometheus_namespaces=("monitoring",),
         opencost_metrics=False,
+        runbooks=NO_RUNBOOKS,
         management_port=8081,
         log_level="info",
         log_format="console",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
     EVENT,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
@@ -47,10 +48,17 @@ def bound(name: str = NAME, since: datetime = NOW) -> Object:
     }
 
 
-async def running(loop: Loop, *, price: float | None = PRICE, budget: Object | None = None, **scaling: Any) -> None:
+async def running(
+    loop: Loop,
+    *,
+    price: float | None = PRICE,
+    budget: Object | None = None,
+    engine: Object | None = None,
+    **scaling: Any,
+) -> None:
     """A replica is bound just now."""
     loop.api.put(cpu(price))
-    spec = {"budget": budget} if budget else {}
+    spec = {name: value for name, value in (("budget", budget), ("engine", engine)) if value}
     loop.api.put(llm(scaling=scaling or {"autoscaler": "None", "minReplicas": 1}, **spec))
     loop.api.change(
         LLM_DEPLOYMENT, {"metadata": {"creationTimestamp": f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"}}
@@ -182,20 +190,71 @@ async def test_without_a_price_the_cost_is_absent_and_the_status_says_why(loop: 
     assert (found["status"], found["reason"]) == ("Unknown", "PriceUnknown")
 
 
-async def test_what_a_pod_has_done_divides_its_cost_into_used_and_idle(loop: Loop) -> None:
-    await running(loop)
+async def read(loop: Loop, info: bytes) -> None:
+    """The replica's runtime reports this."""
     started = {"name": "kserve-container", "ready": True, "state": {"running": {"startedAt": "2026-11-21T09:59:00Z"}}}
     loop.api.change(POD, {"status": {"podIP": "10.0.0.7", "containerStatuses": [started]}}, name=NAME)
     await loop.settle()
-    loop.infos["10.0.0.7"] = b'{"usage": {"busySeconds": 900, "promptTokens": 10, "outputTokens": 500000}}'
+    loop.infos["10.0.0.7"] = info
     loop.time += timedelta(hours=1)
     loop.pass_time(60)
     loop.usage.read_due()
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name().startswith("usage")))
     await loop.reconcile()
+
+
+async def test_what_a_pod_has_done_divides_its_cost_into_used_and_idle(loop: Loop) -> None:
+    await running(loop)
+    await read(loop, b'{"usage": {"busySeconds": 900, "promptTokens": 10, "outputTokens": 500000}}')
     today = cost(loop)["today"]
     assert (today["spent"], today["used"], today["busyDeviceHours"]) == (PRICE, PRICE / 4, 0.25)
     assert (cost(loop)["perMillionTokens"], cost(loop)["perMillionTokensUsed"]) == (2 * PRICE, PRICE / 2)
+    assert {"slipway_busy_device_seconds_total", "slipway_used_cost_total"} <= sums(loop).keys()
+
+
+RUNTIME: Object = {
+    "supportedModelFormats": [{"name": "huggingface"}],
+    "containers": [{"name": "kserve-container"}],
+}
+OLDER = b'{"state": "Ready"}'
+
+
+async def test_a_pod_that_reports_no_use_isnt_taken_for_idle_and_the_status_says_so(loop: Loop) -> None:
+    await running(loop)
+    await read(loop, OLDER)
+    assert cost(loop)["message"] == (
+        f"How much of this is used isn't counted, because pod {NAME} doesn't report it: an older version of Slipway "
+        "made it. Restart the model when convenient, by a new value of the annotation slipway.dev/sync."
+    )
+    assert not {"slipway_busy_device_seconds_total", "slipway_used_cost_total"} & sums(loop).keys()
+    assert sums(loop)["slipway_cost_total"] == PRICE
+
+
+async def test_a_new_leader_knows_it_before_it_has_read_the_pod(loop: Loop) -> None:
+    await running(loop)
+    await read(loop, OLDER)
+    loop.take_over()
+    await after(loop, minutes=1)
+    assert "slipway_used_cost_total" not in sums(loop)
+
+
+async def test_once_another_pod_reports_its_use_it_is_counted_again(loop: Loop) -> None:
+    await running(loop)
+    await read(loop, OLDER)
+    loop.delete(POD, name=NAME)
+    loop.api.put(bound("llama-predictor-2", loop.time))
+    await loop.settle()
+    assert "message" not in cost(loop)
+    assert "slipway_used_cost_total" in sums(loop)
+
+
+async def test_an_engine_of_other_makers_reports_no_use(loop: Loop) -> None:
+    loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, "mine", spec=RUNTIME))
+    await running(loop, engine={"name": "mine"})
+    assert cost(loop)["message"].endswith(
+        "How much of this is used isn't counted, because the runtime in engine.name doesn't report it."
+    )
+    assert "slipway_used_cost_total" not in sums(loop)
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------

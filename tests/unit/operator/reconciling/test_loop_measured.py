@@ -191,3 +191,13 @@ async def test_the_next_pods_are_planned_by_what_was_measured(loop: Loop) -> Non
     assert status(loop)["plan"]["memory"]["weights"] == "16.50Gi"
     assert status(loop)["plan"]["memory"]["evidence"]["weights"] == "measured"
     assert 1.4 * 2**30 < before - planned_cache(loop) < 1.6 * 2**30
+
+
+async def test_the_error_goes_with_the_pod_that_has_measured_it(loop: Loop) -> None:
+    """The status keeps the measurement, for the next plan."""
+    await served(loop)
+    loop.api.change(LLM_DEPLOYMENT, {"status": {"measured": {"planErrorPercent": -7.5, "planErrorOf": "weights"}}})
+    await reconciled(loop)
+    loop.delete(POD, name=NAME)
+    assert plan_error(loop) is None
+    assert status(loop)["measured"]["planErrorPercent"] == -7.5

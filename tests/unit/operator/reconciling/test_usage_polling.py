@@ -26,7 +26,7 @@ class Scene:
         self.now = 0.0
         self.answers: dict[str, bytes] = {}
         self.asked: list[str] = []
-        self.uses: list[tuple[ModelKey, str, Use]] = []
+        self.uses: list[tuple[ModelKey, str, Use | None]] = []
         self.changed: list[ModelKey] = []
         self.polling = UsagePolling(
             on_use=lambda key, uid, use: self.uses.append((key, uid, use)),
@@ -116,3 +116,30 @@ async def test_another_band_of_speculative_decoding_asks_for_a_reconcile_once() 
     await scene.until(300)
     assert scene.changed == [LLAMA]
     assert scene.polling.drafts(LLAMA).acceptance == 75.0
+
+
+async def test_a_runtime_that_reports_no_use_is_recorded_and_asks_for_a_reconcile_once() -> None:
+    scene = Scene()
+    scene.answers["10.0.0.1"] = b'{"state": "Ready"}'
+    scene.polling.follow(LLAMA, [POD])
+    await scene.until(200)
+    assert set(scene.uses) == {(LLAMA, "uid-a", None)}
+    assert scene.changed == [LLAMA]
+
+
+async def test_boundaries_ask_for_a_reconcile_once_where_there_are_objectives() -> None:
+    scene = Scene()
+    scene.answers["10.0.0.1"] = info()
+    scene.polling.follow(LLAMA, [POD], has_objectives=True)
+    assert scene.polling.boundaries(LLAMA) == {}
+    await scene.until(200)
+    assert scene.polling.boundaries(LLAMA) == {"uid-a": {}}
+    assert scene.changed == [LLAMA]
+
+
+async def test_without_objectives_boundaries_cost_no_reconcile() -> None:
+    scene = Scene()
+    scene.answers["10.0.0.1"] = info()
+    scene.polling.follow(LLAMA, [POD])
+    await scene.until(200)
+    assert scene.changed == []

@@ -79,6 +79,14 @@ async def test_a_stream_that_has_started_ends_with_an_error_event(make_guard: Ma
     assert answer.whole
 
 
+@pytest.mark.parametrize("sent", [NOTHING_SENT, STREAM_STARTED], ids=["nothing was sent", "a stream has started"])
+async def test_an_error_links_to_its_runbook(make_guard: MakeGuard, sent: Sequence[Message]) -> None:
+    guard = make_guard(runbooks="https://docs.example/{name}.html")
+    answer = await ask(Guard(failing_after(sent, EngineGone()), guard.gate))
+    assert b"; try again. See https://docs.example/ReplicaLost.html" in answer.messages[-1]["body"]
+    assert answer.whole
+
+
 async def test_a_complete_stream_gets_no_error_after_its_end(make_guard: MakeGuard) -> None:
     answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), make_guard().gate))
     assert answer.body == chunk(text="a") + b"data: [DONE]\n\n"

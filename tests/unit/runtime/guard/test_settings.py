@@ -32,6 +32,7 @@ def test_every_setting_is_read_as_its_type() -> None:
         ('{"max_body_bytes": 0}', "below 1"),
         ('{"burst_per_key": 0}', "below 1"),
         ('{"keys": "keys"}', "absolute path"),
+        ('{"runbooks": "https://a.example/"}', "runbooks is not a URL with {name}"),
         ('{"allow": "POST /x"}', "not a list of strings"),
         ('{"allow": ["/x"]}', "not like 'POST /path'"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -330,10 +330,19 @@ def test_adapters_of_a_higher_rank_than_allowed_are_reported(tmp_path: Path) -> 
     assert run(a(ON_GPU, adapters={"sql": folder}, max_adapter_rank=64), LLAMA_8B, HOST) is None
 
 
-def test_a_model_of_many_files_is_read_and_checked_within_a_second(tmp_path: Path) -> None:
+def test_each_file_of_a_model_is_opened_twice_for_all_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(tmp_path, parts=20)
-    started = time.monotonic()
+    opened = Counter[str]()
+    original = Path.open
+
+    def counted(path: Path, *how: Any, **more: Any) -> Any:
+        opened.update([path.name])
+        return original(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", counted)
     facts = read_model(find_model(tmp_path, "vllm"))
     findings: list[Finding] = [*examine(ON_GPU, facts, HOST)]
     assert len(findings) == len(CHECKS)
-    assert time.monotonic() - started < 1
+    parts = {name: number for name, number in opened.items() if name.endswith(".safetensors")}
+    assert set(parts.values()) == {2}  # one is to see whether it is a pointer of Git LFS
+    assert len(parts) == 20

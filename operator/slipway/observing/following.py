@@ -1,0 +1,31 @@
+"""Which models may follow times, where more want to than the activator keeps readings for. Pure.
+
+It keeps histograms of a few minutes for each model that follows times, and a namespace can have very many models. So
+there is a limit for each namespace and one for all of them, up to which the oldest models follow their times; the
+others follow the requests in flight. The activator and the operator compute the same, and so the status can say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from slipway.api.model_key import ModelKey
+
+OF_NAMESPACE, IN_ALL = 100, 500
+"""Models. One takes some 200 KB of the activator at most: 16 replicas, each with 2 histograms of 64 boundaries."""
+
+
+def those_that_follow(wanting: Mapping[ModelKey, str]) -> frozenset[ModelKey]:
+    """`wanting`: those that want to, with the times at which they were created."""
+    of_namespaces: dict[str, list[ModelKey]] = {}
+    for key in wanting:
+        of_namespaces.setdefault(key.namespace, []).append(key)
+    most = _share([len(each) for each in of_namespaces.values()])
+    oldest = (sorted(each, key=lambda key: (wanting[key], key.name))[:most] for each in of_namespaces.values())
+    return frozenset(key for each in oldest for key in each)
+
+
+def _share(numbers: Collection[int]) -> int:
+    """How many of each namespace may: the same for all, and at least one."""
+    shares = range(OF_NAMESPACE, 1, -1)
+    return next((share for share in shares if sum(min(number, share) for number in numbers) <= IN_ALL), 1)

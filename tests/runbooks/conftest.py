@@ -1,0 +1,75 @@
+"""All of Slipway as pods, a Prometheus with the alerts of the chart, and a shell for the commands of runbooks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from slipway_devcluster.cluster import Cluster
+from support.cluster import AnyCluster, Kube, Settings
+from support.cluster.fixtures import kubectl_for
+from support.faults.runbook_faults import write_models
+from support.monitoring import programs
+from support.monitoring.alert_walks import asking
+from support.monitoring.installed import PROGRAMS, install
+from support.monitoring.on_cluster import ClusterMonitoring, monitored
+from support.pages.shell import Shell
+
+VALUES = Path(__file__).parents[1] / "alerts/values.yaml"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def node(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The cluster, with all of Slipway as pods."""
+    node = cluster.devcluster()
+    install(node, kubectl_for(node, tmp_path_factory), settings, yaml.safe_load(VALUES.read_text()))
+    return node
+
+
+@pytest.fixture(scope="session")
+def whole(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """kubectl for any namespace of the cluster."""
+    return kubectl_for(node, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def alerts(
+    node: Cluster, whole: Kube, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterMonitoring]:
+    found = programs.ensure(settings.cache, settings.steps)
+    with monitored(node, whole, found, tmp_path_factory.mktemp("monitoring")) as alerts:
+        asyncio.run(alerts.follow())
+        alerts.own.until(lambda: alerts.own.value("count(up == 1)") == PROGRAMS, within=60, what="scraping Slipway")
+        yield alerts
+
+
+@pytest.fixture(scope="session")
+def shell(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """What a reader of a runbook has: bash with kubectl and helm."""
+    own = {"kubectl": cluster.kubectl}
+    if cluster.kubeconfig:
+        own["helm"] = cluster.devcluster().helm
+    return Shell.made(tmp_path_factory.mktemp("reader"), own, cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def reader(shell: Shell, alerts: ClusterMonitoring, settings: Settings) -> Shell:
+    """The same with promtool, and the address of Prometheus in $PROMETHEUS."""
+    return asking(shell, alerts.own, programs.ensure(settings.cache, settings.steps))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pods can read, with one good model and others that are not."""
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder)
+    return folder
