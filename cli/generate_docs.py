@@ -1,16 +1,26 @@
-"""Writes docs/reference/cli.md from the commands themselves: their help, flags and exit codes."""
+"""Writes docs/reference/cli.md from the commands themselves, and the screens of docs/cli.md: what each shows.
+
+A screen is a console block whose first line is `$ kubectl llm …` with a command that needs no cluster.
+"""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import click
+from click.testing import CliRunner
 from slipway_cli.main import COMMANDS, cli
 
-PAGE = Path(__file__).parent.parent / "docs/reference/cli.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, GUIDE = DOCS / "reference/cli.md", DOCS / "cli.md"
+SCREEN = re.compile(r"(```console\n\$ kubectl llm ((?:plan|init|explain)\b[^\n]*)\n).*?```", re.DOTALL)
+WIDTH = 118
 SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespace")
 """Flags of kubectl, which are described once, of all commands on a cluster."""
 
@@ -25,6 +35,19 @@ EXIT_CODES = (
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text("\n".join(_page()))
+    GUIDE.write_text(with_screens(GUIDE.read_text()))
+
+
+def with_screens(page: str) -> str:
+    """The page, with each screen as it is now."""
+    return SCREEN.sub(lambda found: f"{found[1]}{_shown(found[2])}```", page)
+
+
+def _shown(command: str) -> str:
+    """What the command writes to a terminal of that width, without colours."""
+    with mock.patch("slipway_cli.output.screen.width", return_value=WIDTH):
+        found = CliRunner().invoke(cli, shlex.split(command), prog_name="kubectl llm")
+    return found.output
 
 
 def _page() -> Iterator[str]:

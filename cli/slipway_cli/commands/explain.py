@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,16 @@ def _list(known: list[Word], form: str | None) -> None:
         screen.table([Column("WORD"), Column("KIND", rank=1), Column("FINAL"), Column("MEANING", wraps=True)], rows)
 
 
+def without_links(text: str) -> str:
+    """Links to other runbooks as commands, and other links as their text."""
+    text = re.sub(r"\[([^\]]+)\]\(([A-Za-z][\w-]*)\.md[^)]*\)", _as_command, text)
+    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
+
+
+def _as_command(link: re.Match[str]) -> str:
+    return f"{link[1]} (`explain {link[2]}`)"
+
+
 def _tell(word: Word, *, everything: bool) -> None:
     screen.paragraph(f"{word.name} ({word.kind}): {word.meaning}", paint=screen.strong)
     if word.final:
@@ -76,11 +87,11 @@ def _tell(word: Word, *, everything: bool) -> None:
         return
     if everything:
         click.echo()
-        click.echo(found.text.rstrip())
+        click.echo(without_links(found.text).rstrip())
     else:
         for title in SHORT:
             if section := found.section(title):
-                click.echo(f"\n{screen.strong(title)}\n{section}")
+                click.echo(f"\n{screen.strong(title)}\n{without_links(section)}")
     click.echo()
     more = "" if everything else f"--all prints all of it: {', '.join(found.sections)}. "
     screen.paragraph(f"{more}Runbook: {found.url}", paint=screen.faint)

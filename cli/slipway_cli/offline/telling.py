@@ -155,7 +155,7 @@ def _alternatives(answer: Answer) -> Iterator[str]:
         )
     if timed and (best := min(timed, key=lambda each: each.time_per_token)) is not chosen:
         yield (
-            f"One request alone is fastest on {best.candidate.label}: {_time(best.time_per_token)} per token"
+            f"Of these, one request alone is fastest on {best.candidate.label}: {_time(best.time_per_token)} per token"
             f"{at_price(best)}."
         )
 
