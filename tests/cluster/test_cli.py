@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.builders.llmdeployments import NAME, at_zero, gemma
@@ -64,7 +65,7 @@ async def test_why_names_what_is_wrong(slipway: Operator, kube: Kube, python_ima
     assert failure.words in everything
 
 
-async def _until_named(kube: Kube, failure: ModelFailure) -> dict[str, object]:
+async def _until_named(kube: Kube, failure: ModelFailure) -> dict[str, Any]:
     async with asyncio.timeout(failure.timeout):
         while True:
             found = (await llm(kube, "why", NAME, "-o", "json")).document

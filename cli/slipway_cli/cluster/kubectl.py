@@ -52,7 +52,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command looks: a namespace, and what kubectl is told about the cluster."""
+    """Where a command looks: a namespace, and the flags by which kubectl finds the cluster."""
 
     flags: tuple[str, ...]
     namespace: str

@@ -28,7 +28,7 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
     """Say why a model is as it is: what the operator reports, what the cluster shows, what the log says, where the
     runbook is, and which one command to run next.
 
-    Exit code 0: nothing is wrong; 1: something is; 3: it can't be told.
+    Exit code 0: nothing is wrong; 1: something is; 3: there is no answer.
     """
     from slipway_cli.cluster.diagnosing import diagnose
     from slipway_cli.cluster.kubectl import Kubectl

@@ -1,4 +1,4 @@
-"""A kubectl for tests of programs that call it: it answers from objects in a file, and writes down what it was told.
+"""A kubectl for tests of programs that call it: it answers from objects in a file, and records its arguments.
 
 It knows `get --raw`, `config view`, `logs` and `patch`; what a real one does with a real cluster is tested there.
 """
