@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from slipway_cli.output import documents, screen
+from slipway_cli.output.prose import lines_of
 from slipway_cli.problems import Misused
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ def _list(known: list[Word], form: str | None) -> None:
         screen.table([Column("WORD"), Column("KIND", rank=1), Column("FINAL"), Column("MEANING", wraps=True)], rows)
 
 
+def _prose(text: str) -> None:
+    for line in lines_of(without_links(text).rstrip(), screen.width()):
+        click.echo(line)
+
+
 def without_links(text: str) -> str:
     """Links to other runbooks as commands, and other links as their text."""
     text = re.sub(r"\[([^\]]+)\]\(([A-Za-z][\w-]*)\.md[^)]*\)", _as_command, text)
@@ -87,11 +93,12 @@ def _tell(word: Word, *, everything: bool) -> None:
         return
     if everything:
         click.echo()
-        click.echo(without_links(found.text).rstrip())
+        _prose(found.text)
     else:
         for title in SHORT:
             if section := found.section(title):
-                click.echo(f"\n{screen.strong(title)}\n{without_links(section)}")
+                click.echo(f"\n{screen.strong(title)}")
+                _prose(section)
     click.echo()
     more = "" if everything else f"--all prints all of it: {', '.join(found.sections)}. "
     screen.paragraph(f"{more}Runbook: {found.url}", paint=screen.faint)
