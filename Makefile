@@ -64,13 +64,16 @@ gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is
 	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
 alerts: cluster-possible $(VENV) ## Every alert that can be provoked on a devcluster, fired for real: a real Prometheus, Alertmanager and webhook; and no panel of a dashboard is empty (needs root)
-	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --cluster-name=alerts $(PYTEST_ARGS)
+	$(PYTEST) tests/alerts tests/vllm_cpu/test_panels.py --ignore=$(STORY) --cluster-name=alerts $(PYTEST_ARGS)
+
+story: cluster-possible $(VENV) ## A load, a fault and an hour of idling, which docs/monitoring.md shows (needs root)
+	$(PYTEST) $(STORY) --cluster-name=story $(PYTEST_ARGS)
 
 runbooks: cluster-possible $(VENV) ## Every runbook that can be walked on a devcluster: the fault is provoked, its commands show what the page shows, its remedy heals it; RECORD_WALKS=1 writes when (needs root)
 	$(PYTEST) -m slow tests/runbooks --cluster-name=runbooks $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases and runbooks: more than an hour (needs root)
-	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/runbooks --cluster-name=chaos $(PYTEST_ARGS)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases, alerts and runbooks: more than an hour (needs root)
+	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/alerts --ignore=tests/runbooks --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
@@ -150,10 +153,15 @@ layers: $(VENV) ## Who may import whom, by import-linter
 census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
 	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)
 
-check: $(VENV) ## Check that generated files are up to date: regenerates them and lists those that differed
+check: $(VENV) ## Check licences of packages, the age of the audit, and that generated files are up to date: regenerates them and lists those that differed
+	$(BIN)/python release/licences.py
+	$(BIN)/python release/audit.py --check
 	@before=$$($(fingerprint)); $(MAKE) generate; after=$$($(fingerprint)); \
 	stale=$$(printf '%s\n' "$$before" "$$after" | sort | uniq -u | awk '{ print $$2 }' | sort -u | xargs); \
 	[ -z "$$stale" ] || { echo "These generated files were out of date and have been regenerated; commit them: $$stale" >&2; exit 1; }
+
+audit: $(VENV) ## Ask PyPI for known vulnerabilities of the images' packages, by pip-audit (needs the network)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python release/audit.py
 
 ##@ Change
 
@@ -213,6 +221,7 @@ help: ## This list
 
 N ?= 1000
 DIST ?= dist
+STORY = tests/alerts/test_story.py
 RELEASE_OPTIONS = $(if $(BASE),--base=$(BASE)) $(if $(SOURCE),--source=$(SOURCE))
 CACHE = $(or $(SLIPWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway)
 fingerprint = find $(GENERATED) -type f -not -path '*/__pycache__/*' -exec sha256sum {} +
@@ -230,4 +239,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve
+.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit

@@ -28,3 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--soak-minutes", type=float, default=3, metavar="N", help="how long random faults last (default: 3)"
     )
+    group.addoption(
+        "--idle-minutes",
+        type=float,
+        default=60,
+        metavar="N",
+        help="how long the model of the story in docs/monitoring.md idles (default: 60)",
+    )

@@ -141,15 +141,30 @@ def drawn(folder: Path) -> dict[Path, str]:
 
 
 def told(page: str, story: dict[str, Any]) -> str:
-    """Returns the page with the table of the story between its marks."""
+    """Returns the page with the tables of the story between its marks."""
     before, _, rest = page.partition(MARK)
     _, _, after = rest.partition(END)
-    rows = [
-        f"| {each['minute']:g} | {each['what']} | {_number(each['value'])} | `{each['query']}` |"
-        for each in story["facts"]
-    ]
-    head = ["| minute | what | value | query |", "|---|---|---|---|"]
-    return "\n".join([f"{before}{MARK}", f"Run on {story['source']}.", "", *head, *rows, "", f"{END}{after}"])
+    parts = [f"Run on {story['source']}.", "", *_facts(story["facts"])]
+    if alerts := story.get("alerts"):
+        parts += ["", *_alerts(alerts)]
+    return "\n".join([f"{before}{MARK}", *parts, "", f"{END}{after}"])
+
+
+def _facts(facts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield "| minute | what | value | query |"
+    yield "|---|---|---|---|"
+    for each in facts:
+        yield f"| {each['minute']:g} | {each['what']} | {_number(each['value'])} | `{each['query']}` |"
+
+
+def _alerts(alerts: dict[str, Any]) -> Iterator[str]:
+    yield f"The alerts that fired, by `{alerts['query']}`:"
+    yield ""
+    yield "| alert | severity | from minute | to minute |"
+    yield "|---|---|---|---|"
+    for each in alerts["fired"]:
+        end = "it still fires" if each["to"] is None else f"{each['to']:g}"
+        yield f"| {each['alert']} | {each['severity']} | {each['from']:g} | {end} |"
 
 
 def main() -> None:

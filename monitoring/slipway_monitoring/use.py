@@ -22,6 +22,7 @@ FOR_PEOPLE: Mapping[str, str] = {
     "slipway_queue_depth": "for people: how much work waits; the alert looks at the age of the oldest",
     "slipway_queue_retries_total": "for people: reconciles that fail",
     "slipway_refusals_total": "for people: which limits clients run into",
+    "slipway_requests_queued": "for the activator: part of the requests in flight of llama.cpp",
     "slipway_runtime_busy_seconds_total": "for people: by pod; the ledger has it by model",
     "slipway_runtime_compile_cache_bytes": "for people: the compile cache of a pod",
     "slipway_runtime_compile_cache_compile_seconds": "for people: the compile cache of a pod",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ AT_RANDOM: dict[str, Any] = {"temperature": 1.0, "max_tokens": LENGTH - 150}
 SETTLES_WITHIN = 400.0
 """Seconds, for rates of five minutes."""
 
-Expects = Callable[[str, str, str], Firing]
+Expects = Callable[[str, str, str], Awaitable[Firing]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,10 +80,17 @@ def _monitored() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expects(own: Monitoring) -> Expects:
-    def expects(alert: str, cause: str, remedy: str) -> Firing:
+    async def expects(alert: str, cause: str, remedy: str) -> Firing:
+        """Waits until it doesn't fire because of the test before, which would be no new notification."""
+        await asyncio.to_thread(own.until, lambda: alert not in names_of(own), within=SETTLES_WITHIN, what=alert)
         return Firing(own, alert, cause, remedy, MODEL, len(own.receiver.notifications))
 
     return expects
+
+
+def names_of(own: Monitoring) -> set[str]:
+    """Returns the alerts that fire or are about to."""
+    return {each["labels"]["alertname"] for each in own.alerts()}
 
 
 @asynccontextmanager
@@ -108,7 +115,7 @@ async def requests(pod: VllmPod, *, at_once: int, prompt: Callable[[], str], **b
 
 
 async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, expects: Expects) -> None:
-    firing = expects(
+    firing = await expects(
         "SlipwayPrefixHitsCollapsed",
         "Many requests with the same prompt, then as many with different ones.",
         "The prompts are the same again.",
@@ -123,7 +130,7 @@ async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, ex
 
 
 async def test_a_kv_cache_that_is_too_small(pod: VllmPod, expects: Expects) -> None:
-    firing = expects(
+    firing = await expects(
         "SlipwayPreempting",
         f"Five requests of {LENGTH} tokens at a time with a KV cache for {BLOCK * BLOCKS} tokens.",
         "No further requests are sent.",
@@ -134,7 +141,7 @@ async def test_a_kv_cache_that_is_too_small(pod: VllmPod, expects: Expects) -> N
 
 
 async def test_speculation_that_is_not_accepted(pod: VllmPod, expects: Expects) -> None:
-    firing = expects(
+    firing = await expects(
         "SlipwaySpeculationIneffective",
         "n-gram speculation for text at random, by a model with random weights.",
         "No further requests are sent.",

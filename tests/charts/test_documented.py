@@ -12,6 +12,8 @@ import yaml
 from slipway.api.names import RUNTIME_LABEL
 from support.builders.objects import Object
 from support.charts.helm import KUBERNETES, rendered, run, with_runtimes
+from support.pages import documented
+from support.pages.markdown import Block
 from support.repository import CHARTS, README, ROOT, blocks
 
 PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
@@ -49,6 +51,14 @@ WITH_VALUES = [words for words in DOCUMENTED if "--set" in words and chart_of(wo
 @pytest.mark.parametrize("words", WITH_VALUES, ids=" ".join)
 def test_values_in_commands_are_those_that_the_charts_have(words: list[str]) -> None:
     assert rendered_by(words)
+
+
+OF_PAGES = [block for block in documented.blocks("yaml") if documented.kind_of(block) is documented.Kind.VALUES]
+
+
+@pytest.mark.parametrize("block", OF_PAGES, ids=lambda block: f"{documented.name_of(block)}:{block.line}")
+def test_values_in_blocks_are_those_that_the_chart_has(block: Block) -> None:
+    assert rendered("slipway", yaml.safe_load(block.text))
 
 
 def names(manifests: list[Object]) -> set[tuple[str, str]]:

@@ -22,7 +22,7 @@ from support.cluster import (
     own_namespace,
 )
 from support.cluster.nodes import ANYWHERE, set_ready
-from support.faults.model_failures import MODEL_FAILURES, SAYS_OF_SOURCE, USUAL, ModelFailure
+from support.faults.model_failures import MODEL_FAILURES, USUAL, ModelFailure, scripted_downloads
 
 EVENTS = "events.v1.events.k8s.io"
 NO_MODEL = Path("/srv")
@@ -43,12 +43,8 @@ Outcomes = dict[str, Outcome | WaitedInVainError]
 def downloader(cluster: AnyCluster, installed_cluster: Kube, python_image: str) -> Iterator[None]:
     """Replaces KServe's storage initializer."""
     cluster.devcluster()
-    kind, name = "clusterstoragecontainer", "default"
-    before = asyncio.run(installed_cluster.get(kind, name))["spec"]["container"]
-    container = {"image": python_image, "command": SAYS_OF_SOURCE, "securityContext": None}
-    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": container}}))
-    yield
-    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
+    with scripted_downloads(installed_cluster, python_image):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A release that was pushed to a registry is installed from there, by kubectl and by helm, and serves a model.
 
-It uses the commands of the README exactly, and helm from the registry as in docs/install.md. The images are those that
+It uses the commands of docs/quickstart.md, and helm from the registry as in docs/install.md. The images are those that
 this checkout builds for devclusters: tests/release covers the steps before a push.
 """
 
@@ -26,7 +26,7 @@ from slipway_release import making, publishing
 from slipway_release.source import Release, look
 from support.cluster import AnyCluster, Settings
 from support.cluster.clusters import own_devcluster
-from support.repository import README, ROOT, commands
+from support.repository import QUICKSTART, ROOT, commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 
@@ -108,11 +108,11 @@ def pulled(cluster: Cluster) -> set[str]:
     return set(re.findall(r"GET /v2/llm/([\w-]+/manifests/sha256:[0-9a-f]{64})", log))
 
 
-def test_kubectl_installs_the_release_by_the_commands_of_the_readme(
+def test_kubectl_installs_the_release_by_the_commands_of_the_quickstart(
     fresh: Cluster, dist: Path, release: Release
 ) -> None:
     try:
-        as_written(fresh, commands(README, after="By kubectl"), dist)
+        as_written(fresh, commands(QUICKSTART, after="By kubectl"), dist)
         until_available(fresh)
         name = f"{release.registry}/slipway-operator@{digests(dist)['slipway-operator']}"
         assert images_of_pods(fresh, SLIPWAY_NAMESPACE) == {name}
@@ -122,13 +122,13 @@ def test_kubectl_installs_the_release_by_the_commands_of_the_readme(
             delete(fresh, dist / file)
 
 
-def test_helm_installs_the_release_by_the_commands_of_the_readme_and_a_model_is_planned(
+def test_helm_installs_the_release_by_the_commands_of_the_quickstart_and_a_model_is_planned(
     fresh: Cluster, dist: Path
 ) -> None:
     try:
-        *_, tested = as_written(fresh, commands(README, after="By helm:"), dist)
+        *_, tested = as_written(fresh, commands(QUICKSTART, after="By helm:"), dist)
         assert "All works together." in tested
-        [command] = commands(README, after="Then ask for a model")
+        [command] = commands(QUICKSTART, after="Then ask for a model")
         ask, watch = command.split(" && ")
         as_written(fresh, [ask, watch.replace("--watch", "--no-headers")], dist)
         fresh.run_kubectl(["wait", "llm", "--all", "--for=jsonpath={.status.state}", "--timeout=60s"])

@@ -61,6 +61,7 @@ async def load(url: str, access: FromTheNode) -> AsyncIterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2000, func_only=True)
 async def test_replicas_are_added_while_the_first_token_is_late_and_removed_afterwards(
     operator_pods: Cluster, kube: Kube
 ) -> None:

@@ -11,7 +11,8 @@ import yaml
 from slipway_devcluster.cluster import Cluster
 from support.cluster import AnyCluster, Kube, Settings
 from support.cluster.fixtures import kubectl_for
-from support.faults.runbook_faults import write_models
+from support.faults.model_failures import scripted_downloads
+from support.faults.runbook_faults import Given, write_models
 from support.monitoring import programs
 from support.monitoring.alert_walks import asking
 from support.monitoring.installed import PROGRAMS, install
@@ -59,6 +60,20 @@ def shell(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Shel
     if cluster.kubeconfig:
         own["helm"] = cluster.devcluster().helm
     return Shell.made(tmp_path_factory.mktemp("reader"), own, cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def given(whole: Kube, python_image: str) -> Given:
+    found = asyncio.run(whole.run("get", "clusterservingruntimes", "--output=name")).split()
+    names = [each.rpartition("/")[2] for each in found]
+    return Given(python_image, next(each for each in names if each.startswith("slipway-llamacpp")))
+
+
+@pytest.fixture(scope="session")
+def downloader(whole: Kube, python_image: str) -> Iterator[None]:
+    """Replaces KServe's storage initializer."""
+    with scripted_downloads(whole, python_image):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ async def test_at_max_replicas(bench: Bench) -> None:
         await walk.diagnoses(
             "1. Replicas and queue", "2. More requests, or slower answers?", "3. Is there a device for another replica?"
         )
-        await walk.mitigates()
+        await walk.mitigates(within=2 * PATIENCE)
         await walk.ends(within=PATIENCE)
 
 

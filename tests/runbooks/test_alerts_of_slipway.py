@@ -14,6 +14,8 @@ from support.monitoring.alert_walks import alert_walk
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
 
+pytestmark = pytest.mark.slow
+
 KEDA = "keda"
 LIMIT = 40
 """Of tests/alerts/values.yaml: requests that each of two activators holds."""
@@ -30,7 +32,6 @@ async def test_operator_without_leader(alerts: ClusterMonitoring, reader: Shell,
         await walk.ends()
 
 
-@pytest.mark.slow
 async def test_target_missing(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
     walk = alert_walk(alerts, reader, None, "SlipwayTargetMissing", "The activator's Deployment is scaled to zero.")
     walk.values = {**walk.values, "NAMESPACE": kube.namespace}
@@ -41,7 +42,6 @@ async def test_target_missing(alerts: ClusterMonitoring, reader: Shell, kube: Ku
         await walk.ends()
 
 
-@pytest.mark.slow
 async def test_scaler_unreachable(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
     fault = "KEDA's operator is scaled to zero while a model sleeps."
     walk = alert_walk(alerts, reader, kube, "SlipwayScalerUnreachable", fault, NAME=NAME)
@@ -54,7 +54,6 @@ async def test_scaler_unreachable(alerts: ClusterMonitoring, reader: Shell, kube
         await walk.ends(within=180)
 
 
-@pytest.mark.slow
 async def test_activator_near_limit(alerts: ClusterMonitoring, node: Cluster, reader: Shell, kube: Kube) -> None:
     fault = f"{3 * LIMIT} requests of one client to a model that can't start. An activator holds {LIMIT} at most."
     walk = alert_walk(alerts, reader, None, "SlipwayActivatorNearLimit", fault)

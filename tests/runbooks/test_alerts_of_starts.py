@@ -26,6 +26,7 @@ from support.monitoring.alert_walks import AlertWalk, alert_walk
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
 from support.pages.walking import runbook
+from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -180,6 +181,10 @@ async def test_availability_budget_burning(bench: Bench, tmp_path_factory: pytes
     fault = "Requests to a model at zero whose folder has no model."
     walk = bench.walk("SlipwayAvailabilityBudgetBurning", fault, DEMO, CLAIM=GEMMA_CLAIM)
     clients = Clients(bench.kube, bench.node.entered)
+
+    async def is_answered() -> bool:
+        return await clients.ask() == "answered"
+
     refused = sleeping(model={"uri": f"pvc://{EMPTY_CLAIM}/"}, slo={"availability": "99%"})
     async with (
         folder_claimed(bench.kube, EMPTY_CLAIM, empty),
@@ -192,6 +197,5 @@ async def test_availability_budget_burning(bench: Bench, tmp_path_factory: pytes
         await walk.fires()
         await walk.diagnoses("1. How fast, and what is left?", "2. Which answers?")
         await walk.mitigates()
-        await until_settled(bench.kube, DEMO, "Idle", timeout=PATIENCE)
-        assert await clients.ask() == "answered"
+        await until(is_answered, timeout=PATIENCE)
         await walk.ends(within=400)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ RUNBOOKS = ROOT / "runbooks"
 CRDS, POLICIES = ROOT / "crds", CHARTS / "slipway-crds/policies"
 RUNTIMES, ACCELERATORS = CHARTS / "slipway/runtimes", CHARTS / "slipway/accelerators"
 SAMPLES = ROOT / "manifests/samples"
-README, GITOPS = ROOT / "README.md", ROOT / "docs/gitops.md"
+README, GITOPS, QUICKSTART = ROOT / "README.md", ROOT / "docs/gitops.md", ROOT / "docs/quickstart.md"
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:
@@ -45,3 +46,10 @@ def commands(document: Path, *, after: str) -> list[str]:
 def blocks(text: str) -> list[str]:
     """Returns the shell blocks of a document."""
     return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
+def in_checkout(folder: Path) -> None:
+    """Gives the folder of a page's reader what the commands of pages name of a checkout."""
+    for part in (CHARTS, ROOT / "manifests"):
+        with suppress(FileExistsError):
+            (folder / part.name).symlink_to(part)

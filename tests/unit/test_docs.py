@@ -33,11 +33,24 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
     assert not [name for name, is_file in named if name not in (MODULES if is_file else TESTS | MODULES)]
 
 
-def test_tests_that_the_promises_name_exist() -> None:
+def test_every_promise_of_the_readme_is_kept_by_tests_that_exist() -> None:
     promises = README.split("## What it promises")[1].split("\n## ")[0]
-    for row in promises.splitlines():
+    rows = [line for line in promises.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 6
+    for row in rows:
+        files = re.findall(r"\]\((tests/[^)#]+\.py)\)", row)
+        assert files, row
+        assert all((REPOSITORY / file).is_file() for file in files), row
         for name, file in re.findall(r"`…?(\w+)` in \[\w+\.py\]\(([^)]+)\)", row):
             assert name in (REPOSITORY / file).read_text(), name
+
+
+def test_every_measured_number_of_the_readme_leads_to_how_it_was_measured() -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    measured = [part for part in prose.split("\n\n") if re.search(r"\d ?(s|ms|min|GB|MB|%)\b|\bmedian\b", part)]
+    assert measured
+    for part in measured:
+        assert re.search(r"\]\((benchmarks/|docs/|tests/)", part), part
 
 
 def test_the_readme_shows_a_sample_unchanged() -> None:

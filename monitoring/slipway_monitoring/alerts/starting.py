@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import WHO, growth, increased, largest, total, while_
+from slipway_monitoring.promql import WHO, growth, increased, labels, largest, total, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
 START_FAILURES = (
@@ -54,15 +54,19 @@ WAKE_FAILING = Alert(
     conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_GOOD_WAKES} > 0)"),),
 )
 
+_FAILED = largest('max_over_time(slipway_llmdeployment_state{state="Failed"}[${window}])', "reason")
+_NEITHER = largest('slipway_llmdeployment_state{state!~"Failed|Waking"}')
 FAILED = Alert(
     name="SlipwayModelFailed",
-    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed.",
+    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. While clients try "
+    "again, it is Waking in between, for less than `window`.",
     severity="critical",
     lasting="2m",
+    parameters=(Parameter(name="window", default="5m", meaning="how long a start may take that fails again."),),
     summary=f"{WHO} has failed: {{{{ $labels.reason }}}}",
     description=f"{WHO} is Failed for the reason {{{{ $labels.reason }}}}: no request is answered, and none will be "
     "until the cause is fixed. `kubectl describe llm` says what to do.",
-    conditions=(Condition(expression=largest('slipway_llmdeployment_state{state="Failed"}', "reason") + " > 0"),),
+    conditions=(Condition(expression=f"{_FAILED} > 0\nunless on ({labels()}) ({_NEITHER} > 0)"),),
 )
 
 LOAD_FAILING = Alert(

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping
 from slipway.api.model_key import ModelKey
 
 OF_NAMESPACE, IN_ALL = 100, 500
-"""Models. One takes some 200 KB of the activator at most: 16 replicas, each with 2 histograms of 64 boundaries."""
+"""Models. The largest takes a third of a megabyte of the activator: 16 replicas, each with 10 readings of 2 histograms
+of 64 boundaries."""
 
 
 def those_that_follow(wanting: Mapping[ModelKey, str]) -> frozenset[ModelKey]:

@@ -143,6 +143,8 @@ class Gate:
         self._in_flight[visit] = asyncio.current_task()
         if visit.work:
             self._metrics.in_flight.inc()
+            if self._metrics.queued:
+                self._metrics.queued.inc()
             self._slot.begin()
         self._has_arrived(visit)
         return None
@@ -263,6 +265,8 @@ class Gate:
     def take(self, visit: Visit) -> None:
         """The request leaves the engine's queue."""
         visit.taken = self.clock()
+        if self._metrics.queued:
+            self._metrics.queued.dec()
         if self._metrics.running:
             self._metrics.running.change(visit.prompts * visit.answers)
         if self._metrics.queue:
@@ -299,6 +303,8 @@ class Gate:
         self._slot.end(waiting=not visit.first, done=visit.done, failed=visit.failed)
         if visit.taken and self._metrics.running:
             self._metrics.running.change(-visit.prompts * visit.answers)
+        elif self._metrics.queued:
+            self._metrics.queued.dec()
         series = self._metrics.of(visit.owner)
         series.prompt_tokens.inc(prompt)
         series.completion_tokens.inc(output)

@@ -35,7 +35,7 @@ class GuardMetrics:
         self._owners: dict[str, OfOwner] = {}
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self._refusals: dict[tuple[str, str], Counter] = {}
-        self.in_flight = self._gauge().labels(model)
+        self.in_flight = self._gauge("in_flight", "Requests that the engine has accepted and not answered yet.")
         """Exists from the start: an autoscaler takes a missing series for a broken one."""
         self.first_token = self._histogram(
             "time_to_first_token", "From a request to the first piece of its stream.", FIRST_TOKEN_BUCKETS
@@ -45,12 +45,14 @@ class GuardMetrics:
         )
         self.whole = self._histogram("request", "From a request to the end of its response.", REQUEST_BUCKETS)
         self.queue: Histogram | None = None
+        self.queued: Gauge | None = None
         self.gaps: Gaps | None = None
         self.running: Running | None = None
         if in_place_of_engine:
             self.queue = self._histogram(
                 "queue", "From a request's complete body until the engine gets it. For llama.cpp.", REQUEST_BUCKETS
             )
+            self.queued = self._gauge("queued", "Requests that wait until the engine gets them. For llama.cpp.")
             self.gaps, self.running = Gaps(model), Running(model, clock)
             registry.register(self.gaps)
             registry.register(self.running)
@@ -82,10 +84,10 @@ class GuardMetrics:
         self._names.add(owner)
         return owner
 
-    def _gauge(self) -> Gauge:
-        told = "Requests that the engine has accepted and not answered yet."
-        labels = ["model_name"]
-        return Gauge("slipway_requests_in_flight", told, labels, registry=self._registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, told: str) -> Gauge:
+        labels, registry = ["model_name"], self._registry
+        gauge = Gauge(f"slipway_requests_{name}", told, labels, registry=registry, multiprocess_mode="livesum")
+        return gauge.labels(self._model)
 
     @cached_property
     def _requests(self) -> Counter:

@@ -6,13 +6,16 @@ engine and from KServe's programs.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from support.builders.llmdeployments import NAME, llmdeployment, on_own_engine, own_runtime
 from support.builders.objects import Object, manifest, python
+from support.cluster.kube import Kube
 from support.faults import pod_failures
 from support.faults.pod_failures import EATS_MEMORY, H100, QUOTA, SLEEPS, probe, says_and_fails
 
@@ -73,6 +76,17 @@ DOWNLOADS = {
 """The messages of KServe's storage initializer about a source; in tests, a program prints them in its place."""
 
 SAYS_OF_SOURCE = python(f"import sys; sys.exit({json.dumps(DOWNLOADS)}[sys.argv[1]])")
+
+
+@contextmanager
+def scripted_downloads(kube: Kube, image: str) -> Iterator[None]:
+    """Replaces KServe's storage initializer in the cluster."""
+    kind, name = "clusterstoragecontainer", "default"
+    before = asyncio.run(kube.get(kind, name))["spec"]["container"]
+    container = {"image": image, "command": SAYS_OF_SOURCE, "securityContext": None}
+    asyncio.run(kube.patch(kind, name, {"spec": {"container": container}}))
+    yield
+    asyncio.run(kube.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
 
 
 def download(name: str, reason: str, uri: str, **more: Any) -> ModelFailure:

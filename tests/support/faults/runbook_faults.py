@@ -7,20 +7,30 @@ which prints what real engines print.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from slipway.api.names import PAUSED_ANNOTATION
 
-from support.builders.llmdeployments import NAME, at_zero, llmdeployment, merged, on_own_engine, own_runtime
+from support.builders.llmdeployments import (
+    NAME,
+    acceleratorprofile,
+    at_zero,
+    llmdeployment,
+    merged,
+    on_own_engine,
+    own_runtime,
+)
 from support.builders.model_files import LLAMA_GGUF, cut, write_gguf
 from support.builders.objects import PAUSE, Object, claim, python, service, serving_runtime
+from support.cluster.kube import Kube
+from support.cluster.llmdeployments import current_status
 
 CLAIM, GOOD = "models", "good"
 """The claim with a folder for each way in which a model can be wrong, and the folder of the one that isn't."""
 
-FAILED, LOAD_FAILING = "SlipwayModelFailed", "SlipwayModelLoadFailing"
+FAILED = "SlipwayModelFailed"
 SECRET_KEY = {"name": "APP_REGION", "valueFrom": {"secretKeyRef": {"name": "settings", "key": "region"}}}
 FACTS: Object = {
     "parameters": 8_030_261_248,
@@ -33,6 +43,24 @@ FACTS: Object = {
     "contextLength": 8192,
 }
 """Of Llama 3.1 8B, but for the length of its context."""
+
+TINY_FACTS: Object = {
+    "parameters": 107_000,
+    "layers": 2,
+    "attentionHeads": 2,
+    "kvHeads": 1,
+    "headDim": 32,
+    "hiddenSize": 64,
+    "vocabularySize": 259,
+    "contextLength": 512,
+    "weights": "300000000",
+}
+"""Of the tiny Llama, but for the size of its weights."""
+
+UNPRICED = acceleratorprofile(
+    "unpriced", {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi", "bandwidth": "100G"}
+)
+EVENTS = "events.v1.events.k8s.io"
 
 ENGINE = """
 import http.server, os, sys, time
@@ -55,21 +83,38 @@ PROBE: Object = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThresh
 
 
 @dataclass(frozen=True)
+class Given:
+    """What is in the cluster: an image with Python, and the name of Slipway's ServingRuntime for llama.cpp."""
+
+    image: str
+    runtime: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {"NAME": NAME, "IMAGE": self.image, "RUNTIME": self.runtime}
+
+
+@dataclass(frozen=True)
 class RunbookFault:
-    """`objects`: what to apply, given an image with Python; `values`: those of the page's placeholders besides
-    NAMESPACE and NAME; `remedy`: the headings of the part that remedies it, none if no part does."""
+    """`objects`: what to apply; `values`: those of the page's placeholders besides NAMESPACE and what is given;
+    `diagnosis`: the heading of the part that shows it; `remedy`: the headings of the part that remedies it, none if no
+    part does; `is_event`: no condition has the reason, but an event has."""
 
     page: str
     words: str
-    objects: Callable[[str], list[Object]]
+    objects: Callable[[Given], list[Object]]
     values: Mapping[str, str] = field(default_factory=dict)
     remedy: tuple[str, ...] = ("Mitigation",)
     alert: str = FAILED
     healthy: str = "Serving"
+    diagnosis: str = "Diagnosis"
+    shows: str = ""
+    is_event: bool = False
 
     @property
     def reason(self) -> str:
-        return self.page
+        """What the status names: the name of the page, unless the page is about more than one."""
+        return self.shows or self.page
 
 
 def write_models(folder: Path) -> None:
@@ -106,10 +151,10 @@ def with_tiny(
 
 def on_own(page: str, words: str, *, spec: Object | None = None, **more: Any) -> RunbookFault:
     """A model on a ServingRuntime of the namespace whose container is as `more` says."""
-    known = {name: more.pop(name) for name in ("values", "remedy", "alert", "healthy") if name in more}
+    known = {name: more.pop(name) for name in {each.name for each in fields(RunbookFault)} & more.keys()}
 
-    def objects(image: str) -> list[Object]:
-        container = {"terminationMessagePolicy": "FallbackToLogsOnError", "image": image, **more}
+    def objects(given: Given) -> list[Object]:
+        container = {"terminationMessagePolicy": "FallbackToLogsOnError", "image": given.image, **more}
         return [own_runtime(**container), on_own_engine(uri=f"pvc://{CLAIM}/{GOOD}", **(spec or {}))]
 
     return RunbookFault(page, words, objects, **known)
@@ -173,11 +218,10 @@ RUNBOOK_FAULTS = (
         lambda _: [on_own_engine(uri=f"pvc://{CLAIM}/{GOOD}")],
         {"ENGINE": "llamacpp"},
     ),
-    with_tiny(
+    RunbookFault(
         "RuntimeShadowed",
         "A ServingRuntime of the namespace has the name of Slipway's own.",
-        serving_runtime("slipway-llamacpp", {"image": PAUSE}),
-        values={"RUNTIME": "slipway-llamacpp"},
+        lambda given: [serving_runtime(given.runtime, {"image": PAUSE}), tiny()],
     ),
     with_tiny(
         "NameTaken",
@@ -251,8 +295,9 @@ RUNBOOK_FAULTS = (
     RunbookFault(
         "ModelAccessDenied",
         "A GGUF file that only root may read.",
-        lambda image: [tiny("private")],
+        lambda _: [tiny("private")],
         {"CLAIM": CLAIM, "FOLDER": "private"},
+        ("Mitigation", "The files on the volume can't be read"),
     ),
     # --- the engine
     with_tiny(
@@ -272,6 +317,30 @@ RUNBOOK_FAULTS = (
         values={"RUNTIME": "own"},
         **engine(starts_for=15),
     ),
+    on_own(
+        "start-takes-long",
+        "An engine that needs 40 s to load.",
+        alert="",
+        diagnosis="Steps",
+        remedy=("Check",),
+        shows="LoadingModel",
+        **engine(starts_for=40),
+    ),
+    with_tiny(
+        "PlanMissed",
+        "`model.facts` with weights that are hundreds of times as large as those in the files.",
+        spec={"model": {"facts": TINY_FACTS}},
+        alert="",
+        is_event=True,
+    ),
+    with_tiny(
+        "PriceUnknown",
+        "A budget for a model on an AcceleratorProfile without a price.",
+        UNPRICED,
+        spec={"accelerator": {"profiles": ["unpriced"]}, "budget": {"perDay": 100}},
+        values={"PROFILE": "unpriced"},
+        alert="",
+    ),
     RunbookFault(
         "Paused",
         "The annotation `slipway.dev/paused` on a model at zero.",
@@ -279,7 +348,14 @@ RUNBOOK_FAULTS = (
         alert="",
         healthy="Idle",
     ),
-    # --- what this machine has not
+    # --- what a devcluster doesn't have
+    RunbookFault(
+        "ModelDownloadFailed",
+        "A program in place of KServe's storage initializer, which prints what that prints without a network.",
+        lambda _: [own_runtime(), on_own_engine(uri="hf://slipway/unreachable")],
+        alert="",
+        remedy=(),
+    ),
     only_diagnosed(
         "DriverMismatch", "RuntimeError: The NVIDIA driver on your system is too old (found version 11040)."
     ),
@@ -295,3 +371,16 @@ RUNBOOK_FAULTS = (
         "specified in the `quantization` argument (awq).",
     ),
 )
+
+
+async def until_named(kube: Kube, fault: RunbookFault, *, timeout: float) -> Object:
+    """Waits until a condition of the model has the reason, or an event; returns the model."""
+
+    def is_named(thing: Object) -> bool:
+        conditions = current_status(thing).get("conditions") or []
+        return any(each["reason"] == fault.reason for each in conditions)
+
+    if fault.is_event:
+        await kube.wait_for_any(EVENTS, "", lambda event: bool(event["reason"] == fault.reason), timeout=timeout)
+        return await kube.get("llmdeployment", NAME)
+    return await kube.wait_for("llmdeployment", NAME, is_named, timeout=timeout)

@@ -17,12 +17,17 @@ from support.monitoring.on_cluster import ClusterMonitoring
 ANSWERS = """
 import http.server, time
 time.sleep({starts_for})
+answered = []
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        time.sleep({takes} if self.command == "POST" else 0)
         text = b'{{"choices": [{{"text": "1", "finish_reason": "stop"}}]}}'
+        if self.command == "POST":
+            time.sleep({takes})
+            answered.append(1)
+        elif self.path == "/metrics":
+            text = b"vllm:num_requests_running 0\\nvllm:generation_tokens_total %d\\n" % len(answered)
         self.send_response({status})
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -34,7 +39,8 @@ READINESS = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
 
 
 def answering(image: str, *, starts_for: float = 0, takes: float = 0, status: int = 200, **container: Any) -> Object:
-    """A runtime whose pods are ready after `starts_for` seconds, and answer each request after `takes` seconds."""
+    """A runtime whose pods are ready after `starts_for` seconds, and answer each request after `takes` seconds. Its
+    metrics have the names of vLLM's: without any, it would never sleep."""
     program = python(ANSWERS.format(starts_for=starts_for, takes=takes, status=status))
     return own_runtime(
         image=image, command=program, readinessProbe=READINESS, ports=[{"containerPort": 8080}], **container

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,15 @@ class ClusterMonitoring:
     async def follow(self) -> None:
         """Scrapes and evaluates what the cluster's objects say now, but every second."""
         rules = {_file(rule): quick(rule["spec"]) for rule in await self._all(PROMETHEUS_RULE)}
-        scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=EVERY)
+        await self._scrape(rules, EVERY)
+
+    async def follow_by(self, rules: Mapping[str, Object]) -> None:
+        """Scrapes what the cluster's objects say now, as often as they say, and evaluates these rules instead of the
+        cluster's, as often as each group says."""
+        await self._scrape(rules, "")
+
+    async def _scrape(self, rules: Mapping[str, Object], interval: str) -> None:
+        scrapes = scrape_configs(await self._all(POD_MONITOR), self.pods, interval=interval)
         await asyncio.to_thread(self.own.configure, rules=rules, scrapes=scrapes)
 
     def expects(self, alert: str, *, cause: str, remedy: str, **labels: str) -> Firing:

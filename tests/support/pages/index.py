@@ -24,8 +24,9 @@ START = dedent(
     or the reason in the status, in an event or in an error. `kubectl get llm -A -o wide` shows each model's reason.
 
     Words in capitals stand for your own names: `NAME` is the LLMDeployment and `NAMESPACE` its namespace. Below a
-    command is what it printed when the page was last walked; `…` stands for what was left out. Where your models are in
-    Git, make the changes there: what Argo CD or Flux applies replaces what `kubectl patch` writes.
+    command is what it printed when the page was last walked; `…` stands for what was left out. `$PROMETHEUS` is the
+    address of your Prometheus ([how to query it](../docs/monitoring.md#ask-prometheus-from-a-shell)). Where your
+    models are in Git, make the changes there: what Argo CD or Flux applies replaces what `kubectl patch` writes.
     """
 )
 NEVER_WALKED = "not walked: {}"

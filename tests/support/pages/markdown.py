@@ -73,9 +73,14 @@ class Page:
         """Returns the blocks directly below these headings, which start at the second level."""
         return [each for each in self.blocks if each.below[1:] == headings and each.language == language]
 
+    @property
+    def runbooks(self) -> set[str]:
+        """The names of the pages in the same folder to which links lead."""
+        found = (re.fullmatch(r"([\w-]+)\.md(?:#.*)?", each.target) for each in self.links)
+        return {each[1] for each in found if each}
+
     def links_to(self, name: str) -> bool:
-        """Whether a link leads to the page of this name in the same folder."""
-        return any(each.target.partition("#")[0] == f"{name}.md" for each in self.links)
+        return name in self.runbooks
 
 
 def read(path: Path) -> Page:

@@ -56,5 +56,11 @@ def _placeholder(name: str, values: Values) -> str:
 
 
 def _literally(text: str) -> str:
-    parts = re.split(rf"(\s+|{ANY})", text)
-    return "".join(r"\s+" if part.isspace() else ".*" if part == ANY else re.escape(part) for part in parts)
+    parts = re.split(rf"(\s+{ANY}\s+|\s+|{ANY})", text)
+    return "".join(map(_part, parts))
+
+
+def _part(part: str) -> str:
+    if part.strip() == ANY:
+        return r"\s+(?:.*\s)?" if part != ANY else ".*"  # between two words there may be nothing but a blank
+    return r"\s+" if part.isspace() else re.escape(part)

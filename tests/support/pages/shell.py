@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT = 300.0
+LIMIT = 660.0
+"""Longer than the longest `kubectl wait` of a page."""
+
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 STRICT = ("bash", "--noprofile", "--norc", "-eu", "-o", "pipefail", "-c")
 

@@ -20,7 +20,7 @@ from support.pages import walked
 from support.pages.console import digest_of, steps_of
 from support.pages.markdown import Page, read
 from support.pages.placeholders import Values, checked
-from support.pages.running import SETTLES_WITHIN, check
+from support.pages.running import SETTLES_WITHIN, DiffersError, check, only_reads
 from support.pages.shell import Shell
 from support.repository import RUNBOOKS
 
@@ -44,12 +44,23 @@ class Walk:
         checked(self.values)
 
     async def through(self, *headings: str, within: float = SETTLES_WITHIN) -> list[str]:
-        """Runs all commands directly below these headings; returns what they printed."""
+        """Runs all commands directly below these headings; returns what they printed.
+
+        Where some only read, the others are run as well, so that an error shows all that differs.
+        """
         blocks = self.page.under(*headings)
         assert blocks, f"{self.page.path.name} has no commands below {' / '.join(headings)}"
         printed: list[str] = []
+        complaints: list[str] = []
         for step in [step for block in blocks for step in steps_of(block)]:
-            printed += (await asyncio.to_thread(check, step, self.shell, self.values, within=within)).lines
+            try:
+                printed += (await asyncio.to_thread(check, step, self.shell, self.values, within=within)).lines
+            except DiffersError as error:
+                complaints.append(str(error))
+                if not only_reads(step.command):
+                    break
+        if complaints:
+            raise DiffersError("\n".join(complaints))
         self.commands[walked.place(*headings)] = digest_of(blocks)
         return printed
 

@@ -14,7 +14,7 @@ HERE = Runbooks("https://wiki.example.com/slipway/{name}.html")
     ("word", "url"),
     [
         ("ModelNotFound", "https://wiki.example.com/slipway/ModelNotFound.html"),
-        ("engine_failed", "https://wiki.example.com/slipway/ReplicaLost.html"),
+        ("head_too_long", "https://wiki.example.com/slipway/RequestInvalid.html"),
         ("Serving", ""),
         ("", ""),
     ],

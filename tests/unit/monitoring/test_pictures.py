@@ -58,3 +58,14 @@ def test_a_page_keeps_what_is_around_the_table() -> None:
     assert told(page, story).endswith(f"{pictures.END}after\n")
     assert "| 1 | held | 2 | `sum(x)` |" in told(page, story)
     assert "old" not in told(page, story)
+
+
+def test_the_alerts_of_the_story_have_their_times() -> None:
+    fired = [
+        {"alert": "A", "severity": "critical", "from": 2.0, "to": 12.5},
+        {"alert": "B", "severity": "warning", "from": 20.0, "to": None},
+    ]
+    story = {"source": "s", "facts": [], "alerts": {"query": "ALERTS", "fired": fired}}
+    page = told(f"{pictures.MARK}{pictures.END}", story)
+    assert "| A | critical | 2 | 12.5 |" in page
+    assert "| B | warning | 20 | it still fires |" in page

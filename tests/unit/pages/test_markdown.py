@@ -80,8 +80,7 @@ def test_only_blocks_directly_below_a_heading_are_its_own() -> None:
 
 def test_links_are_those_outside_code() -> None:
     assert [(each.text, each.target, each.line) for each in PAGE.links] == [("the other", "Other.md#diagnosis", 10)]
-    assert PAGE.links_to("Other")
-    assert not PAGE.links_to("x")
+    assert PAGE.runbooks == {"Other"}
 
 
 def test_an_open_block_is_an_error_with_its_line() -> None:

@@ -19,6 +19,8 @@ vllm:num_requests_running_of_another_name 99
 LLAMACPP = """# TYPE llamacpp:requests_processing gauge
 llamacpp:requests_processing 1
 llamacpp:requests_deferred 0
+slipway_requests_queued{model_name="gemma"} 5.0
+slipway_requests_in_flight{model_name="gemma"} 6.0
 llamacpp:prompt_tokens_total 20
 llamacpp:tokens_predicted_total 5
 """
@@ -29,7 +31,7 @@ QUIET, BUSY = MetricsReading(0, 10), MetricsReading(1, 10)
     ("metrics", "reading"),
     [
         (VLLM, MetricsReading(7, 1234)),
-        (LLAMACPP, MetricsReading(1, 25)),
+        (LLAMACPP, MetricsReading(6, 25)),
         ("python_info 1\n", None),
         ("", None),
         ("<html>", None),

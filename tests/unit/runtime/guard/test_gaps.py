@@ -97,6 +97,25 @@ async def test_the_time_in_the_queue_starts_when_the_body_is_complete(harness: G
     assert (harness.metric(f"{QUEUE}_count"), harness.metric(f"{QUEUE}_sum")) == (1, 3)
 
 
+async def test_a_request_is_queued_until_the_engine_gets_it_or_it_ends(harness: GuardHarness) -> None:
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        seen.append(harness.metric("slipway_requests_queued"))
+        if len(seen) == 1:
+            harness.gate.take(scope[VISIT])
+            seen.append(harness.metric("slipway_requests_queued"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    assert harness.metric("slipway_requests_queued") == 0
+    for _ in range(2):  # the second is never taken
+        await ask(Guard(app, harness.gate))
+    assert seen == [1, 0, 1]
+    assert harness.metric("slipway_requests_queued") == 0
+
+
 async def test_the_mean_number_of_responses_at_a_time_is_the_rate_of_a_counter(
     harness: GuardHarness, clock: Clock
 ) -> None:

@@ -1,0 +1,103 @@
+"""Requests that are refused: the runbook of each code shows what is seen, and its remedy helps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.builders.llmdeployments import NAME
+from support.builders.objects import manifest
+from support.cluster import FromTheNode, Kube, folder_claimed, own_namespace, until_settled
+from support.faults import refusals
+from support.faults.refusals import KEYS, REFUSALS, SECRET, Client, Refusal
+from support.faults.runbook_faults import CLAIM
+from support.pages.shell import Shell
+from support.pages.walking import Walk, runbook
+from support.repository import in_checkout
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+LIMITED, BUSY = NAME, "busy"
+PATIENCE = 180.0
+
+
+@pytest.fixture(scope="module")
+def awake(whole: Kube, models: Path) -> Iterator[Kube]:
+    """A namespace with two models that serve: one with limits, and one that is easily busy."""
+    with asyncio.Runner() as runner:
+        models_that_serve = serving(whole, models)
+        yield runner.run(anext(models_that_serve))
+        runner.run(models_that_serve.aclose())
+
+
+async def serving(whole: Kube, models: Path) -> AsyncGenerator[Kube]:
+    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
+        await kube.apply(secret(), refusals.limited(), refusals.busy())
+        for name in (LIMITED, BUSY):
+            await until_settled(kube, name, "Serving", timeout=180)
+        try:
+            yield kube
+        finally:
+            await kube.run("delete", "llmdeployments", "--all")
+
+
+def secret() -> dict[str, object]:
+    return manifest("v1", "Secret", SECRET, stringData=KEYS)
+
+
+@pytest.mark.parametrize("refusal", [each for each in REFUSALS if isinstance(each.model, str)], ids=lambda it: it.page)
+async def test_the_runbook_of_a_replicas_refusal_says_what_one_sees(
+    refusal: Refusal, node: Cluster, awake: Kube, shell: Shell
+) -> None:
+    name = BUSY if refusal.model == "busy" else LIMITED
+    [pod] = await awake.select("pods", f"slipway.dev/llmdeployment={name}")
+    values = {"POD": pod["metadata"]["name"]}
+    await walked(refusal, node, awake, shell, name, values)
+
+
+@pytest.mark.parametrize(
+    "refusal", [each for each in REFUSALS if not isinstance(each.model, str)], ids=lambda it: it.page
+)
+async def test_the_runbook_of_the_activators_refusal_says_what_one_sees(
+    refusal: Refusal, node: Cluster, whole: Kube, models: Path, shell: Shell
+) -> None:
+    assert not isinstance(refusal.model, str)
+    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
+        await kube.apply(secret(), *refusal.model())
+        try:
+            await until_settled(kube, timeout=PATIENCE)
+            await walked(refusal, node, kube, shell, NAME, {})
+        finally:
+            await kube.run("delete", "llmdeployments", "--all")
+
+
+async def walked(refusal: Refusal, node: Cluster, kube: Kube, shell: Shell, name: str, values: dict[str, str]) -> None:
+    in_checkout(shell.home)
+    given = {"NAMESPACE": kube.namespace, "NAME": name, "SECRET": SECRET, **values, **refusal.values}
+    walk = Walk(runbook(refusal.page), shell, given, refusal.words)
+    async with client_of(node, kube, name) as client:
+        await until(lambda: gets(client, refusal, (refusal.status, refusal.page)), timeout=PATIENCE)
+        walk.saw(f"The client got {refusal.status}.")
+        for part in refusal.parts:
+            await walk.through(*part)
+        if refusal.afterwards:
+            await until(lambda: gets(client, refusal, refusal.afterwards or (0, "")), timeout=PATIENCE)
+            walk.saw(f"After the remedy the same request got {refusal.afterwards[0]}.")
+    walk.record()
+
+
+async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> bool:
+    """Rules and rights take a moment to reach the activator."""
+    return await refusal.ask(client) == expected
+
+
+@asynccontextmanager
+async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
+    access = FromTheNode(kube, node.entered)
+    async with access.session() as session:
+        yield Client(session, await access.url(name))

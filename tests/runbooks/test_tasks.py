@@ -1,0 +1,169 @@
+"""Tasks and scenarios: the commands of each page do what it says, and models serve afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.builders.llmdeployments import NAME, OURS
+from support.builders.objects import Object, manifest
+from support.cluster import (
+    FromTheNode,
+    Kube,
+    folder_claimed,
+    is_ready,
+    own_namespace,
+    until_settled,
+)
+from support.faults.refusals import KEYS, SECRET, Client
+from support.faults.runbook_faults import CLAIM, tiny
+from support.pages.shell import Shell
+from support.pages.walking import Walk, runbook
+from support.repository import in_checkout
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+SERVES_WITHIN = 180.0
+PROMPT: Object = {"prompt": "one", "max_tokens": 2}
+
+
+@pytest.fixture(autouse=True)
+def _checkout(shell: Shell) -> None:
+    in_checkout(shell.home)
+
+
+@pytest.fixture
+async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
+    """A namespace with the tiny models."""
+    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
+        yield kube
+        with suppress(Exception):
+            await kube.run("delete", "llmdeployments", "--all")
+
+
+def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
+    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
+
+
+async def serving(kube: Kube, *objects: Object) -> Object:
+    await kube.apply(*objects)
+    return await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
+
+
+async def the_pod(kube: Kube) -> Object:
+    return await kube.wait_for_any("pods", OURS, is_ready, timeout=SERVES_WITHIN)
+
+
+@asynccontextmanager
+async def client_of(node: Cluster, kube: Kube) -> AsyncGenerator[Client]:
+    access = FromTheNode(kube, node.entered)
+    async with access.session() as session:
+        yield Client(session, await access.url(NAME))
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+async def test_keys_are_rotated(node: Cluster, kube: Kube, shell: Shell) -> None:
+    keys = manifest("v1", "Secret", SECRET, stringData={"alice": KEYS["alice"]})
+    await serving(kube, keys, tiny(access={"apiKeysSecret": SECRET}))
+    walk = walk_of("rotate-api-keys", shell, kube, "A model with the key of one client.", SECRET=SECRET)
+    async with client_of(node, kube) as client:
+        assert (await client.send("/v1/completions", PROMPT, key=KEYS["alice"]))[0] == 200
+        for part in ("Before", "Steps", "Check"):
+            await walk.through(part)
+        await until(lambda: is_refused(client, KEYS["alice"]), timeout=180)
+        new = await kube.run("get", "secret", SECRET, "-o", "go-template={{.data.alice | base64decode}}")
+        assert (await client.send("/v1/completions", PROMPT, key=new.strip()))[0] == 200
+    walk.saw("The new key got 200 and the old one 401, without a restart.")
+    walk.record()
+
+
+async def is_refused(client: Client, key: str) -> bool:
+    return await client.send("/v1/completions", PROMPT, key=key) == (401, "invalid_api_key")
+
+
+async def test_a_model_is_rolled_back(kube: Kube, shell: Shell) -> None:
+    await serving(kube, tiny())
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"extraArgs": ["--chat-template={% for %}"]}}})
+    await kube.wait_for(
+        "llmdeployment", NAME, lambda it: "BadEngineArguments" in it["status"]["message"], timeout=SERVES_WITHIN
+    )
+    walk = walk_of("roll-back-a-model", shell, kube, "A change of `engine.extraArgs` that llama.cpp refuses.")
+    for part in ("Before", "Steps", "Check"):
+        await walk.through(part)
+    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
+    walk.saw("Serving with the former spec.")
+    walk.record()
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_is_drained(kube: Kube, shell: Shell) -> None:
+    await serving(kube, tiny())
+    node = (await the_pod(kube))["spec"]["nodeName"]
+    walk = walk_of("drain-a-node", shell, kube, "The only node for this model is drained, and comes back.", NODE=node)
+    try:
+        for part in ("Before", "Steps", "Check"):
+            await walk.through(part)
+        await walk.through("Check", "Afterwards")
+    finally:
+        await kube.run("uncordon", node)
+    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
+    walk.saw("No pod of a model was left on the node; Serving again after it was uncordoned.")
+    walk.record()
+
+
+# --- the platform ----------------------------------------------------------------------------------------------------
+
+
+async def test_models_serve_while_slipway_is_uninstalled(node: Cluster, kube: Kube, shell: Shell) -> None:
+    await serving(kube, tiny())
+    pod = await the_pod(kube)
+    walk = walk_of(
+        "uninstall-and-keep-models", shell, kube, "A model serves while Slipway is uninstalled and comes back."
+    )
+    for part in ("Before", "Steps", "Check"):
+        await walk.through(part)
+    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
+    assert (await the_pod(kube))["metadata"]["uid"] == pod["metadata"]["uid"]
+    walk.saw("The model's pod was the same all the time.")
+    walk.record()
+
+
+async def test_models_come_back_after_the_deletion_of_their_crd(kube: Kube, shell: Shell) -> None:
+    await serving(kube, tiny())
+    await asyncio.to_thread(write_models, shell.home / "backup/models.json", await backup_of(kube))
+    await kube.delete("customresourcedefinition", "llmdeployments.slipway.dev", wait=True)
+    words = "The CRD of LLMDeployments is deleted while a model serves."
+    walk = walk_of("recover-from-a-deleted-crd", shell, kube, words)
+    for part in ("Before", "Steps", "Check"):
+        await walk.through(part)
+    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
+    walk.saw("Serving again, with the spec of the backup.")
+    walk.record()
+
+
+async def backup_of(kube: Kube) -> Object:
+    """As runbooks/restore-from-nothing.md makes it, of this namespace alone."""
+    found = json.loads(await kube.run("get", "llmdeployments", "--output=json"))
+    items = [
+        {
+            **{part: each[part] for part in ("apiVersion", "kind", "spec")},
+            "metadata": {part: each["metadata"][part] for part in ("name", "namespace")},
+        }
+        for each in found["items"]
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def write_models(file: Path, backup: Object) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(backup))

@@ -1,0 +1,198 @@
+"""Requests that are refused, by the code of the error: what to send, to which model, and what the runbook remedies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from support.builders.llmdeployments import at_zero, merged
+from support.builders.objects import Object, manifest
+from support.faults.runbook_faults import tiny
+
+SECRET = "api-keys"  # noqa: S105 - the name of an object
+KEYS = {"alice": "alices-first-key", "bob": "bobs-first-key", "carol": "carols-first-key", "dave": "daves-first-key"}
+FEW: Object = {"access": {"apiKeysSecret": SECRET, "rateLimit": {"requestsPerMinute": 60, "tokensPerMinute": 400}}}
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+PROMPT: Object = {"prompt": "one two three", "max_tokens": 4}
+
+
+class Client:
+    """Sends requests to one model as a process on the node."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def send(
+        self,
+        path: str = COMPLETIONS,
+        body: Object | bytes | None = None,
+        *,
+        method: str = "POST",
+        key: str = "",
+        **more: Any,
+    ) -> tuple[int, str]:
+        """Returns the status, and the code of an error."""
+        headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+        if key:
+            headers["X-Api-Key"] = key
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        async with self._session.request(method, self._url + path, data=data, headers=headers, **more) as answer:
+            text = await answer.text()
+            return answer.status, "" if answer.status == 200 else str(json.loads(text)["error"]["code"])
+
+    async def many(self, number: int, *arguments: Any, **more: Any) -> list[tuple[int, str]]:
+        return list(await asyncio.gather(*(self.send(*arguments, **more) for _ in range(number))))
+
+
+Ask = Callable[[Client], Awaitable[tuple[int, str]]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """`ask` sends requests until one is refused, and returns how. `model`: "limited", "busy", or a spec of a model at
+    zero; `parts` are those of the page that are walked; `afterwards`: what the same request gets then."""
+
+    page: str
+    words: str
+    ask: Ask
+    status: int
+    model: str | Callable[[], Sequence[Object]] = "limited"
+    parts: Sequence[tuple[str, ...]] = (("Diagnosis",),)
+    afterwards: tuple[int, str] | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def sent(*arguments: Any, **more: Any) -> Ask:
+    return lambda client: client.send(*arguments, **more)
+
+
+def last_of(number: int, code: str, *arguments: Any, **more: Any) -> Ask:
+    """Sends this many at the same time, or one after the other, and returns the refusal among them."""
+
+    async def ask(client: Client) -> tuple[int, str]:
+        found = await client.many(number, *arguments, **more)
+        return next((each for each in found if each[1] == code), found[-1])
+
+    return ask
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def limited() -> Object:
+    return tiny(**FEW)
+
+
+def busy() -> Object:
+    """Without limits of its own; one request at a time."""
+    return merged(tiny(access={"apiKeysSecret": SECRET}), {"metadata": {"name": "busy"}})
+
+
+def asleep(**spec: Any) -> Callable[[], Sequence[Object]]:
+    """A model at zero, of which no request wakes a real replica within the test."""
+    return lambda: [at_zero(**spec)]
+
+
+def asleep_and_real(**spec: Any) -> Callable[[], Sequence[Object]]:
+    return lambda: [tiny(**merged({"scaling": {"minReplicas": 0}}, spec))]
+
+
+def with_right_to_read(secret: str) -> Sequence[Object]:
+    """The activator may read this one Secret."""
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"]}
+    subject = {"kind": "ServiceAccount", "name": "slipway-activator", "namespace": "slipway-system"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads-keys"}
+    return [
+        manifest("rbac.authorization.k8s.io/v1", "Role", "reads-keys", rules=[rule]),
+        manifest("rbac.authorization.k8s.io/v1", "RoleBinding", "reads-keys", roleRef=role, subjects=[subject]),
+    ]
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+ALICE = KEYS["alice"]
+BOTH: Sequence[tuple[str, ...]] = (("Diagnosis",), ("Mitigation",))
+
+REFUSALS = (
+    # --- by a replica
+    Refusal("missing_api_key", "A request without a key.", sent(COMPLETIONS, PROMPT), 401),
+    Refusal("invalid_api_key", "A request with another key.", sent(COMPLETIONS, PROMPT, key="no-such-key"), 401),
+    Refusal("unknown_url", "`GET /metrics` at the model's Service.", sent("/metrics", method="GET", key=ALICE), 404),
+    Refusal(
+        "model_not_found",
+        "A request for the model `gpt-4`.",
+        sent(COMPLETIONS, {**PROMPT, "model": "gpt-4"}, key=ALICE),
+        404,
+    ),
+    Refusal("not_found", "A response that isn't stored.", sent("/v1/responses/resp_1", method="GET", key=ALICE), 404),
+    Refusal("method_not_allowed", "A browser's preflight request.", sent(COMPLETIONS, method="OPTIONS"), 405),
+    Refusal(
+        "invalid_request",
+        "A temperature of 99.",
+        sent(COMPLETIONS, {**PROMPT, "temperature": 99}, key=ALICE),
+        400,
+    ),
+    Refusal(
+        "context_length_exceeded",
+        "A prompt of 900 words for a context of 256 tokens.",
+        sent(COMPLETIONS, {**PROMPT, "prompt": "one " * 900}, key=ALICE),
+        400,
+    ),
+    Refusal(
+        "unsupported_media_type",
+        "A form instead of JSON.",
+        sent(COMPLETIONS, b"prompt=one", key=ALICE, headers={"Content-Type": "application/x-www-form-urlencoded"}),
+        415,
+    ),
+    Refusal("request_too_large", "A `GET` with a body.", sent("/v1/models", b"{}", method="GET", key=ALICE), 413),
+    Refusal(
+        "rate_limit_exceeded",
+        "90 requests of one key at the same time.",
+        last_of(90, "rate_limit_exceeded", COMPLETIONS, {**PROMPT, "max_tokens": 1}, key=KEYS["carol"]),
+        429,
+    ),
+    Refusal(
+        "token_limit_exceeded",
+        "40 requests of one key with 100 tokens each.",
+        last_of(40, "token_limit_exceeded", COMPLETIONS, {**PROMPT, "max_tokens": 100}, key=KEYS["dave"]),
+        429,
+    ),
+    Refusal(
+        "too_many_wrong_keys",
+        "30 requests with wrong keys from one address.",
+        last_of(30, "too_many_wrong_keys", COMPLETIONS, PROMPT, key="no-such-key"),
+        429,
+        "busy",
+    ),
+    # --- by the activator
+    Refusal(
+        "model_asleep",
+        "`POST /v1/embeddings`, which `hold.wakeOn` doesn't list.",
+        sent("/v1/embeddings", {"input": "one"}),
+        503,
+        asleep_and_real(scaling={"hold": {"wakeOn": [f"POST {CHAT}"]}}),
+        BOTH,
+    ),
+    Refusal(
+        "not_allowed_from_here",
+        "A request from the node, and `access.allowFrom` selects pods with the label `app=web`.",
+        sent(COMPLETIONS, PROMPT),
+        403,
+        asleep(access={"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]}),
+    ),
+    Refusal(
+        "keys_missing",
+        "`access.apiKeysSecret` names a Secret that doesn't exist.",
+        sent(COMPLETIONS, PROMPT, key=ALICE),
+        503,
+        lambda: [*with_right_to_read("absent"), at_zero(access={"apiKeysSecret": "absent"})],
+        BOTH,
+        (401, "invalid_api_key"),
+        {"SECRET": "absent"},
+    ),
+)
