@@ -79,8 +79,8 @@ def _holders(llms: Sequence[Object]) -> Mapping[str, list[str]]:
         state = State(llm)
         source = state.status.get("made") or state.status.get("plan") or {}
         name, each = source.get("accelerator"), source.get("gpusPerReplica") or 0
-        replicas = max(state.ready, state.desired) + int((state.status.get("replicas") or {}).get("warmingUp") or 0)
-        replicas = max(state.desired, state.ready) if state.desired else replicas
+        warming_up = int((state.status.get("replicas") or {}).get("warmingUp") or 0)
+        replicas = max(state.desired, state.ready + warming_up)
         if name and replicas:
             found.setdefault(str(name), []).append(f"{state.namespace}/{state.name} ({replicas * max(1, each)})")
     return found

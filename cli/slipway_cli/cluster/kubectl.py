@@ -69,6 +69,7 @@ class Kubectl:
         if found is None:
             raise ApiError("NoKubectl", f"kubectl is not on the PATH: install it ({INSTALL}). `plan` needs none.")
         self._program = found
+        self._running: set[subprocess.Popen[str]] = set()  # those that write lines
 
     def get(self, path: str) -> Object:
         """The JSON of one path of the API server."""
@@ -108,10 +109,17 @@ class Kubectl:
             errors="replace",
         )
         try:
+            self._running.add(process)
             yield self._lines_of(process)
         finally:
             process.kill()
             process.communicate()
+            self._running.discard(process)
+
+    def end_all(self) -> None:
+        """Ends those that other threads read from: they would outlive this program."""
+        for process in tuple(self._running):
+            process.kill()
 
     def _lines_of(self, process: subprocess.Popen[str]) -> Iterator[str]:
         if process.stdout is None or process.stderr is None:

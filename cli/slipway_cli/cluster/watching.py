@@ -18,7 +18,7 @@ SETTLING = 0.1  # seconds in which further changes count as the same
 
 
 class Live:
-    """The objects of some lists, kept up to date by one watch for each, in threads that end with the program."""
+    """The objects of some lists, kept up to date by one watch for each, until the end of a `with`."""
 
     def __init__(self, kubectl: Kubectl, wanted: Mapping[Kind, str]) -> None:
         self._kubectl = kubectl
@@ -27,8 +27,16 @@ class Live:
         self._objects: dict[Kind, dict[str, Object]] = {}
         self._unreadable: dict[Kind, str] = {}
         self._changes: queue.Queue[ApiError | None] = queue.Queue()
+        self._is_over = False
         for kind, path in wanted.items():
             threading.Thread(target=self._follow, args=(kind, path), daemon=True).start()
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._kubectl.end_all()
 
     def states(self, seconds: float | None) -> Iterator[tuple[dict[Kind, tuple[Object, ...]], dict[Kind, str]]]:
         """What there is, once all lists are read, and after each change, and at least once a second; until the time is
@@ -57,7 +65,7 @@ class Live:
             return objects, dict(self._unreadable)
 
     def _follow(self, kind: Kind, path: str) -> None:
-        while True:
+        while not self._is_over:
             try:
                 self._watch(kind, path, self._listed(kind, path))
             except ApiError as error:
@@ -82,6 +90,8 @@ class Live:
     def _watch(self, kind: Kind, path: str, version: str) -> None:
         start = f"{path}{'&' if '?' in path else '?'}watch=1&resourceVersion={version}"
         with self._kubectl.lines("get", "--raw", start) as lines:
+            if self._is_over:
+                return
             for line in lines:
                 event = json.loads(line)
                 found = event.get("object") or {}

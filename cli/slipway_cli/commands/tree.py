@@ -107,19 +107,19 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
 
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{name}"
-    live = Live(kubectl, {LLM_DEPLOYMENT: path, **paths_of(name, namespace)})
-    before: list[str] = []
-    for objects, unreadable in live.states(None):
-        if not live.is_complete:
-            continue
-        if not objects.get(LLM_DEPLOYMENT):
-            raise NotThereError(f"{namespace}/{name} has been deleted.")
-        others = {kind: found for kind, found in objects.items() if kind is not LLM_DEPLOYMENT}
-        world = World(now=datetime.now(UTC), llm=objects[LLM_DEPLOYMENT][0], objects=others, unreadable=unreadable)
-        before = _redraw(before, _drawn(world))
-        state = State(world.llm)
-        if not forever and state.is_current and (state.word in ("Serving", "Idle") or state.is_stalled):
-            return state.is_well
+    with Live(kubectl, {LLM_DEPLOYMENT: path, **paths_of(name, namespace)}) as live:
+        before: list[str] = []
+        for objects, unreadable in live.states(None):
+            if not live.is_complete:
+                continue
+            if not objects.get(LLM_DEPLOYMENT):
+                raise NotThereError(f"{namespace}/{name} has been deleted.")
+            others = {kind: found for kind, found in objects.items() if kind is not LLM_DEPLOYMENT}
+            world = World(now=datetime.now(UTC), llm=objects[LLM_DEPLOYMENT][0], objects=others, unreadable=unreadable)
+            before = _redraw(before, _drawn(world))
+            state = State(world.llm)
+            if not forever and state.is_current and (state.word in ("Serving", "Idle") or state.is_stalled):
+                return state.is_well
     return False
 
 

@@ -60,23 +60,26 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float) -> bool:
     namespace = kubectl.place().namespace
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{quote(name)}"
-    said = ""
-    for objects, _ in Live(kubectl, {LLM_DEPLOYMENT: path}).states(longest):
-        if LLM_DEPLOYMENT not in objects:
-            continue
-        if not objects[LLM_DEPLOYMENT]:
-            screen.paragraph(f"{namespace}/{name} has been deleted.", paint=screen.bad)
-            return False
-        state = State(objects[LLM_DEPLOYMENT][0])
-        if (now := f"{state.word}: {state.message}") != said:
-            said = now
-            click.echo(now, err=True)
-        if is_reached(state, goal):
-            click.echo(f"llmdeployment.slipway.dev/{name} is {goal}: {GOALS[goal]}")
-            return True
-        if is_hopeless(state):
-            screen.paragraph(f"{name} won't be {goal} before a person acts: `kubectl llm why {name} -n {namespace}`.")
-            return False
+    with Live(kubectl, {LLM_DEPLOYMENT: path}) as live:
+        said = ""
+        for objects, _ in live.states(longest):
+            if LLM_DEPLOYMENT not in objects:
+                continue
+            if not objects[LLM_DEPLOYMENT]:
+                screen.paragraph(f"{namespace}/{name} has been deleted.", paint=screen.bad)
+                return False
+            state = State(objects[LLM_DEPLOYMENT][0])
+            if (now := f"{state.word}: {state.message}") != said:
+                said = now
+                click.echo(now, err=True)
+            if is_reached(state, goal):
+                click.echo(f"llmdeployment.slipway.dev/{name} is {goal}: {GOALS[goal]}")
+                return True
+            if is_hopeless(state):
+                screen.paragraph(
+                    f"{name} won't be {goal} before a person acts: `kubectl llm why {name} -n {namespace}`."
+                )
+                return False
     raise Problem(f"{name} was not {goal} within {longest:.0f} s: {said or 'nothing is known of it'}")
 
 

@@ -24,21 +24,26 @@ PROGRAM = Path(__file__).with_name("kubectl_program.py")
 
 @dataclass
 class FakeKubectl:
-    """`failures`: what it writes on stderr, by the start of a path or of its arguments. `logs`: by POD/CONTAINER."""
+    """`failures`: what it writes on stderr, by the start of a path or of its arguments. `logs`: by POD/CONTAINER.
+    `then`: what watches report soon after they start."""
 
     folder: Path
     objects: list[Object] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    then: list[Object] = field(default_factory=list)
     namespace: str = "chat"
 
     @property
     def world(self) -> dict[str, Any]:
         """What the answers are made from."""
-        kinds = [kind_of(each) for each in self.objects]
-        listed = [f"{kind.api_path} {kind.plural}" for kind in kinds]
-        objects = [{"list": place, "object": each} for place, each in zip(listed, self.objects, strict=True)]
-        return {"objects": objects, "failures": self.failures, "logs": self.logs, "namespace": self.namespace}
+        return {
+            "objects": [_listed(each) for each in self.objects],
+            "then": [_listed(each) for each in self.then],
+            "failures": self.failures,
+            "logs": self.logs,
+            "namespace": self.namespace,
+        }
 
     @property
     def env(self) -> dict[str, str]:
@@ -77,3 +82,9 @@ class FakeKubectl:
         """What was to be patched, without dry runs."""
         found = [each for each in self.calls if each[0] == "patch" and "--dry-run=server" not in each]
         return [json.loads(each[each.index("--patch") + 1]) for each in found]
+
+
+def _listed(thing: Object) -> Object:
+    """With the list that has it."""
+    kind = kind_of(thing)
+    return {"list": f"{kind.api_path} {kind.plural}", "object": thing}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,8 @@ def main() -> int:
     world = json.loads((FOLDER / "world.json").read_text())
     with (FOLDER / "calls").open("a") as calls:
         calls.write(f"{json.dumps(sys.argv[1:])}\n")
+    if "watch=1" in sys.argv[-1]:
+        return watch(world["then"], sys.argv[-1])
     code, said = answer(world, sys.argv[1:])
     (sys.stderr if code else sys.stdout).write(said)
     return code
@@ -38,6 +41,18 @@ def answer(world: Any, arguments: list[str]) -> tuple[int, str]:
         container = next(each.partition("=")[2] for each in arguments if each.startswith("--container="))
         return 0, world["logs"].get(f"{arguments[1]}/{container}", "")
     return 0, ""
+
+
+def watch(then: list[Any], path: str) -> int:
+    """Reports each change, and goes on until it is ended."""
+    time.sleep(0.3)
+    for each in then:
+        home, _, plural = each["list"].partition(" ")
+        if path.startswith(home) and f"/{plural}?" in path:
+            sys.stdout.write(f"{json.dumps({'type': 'MODIFIED', 'object': each['object']})}\n")
+            sys.stdout.flush()
+    time.sleep(3600)
+    return 0
 
 
 def get(objects: list[Any], path: str) -> tuple[int, str]:

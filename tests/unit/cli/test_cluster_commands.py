@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,57 @@ def test_the_timeline_draws_each_phase(kubectl: FakeKubectl, tmp_path: Path) -> 
     assert (tmp_path / "x.svg").read_text().count("<rect ") == 5
     kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
     assert run(kubectl, "timeline", "m").code == 3
+
+
+def waking(state: str = "Waking") -> dict[str, Any]:
+    return cli_worlds.deployment("m", status=cli_worlds.status(state, "Waking", "The first replica starts."))
+
+
+def test_wait_ends_when_the_model_is_there_and_leaves_no_process(kubectl: FakeKubectl) -> None:
+    kubectl.objects, kubectl.then = [waking()], [cli_worlds.deployment("m", status=cli_worlds.SERVING)]
+    found = in_pipe(["slipway", "wait", "m", "--for=serving", "--timeout=60s"], env=kubectl.env)
+    assert found.code == 0, found.err
+    assert found.err.splitlines() == ["Waking: The first replica starts.", "Serving: 1 replica answers."]
+    assert "m is serving" in found.out
+    assert not running(kubectl)
+
+
+def test_wait_ends_when_nothing_but_a_person_helps(kubectl: FakeKubectl) -> None:
+    kubectl.objects, kubectl.then = [waking()], [cli_worlds.deployment("m", status=cli_worlds.FAILED)]
+    found = in_pipe(["slipway", "wait", "m", "--timeout=60s", "--for=serving"], env=kubectl.env)
+    assert found.code == 1
+    assert "m won't be serving before a person acts: `kubectl llm why m -n chat`." in found.out
+
+
+def test_wait_ends_when_the_time_is_over(kubectl: FakeKubectl) -> None:
+    kubectl.objects = [waking()]
+    found = in_pipe(["slipway", "wait", "m", "--timeout=2s", "--for=serving"], env=kubectl.env)
+    assert found.code == 3
+    assert "m was not serving within 2 s: Waking: The first replica starts." in found.err
+    assert not running(kubectl)
+
+
+def test_a_tree_is_drawn_again_in_place_in_a_terminal_and_below_in_a_pipe(kubectl: FakeKubectl) -> None:
+    kubectl.objects, kubectl.then = [waking()], [cli_worlds.deployment("m", status=cli_worlds.SERVING)]
+    piped = in_pipe(["slipway", "tree", "m", "--watch"], env=kubectl.env)
+    drawn = in_terminal(["slipway", "tree", "m", "--watch"], width=80, env=kubectl.env)
+    assert (piped.code, drawn.code) == (0, 0)
+    before, after = (
+        "… llm/m  Waking, 0/0 ready: The first replica starts.",
+        "✓ llm/m  Serving, 1/1 ready: 1 replica answers.",
+    )
+    assert piped.out == f"{before}\n\n{after}\n"
+    assert "\x1b[1F\x1b[J" in drawn.out
+    assert drawn.lines[-1] == after
+    assert not running(kubectl)
+
+
+def running(kubectl: FakeKubectl) -> list[str]:
+    """Its processes."""
+    found = subprocess.run(
+        ["pgrep", "-f", str(kubectl.folder / "kubectl")], capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
