@@ -50,6 +50,7 @@ class Diagnosis:
     message: str
     is_well: bool
     is_final: bool
+    doubt: str  # the reason of what the cluster shows of a model that is well, and that may pass
     steps: tuple[Step, ...]
     next: Next | None
     gaps: tuple[str, ...]
@@ -63,6 +64,7 @@ class Diagnosis:
             "reason": self.reason or None,
             "message": self.message,
             "final": self.is_final,
+            "doubt": self.doubt or None,
             "chain": [{"at": each.place, "says": each.says, "evidence": str(each.evidence)} for each in self.steps],
             "next": {"command": self.next.command, "why": self.next.why, "fixes": self.next.fixes}
             if self.next
@@ -84,6 +86,7 @@ def diagnose(world: World, log: Sequence[str] = ()) -> Diagnosis:
     pod = pod_of(world, cause)
     reason, message = _verdict(state, cause)
     is_well = state.is_well and reason in HEALTHY
+    doubt = cause.reason if cause and is_well else ""
     steps = [*_steps_of_object(world, state, cause), *_steps_of_pod(world, pod), *_steps_of_log(pod, log)]
     return Diagnosis(
         state=state,
@@ -91,6 +94,7 @@ def diagnose(world: World, log: Sequence[str] = ()) -> Diagnosis:
         message=message,
         is_well=is_well,
         is_final=reason in FINAL,
+        doubt=str(doubt),
         steps=tuple(steps),
         next=None if is_well else next_command(reason, message, world, pod),
         gaps=tuple(world.gaps()),
@@ -98,8 +102,11 @@ def diagnose(world: World, log: Sequence[str] = ()) -> Diagnosis:
 
 
 def _verdict(state: State, cause: Cause | None) -> tuple[str, str]:
-    """The operator's, unless it has none or hasn't seen the newest spec, and the cluster shows one."""
+    """The operator's, unless it has none or hasn't seen the newest spec, and the cluster shows one; or what the cluster
+    shows won't pass, and the operator is about to report it."""
     reported = state.reason
+    if cause and cause.final and reported in HEALTHY and not state.ready:
+        return str(cause.reason), cause.message
     if cause and (not state.status or (not state.is_current and reported in HEALTHY)):
         return str(cause.reason), cause.message
     if cause and reported in ("Waking", "NotReady", "Unknown") and not state.is_well:

@@ -81,7 +81,8 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         screen.paragraph(gap, indent="    ", first="  ! ", paint=screen.uncertain)
     if found.is_well:
         click.echo()
-        click.echo("Nothing is wrong.")
+        rest = f" {found.doubt} may pass." if found.doubt else ""
+        click.echo(f"Nothing is wrong.{rest}")
         return
     click.echo()
     if url := _url(found, book):

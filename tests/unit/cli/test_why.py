@@ -107,6 +107,15 @@ def test_what_can_not_be_read_is_said_and_the_rest_is_told() -> None:
     assert "pods can't be read (Forbidden), so why a replica doesn't start isn't seen." in found.gaps
 
 
+def test_what_may_pass_is_no_fault_and_what_will_not_is_one() -> None:
+    waking = cli_worlds.status("Waking", "Waking", "The first replica is starting.", replicas=0)
+    for name, is_well in (("no-free-device", True), ("model-not-found", False)):
+        llm, others, snapshot = cli_worlds.recorded(name)
+        found = diagnose(world_of({**llm, "status": waking}, others, snapshot.now))
+        assert found.is_well is is_well, found
+        assert found.doubt == ("Unschedulable" if is_well else "")
+
+
 def test_a_healthy_model_gets_no_command() -> None:
     for status in (cli_worlds.IDLE, cli_worlds.SERVING):
         found = diagnose(world_of(cli_worlds.deployment(status=status), [], NOW))
