@@ -90,15 +90,18 @@ async def test_the_next_command_heals_a_model_without_memory(slipway: Operator, 
     """A real model on a real engine."""
     limits = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}}}
     await kube.apply(gemma(min_replicas=1, pod=limits))
+    commands = []
     for _ in range(MOST_COMMANDS):
         if (await llm(kube, "wait", "gemma", "--for=serving", "--timeout=3m", within=200)).code == 0:
             break
         why = await llm(kube, "why", "gemma", "-o", "json")
         assert why.document["reason"] == "HostOutOfMemory"
         assert why.document["next"]["fixes"] is True
-        healed = await shell(kube, why.document["next"]["command"])
+        commands.append(why.document["next"]["command"])
+        healed = await shell(kube, commands[-1])
         assert healed.code == 0, healed.err
     await until_settled(kube, "gemma", "Serving")
+    assert commands  # it was ill before
     assert (await llm(kube, "why", "gemma")).code == 0
     logs = await llm(kube, "logs", "gemma", "--tail=5")
     assert logs.code == 0

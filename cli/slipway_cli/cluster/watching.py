@@ -17,6 +17,22 @@ AGAIN = 1.0  # seconds after which a watch that has ended starts again
 SETTLING = 0.1  # seconds in which further changes count as the same
 
 
+class Lasting:
+    """Whether something has been so for some seconds without a break: right after a change of the spec, a status can
+    still be about the pods before."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def is_so(self, now: bool) -> bool:
+        if not now:
+            self._since = None
+            return False
+        self._since = time.monotonic() if self._since is None else self._since
+        return time.monotonic() - self._since >= self._seconds
+
+
 class Live:
     """The objects of some lists, kept up to date by one watch for each, until the end of a `with`."""
 

@@ -102,13 +102,14 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
 
     from slipway_cli.cluster.reading import NotThereError, read_one
     from slipway_cli.cluster.state import State
-    from slipway_cli.cluster.watching import Live
+    from slipway_cli.cluster.watching import Lasting, Live
     from slipway_cli.cluster.world import World, paths_of
 
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{name}"
     with Live(kubectl, {LLM_DEPLOYMENT: path, **paths_of(name, namespace)}) as live:
         before: list[str] = []
+        hopeless = Lasting()
         for objects, unreadable in live.states(None):
             if not live.is_complete:
                 continue
@@ -118,7 +119,8 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
             world = World(now=datetime.now(UTC), llm=objects[LLM_DEPLOYMENT][0], objects=others, unreadable=unreadable)
             before = _redraw(before, _drawn(world))
             state = State(world.llm)
-            if not forever and state.is_current and (state.word in ("Serving", "Idle") or state.is_stalled):
+            is_there = state.is_current and state.word in ("Serving", "Idle") and not state.is_stalled
+            if not forever and (is_there or hopeless.is_so(state.is_current and state.is_stalled)):
                 return state.is_well
     return False
 

@@ -55,13 +55,13 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float) -> bool:
 
     from slipway_cli.cluster.reading import read_one
     from slipway_cli.cluster.state import State
-    from slipway_cli.cluster.watching import Live
+    from slipway_cli.cluster.watching import Lasting, Live
 
     namespace = kubectl.place().namespace
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{quote(name)}"
     with Live(kubectl, {LLM_DEPLOYMENT: path}) as live:
-        said = ""
+        said, hopeless = "", Lasting()
         for objects, _ in live.states(longest):
             if LLM_DEPLOYMENT not in objects:
                 continue
@@ -75,7 +75,7 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float) -> bool:
             if is_reached(state, goal):
                 click.echo(f"llmdeployment.slipway.dev/{name} is {goal}: {GOALS[goal]}")
                 return True
-            if is_hopeless(state):
+            if hopeless.is_so(is_hopeless(state)):
                 screen.paragraph(
                     f"{name} won't be {goal} before a person acts: `kubectl llm why {name} -n {namespace}`."
                 )
