@@ -95,6 +95,8 @@ async def test_the_next_command_heals_a_model_without_memory(slipway: Operator, 
         if (await llm(kube, "wait", "gemma", "--for=serving", "--timeout=3m", within=200)).code == 0:
             break
         why = await llm(kube, "why", "gemma", "-o", "json")
+        if why.code == 0:
+            continue  # the version that is enough is being rolled out
         assert why.document["reason"] == "HostOutOfMemory"
         assert why.document["next"]["fixes"] is True
         commands.append(why.document["next"]["command"])

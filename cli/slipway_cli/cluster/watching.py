@@ -18,10 +18,10 @@ SETTLING = 0.1  # seconds in which further changes count as the same
 
 
 class Lasting:
-    """Whether something has been so for some seconds without a break: right after a change of the spec, a status can
-    still be about the pods before."""
+    """Whether something has been so for some seconds without a break: after a change of the spec, the status is about
+    the pods before until the new ones are there."""
 
-    def __init__(self, seconds: float = 5.0) -> None:
+    def __init__(self, seconds: float = 30.0) -> None:
         self._seconds = seconds
         self._since: float | None = None
 

@@ -26,29 +26,38 @@ GOALS = {
 @click.argument("name", shell_complete=names)
 @click.option("--for", "goal", type=click.Choice(list(GOALS)), default="ready", show_default=True, help="What for.")
 @click.option("--timeout", default="10m", show_default=True, metavar="TIME", help="How long, as 90s or 10m.")
+@click.option(
+    "--give-up-after", default="30s", show_default=True, metavar="TIME", help="End once it has failed for so long."
+)
 @on_cluster
 @click.pass_context
-def command(ctx: click.Context, /, name: str, goal: str, timeout: str, **given: Any) -> None:
+def command(ctx: click.Context, /, name: str, goal: str, **given: Any) -> None:
     """Wait until a model is ready (a request would be answered, if necessary after a wake), serving (a replica runs),
     idle (at zero replicas) or rolled-out (all replicas are those of the newest spec).
 
-    Exit code 0: it is; 1: it won't be, because a person has to act first; 3: the time is over.
+    Exit code 0: it is; 1: it won't be, because a person has to act first; 3: the time is over. After a change of the
+    spec, a status can still be about the pods before, which is why it doesn't end at the first failure.
     """
-    from slipway.api.units import seconds
-
     from slipway_cli.cluster.kubectl import Kubectl
 
-    try:
-        longest = seconds(timeout)
-    except ValueError:
-        raise Misused(f"--timeout {timeout} is not a duration: write it as 90s or 10m.") from None
+    longest, patience = (_seconds(flag, given.pop(flag)) for flag in ("timeout", "give_up_after"))
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
-    if not _wait(kubectl, name, goal, longest):
+    if not _wait(kubectl, name, goal, longest, patience):
         ctx.exit(NOT_WELL)
 
 
-def _wait(kubectl: Kubectl, name: str, goal: str, longest: float) -> bool:
+def _seconds(name: str, text: str) -> float:
+    from slipway.api.units import seconds
+
+    try:
+        return seconds(text)
+    except ValueError:
+        flag = f"--{name.replace('_', '-')}"
+        raise Misused(f"{flag} {text} is not a duration: write it as 90s or 10m.") from None
+
+
+def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: float) -> bool:
     from urllib.parse import quote
 
     from slipway.objects.kinds import LLM_DEPLOYMENT
@@ -61,7 +70,7 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float) -> bool:
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{quote(name)}"
     with Live(kubectl, {LLM_DEPLOYMENT: path}) as live:
-        said, hopeless = "", Lasting()
+        said, hopeless = "", Lasting(patience)
         for objects, _ in live.states(longest):
             if LLM_DEPLOYMENT not in objects:
                 continue

@@ -179,7 +179,7 @@ def test_wait_ends_when_the_model_is_there_and_leaves_no_process(kubectl: FakeKu
 
 def test_wait_ends_when_nothing_but_a_person_helps(kubectl: FakeKubectl) -> None:
     kubectl.objects, kubectl.then = [waking()], [cli_worlds.deployment("m", status=cli_worlds.FAILED)]
-    found = in_pipe(["slipway", "wait", "m", "--timeout=60s", "--for=serving"], env=kubectl.env)
+    found = in_pipe(["slipway", "wait", "m", "--for=serving", "--give-up-after=1s"], env=kubectl.env)
     assert found.code == 1
     assert "m won't be serving before a person acts: `kubectl llm why m -n chat`." in found.out
 
