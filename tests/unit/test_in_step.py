@@ -60,11 +60,11 @@ COMPUTED = {
     "_code(400, '')": {"invalid_request"},
     "cause.reason": {*Reason} & PAGES.keys(),  # runtime-image/contract/reasons.yaml says which reasons are faults
 }
-"""What codes can come of an expression that isn't a constant."""
+"""The possible codes of an expression that isn't a constant."""
 
 
 def constants(modules: Iterable[ast.Module]) -> dict[str, str]:
-    """By name, the texts that modules have at their top."""
+    """By name, the strings that modules have at their top."""
     return {
         target.id: str(each.value.value)
         for module in modules
@@ -76,7 +76,7 @@ def constants(modules: Iterable[ast.Module]) -> dict[str, str]:
 
 
 def codes_in(modules: Sequence[ast.Module]) -> Iterator[str]:
-    """The codes of all errors that these modules make; an error if one of them can't be told."""
+    """The codes of all errors that these modules make; one that can't be found out is an error."""
     known = constants(modules)
     for call in (each for module in modules for each in ast.walk(module) if isinstance(each, ast.Call)):
         if ast.unparse(call.func).split(".")[-1] != "ErrorResponse":
@@ -89,7 +89,7 @@ def codes_in(modules: Sequence[ast.Module]) -> Iterator[str]:
         elif name.startswith("Reason."):
             yield Reason[name.removeprefix("Reason.")]
         else:
-            assert name in known, f"line {call.lineno}: add to COMPUTED which codes can come of {name!r}"
+            assert name in known, f"line {call.lineno}: add the possible codes of {name!r} to COMPUTED"
             yield known[name]
 
 
@@ -110,8 +110,8 @@ def test_an_error_code_is_found_however_it_is_written(text: str) -> None:
     assert [*codes_in([ast.parse(text)])] == ["a"]
 
 
-def test_a_code_that_cannot_be_told_is_an_error() -> None:
-    with pytest.raises(AssertionError, match="add to COMPUTED which codes can come of 'f\\(1\\)'"):
+def test_a_code_that_cannot_be_found_out_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="add the possible codes of 'f\\(1\\)' to COMPUTED"):
         [*codes_in([ast.parse("ErrorResponse(1, f(1), '')")])]
 
 

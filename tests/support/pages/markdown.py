@@ -110,7 +110,7 @@ def parse(text: str, path: Path) -> Page:
 
 
 def _paragraphs(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yields the texts in which a link may go on in the next line, each with the number of its first line."""
+    """Yields the lines within which a link may be, as one string each, with the number of the first."""
     start, text, last = 0, "", 0
     for number, line in lines:
         if number != last + 1 or _STARTS_A_PARAGRAPH.match(line):
