@@ -14,13 +14,15 @@ from slipway.api import mounts, variables
 from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.contract.flags import HARMLESS, REASONS
+from slipway.contract.pages import PAGES
 from slipway.kube.metrics import WatchMetrics
 from slipway.operator.reconciling.main import main as operator
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.process.exposition import Description
 from slipway.process.metrics import MetricsRegistry
 
-REFERENCE = Path(__file__).parent.parent / "docs/reference"
+ROOT = Path(__file__).parent.parent
+REFERENCE, RUNBOOKS = ROOT / "docs/reference", ROOT / "runbooks"
 
 
 def main() -> None:
@@ -34,7 +36,8 @@ def main() -> None:
 
 
 def _status() -> str:
-    reasons = ((f"`{reason}`", reason.meaning, "yes" if reason.is_final else "") for reason in Reason)
+    reasons = ((_with_runbook(reason), reason.meaning, "yes" if reason.is_final else "") for reason in Reason)
+    codes = ((f"`{code}`", _with_runbook(page)) for code, page in PAGES.items() if code not in {*Reason})
     return _page(
         "What the status of an LLMDeployment says",
         "`kubectl get llm` shows the state, `kubectl describe llm NAME` all of it.",
@@ -46,7 +49,16 @@ def _status() -> str:
         "## Reasons",
         "Conditions, events and metrics use the same words. Final: waiting doesn't help, a person has to act.",
         _table(("reason", "meaning", "final"), reasons),
+        "## Codes of errors",
+        "The `code` of an error that a client gets is one of the reasons above, or one of these; the message says what "
+        "is wrong with the request, or with the model.",
+        _table(("code", "runbook"), codes),
     )
+
+
+def _with_runbook(name: str) -> str:
+    """The name, which leads to the page where there is one."""
+    return f"[`{name}`](../../runbooks/{name}.md)" if (RUNBOOKS / f"{name}.md").exists() else f"`{name}`"
 
 
 def _extra_args() -> str:

@@ -32,7 +32,7 @@ Values = Mapping[str, str | Callable[[], str]]
 
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*|/[A-Za-z0-9._/-]+")
 _PLACEHOLDER = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(sorted(KNOWN, key=len, reverse=True))})(?![A-Za-z0-9_])")
-_CAPITALS = re.compile(r"(?<![A-Za-z0-9_$.=-])[A-Z]{3,}(?![A-Za-z0-9_=.:])")
+_CAPITALS = re.compile(r"(?<![A-Za-z0-9_$.=\"-])[A-Z]{3,}(?![A-Za-z0-9_=.:])")
 
 
 END_OF_INPUT = "EOF"
@@ -83,5 +83,5 @@ def split(text: str) -> list[tuple[str, bool]]:
 
 
 def unknown_in(command: str) -> set[str]:
-    """Returns words in capitals that look like placeholders and aren't known."""
+    """Returns words in capitals that look like placeholders and aren't known; a quoted one is a field's value."""
     return {word for word in _CAPITALS.findall(command) if word not in KNOWN and word != END_OF_INPUT}
