@@ -55,7 +55,7 @@ WAKE_FAILING = Alert(
 )
 
 _FAILED = largest('max_over_time(slipway_llmdeployment_state{state="Failed"}[${window}])', "reason")
-_NEITHER = largest('slipway_llmdeployment_state{state!~"Failed|Waking"}')
+_FAILED_OR_TRYING = largest('slipway_llmdeployment_state{state=~"Failed|Waking"}')
 FAILED = Alert(
     name="SlipwayModelFailed",
     meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. While clients try "
@@ -66,7 +66,7 @@ FAILED = Alert(
     summary=f"{WHO} has failed: {{{{ $labels.reason }}}}",
     description=f"{WHO} is Failed for the reason {{{{ $labels.reason }}}}: no request is answered, and none will be "
     "until the cause is fixed. `kubectl describe llm` says what to do.",
-    conditions=(Condition(expression=f"{_FAILED} > 0\nunless on ({labels()}) ({_NEITHER} > 0)"),),
+    conditions=(Condition(expression=f"{_FAILED} > 0\nand on ({labels()}) ({_FAILED_OR_TRYING} > 0)"),),
 )
 
 LOAD_FAILING = Alert(
