@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import WHO, growth, increased, labels, largest, total, while_
+from slipway_monitoring.promql import WHO, growth, increased, largest, total, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
 START_FAILURES = (
@@ -59,7 +59,7 @@ _IS_FAILED = f"{largest(_FAILED)} > 0"
 _LATELY = f"{largest(f'max_over_time({_FAILED}[${{window}}])')} > 0"
 _BEFORE = f"{largest(f'max_over_time({_FAILED}[${{window}}] offset ${{window}})')} > 0"
 _IS_WAKING = largest('slipway_llmdeployment_state{state="Waking"}') + " > 0"
-_FAILS_AGAIN = while_(_IS_WAKING, _LATELY, _BEFORE)  # a start after a single failure may be that of a mended model
+_FAILS_AGAIN = while_(_IS_WAKING, _LATELY, _BEFORE)  # after one failure, its cause may have been fixed
 _LED = 'max by (cluster) (slipway_leader{llmdeployment=""}) == 1'
 _UNKNOWN = f"{_LATELY}\nunless on (cluster) ({_LED})"  # no model has a state until another operator leads
 _NEITHER = largest('slipway_llmdeployment_state{state!~"Failed|Waking"}')
@@ -73,8 +73,8 @@ _REASONS = (
 """No label, by which a model whose reason changes would be another alert, and pending again."""
 FAILED = Alert(
     name="SlipwayModelFailed",
-    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. One that clients wake "
-    "again and again counts as well, if it has failed within `window` and within the `window` before.",
+    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. One that clients "
+    "wake again and again counts as well, if it has failed within `window` and within the `window` before.",
     severity="critical",
     lasting="2m",
     parameters=(

@@ -71,7 +71,7 @@ def test_an_older_kernel_lists_them_in_another_thread_and_no_one_waits_for_it(mo
 
 
 def next_number(files: OpenFiles) -> float:
-    """What is returned once the listing that has just begun is over."""
+    """What is returned after the listing that it starts."""
     files.used()
     files._thread.submit(lambda: None).result(10)
     return files.used()
