@@ -126,7 +126,7 @@ async def test_cold_start_slow(bench: Bench, python_image: str) -> None:
             await bench.kube.apply(answering(python_image, starts_for=starts_for))
             async with bench.requests() as requests:
                 await requests.until_ended()
-            await until_settled(bench.kube, NAME, "Serving")
+            await until_settled(bench.kube, NAME, "Serving", timeout=PATIENCE)
             if not starts_for:
                 await asyncio.sleep(25)  # it becomes the usual
                 await bench.falls_asleep(NAME)
