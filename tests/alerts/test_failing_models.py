@@ -145,8 +145,7 @@ async def test_a_model_whose_requests_are_refused(
             await asyncio.sleep(1)
         await firing.fires()
         await kube.patch("llmdeployment", DEMO, {"spec": {"model": {"uri": f"pvc://{GEMMA_CLAIM}/"}}})
-        await until_settled(kube, DEMO, "Idle")
-        assert await clients.ask() == "answered"
+        await clients.until_answered()
         await firing.resolves(within=400)
         await kube.delete("llmdeployment", DEMO, wait=True)
 
