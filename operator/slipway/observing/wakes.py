@@ -18,8 +18,11 @@ def wakes_between(before: Object | None, after: Object) -> Iterator[WakeResult]:
     """`before`: the status that `after` replaces, so that each end is found by the one who writes it, and once."""
     if _last_start(after) and _last_start(after) != _last_start(before or {}):
         yield WakeResult.READY
-    has_failed = after.get("state") == State.FAILED and (before or {}).get("state") != State.FAILED
-    if has_failed and _replicas(after, "desired") and not _replicas(before or {}, "ready"):
+    earlier = (before or {}).get("state")
+    has_failed = after.get("state") == State.FAILED and earlier != State.FAILED
+    # KEDA may have removed the replica already: a request that can't be answered keeps none.
+    was_started = earlier == State.WAKING or _replicas(after, "desired")
+    if has_failed and was_started and not _replicas(before or {}, "ready"):
         yield WakeResult.FAILED
 
 

@@ -57,6 +57,14 @@ class Clients:
         async with access.session() as session, asyncio.timeout(within):
             return await _answer(session, await access.url(name), name, "Kubernetes is")
 
+    async def until_answered(self, *, within: float = 120) -> None:
+        """Asks again and again: the pods of a spec that was wrong may still be there."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        while (said := await self.ask()) != "answered":
+            assert loop.time() < end, said
+            await asyncio.sleep(PAUSE)
+
     async def load(self, *, seconds: float, at_once: int) -> int:
         """Sends requests, several at a time; returns how many were answered."""
         access = FromTheNode(self.kube, self.entered)

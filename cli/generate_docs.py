@@ -1,0 +1,101 @@
+"""Writes docs/reference/cli.md from the commands themselves, and the screens of docs/cli.md: what each shows.
+
+A screen is a console block whose first line is `$ kubectl llm …` with a command that needs no cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import click
+from click.testing import CliRunner
+from slipway_cli.main import COMMANDS, cli
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, GUIDE = DOCS / "reference/cli.md", DOCS / "cli.md"
+SCREEN = re.compile(r"(```console\n\$ kubectl llm ((?:plan|init|explain)\b[^\n]*)\n).*?```", re.DOTALL)
+WIDTH = 118
+SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespace")
+"""Flags of kubectl, which are described once, of all commands on a cluster."""
+
+EXIT_CODES = (
+    (0, "well: it is as it should be"),
+    (1, "not well: the answer is no; a model isn't healthy, or fits nowhere; also after Ctrl-C"),
+    (2, "the command line, or a file that it names, is wrong"),
+    (3, "can't tell: no cluster, no permission, no such object, or nothing is known of the model"),
+)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    PAGE.write_text("\n".join(_page()))
+    GUIDE.write_text(with_screens(GUIDE.read_text()))
+
+
+def with_screens(page: str) -> str:
+    """The page, with each screen as it is now."""
+    return SCREEN.sub(lambda found: f"{found[1]}{_shown(found[2])}```", page)
+
+
+def _shown(command: str) -> str:
+    """What the command writes to a terminal of that width, without colours."""
+    with mock.patch("slipway_cli.output.screen.width", return_value=WIDTH):
+        found = CliRunner().invoke(cli, shlex.split(command), prog_name="kubectl llm")
+    return found.output
+
+
+def _page() -> Iterator[str]:
+    yield "# `kubectl llm`\n"
+    yield "<!-- Written by `make generate`; change what it describes instead. -->\n"
+    yield "The same program is also called `slipway`. [The guide](../cli.md) shows it at work.\n"
+    yield "## Exit codes\n"
+    yield "| code | meaning |\n| --- | --- |"
+    yield from (f"| {code} | {meaning} |" for code, meaning in EXIT_CODES)
+    yield "\n## Flags of kubectl\n"
+    yield "Commands on a cluster have these, with kubectl's meaning: `--namespace` (`-n`), `--context`, `--kubeconfig`,"
+    yield "`--cluster`, `--user` and `--as`.\n"
+    for name, lazy in COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        if command is None:
+            raise click.UsageError(f"{name} is not a command")
+        yield from _of_command(name, lazy.help, command)
+
+
+def _of_command(name: str, short: str, command: click.Command) -> Iterator[str]:
+    with click.Context(command, info_name=f"kubectl llm {name}") as context:
+        usage = " ".join(command.collect_usage_pieces(context))
+        yield f"## {name}\n"
+        yield f"`kubectl llm {name} {usage}`\n"
+        yield f"{_paragraphs(command.help or short)}\n"
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        is_on_cluster = any("--kubeconfig" in each.opts for each in options)
+        shared = set(SHARED) if is_on_cluster else set()
+        rows = [each.get_help_record(context) for each in options if not set(each.opts) & shared]
+        if any(rows):
+            yield "| flag | meaning |\n| --- | --- |"
+            yield from (f"| `{_cell(row[0])}` | {_cell(row[1])} |" for row in rows if row)
+            yield ""
+
+
+def _paragraphs(text: str) -> str:
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(_verbatim(each) if each.startswith("\b") else " ".join(each.split()) for each in paragraphs)
+
+
+def _verbatim(text: str) -> str:
+    lines = text.removeprefix("\b\n").splitlines()
+    return "\n".join(["```text", *(line.strip() for line in lines), "```"])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()

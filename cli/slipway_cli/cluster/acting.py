@@ -1,0 +1,69 @@
+"""Changes of an LLMDeployment: what each would do now, and the request for it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+
+from slipway_cli.cluster.state import State
+
+
+@dataclass(frozen=True)
+class Change:
+    """`annotation`: None as a value removes it. `effect`: what it does now, in a sentence; `useless`: why it would do
+    nothing."""
+
+    annotation: tuple[str, str | None]
+    effect: str
+    useless: str = ""
+
+
+def wake(state: State, now: datetime) -> Change:
+    useless = ""
+    if state.ready:
+        useless = f"{state.name} has {state.ready} ready replicas already."
+    elif _is_paused(state):
+        useless = f"{state.name} is paused, so its number of replicas stays: resume it first."
+    effect = "A replica starts, as for a request, and costs what its accelerator costs until the model is idle again."
+    return Change((WAKE_ANNOTATION, _time(now)), effect, useless)
+
+
+def sleep(state: State, now: datetime) -> Change:
+    useless = ""
+    least = ((state.llm.get("spec") or {}).get("scaling") or {}).get("minReplicas")
+    if state.word == "Idle":
+        useless = f"{state.name} is at zero replicas already."
+    elif _is_paused(state):
+        useless = f"{state.name} is paused, so its number of replicas stays: resume it first."
+    elif isinstance(least, int) and least > 0:
+        useless = f"spec.scaling.minReplicas of {state.name} is {least}, so that many replicas stay: set it to 0 first."
+    effect = (
+        "Requests in flight and held ones are answered; then the model goes to zero replicas, and the next request "
+        "wakes it."
+    )
+    return Change((SLEEP_ANNOTATION, _time(now)), effect, useless)
+
+
+def pause(state: State, now: datetime) -> Change:
+    useless = f"{state.name} is paused already." if _is_paused(state) else ""
+    count = f"{state.desired} replica{'s' if state.desired != 1 else ''}"
+    at_zero = " Its clients get 503, since nothing wakes it." if not state.desired else ""
+    return Change((PAUSED_ANNOTATION, "true"), f"The model stays at {count}, whatever the demand.{at_zero}", useless)
+
+
+def resume(state: State, now: datetime) -> Change:
+    useless = "" if _is_paused(state) else f"{state.name} isn't paused."
+    return Change((PAUSED_ANNOTATION, None), "The number of replicas follows the demand again.", useless)
+
+
+def _is_paused(state: State) -> bool:
+    return (state.llm["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
+
+
+def _time(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+ACTIONS = {"wake": wake, "sleep": sleep, "pause": pause, "resume": resume}

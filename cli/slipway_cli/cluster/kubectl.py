@@ -1,0 +1,157 @@
+"""Requests to a cluster, each made by kubectl: it knows every way to log in and every proxy, no port is opened that
+another user of the machine could use, and nothing of a login passes through this program.
+
+`kubectl get --raw` reads one path of the API server, lists and watches alike. It needs no discovery.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slipway_cli.problems import Problem
+
+Object = dict[str, Any]
+PROGRAM = "kubectl"
+SECONDS = 20  # for one request
+BEYOND = 10  # seconds that kubectl itself may take besides, such as for a login
+INSTALL = "https://kubernetes.io/docs/tasks/tools"
+
+
+class ApiError(Problem):
+    """A request without the answer that was wanted. `word`: as the API server has it, such as Forbidden or NotFound;
+    NoKind: it doesn't serve such objects; Unreachable: there was no answer at all."""
+
+    def __init__(self, word: str, message: str) -> None:
+        super().__init__(message)
+        self.word = word
+
+
+FAILURES = (
+    (r"could not find the requested resource|doesn't have a resource type", "NoKind"),
+    (r"You must be logged in|\(Unauthorized\)|getting credentials|no Auth Provider", "Unauthorized"),
+    (r"Error from server \((\w+)\)", ""),
+    (r"cannot locate context|(context|cluster|auth info) .* does not exist|no context exists", "NoContext"),
+    (r"stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
+    (r"connection .* was refused|Unable to connect|no such host|i/o timeout|deadline exceeded|TLS|x509", "Unreachable"),
+)
+"""What kubectl writes when it fails, the specific first; without a word, the API server's own."""
+
+REMEDIES = {
+    "Unauthorized": "Log in again, or choose another context by --context.",
+    "NoContext": "`kubectl config get-contexts` lists those that there are; choose one by --context or --kubeconfig.",
+    "Unreachable": "Check the network and the cluster, or choose another context by --context.",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command looks: a namespace, and the flags by which kubectl finds the cluster."""
+
+    flags: tuple[str, ...]
+    namespace: str
+    context: str = ""  # as the kubeconfig calls it; empty: inside of the cluster
+
+
+class Kubectl:
+    """kubectl with the flags of one cluster. `namespace`: of the command line; empty: that of the kubeconfig."""
+
+    def __init__(self, flags: Sequence[str] = (), namespace: str = "") -> None:
+        self._flags = tuple(flags)
+        self._namespace = namespace
+        found = shutil.which(PROGRAM)
+        if found is None:
+            raise ApiError("NoKubectl", f"kubectl is not on the PATH: install it ({INSTALL}). `plan` needs none.")
+        self._program = found
+        self._running: set[subprocess.Popen[str]] = set()  # those that write lines
+
+    def get(self, path: str) -> Object:
+        """The JSON of one path of the API server."""
+        answer = json.loads(self.run("get", "--raw", path, f"--request-timeout={SECONDS}s"))
+        return answer if isinstance(answer, dict) else {}
+
+    def run(self, *arguments: str, given: str | None = None, seconds: float | None = SECONDS + BEYOND) -> str:
+        """What kubectl writes; raises ApiError if it fails."""
+        try:
+            done = subprocess.run(
+                [self._program, *self._flags, *arguments],
+                input=given,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            said = f"kubectl {arguments[0]} has not answered for {seconds:.0f} s."
+            raise ApiError("Unreachable", f"{said} {REMEDIES['Unreachable']}") from None
+        if done.returncode:
+            raise error_of(done.stderr or done.stdout)
+        return done.stdout
+
+    @contextlib.contextmanager
+    def lines(self, *arguments: str) -> Iterator[Iterator[str]]:
+        """What kubectl writes, line by line, while it runs; it is ended with the block."""
+        process = subprocess.Popen(
+            [self._program, *self._flags, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        try:
+            self._running.add(process)
+            yield self._lines_of(process)
+        finally:
+            process.kill()
+            process.communicate()
+            self._running.discard(process)
+
+    def end_all(self) -> None:
+        """Ends those that other threads read from: they would outlive this program."""
+        for process in tuple(self._running):
+            process.kill()
+
+    def _lines_of(self, process: subprocess.Popen[str]) -> Iterator[str]:
+        if process.stdout is None or process.stderr is None:
+            return
+        yield from process.stdout
+        if process.wait():
+            raise error_of(process.stderr.read())
+
+    def place(self) -> Place:
+        """The context and namespace that kubectl would use."""
+        try:
+            config = json.loads(self.run("config", "view", "--minify", "--output=json"))
+        except ApiError as error:
+            if error.word == "NoContext":
+                raise
+            return Place(self._flags, self._namespace or "default")
+        contexts = config.get("contexts") or [{}]
+        own = (contexts[0].get("context") or {}).get("namespace") or "default"
+        return Place(self._flags, self._namespace or own, str(config.get("current-context") or ""))
+
+
+def error_of(said: str) -> ApiError:
+    """What kubectl wrote, as one sentence with a remedy."""
+    text = " ".join(line for line in said.split("\n") if line.strip() and not re.match(r"[EWI]\d{4} ", line)) or said
+    text = " ".join(text.split())
+    for pattern, word in FAILURES:
+        if found := re.search(pattern, text):
+            known = word or found[1]
+            return ApiError(known, f"{_sentence(text)} {REMEDIES.get(known, '')}".strip())
+    return ApiError("Unknown", _sentence(text or "kubectl failed without a message"))
+
+
+def _sentence(text: str) -> str:
+    text = re.sub(r"^(Error from server(?: \(\w+\))?|error|Error): ", "", text)
+    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else text

@@ -1,0 +1,83 @@
+"""Reads LLMDeployments and what belongs to them; what a user may not read is left out, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
+
+from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
+from slipway_cli.cluster.world import World, paths_of
+from slipway_cli.problems import Problem
+
+AT_ONCE = 4  # requests, each a process
+NOT_INSTALLED = (
+    "The cluster doesn't know LLMDeployments, so Slipway isn't installed there: install its charts, or choose another "
+    "context by --context."
+)
+BASIC = frozenset({"Unreachable", "Unauthorized", "NoContext", "NoKubectl"})  # no other request would do better
+
+
+class NotThereError(Problem):
+    """There is no such LLMDeployment."""
+
+
+def read_one(kubectl: Kubectl, name: str, namespace: str) -> Object:
+    try:
+        return kubectl.get(LLM_DEPLOYMENT.path(namespace, quote(name, safe="")))
+    except ApiError as error:
+        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}") from None
+
+
+def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> list[Object]:
+    """`namespace`: None: all of them."""
+    path = LLM_DEPLOYMENT.path(namespace) + (f"?labelSelector={quote(selector)}" if selector else "")
+    try:
+        return list(kubectl.get(path).get("items") or [])
+    except ApiError as error:
+        where = f"in namespace {namespace}" if namespace else "of the whole cluster"
+        raise _explained(error, f"LLMDeployments {where}") from None
+
+
+def _explained(error: ApiError, what: str) -> Problem:
+    if error.word == "NoKind":
+        return ApiError("NoKind", NOT_INSTALLED)
+    if error.word == "NotFound":
+        return NotThereError(f"There is no {what}: `kubectl llm status --all-namespaces` lists them.")
+    if error.word == "Forbidden":
+        return ApiError(
+            "Forbidden",
+            f"You may not read {what}: ask for the role view there, to which Slipway's chart adds what this needs "
+            f"({error.message})",
+        )
+    return error
+
+
+def read_world(kubectl: Kubectl, name: str, namespace: str, *, without: frozenset[Kind] = frozenset()) -> World:
+    """`without`: kinds that aren't needed."""
+    llm = read_one(kubectl, name, namespace)
+    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if kind not in without}
+    objects, unreadable = read_lists(kubectl, wanted)
+    return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
+
+
+def read_lists(kubectl: Kubectl, wanted: Mapping[Kind, str]) -> tuple[dict[Kind, tuple[Object, ...]], dict[Kind, str]]:
+    """The objects by kind, and why those of other kinds couldn't be read."""
+    objects: dict[Kind, tuple[Object, ...]] = {}
+    unreadable: dict[Kind, str] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = {kind: pool.submit(kubectl.get, path) for kind, path in wanted.items()}
+    for kind, answer in answers.items():
+        try:
+            found = answer.result()
+        except ApiError as error:
+            if error.word in BASIC:
+                raise
+            unreadable[kind] = error.word
+            continue
+        items = found.get("items") or []
+        objects[kind] = tuple({"apiVersion": kind.api_version, "kind": kind.name, **each} for each in items)
+    return objects, unreadable

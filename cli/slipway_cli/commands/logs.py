@@ -1,0 +1,97 @@
+"""`logs`: of all pods and containers of a model, in the order of time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from slipway_cli.cluster.options import names, on_cluster, target_of
+from slipway_cli.output import screen
+from slipway_cli.problems import Problem
+
+if TYPE_CHECKING:
+    from slipway_cli.cluster.kubectl import Kubectl
+
+AT_ONCE = 4
+MOST_FOLLOWED = 50
+
+
+@click.command(short_help="Show the logs of all pods of a model, by time.")
+@click.argument("name", shell_complete=names)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is logged from now on.")
+@click.option("--previous", "-p", is_flag=True, help="Of containers before their last restart.")
+@click.option("--tail", type=click.IntRange(-1), default=200, show_default=True, help="Last lines of each; -1: all.")
+@click.option("--since", metavar="TIME", help="Only what is newer than that, as 10m.")
+@click.option("--timestamps", is_flag=True, help="With the time of each line.")
+@on_cluster
+def command(name: str, **given: Any) -> None:
+    """Show the logs of all containers of all pods of a model, merged in the order of time, each line with its pod and
+    container.
+    """
+    from slipway.api.names import OWNER_LABEL
+    from slipway.objects.kinds import POD
+
+    from slipway_cli.cluster.kubectl import Kubectl
+    from slipway_cli.cluster.reading import read_one
+    from slipway_cli.cluster.world import paths_of
+
+    target = target_of(given)
+    kubectl = Kubectl(target.flags, target.namespace)
+    namespace = kubectl.place().namespace
+    read_one(kubectl, name, namespace)  # a sentence, if there is none
+    options = [f"--namespace={namespace}", "--timestamps", f"--tail={given['tail']}"]
+    options += [f"--since={given['since']}"] if given["since"] else []
+    if given["follow"]:
+        follow = ("--follow", "--prefix", "--all-containers", f"--max-log-requests={MOST_FOLLOWED}")
+        with kubectl.lines("logs", f"--selector={OWNER_LABEL}={name}", *options, *follow) as lines:
+            for line in lines:
+                _write(*_of_follow(line), times=given["timestamps"])
+        return
+    pods = kubectl.get(paths_of(name, namespace)[POD]).get("items") or []
+    logs = _logs(kubectl, pods, options, previous=given["previous"])
+    if not logs:
+        which = "that was restarted" if given["previous"] else "that has started"
+        raise Problem(f"{namespace}/{name} has no container {which}: `kubectl llm status {name}` shows its pods.")
+    for time, place, text in heapq.merge(*logs):
+        _write(time, place, text, times=given["timestamps"])
+
+
+Entry = tuple[str, str, str]
+
+
+def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, previous: bool) -> list[list[Entry]]:
+    """Of each container, its lines with their time and place."""
+    wanted = [(pod["metadata"]["name"], name) for pod in pods for name in _containers(pod, previous=previous)]
+    more = ["--previous"] if previous else []
+
+    def read(pod: str, container: str) -> list[Entry]:
+        text = kubectl.run("logs", pod, f"--container={container}", *options, *more)
+        place = f"{pod}/{container}"
+        return [(time, place, said) for time, _, said in (line.partition(" ") for line in text.splitlines())]
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda each: read(*each), wanted))
+
+
+def _containers(pod: dict[str, Any], *, previous: bool) -> Iterator[str]:
+    """Those that have a log."""
+    status = pod.get("status") or {}
+    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+        state, last = each.get("state") or {}, each.get("lastState") or {}
+        if ("terminated" in last) if previous else ("waiting" not in state or "terminated" in last):
+            yield each["name"]
+
+
+def _of_follow(line: str) -> Entry:
+    """`[pod/NAME/CONTAINER] TIME text`, as kubectl writes it."""
+    place, _, rest = line.rstrip("\n").partition(" ")
+    time, _, text = rest.partition(" ")
+    return time, place.strip("[]").removeprefix("pod/"), text
+
+
+def _write(time: str, place: str, text: str, *, times: bool) -> None:
+    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {text}")

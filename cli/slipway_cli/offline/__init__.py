@@ -1,0 +1,1 @@
+"""Models, profiles and plans without a cluster."""

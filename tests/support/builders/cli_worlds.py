@@ -1,0 +1,88 @@
+"""Clusters with one LLMDeployment, as a command-line tool reads them: recorded ones with the status that the operator
+writes of them, and small ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.objects.kinds import Object
+from slipway.observing.observation import observe
+from slipway.observing.snapshot import Snapshot
+from slipway.observing.status import status_of
+
+from support.builders import recorded_snapshots
+from support.builders.llmdeployments import NAME
+from support.builders.plans import plan
+
+RECORDED = Path(__file__).parents[2] / "unit/observing/fixtures"
+
+
+def recorded(name: str) -> tuple[Object, list[Object], Snapshot]:
+    """An LLMDeployment with its status, the other objects, and the snapshot that they were recorded as."""
+    snapshot = recorded_snapshots.load(RECORDED / f"{name}.json")
+    others = [*snapshot.deployments, *snapshot.replica_sets, *snapshot.pods, *snapshot.events]
+    others += [snapshot.inference_service] if snapshot.inference_service else []
+    namespace = str(snapshot.deployments[0]["metadata"]["namespace"])
+    llm = deployment(namespace=namespace)
+    seen = observe(LLMDeployment.model_validate(llm), snapshot)
+    status = status_of(1, plan(), seen, None, snapshot.now)
+    return {**llm, "status": status}, others, snapshot
+
+
+def deployment(
+    name: str = NAME,
+    *,
+    namespace: str = "chat",
+    status: Object | None = None,
+    spec: Object | None = None,
+    **metadata: Any,
+) -> Object:
+    found: Object = {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "LLMDeployment",
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}", "generation": 1, **metadata},
+        "spec": {"model": {"uri": "pvc://models/llama"}, **(spec or {})},
+    }
+    return {**found, "status": status} if status else found
+
+
+def status(state: str, reason: str, message: str, *, ready: str = "True", replicas: int = 0, **more: Any) -> Object:
+    """As the operator writes it."""
+    conditions = [
+        condition("Ready", ready, reason, message),
+        condition("Stalled", "True" if state == "Failed" else "False", reason, message),
+        condition("Reconciling", "False", "AsWanted", ""),
+    ]
+    return {
+        "observedGeneration": 1,
+        "state": state,
+        "message": message,
+        "conditions": conditions,
+        "replicas": {"desired": replicas, "ready": replicas},
+        **more,
+    }
+
+
+def condition(kind: str, value: str, reason: str, message: str) -> Object:
+    return {
+        "type": kind,
+        "status": value,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": "2026-11-30T12:00:00Z",
+        "observedGeneration": 1,
+    }
+
+
+IDLE = status("Idle", "ScaledToZero", "No replica runs because there are no requests; the next request wakes one.")
+SERVING = status(
+    "Serving",
+    "Serving",
+    "1 replica answers.",
+    replicas=1,
+    plan={"accelerator": "l4", "gpusPerReplica": 2, "maxConcurrency": 64},
+    lastColdStart={"schedule": "1s", "pull": "2s", "start": "1s", "load": "6s", "ready": "800ms", "pod": "model-x"},
+)
+FAILED = status("Failed", "GpuOutOfMemory", "CUDA out of memory.", ready="False")
