@@ -51,7 +51,7 @@ def patch(command: str) -> Patch:
     [
         'kubectl patch llm NAME -n NAMESPACE --type=merge -p \'{"spec":{"scaling":{"maxReplicas":REPLICAS}}}\'',
         'kubectl -n a patch llm NAME --type merge \\\n  -p \'{"spec": {"scaling": {"maxReplicas": 2}}}\'  # b',
-        'kubectl patch llms a --type=json \\\n--patch=\'[{"op":"add","path":"/spec/scaling","value":{"maxReplicas":2}}]\'',
+        'kubectl patch llms a --type=json \\\n -p \'[{"op":"add","path":"/spec/scaling","value":{"maxReplicas":2}}]\'',
     ],
 )
 def test_a_patch_is_found_however_it_is_written(command: str) -> None:
