@@ -15,7 +15,7 @@ from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import MkDocsException
 from pymdownx.slugs import slugify
-from staging import expanded, stage
+from staging import StagingError, expanded, stage
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -30,7 +30,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         made(arguments.into.resolve())
-    except MkDocsException as error:
+    except (MkDocsException, StagingError) as error:
         print(f"The site is not built: {error}", file=sys.stderr)
         return 1
     print(f"The site is in {arguments.into}: open index.html, or serve the folder by any web server.")

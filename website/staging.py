@@ -26,6 +26,10 @@ _ITEM = re.compile(r" *([-*]|\d+\.) ")
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL)
 
 
+class StagingError(Exception):
+    """Why there are no pages: a sentence with the remedy."""
+
+
 @dataclass(frozen=True)
 class Repository:
     """`files`: paths of all of its files, with slashes."""
@@ -169,9 +173,15 @@ def _named(nav: Iterable[object]) -> Iterator[str]:
 
 
 def repository_at(root: Path) -> Repository:
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    told = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
-    return Repository(frozenset(each for each in told if each and (root / each).is_file()))
+    """Its files are those that Git tracks: notes and drafts that lie next to them don't get onto the site."""
+    try:
+        told = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", "") or error
+        raise StagingError(
+            f"git can't list the files of {root}: {str(why).strip()}. Build in a clone of the repository, with git."
+        ) from error
+    return Repository(frozenset(each for each in told.split("\0") if each and (root / each).is_file()))
 
 
 def stage(root: Path, to: Path) -> dict[str, str]:

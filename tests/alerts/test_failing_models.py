@@ -60,7 +60,7 @@ async def test_a_model_that_fails(alerts: ClusterMonitoring, weights: Kube, pyth
         alerts, weights, "SlipwayModelFailed", "An engine that ends with `unrecognized arguments: --nope`.", REPAIRED
     )
     async with scripted(alerts, weights, failing(python_image, UNKNOWN_ARGUMENT)):
-        assert (await firing.fires()).labels["reason"] == "BadEngineArguments"
+        assert "BadEngineArguments" in (await firing.fires()).annotations["summary"]
         await weights.apply(own_runtime())
         await until_settled(weights, NAME, "Serving")
         await firing.resolves()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from support.builders.objects import Object
@@ -23,12 +22,12 @@ def variables(objects: list[Object], program: str) -> dict[str, str]:
     return {each["name"]: each.get("value", "") for each in container["env"]}
 
 
-def guards(objects: list[Object]) -> dict[str, list[Any]]:
+def pods_links(objects: list[Object]) -> dict[str, list[str]]:
     """What the guard gets in each runtime."""
     [files] = [it["data"] for it in objects if it["metadata"]["name"] == "slipway-runtimes"]
     runtimes = {name: json.loads(text)["spec"]["containers"][0] for name, text in files.items()}
     return {
-        name: [json.loads(each["value"]) for each in container.get("env", []) if each["name"] == "SLIPWAY_GUARD"]
+        name: [each["value"] for each in container.get("env", []) if each["name"] == "SLIPWAY_RUNBOOKS"]
         for name, container in runtimes.items()
     }
 
@@ -51,14 +50,14 @@ def test_both_programs_get_the_url(program: str) -> None:
 
 
 def test_the_guard_of_each_engine_that_slipway_builds_in_gets_the_url() -> None:
-    found = guards(installed(HERE))
+    found = pods_links(installed(HERE))
     assert found
-    assert all(each == [{"runbooks": HERE}] for each in found.values())
+    assert all(each == [HERE] for each in found.values())
 
 
 def test_a_vendors_image_gets_no_variable_that_it_doesn_t_know() -> None:
     objects = rendered("slipway", {"runtimes": {"sglang": {"enabled": True}}, "runbooks": {"url": HERE}})
-    assert guards(objects)["sglang.json"] == []
+    assert pods_links(objects)["sglang.json"] == []
 
 
 def test_alerts_and_dashboards_link_there() -> None:
@@ -72,7 +71,7 @@ def test_alerts_and_dashboards_link_there() -> None:
 def test_without_a_url_nothing_links() -> None:
     objects = installed("")
     assert alert_links(objects) == {""}
-    assert not any(guards(objects).values())
+    assert not any(pods_links(objects).values())
     assert all("SLIPWAY_RUNBOOKS" not in variables(objects, f"slipway-{name}") for name in ("operator", "activator"))
     assert "](http" not in dashboards(objects)
 
@@ -88,8 +87,11 @@ def test_without_a_url_nothing_links() -> None:
         "https://a/{name} b",
         "https://a/{{name}}",
         "https://a/${b}{name}",
+        "https://a/{name}/{name}",
+        "https://a/\t{name}",
+        f"https://a/{'x' * 400}{{name}}",
     ],
 )
 def test_a_url_that_can_t_be_a_link_to_each_runbook_is_refused(url: str) -> None:
-    with pytest.raises(Refused, match="does not match pattern"):
+    with pytest.raises(Refused, match=r"does not match pattern|maxLength"):
         installed(url)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from slipway_devcluster import lifecycle
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import NAME, OURS
+from slipway_devcluster.slipway import INSTALLED_IMAGES
+from support.builders.llmdeployments import NAME, OURS, merged
 from support.builders.objects import Object, manifest
 from support.cluster import (
+    AnyCluster,
     FromTheNode,
     Kube,
+    Settings,
     folder_claimed,
     is_ready,
     own_namespace,
     until_settled,
 )
+from support.cluster.clusters import own_devcluster
+from support.cluster.fixtures import kubectl_for
 from support.faults.refusals import KEYS, SECRET, Client
 from support.faults.runbook_faults import CLAIM, tiny
+from support.monitoring.on_cluster import install_kinds
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
 from support.repository import in_checkout
@@ -140,7 +146,8 @@ async def test_models_serve_while_slipway_is_uninstalled(node: Cluster, kube: Ku
 
 async def test_models_come_back_after_the_deletion_of_their_crd(kube: Kube, shell: Shell) -> None:
     await serving(kube, tiny())
-    await asyncio.to_thread(write_models, shell.home / "backup/models.json", await backup_of(kube))
+    backup = walk_of("restore-from-nothing", shell, kube, "")
+    await backup.through("Before")
     await kube.delete("customresourcedefinition", "llmdeployments.slipway.dev", wait=True)
     words = "The CRD of LLMDeployments is deleted while a model serves."
     walk = walk_of("recover-from-a-deleted-crd", shell, kube, words)
@@ -151,19 +158,34 @@ async def test_models_come_back_after_the_deletion_of_their_crd(kube: Kube, shel
     walk.record()
 
 
-async def backup_of(kube: Kube) -> Object:
-    """As runbooks/restore-from-nothing.md makes it, of this namespace alone."""
-    found = json.loads(await kube.run("get", "llmdeployments", "--output=json"))
-    items = [
-        {
-            **{part: each[part] for part in ("apiVersion", "kind", "spec")},
-            "metadata": {part: each["metadata"][part] for part in ("name", "namespace")},
-        }
-        for each in found["items"]
-    ]
-    return {"apiVersion": "v1", "kind": "List", "items": items}
-
-
-def write_models(file: Path, backup: Object) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(backup))
+async def test_models_come_back_on_a_new_cluster(
+    cluster: AnyCluster,
+    node: Cluster,
+    kube: Kube,
+    models: Path,
+    shell: Shell,
+    settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    keys = manifest("v1", "Secret", SECRET, stringData=KEYS)
+    await serving(kube, keys, tiny(access={"apiKeysSecret": SECRET}))
+    await kube.apply(merged(tiny(scaling={"minReplicas": 0}), {"metadata": {"name": "asleep"}}))
+    walk = walk_of("restore-from-nothing", shell, kube, "Two models, a Secret and a profile, on a second devcluster.")
+    await walk.through("Before")
+    new = own_devcluster(cluster, settings)
+    try:
+        await asyncio.to_thread(lifecycle.up, new.name, cache=settings.cache, steps=settings.steps)
+        await install_kinds(kubectl_for(new, tmp_path_factory))
+        for image in INSTALLED_IMAGES:
+            await asyncio.to_thread(image.loaded, new, settings.cache, settings.steps)
+        walk.shell = Shell(shell.home, new.kubeconfig)
+        await walk.through("Steps")
+        there = kubectl_for(new, tmp_path_factory).within(kube.namespace)
+        async with folder_claimed(there, CLAIM, models):
+            await walk.through("Check")
+            async with client_of(new, there) as client:
+                assert (await client.send("/v1/completions", PROMPT, key=KEYS["alice"]))[0] == 200
+    finally:
+        await asyncio.to_thread(lifecycle.down, new.name, cache=settings.cache, steps=settings.steps)
+    walk.saw("All specs were the same, and a request with the old key was answered.")
+    walk.record()

@@ -1,4 +1,4 @@
-"""The targets in the documentation exist, and the files that it shows are unchanged copies."""
+"""The tests and code that the documentation names exist, and the files that it shows are unchanged copies."""
 
 from __future__ import annotations
 
@@ -18,13 +18,6 @@ TESTS = {name for file in FILES for name in re.findall(r"\bdef (test_\w+)\(", fi
 MODULES = {file.stem for file in FILES}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
-
-
-@each_page
-def test_links_within_the_repository_have_targets(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
-    here = [link for link in links if "://" not in link and not link.startswith("mailto:")]
-    assert not [link for link in here if not (page.parent / link).exists()]
 
 
 @each_page

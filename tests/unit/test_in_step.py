@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,23 +55,68 @@ def test_every_runbook_is_of_an_alert_a_reason_an_error_code_or_a_task() -> None
     assert [name for name in NAMES - ALERT_NAMES - WORDS if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name)] == []
 
 
-def error_codes() -> Iterator[str]:
-    """The codes of all errors that activator and guard make, as literals."""
-    for folder in SOURCES:
-        for path in folder.rglob("*.py"):
-            for call in ast.walk(ast.parse(path.read_text())):
-                if (
-                    isinstance(call, ast.Call)
-                    and getattr(call.func, "id", "") == "ErrorResponse"
-                    and len(call.args) > 1
-                ):
-                    code = call.args[1]
-                    if isinstance(code, ast.Constant):
-                        yield str(code.value)
+COMPUTED = {
+    "_code(status, message)": {*_CODES.values(), "context_length_exceeded", "model_not_found"},
+    "_code(400, '')": {"invalid_request"},
+    "cause.reason": {*Reason} & PAGES.keys(),  # runtime-image/contract/reasons.yaml says which reasons are faults
+}
+"""The possible codes of an expression that isn't a constant."""
+
+
+def constants(modules: Iterable[ast.Module]) -> dict[str, str]:
+    """By name, the strings that modules have at their top."""
+    return {
+        target.id: str(each.value.value)
+        for module in modules
+        for each in module.body
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def codes_in(modules: Sequence[ast.Module]) -> Iterator[str]:
+    """The codes of all errors that these modules make; one that can't be found out is an error."""
+    known = constants(modules)
+    for call in (each for module in modules for each in ast.walk(module) if isinstance(each, ast.Call)):
+        if ast.unparse(call.func).split(".")[-1] != "ErrorResponse":
+            continue
+        [code] = [*call.args[1:2], *(each.value for each in call.keywords if each.arg in ("code", "reason"))]
+        if isinstance(code, ast.Constant):
+            yield str(code.value)
+        elif (name := ast.unparse(code)) in COMPUTED:
+            yield from COMPUTED[name]
+        elif name.startswith("Reason."):
+            yield Reason[name.removeprefix("Reason.")]
+        else:
+            assert name in known, f"line {call.lineno}: add the possible codes of {name!r} to COMPUTED"
+            yield known[name]
+
+
+def error_codes() -> set[str]:
+    return {*codes_in([ast.parse(path.read_text()) for folder in SOURCES for path in folder.rglob("*.py")])}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ErrorResponse(1, 'a', '')",
+        "ErrorResponse(1, code='a')",
+        "errors.ErrorResponse(1, 'a')",
+        "A = 'a'\nErrorResponse(1, A)",
+    ],
+)
+def test_an_error_code_is_found_however_it_is_written(text: str) -> None:
+    assert [*codes_in([ast.parse(text)])] == ["a"]
+
+
+def test_a_code_that_cannot_be_found_out_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="add the possible codes of 'f\\(1\\)' to COMPUTED"):
+        [*codes_in([ast.parse("ErrorResponse(1, f(1), '')")])]
 
 
 def test_every_error_code_of_the_activator_and_the_guard_leads_to_a_runbook() -> None:
-    codes = {*error_codes(), *_CODES.values()}
+    codes = error_codes()
     assert len(codes) > 25
     assert sorted(codes - PAGES.keys()) == []
 

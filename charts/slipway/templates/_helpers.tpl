@@ -176,8 +176,8 @@ annotations:
 {{- end -}}
 {{- $container := first $it.spec.containers -}}
 {{- if and .root.Values.runbooks.url (eq "serve" (first ($container.args | default list) | default "")) -}}{{/* by slipway-runtime */}}
-{{- $guard := dict "name" "SLIPWAY_GUARD" "value" (dict "runbooks" .root.Values.runbooks.url | toJson) -}}
-{{- $_ := set $container "env" (append ($container.env | default list) $guard) -}}
+{{- $runbooks := dict "name" "SLIPWAY_RUNBOOKS" "value" .root.Values.runbooks.url -}}
+{{- $_ := set $container "env" (append ($container.env | default list) $runbooks) -}}
 {{- end -}}
 {{- if not .root.Values.fixedUserIds -}}
 {{- range $it.spec.containers -}}
@@ -187,7 +187,7 @@ annotations:
 {{- toYaml $it -}}
 {{- end }}
 
-{{/* The runtime's name: runtimes that differ have different names. */}}
+{{/* The runtime's name: runtimes that differ have different names, since KServe replaces the pods of one that changes. */}}
 {{- define "slipway.runtimeName" -}}
 {{- $spec := (include "slipway.runtime" . | fromYaml).spec -}}
 slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | trunc 8 }}

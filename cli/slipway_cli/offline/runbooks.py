@@ -41,7 +41,7 @@ class Runbook:
 def runbook(word: str) -> Runbook | None:
     """Of a reason, an error's code, an alert or a task; None: there is none."""
     name = PAGES.get(word, word)
-    if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9][-_A-Za-z0-9]*", name):
         return None
     file = folder("runbooks") / f"{name}.md"
     return Runbook(name, file.read_text(encoding="utf-8")) if file.is_file() else None

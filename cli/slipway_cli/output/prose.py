@@ -1,5 +1,4 @@
-"""Markdown of a runbook as lines for a terminal: paragraphs and items of lists are wrapped, blocks of code and tables
-stay as they are. Pure."""
+"""Markdown of a runbook as lines for a terminal: prose is wrapped, tables stay, and commands are indented. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 ITEM = re.compile(r"^(\s*(?:[-*]|\d+\.) )")
+FENCE = re.compile(r"^\s*```")
 
 
 def lines_of(text: str, width: int | None) -> list[str]:
@@ -22,12 +22,14 @@ def _blocks(text: str) -> Iterator[list[str]]:
     block: list[str] = []
     is_code = False
     for line in text.splitlines():
-        starts = not is_code and (not line.strip() or line.startswith(("#", "|", "```")) or ITEM.match(line))
+        starts = not is_code and (
+            not line.strip() or line.startswith(("#", "|")) or FENCE.match(line) or ITEM.match(line)
+        )
         if starts and block:
             yield block
             block = []
         block.append(line)
-        if line.startswith("```"):
+        if FENCE.match(line):
             is_code = not is_code
             if not is_code:
                 yield block
@@ -41,7 +43,9 @@ def _blocks(text: str) -> Iterator[list[str]]:
 
 def _wrapped(block: list[str], width: int) -> list[str]:
     first = block[0]
-    if not first.strip() or first.startswith(("#", "|", "```")):
+    if FENCE.match(first):
+        return [f"    {line}".rstrip() for line in textwrap.dedent("\n".join(block)).splitlines()[1:-1]]
+    if not first.strip() or first.startswith(("#", "|")):
         return block
     item = ITEM.match(first)
     indent = " " * len(item[1]) if item else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_monitoring.promql import WHO, growth, increased, labels, largest, total, while_
+from slipway_monitoring.promql import WHO, growth, increased, largest, total, while_
 from slipway_monitoring.rule import Alert, Condition, Parameter
 
 START_FAILURES = (
@@ -54,19 +54,40 @@ WAKE_FAILING = Alert(
     conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_GOOD_WAKES} > 0)"),),
 )
 
-_FAILED = largest('max_over_time(slipway_llmdeployment_state{state="Failed"}[${window}])', "reason")
-_FAILED_OR_TRYING = largest('slipway_llmdeployment_state{state=~"Failed|Waking"}')
+_FAILED = 'slipway_llmdeployment_state{state="Failed"}'
+_IS_FAILED = f"{largest(_FAILED)} > 0"
+_LATELY = f"{largest(f'max_over_time({_FAILED}[${{window}}])')} > 0"
+_BEFORE = f"{largest(f'max_over_time({_FAILED}[${{window}}] offset ${{window}})')} > 0"
+_IS_WAKING = largest('slipway_llmdeployment_state{state="Waking"}') + " > 0"
+_FAILS_AGAIN = while_(_IS_WAKING, _LATELY, _BEFORE)  # after one failure, its cause may have been fixed
+_LED = 'max by (cluster) (slipway_leader{llmdeployment=""}) == 1'
+_UNKNOWN = f"{_LATELY}\nunless on (cluster) ({_LED})"  # no model has a state until another operator leads
+_NEITHER = largest('slipway_llmdeployment_state{state!~"Failed|Waking"}')
+_WITH_REASON = (
+    "max_over_time(slipway_llmdeployment_state{state='Failed',cluster=%q,namespace=%q,llmdeployment=%q}[${window}])"
+)
+_REASONS = (
+    f'{{{{ range $i, $each := printf "max by (reason) ({_WITH_REASON})" $labels.cluster $labels.namespace '
+    "$labels.llmdeployment | query | sortByLabel `reason` }}{{ if $i }}, {{ end }}{{ $each.Labels.reason }}{{ end }}"
+)
+"""No label, by which a model whose reason changes would be another alert, and pending again."""
 FAILED = Alert(
     name="SlipwayModelFailed",
-    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. While clients try "
-    "again, it is Waking in between, for less than `window`.",
+    meaning="A model is Failed: no request is answered, and none will be until the cause is fixed. One that clients "
+    "wake again and again counts as well, if it has failed within `window` and within the `window` before.",
     severity="critical",
     lasting="2m",
-    parameters=(Parameter(name="window", default="5m", meaning="how long a start may take that fails again."),),
-    summary=f"{WHO} has failed: {{{{ $labels.reason }}}}",
-    description=f"{WHO} is Failed for the reason {{{{ $labels.reason }}}}: no request is answered, and none will be "
-    "until the cause is fixed. `kubectl describe llm` says what to do.",
-    conditions=(Condition(expression=f"{_FAILED} > 0\nand on ({labels()}) ({_FAILED_OR_TRYING} > 0)"),),
+    parameters=(
+        Parameter(
+            name="window",
+            default="5m",
+            meaning="how long a model that has failed may be Waking before it no longer counts as failed.",
+        ),
+    ),
+    summary=f"{WHO} has failed: {_REASONS}",
+    description=f"{WHO} is Failed for the reason {_REASONS}: no request is answered, and none will be until the cause "
+    "is fixed. `kubectl describe llm` says what to do.",
+    conditions=(Condition(expression=f"({_IS_FAILED}\nor {_FAILS_AGAIN}\nor {_UNKNOWN})\nunless ({_NEITHER} > 0)"),),
 )
 
 LOAD_FAILING = Alert(

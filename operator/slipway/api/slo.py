@@ -109,5 +109,6 @@ class SloStatus(ReportModel):
         json_schema_extra={LIST_TYPE: "atomic"},
     )
     uncounted: UncountedStatus | None = Field(
-        default=None, description="What isn't counted now, because of pods that an older version of Slipway has made."
+        default=None,
+        description="What isn't counted now, because of pods whose histograms lack a boundary; `message` says why.",
     )

@@ -13,6 +13,7 @@ from slipway.api.schema import LIST_TYPE, MAP_TYPE, MOST_LINES, Line, ReportMode
 from slipway.api.slo import SloStatus
 from slipway.api.spending import BudgetStatus, CostStatus
 from slipway.contract.pod import REPORT_LIMIT
+from slipway.contract.runbooks import LONGEST_URL
 
 LONGEST_SYNC = 64
 PROMPT = 1000  # tokens, for which the time to the first token is reported
@@ -372,7 +373,7 @@ class LLMDeploymentStatus(ReportModel):
     )
     message: str = Field(default="", description="What is happening, or what went wrong, as a sentence.")
     runbook: str | None = Field(
-        default=None, max_length=512, description="URL of what to do about it, while something is wrong."
+        default=None, max_length=LONGEST_URL, description="URL of what to do about it, while something is wrong."
     )
     url: str | None = Field(default=None, description="URL for requests, within the cluster or through the Gateway.")
     conditions: list[Condition] = Field(

@@ -7,7 +7,8 @@ others follow the requests in flight. The activator and the operator compute the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from slipway.api.model_key import ModelKey
 
@@ -21,12 +22,17 @@ def those_that_follow(wanting: Mapping[ModelKey, str]) -> frozenset[ModelKey]:
     of_namespaces: dict[str, list[ModelKey]] = {}
     for key in wanting:
         of_namespaces.setdefault(key.namespace, []).append(key)
-    most = _share([len(each) for each in of_namespaces.values()])
-    oldest = (sorted(each, key=lambda key: (wanting[key], key.name))[:most] for each in of_namespaces.values())
-    return frozenset(key for each in oldest for key in each)
+
+    def age(key: ModelKey) -> tuple[str, ModelKey]:
+        return wanting[key], key
+
+    share = share_of(wanting)
+    oldest = (key for each in of_namespaces.values() for key in sorted(each, key=age)[:share])
+    return frozenset(sorted(oldest, key=age)[:IN_ALL])  # with more namespaces than that, some have none
 
 
-def _share(numbers: Collection[int]) -> int:
-    """How many of each namespace may: the same for all, and at least one."""
+def share_of(wanting: Iterable[ModelKey]) -> int:
+    """How many of each namespace may: the same number for all, and at least one."""
+    numbers = Counter(key.namespace for key in wanting).values()
     shares = range(OF_NAMESPACE, 1, -1)
     return next((share for share in shares if sum(min(number, share) for number in numbers) <= IN_ALL), 1)

@@ -17,6 +17,7 @@ from slipway.observing.budget import Budget
 from slipway.observing.cause import Cause
 from slipway.observing.causes import main_cause
 from slipway.observing.containers import LONG_SILENCE
+from slipway.observing.following import OF_NAMESPACE
 from slipway.observing.objectives import followed_targets
 from slipway.observing.phases import Phases, phases_of, step_of
 from slipway.observing.pods import OVERDUE, Pod
@@ -54,6 +55,7 @@ class Observation:
     activator_answers: bool | None = None
     follows: str = ""  # the times that the number of replicas is to follow
     may_follow: bool = True
+    follow_share: int = OF_NAMESPACE
     budget: Budget | None = None
     look_again_at: datetime | None = None  # time alone may change the status then
 
@@ -85,6 +87,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         activator_answers=snapshot.activator_answers,
         follows=followed_targets(deployment.spec) if deployment else "",
         may_follow=snapshot.may_follow_times,
+        follow_share=snapshot.follow_share,
         budget=snapshot.budget,
         look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )

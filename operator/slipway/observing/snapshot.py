@@ -16,6 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing.budget import Budget
+from slipway.observing.following import OF_NAMESPACE
 from slipway.observing.ledger import Ledger
 from slipway.observing.porttable import ActivatorPort
 from slipway.observing.push_record import PushRecord
@@ -98,6 +99,7 @@ class Snapshot:
     autoscaler: Object | None = None  # our HorizontalPodAutoscaler
     scaled_object: Object | None = None
     scaler_fails_since: datetime | None = None  # KEDA calls the ScaledObject not ready, and records no time
+    follow_share: int = OF_NAMESPACE  # how many models of a namespace may follow times
     may_follow_times: bool = True  # or more models want to follow times than the activator keeps readings for
     scaler_is_there: bool | None = None  # whether a replica of the activator that KEDA queries is ready
 

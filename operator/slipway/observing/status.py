@@ -256,8 +256,8 @@ class _Writing:
             return ""
         if not self._seen.may_follow:
             return (
-                f" Their number follows the requests in flight instead of {self._seen.follows}, because only the "
-                f"{following.OF_NAMESPACE} oldest models of a namespace follow times, and {following.IN_ALL} in all."
+                f" Their number follows the requests in flight instead of {self._seen.follows}, because now only the "
+                f"{_oldest(self._seen.follow_share)} times, and at most {following.IN_ALL} in all."
             )
         return f" Their number follows {self._seen.follows}."
 
@@ -265,6 +265,10 @@ class _Writing:
         since = f" since {self._seen.waking_since:%H:%M:%S} UTC" if self._seen.waking_since else ""
         step = self._seen.step.meaning
         return f"The first replica is on its way{since}: {step[0].lower()}{step[1:]}"
+
+
+def _oldest(share: int) -> str:
+    return f"{share} oldest models of a namespace follow" if share > 1 else "oldest model of a namespace follows"
 
 
 def _explained(cause: Cause) -> str:

@@ -16,10 +16,6 @@ from slipway.objects.times import parse_time
 from slipway.observing.objectives import FIELDS
 from slipway.observing.usage import RunningPod
 
-AN_OLDER_VERSION = (
-    f"An older version of Slipway made it. Restart the model when convenient, by a new value of the annotation "
-    f"{SYNC_ANNOTATION}."
-)
 ANOTHER_IMAGE = (
     "Its image is of another version of Slipway, or spec.engine.extraArgs has --custom-histogram-buckets: change "
     "that, or choose targets that are among its boundaries."
@@ -33,10 +29,21 @@ def with_uncounted(
     slo = status.get("slo")
     if not slo:
         return status
-    found = _uncounted(slo.get("boundaries") or {}, pods, known, is_kept=bool(status.get("update")))
+    found = _uncounted(slo.get("boundaries") or {}, pods, known, why_pods_differ(status, ANOTHER_IMAGE))
     if found is None:
         found = _still(((before or {}).get("slo") or {}).get("uncounted"), pods, known)
     return {**status, "slo": {**slo, **({"uncounted": found} if found else {})}}
+
+
+def why_pods_differ(status: Object, otherwise: str, *, made: str = "it") -> str:
+    """Why pods don't report what those of this version do. Where no update is available, no older version made them,
+    and it is `otherwise`."""
+    if not status.get("update"):
+        return otherwise
+    return (
+        f"An older version of Slipway made {made}. Restart the model when convenient, by a new value of the annotation "
+        f"{SYNC_ANNOTATION}."
+    )
 
 
 def fields_uncounted(status: Object) -> frozenset[str]:
@@ -46,7 +53,7 @@ def fields_uncounted(status: Object) -> frozenset[str]:
 
 
 def _uncounted(
-    wanted: Mapping[str, str], pods: Iterable[RunningPod], known: Mapping[str, Boundaries], *, is_kept: bool
+    wanted: Mapping[str, str], pods: Iterable[RunningPod], known: Mapping[str, Boundaries], why: str
 ) -> Object | None:
     """`wanted`: the boundary of each objective."""
     missing = {pod: _missing(wanted, known[pod.uid]) for pod in pods if pod.uid in known}
@@ -60,7 +67,7 @@ def _uncounted(
     message = (
         f"{', '.join(objectives)}: not counted{f' since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''}, because "
         f"{which} histograms without the boundary {', '.join(wanted[each] for each in objectives)}. "
-        f"{AN_OLDER_VERSION if is_kept else ANOTHER_IMAGE}"
+        f"{why}"
     )
     return {"objectives": objectives, "pod": first.name, "message": message}
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from .pages import PAGES
 
 NAME = "{name}"
-LONGEST_PATTERN = 400  # characters
-_PATTERN = re.compile(r"""https?://[^\s/"'\\<>${}]+/(?:[^\s"'\\<>${}]|\{name\})*""")
+LONGEST_PATTERN, LONGEST_URL = 400, 512  # characters; that of a runbook is in the status
+_OF_HOST, _OF_PATH = (f"[!#%&(-{slash}0-;=?-\\[\\]-z|~]" for slash in (".", "/"))
+PATTERN = rf"https?://{_OF_HOST}+/{_OF_PATH}*[{{]name[}}]{_OF_PATH}*"
+"""ASCII without what ends a link, or is more than text to a shell or a template: whitespace, quotes, \\ < > $ { }. The
+schema of the chart has the same."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Runbooks:
         if self.pattern and not is_pattern(self.pattern):
             raise ValueError(
                 f"{self.pattern!r} is not where runbooks are: write a URL of at most {LONGEST_PATTERN} characters with "
-                f"{NAME} in it, such as https://wiki.example.com/slipway/{NAME}, or leave it empty for no links"
+                f"{NAME} in it once, such as https://wiki.example.com/slipway/{NAME}, or leave it empty for no links"
             )
 
     def of(self, word: str) -> str:
@@ -43,4 +46,4 @@ NO_RUNBOOKS = Runbooks()
 
 
 def is_pattern(text: str) -> bool:
-    return len(text) <= LONGEST_PATTERN and NAME in text and bool(_PATTERN.fullmatch(text))
+    return len(text) <= LONGEST_PATTERN and bool(re.fullmatch(PATTERN, text))

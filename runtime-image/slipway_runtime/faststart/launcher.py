@@ -20,7 +20,8 @@ from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progr
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from slipway_runtime.scratch import scratch_folder
 
-NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would end up in its cache's name
+NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD", "SLIPWAY_RUNBOOKS")
+"""It takes no requests, and they would end up in its cache's name."""
 ANSWER_LAST = 1.0  # seconds for the server to answer requests in flight when the engine core has died
 TIDY_UP = 3.0  # seconds for the engine core to end on its own
 

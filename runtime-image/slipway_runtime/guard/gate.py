@@ -303,7 +303,7 @@ class Gate:
         self._slot.end(waiting=not visit.first, done=visit.done, failed=visit.failed)
         if visit.taken and self._metrics.running:
             self._metrics.running.change(-visit.prompts * visit.answers)
-        elif self._metrics.queued:
+        if self._metrics.queued and not visit.taken:
             self._metrics.queued.dec()
         series = self._metrics.of(visit.owner)
         series.prompt_tokens.inc(prompt)

@@ -1,15 +1,19 @@
-"""The guard's settings, as JSON in SLIPWAY_GUARD. An unknown name is an error, so that no limit is lost to a typo."""
+"""The guard's settings, as JSON in SLIPWAY_GUARD. An unknown name is an error, so that no limit is lost to a typo.
+
+The chart sets the URL of runbooks for all models, in a variable of its own: a user's SLIPWAY_GUARD would replace the
+whole of one with the same name.
+"""
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
-from slipway_runtime.contract.runbooks import is_pattern
+from slipway_runtime.contract.runbooks import Runbooks
 
-ENVIRONMENT = "SLIPWAY_GUARD"
+ENVIRONMENT, RUNBOOKS = "SLIPWAY_GUARD", "SLIPWAY_RUNBOOKS"
 MIB = 1 << 20
 
 
@@ -53,7 +57,10 @@ class GuardSettings:
     """The URL of a runbook, with {name} for its name, to which errors link. Empty: they don't."""
 
     def __post_init__(self) -> None:
-        _check(not self.runbooks or is_pattern(self.runbooks), "runbooks is not a URL with {name} in it")
+        try:
+            Runbooks(self.runbooks)
+        except ValueError as error:
+            raise SettingsError(f"{RUNBOOKS}, or runbooks in {ENVIRONMENT}: {error}.") from None
         limits = ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key", "tokens_per_minute_per_key")
         for name in limits:
             _check(getattr(self, name) >= 0, f"{name} is below 0")
@@ -69,7 +76,8 @@ class GuardSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        return cls.from_json(environment.get(ENVIRONMENT) or "{}")
+        settings = cls.from_json(environment.get(ENVIRONMENT) or "{}")
+        return replace(settings, runbooks=settings.runbooks or environment.get(RUNBOOKS, ""))
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -73,8 +73,8 @@ def _rest_of_command(lines: Iterator[tuple[int, str]], first: str) -> Iterator[s
 def _checked(step: Step) -> Step:
     if not step.command.strip():
         raise PageError(f"{step.place}: there is no command after {PROMPT!r}: write one, or remove the line.")
-    if step.output and all(line in (ANY, "") for line in step.output):
-        raise PageError(f"{step.place}: the output is {ANY} alone, which any output matches: show a line of it.")
+    if step.output and not any(line.replace(ANY, "").strip() for line in step.output):
+        raise PageError(f"{step.place}: the output is {ANY} alone, which any output matches: show a part of it.")
     return step
 
 

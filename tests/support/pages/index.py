@@ -23,10 +23,12 @@ START = dedent(
     What to do when something is wrong with a model, or with Slipway. Each page has the name of what you see: an alert,
     or the reason in the status, in an event or in an error. `kubectl get llm -A -o wide` shows each model's reason.
 
-    Words in capitals stand for your own names: `NAME` is the LLMDeployment and `NAMESPACE` its namespace. Below a
-    command is what it printed when the page was last walked; `…` stands for what was left out. `$PROMETHEUS` is the
-    address of your Prometheus ([how to query it](../docs/monitoring.md#ask-prometheus-from-a-shell)). Where your
-    models are in Git, make the changes there: what Argo CD or Flux applies replaces what `kubectl patch` writes.
+    Words in capitals stand for your own names: `NAME` is the LLMDeployment and `NAMESPACE` its namespace. A
+    test walked the commands that start with `$`, except those that [the table](#when-each-was-walked) calls not walked:
+    it ran them, and they printed what is below them; `…` stands for what was left out. No test ran commands without
+    `$`. `$PROMETHEUS` is the address of your Prometheus
+    ([how to query it](../docs/monitoring.md#ask-prometheus-from-a-shell)). Where your models are in Git, make the
+    changes there: what Argo CD or Flux applies replaces what `kubectl patch` writes.
     """
 )
 NEVER_WALKED = "not walked: {}"
@@ -73,8 +75,9 @@ def _table(
     yield "| runbook | date | fault | what was seen |\n| --- | --- | --- | --- |"
     for name in sorted(pages):
         yield from (_row(name, each) for each in walks.get(name, []))
-        if isinstance(why := reasons.get(name), str):
-            yield f"| [{name}]({name}.md) | — | | {NEVER_WALKED.format(why)} |"
+        why = reasons.get(name, {})
+        told = [why] if isinstance(why, str) else [f"{where}: {reason}" for where, reason in why.items()]
+        yield from (f"| [{name}]({name}.md) | — | | {NEVER_WALKED.format(each)} |" for each in told)
 
 
 def _row(name: str, walk: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)")
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t]*#*$")
 _LINK = re.compile(r"!?\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)[^)]*\)")
-_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
+_STARTS_A_PARAGRAPH = re.compile(r"[ \t]*(?:$|[-*+>|][ \t]?|\d+\.[ \t])")
 
 
 class PageError(Exception):
@@ -90,8 +91,8 @@ def read(path: Path) -> Page:
 def parse(text: str, path: Path) -> Page:
     headings: list[Heading] = []
     blocks: list[Block] = []
-    links: list[Link] = []
     prose: list[str] = []
+    written: list[tuple[int, str]] = []
     numbered = iter(enumerate(text.splitlines(), start=1))
     for number, line in numbered:
         if opened := _FENCE.match(line):
@@ -101,10 +102,30 @@ def parse(text: str, path: Path) -> Page:
         elif found := _HEADING.match(line):
             headings.append(Heading(len(found[1]), found[2], number))
         else:
-            links += [Link(each["text"], each["target"], number) for each in _LINK.finditer(_CODE.sub("", line))]
+            written.append((number, line))
             if len(headings) == 1:
                 prose.append(line)
-    return Page(path, tuple(headings), tuple(blocks), tuple(links), _first_paragraph(prose))
+    links = tuple(link for start, lines in _paragraphs(written) for link in _links(start, lines))
+    return Page(path, tuple(headings), tuple(blocks), links, _first_paragraph(prose))
+
+
+def _paragraphs(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yields the lines within which a link may be, as one string each, with the number of the first."""
+    start, text, last = 0, "", 0
+    for number, line in lines:
+        if number != last + 1 or _STARTS_A_PARAGRAPH.match(line):
+            yield start, text
+            start, text = number, line
+        else:
+            text += f"\n{line}"
+        last = number
+    yield start, text
+
+
+def _links(start: int, paragraph: str) -> Iterator[Link]:
+    text = _CODE.sub(lambda code: "\n" * code[0].count("\n"), paragraph)
+    for each in _LINK.finditer(text):
+        yield Link(" ".join(each["text"].split()), each["target"], start + text.count("\n", 0, each.start()))
 
 
 def _until_closed(lines: Iterator[tuple[int, str]], opened: re.Match[str], path: Path, start: int) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from slipway.api.reasons import Reason
 from slipway.contract.pages import PAGES
-from slipway.contract.runbooks import NO_RUNBOOKS, Runbooks
+from slipway.contract.runbooks import LONGEST_PATTERN, LONGEST_URL, NO_RUNBOOKS, PATTERN, Runbooks
+from support.repository import CHARTS
 
 HERE = Runbooks("https://wiki.example.com/slipway/{name}.html")
 
@@ -48,7 +51,7 @@ def test_of_a_message_that_is_too_long_its_end_is_left_out_and_never_the_link(me
     [
         "https://slipway.dev/docs/runbooks/{name}.html",
         "http://wiki:8080/{name}",
-        "https://a.example/search?q={name}&in={name}#top",
+        "https://a.example/search?q={name}&in=it#top",
     ],
 )
 def test_a_url_with_the_name_in_its_path_or_query_is_one_of_runbooks(pattern: str) -> None:
@@ -60,9 +63,22 @@ def test_a_url_with_the_name_in_its_path_or_query_is_one_of_runbooks(pattern: st
     [
         *("wiki", "ftp://a/{name}", "https://a.example/", "https://{name}", "https://a/{names}", "https://a/{{name}}"),
         *("https://a/{name} b", 'https://a/"{name}"', "https://a/${x}{name}", "https://a/{name}\n", "https:///{name}"),
+        *("https://a/{name}/{name}", "https://a/\t{name}", "https://a/\x1b{name}", "https://a/\u00a0{name}"),
         f"https://a/{'x' * 400}{{name}}",
     ],
 )
 def test_any_other_url_is_refused_with_the_remedy(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"write a URL of at most 400 characters with \{name\} in it"):
+    with pytest.raises(ValueError, match=r"write a URL of at most 400 characters with \{name\} in it once"):
         Runbooks(pattern)
+
+
+def test_the_chart_takes_what_the_programs_take() -> None:
+    schema = json.loads((CHARTS / "slipway/values.schema.json").read_text())["properties"]["runbooks"]["properties"][
+        "url"
+    ]
+    assert (schema["pattern"], schema["maxLength"]) == (f"^({PATTERN})?$", LONGEST_PATTERN)
+
+
+def test_every_runbook_of_the_longest_url_fits_into_the_status() -> None:
+    longest = "https://a/{name}".ljust(LONGEST_PATTERN, "x")
+    assert max(len(Runbooks(longest).of(word)) for word in PAGES) <= LONGEST_URL

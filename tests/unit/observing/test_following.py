@@ -40,6 +40,10 @@ def test_a_namespace_with_few_keeps_them_whatever_others_do() -> None:
     assert len(may) <= IN_ALL
 
 
-def test_one_of_each_namespace_may_even_if_there_are_very_many() -> None:
-    wanting = {key: at for number in range(2 * IN_ALL) for key, at in models(2, f"n{number}").items()}
-    assert len(those_that_follow(wanting)) == 2 * IN_ALL
+def test_with_more_namespaces_than_may_the_oldest_models_of_all_may() -> None:
+    wanting = {
+        ModelKey(f"n{number}", f"m{each}"): f"2026-11-30T{number:05}:{each}"
+        for number in reversed(range(2 * IN_ALL))
+        for each in range(2)
+    }
+    assert those_that_follow(wanting) == {ModelKey(f"n{number}", "m0") for number in range(IN_ALL)}

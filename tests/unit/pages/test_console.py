@@ -38,6 +38,7 @@ def test_a_here_document_is_part_of_its_command() -> None:
         ("", "a console block starts with a command"),
         ("$ \nx", "there is no command"),
         ("$ kubectl get llm\n…", "the output is … alone, which any output matches"),
+        ("$ kubectl get llm\n… …", "the output is … alone"),
         ("$ true\n$ kubectl get llm\n…\n\n…", "the output is … alone"),
     ],
 )

@@ -83,6 +83,21 @@ def test_links_are_those_outside_code() -> None:
     assert PAGE.runbooks == {"Other"}
 
 
+def test_a_link_and_code_may_go_on_in_the_next_line() -> None:
+    page = parse("# A\n\nSee\n[the\nother](B.md), `no\n[link](C.md)`,\n[two](D.md\n'E').\n", PATH)
+    assert [(each.text, each.target, each.line) for each in page.links] == [
+        ("the other", "B.md", 4),
+        ("two", "D.md", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["- a `b\n- [c](D.md)", "| `a |\n| [c](D.md) |", "a `b\n\n[c](D.md) `", "1. `b\n2. [c](D.md)"]
+)
+def test_code_that_is_never_closed_hides_no_link_of_the_next_paragraph(text: str) -> None:
+    assert [each.target for each in parse(f"# A\n\n{text}\n", PATH).links] == ["D.md"]
+
+
 def test_an_open_block_is_an_error_with_its_line() -> None:
     with pytest.raises(PageError, match=r"Example.md:3: the block is never closed"):
         parse("# Example\n\n```sh\nls\n", PATH)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from support.pages import walked
 from support.pages.console import digest_of
 from support.pages.index import index
 from support.pages.markdown import Page, parse
 from support.pages.walked import complaints_about
-from support.repository import RUNBOOKS
 
 PAGE = """\
 # ModelNotFound
@@ -95,14 +93,10 @@ def test_a_walk_is_written_only_if_that_is_wanted(monkeypatch: pytest.MonkeyPatc
 def test_the_index_has_each_page_by_what_one_sees_and_when_it_was_walked() -> None:
     texts = {name: f"# {name}\n\nAbout {name}.\n" for name in ("SlipwayModelFailed", "GpuBusy", "BadKey", "node-drain")}
     pages = [page(), *(parse(text, Path(f"runbooks/{name}.md")) for name, text in texts.items())]
-    written = index(pages, walk(page(), "Diagnosis"), {"GpuBusy": "It needs a GPU."})
+    written = index(pages, walk(page(), "Diagnosis"), {"GpuBusy": "It needs a GPU.", "BadKey": {"Mitigation": "No."}})
     places = [written.index(words) for words in ("An alert fires", "A reason", "Another code", "Something is to be")]
     found = [written.index(f"| [{name}]") for name in ("SlipwayModelFailed", "ModelNotFound", "BadKey", "node-drain")]
     assert sorted(places + found) == [place for pair in zip(places, found, strict=True) for place in pair]
     assert "| [ModelNotFound](ModelNotFound.md) | 2026-11-30 | An empty folder. | Serving after 3 s. |" in written
-    assert "not walked: It needs a GPU." in written
-
-
-def test_the_reasons_in_the_repository_are_about_pages_that_exist() -> None:
-    reasons = yaml.safe_load(walked.NOT_WALKED.read_text())
-    assert not [name for name in reasons if not (RUNBOOKS / f"{name}.md").exists()]
+    assert "| [GpuBusy](GpuBusy.md) | — | | not walked: It needs a GPU. |" in written
+    assert "| [BadKey](BadKey.md) | — | | not walked: Mitigation: No. |" in written

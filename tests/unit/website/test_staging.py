@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
-from staging import Links, Repository, expanded, sources
+from staging import Links, Repository, StagingError, expanded, repository_at, sources
 
 HERE = Repository(
     frozenset(
@@ -67,6 +70,23 @@ def test_files_and_folders_that_are_linked_have_pages_and_so_has_what_these_link
     }
     assert "``````python\ncontent of tests/conftest.py\n``````" in made["source/tests/conftest.py.md"]
     assert "[cluster/](cluster/index.md)" in made["source/tests/index.md"]
+
+
+def test_only_tracked_files_get_onto_the_site(tmp_path: Path) -> None:
+    for name in ("page.md", "draft.md"):
+        (tmp_path / name).write_text("# A\n")
+    for command in (["init", "-q"], ["add", "page.md"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    assert repository_at(tmp_path).pages == ["page.md"]
+
+
+def test_a_folder_without_git_is_an_error_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(StagingError, match=r"not a git repository.*Build in a clone of the repository"):
+        repository_at(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StagingError, match=r"Build in a clone of the repository, with git\."):
+        repository_at(tmp_path)
 
 
 PAGES = {"README.md": "# Slipway\n", "docs/b.md": "# `B`\n", "docs/a.md": "# A\n", "docs/guides/c.md": "# C\n"}

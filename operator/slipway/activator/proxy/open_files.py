@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -55,7 +56,8 @@ class OpenFiles:
     """Counts the process's open files, without making its event loop wait.
 
     The kernel knows their number since Linux 6.2. Before that they are listed, which takes some tens of milliseconds
-    for ten thousand: so a thread does it, and what is returned is the number of the last time.
+    for ten thousand: so a thread does it, and what is returned is the number of the last time. A listing is an open
+    file itself, so where none can be made for want of one, all are taken.
     """
 
     def __init__(self) -> None:
@@ -72,11 +74,26 @@ class OpenFiles:
         if known := OWN_FILES.stat().st_size:
             return known
         if self._listing is None or self._listing.done():
-            self._listed = self._listing.result() if self._listing else self._listed
+            if self._listing and (listed := _listed_by(self._listing)) is not None:
+                self._listed = listed
             self._listing = self._thread.submit(_list)
         return self._listed
 
 
 def _list() -> int:
-    with os.scandir(OWN_FILES) as files:
-        return sum(1 for _ in files)
+    try:
+        with os.scandir(OWN_FILES) as files:
+            return sum(1 for _ in files)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return limit
+
+
+def _listed_by(listing: Future[int]) -> int | None:
+    """None: it failed, and the number before it counts until the next."""
+    if error := listing.exception():
+        logger.warning("Open files can't be counted: %s", error)
+        return None
+    return listing.result()

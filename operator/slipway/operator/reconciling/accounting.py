@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.engine import engine_name
-from slipway.api.names import SYNC_ANNOTATION
 from slipway.api.spending import BudgetSpec
 from slipway.objects.conditions import true_since
 from slipway.objects.kinds import Object
@@ -25,11 +24,15 @@ from slipway.observing.objectives import engine_named
 from slipway.observing.pods import ENDED
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
+from slipway.observing.uncounted import why_pods_differ
 from slipway.observing.usage import reports_use
 from slipway.operator.planning import spot
 
 REFRESH = timedelta(hours=1)  # between two writes of the status for its costs alone
 MOST_DEVICES = 4096  # of a replica; the status may have been written by others
+ANOTHER_IMAGE = (
+    "The image in the chart's values, runtimes.NAME.image, isn't that of this version of Slipway: set the one that is."
+)
 SOON = timedelta(seconds=1)
 """After the moment at which a budget should be spent, so that rounding doesn't put it off again."""
 
@@ -52,7 +55,7 @@ def with_cost(status: Object, snapshot: Snapshot) -> Object:
     if ledger is None:
         return status
     kept = {name: before[name] for name in ("cost", "budget") if before.get(name) is not None}
-    message = " ".join(filter(None, (_unpriced(ledger), _silent(ledger, snapshot))))
+    message = " ".join(filter(None, (_unpriced(ledger), _silent(ledger, snapshot, status))))
     is_due = ledger_record.is_due(before.get("cost"), ledger, snapshot.now, REFRESH, message=message)
     if same(before, {**status, **kept}) and not is_due and not is_news(before.get("budget"), spent):
         return {**status, **kept}
@@ -192,7 +195,7 @@ def _unpriced(ledger: Ledger) -> str:
     return f"What this costs isn't counted, because AcceleratorProfile {which} has no price: set its costPerHour."
 
 
-def _silent(ledger: Ledger, snapshot: Snapshot) -> str:
+def _silent(ledger: Ledger, snapshot: Snapshot, status: Object) -> str:
     """Why it isn't known how much of this is used; empty: it is."""
     silent = ledger.silent
     if not silent:
@@ -202,7 +205,5 @@ def _silent(ledger: Ledger, snapshot: Snapshot) -> str:
         who = engine.title if engine else "the runtime in engine.name"
         return f"How much of this is used isn't counted, because {who} doesn't report it."
     pods, them = (f"pod {silent[0].pod} doesn't", "it") if len(silent) == 1 else (f"{len(silent)} pods don't", "them")
-    return (
-        f"How much of this is used isn't counted, because {pods} report it: an older version of Slipway made {them}. "
-        f"Restart the model when convenient, by a new value of the annotation {SYNC_ANNOTATION}."
-    )
+    why = why_pods_differ(status, ANOTHER_IMAGE, made=them)
+    return f"How much of this is used isn't counted, because {pods} report it. {why}"

@@ -116,6 +116,7 @@ class Operator:
         self._site_models = SiteModels(settings.namespace, client=client, concern=self._add_everyone)
         self._hub = self._made_hub()
         self._reader = self._made_reader(now)
+        self._reader.following.changed = self._queue.add
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)

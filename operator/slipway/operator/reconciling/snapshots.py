@@ -97,7 +97,7 @@ class SnapshotReader:
         store.keep_briefs(LLM_DEPLOYMENT, figures_of)
         if installation.inspects:
             store.keep_briefs(JOB, age)
-        self._following = Following(store)
+        self.following = Following(store)
         self._profiles_read: dict[str, tuple[Any, AcceleratorProfile | None]] = {}
         self._last_profiles: tuple[AcceleratorProfile, ...] = ()
 
@@ -115,6 +115,8 @@ class SnapshotReader:
     def llm_deployment(self, key: ModelKey) -> Object | None:
         """None: it is gone."""
         cached = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
+        if cached is None:
+            self.following.may(key, self.now())  # another one may in its place
         return cached and self._overlay.get(LLM_DEPLOYMENT, key.name, key.namespace)
 
     def figures(self, key: ModelKey) -> Figures | None:
@@ -139,7 +141,8 @@ class SnapshotReader:
                 port=self._port_of(claim_of(llm_deployment)),
                 profiles=self._same_profiles(),
                 runtimes=self._runtimes(key.namespace, llm_deployment, inference_service),
-                may_follow_times=self._following.may(key, self.now()),
+                may_follow_times=self.following.may(key, self.now()),
+                follow_share=self.following.share,
             ),
             memory,
         )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +68,37 @@ def test_an_older_kernel_lists_them_in_another_thread_and_no_one_waits_for_it(mo
     files._thread.shutdown()
     assert len(threads) == 2
     assert threads[1] is not threading.main_thread()
+
+
+def next_number(files: OpenFiles) -> float:
+    """What is returned after the listing that it starts."""
+    files.used()
+    files._thread.submit(lambda: None).result(10)
+    return files.used()
+
+
+@pytest.mark.parametrize(("number", "then"), [(errno.EMFILE, 1.0), (errno.ENFILE, 0.1), (errno.EACCES, 0.1)])
+def test_a_listing_that_fails_is_made_again_and_one_without_a_free_file_means_that_all_are_taken(
+    monkeypatch: pytest.MonkeyPatch, number: int, then: float
+) -> None:
+    fails = False
+
+    @contextlib.contextmanager
+    def listed(_folder: object) -> Iterator[Iterator[int]]:
+        if fails:
+            raise OSError(number, os.strerror(number))
+        yield iter(range(100))
+
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1000, 1000))
+    monkeypatch.setattr(open_files, "OWN_FILES", FakeFolder())
+    monkeypatch.setattr("os.scandir", listed)
+    files = OpenFiles()
+    fails = True
+    assert [next_number(files) for _ in range(3)] == [then] * 3
+    fails = False
+    next_number(files)
+    assert next_number(files) == 0.1
+    files._thread.shutdown()
 
 
 def test_a_newer_kernel_knows_their_number(monkeypatch: pytest.MonkeyPatch) -> None:

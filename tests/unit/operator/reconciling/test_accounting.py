@@ -9,7 +9,7 @@ import pytest
 from slipway.objects.kinds import Object
 from slipway.observing.ledger import Ledger
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.reconciling.accounting import accounted
+from slipway.operator.reconciling.accounting import accounted, with_cost
 
 NOON, MINUTE = datetime(2026, 11, 30, 12, tzinfo=UTC), timedelta(minutes=1)
 CREATED = "2026-11-30T11:59:00Z"
@@ -57,3 +57,20 @@ def test_what_a_thousand_pods_hold_is_not_made_again(phase: str, ended: str) -> 
     later = ledger_of(replace(seen, now=NOON + MINUTE), ledger)
     assert all(later.held[uid] is held for uid, held in ledger.held.items())
     assert len(later.held) == 1000
+
+
+@pytest.mark.parametrize(
+    ("pods", "words"),
+    [
+        ("a", "because pod a doesn't report it. An older version of Slipway made it. Restart the model when"),
+        ("ab", "because 2 pods don't report it. An older version of Slipway made them. Restart the model when"),
+    ],
+)
+def test_only_where_an_update_is_available_an_older_version_has_made_silent_pods(pods: str, words: str) -> None:
+    seen = snapshot(*map(pod, pods))
+    seen = replace(seen, llm_deployment={**seen.llm_deployment, "spec": {"engine": {"name": "llamacpp"}}})
+    ledger = ledger_of(seen)
+    silent = replace(ledger, held={uid: replace(held, pod=uid, is_silent=True) for uid, held in ledger.held.items()})
+    seen = replace(seen, ledger=silent)
+    assert words in with_cost({"update": {"version": "2"}}, seen)["cost"]["message"]
+    assert "An older version" not in with_cost({}, seen)["cost"]["message"]

@@ -223,8 +223,8 @@ async def test_a_pod_that_reports_no_use_isnt_taken_for_idle_and_the_status_says
     await running(loop)
     await read(loop, OLDER)
     assert cost(loop)["message"] == (
-        f"How much of this is used isn't counted, because pod {NAME} doesn't report it: an older version of Slipway "
-        "made it. Restart the model when convenient, by a new value of the annotation slipway.dev/sync."
+        f"How much of this is used isn't counted, because pod {NAME} doesn't report it. The image in the chart's "
+        "values, runtimes.NAME.image, isn't that of this version of Slipway: set the one that is."
     )
     assert not {"slipway_busy_device_seconds_total", "slipway_used_cost_total"} & sums(loop).keys()
     assert sums(loop)["slipway_cost_total"] == PRICE

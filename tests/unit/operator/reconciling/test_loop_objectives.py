@@ -55,8 +55,8 @@ async def test_the_condition_says_if_too_many_older_models_follow_times(loop: Lo
     await loop.settle()
     (scaled,) = (each for each in status(loop)["conditions"] if each["type"] == "Scaled")
     assert scaled["message"].endswith(
-        "Their number follows the requests in flight instead of ttftP95 500ms, because only the 100 oldest models of a "
-        "namespace follow times, and 500 in all."
+        "Their number follows the requests in flight instead of ttftP95 500ms, because now only the 100 oldest models "
+        "of a namespace follow times, and at most 500 in all."
     )
 
 

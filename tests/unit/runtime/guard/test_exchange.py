@@ -83,7 +83,7 @@ async def test_a_stream_that_has_started_ends_with_an_error_event(make_guard: Ma
 async def test_an_error_links_to_its_runbook(make_guard: MakeGuard, sent: Sequence[Message]) -> None:
     guard = make_guard(runbooks="https://docs.example/{name}.html")
     answer = await ask(Guard(failing_after(sent, EngineGone()), guard.gate))
-    assert b"; try again. See https://docs.example/ReplicaLost.html" in answer.messages[-1]["body"]
+    assert b"; try again. See https://docs.example/engine_failed.html" in answer.messages[-1]["body"]
     assert answer.whole
 
 

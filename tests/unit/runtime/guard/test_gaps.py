@@ -116,6 +116,20 @@ async def test_a_request_is_queued_until_the_engine_gets_it_or_it_ends(harness: 
     assert harness.metric("slipway_requests_queued") == 0
 
 
+async def test_a_request_that_was_taken_leaves_the_queue_once_even_if_nobody_counts_what_runs(
+    harness: GuardHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        harness.gate.take(scope[VISIT])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(harness.gate._metrics, "running", None)
+    await ask(Guard(app, harness.gate))
+    assert harness.metric("slipway_requests_queued") == 0
+
+
 async def test_the_mean_number_of_responses_at_a_time_is_the_rate_of_a_counter(
     harness: GuardHarness, clock: Clock
 ) -> None:
