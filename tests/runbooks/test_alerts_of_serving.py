@@ -139,7 +139,7 @@ async def test_throughput_below_plan(bench: Bench) -> None:
             await bench.is_loaded(load, 2)
             await walk.fires(within=PATIENCE)
             await walk.diagnoses()
-            await walk.mitigates()
+            await walk.mitigates(by_test="The test ended its load.")
         await walk.ends(within=PATIENCE)  # without load, since a busy machine may stay below any plan
 
 

@@ -67,7 +67,7 @@ async def test_activator_near_limit(alerts: ClusterMonitoring, node: Cluster, re
             try:
                 await walk.fires()
                 await walk.diagnoses("1. Which limit?", "2. For which model?")
-                await walk.mitigates()
+                await walk.mitigates(by_test="The test ended its requests.")
             finally:
                 await requests.cancel()
         await walk.ends()
