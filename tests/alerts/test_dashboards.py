@@ -81,7 +81,8 @@ async def watched(
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
             assert "ModelNotFound" in await clients.ask(BROKEN)
-            assert await clients.load(seconds=LOAD, at_once=AT_ONCE) > AT_ONCE
+            outcomes = await clients.load(seconds=LOAD, at_once=AT_ONCE)
+            assert outcomes["answered"] > AT_ONCE, outcomes
             async with clients.trickle():
                 yield Watched(alerts, kube.namespace)
             for name in (NAME, BROKEN):

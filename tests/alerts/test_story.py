@@ -206,8 +206,8 @@ async def test_a_load_fills_the_replica_and_lets_requests_wait(story: Story) -> 
     )
     story.value("of the requests meet all objectives", f"slipway:goodput:ratio5m{{{OURS}}}")
     story.value("it costs per hour", f"slipway:cost:per_hour{{{OURS}}}")
-    answered = await load
-    assert rate * RATED == pytest.approx(answered, rel=0.35)
+    outcomes = await load
+    assert rate * RATED == pytest.approx(outcomes["answered"], rel=0.35), outcomes
 
 
 async def test_without_requests_it_sleeps_and_costs_nothing(story: Story) -> None:

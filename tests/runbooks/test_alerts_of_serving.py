@@ -82,7 +82,7 @@ def one_at_a_time(**spec: Any) -> Object:
 
 
 async def test_batch_saturated(bench: Bench) -> None:
-    walk = bench.walk("SlipwayBatchSaturated", TWO_CLIENTS)
+    walk = bench.walk("SlipwayBatchSaturated", TWO_CLIENTS, CONCURRENCY="4")
     async with AsyncExitStack() as stack:
         await bench.serves(stack)
         await bench.is_loaded(stack, 2)
@@ -98,7 +98,7 @@ async def test_batch_saturated(bench: Bench) -> None:
 
 
 async def test_at_max_replicas(bench: Bench) -> None:
-    walk = bench.walk("SlipwayAtMaxReplicas", TWO_CLIENTS, PROFILE="cpu")
+    walk = bench.walk("SlipwayAtMaxReplicas", TWO_CLIENTS, PROFILE="cpu", REPLICAS="2")
     async with AsyncExitStack() as stack:
         await bench.serves(stack)
         await bench.is_loaded(stack, 2)
@@ -132,14 +132,14 @@ async def test_objectives_that_are_missed(bench: Bench) -> None:
 
 async def test_throughput_below_plan(bench: Bench) -> None:
     fault = f"{TWO_CLIENTS} Its AcceleratorProfile promises 8 TB/s."
-    walk = bench.walk("SlipwayThroughputBelowPlan", fault, PROFILE="promised")
+    walk = bench.walk("SlipwayThroughputBelowPlan", fault, PROFILE="promised", BANDWIDTH="20G")
     async with AsyncExitStack() as stack:
         await bench.serves(stack, PROMISED, accelerator={"profiles": ["promised"]})
         async with AsyncExitStack() as load:
             await bench.is_loaded(load, 2)
             await walk.fires(within=PATIENCE)
             await walk.diagnoses()
-            await walk.mitigates()
+            await walk.mitigates(by_test="The test ended its load.")
         await walk.ends(within=PATIENCE)  # without load, since a busy machine may stay below any plan
 
 
@@ -156,7 +156,7 @@ async def test_accelerator_idle(bench: Bench) -> None:
 
 async def test_plan_error_large(bench: Bench) -> None:
     fault = "`spec.model.facts` with weights of 1 GB, of a model whose weights have 247 MB."
-    walk = bench.walk("SlipwayPlanErrorLarge", fault)
+    walk = bench.walk("SlipwayPlanErrorLarge", fault, BYTES=GEMMA_FACTS["weights"])
     async with AsyncExitStack() as stack:
         wrong = {"uri": f"pvc://{GEMMA_CLAIM}/", "facts": {**GEMMA_FACTS, "weights": "1000000000"}}
         await stack.enter_async_context(
@@ -174,7 +174,7 @@ def _with(thing: Object, **spec: Any) -> Object:
 
 async def test_budget_nearly_spent(bench: Bench) -> None:
     fault = "A replica of a profile whose price is 3,600 per hour, and a budget of 20 per day."
-    walk = bench.walk("SlipwayBudgetNearlySpent", fault)
+    walk = bench.walk("SlipwayBudgetNearlySpent", fault, AMOUNT="100000")
     async with AsyncExitStack() as stack:
         await bench.serves(stack, budget={"perDay": 20})
         await walk.fires(within=PATIENCE)

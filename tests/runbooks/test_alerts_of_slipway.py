@@ -44,7 +44,7 @@ async def test_target_missing(alerts: ClusterMonitoring, reader: Shell, kube: Ku
 
 async def test_scaler_unreachable(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:
     fault = "KEDA's operator is scaled to zero while a model sleeps."
-    walk = alert_walk(alerts, reader, kube, "SlipwayScalerUnreachable", fault, NAME=NAME)
+    walk = alert_walk(alerts, reader, kube, "SlipwayScalerUnreachable", fault, NAME=NAME, KEDA_NAMESPACE=KEDA)
     async with monitored_model(alerts, kube, at_zero()):
         await kube.wait_for_condition("scaledobject", NAME, "Ready")
         async with scaled_to_zero(kube.within(KEDA), "keda-operator"):
@@ -67,7 +67,7 @@ async def test_activator_near_limit(alerts: ClusterMonitoring, node: Cluster, re
             try:
                 await walk.fires()
                 await walk.diagnoses("1. Which limit?", "2. For which model?")
-                await walk.mitigates()
+                await walk.mitigates(by_test="The test ended its requests.")
             finally:
                 await requests.cancel()
         await walk.ends()

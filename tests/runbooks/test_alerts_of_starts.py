@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 NOWHERE = {"nodeSelector": {"slipway.dev/test": "nowhere"}}
 PATIENCE = 180.0
+REPLACED = "The test replaced the engine."
 
 
 class Bench:
@@ -113,7 +114,7 @@ async def test_wake_failing(bench: Bench) -> None:
             await walk.fires(within=PATIENCE)
             await walk.diagnoses("1. The cause", "2. What the engine said before it ended", "3. Did it ever wake?")
         await bench.kube.patch("llmdeployment", DEMO, {"spec": {"engine": {"extraArgs": None}}})
-        await walk.mitigates()
+        await walk.mitigates(by_test="The test removed the argument.")
         await walk.ends(within=PATIENCE)
 
 
@@ -132,7 +133,7 @@ async def test_cold_start_slow(bench: Bench, python_image: str) -> None:
                 await bench.falls_asleep(NAME)
         await walk.fires(within=PATIENCE)
         await walk.diagnoses("1. Which phase took the time?", "4. `pull`: an image, or the model's files")
-        await walk.mitigates()
+        await walk.mitigates(by_test="The cause stays; the alert ends with time.")
         await walk.ends(within=PATIENCE)
 
 
@@ -150,7 +151,7 @@ async def test_gpu_out_of_memory(bench: Bench, python_image: str) -> None:
             "1. Does it happen at the start, or while it serves?", "2. At the start: what didn't fit?", "5. Since when?"
         )
         await bench.kube.apply(own_runtime())
-        await walk.mitigates("See that it is healed")
+        await walk.mitigates("See that it is healed", by_test=REPLACED)
         await walk.ends()
 
 
@@ -169,8 +170,8 @@ async def test_model_failed_and_load_failing(bench: Bench, python_image: str) ->
             "4. Since a change?",
         )
         await bench.kube.apply(own_runtime())
-        await failed.mitigates()
-        await loading.mitigates()
+        await failed.mitigates(by_test=REPLACED)
+        await loading.mitigates(by_test=REPLACED)
         await failed.ends()
         await loading.ends()
 

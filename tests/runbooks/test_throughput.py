@@ -73,7 +73,7 @@ CAUSES = (
         queues=True,
     ),
     Cause(
-        f"A limit of 100 thousandths of a CPU, and {CLIENTS} clients.",
+        f"A CPU limit of `100m`, and {CLIENTS} clients.",
         (START, "4. A full batch that is slow"),
         spec={"pod": {"resources": {"limits": {"cpu": "100m"}}}},
         queues=None,

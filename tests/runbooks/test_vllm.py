@@ -125,7 +125,7 @@ async def test_preempting(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
         usage, preemptions = (float(line.partition("=> ")[2].split()[0]) for line in shown)
         path.saw(f"{usage:.2f} of the KV cache in use, {preemptions:.4f} preemptions per second.")
         path.record()
-    await walk.mitigates(within=PATIENCE)
+    await walk.mitigates(within=PATIENCE, by_test="The test ended its load.")
     await walk.ends(within=PATIENCE)
 
 

@@ -155,7 +155,7 @@ def scaled_by_hpa() -> list[Object]:
 AT_ZERO, ENDS = "It is scaled to zero", "Its pods don't run"
 
 
-def down(page: str, program: tuple[str, str]) -> tuple[PlatformFault, ...]:
+def down(page: str, program: tuple[str, str], **values: str) -> tuple[PlatformFault, ...]:
     name = f"`{program[0]}/{program[1]}`"
     return (
         PlatformFault(
@@ -163,19 +163,21 @@ def down(page: str, program: tuple[str, str]) -> tuple[PlatformFault, ...]:
             f"{name} is scaled to 0 replicas.",
             scaled_to_zero(program),
             (("Diagnosis",), ("Mitigation", AT_ZERO)),
+            values=values,
         ),
         PlatformFault(
             page,
             f"An unknown flag in the Deployment of {name}.",
             that_ends(program),
             (("Diagnosis",), ("Diagnosis", ENDS), ("Mitigation", ENDS)),
+            values=values,
         ),
     )
 
 
 PLATFORM_FAULTS = (
     *down("KServeDown", KSERVE),
-    *down("KedaDown", KEDA),
+    *down("KedaDown", KEDA, KEDA_NAMESPACE=KEDA[0]),
     *down("ActivatorUnavailable", ACTIVATOR),
     PlatformFault(
         "KServeMissing",

@@ -62,6 +62,7 @@ UNPRICED = acceleratorprofile(
 )
 EVENTS = "events.v1.events.k8s.io"
 
+VARIABLE = "APP_KERNELS"
 ENGINE = """
 import http.server, os, sys, time
 kernels = os.environ.get("APP_KERNELS", "")
@@ -170,8 +171,8 @@ def engine(says: str = "", starts_for: float = 0) -> Object:
 
 def with_variable(page: str, words: str, *, kernels: str = "new", says: str = "", **more: Any) -> RunbookFault:
     """An engine that fails because of a variable in the spec."""
-    env = [{"name": "APP_KERNELS", "value": kernels}]
-    return on_own(page, words, spec={"pod": {"env": env}}, **{**engine(says), **more})
+    env = [{"name": VARIABLE, "value": kernels}]
+    return on_own(page, words, spec={"pod": {"env": env}}, values={"VARIABLE": VARIABLE}, **{**engine(says), **more})
 
 
 def only_diagnosed(page: str, sentence: str) -> RunbookFault:
@@ -305,6 +306,7 @@ RUNBOOK_FAULTS = (
     with_tiny(
         "HostOutOfMemory",
         "A memory limit of 48Mi.",
+        values={"MEMORY": "1Gi"},
         spec={"pod": {"resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "48Mi"}}}},
     ),
     with_variable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -65,21 +66,22 @@ class Clients:
             assert loop.time() < end, said
             await asyncio.sleep(PAUSE)
 
-    async def load(self, *, seconds: float, at_once: int) -> int:
-        """Sends requests, several at a time; returns how many were answered."""
+    async def load(self, *, seconds: float, at_once: int) -> Counter[str]:
+        """Sends requests, several at a time; returns how many had each outcome, as `ask` names them."""
         access = FromTheNode(self.kube, self.entered)
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
 
-        async def client(url: str, number: int) -> int:
-            answered = 0
+        outcomes: Counter[str] = Counter()
+
+        async def client(url: str, number: int) -> None:
             while loop.time() < end:
-                answered += await _answer(session, url, NAME, f"{REPEATED}{number % 2}") == "answered"
-            return answered
+                outcomes[await _answer(session, url, NAME, f"{REPEATED}{number % 2}")] += 1
 
         async with access.session() as session:
             url = await access.url(NAME)
-            return sum(await asyncio.gather(*(client(url, number) for number in range(at_once))))
+            await asyncio.gather(*(client(url, number) for number in range(at_once)))
+        return outcomes
 
     @asynccontextmanager
     async def trickle(self) -> AsyncGenerator[None]:

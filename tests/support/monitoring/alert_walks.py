@@ -51,11 +51,17 @@ class AlertWalk(Walk):
         if not headings:
             await self.through("Diagnosis", within=within)
 
-    async def mitigates(self, *headings: str, within: float = 2 * WITHIN) -> None:
-        """Does what the page says; a command that shows the healthy state is repeated until it is reached."""
+    async def mitigates(self, *headings: str, within: float = 2 * WITHIN, by_test: str = "") -> None:
+        """Does what the page says; a command that shows the healthy state is repeated until it is reached.
+
+        `by_test`: what the test itself did against the cause, which the page can't, such as ending its own load.
+        """
         self.remedied = time.monotonic()
         await self.through("Mitigation", *headings, within=within)
-        self.saw(f"Its mitigation healed within {time.monotonic() - self.remedied:.0f} s.")
+        took = f"{time.monotonic() - self.remedied:.0f} s"
+        self.saw(
+            f"{by_test} The commands of Mitigation took {took}." if by_test else f"Its mitigation healed within {took}."
+        )
 
     async def ends(self, *, within: float = WITHIN) -> None:
         await self.firing.resolves(within=within)

@@ -58,7 +58,8 @@ def blocks(*languages: str) -> list[Block]:
 
 
 def not_executed() -> dict[str, list[dict[str, str]]]:
-    """By page: how a block begins (`block`), and why it isn't executed (`why`), or by which other test it is (`by`)."""
+    """By page: how a block begins (`block`), and why it isn't executed (`why`), or which other test executes it (`by`,
+    as FILE::FUNCTION)."""
     found: dict[str, list[dict[str, str]]] = yaml.safe_load(NOT_EXECUTED.read_text()) or {}
     return found
 

@@ -26,6 +26,14 @@ KNOWN = {
     "VERSION": "a version, such as 0.2.0",
     "CONTEXT": "a context of kubectl, which is a cluster",
     "FILE": "a file on the reader's machine",
+    "KEDA_NAMESPACE": "the namespace of KEDA's operator",
+    "CONCURRENCY": "requests at a time, of one replica",
+    "REPLICAS": "a number of replicas",
+    "MEMORY": "an amount of memory, such as 16Gi",
+    "BYTES": "a number of bytes",
+    "BANDWIDTH": "bytes per second that a device reads, such as 864G",
+    "AMOUNT": "an amount of money, in the currency of the profiles",
+    "VARIABLE": "the name of an environment variable",
 }
 Values = Mapping[str, str | Callable[[], str]]
 """By placeholder: a value, or how to find it at the moment when a command needs it."""

@@ -7,7 +7,7 @@ again, for what it shows wasn't seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,10 @@ from support.repository import RUNBOOKS
 FILE, NOT_WALKED = RUNBOOKS / "walked.yaml", RUNBOOKS / "not-walked.yaml"
 RECORD = "RECORD_WALKS"
 NOTE = "# Written by walks of tests/runbooks with RECORD_WALKS=1; then `make generate` writes README.md.\n"
+
+OTHER_LANGUAGES = ("sh", "bash", "shell", "promql")
+OTHERS = "blocks without output"
+"""In the list of reasons: all blocks of a page in these languages, which no walk runs."""
 
 Walks = dict[str, list[dict[str, Any]]]
 
@@ -63,7 +67,24 @@ def complaints_about(page: Page, found: Walks, reasons: Mapping[str, str | Mappi
         complaints.append(f"{page.path.name} was walked, and is in {NOT_WALKED.name}, too: remove it there.")
     if not isinstance(why, str) and not digests:
         complaints.append(f"{page.path.name} has no commands: add them, or a reason to {NOT_WALKED.name}.")
-    return [each for each in complaints if each]
+    return [each for each in (*complaints, *_complaints_about_others(page, why), *_outdated(page, why)) if each]
+
+
+def _complaints_about_others(page: Page, why: str | Mapping[str, str]) -> Iterator[str]:
+    lines = [each.line for each in page.blocks if each.language in OTHER_LANGUAGES]
+    if lines and not isinstance(why, str) and OTHERS not in why:
+        where = ", ".join(map(str, lines))
+        yield (
+            f"{page.path.name}: no walk runs the blocks at the lines {where}: make them {LANGUAGE} blocks and walk "
+            f"them, or say below {OTHERS!r} in {NOT_WALKED.name} why not."
+        )
+
+
+def _outdated(page: Page, why: str | Mapping[str, str]) -> Iterator[str]:
+    there = {*_places(page), *(OTHERS for each in page.blocks if each.language in OTHER_LANGUAGES)}
+    for name in () if isinstance(why, str) else why:
+        if name not in there:
+            yield f"{page.path.name} has no {name!r} with commands: remove it from {NOT_WALKED.name}."
 
 
 def _places(page: Page) -> dict[str, list[Block]]:

@@ -77,6 +77,22 @@ def test_a_page_without_commands_needs_a_reason() -> None:
     assert not complaints_about(empty, {}, {"Unknown": "Nothing can be provoked."})
 
 
+@pytest.mark.parametrize("language", ["sh", "promql"])
+def test_blocks_that_no_walk_runs_need_a_reason(language: str) -> None:
+    text = PAGE.format(output="Failed") + f"\n```{language}\nkubectl get pods\n```\n"
+    longer = parse(text, Path("runbooks/ModelNotFound.md"))
+    walks = walk(longer, "Diagnosis", "Mitigation")
+    [complaint] = complaints_about(longer, walks, {})
+    assert "no walk runs the blocks at the lines 20" in complaint
+    assert not complaints_about(longer, walks, {longer.name: {walked.OTHERS: "No test needs them."}})
+
+
+@pytest.mark.parametrize("name", [walked.OTHERS, "Prevention"])
+def test_a_reason_for_what_is_not_there_is_outdated(name: str) -> None:
+    [complaint] = complaints_about(page(), walk(page(), "Diagnosis", "Mitigation"), {"ModelNotFound": {name: "No."}})
+    assert f"has no {name!r} with commands: remove it" in complaint
+
+
 def test_a_walk_is_written_only_if_that_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(walked, "FILE", tmp_path / "walked.yaml")
     monkeypatch.delenv(walked.RECORD, raising=False)

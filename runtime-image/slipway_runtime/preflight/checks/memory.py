@@ -26,7 +26,7 @@ def device_memory_is_free(settings: EngineSettings, _: Facts, host: Host) -> Fai
                 Reason.GPU_BUSY,
                 f"{device.name} (number {device.index}) has {_gib(device.free_memory)} of {_gib(device.memory)} free, "
                 f"but the engine would use {_gib(wanted)}: another process holds the rest.",
-                "Find that process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
+                "Find that process with nvidia-smi on the node; or lower --gpu-memory-utilization in your own runtime.",
             )
     return None
 
