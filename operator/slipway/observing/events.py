@@ -47,10 +47,9 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
 def with_runbook(status: Object, runbooks: Runbooks) -> Object:
     """With `runbook`, the link for the most important reason that has one; it changes with the reasons alone.
 
-    A model without trouble may still have a condition whose reason needs a person: it is paused, it isn't certain that
-    KEDA works, or its budget is nearly spent. Reasons of what is good have no runbook."""
-    besides = (condition({"status": status}, each) or {} for each in EXPLAINED_BESIDES)
-    reasons = (_trouble(status), *(each.get("reason", "") for each in besides))
+    A model that is being created, sleeps or serves may have no trouble, and still a condition whose reason needs a person:
+    it is paused, KEDA is in doubt, or its budget is nearly spent."""
+    reasons = (_trouble(status), *(_reason_unless_held(status, each) for each in EXPLAINED_BESIDES))
     url = next(filter(None, map(runbooks.of, reasons)), "")
     return {**status, "runbook": url} if url else status
 
@@ -101,6 +100,11 @@ def _budget(previous: Object | None, current: Object) -> list[Notice]:
 
 def _within_budget(status: Object) -> Object:
     return condition({"status": status}, ConditionType.WITHIN_BUDGET) or {}
+
+
+def _reason_unless_held(status: Object, type_: ConditionType) -> str:
+    found = condition({"status": status}, type_) or {}
+    return str(found["reason"]) if found.get("status") == "False" else ""
 
 
 def _story(status: Object) -> tuple[str, str]:
