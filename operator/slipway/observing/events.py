@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.contract.runbooks import Runbooks
-from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
 from slipway.observing import measured
 
@@ -16,7 +15,6 @@ PLAN_WARNING = "PlanWarning"
 CLAIM_GIVEN_UP = "CompileCacheGivenUp"
 AGAIN = "It is tried again when the model sleeps; status.compileCache says from when on."
 TROUBLE = {State.DEGRADED, State.FAILED}
-EXPLAINED_BESIDES = (ConditionType.SCALED, ConditionType.WITHIN_BUDGET)
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,8 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
 
 
 def with_runbook(status: Object, runbooks: Runbooks) -> Object:
-    """With `runbook`, the link for the most important reason that has one; it changes with the reasons alone.
-
-    A model that is being created, sleeps or serves may have no trouble, and still a condition whose reason needs a person:
-    it is paused, KEDA is in doubt, or its budget is nearly spent."""
-    reasons = (_trouble(status), *(_reason_unless_held(status, each) for each in EXPLAINED_BESIDES))
-    url = next(filter(None, map(runbooks.of, reasons)), "")
+    """With `runbook`, the link for the trouble that the status reports; it changes with the reason alone."""
+    url = runbooks.of(_trouble(status))
     return {**status, "runbook": url} if url else status
 
 
@@ -99,12 +93,8 @@ def _budget(previous: Object | None, current: Object) -> list[Notice]:
 
 
 def _within_budget(status: Object) -> Object:
-    return condition({"status": status}, ConditionType.WITHIN_BUDGET) or {}
-
-
-def _reason_unless_held(status: Object, type_: ConditionType) -> str:
-    found = condition({"status": status}, type_) or {}
-    return str(found["reason"]) if found.get("status") == "False" else ""
+    found = (each for each in status.get("conditions") or [] if each["type"] == ConditionType.WITHIN_BUDGET)
+    return next(found, {})
 
 
 def _story(status: Object) -> tuple[str, str]:
