@@ -29,8 +29,8 @@ async def test_text_that_is_not_json_is_an_error(size: int) -> None:
 
 
 async def test_others_have_their_turns_while_a_large_text_is_parsed() -> None:
-    """In a thread alone they have none: the parser doesn't release the interpreter by itself, so that one pause is nearly
-    as long as all the work. Measured in CPU time, which other processes don't lengthen."""
+    """In a thread alone they have none: the parser doesn't release the interpreter by itself, so that one pause is
+    nearly as long as all the work. Measured in CPU time, which other processes don't lengthen."""
     parsing = asyncio.create_task(large_json.loads(of_size(24 << 20)))
     began = turn = time.process_time()
     longest_pause = 0.0

@@ -94,5 +94,5 @@ def test_an_audit_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     uvx.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(audit, "PATIENCE", 0.1)
-    with pytest.raises(audit.AuditError, match="r.txt isn't audited: pip-audit took over"):
+    with pytest.raises(audit.AuditError, match=r"r\.txt isn't audited: pip-audit took over"):
         audit.answer_about("r.txt")
