@@ -18,8 +18,9 @@ LARGEST = 1 << 20
 """Bytes that a ConfigMap may have."""
 
 
-def config_maps(**dashboards: Any) -> list[Object]:
-    things = rendered("slipway", {"monitoring": {"dashboards": {"enabled": True} | dashboards}})
+def config_maps(*, runbooks: str | None = None, **dashboards: Any) -> list[Object]:
+    url = {} if runbooks is None else {"runbooks": {"url": runbooks}}
+    things = rendered("slipway", {"monitoring": {"dashboards": {"enabled": True} | dashboards}, **url})
     return [thing for thing in things if thing["metadata"]["name"].endswith("-dashboard")]
 
 
@@ -28,8 +29,8 @@ def test_there_are_no_dashboards_by_default() -> None:
     assert not [thing for thing in rendered("slipway") if thing["metadata"]["name"].endswith("-dashboard")]
 
 
-def test_each_dashboard_is_a_config_map_with_the_unchanged_json() -> None:
-    found = {thing["metadata"]["name"]: thing["data"] for thing in config_maps()}
+def test_each_dashboard_is_a_config_map_with_the_unchanged_json_if_nothing_links_to_runbooks() -> None:
+    found = {thing["metadata"]["name"]: thing["data"] for thing in config_maps(runbooks="")}
     assert found == {f"{each.uid}-dashboard": {f"{each.uid}.json": as_json(each)} for each in DASHBOARDS}
 
 
