@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 from slipway_devcluster import demo
 from slipway_devcluster.cluster import Cluster
 from support.charts import helm
 from support.cluster import Settings
+from support.pages.markdown import read
+from support.pages.shell import Shell
+from support.repository import QUICKSTART
 
 SHORT_IDLE_AFTER = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
@@ -54,6 +58,22 @@ def test_both_responses_are_the_same(lines: list[str]) -> None:
     answers = [line for line in lines if line.startswith(demo.PROMPT)]
     assert len(answers) == 2
     assert len(set(answers)) == 1
+
+
+def test_a_model_is_broken_and_repaired_as_in_the_quickstart(
+    operator_pods: Cluster, lines: list[str], tmp_path: Path
+) -> None:
+    """docs/quickstart.md says what the status shows."""
+    shell = Shell.made(tmp_path, {"kubectl": operator_pods.kubectl}, operator_pods.kubeconfig)
+    part = ("On this machine", "Break it, and find out why")
+    breaking, repairing = (each.text for each in read(QUICKSTART).under(*part, language="sh")[1:])
+    broken = shell.run(breaking)
+    assert broken.code == 0, broken.lines
+    shown = "\n".join(broken.lines)
+    assert "ProfileMissing" in shown
+    assert "Runbook:" in shown
+    assert "/ProfileMissing.html" in shown
+    assert shell.run(repairing).code == 0
 
 
 def test_running_the_demo_again_changes_nothing(operator_pods: Cluster, lines: list[str], settings: Settings) -> None:
