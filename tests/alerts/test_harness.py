@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from support.builders.objects import Object
 from support.monitoring.programs import ensure
 from support.monitoring.prometheus import monitoring
 from support.ports import free_port
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
 
 DOWN = {
     "alert": "TargetDown",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, gemma
+from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, cpu_profile, gemma
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, until_settled
 from support.cluster.services import reachable
@@ -17,30 +17,8 @@ from support.monitoring.on_cluster import ClusterMonitoring
 NAME = "gemma"
 AT_ONCE = 6
 TOKENS = 8
-FACTS: Object = {
-    "parameters": 268_098_176,
-    "layers": 18,
-    "attentionHeads": 4,
-    "kvHeads": 1,
-    "headDim": 256,
-    "hiddenSize": 640,
-    "vocabularySize": 262_144,
-    "contextLength": 32_768,
-    "weights": "246587904",
-}
-"""Of the demo model."""
-
-WRONG = {**FACTS, "weights": "1000000000"}
-FAST = acceleratorprofile(
-    "fires-fast",
-    {
-        "vendor": "CPU",
-        "resource": {"name": "cpu", "count": 1},
-        "memory": "16Gi",
-        "bandwidth": "8000G",
-        "compute": {"fp16": 2000, "bf16": 2000, "int8": 4000},
-    },
-)
+WRONG = {**GEMMA_FACTS, "weights": "1000000000"}
+FAST = cpu_profile("fires-fast", bandwidth="8000G", tera=2000)
 """It promises more than any CPU can do."""
 
 
@@ -80,7 +58,7 @@ async def test_a_model_that_gets_more_requests_than_it_can_serve(
     model = one_at_a_time(
         slo={"ttftP95": "5ms", "tpotP95": "1ms", "e2eP99": "50ms"}, accelerator={"profiles": ["fires-fast"]}
     )
-    model["spec"]["model"]["facts"] = FACTS
+    model["spec"]["model"]["facts"] = GEMMA_FACTS
     async with monitored_model(alerts, gemma_kube, FAST, model, name=NAME):
         await until_settled(gemma_kube, NAME, "Serving", timeout=120)
         access = FromTheNode(gemma_kube, node.entered)

@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-import yaml
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from support.builders.model_files import write_checkpoint
-from support.charts.helm import rendered
-from support.monitoring import programs
+from support.load.clients import clients_of
 from support.monitoring.firing import Firing
-from support.monitoring.on_cluster import quick
-from support.monitoring.prometheus import Monitoring, monitoring
+from support.monitoring.on_pod import monitored_pod
+from support.monitoring.prometheus import Monitoring
 from support.programs import vllm_environment
 from support.programs.vllm_pod import VllmPod
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
-VALUES = Path(__file__).with_name("values.yaml")
 MODEL = {"namespace": "team", "llmdeployment": "tiny"}
 LENGTH = 1024
 BLOCK, BLOCKS = 32, 40
@@ -63,19 +58,8 @@ async def pod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmPod
 @pytest.fixture(scope="module")
 def own(pod: VllmPod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
     """Prometheus with the chart's rules."""
-    cache = default_cache()
-    [rule] = [each for each in rendered("slipway", _monitored()) if each["kind"] == "PrometheusRule"]
-    target = {"targets": [f"127.0.0.1:{pod.port}"], "labels": MODEL}
-    scrapes = [{"job_name": "models", "static_configs": [target]}]
-    folder = tmp_path_factory.mktemp("monitoring")
-    rules = {"slipway.yaml": quick(rule["spec"])}
-    with monitoring(programs.ensure(cache, Steps(cache)), folder, rules=rules, scrapes=scrapes) as own:
+    with monitored_pod(pod, MODEL, tmp_path_factory.mktemp("monitoring")) as own:
         yield own
-
-
-def _monitored() -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load(VALUES.read_text())
-    return {"monitoring": values["monitoring"]}
 
 
 @pytest.fixture(scope="module")
@@ -93,27 +77,6 @@ def names_of(own: Monitoring) -> set[str]:
     return {each["labels"]["alertname"] for each in own.alerts()}
 
 
-@asynccontextmanager
-async def requests(pod: VllmPod, *, at_once: int, prompt: Callable[[], str], **body: Any) -> AsyncGenerator[None]:
-    """Sends requests while the block lasts."""
-
-    async def ask() -> None:
-        while True:
-            async with await pod.completion(prompt=prompt(), ignore_eos=True, **body) as answer:
-                assert answer.status == 200, await answer.text()
-                await answer.read()
-
-    tasks = [asyncio.create_task(ask()) for _ in range(at_once)]
-    try:
-        yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    assert not ended, f"a client gave up: {ended[0].exception()!r}"
-
-
 async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, expects: Expects) -> None:
     firing = await expects(
         "SlipwayPrefixHitsCollapsed",
@@ -121,11 +84,11 @@ async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, ex
         "The prompts are the same again.",
     )
     same = secrets.token_hex(200)
-    async with requests(pod, at_once=2, prompt=lambda: same, max_tokens=2):
+    async with clients_of(pod, at_once=2, prompt=lambda: same, max_tokens=2):
         await asyncio.sleep(40)
-    async with requests(pod, at_once=2, prompt=lambda: secrets.token_hex(200), max_tokens=2):
+    async with clients_of(pod, at_once=2, prompt=lambda: secrets.token_hex(200), max_tokens=2):
         await firing.fires(within=300)
-    async with requests(pod, at_once=2, prompt=lambda: same, max_tokens=2):
+    async with clients_of(pod, at_once=2, prompt=lambda: same, max_tokens=2):
         await firing.resolves(within=SETTLES_WITHIN)
 
 
@@ -135,7 +98,7 @@ async def test_a_kv_cache_that_is_too_small(pod: VllmPod, expects: Expects) -> N
         f"Five requests of {LENGTH} tokens at a time with a KV cache for {BLOCK * BLOCKS} tokens.",
         "No further requests are sent.",
     )
-    async with requests(pod, at_once=5, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+    async with clients_of(pod, at_once=5, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
         await firing.fires(within=300)
     await firing.resolves(within=SETTLES_WITHIN)
 
@@ -146,6 +109,6 @@ async def test_speculation_that_is_not_accepted(pod: VllmPod, expects: Expects) 
         "n-gram speculation for text at random, by a model with random weights.",
         "No further requests are sent.",
     )
-    async with requests(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
+    async with clients_of(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **AT_RANDOM):
         await firing.fires(within=300)
     await firing.resolves(within=SETTLES_WITHIN)

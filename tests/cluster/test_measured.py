@@ -9,26 +9,14 @@ import pytest
 from slipway.api.names import PLAN_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, gemma
+from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, gemma
 from support.cluster import Kube, Object, Predicate, Settings, folder_claimed, until_settled
 from support.cluster.llmdeployments import current_status
 
 NAME = "gemma"
 OURS = f"slipway.dev/llmdeployment={NAME}"
 SLOTS, LENGTH = 2, 1024  # of `gemma`
-FACTS: Object = {
-    "parameters": 268_098_176,
-    "layers": 18,
-    "slidingLayers": 15,
-    "slidingWindow": 512,
-    "attentionHeads": 4,
-    "kvHeads": 1,
-    "headDim": 256,
-    "hiddenSize": 640,
-    "vocabularySize": 262_144,
-    "contextLength": 32_768,
-    "weights": "246587904",
-}
+FACTS: Object = {**GEMMA_FACTS, "slidingLayers": 15, "slidingWindow": 512}
 """Of the demo model, as the header of its file says; without them, the planner would have nothing to compare with."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from slipway_devcluster.cluster import Cluster
 from support.cluster import AnyCluster, Kube, Settings
 from support.cluster.fixtures import kubectl_for
@@ -15,25 +14,16 @@ from support.faults.model_failures import scripted_downloads
 from support.faults.runbook_faults import Given, write_models
 from support.monitoring import programs
 from support.monitoring.alert_walks import asking
-from support.monitoring.installed import PROGRAMS, install
-from support.monitoring.on_cluster import ClusterMonitoring, monitored
+from support.monitoring.installed import install, monitored_slipway
+from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
-
-VALUES = Path(__file__).parents[1] / "alerts/values.yaml"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives walks of some minutes the time to pass, where a test doesn't say how long it takes."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(900, func_only=True))
 
 
 @pytest.fixture(scope="session")
 def node(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The cluster, with all of Slipway as pods."""
     node = cluster.devcluster()
-    install(node, kubectl_for(node, tmp_path_factory), settings, yaml.safe_load(VALUES.read_text()))
+    install(node, kubectl_for(node, tmp_path_factory), settings)
     return node
 
 
@@ -47,10 +37,7 @@ def whole(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
 def alerts(
     node: Cluster, whole: Kube, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ClusterMonitoring]:
-    found = programs.ensure(settings.cache, settings.steps)
-    with monitored(node, whole, found, tmp_path_factory.mktemp("monitoring")) as alerts:
-        asyncio.run(alerts.follow())
-        alerts.own.until(lambda: alerts.own.value("count(up == 1)") == PROGRAMS, within=60, what="scraping Slipway")
+    with monitored_slipway(node, whole, settings, tmp_path_factory.mktemp("monitoring")) as alerts:
         yield alerts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, acceleratorprofile, gemma
+from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, cpu_profile, gemma
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, Settings, folder_claimed, own_namespace, until_settled
 from support.cluster.services import reachable
@@ -23,16 +23,7 @@ pytestmark = pytest.mark.slow
 
 NAME = "gemma"
 TWO_CLIENTS = "Two clients at a time of a model with one replica, which computes one request at a time."
-PROMISED = acceleratorprofile(
-    "promised",
-    {
-        "vendor": "CPU",
-        "resource": {"name": "cpu", "count": 1},
-        "memory": "16Gi",
-        "bandwidth": "8000G",
-        "compute": {"fp16": 2000, "bf16": 2000, "int8": 4000},
-    },
-)
+PROMISED = cpu_profile("promised", bandwidth="8000G", tera=2000)
 """It promises more than any CPU can do."""
 
 PATIENCE = 180.0

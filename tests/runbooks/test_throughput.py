@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, acceleratorprofile, gemma, merged
+from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, cpu_profile, gemma, merged
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, Settings, folder_claimed, own_namespace, until_settled
 from support.cluster.services import reachable
@@ -36,16 +36,7 @@ PATIENCE = 300.0
 OF_MODEL = f'{{llmdeployment="{NAME}", namespace="%s"}}'
 RUNNING, WAITING = f"slipway:requests_running{OF_MODEL}", f"slipway:requests_waiting{OF_MODEL}"
 RATE = f"sum(rate(llamacpp:tokens_predicted_total{OF_MODEL}[45s]))"
-MODEST = acceleratorprofile(
-    "modest",
-    {
-        "vendor": "CPU",
-        "resource": {"name": "cpu", "count": 1},
-        "memory": "16Gi",
-        "bandwidth": "20G",
-        "compute": {"fp16": 0.1, "bf16": 0.1, "int8": 0.2},
-    },
-)
+MODEST = cpu_profile("modest", bandwidth="20G", tera=0.1)
 """With a speed, so that the plan expects one."""
 
 

@@ -49,7 +49,6 @@ WORST_FIRST = (
     Reason.KEDA_DOWN,
     Reason.SCALER_UNAVAILABLE,
     Reason.QUOTA_EXCEEDED,
-    # causes that name exactly what to change
     # these say exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
     Reason.UNSUPPORTED_ARCHITECTURE,
@@ -63,7 +62,6 @@ WORST_FIRST = (
     Reason.DRIVER_MISMATCH,
     Reason.IMAGE_NAME_INVALID,
     Reason.IMAGE_PULL_FAILED,
-    # causes that name where to look
     # these say where to look
     Reason.GPU_UNHEALTHY,
     Reason.GPU_BUSY,

@@ -60,6 +60,13 @@ def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
     return manifest("slipway.dev/v1alpha1", "AcceleratorProfile", name, spec=merged(PROFILE_SPEC, spec or {}))
 
 
+def cpu_profile(name: str, *, bandwidth: str, tera: float) -> Object:
+    """A CPU with a speed, so that a plan expects one: bytes a second, and operations of 16 bits in units of 10^12."""
+    compute = {"fp16": tera, "bf16": tera, "int8": 2 * tera}
+    of_cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    return acceleratorprofile(name, {**of_cpu, "bandwidth": bandwidth, "compute": compute})
+
+
 def merged(base: Object, change: Object) -> Object:
     """Merges as a JSON merge patch does: objects are merged, null removes, and any other value replaces the old one."""
     result = dict(base)

@@ -34,6 +34,9 @@ from support.programs import operator
 from support.programs.operator import Operator
 
 NO_IMAGE = "localhost/none"
+LIMIT = 180
+LIMITS = {"alerts": 900, "runbooks": 900}
+"""Seconds for a test; those in these folders wait for windows of some minutes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,10 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Limits the time of tests alone: a fixture may take long when nothing is built yet."""
+    """Limits the time of tests that don't say how long they take. A fixture may take long when nothing is built yet."""
     for item in items:
         if "settings" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(180, func_only=True))
+            seconds = LIMITS.get(item.path.parent.name, LIMIT)
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from support.load.clients import clients
 from support.load.completions import RefusedError, complete
 
 TOO_MANY = (429, 503)
@@ -24,20 +25,12 @@ async def overload(
     """
 
     async def ask(number: int) -> None:
-        while True:
-            try:
-                await complete(session, url, f"{number} is a number, and", model=model, max_tokens=tokens)
-            except RefusedError as refused:
-                if refused.status not in TOO_MANY:
-                    raise
-                await asyncio.sleep(PAUSE)
+        try:
+            await complete(session, url, f"{number} is a number, and", model=model, max_tokens=tokens)
+        except RefusedError as refused:
+            if refused.status not in TOO_MANY:
+                raise
+            await asyncio.sleep(PAUSE)
 
-    tasks = [asyncio.create_task(ask(number)) for number in range(at_once)]
-    try:
+    async with clients(ask, at_once=at_once):
         yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    assert not ended, f"a client gave up: {ended[0].exception()!r}"
