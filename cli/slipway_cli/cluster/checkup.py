@@ -10,23 +10,31 @@ from slipway.objects.times import parse_time
 
 from slipway_cli.cluster.checking import NEEDED, Facts
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
-from slipway_cli.cluster.reading import read_lists
+from slipway_cli.cluster.reading import BASIC, read_lists
 
 RIGHTS = ("get llmdeployments.slipway.dev", "patch llmdeployments.slipway.dev", "get pods", "get pods/log")
 """What the commands of this program do most, in the namespace."""
 
 
 def read_facts(kubectl: Kubectl) -> Facts:
-    server = str(kubectl.get("/version").get("gitVersion") or "")
     objects, unreadable = read_lists(kubectl, NEEDED)
     return Facts(
         objects=objects,
         unreadable=unreadable,
-        versions={"server": server, "cli": version("slipway-cli")},
+        versions={"server": _version(kubectl), "cli": version("slipway-cli")},
         server_time=_server_time(kubectl),
         now=datetime.now(UTC),
         rights=_rights(kubectl),
     )
+
+
+def _version(kubectl: Kubectl) -> str:
+    try:
+        return str(kubectl.get("/version").get("gitVersion") or "")
+    except ApiError as error:
+        if error.word in BASIC:
+            raise
+        return ""
 
 
 def _server_time(kubectl: Kubectl) -> datetime | None:

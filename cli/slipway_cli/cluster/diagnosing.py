@@ -17,7 +17,7 @@ from slipway.observing.redacting import redacted
 from slipway_cli.cluster.next_command import Next, next_command
 from slipway_cli.cluster.observed import observed_cause
 from slipway_cli.cluster.state import Evidence, State, age
-from slipway_cli.cluster.world import World, events_about
+from slipway_cli.cluster.world import World, events_about, is_ready
 
 HEALTHY = frozenset({"", "Serving", "ScaledToZero", "AsWanted", "Scaling", "Updating", "Waking", "Planned"})
 MOST_EVENTS = 3
@@ -119,13 +119,8 @@ def pod_of(world: World, cause: Cause | None) -> Object | None:
     pods = {each["metadata"]["name"]: each for each in world.of(POD)}
     if cause and cause.pod in pods:
         return pods[cause.pod]
-    waiting = [each for each in pods.values() if not _is_ready(each)]
+    waiting = [each for each in pods.values() if not is_ready(each)]
     return max(waiting, key=lambda each: each["metadata"].get("creationTimestamp") or "", default=None)
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 # --- the chain -------------------------------------------------------------------------------------------------------

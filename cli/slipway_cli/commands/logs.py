@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
+from slipway_cli.output.plain import plain
 from slipway_cli.problems import Problem
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ Entry = tuple[str, str, str]
 
 def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, previous: bool) -> list[list[Entry]]:
     """Of each container, its lines with their time and place."""
-    wanted = [(pod["metadata"]["name"], name) for pod in pods for name in _containers(pod, previous=previous)]
+    from slipway_cli.cluster.world import logged_containers
+
+    wanted = [(pod["metadata"]["name"], name) for pod in pods for name in logged_containers(pod, previous=previous)]
     more = ["--previous"] if previous else []
 
     def read(pod: str, container: str) -> list[Entry]:
@@ -77,15 +79,6 @@ def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, p
         return list(pool.map(lambda each: read(*each), wanted))
 
 
-def _containers(pod: dict[str, Any], *, previous: bool) -> Iterator[str]:
-    """Those that have a log."""
-    status = pod.get("status") or {}
-    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
-        state, last = each.get("state") or {}, each.get("lastState") or {}
-        if ("terminated" in last) if previous else ("waiting" not in state or "terminated" in last):
-            yield each["name"]
-
-
 def _of_follow(line: str) -> Entry:
     """`[pod/NAME/CONTAINER] TIME text`, as kubectl writes it."""
     place, _, rest = line.rstrip("\n").partition(" ")
@@ -94,4 +87,4 @@ def _of_follow(line: str) -> Entry:
 
 
 def _write(time: str, place: str, text: str, *, times: bool) -> None:
-    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {text}")
+    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {plain(text)}")

@@ -7,9 +7,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
+from slipway_cli.output.plain import plain
 from slipway_cli.output.table import Cell, Column, Paint, lines_of
 
 NARROWEST = 40
@@ -28,7 +30,7 @@ def width() -> int | None:
 
 
 def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: Paint = str) -> None:
-    wide, start = width(), indent if first is None else first
+    text, wide, start = plain(text), width(), indent if first is None else first
     lines = [f"{start}{text}"]
     if wide is not None:
         lines = textwrap.wrap(
@@ -40,7 +42,8 @@ def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: P
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Prints it, and returns the titles of the columns for which the terminal is too narrow."""
-    lines, left_out = lines_of(columns, rows, width())
+    shown = [[replace(cell, text=plain(cell.text)) for cell in row] for row in rows]
+    lines, left_out = lines_of(columns, shown, width())
     for at, line in enumerate(lines):
         click.echo(click.style(line, bold=True) if at == 0 and ":" not in line else line)
     return left_out

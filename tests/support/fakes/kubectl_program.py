@@ -57,6 +57,8 @@ def watch(then: list[Any], path: str) -> int:
 
 def get(objects: list[Any], path: str) -> tuple[int, str]:
     path, _, query = path.partition("?")
+    if path == "/version":
+        return 0, json.dumps({"gitVersion": "v1.34.4"})
     found = re.fullmatch(r"(/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?", path)
     if found is None:
         raise ValueError(path)
@@ -78,7 +80,8 @@ def is_selected(thing: Any, query: str) -> bool:
             return False
         if name == "labelSelector":
             label, *values = re.findall(r"[\w./-]+", value.replace(" in ", " "))
-            if (thing["metadata"].get("labels") or {}).get(label) not in values:
+            there = (thing["metadata"].get("labels") or {}).get(label)
+            if there is None or (values and there not in values):
                 return False
     return True
 
