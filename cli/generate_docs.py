@@ -15,11 +15,13 @@ from unittest import mock
 
 import click
 from click.testing import CliRunner
+from slipway_cli.cluster.permissions import PERMISSIONS, Permission
 from slipway_cli.main import COMMANDS, cli
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, GUIDE = DOCS / "reference/cli.md", DOCS / "cli.md"
 SCREEN = re.compile(r"(```console\n\$ kubectl llm ((?:plan|init|explain)\b[^\n]*)\n).*?```", re.DOTALL)
+TABLE = re.compile(r"(<!-- The permissions, by `make generate`\. -->\n).*?(?=\n\n)", re.DOTALL)
 WIDTH = 118
 SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespace")
 """Flags of kubectl, which are described once, of all commands on a cluster."""
@@ -35,7 +37,20 @@ EXIT_CODES = (
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text("\n".join(_page()))
-    GUIDE.write_text(with_screens(GUIDE.read_text()))
+    GUIDE.write_text(with_permissions(with_screens(GUIDE.read_text())))
+
+
+def with_permissions(page: str) -> str:
+    rows = ["| permission | commands | without it |", "|---|---|---|", *map(_row, PERMISSIONS)]
+    return TABLE.sub(lambda found: found[1] + "\n".join(rows), page)
+
+
+def _row(each: Permission) -> str:
+    what = ", ".join(f"`{resource}`" for resource in each.resources)
+    only = f" named {', '.join(f'`{name}`' for name in each.only)}" if each.only else ""
+    where = ", in the whole cluster" if each.is_of_cluster else ""
+    commands = ", ".join(f"`{command}`" for command in each.commands)
+    return f"| {' and '.join(each.verbs)} {what}{only}{where} | {commands} | {each.without} |"
 
 
 def with_screens(page: str) -> str:

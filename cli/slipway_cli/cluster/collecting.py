@@ -107,9 +107,9 @@ def _add_parts(bundle: Bundle, kubectl: Kubectl, facts: Facts) -> Iterator[tuple
         tables = f"{CONFIG_MAP.path(namespace)}?labelSelector={quote(PORT_TABLE_LABEL)}"
         wanted = {CORE_EVENT: CORE_EVENT.path(namespace), LEASE: LEASE.path(namespace), CONFIG_MAP: tables}
         found = _read(bundle, kubectl, wanted, namespace)
-        pods = [pod for each in here for pod in _pods_of(bundle, kubectl, each)]
+        pods = tuple(pod for each in here for pod in _pods_of(bundle, kubectl, each))
         _add_kinds(bundle, ("programs", namespace), found)
-        _add_kinds(bundle, ("programs", namespace), {DEPLOYMENT: here, POD: pods})
+        _add_kinds(bundle, ("programs", namespace), {DEPLOYMENT: tuple(here), POD: pods})
         yield from (("programs", pod) for pod in pods)
 
 
