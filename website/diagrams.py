@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 FOLDER = "website/assets/diagrams"
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PAGE = """<html><body><div id="drawn"></div><script>{script}</script><script>
-mermaid.initialize({{startOnLoad: false, theme: "neutral", htmlLabels: false, flowchart: {{htmlLabels: false}}}});
+const flowchart = {{htmlLabels: false, subGraphTitleMargin: {{top: 4, bottom: 12}}}};
+mermaid.initialize({{startOnLoad: false, theme: "neutral", htmlLabels: false, flowchart}});
 mermaid.render("diagram", {source}).then(({{svg}}) => {{ document.getElementById("drawn").textContent = svg; }});
 </script></body></html>"""
 _DRAWN = re.compile(r'<div id="drawn">(.+?)</div>', re.DOTALL)
