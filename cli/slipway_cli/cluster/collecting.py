@@ -139,7 +139,7 @@ def _add_models(bundle: Bundle, kubectl: Kubectl, scope: Scope) -> list[tuple[st
     found = _read(bundle, kubectl, {**others, **owned}, scope.namespace or "all namespaces")
     uids = {each["metadata"].get("uid") for kind, things in found.items() if kind is not CORE_EVENT for each in things}
     events = [each for each in found.get(CORE_EVENT, ()) if (each.get("involvedObject") or {}).get("uid") in uids]
-    found = {**found, CORE_EVENT: sorted(events, key=time_of)}
+    found = {**found, CORE_EVENT: tuple(sorted(events, key=time_of))}
     namespaces = {str(each["metadata"].get("namespace")) for each in found.get(LLM_DEPLOYMENT, found.get(POD, ()))}
     for namespace in sorted(namespaces):
         here = {
