@@ -61,7 +61,7 @@ def make(source: Source, folder: Path, scratch: Path, step: Step) -> None:
         pack(library, target)
         archives[system, machine] = target
     if source.url:
-        (folder / "krew.yaml").write_text(manifest(source, archives))
+        (folder / "llm.yaml").write_text(manifest(source, archives))
 
 
 def packages(source: Source, folder: Path, scratch: Path, step: Step) -> Path:

@@ -7,7 +7,7 @@
 | CHART-VERSION.tgz | a chart, with registry and digests in its values |
 | install-crds.yaml, install.yaml | what the charts install, for kubectl |
 | slipway_cli-VERSION-py3-none-any.whl, slipway_cli-VERSION.tar.gz | the command-line tool, for pipx and PyPI |
-| kubectl-llm-VERSION-SYSTEM-MACHINE.tar.gz, krew.yaml | the same for krew |
+| kubectl-llm-VERSION-SYSTEM-MACHINE.tar.gz, llm.yaml | the same for krew |
 | images.txt | the images, with the names by which nodes pull them |
 | release-notes.md | from CHANGELOG.md |
 | SHA256SUMS | checksums of all these files |
@@ -59,7 +59,7 @@ def add_command_line(source: Source, folder: Path, steps: Steps) -> None:
     with steps.step("command-line tool") as step, tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         command_line.make(source, folder, Path(scratch), step)
     if not source.url:
-        steps.say("krew.yaml is left out, because it names URLs: give the repository's public one by SOURCE=https://…")
+        steps.say("llm.yaml is left out, because it names URLs: give the repository's public one by SOURCE=https://…")
 
 
 def describe(release: Release, made: Mapping[str, Path], folder: Path, *, cache: Cache, steps: Steps) -> None:
