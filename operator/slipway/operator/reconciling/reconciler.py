@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,12 +18,14 @@ from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
+from slipway.observing.references import Reference, references_of
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.speculation import with_speculative
 from slipway.observing.uncounted import with_uncounted
 from slipway.observing.usage import running_pods
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
+from slipway.operator.planning.engines import is_ours
 from slipway.operator.reconciling import accounting
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
@@ -168,7 +170,7 @@ class Reconciler:
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
-        unmet = await self.references.unmet(key, memory, decision.deployment)
+        unmet = await self.references.unmet(key, memory, _named(before, decision))
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
         memory.counts.see(failures_in(snapshot), pods=self.reader.pod_uids(key), now=snapshot.now)
@@ -242,6 +244,17 @@ def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decisio
     if decision.desired is not NOTHING:
         given_up = given_up_in({"compileCache": decision.desired.compile_cache})
         memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
+
+
+def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
+    """The objects that pods would need, whether or not there is one now."""
+    if decision.deployment is None:
+        return ()
+    spec, plan = decision.deployment.spec, decision.plan
+    named = plan.profile if isinstance(plan, Plan) else ""
+    profile = next((each for each in snapshot.profiles if each.metadata.name == named), None)
+    runtime = None if is_ours(spec.engine.name) else snapshot.runtimes.get(spec.engine.name)
+    return references_of(spec, profile=profile, runtime=runtime)
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:
