@@ -53,8 +53,9 @@ _STILL_FAILING = while_(
 _OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_STILL_FAILING})"
 WAKE_FAILING = Alert(
     name="SlipwayWakeFailing",
-    meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded; or some have, but "
-    "at least two starts and `share` of all have failed, and the last one did, or another one less than `recent` ago.",
+    meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded; or some have, "
+    "but at least two starts and `share` of all have failed, and the last one did, or another one less than `recent` "
+    "ago.",
     severity="critical",
     lasting="0m",
     parameters=(
