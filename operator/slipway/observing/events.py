@@ -9,12 +9,13 @@ from slipway.api.reasons import ConditionType, Reason, State
 from slipway.contract.runbooks import Runbooks
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
-from slipway.observing import measured
+from slipway.observing import measured, scaling_step
 
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
 CLAIM_GIVEN_UP = "CompileCacheGivenUp"
 AGAIN = "It is tried again when the model sleeps; status.compileCache says from when on."
+SCALED = "Scaled"
 TROUBLE = {State.DEGRADED, State.FAILED}
 EXPLAINED_BESIDES = (ConditionType.SCALED, ConditionType.WITHIN_BUDGET)
 
@@ -36,6 +37,7 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
         *_missed_plan(previous, current),
         *_given_up_claim(previous, current),
         *_budget(previous, current),
+        *_step(previous, current),
     ]
     if previous and _story(previous) == _story(current):
         return news
@@ -97,6 +99,14 @@ def _budget(previous: Object | None, current: Object) -> list[Notice]:
     if now["reason"] == Reason.WITHIN_BUDGET:
         return [Notice("Normal", now["reason"], now["message"])] if before.get("status") == "False" else []
     return [Notice("Warning", now["reason"], now["message"])]
+
+
+def _step(previous: Object | None, current: Object) -> list[Notice]:
+    """Each change of the number of replicas that follows times, once it is known what was measured."""
+    now = current.get("lastScaled")
+    if not now or now == (previous or {}).get("lastScaled"):
+        return []
+    return [Notice("Normal", SCALED, scaling_step.in_words(now))]
 
 
 def _within_budget(status: Object) -> Object:

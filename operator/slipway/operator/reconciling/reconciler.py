@@ -11,6 +11,7 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
+from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.failures import failures_in
@@ -19,6 +20,7 @@ from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.references import Reference, references_of
+from slipway.observing.scaling_step import step_between, with_scaled
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.speculation import with_speculative
 from slipway.observing.uncounted import with_uncounted
@@ -43,6 +45,7 @@ from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.scaling_steps import ScalingSteps
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.rendering.activator import activator_for
@@ -77,6 +80,7 @@ class Reconciler:
     reporter: Reporter
     references: References
     measuring: Measuring
+    scaling_steps: ScalingSteps
     usage: UsagePolling
     rights: Rights
     installation: Installation
@@ -97,6 +101,7 @@ class Reconciler:
         if llm_deployment is None:
             self.memories.drop(key)
             self.measuring.forget(key)
+            self.scaling_steps.forget(key)
             self.usage.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
@@ -187,6 +192,7 @@ class Reconciler:
         status = with_uncounted(status, snapshot.status, pods, self.usage.boundaries(key))
         speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
         status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
+        status = self._with_scaled(key, status, snapshot, follows=bool(seen.follows))
         status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
@@ -197,6 +203,16 @@ class Reconciler:
         costs = _seconds_until(accounting.next_moment(snapshot), snapshot.now)
         times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot), costs)
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
+
+    def _with_scaled(self, key: ModelKey, status: Object, snapshot: Snapshot, *, follows: bool) -> Object:
+        """With the last step of replicas that follow times. What was measured for a new one is asked about now, and is
+        in the status after the next reconcile."""
+        if not follows:
+            self.scaling_steps.forget(key)
+            return status
+        if step := step_between(snapshot.status, status, snapshot.now):
+            self.scaling_steps.ask(key, step, activator_for(snapshot).addresses or ())
+        return with_scaled(status, snapshot.status, self.scaling_steps.last(key))
 
     def _until_it_moves(self, snapshot: Snapshot) -> float | None:
         """The seconds until a model that finds no place is planned again, with what is free then."""
