@@ -1,4 +1,4 @@
-"""What is told of a change of the number of replicas that follows times."""
+"""What the status and an event say of a change of the number of replicas that follows times."""
 
 from __future__ import annotations
 

@@ -129,11 +129,12 @@ class Reconciler:
 
     async def _decide(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
-        decision = self._decided(snapshot, memory)
+        decision, supply = self._decided(snapshot, memory), self.supply()
         if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
             await self.freshen()  # the first plan decides where it runs
-            snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
-            decision = self._decided(snapshot, memory)
+            if self.supply() != supply:
+                snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
+                decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision
         try:
