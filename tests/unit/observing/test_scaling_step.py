@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slipway.api import units
 from slipway.api.model_key import ModelKey
-from slipway.api.status import ScaledStatus
+from slipway.api.scaling import ScaledStatus
 from slipway.observing.events import Notice, events_between
 from slipway.observing.scaling_step import (
     Followed,

@@ -44,9 +44,9 @@ def is_large(profile: AcceleratorProfile) -> bool:
     return "fp8" in profile.spec.features and of_whole_device(profile) >= LARGE
 
 
-def of_whole_device(profile: AcceleratorProfile) -> float:
+def of_whole_device(profile: AcceleratorProfile) -> int:
     """Bytes of memory, as vLLM looks at them for its defaults: also of a device that replicas share."""
-    return amount(profile.spec.memory) * profile.spec.shared_by
+    return int(amount(profile.spec.memory)) * profile.spec.shared_by
 
 
 def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile, devices: int) -> int | None:
