@@ -64,11 +64,15 @@ async def test_the_runbook_of_a_replicas_refusal_says_what_one_sees(
     "refusal", [each for each in REFUSALS if not isinstance(each.model, str)], ids=lambda it: it.page
 )
 async def test_the_runbook_of_the_activators_refusal_says_what_one_sees(
-    refusal: Refusal, node: Cluster, whole: Kube, models: Path, shell: Shell
+    refusal: Refusal, node: Cluster, whole: Kube, models: Path, shell: Shell, python_image: str
 ) -> None:
     assert not isinstance(refusal.model, str)
-    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
-        await kube.apply(secret(), *refusal.model())
+    async with (
+        own_namespace(whole) as kube,
+        folder_claimed(kube, CLAIM, models),
+        folder_claimed(kube, "weights", models),
+    ):
+        await kube.apply(secret(), *refusal.model(python_image))
         try:
             await until_settled(kube, timeout=PATIENCE)
             await walked(refusal, node, kube, shell, NAME, {})
@@ -100,4 +104,8 @@ async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> b
 async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
     access = FromTheNode(kube, node.entered)
     async with access.session() as session:
-        yield Client(session, await access.url(name))
+        client = Client(session, await access.url(name))
+        try:
+            yield client
+        finally:
+            await client.ended()

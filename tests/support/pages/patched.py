@@ -26,9 +26,14 @@ EXAMPLES = {
     "FOLDER": "llama",
     "MEMORY": "16Gi",
     "NAME": "model",
+    "PRIORITY_CLASS": "interactive",
     "PROFILE": "gpu",
     "REPLICAS": "2",
+    "REQUESTS": "1024",
     "SECRET": "keys",
+    "SIZE": "1Gi",
+    "TIMEOUT": "20m",
+    "TOKENS": "8192",
     "VARIABLE": "APP_A",
 }
 """A valid value for each placeholder that a patch may have."""
