@@ -14,6 +14,7 @@ from support.builders.llmdeployments import at_zero, merged, on_own_engine, own_
 from support.builders.objects import Object, manifest, python
 from support.faults.runbook_faults import tiny
 from support.faults.scripted_models import READINESS, answering
+from support.repository import ROOT
 
 SECRET = "api-keys"  # noqa: S105 - the name of an object
 KEYS = {"alice": "alices-first-key", "bob": "bobs-first-key", "carol": "carols-first-key", "dave": "daves-first-key"}
@@ -79,13 +80,14 @@ class Client:
 
 Ask = Callable[[Client], Awaitable[tuple[int, str]]]
 Models = Callable[[str], Sequence[Object]]
-"""The objects of a model at zero and what it needs, given an image with Python."""
+"""The objects of a model and what it needs, given an image with Python."""
 
 
 @dataclass(frozen=True)
 class Refusal:
     """`ask` sends requests until one is refused, and returns how. `model`: "limited", "busy", or the objects of a model
-    at zero; `parts` are those of the page that are walked; `afterwards`: what the same request gets then."""
+    of its own, which gets into `state`; `parts` are those of the page that are walked; `afterwards`: what the same
+    request gets then."""
 
     page: str
     words: str
@@ -95,6 +97,7 @@ class Refusal:
     parts: Sequence[tuple[str, ...]] = (("Diagnosis",),)
     afterwards: tuple[int, str] | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    state: str = "Idle"
 
 
 def sent(*arguments: Any, **more: Any) -> Ask:
@@ -163,9 +166,14 @@ def asleep_and_slow(starts_for: float, **spec: Any) -> Models:
 
 def asleep_and_breaks(image: str) -> Sequence[Object]:
     """A model at zero whose engine crashes on each request."""
-    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-    breaks = {"command": python(BREAKS), "readinessProbe": READINESS, "ports": [{"containerPort": 8080}]}
-    return [own_runtime(image=image, **breaks, **policy), on_own_engine(replicas=0)]
+    runtime = own_runtime(
+        image=image,
+        command=python(BREAKS),
+        readinessProbe=READINESS,
+        ports=[{"containerPort": 8080}],
+        terminationMessagePolicy="FallbackToLogsOnError",
+    )
+    return [runtime, on_own_engine(replicas=0)]
 
 
 def with_right_to_read(secret: str) -> Sequence[Object]:
@@ -217,12 +225,6 @@ REFUSALS = (
     ),
     Refusal("request_too_large", "A `GET` with a body.", sent("/v1/models", b"{}", method="GET", key=ALICE), 413),
     Refusal(
-        "rate_limit_exceeded",
-        "90 requests of one key at the same time.",
-        last_of(90, "rate_limit_exceeded", COMPLETIONS, {**PROMPT, "max_tokens": 1}, key=KEYS["carol"]),
-        429,
-    ),
-    Refusal(
         "token_limit_exceeded",
         "40 requests of one key with 100 tokens each.",
         last_of(40, "token_limit_exceeded", COMPLETIONS, {**PROMPT, "max_tokens": 100}, key=KEYS["dave"]),
@@ -248,6 +250,17 @@ REFUSALS = (
         last_of_all(150, "overloaded", COMPLETIONS, {**PROMPT, "max_tokens": 200}),
         503,
         "busy",
+    ),
+    # --- by a replica of its own
+    Refusal(
+        "rate_limit_exceeded",
+        "90 requests of one key at the same time.",
+        last_of(90, "rate_limit_exceeded", COMPLETIONS, {**PROMPT, "max_tokens": 1}, key=ALICE),
+        429,
+        lambda _: [tiny(access={"apiKeysSecret": SECRET, "rateLimit": {"requestsPerMinute": 60}})],
+        BOTH,
+        values={"REQUESTS": "6000"},
+        state="Serving",
     ),
     # --- by the activator
     Refusal(
@@ -326,4 +339,17 @@ REFUSALS = (
         502,
         asleep_and_breaks,
     ),
+)
+
+NEWER_FIELD = "denyFrom"
+ACCESS_SCHEMA = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/access/properties"
+RULES_UNREADABLE = Refusal(
+    "rules_unreadable",
+    "A CRD of a newer version, and a spec with a field that only that version has.",
+    sent("/v1/models", method="GET"),
+    503,
+    "changed by the test",
+    BOTH,
+    (200, ""),
+    {"VERSION": (ROOT / "VERSION").read_text().strip()},
 )

@@ -95,7 +95,11 @@ def _before(kind: str) -> Object:
             "model": {"facts": {"layers": 18}},
             "engine": {"extraArgs": []},
             "access": {"apiKeysSecret": "keys"},
-            "pod": {"env": [{"name": "APP_A", "value": "1"}], "nodeSelector": {"a": "b"}},
+            "pod": {
+                "env": [{"name": "APP_A", "value": "1"}],
+                "nodeSelector": {"a": "b"},
+                "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}],
+            },
         }
     )
 
