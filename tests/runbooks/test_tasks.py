@@ -109,6 +109,37 @@ async def test_a_model_is_rolled_back(kube: Kube, shell: Shell) -> None:
     walk.record()
 
 
+async def test_a_model_that_does_not_wake_is_woken(node: Cluster, kube: Kube, shell: Shell) -> None:
+    await kube.apply(tiny(scaling={"minReplicas": 0}))
+    await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=SERVES_WITHIN)
+    await until_settled(kube, NAME, "Idle", timeout=SERVES_WITHIN)
+    await kube.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused=true")
+    walk = walk_of("model-does-not-wake", shell, kube, "The model's ScaledObject is paused, and a request waits.")
+    async with client_of(node, kube) as client:
+        request = asyncio.create_task(client.send("/v1/completions", PROMPT))
+        await walk.through("Diagnosis")
+        await walk.through("Mitigation")
+        assert await request == (200, "")
+    walk.saw("The request that waited was answered.")
+    walk.record()
+
+
+async def test_a_model_that_never_sleeps_is_sent_to_sleep(node: Cluster, kube: Kube, shell: Shell) -> None:
+    keys = manifest("v1", "Secret", SECRET, stringData=KEYS)
+    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10m"}
+    await serving(kube, keys, tiny(access={"apiKeysSecret": SECRET}, scaling=scaling))
+    pod = (await the_pod(kube))["metadata"]["name"]
+    fault = "A client sends a request to a model whose `idleAfter` is 10 minutes."
+    walk = walk_of("model-never-sleeps", shell, kube, fault, POD=pod)
+    async with client_of(node, kube) as client:
+        assert await client.send("/v1/completions", PROMPT, key=KEYS["alice"]) == (200, "")
+    await walk.through("Diagnosis")
+    await walk.through("Mitigation")
+    await until_settled(kube, NAME, "Idle", timeout=SERVES_WITHIN)
+    walk.saw("Idle after the remedy.")
+    walk.record()
+
+
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
