@@ -78,7 +78,9 @@ async def test_the_runbook_of_a_refusal_by_a_model_of_its_own_says_what_one_sees
         await kube.apply(secret(), *refusal.model(python_image))
         try:
             await until_settled(kube, state=refusal.state, timeout=PATIENCE)
-            await walked(refusal, node, kube, shell, NAME, {"POD": lambda: newest_pod(kube, NAME)})
+            address = (await kube.select("nodes"))[0]["status"]["addresses"][0]["address"]
+            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": address}
+            await walked(refusal, node, kube, shell, NAME, values)
         finally:
             await kube.run("delete", "llmdeployments", "--all")
 

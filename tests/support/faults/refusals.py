@@ -274,9 +274,11 @@ REFUSALS = (
     Refusal(
         "not_allowed_from_here",
         "A request from the node, and `access.allowFrom` selects pods with the label `app=web`.",
-        sent(COMPLETIONS, PROMPT),
+        sent("/v1/models", method="GET"),
         403,
         asleep(access={"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]}),
+        BOTH,
+        (200, ""),
     ),
     Refusal(
         "keys_missing",

@@ -17,6 +17,7 @@ KINDS = {"llm": "LLMDeployment", "llmdeployment": "LLMDeployment", "acceleratorp
 """Of Slipway's own objects, by the words for them in commands."""
 
 EXAMPLES = {
+    "ADDRESS": "10.20.3.4",
     "AMOUNT": "100",
     "BANDWIDTH": "864G",
     "BYTES": "246587904",
@@ -94,7 +95,7 @@ def _before(kind: str) -> Object:
         spec={
             "model": {"facts": {"layers": 18}},
             "engine": {"extraArgs": []},
-            "access": {"apiKeysSecret": "keys"},
+            "access": {"apiKeysSecret": "keys", "allowFrom": []},
             "pod": {
                 "env": [{"name": "APP_A", "value": "1"}],
                 "nodeSelector": {"a": "b"},
@@ -105,16 +106,18 @@ def _before(kind: str) -> Object:
 
 
 def _changed(before: Object, operations: list[dict[str, Any]]) -> Object:
-    """The object after a JSON patch, of which pages use `remove`, `replace` and `add` of members of objects."""
+    """The object after a JSON patch, of which pages use `test`, `remove`, `replace` and `add`."""
     after: Object = json.loads(json.dumps(before))
     for each in operations:
         *path, last = each["path"].strip("/").split("/")
         holder: Any = after
         for name in path:
             holder = holder[int(name) if isinstance(holder, list) else name]
-        at = int(last) if isinstance(holder, list) else last
+        at = (len(holder) if last == "-" else int(last)) if isinstance(holder, list) else last
         if each["op"] != "add":
             del holder[at]
-        if each["op"] != "remove":
+        if each["op"] == "add" and isinstance(holder, list):
+            holder.insert(at, each["value"])
+        elif each["op"] != "remove":
             holder[at] = each["value"]
     return after

@@ -40,6 +40,7 @@ KNOWN = {
     "PODS": "a number of pods",
     "PORTS": "a number of ports",
     "AMOUNT": "an amount of money, in the currency of the profiles",
+    "ADDRESS": "an IP address",
     "WEBHOOK": "a ValidatingWebhookConfiguration",
     "PRIORITY_CLASS": "a PriorityClass",
     "VARIABLE": "the name of an environment variable",
