@@ -114,10 +114,13 @@ def _changed(before: Object, operations: list[dict[str, Any]]) -> Object:
         for name in path:
             holder = holder[int(name) if isinstance(holder, list) else name]
         at = (len(holder) if last == "-" else int(last)) if isinstance(holder, list) else last
-        if each["op"] != "add":
-            del holder[at]
-        if each["op"] == "add" and isinstance(holder, list):
-            holder.insert(at, each["value"])
-        elif each["op"] != "remove":
-            holder[at] = each["value"]
+        match each["op"]:
+            case "test":
+                assert holder[at] == each["value"]
+            case "remove":
+                del holder[at]
+            case "add" if isinstance(holder, list):
+                holder.insert(at, each["value"])
+            case _:
+                holder[at] = each["value"]
     return after
