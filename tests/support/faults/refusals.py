@@ -65,8 +65,10 @@ class Client:
             text = await answer.text()
             return answer.status, "" if answer.status == 200 else str(json.loads(text)["error"]["code"])
 
-    def send_and_wait(self, *arguments: Any, **more: Any) -> None:
-        self.waiting.add(asyncio.create_task(self.send(*arguments, **more)))
+    def send_and_wait(self, *arguments: Any, **more: Any) -> asyncio.Task[tuple[int, str]]:
+        request = asyncio.create_task(self.send(*arguments, **more))
+        self.waiting.add(request)
+        return request
 
     async def ended(self) -> None:
         """Cancels the requests that still wait."""
