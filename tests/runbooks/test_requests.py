@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from slipway_devcluster.addresses import NODE_IP
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, at_zero
 from support.builders.objects import manifest
@@ -78,8 +79,7 @@ async def test_the_runbook_of_a_refusal_by_a_model_of_its_own_says_what_one_sees
         await kube.apply(secret(), *refusal.model(python_image))
         try:
             await until_settled(kube, state=refusal.state, timeout=PATIENCE)
-            address = (await kube.select("nodes"))[0]["status"]["addresses"][0]["address"]
-            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": address}
+            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": NODE_IP}
             await walked(refusal, node, kube, shell, NAME, values)
         finally:
             await kube.run("delete", "llmdeployments", "--all")
@@ -133,7 +133,7 @@ async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> b
 @asynccontextmanager
 async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
     access = FromTheNode(kube, node.entered)
-    async with access.session() as session:
+    async with access.session(source=NODE_IP) as session:
         client = Client(session, await access.url(name))
         try:
             yield client

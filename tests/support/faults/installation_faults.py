@@ -11,7 +11,7 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support.builders.llmdeployments import at_zero
 from support.builders.objects import Object
 from support.cluster.kube import Kube
-from support.cluster.releases import PROGRAMS, pods_of, rolled_out, with_values
+from support.cluster.releases import pods_of, rolled_out, with_values
 from support.faults.platform_faults import ACTIVATOR, KEDA, PlatformFault, Provoked, Scene, with_budget, with_objects
 
 ROLE, GROUP = "slipway-operator", "serving.kserve.io"
@@ -23,7 +23,7 @@ def with_chart_values(*sets: str, before: Sequence[Object] = ()) -> Provoked:
 
     @asynccontextmanager
     async def block(scene: Scene) -> AsyncGenerator[None]:
-        async with with_values(scene.cluster, scene.of(SLIPWAY_NAMESPACE), *sets, replaced=PROGRAMS):
+        async with with_values(scene.cluster, scene.of(SLIPWAY_NAMESPACE), *sets, replaced=("slipway-operator",)):
             await scene.kube.apply(*before)
             yield
 

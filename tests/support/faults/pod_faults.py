@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from slipway_devcluster.addresses import NODE_NAME
+
 from support.builders.llmdeployments import OURS, on_own_engine, own_runtime
 from support.builders.objects import PAUSE, Object, manifest, pod
 from support.cluster.kube import is_ready
@@ -71,9 +73,8 @@ async def by_a_pod_of_higher_priority(scene: Scene) -> AsyncGenerator[dict[str, 
     """The only slot is given to another pod. A class that is higher still exists, too."""
     kube = scene.kube
     batch, interactive = f"batch-{kube.namespace}", f"interactive-{kube.namespace}"
-    node = (await kube.select("nodes", ""))[0]["metadata"]["name"]
     slots = {SLOT: "1"}
-    await kube.patch("node", node, {"status": {"capacity": slots, "allocatable": slots}}, subresource="status")
+    await kube.patch("node", NODE_NAME, {"status": {"capacity": slots, "allocatable": slots}}, subresource="status")
     await kube.apply(priority(batch, 1000), priority(interactive, 2000), *waits_when_it_ends())
     try:
         await kube.wait_for_any("pods", OURS, is_ready)

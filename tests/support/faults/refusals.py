@@ -148,8 +148,9 @@ def limited() -> Object:
 
 
 def busy() -> Object:
-    """Without limits of its own; one request at a time."""
-    return merged(tiny(access={"apiKeysSecret": SECRET}), {"metadata": {"name": "busy"}})
+    """One request at a time, and eight that may wait."""
+    guard = {"name": "SLIPWAY_GUARD", "value": json.dumps({"max_in_flight": 8})}
+    return merged(tiny(access={"apiKeysSecret": SECRET}, pod={"env": [guard]}), {"metadata": {"name": "busy"}})
 
 
 def asleep(**spec: Any) -> Models:
@@ -248,8 +249,8 @@ REFUSALS = (
     ),
     Refusal(
         "overloaded",
-        "150 requests of all keys at the same time.",
-        last_of_all(150, "overloaded", COMPLETIONS, {**PROMPT, "max_tokens": 200}),
+        "40 requests of all keys at the same time.",
+        last_of_all(40, "overloaded", COMPLETIONS, {**PROMPT, "max_tokens": 200}),
         503,
         "busy",
     ),
