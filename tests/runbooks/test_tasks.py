@@ -109,55 +109,6 @@ async def test_a_model_is_rolled_back(kube: Kube, shell: Shell) -> None:
     walk.record()
 
 
-async def test_a_model_that_does_not_wake_is_woken(node: Cluster, kube: Kube, shell: Shell) -> None:
-    await kube.apply(tiny(scaling={"minReplicas": 0}))
-    await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=SERVES_WITHIN)
-    await until_settled(kube, NAME, "Idle", timeout=SERVES_WITHIN)
-    await kube.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused=true")
-    walk = walk_of("model-does-not-wake", shell, kube, "The model's ScaledObject is paused, and a request waits.")
-    async with client_of(node, kube) as client:
-        request = asyncio.create_task(client.send("/v1/completions", PROMPT))
-        await walk.through("Diagnosis")
-        await walk.through("Mitigation")
-        assert await request == (200, "")
-    walk.saw("The request that waited was answered.")
-    walk.record()
-
-
-async def test_a_model_that_never_sleeps_is_sent_to_sleep(node: Cluster, kube: Kube, shell: Shell) -> None:
-    keys = manifest("v1", "Secret", SECRET, stringData=KEYS)
-    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10m"}
-    await serving(kube, keys, tiny(access={"apiKeysSecret": SECRET}, scaling=scaling))
-    pod = (await the_pod(kube))["metadata"]["name"]
-    fault = "A client sends a request to a model whose `idleAfter` is 10 minutes."
-    walk = walk_of("model-never-sleeps", shell, kube, fault, POD=pod)
-    async with client_of(node, kube) as client:
-        assert await client.send("/v1/completions", PROMPT, key=KEYS["alice"]) == (200, "")
-    await walk.through("Diagnosis")
-    await walk.through("Mitigation")
-    await until_settled(kube, NAME, "Idle", timeout=SERVES_WITHIN)
-    walk.saw("Idle after the remedy.")
-    walk.record()
-
-
-# --- nodes -----------------------------------------------------------------------------------------------------------
-
-
-async def test_a_node_is_drained(kube: Kube, shell: Shell) -> None:
-    await serving(kube, tiny())
-    node = (await the_pod(kube))["spec"]["nodeName"]
-    walk = walk_of("drain-a-node", shell, kube, "The only node for this model is drained, and comes back.", NODE=node)
-    try:
-        for part in ("Before", "Steps", "Check"):
-            await walk.through(part)
-        await walk.through("Check", "Afterwards")
-    finally:
-        await kube.run("uncordon", node)
-    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
-    walk.saw("No pod of a model was left on the node; Serving again after it was uncordoned.")
-    walk.record()
-
-
 # --- the platform ----------------------------------------------------------------------------------------------------
 
 
@@ -210,10 +161,11 @@ async def test_models_come_back_on_a_new_cluster(
         for image in INSTALLED_IMAGES:
             await asyncio.to_thread(image.loaded, new, settings.cache, settings.steps)
         walk.shell = Shell(shell.home, new.kubeconfig)
-        await walk.through("Steps")
+        await walk.through("Steps", "From the backup")
         there = kubectl_for(new, tmp_path_factory).within(kube.namespace)
         async with folder_claimed(there, CLAIM, models):
             await walk.through("Check")
+            await walk.through("Check", "After the way of the backup")
             async with client_of(new, there) as client:
                 assert (await client.send("/v1/completions", PROMPT, key=KEYS["alice"]))[0] == 200
     finally:
