@@ -14,8 +14,9 @@ from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause
 from slipway.observing.redacting import redacted
 
-from slipway_cli.cluster.next_command import Next, next_command
+from slipway_cli.cluster.next_command import next_command
 from slipway_cli.cluster.observed import observed_cause
+from slipway_cli.cluster.remedies.case import Next
 from slipway_cli.cluster.state import Evidence, State, age
 from slipway_cli.cluster.world import World, events_about
 
@@ -66,9 +67,7 @@ class Diagnosis:
             "final": self.is_final,
             "doubt": self.doubt or None,
             "chain": [{"at": each.place, "says": each.says, "evidence": str(each.evidence)} for each in self.steps],
-            "next": {"command": self.next.command, "why": self.next.why, "fixes": self.next.fixes}
-            if self.next
-            else None,
+            "next": self.next.as_members() if self.next else None,
             "gaps": list(self.gaps) or None,
         }
 

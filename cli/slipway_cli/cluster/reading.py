@@ -56,10 +56,10 @@ def _explained(error: ApiError, what: str) -> Problem:
     return error
 
 
-def read_world(kubectl: Kubectl, name: str, namespace: str, *, without: frozenset[Kind] = frozenset()) -> World:
-    """`without`: kinds that aren't needed."""
+def read_world(kubectl: Kubectl, name: str, namespace: str, *further: Kind) -> World:
+    """`further`: kinds of which all objects of the namespace are needed, too."""
     llm = read_one(kubectl, name, namespace)
-    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if kind not in without}
+    wanted = {**paths_of(name, namespace), **{kind: kind.path(namespace) for kind in further}}
     objects, unreadable = read_lists(kubectl, wanted)
     return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
 

@@ -30,6 +30,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     Exit code 0: nothing is wrong; 1: something is; 3: there is no answer.
     """
+    from slipway.objects.kinds import SERVING_RUNTIME
+
     from slipway_cli.cluster.diagnosing import diagnose
     from slipway_cli.cluster.kubectl import Kubectl
     from slipway_cli.cluster.reading import read_world
@@ -37,7 +39,7 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
-    world = read_world(kubectl, name, kubectl.place().namespace)
+    world = read_world(kubectl, name, kubectl.place().namespace, SERVING_RUNTIME)
     found = diagnose(world, _log(kubectl, world))
     book = None if found.is_well else runbook(found.reason)
     if form:
@@ -90,5 +92,6 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         screen.paragraph(f"Runbook: {url}{here}")
     if found.next:
         does = "This should fix it" if found.next.fixes else "Next"
-        screen.paragraph(f"{does} ({found.next.why}):")
+        fill = f" Replace {' and '.join(found.next.values)}:" if found.next.values else ""
+        screen.paragraph(f"{does} ({found.next.why}):{fill}")
         click.echo(screen.strong(f"  {found.next.command}"))
