@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def missing_object(case: Case) -> Next | None:
         command = f"kubectl patch {kind} {name} -n {case.namespace} --type=merge -p {body}"
         return Next(command, f"adds the key {lacking[1]}")
     keys = list(dict.fromkeys(_keys_read(case.part("pod").get("env") or [], kind, name))) or ["<the key>"]
-    given = " ".join(f"--from-literal={key}='<the value of {key.strip('<>')}>'" for key in keys)
+    given = " ".join(shlex.quote(f"--from-literal={key}=<the value of {key.strip('<>')}>") for key in keys)
     create = f"kubectl create {'secret generic' if kind == 'secret' else kind} {name} -n {case.namespace} {given}"
     return Next(create, f"creates it, with the key{'s' if len(keys) > 1 else ''} that the pod reads")
 

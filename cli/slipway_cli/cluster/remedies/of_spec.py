@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from slipway_cli.cluster.remedies.case import Case, Next, bare
+from slipway_cli.cluster.remedies.case import Case, Next, bare, quoted
 from slipway_cli.cluster.remedies.of_pods import wrong_argument
 
 REMEDY = re.compile(r"engine\.(\w+)(?:: (\w+)| ≤ ([\d,]+))")
@@ -139,11 +139,11 @@ def credentials(case: Case) -> Next:
         )
     key, token = ("HF_TOKEN" if uri.startswith("hf://") else "<the key>"), "<a token that may read the model>"
     if secret:
-        body = f'{{"stringData":{{"{key}":"{token}"}}}}'
-        command = f"kubectl patch secret {secret} -n {case.namespace} --type=merge -p '{body}' && {_restarted(case)}"
+        body = quoted({"stringData": {key: token}})
+        command = f"kubectl patch secret {secret} -n {case.namespace} --type=merge -p {body} && {_restarted(case)}"
         return Next(command, f"puts another token into the Secret {secret}, and starts it again")
     name = f"{case.name}-credentials"
-    create = f"kubectl create secret generic {name} -n {case.namespace} --from-literal={key}='{token}'"
+    create = f"kubectl create secret generic {name} -n {case.namespace} --from-literal='{key}={token}'"
     return Next(f"{create} && {case.patch({'model': {'credentialsSecret': name}})}", "gives it your token")
 
 
