@@ -11,6 +11,7 @@ import click
 
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
+from slipway_cli.output.visible import of_log
 from slipway_cli.problems import Problem
 
 if TYPE_CHECKING:
@@ -94,4 +95,4 @@ def _of_follow(line: str) -> Entry:
 
 
 def _write(time: str, place: str, text: str, *, times: bool) -> None:
-    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {text}")
+    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {of_log(text)}")

@@ -92,6 +92,6 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         screen.paragraph(f"Runbook: {url}{here}")
     if found.next:
         does = "This should fix it" if found.next.fixes else "Next"
-        fill = f" Replace {' and '.join(found.next.values)}:" if found.next.values else ""
-        screen.paragraph(f"{does} ({found.next.why}):{fill}")
+        yours = f", once you have replaced {' and '.join(found.next.values)}" if found.next.values else ""
+        screen.paragraph(f"{does} ({found.next.why}){yours}:")
         click.echo(screen.strong(f"  {found.next.command}"))

@@ -96,7 +96,6 @@ UNTRIED: Mapping[str, str] = {
     "Evicted": "Kubernetes replaces the pod by itself, and the replacement is well until it is evicted, too",
     "Preempted": "Kubernetes makes another pod by itself; the cluster's priorities are a person's decision",
     "PodStuck": "the replacement of the pod is well, and another program's finalizer is a person's decision",
-    "BudgetSpent": "test_budget.py raises the budget, which heals it",
     "NotReady": "says that nothing is known to be wrong",
     "Unknown": "says that the cause isn't known",
 }
