@@ -9,6 +9,7 @@ from typing import Any
 from slipway.api.reasons import Reason
 from slipway.contract.explain import explain
 from slipway.contract.lines import telling
+from slipway.objects.conditions import is_true
 from slipway.objects.kinds import POD, Object
 from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause
@@ -20,7 +21,9 @@ from slipway_cli.cluster.remedies.case import Next
 from slipway_cli.cluster.state import Evidence, State, age
 from slipway_cli.cluster.world import World, events_about
 
-HEALTHY = frozenset({"", "Serving", "ScaledToZero", "AsWanted", "Scaling", "Updating", "Waking", "Planned"})
+HEALTHY = frozenset(
+    {"", "Serving", "ScaledToZero", "AsWanted", "Scaling", "Updating", "Waking", "Planned", "ReadingModel"}
+)
 MOST_EVENTS = 3
 MEANINGS = {str(each): each.meaning for each in Reason}
 FINAL = {str(each) for each in Reason if each.is_final}
@@ -118,13 +121,8 @@ def pod_of(world: World, cause: Cause | None) -> Object | None:
     pods = {each["metadata"]["name"]: each for each in world.of(POD)}
     if cause and cause.pod in pods:
         return pods[cause.pod]
-    waiting = [each for each in pods.values() if not _is_ready(each)]
+    waiting = [each for each in pods.values() if not is_true(each, "Ready")]
     return max(waiting, key=lambda each: each["metadata"].get("creationTimestamp") or "", default=None)
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 # --- the chain -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.api.names import PAUSED_ANNOTATION
+from slipway.objects.conditions import is_true
 from slipway.objects.kinds import ENDPOINT_SLICE, POD
 
 from slipway_cli.cluster.state import Evidence, State, age
@@ -61,7 +63,7 @@ def _of_spec(state: State) -> Iterator[Value]:
         yield Value("Spec", "Replicas", f"{least} to {most}", DECLARED)
     yield Value("Spec", "Idle after", str(scaling.get("idleAfter") or ""), DECLARED)
     annotations = state.llm["metadata"].get("annotations") or {}
-    if annotations.get("slipway.dev/paused") == "true":
+    if annotations.get(PAUSED_ANNOTATION) == "true":
         yield Value("Spec", "Paused", "yes", DECLARED)
 
 
@@ -101,7 +103,7 @@ def _of_cost(status: Mapping[str, Any]) -> Iterator[Value]:
 def _of_cluster(world: World) -> Iterator[Value]:
     for pod in world.of(POD):
         status = pod.get("status") or {}
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
+        ready = is_true(pod, "Ready")
         restarts = sum(each.get("restartCount") or 0 for each in status.get("containerStatuses") or [])
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
         kind = "" if owner_of(pod) == world.name else " (of a Job)"

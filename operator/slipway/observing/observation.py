@@ -150,7 +150,7 @@ def _moments(pods: list[Pod], cause: Cause | None, snapshot: Snapshot) -> Iterat
     moments += [*platform.moments_in(snapshot), *scaler.moments_in(snapshot)]
     if routed_at := _routed_at(snapshot.service):
         moments.append(routed_at)
-    if snapshot.remade:
+    if snapshot.remade and is_awaited(snapshot):
         moments.append(snapshot.remade.at + FOLLOWS_WITHIN)
     if taken_by := place_is_taken_by(snapshot):
         moments.append(taken_by)

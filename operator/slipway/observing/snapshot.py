@@ -93,7 +93,7 @@ class Snapshot:
     deployments: tuple[Object, ...] = ()  # KServe's (apps/v1)
     replica_sets: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
-    remade: Remade | None = None  # when other pods were requested last; None: it isn't known
+    remade: Remade | None = None  # when other pods were requested last while something was wrong
     place_freed_at: datetime | None = None  # when the last pod that had a node was gone; Kubernetes forgets it
     named_volumes_at: Mapping[str, datetime] = field(default_factory=dict)
     """When the scheduler was first seen to name volumes as what keeps a pod from a node, by the pods' uids."""

@@ -14,6 +14,7 @@ from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.objects.kinds import INFERENCE_SERVICE
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.causes import main_cause
 from slipway.observing.failures import failures_in
 from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
@@ -171,7 +172,7 @@ class Reconciler:
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
         unmet = await self.references.unmet(key, memory, decision.deployment)
-        if _requests_other_pods(before, decision, outcome):
+        if _requests_other_pods(before, decision, outcome) and main_cause(before):
             memory.remade = Remade(before.now, newest_revision(before))
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
@@ -249,7 +250,7 @@ def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decisio
 
 
 def _requests_other_pods(before: Snapshot, decision: Decision, outcome: Outcome) -> bool:
-    """Whether pods are there, or will be, that were requested by an earlier spec."""
+    """Whether the spec requests other pods than before, and the InferenceService has them."""
     made, made_before = decision.desired.made or {}, (before.status or {}).get("made") or {}
     is_another = any(made.get(digest) != made_before.get(digest) for digest in ("spec", "pods"))
     is_refused = any(each.kind == INFERENCE_SERVICE for each in outcome.refusals)
