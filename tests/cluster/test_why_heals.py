@@ -98,10 +98,10 @@ DOWN = [
 
 @pytest.mark.parametrize("fault", DOWN, ids=lambda each: f"{each.page}-{each.words}")
 async def test_the_next_command_of_why_starts_a_controller_again(
-    slipway: Operator, kube: Kube, cluster: AnyCluster, fault: PlatformFault
+    slipway: Operator, kube: Kube, cluster: AnyCluster, python_image: str, fault: PlatformFault
 ) -> None:
     await settled(kube, at_zero())
-    async with fault.provoked(Scene(kube, cluster.devcluster())):
+    async with fault.provoked(Scene(kube, cluster.devcluster(), python_image)):
         found = await named_by_why(kube, fault.reason or fault.page)
         ran = await shell(kube, found["next"]["command"])
         assert ran.code == 0, ran.err

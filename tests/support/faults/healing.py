@@ -49,7 +49,7 @@ class Healing:
     objects: Callable[[Given], list[Object]]
     healthy: str = "Serving"
     steps: int = 1
-    timeout: float = 110
+    timeout: float = 170
 
 
 def _of_model(failure: ModelFailure) -> Healing:

@@ -191,7 +191,17 @@ def _is_named(flag: str, message: str) -> bool:
 
 
 def crashed(case: Case) -> Next | None:
-    """What the user has added is tried without; else the log says more."""
+    command = _of_own_runtime(case, "command", bare("<its command, as a list>"), "corrects the command")
+    return _without_additions(case) or command or log(case)
+
+
+def stuck_engine(case: Case) -> Next | None:
+    probe = _of_own_runtime(case, "readinessProbe", bare("<a probe that the engine answers>"), "corrects the probe")
+    return _without_additions(case) or probe or log(case)
+
+
+def _without_additions(case: Case) -> Next | None:
+    """What the spec adds to the engine is what differs from models that run."""
     variables = list(literals(case.part("pod").get("env") or []))
     if variables:
         kept = [each for each in case.part("pod")["env"] if not (isinstance(each, dict) and "value" in each)]
@@ -199,16 +209,7 @@ def crashed(case: Case) -> Next | None:
         return Next(case.patch({"pod": {"env": kept or None}}), f"tries it without {named}; see `{case.ours('logs')}`")
     if case.part("engine").get("extraArgs"):
         return Next(case.patch({"engine": {"extraArgs": None}}), "tries it without extraArgs")
-    own = _of_own_runtime(case, "command", bare("<its command, as a list>"), "corrects the command")
-    return own or log(case)
-
-
-def stuck_engine(case: Case) -> Next | None:
-    tried = crashed(case)
-    if tried and "tries" in tried.why:
-        return tried
-    probe = _of_own_runtime(case, "readinessProbe", bare("<a probe that the engine answers>"), "corrects the probe")
-    return probe or log(case)
+    return None
 
 
 def start_timeout(case: Case) -> Next | None:
