@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import click
 
-from slipway_cli.output.visible import visible
+from slipway_cli.visible import visible
 
 WELL = 0
 NOT_WELL = 1  # the answer is "no": it isn't ready, nothing fits

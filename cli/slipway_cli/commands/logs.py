@@ -11,8 +11,8 @@ import click
 
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
-from slipway_cli.output.visible import of_log, visible
 from slipway_cli.problems import Problem
+from slipway_cli.visible import of_log, visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl

@@ -10,8 +10,8 @@ import click
 
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import documents, screen
-from slipway_cli.output.visible import visible
 from slipway_cli.problems import NOT_WELL
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from slipway_cli.output.table import Cell, Column, Paint, lines_of
-from slipway_cli.output.visible import visible
+from slipway_cli.visible import visible
 
 NARROWEST = 40
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from slipway_cli.output.visible import visible
+from slipway_cli.visible import visible
 
 GAP = "  "
 LEAST = 24  # columns that a wrapped cell must have to be readable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from slipway_cli.output import screen
 from slipway_cli.output.table import Cell, Column, columns, lines_of
-from slipway_cli.output.visible import of_log, visible
 from slipway_cli.problems import Problem
+from slipway_cli.visible import of_log, visible
 
 HOSTILE = "CUDA error\x1b[2J\x1b]0;all is well\x07 \x9b1A\r fine\u202e"
 
