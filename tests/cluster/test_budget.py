@@ -20,8 +20,8 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, llmdeployment
 from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, events, folder_claimed
 from support.cluster.command_line import shell
-from support.cluster.healed import named_by_why
 from support.cluster.llmdeployments import current_status
+from support.faults.healed import named_by_why
 from support.faults.slipway_pods import PodFaults
 from support.waiting import until
 

@@ -10,7 +10,7 @@ import pytest
 from support.builders.llmdeployments import NAME, at_zero, gemma
 from support.cluster import Kube, Operator, folder_claimed, settled, until_settled
 from support.cluster.command_line import llm, shell
-from support.cluster.healed import healed_by_why
+from support.faults.healed import healed_by_why
 from support.faults.healing import FAILURES, WEIGHTS, Healing
 from support.faults.model_failures import MODEL_FAILURES, USUAL, ModelFailure
 from support.faults.runbook_faults import Given

@@ -13,7 +13,7 @@ import pytest
 from support.builders.llmdeployments import NAME, at_zero
 from support.cluster import AnyCluster, Kube, Operator, folder_claimed, own_namespace, settled, until_settled
 from support.cluster.command_line import shell
-from support.cluster.healed import healed_by_why, named_by_why
+from support.faults.healed import healed_by_why, named_by_why
 from support.faults.healing import FAILURES, WEIGHTS, Healing
 from support.faults.model_failures import scripted_downloads
 from support.faults.platform_faults import KEDA, KSERVE, PlatformFault, Scene, scaled_to_zero, that_ends
