@@ -139,7 +139,7 @@ def quota(case: Case) -> Next:
     hard = {name: quantity_of(amount(each) + amount(used[name])) for name, each in requested.items()}
     body = quoted({"spec": {"hard": hard}})
     command = f"kubectl patch resourcequota {found[1]} -n {case.namespace} --type=merge -p {body}"
-    return Next(command, "makes room for it, if you may decide that; or let another model of the namespace sleep", True)
+    return Next(command, "makes room for it, if that is yours to decide; else let another model of the namespace sleep")
 
 
 def _amounts(text: str) -> dict[str, str]:

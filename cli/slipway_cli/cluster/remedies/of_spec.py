@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway_cli.cluster.remedies.case import Case, Next, bare, quoted
@@ -72,7 +72,7 @@ def runtime_shadowed(case: Case) -> Next:
     if found is None:
         return Next(f"kubectl get servingruntimes -n {case.namespace}", "shows which one it is")
     command = f"kubectl delete servingruntime {found[1]} -n {case.namespace}"
-    return Next(command, "deletes the one of this namespace, if no one needs it: Slipway's own then counts", fixes=True)
+    return Next(command, "deletes the one of this namespace: only if nothing else uses it. Slipway's own then counts")
 
 
 def too_long(case: Case) -> Next | None:
@@ -109,10 +109,13 @@ def _at(field: str, value: Any) -> dict[str, Any]:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def other_model(what: str) -> Any:
+def other_model(what: str) -> Callable[[Case], Next]:
     """For `spec.model.uri`: another folder of the same claim, where it is on one."""
 
     def command(case: Case) -> Next:
+        if "adapter" in case.message.lower() and case.part("engine").get("adapters"):
+            spec = {"engine": {"adapters": bare("<the list of adapters, each with its right URI>")}}
+            return Next(case.patch(spec), "corrects the adapter that the sentence names")
         uri = str(case.part("model").get("uri") or "")
         claim = re.match(r"pvc://([^/]+)/", uri)
         value = f"pvc://{claim[1]}/<the folder of {what}>" if claim else f"<the URI of {what}>"
@@ -157,8 +160,7 @@ def quantization(case: Case) -> Next:
         return Next(
             case.patch({"engine": {"quantization": None}}), f"removes {own}: the model's own counts", fixes=True
         )
-    found: Next = other_model("a model in a quantization that the engine and the GPU support")(case)
-    return found
+    return other_model("a model in a quantization that the engine and the GPU support")(case)
 
 
 # --- money -----------------------------------------------------------------------------------------------------------
