@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from slipway.objects.kinds import POD
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
 from slipway_cli.cluster.reading import read_one
 from slipway_cli.cluster.watching import Live
+from slipway_cli.commands.init import _whole
 from slipway_cli.commands.logs import _logs
+from slipway_cli.main import cli
 from slipway_cli.problems import USAGE, Misused
 from support.fakes.kubectl import FakeKubectl
 
@@ -82,3 +86,27 @@ def test_the_only_log_that_can_not_be_read_is_an_error(kubectl: FakeKubectl) -> 
     kubectl.failures = {"logs gone": 'Error from server (NotFound): pods "gone" not found'}
     with pytest.raises(ApiError):
         _logs(kubectl.inside()(), pods, [], previous=False)
+
+
+# --- what a user writes ----------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_is_too_long_for_a_file_is_no_model() -> None:
+    found = CliRunner().invoke(cli, ["plan", "a" * 5000])
+    assert found.exit_code == USAGE
+    assert "No known model is called" in found.stderr
+
+
+def test_a_list_as_kubectl_writes_it_is_planned_object_by_object() -> None:
+    def deployment(name: str) -> dict[str, Any]:
+        spec = {"model": {"uri": "hf://meta-llama/Llama-3.1-8B-Instruct"}, "accelerator": {"profiles": ["l4"]}}
+        return {"kind": "LLMDeployment", "metadata": {"name": name}, "spec": spec}
+
+    listed = {"kind": "List", "items": [deployment("one"), deployment("two")]}
+    found = CliRunner().invoke(cli, ["plan", "-", "-o", "json"], input=json.dumps(listed))
+    assert [f'"name": "{name}"' in found.stdout for name in ("one", "two")] == [True, True]
+
+
+def test_a_digit_that_is_no_number_is_a_wrong_usage() -> None:
+    with pytest.raises(Misused):
+        _whole("²")
