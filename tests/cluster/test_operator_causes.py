@@ -151,9 +151,9 @@ async def test_once_the_spec_is_fixed_no_status_has_the_failure_of_the_pods_befo
 ) -> None:
     """Though these are still there: KServe takes a moment to replace them."""
     refuses = f"import os, sys, time; os.environ.get('APP_A') and sys.exit({UNKNOWN_ARGUMENT!r}); time.sleep(3600)"
-    ill = {"pod": {"env": [{"name": "APP_A", "value": "1"}]}}
-    container = {"image": python_image, "command": python(refuses)}
-    await kube.apply(own_runtime(terminationMessagePolicy="FallbackToLogsOnError", **container), on_own_engine(**ill))
+    ill: Object = {"env": [{"name": "APP_A", "value": "1"}]}
+    container: Object = {"image": python_image, "command": python(refuses)}
+    await kube.apply(own_runtime(terminationMessagePolicy="FallbackToLogsOnError", **container), on_own_engine(pod=ill))
     await kube.wait_for("llmdeployment", NAME, is_stalled("BadEngineArguments"))
     late: list[Object] = []
 
