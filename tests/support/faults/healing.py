@@ -34,7 +34,7 @@ VALUES: Mapping[str, str] = {
     "<the value of region>": "north",
     "<the value of a>": "b",
     "<vllm, llamacpp, or a ServingRuntime that exists>": "llamacpp",
-    "<the key of the nodes' taint>": "nvidia.com/gpu",
+    "<the key of their taint>": "nvidia.com/gpu",
 }
 """What a person would fill in, in the namespace of a test."""
 

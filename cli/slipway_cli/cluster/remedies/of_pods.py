@@ -55,7 +55,7 @@ def _other_claim(case: Case) -> Next:
 def other_image(case: Case) -> Next | None:
     """The image of the namespace's own ServingRuntime; Slipway's own are of its chart."""
     if re.search(r"\b40[13]\b|unauthorized|authorization|denied", case.message):
-        spec = {"pod": {"imagePullSecrets": [{"name": "<a Secret with the registry's login>"}]}}
+        spec = {"pod": {"imagePullSecrets": [{"name": "<a Secret with a login of the registry>"}]}}
         return Next(case.patch(spec), "gives the node a login for the registry")
     command = case.patch_container("image", "<an image that the nodes can pull>")
     return Next(command, "names another image in the ServingRuntime of its pods") if command else None
@@ -70,7 +70,7 @@ def no_room(case: Case) -> Next:
     named = {label: None for label, value in selector.items() if f"{label}={value}" in case.message}
     if "untolerated taint" in case.message and "No node is both" in case.message:
         own = [each for each in pod.get("tolerations") or [] if isinstance(each, dict)]
-        wanted = {"key": "<the key of the nodes' taint>", "operator": "Exists"}
+        wanted = {"key": "<the key of their taint>", "operator": "Exists"}
         return Next(
             case.patch({"pod": {"tolerations": [*own, wanted]}}),
             "lets it run on nodes that are kept for others: ask those first. `kubectl describe nodes` shows the taints",
