@@ -11,7 +11,7 @@ from support.cluster.kube import Kube
 from support.cluster.llmdeployments import conditions, until_settled
 from support.faults.healing import Healing, filled
 
-HEALED_WITHIN = 150  # seconds, on a busy machine
+WITHIN = 150  # seconds, on a busy machine
 
 
 async def healed_by_why(kube: Kube, failure: Healing) -> list[str]:
@@ -31,7 +31,7 @@ async def healed_by_why(kube: Kube, failure: Healing) -> list[str]:
 async def named_by_why(kube: Kube, reason: str, name: str = NAME, *, timeout: float = 60) -> dict[str, Any]:
     """What `why` says, once it names the reason: the status is watched, since each `why` takes a while."""
     await kube.wait_for("llmdeployment", name, lambda it: reason in _reasons(it), timeout=timeout)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         while True:
             why = await llm(kube, "why", name, "-o", "json")
             if why.document.get("reason") == reason:
@@ -51,8 +51,8 @@ async def _is_well(kube: Kube, failure: Healing, *, last: bool) -> bool:
         found = await llm(kube, "wait", NAME, "--for=serving", "--timeout=2m", within=150)
         return found.code == 0 and (await llm(kube, "why", NAME)).code == 0
     if failure.healthy != "Waking":
-        await until_settled(kube, NAME, failure.healthy, timeout=HEALED_WITHIN)
-    async with asyncio.timeout(HEALED_WITHIN):
+        await until_settled(kube, NAME, failure.healthy, timeout=WITHIN)
+    async with asyncio.timeout(WITHIN):
         while (await llm(kube, "why", NAME)).code:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(1)
     return True
