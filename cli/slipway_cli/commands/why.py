@@ -40,7 +40,10 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
     world = read_world(kubectl, name, kubectl.place().namespace, SERVING_RUNTIME)
-    found = diagnose(world, _log(kubectl, world))
+    log = _log(kubectl, world)
+    found = diagnose(world, log)
+    if found.reason == "Unschedulable":
+        found = diagnose(_with_nodes(kubectl, world), log)
     book = None if found.is_well else runbook(found.reason)
     if form:
         members = found.as_members() | {"runbook": _url(found, book) or None}
@@ -65,6 +68,18 @@ def _log(kubectl: Kubectl, world: World) -> list[str]:
         return kubectl.run("logs", culprit.pod, *where, *previous).splitlines()
     except ApiError:
         return []
+
+
+def _with_nodes(kubectl: Kubectl, world: World) -> World:
+    """Few users may read them, so they aren't missed."""
+    from dataclasses import replace
+
+    from slipway.objects.kinds import NODE
+
+    from slipway_cli.cluster.reading import read_lists
+
+    nodes, _ = read_lists(kubectl, {NODE: NODE.path()})
+    return replace(world, objects={**world.objects, **nodes})
 
 
 def _url(found: Diagnosis, book: Runbook | None) -> str:

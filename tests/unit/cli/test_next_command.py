@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slipway.api.reasons import Reason
-from slipway.objects.kinds import POD, SERVING_RUNTIME, Kind, Object
+from slipway.objects.kinds import NODE, POD, SERVING_RUNTIME, Kind, Object
 from slipway_cli.cluster.next_command import BEYOND, next_command
 from slipway_cli.cluster.remedies.case import PLACEHOLDER, Next
 from slipway_cli.cluster.world import World
@@ -29,6 +29,16 @@ def following(
             {"metadata": {"name": "own"}, "spec": {"containers": [{"name": "kserve-container", **runtime}]}},
         )
     return next_command(reason, message, World(now=NOW, llm=llm, objects=objects), NODE_POD)
+
+
+def unschedulable(message: str, spec: Object, *nodes: Object) -> Next:
+    llm = cli_worlds.deployment(spec=spec)
+    return next_command("Unschedulable", message, World(now=NOW, llm=llm, objects={NODE: nodes}), NODE_POD)
+
+
+def node(key: str = "", **labels: str) -> Object:
+    taints = [{"key": key, "effect": "NoSchedule"}] if key else []
+    return {"metadata": {"name": "n", "labels": labels}, "spec": {"taints": taints}}
 
 
 def patched(spec: str) -> str:
@@ -147,6 +157,14 @@ CASES: dict[str, tuple[Next, str]] = {
     "a taint": (
         following("Unschedulable", TAINT, spec={"pod": {"tolerations": [{"key": "a"}]}}),
         patched('{"pod":{"tolerations":[{"key":"a"},{"key":"<the key of their taint>","operator":"Exists"}]}}'),
+    ),
+    "the taint of the nodes that it asks for": (
+        unschedulable(TAINT, {"pod": {"nodeSelector": {"gpu": "a"}}}, node("kept", gpu="a"), node("other", gpu="b")),
+        patched('{"pod":{"tolerations":[{"key":"kept","operator":"Exists"}]}}'),
+    ),
+    "a label that no node has, while all have taints": (
+        unschedulable(f"{TAINT}; {SELECTOR}", {"pod": {"nodeSelector": {"disk": "nvme"}}}, node("kept", gpu="a")),
+        patched('{"pod":{"nodeSelector":{"disk":null}}}'),
     ),
     "a larger volume": (
         following("Evicted", EVICTED, spec={"pod": {"volumes": TWO_VOLUMES}}),

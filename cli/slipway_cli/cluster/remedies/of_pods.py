@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway.api.units import amount, quantity
+from slipway.objects.kinds import NODE, Object
+from slipway.objects.metadata import labels_of
 
 from slipway_cli.cluster.remedies.case import TOOL, Case, Next, bare, literals, quoted
 
@@ -68,20 +70,42 @@ def no_room(case: Case) -> Next:
     pod = case.part("pod")
     selector = pod.get("nodeSelector") or {}
     named = {label: None for label, value in selector.items() if f"{label}={value}" in case.message}
+    there = [each for each in case.world.of(NODE) if selector.items() <= labels_of(each).items()]
+    if named and case.world.of(NODE) and not there:
+        labels = ", ".join(f"{label}={selector[label]}" for label in named)
+        return Next(case.patch({"pod": {"nodeSelector": named}}), f"no longer asks for {labels}", fixes=True)
     if "untolerated taint" in case.message and "No node is both" in case.message:
-        own = [each for each in pod.get("tolerations") or [] if isinstance(each, dict)]
-        wanted = {"key": "<the key of their taint>", "operator": "Exists"}
-        return Next(
-            case.patch({"pod": {"tolerations": [*own, wanted]}}),
-            "lets it run on nodes that are kept for others: ask those first. `kubectl describe nodes` shows the taints",
-        )
+        return _tolerate(case, _keys_of_taints(case, there))
     if named:
-        return Next(case.patch({"pod": {"nodeSelector": named}}), f"no longer asks for {', '.join(named)}", fixes=True)
+        return Next(case.patch({"pod": {"nodeSelector": named}}), f"no longer asks for {', '.join(named)}")
     lacking = re.search(r"Insufficient (cpu|memory|ephemeral-storage)", case.message)
     if lacking and lacking[1] in ((pod.get("resources") or {}).get("requests") or {}):
         spec = {"pod": {"resources": {"requests": {lacking[1]: f"<as much {lacking[1]} as a node has free>"}}}}
         return Next(case.patch(spec), "asks for less; `kubectl describe nodes` shows what is free")
     return Next(f"{TOOL} accelerators", "shows what the cluster has, what of it is free, and who holds it")
+
+
+def _tolerate(case: Case, keys: list[str]) -> Next:
+    own = [each for each in case.part("pod").get("tolerations") or [] if isinstance(each, dict)]
+    wanted = [{"key": key, "operator": "Exists"} for key in keys or ["<the key of their taint>"]]
+    shows = "" if keys else ". `kubectl describe nodes` shows the taints"
+    return Next(
+        case.patch({"pod": {"tolerations": [*own, *wanted]}}),
+        f"lets it run on nodes that are kept for others: ask those first{shows}",
+    )
+
+
+def _keys_of_taints(case: Case, nodes: list[Object]) -> list[str]:
+    """Of the nodes that it may choose, where all have the same ones."""
+    own = {each.get("key") for each in case.part("pod").get("tolerations") or [] if isinstance(each, dict)}
+    found = {tuple(_keys_of_node(each, own)) for each in nodes} if case.part("pod").get("nodeSelector") else set()
+    return list(found.pop()) if len(found) == 1 else []
+
+
+def _keys_of_node(raw: Object, own: set[Any]) -> Iterator[str]:
+    for taint in (raw.get("spec") or {}).get("taints") or []:
+        if taint.get("effect") != "PreferNoSchedule" and taint.get("key") not in own:
+            yield str(taint.get("key"))
 
 
 def preempted(case: Case) -> Next:
