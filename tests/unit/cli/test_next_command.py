@@ -189,7 +189,7 @@ CASES: dict[str, tuple[Next, str]] = {
         "kubectl rollout undo deployment keda-operator -n keda",
     ),
     "an object of another owner": (
-        following("NameTaken", "Service model exists already and isn't ours; delete it, or give"),
+        following("NameTaken", "NameTaken: Service model exists already and isn't ours; delete it, or give"),
         "kubectl delete service model -n chat",
     ),
 }

@@ -29,7 +29,7 @@ def down(case: Case) -> Next:
 
 def taken(case: Case) -> Next:
     """The other object may be in use."""
-    found = re.match(r"(\w+) ([\w.-]+) exists already and (.*?)(?:;|$)", case.message)
+    found = re.search(r"\b(\w+) ([\w.-]+) exists already and (.*?)\.?(?:;|$)", case.message)
     if found is None:
         return Next(f"kubectl get all -n {case.namespace}", "shows which object has its name")
     whose = "" if found[3].startswith("isn't ours") else f"; it {found[3]}, which may make it again"
