@@ -31,6 +31,7 @@ def main() -> None:
     """Ends at once at a signal: nothing needs to be tidied up, because the next run goes on from any state."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # the image starts us with them blocked
     os.umask(0o022)  # the engine may run as another user
     sys.exit(run(sys.argv[1:]))
 
@@ -39,9 +40,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def run(
-    arguments: Sequence[str], environment: Mapping[str, str] = os.environ, output: TextIO | None = None
-) -> int:
+def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, output: TextIO | None = None) -> int:
     """Returns the exit code."""
     progress, termination_log = Progress("", output=output), Path(TERMINATION_LOG)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 from slipway_fetcher.download.downloading import Downloading, Received
 from slipway_fetcher.download.journal import Journal
 from slipway_fetcher.download.transfer import Context
-from slipway_fetcher.folder.lock import locked
+from slipway_fetcher.folder.lock import if_free, locked
 from slipway_fetcher.folder.space import check_room
 from slipway_fetcher.folder.target import Record, Target
 from slipway_fetcher.folder.unpacking import unpack, unpack_layer
@@ -65,6 +65,7 @@ class Fetching:
             self._progress.waits("")
             present = self._present()  # the one that had the lock may have fetched it
             if present and not self._options.refresh:
+                self._target.clean()
                 return self._already(present)
             self._progress.write_to(self._target.progress)
             return self._fetched(present, started)
@@ -84,6 +85,10 @@ class Fetching:
         return None
 
     def _already(self, record: Record) -> Record:
+        if self._target.has_leftovers:
+            with if_free(self._target.lock) as taken:
+                if taken:
+                    self._target.clean()
         self._progress.event("present", version=record.version, bytes=record.size, files=len(record.files))
         return record
 
@@ -95,6 +100,7 @@ class Fetching:
         except FetchError as error:
             if not present or error.reason is not Reason.FAILED:
                 raise
+            self._target.clean()
             self._progress.event("unrefreshed", version=present.version, message=error.message)
             return present
         if present and present.version == listing.version:
@@ -106,7 +112,9 @@ class Fetching:
         record = Record(self._request.as_json(), listing.version, tuple(self._files(listing, received)))
         self._target.publish(record)
         seconds = round(time.monotonic() - started, 1)
-        self._progress.event("fetched", version=record.version, bytes=record.size, files=len(record.files), seconds=seconds)
+        self._progress.event(
+            "fetched", version=record.version, bytes=record.size, files=len(record.files), seconds=seconds
+        )
         return record
 
     def _downloaded(self, source: Source, listing: Listing) -> list[Received]:

@@ -21,10 +21,12 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     made = Parser(
         prog="slipway-fetch",
-        description="Brings the files of a model into a folder, which appears once it is complete. Does nothing if it is.",
+        description="Brings the files of a model into a folder, which appears once it is complete.",
         allow_abbrev=False,
     )
-    made.add_argument("uri", metavar="URI", help="where the files are, such as hf://ORGANIZATION/MODEL or s3://BUCKET/PATH")
+    made.add_argument(
+        "uri", metavar="URI", help="where the files are, such as hf://ORGANIZATION/MODEL or s3://BUCKET/PATH"
+    )
     made.add_argument("folder", metavar="FOLDER", type=Path, help="where to bring them; a folder in a mounted volume")
     made.add_argument("--revision", default="", help="commit, tag or branch of a Hugging Face repository (main)")
     made.add_argument(
@@ -35,9 +37,13 @@ def parser() -> Parser:
         help="only files whose path matches, such as '*Q4_K_M.gguf'; may be repeated",
     )
     made.add_argument("--endpoint", default="", metavar="URL", help="a mirror, or a server other than the usual one")
-    made.add_argument("--credentials", type=Path, metavar="FOLDER", help="a mounted Secret; before environment variables")
+    made.add_argument(
+        "--credentials", type=Path, metavar="FOLDER", help="a mounted Secret; before environment variables"
+    )
     made.add_argument("--anonymous", action="store_true", help="without credentials, although there are some")
-    made.add_argument("--refresh", action="store_true", help="see whether there is another version, and replace this one")
+    made.add_argument(
+        "--refresh", action="store_true", help="see whether there is another version, and replace this one"
+    )
     made.add_argument("--replace", action="store_true", help="replace a folder that has something else")
     made.add_argument("--connections", type=_number, default=8, metavar="N", help="downloads at the same time (8)")
     made.add_argument(

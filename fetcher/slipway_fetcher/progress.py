@@ -44,7 +44,7 @@ class Progress:
             self._done += size
 
     def present(self, size: int) -> None:
-        """Bytes that an earlier run has received; negative: bytes that have to be received again. Not a part of the rate."""
+        """Bytes of an earlier run, which the rate leaves out; negative: they have to be received again."""
         with self._lock:
             self._done += size
             self._samples = deque((when, done + size) for when, done in self._samples)
@@ -108,4 +108,3 @@ class Progress:
     def _run(self) -> None:
         while not self._ended.wait(self._every):
             self.report()
-

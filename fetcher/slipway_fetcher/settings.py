@@ -1,7 +1,7 @@
 """Credentials and their companions: from the files of a mounted Secret, else from environment variables.
 
-A file of the Secret has the name of the variable, such as `HF_TOKEN`. Files come first: a pod's environment is inherited
-by every process in it, and the folder is mounted for this program alone.
+A file of the Secret has the name of the variable, such as `HF_TOKEN`. Files come first: the folder was mounted for this
+program, and variables may be there for others.
 """
 
 from __future__ import annotations

@@ -48,7 +48,11 @@ class ReleaseImage:
 
 
 def every() -> dict[str, ReleaseImage]:
-    files = [ROOT / "operator/Containerfile", *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
+    files = [
+        ROOT / "operator/Containerfile",
+        ROOT / "fetcher/Containerfile",
+        *sorted((ROOT / "runtime-image").glob("*.Containerfile")),
+    ]
     return {image.name: image for image in map(ReleaseImage, files)}
 
 

@@ -1,5 +1,7 @@
-"""All files of a listing, on several connections. A file is first known to be served in ranges, then divided among them;
-the thread that receives its last range verifies it."""
+"""All files of a listing, on several connections.
+
+Once a server is known to send ranges, a file is divided among them; the thread that receives its last one verifies it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ class Downloading:
             raise self._failure
         return sorted(self._received, key=lambda each: each.remote.path)
 
-    def _begin(self, file: RemoteFile) -> None:
+    def _begin(self, file: RemoteFile, tries: int = 1) -> None:
         path, known = self._place(file), self._context.journal.known(file)
         try:
             present = path.stat().st_size
@@ -75,8 +77,9 @@ class Downloading:
             return
         if present < 0 and known.ranges:
             self._context.journal.dropped(file)
-        self._left += 1
-        self._schedule(_Work(LocalFile(file, path)))
+        with self._changed:
+            self._left += 1
+        self._schedule(_Work(LocalFile(file, path), tries))
 
     def _schedule(self, work: _Work) -> None:
         file = work.file.remote
@@ -101,7 +104,7 @@ class Downloading:
                 self._transfer(*taken)
         except StoppedError:
             pass
-        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits for this one
+        except BaseException as error:
             with self._changed:
                 self._failure = self._failure or error
         finally:
@@ -142,8 +145,9 @@ class Downloading:
     def _complete(self, work: _Work, position: int) -> None:
         file, path = work.file.remote, work.file.path
         size = position if file.size is None else file.size
-        digest = self._verified(work, size)
-        if digest is False:
+        fits, digest = self._verified(file, path, size)
+        if not fits:
+            self._again(work, size, digest)
             return
         try:
             sync(path)
@@ -155,26 +159,30 @@ class Downloading:
             self._left -= 1
             self._changed.notify_all()
 
-    def _verified(self, work: _Work, size: int) -> str | bool:
-        """The digest that fits, "" if the source has none; False if none fits, and the file is received again."""
+    def _verified(self, file: RemoteFile, path: Path, size: int) -> tuple[bool, str]:
+        """Whether the content is what the source has, and by which digest; empty: the source has none for it."""
+        if path.stat().st_size != size:
+            return False, f"of {size:,} bytes"
+        named = ""
+        for digest in self._context.source.digests(file):
+            named = str(digest)
+            if matches(path, digest):
+                return True, named
+        return not named, named
+
+    def _again(self, work: _Work, size: int, digest: str) -> None:
+        """Once: a disk, a proxy or a crash may have changed the bytes on the way."""
         file, path = work.file.remote, work.file.path
-        found = ""
-        if path.stat().st_size == size:
-            for digest in self._context.source.digests(file):
-                if matches(path, digest):
-                    return str(digest)
-                found = str(digest)
-            if not found:
-                return ""
         if work.tries > 1:
             raise FetchError(
                 Reason.CORRUPT,
-                f"{file.path} doesn't have the digest that its source names, {found[:80]}, not even at the second try.",
+                f"{file.path} doesn't have the digest that its source names ({digest[:80]}), at the second try either.",
                 "Store the file again at the source, or check the proxies and mirrors on the way.",
             )
         self._context.says(f"{file.path} doesn't have its digest, and is received again")
         self._context.present(-size)
         self._context.journal.dropped(file)
         path.unlink(missing_ok=True)
-        self._schedule(_Work(LocalFile(file, path), tries=work.tries + 1))
-        return False
+        self._begin(file, tries=work.tries + 1)
+        with self._changed:
+            self._left -= 1

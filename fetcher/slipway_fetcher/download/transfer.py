@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_fetcher.download.journal import Journal
-from slipway_fetcher.folder.space import FULL, full, unwritable
+from slipway_fetcher.folder.space import unwritable
 from slipway_fetcher.problem import FetchError, Reason, StoppedError, TemporaryError
 from slipway_fetcher.sources.base import RemoteFile, Source
 from slipway_fetcher.web.call import Call
 from slipway_fetcher.web.client import Client, Response
 from slipway_fetcher.web.repeating import Patience
 
-PIECE = 1 << 20  # bytes in memory, for each connection
+PIECE = 1 << 17  # bytes in memory, for each connection; what of them has arrived when it breaks is lost
 NOTED_EVERY = 16 << 20  # bytes; after a crash, at most these are received again by each connection
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 STALE = (401, 403, 404, 410)  # what a signed URL answers that has expired
@@ -128,7 +128,9 @@ class Transfer:
                 return
             if self.is_only:
                 raise NoRangesError
-            raise TemporaryError(f"{response.call.origin} ignores that only a part of {self._file.remote.path} is requested")
+            raise TemporaryError(
+                f"{response.call.origin} ignores that only a part of {self._file.remote.path} is requested"
+            )
         if is_remembered and response.status in STALE:
             self._file.is_at(None)
             raise TemporaryError(f"the signed URL of {self._file.remote.path} is no longer valid")
@@ -143,7 +145,11 @@ class Transfer:
     def _check_range(self, response: Response) -> None:
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         size = self._file.remote.size
-        if not found or int(found[1]) != self.position or (found[3] != "*" and size is not None and int(found[3]) != size):
+        if (
+            not found
+            or int(found[1]) != self.position
+            or (found[3] != "*" and size is not None and int(found[3]) != size)
+        ):
             raise TemporaryError(
                 f"{response.call.origin} sent other bytes of {self._file.remote.path} than were requested"
             )
@@ -168,7 +174,7 @@ class Transfer:
             while written < len(piece):
                 written += os.pwrite(output, piece[written:] if written else piece, self.position + written)
         except OSError as error:
-            raise (full if error.errno in FULL else lambda path: unwritable(path, error))(self._file.path) from error
+            raise unwritable(self._file.path, error) from error
 
     def _note(self, output: int) -> None:
         """Bytes of a file whose size isn't known are never continued, so they aren't noted."""

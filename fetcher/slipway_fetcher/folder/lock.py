@@ -1,8 +1,8 @@
 """One download at a time: a lock on a file next to the folder, which ends with the process that has it.
 
-flock(2) is held by an open file, so the kernel releases it however the process ends. Over NFS, Linux asks the server for
-it, so that it also holds between nodes, and the server releases it when a node's lease ends. Where the file system has no
-locks, the run is refused, except with --no-lock.
+flock(2) is held by an open file, so the kernel releases it however the process ends. Over NFS, Linux requests it from
+the server, so that it also holds between nodes; NFS 4 releases it when the lease of a lost node ends. Where the file
+system has no locks, the run is refused.
 """
 
 from __future__ import annotations
@@ -48,6 +48,22 @@ def locked(file: Path, waits: Callable[[dict[str, Any]], None]) -> Iterator[None
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def if_free(file: Path) -> Iterator[bool]:
+    """Takes the lock if no other process has it; yields whether it did. For what isn't worth waiting or failing."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        yield False
+        return
+    with contextlib.closing(os.fdopen(descriptor, "r+b", buffering=0)):
+        try:
+            taken = _taken(descriptor, file)
+        except (FetchError, OSError):
+            taken = False
+        yield taken
+
+
 def _taken(descriptor: int, file: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +74,7 @@ def _taken(descriptor: int, file: Path) -> bool:
             raise FetchError(
                 Reason.FAILED,
                 f"The file system of {file} has no locks, so two downloads could disturb each other.",
-                "Use a volume with locks, such as NFS 4; or --no-lock, if no other process fetches into this folder.",
+                "Use a volume whose file system has flock(2), such as a local disk or NFS 4.",
             ) from error
         raise
     return True

@@ -1,9 +1,9 @@
 """The folder of a model, and what is next to it while it is made.
 
-    PARENT/NAME            the model: complete, with .slipway/fetched.json in it, or not there
-    PARENT/.NAME.partial/  a download: model/ becomes NAME, by one rename; a later run goes on with it
-    PARENT/.NAME.lock      see lock.py
-    PARENT/.NAME.progress  for those that wait for the lock
+PARENT/NAME            the model: complete, with .slipway/fetched.json in it, or not there
+PARENT/.NAME.partial/  a download: model/ becomes NAME, by one rename; a later run goes on with it
+PARENT/.NAME.lock      see lock.py
+PARENT/.NAME.progress  for those that wait for the lock
 """
 
 from __future__ import annotations
@@ -112,6 +112,11 @@ class Target:
             raise unwritable(self.folder, error) from error
         self.clean()
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether a run has ended between the model's appearance and the end of `clean`."""
+        return any(path.exists() for path in (self.staging, self._discarded, self.progress))
+
     def clean(self) -> None:
         """Removes what is only needed on the way."""
         shutil.rmtree(self.staging, ignore_errors=True)
@@ -136,4 +141,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

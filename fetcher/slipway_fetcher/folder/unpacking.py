@@ -1,5 +1,8 @@
-"""Files out of archives and image layers: only files and folders, only below the model's folder, only as far as there is
-room. An archive with anything else is refused: links could lead out of the folder, and no model needs devices."""
+"""Files out of archives and image layers.
+
+Only files and folders, only below the model's folder, only as far as there is room. An archive with anything else is
+refused: links could lead out of the folder, and no model needs devices.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -86,7 +90,7 @@ def _tarred(archive: Path, prefix: str) -> Iterator[Entry]:
                 continue
             if not member.isreg():
                 raise _refused(archive, f"contains {path[:200]!r}, which is neither a file nor a folder")
-            yield path.removeprefix(prefix), member.size, lambda member=member: _content(opened, member)
+            yield path.removeprefix(prefix), member.size, partial(_content, opened, member)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -104,7 +108,7 @@ def _zipped(archive: Path) -> Iterator[Entry]:
                 continue
             if kind not in (0, 8) or member.flag_bits & 1:  # 8: a regular file; the flag: encrypted
                 raise _refused(archive, f"contains {member.filename[:200]!r}, which is a link, a device or encrypted")
-            yield member.filename.removeprefix("./"), member.file_size, lambda member=member: opened.open(member)
+            yield member.filename.removeprefix("./"), member.file_size, partial(opened.open, member)
 
 
 @contextlib.contextmanager

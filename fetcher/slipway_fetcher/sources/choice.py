@@ -1,4 +1,4 @@
-"""Which files of a repository make up the model, where the user doesn't choose: one format, and no training leftovers."""
+"""Which files of a repository are the model, where the user doesn't choose: one format, no leftovers of training."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Hub:
             return FetchError(
                 Reason.ACCESS_DENIED,
                 f"{self._name} is a gated model, and {self._endpoint} doesn't allow access {token}.",
-                "Accept the model's conditions on its page, and store a token of that account as HF_TOKEN in the Secret.",
+                "Accept the conditions on the model's page, and store that account's token as HF_TOKEN in the Secret.",
             )
         if code == "RevisionNotFound":
             return FetchError(

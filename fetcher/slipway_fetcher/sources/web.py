@@ -1,4 +1,4 @@
-"""https://HOST/PATH: one file of an HTTPS server, or an archive with the model's files. `#sha256=…` says what it must be."""
+"""https://HOST/PATH: one file of an HTTPS server, or an archive of them. `#sha256=…` says what it must be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Website:
         checksum = CHECKSUM.fullmatch(fragment)
         if fragment and not checksum:
             raise FetchError(
-                Reason.INVALID, f"The part {'#' + fragment[:80]!r} of the URI is invalid.", "Write #sha256= and 64 digits."
+                Reason.INVALID,
+                f"The part {'#' + fragment[:80]!r} of the URI is invalid.",
+                "Write #sha256= and 64 digits.",
             )
         self._digest = Digest("sha256", checksum[1].lower()) if checksum else None
         self._name = unquote(urlsplit(self._url).path.rstrip("/").rpartition("/")[2])
@@ -56,7 +58,9 @@ class Website:
             tag = str(self._digest)
         unpack = "archive" if ARCHIVE.search(self._name) else ""
         files = checked([RemoteFile(self._name, self._name, size, f"{tag} {size}", self._digest, unpack)])
-        version = self._digest.value if self._digest else hashlib.sha256(f"{self._url}\n{files[0].tag}".encode()).hexdigest()
+        version = (
+            self._digest.value if self._digest else hashlib.sha256(f"{self._url}\n{files[0].tag}".encode()).hexdigest()
+        )
         return Listing(version, files)
 
     def call(self, file: RemoteFile) -> Call:
@@ -98,7 +102,7 @@ def _size(response: Response) -> int | None:
 
 
 def _headers(settings: Settings, host: str) -> Authorize | None:
-    """From the Secret, in the form that KServe uses: `headers` in JSON, and `https-host` if they are for one host only."""
+    """From the Secret, as KServe has them: `headers` in JSON, and `https-host` if they are for one host only."""
     text, only_for = settings.get("headers"), settings.get("https-host")
     if not text or (only_for and only_for != host):
         return None

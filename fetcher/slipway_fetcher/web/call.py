@@ -25,7 +25,9 @@ class Call:
         return origin_of(self.url)
 
     def with_headers(self, **headers: str) -> Call:
-        return replace(self, headers={**self.headers, **{name.replace("_", "-"): text for name, text in headers.items()}})
+        return replace(
+            self, headers={**self.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        )
 
     def at(self, url: str) -> Call:
         """The same request, redirected: what identifies the sender stays behind."""

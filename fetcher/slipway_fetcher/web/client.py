@@ -1,4 +1,4 @@
-"""Sends one request and follows its redirects. What may be over soon is a TemporaryError; any other status is returned."""
+"""Sends one request, and follows redirects. What may be over soon is a TemporaryError; other responses are returned."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -51,7 +52,10 @@ class Response:
         if kind is None and self._raw.length_remaining in (0, None):
             self._raw.release_conn()
         else:
-            self._raw.close()
+            self.close()
+
+    def close(self) -> None:
+        self._raw.close()
 
 
 class Client:
@@ -61,7 +65,7 @@ class Client:
         self, gates: Gates, *, authority: Path | None = None, connections: int = 8, silent_for: float = SILENT_FOR
     ) -> None:
         self.gates = gates
-        self._options = {
+        self._options: dict[str, Any] = {
             "maxsize": connections,
             "block": False,
             "retries": False,
@@ -80,34 +84,42 @@ class Client:
                 response.read(1 << 16)
             call = _redirected(call, urljoin(call.url, target))
         raise FetchError(
-            Reason.FAILED, f"{shown(call.url)} redirects in a circle.", "Check the server's or the mirror's configuration."
+            Reason.FAILED,
+            f"{shown(call.url)} redirects in a circle.",
+            "Check the server's or the mirror's configuration.",
         )
 
     def _send_once(self, call: Call) -> Response:
-        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **call.headers}
-        self.gates.enter(call.origin)
+        is_probe = self.gates.enter(call.origin)
         try:
-            if call.authorize:
-                headers |= call.authorize(call.method, call.url, headers)
-            raw = self._pool(call.url).urlopen(
+            response = Response(call, self._opened(call))
+        except BaseException:
+            if is_probe:
+                self.gates.unknown(call.origin)
+            raise
+        if response.status in BUSY:
+            response.close()
+            pause = self.gates.busy(call.origin, retry_after(response.headers), is_probe=is_probe)
+            raise TemporaryError(
+                f"{call.origin} responds with HTTP {response.status}, and gets no request for {pause:,.0f} s"
+            )
+        if is_probe:
+            self.gates.free(call.origin)
+        if response.status in BROKEN:
+            response.close()
+            raise TemporaryError(f"{shown(call.url)} responds with HTTP {response.status}")
+        return response
+
+    def _opened(self, call: Call) -> urllib3.BaseHTTPResponse:
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **call.headers}
+        if call.authorize:
+            headers |= call.authorize(call.method, call.url, headers)
+        try:
+            return self._pool(call.url).urlopen(
                 call.method, call.url, headers=headers, body=call.body, redirect=False, preload_content=False
             )
         except (HTTPError, OSError) as error:
-            self.gates.unknown(call.origin)
             raise _failure(error, call) from error
-        except BaseException:
-            self.gates.unknown(call.origin)
-            raise
-        response = Response(call, raw)
-        if raw.status in BUSY:
-            raw.close()
-            pause = self.gates.busy(call.origin, retry_after(response.headers))
-            raise TemporaryError(f"{call.origin} responds with HTTP {raw.status}, and gets no request for {pause:,.0f} s")
-        self.gates.free(call.origin)
-        if raw.status in BROKEN:
-            raw.close()
-            raise TemporaryError(f"{shown(call.url)} responds with HTTP {raw.status}")
-        return response
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -120,7 +132,11 @@ class Client:
 
 def _redirected(call: Call, url: str) -> Call:
     before, after = urlsplit(call.url), urlsplit(url)
-    if after.scheme not in ("http", "https") or not after.hostname or (before.scheme, after.scheme) == ("https", "http"):
+    if (
+        after.scheme not in ("http", "https")
+        or not after.hostname
+        or (before.scheme, after.scheme) == ("https", "http")
+    ):
         raise FetchError(
             Reason.FAILED,
             f"{shown(call.url)} redirects to {shown(url)}, which isn't encrypted.",
@@ -166,10 +182,13 @@ def _failure(error: Exception, call: Call) -> Exception:
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    while error and not isinstance(error, ssl.SSLCertVerificationError):
+    """urllib3 puts it into others."""
+    while error:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
         nested = [each for each in error.args if isinstance(each, BaseException)]
         error = nested[0] if nested else error.__cause__ or error.__context__
-    return error
+    return None
 
 
 def _what(error: BaseException) -> str:

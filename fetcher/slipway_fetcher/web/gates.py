@@ -28,7 +28,7 @@ class _Gate:
 
 
 class Gates:
-    """One for each origin that is busy. `waits` is called with a sentence while a thread waits, and with nothing after."""
+    """One for each origin that is busy. `waits` is called with a sentence while a thread waits, then with ""."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Gates:
                 self._gates.setdefault(origin, _Gate(min(float(until), latest)))
         self._file = file
 
-    def enter(self, origin: str) -> None:
-        """Returns when a request may be sent."""
+    def enter(self, origin: str) -> bool:
+        """Returns when a request may be sent: whether it is the one that finds out if the server is still busy."""
         with self._changed:
             waited = False
             while gate := self._gates.get(origin):
@@ -68,30 +68,34 @@ class Gates:
                     raise StoppedError
             if waited:
                 self._waits("")
+            return gate is not None
 
-    def busy(self, origin: str, retry_after: float | None) -> float:
-        """The server has refused a request for now; returns for how many seconds it gets none."""
+    def busy(self, origin: str, retry_after: float | None, *, is_probe: bool) -> float:
+        """The server has refused a request for now; returns for how many seconds it gets none.
+
+        Refusals of requests that were on the way at the same time count once."""
         with self._changed:
             gate = self._gates.setdefault(origin, _Gate(0.0))
-            gate.probing = False
+            gate.refusals = gate.refusals + 1 if is_probe else max(gate.refusals, 1)
+            if is_probe:
+                gate.probing = False
             pause = retry_after
             if pause is None:
-                pause = min(LONGEST_PAUSE, 2.0**gate.refusals) * random.uniform(0.75, 1.25)  # noqa: S311
-            gate.refusals += 1
+                pause = min(LONGEST_PAUSE, 2.0 ** (gate.refusals - 1)) * random.uniform(0.75, 1.25)
             gate.until = max(gate.until, self._clock() + pause)
             self._note()
             self._changed.notify_all()
             return pause
 
     def free(self, origin: str) -> None:
-        """The server has accepted a request."""
+        """The server has accepted the request that finds out. One that was sent before it became busy says nothing."""
         with self._changed:
             if self._gates.pop(origin, None):
                 self._note()
                 self._changed.notify_all()
 
     def unknown(self, origin: str) -> None:
-        """A request has ended without an answer: another may try."""
+        """That request has ended without an answer: another may find out."""
         with self._changed:
             if gate := self._gates.get(origin):
                 gate.probing = False

@@ -65,7 +65,7 @@ class Patience:
                 if silent > self._limit:
                     raise self._given_up(error, silent) from error
                 says(f"{error}")
-                pause = min(LONGEST_PAUSE, 0.5 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+                pause = min(LONGEST_PAUSE, 0.5 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
                 if self._stop.wait(pause):
                     raise StoppedError from error
 

@@ -51,6 +51,7 @@ class FakeHub:
     signed_until: float = float("inf")
     rate: float = float("inf")
     requests: list[str] = field(default_factory=list)
+    storage_has: dict[str, bytes] = field(default_factory=dict)
     authorizations: dict[str, set[str]] = field(default_factory=dict)
     sent: int = 0
     """Bytes of files."""
@@ -116,12 +117,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_content(content)
         else:
             digest = hashlib.sha256(content).hexdigest()
+            self.hub.storage_has[digest] = content
             self.respond(302, b"", {"Location": f"{self.hub.storage}/storage/{digest}?Signature=secret-{time.time()}"})
 
     def _stored(self, digest: str) -> None:
         signed_at = float(parse_qs(urlsplit(self.path).query)["Signature"][0].removeprefix("secret-"))
-        everything = (content for each in self.hub.repositories.values() for content in each.files.values())
-        content = next((each for each in everything if hashlib.sha256(each).hexdigest() == digest), None)
+        content = self.hub.storage_has.get(digest)
         if content is None or signed_at > self.hub.signed_until or time.time() - signed_at > self.hub.signed_until:
             self.respond(403, b"<Error><Code>AccessDenied</Code></Error>")
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,10 +41,38 @@ def fetch(uri: str, folder: Path, *flags: str, environment: Mapping[str, str] | 
     return Outcome(code, [json.loads(line) for line in output.getvalue().splitlines()])
 
 
-def started(uri: str, folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """A process; its output is a pipe."""
-    argv = [sys.executable, "-m", "slipway_fetcher", *QUICK, *flags, uri, str(folder)]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
+WITH_STEPS = """
+import os, sys
+from slipway_fetcher import __main__
+from slipway_fetcher.download import downloading, transfer
+steps, ends_after = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+downloading.RANGE, transfer.NOTED_EVERY = steps, 1 << 16
+left = [ends_after]
+def counted(name):
+    call = getattr(os, name)
+    def counting(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os._exit(137)
+        return call(*args, **kwargs)
+    setattr(os, name, counting)
+for name in ("pwrite", "write", "fsync", "fdatasync", "mkdir", "rename", "rmdir", "unlink", "open", "ftruncate"):
+    counted(name)
+__main__.main()
+"""
+
+
+def started(uri: str, folder: Path, *flags: str, steps: int = 1 << 20, ends_after: int = 0) -> subprocess.Popen[str]:
+    """A process; its output is a pipe. `steps`: bytes of a range, so that a small file has as many as a large one.
+    `ends_after`: so many system calls that change files, before the last of which it ends as if it were killed."""
+    argv = [sys.executable, "-c", WITH_STEPS, str(steps), str(ends_after), *QUICK, *flags, uri, str(folder)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """As the kernel does it, without a moment to tidy up."""
+    process.kill()
+    process.communicate()
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
