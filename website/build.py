@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from diagrams import NotDrawnError
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
@@ -30,7 +31,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         made(arguments.into.resolve())
-    except (MkDocsException, StagingError) as error:
+    except (MkDocsException, StagingError, NotDrawnError) as error:
         print(f"The site is not built: {error}", file=sys.stderr)
         return 1
     print(f"The site is in {arguments.into}: open index.html, or serve the folder by any web server.")

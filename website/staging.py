@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diagrams import with_pictures
+
 SOURCE = "source"
 MOST_SHOWN = 200_000  # characters of a file
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", ".tpl": "text"}
@@ -189,7 +191,7 @@ def stage(root: Path, to: Path) -> dict[str, str]:
     repository = repository_at(root)
     links = Links(repository)
     pages = {page: (root / page).read_text() for page in repository.pages}
-    texts = {page: links.rewritten(page, text) for page, text in pages.items()}
+    texts = {page: links.rewritten(page, with_pictures(page, text, repository.files)) for page, text in pages.items()}
     texts |= sources(links, repository, lambda path: (root / path).read_text(errors="replace"))
     for page, text in texts.items():
         file = to / page

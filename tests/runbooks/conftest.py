@@ -10,6 +10,7 @@ import pytest
 from slipway_devcluster.cluster import Cluster
 from support.cluster import AnyCluster, Kube, Settings
 from support.cluster.fixtures import kubectl_for
+from support.faults.fault_walks import FaultWalks
 from support.faults.model_failures import scripted_downloads
 from support.faults.runbook_faults import Given, write_models
 from support.monitoring import programs
@@ -17,6 +18,7 @@ from support.monitoring.alert_walks import asking
 from support.monitoring.installed import install, monitored_slipway
 from support.monitoring.on_cluster import ClusterMonitoring
 from support.pages.shell import Shell
+from support.repository import in_checkout
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +78,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_models(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def walks(node: Cluster, whole: Kube, shell: Shell, models: Path, python_image: str) -> FaultWalks:
+    """Walks of faults, by a reader in a checkout."""
+    in_checkout(shell.home)
+    return FaultWalks(node, whole, shell, models, python_image)

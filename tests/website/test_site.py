@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from diagrams import diagrams, picture
 from support.repository import ROOT
 
 FETCHING = {
@@ -97,3 +98,11 @@ def test_every_page_is_found_by_the_search_and_source_files_are_not(site: Path) 
 
 def test_a_file_that_a_page_links_to_is_shown_on_the_site(site: Path) -> None:
     assert "LLMDeployment" in (site / "source/manifests/samples/llama-8b.yaml.html").read_text()
+
+
+def test_diagrams_are_pictures(site: Path) -> None:
+    """GitHub draws Mermaid's source, the site doesn't."""
+    assert '<img alt="Diagram"' in (site / "docs/architecture.html").read_text()
+    assert not [page for page in site.rglob("docs/**/*.html") if 'class="mermaid"' in page.read_text()]
+    wanted = {picture(each) for page in ROOT.glob("docs/**/*.md") for each in diagrams(page.read_text())}
+    assert {str(file.relative_to(ROOT)) for file in ROOT.glob("website/assets/diagrams/*.svg")} == wanted

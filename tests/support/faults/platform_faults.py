@@ -28,10 +28,11 @@ KSERVE, KEDA, ACTIVATOR = (
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a fault happens: the namespace of the model, and the cluster."""
+    """Where a fault happens: the namespace of the model, the cluster, and an image with Python that it has."""
 
     kube: Kube
     cluster: Cluster
+    image: str
 
     def of(self, namespace: str) -> Kube:
         return self.kube.within(namespace)
@@ -42,8 +43,9 @@ Provoked = Callable[[Scene], AbstractAsyncContextManager[object]]
 
 @dataclass(frozen=True)
 class PlatformFault:
-    """`provoked` holds the fault while its block lasts; `parts`: the headings of the page that are walked, in order,
-    each as far as the page's third level; `healthy`: the state of the model afterwards."""
+    """`provoked` holds the fault while its block lasts, and may yield values of placeholders; `parts`: the headings of
+    the page that are walked, in order, each as far as the page's third level; `healthy`: the state of the model
+    afterwards."""
 
     page: str
     words: str
