@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 import pytest
+from support.monitoring.idling import LEAST_IDLE, idle_minutes
 
 pytest_plugins = ["support.cluster.fixtures", "support.watchdog"]
 
@@ -30,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--idle-minutes",
-        type=float,
-        default=60,
+        type=idle_minutes,
+        default=60.0,
         metavar="N",
-        help="how long the model of the story in docs/monitoring.md idles (default: 60)",
+        help=f"how long the model of the story in docs/monitoring.md idles, {LEAST_IDLE} or more (default: 60)",
     )

@@ -69,7 +69,7 @@ def rendered(builds: Mapping[str, Build], cache: Cache) -> list[Object]:
         kubectl, helm = builds["kubernetes"].binary("kubectl"), builds["helm"].binary("helm")
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f"{kept.name}.{os.getpid()}")
-        partial.write_text(json.dumps([*_kserve(kserve, helm), *_keda(keda, kubectl)]))
+        partial.write_text(json.dumps([*kserve_objects(kserve, helm), *keda_objects(keda, kubectl)]))
         partial.replace(kept)
     objects: list[Object] = json.loads(kept.read_text())
     return objects
@@ -79,7 +79,8 @@ def dns() -> list[Object]:
     return documents((MANIFESTS / "coredns.yaml").read_text())
 
 
-def _kserve(build: Build, helm: Path) -> list[Object]:
+def kserve_objects(build: Build, helm: Path) -> list[Object]:
+    """Of KServe alone, unchanged."""
     chart = build.source / "charts/kserve-resources"
     values = [argument for value in KSERVE_VALUES for argument in ("--set", value)]
     objects = documents(_output([helm, "template", "kserve", chart, "--namespace", "kserve", *values]))
@@ -89,7 +90,8 @@ def _kserve(build: Build, helm: Path) -> list[Object]:
     return [namespace, *(crd for path in sorted(wanted) for crd in documents(path.read_text())), *objects]
 
 
-def _keda(build: Build, kubectl: Path) -> list[Object]:
+def keda_objects(build: Build, kubectl: Path) -> list[Object]:
+    """Of KEDA alone, unchanged."""
     return documents(_output([kubectl, "kustomize", build.source / "config/default"]))
 
 

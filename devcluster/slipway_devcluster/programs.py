@@ -64,6 +64,8 @@ def helm_stamps(helm: Upstream) -> str:
     return f" -X helm.sh/helm/v3/internal/version.version={helm.version}{kubernetes}"
 
 
+KSERVE_SOURCE = ("charts/kserve-crd", "charts/kserve-resources", "config")
+KEDA_PROGRAMS = ("adapter", "operator", "webhooks")
 UPSTREAMS: Mapping[str, Upstream] = {
     upstream.name: upstream
     for upstream in (
@@ -71,19 +73,17 @@ UPSTREAMS: Mapping[str, Upstream] = {
         Upstream("etcd", "go.etcd.io/etcd/server/v3", ("etcd",)),
         Upstream("coredns", "github.com/coredns/coredns", ("coredns",)),
         Upstream("helm", "helm.sh/helm/v3", ("helm",), stamps=helm_stamps),
-        Upstream(
-            "kserve",
-            "github.com/kserve/kserve",
-            ("manager",),
-            kept=("charts/kserve-crd", "charts/kserve-resources", "config"),
-        ),
+        Upstream("kserve", "github.com/kserve/kserve", ("manager",), kept=KSERVE_SOURCE),
         Upstream(
             "kubernetes",
             "k8s.io/kubernetes",
             ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"),
             stamps=kubernetes_stamps,
         ),
-        Upstream("keda", "github.com/kedacore/keda/v2", ("adapter", "operator", "webhooks"), kept=("config",)),
+        Upstream("keda", "github.com/kedacore/keda/v2", KEDA_PROGRAMS, kept=("config",)),
+        # Older ones, from which the walks of their runbooks upgrade.
+        Upstream("older-kserve", "github.com/kserve/kserve", ("manager",), kept=KSERVE_SOURCE, on_demand=True),
+        Upstream("older-keda", "github.com/kedacore/keda/v2", KEDA_PROGRAMS, kept=("config",), on_demand=True),
         Upstream("kwok", "sigs.k8s.io/kwok", ("kwok",), kept=("kustomize",), on_demand=True),
         Upstream(
             "argocd",

@@ -31,6 +31,9 @@ LOAD = 60.0  # seconds
 AT_ONCE = 6
 """More than a batch has places, so that some wait."""
 
+ANSWERED = 2 * AT_ONCE
+"""Enough that each histogram has grown between two scrapes."""
+
 RECORDED_WITHIN = 60.0
 
 ELSEWHERE = {
@@ -81,8 +84,8 @@ async def watched(
             clients = Clients(kube, node.entered)
             assert await clients.ask() == "answered"
             assert "ModelNotFound" in await clients.ask(BROKEN)
-            outcomes = await clients.load(seconds=LOAD, at_once=AT_ONCE)
-            assert outcomes["answered"] > AT_ONCE, outcomes
+            outcomes = await clients.load(seconds=LOAD, at_once=AT_ONCE, answered=ANSWERED)
+            assert outcomes["answered"] >= ANSWERED, outcomes
             async with clients.trickle():
                 yield Watched(alerts, kube.namespace)
             for name in (NAME, BROKEN):

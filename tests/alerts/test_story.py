@@ -55,6 +55,13 @@ PROFILE = acceleratorprofile(
 )
 """One core, at a price of its own: that of the chart's profile is for tests of budgets."""
 
+OF_THE_STORY = {
+    *("SlipwayTTFTBudgetBurning", "SlipwayAvailabilityBudgetBurning"),
+    *("SlipwayModelFailed", "SlipwayModelLoadFailing", "SlipwayWakeFailing"),
+}
+OF_SLOW_MACHINES = {"SlipwayTPOTBudgetBurning", "SlipwayE2EBudgetBurning"}
+"""Six requests at a time in two places miss the time to the first token anywhere; the others depend on the machine."""
+
 PATIENCE = 300.0  # on a machine with other work
 RETRIES_AFTER = 10.0
 """Seconds until a client that was refused asks again."""
@@ -256,7 +263,7 @@ async def test_after_the_remedy_it_answers_and_the_alert_resolves(story: Story) 
 async def test_while_no_one_needs_it_it_sleeps_and_costs_nothing(story: Story, idles_for: float) -> None:
     await story.until(f'slipway:replicas{{{OURS}, kind="ready"}} == 0', within=PATIENCE)
     await asyncio.sleep(story.idle_from + idles_for - story.now)
-    quiet = f"[{(idles_for - SETTLED) / 60:.0f}m]"
+    quiet = f"[{idles_for - SETTLED:.0f}s]"
     ready = f'max_over_time(slipway:replicas{{{OURS}, kind="ready"}}{quiet})'
     assert story.value("replicas were ready, at most, while no one needed it", f"max({ready})") == 0
     spent = f"sum(delta(slipway:cost:total{{{OURS}}}{quiet}))"
@@ -283,7 +290,7 @@ async def test_the_alerts_are_those_that_a_person_would_have_raised(story: Story
     """The load misses its objectives, and the fault makes the model fail; idling is nothing to be alerted of. A slow
     burn is about the last hours, which had the load."""
     names = {each.alert for each in story.fired()}
-    assert names >= {"SlipwayTTFTBudgetBurning", "SlipwayModelFailed"}
+    assert names - OF_SLOW_MACHINES == OF_THE_STORY
     late = [each for each in story.fired() if each.start > story.idle_from + SETTLED]
     assert all(each.alert.endswith("BudgetBurning") for each in late), late
 

@@ -233,6 +233,29 @@ async def test_a_paused_model_is_not_woken_and_clients_get_the_reason(client: Cl
     assert await client.text()
 
 
+async def test_a_paused_model_links_to_its_runbook_while_it_is_created(operator_pods: Cluster, kube: Kube) -> None:
+    paused = at_zero()
+    paused["metadata"]["annotations"] = {PAUSED_ANNOTATION: "true"}
+    await kube.apply(paused)
+    for reason in ("Updating", "Paused"):
+        found = await kube.wait_for("llmdeployment", NAME, is_ready_because(reason))
+        assert found["status"]["runbook"].endswith("/Paused.html")
+    await kube.delete("llmdeployment", NAME, wait=True)
+
+
+async def test_a_sleeping_model_whose_engine_is_changed_to_none_that_exists_refuses_at_once(
+    client: Client, kube: Kube
+) -> None:
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "nothing"}}})
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("RuntimeMissing"))
+    answer = await client.ask()
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "RuntimeMissing")
+    await kube.never("pods", seconds=3)
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "llamacpp"}}})
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
+    assert await client.text()
+
+
 async def test_an_annotation_wakes_a_model_without_any_request(client: Client, kube: Kube) -> None:
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}={now()}")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("Serving"))
@@ -278,6 +301,7 @@ def now() -> str:
 
 def is_ready_because(reason: str) -> Predicate:
     def is_so(obj: Object) -> bool:
-        return any(each["type"] == "Ready" and each["reason"] == reason for each in obj["status"]["conditions"])
+        conditions = obj.get("status", {}).get("conditions", [])
+        return any(each["type"] == "Ready" and each["reason"] == reason for each in conditions)
 
     return is_so

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from slipway.api.names import PAUSED_ANNOTATION
 from slipway.objects.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
 from support import repository
 from support.builders import llmdeployments, objects
@@ -31,6 +32,11 @@ from support.programs import operator
 # --- missing objects -------------------------------------------------------------------------------------------------
 
 
+async def specs(kube: Kube) -> dict[str, Object]:
+    """Of its children."""
+    return {kind: each["spec"] for kind, each in (await children(kube)).items()}
+
+
 async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(on_own_engine())
     words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: create one, or choose vllm or llamacpp"
@@ -38,6 +44,42 @@ async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, we
     assert await children(kube) == {}
     await kube.apply(own_runtime())
     await until_settled(kube, state="Serving")
+
+
+@pytest.mark.parametrize("annotations", [{}, {PAUSED_ANNOTATION: "true"}], ids=["", "paused"])
+async def test_a_sleeping_model_whose_engine_is_changed_to_none_that_exists_says_so(
+    slipway: Operator, kube: Kube, annotations: dict[str, str]
+) -> None:
+    sleeping = at_zero()
+    sleeping["metadata"]["annotations"] = annotations
+    await settled(kube, sleeping)
+    before = await specs(kube)
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": OWN_ENGINE}}})
+    await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing", f"ClusterServingRuntime {OWN_ENGINE}"))
+    assert await specs(kube) == before
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "llamacpp"}}})
+    await until_settled(kube)
+
+
+async def test_a_running_model_whose_engine_is_changed_to_none_that_exists_keeps_its_pods(
+    slipway: Operator, kube: Kube, weights: None
+) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    before = await specs(kube)
+    await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "nothing"}}})
+    stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing"))
+    assert stalled["status"]["state"] == "Degraded"
+    assert stalled["status"]["message"].endswith("Once no replica answers, requests are refused.")
+    assert await specs(kube) == before
+
+
+async def test_what_a_runtime_of_the_namespace_names_is_missed_at_zero(slipway: Operator, kube: Kube) -> None:
+    source = {"secretKeyRef": {"name": "token", "key": "it"}}
+    await kube.apply(own_runtime(env=[{"name": "TOKEN", "valueFrom": source}]))
+    await kube.apply(at_zero(engine={"name": OWN_ENGINE}))
+    words = f"ServingRuntime {OWN_ENGINE} names Secret token, which doesn't exist: create it, or correct the name"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=60)
 
 
 async def test_a_missing_profile_is_waited_for(slipway: Operator, kube: Kube) -> None:
@@ -60,14 +102,12 @@ async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     """Its status reports this, and its children stay unchanged."""
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
-    before = await children(kube)
+    before = await specs(kube)
     await kube.delete("servingruntime", OWN_ENGINE)
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing"))
     assert stalled["status"]["state"] == "Degraded"
     assert conditions(stalled)["Ready"] == ("True", "Serving")
-    assert {kind: obj["spec"] for kind, obj in before.items()} == {
-        kind: obj["spec"] for kind, obj in (await children(kube)).items()
-    }
+    assert await specs(kube) == before
     await kube.apply(own_runtime())
     await until_settled(kube, state="Serving")
 

@@ -6,30 +6,17 @@ running.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from slipway.api.units import amount
 from support.builders import objects
-from support.builders.llmdeployments import NAME, OURS, llmdeployment
-from support.builders.models import FACTS_OF_LLAMA_8B
+from support.builders.llmdeployments import NAME, OURS
+from support.builders.llmdeployments import llama_8b as model
 from support.builders.objects import PAUSE
 from support.cluster import Kube, Object
 from support.cluster.mixed_nodes import Mixed, counts, has
 from support.cluster.pods import is_running, why_unschedulable
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
-
-
-def model(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
-    base: Object = {
-        "model": {"uri": "pvc://weights/", "facts": FACTS_OF_LLAMA_8B},
-        "engine": {"name": "vllm", "contextLength": 4096, "parallelism": {"tensor": tensor}},
-        "accelerator": {"profiles": list(profiles), **spec.pop("accelerator", {})},
-        "scaling": {"minReplicas": 1, "autoscaler": "None"},
-        **spec,
-    }
-    return llmdeployment(NAME, base)
 
 
 # --- the status of profiles ------------------------------------------------------------------------------------------

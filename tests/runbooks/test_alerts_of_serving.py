@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, GEMMA_FACTS, cpu_profile, gemma
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, Settings, folder_claimed, own_namespace, until_settled
+from support.cluster.report import namespace_sections
 from support.cluster.services import reachable
 from support.faults.scripted_models import monitored_model
 from support.load.overload import overload
@@ -34,6 +35,9 @@ class Bench:
 
     def __init__(self, alerts: ClusterMonitoring, reader: Shell, node: Cluster, kube: Kube) -> None:
         self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
+
+    def report_sections(self) -> Iterator[tuple[str, str]]:
+        yield from namespace_sections(self.kube)
 
     def walk(self, alert: str, fault: str, **values: str) -> AlertWalk:
         return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=NAME, **values)

@@ -7,7 +7,7 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support.builders.llmdeployments import NAME, at_zero
 from support.cluster import FromTheNode, Kube
-from support.faults.components import scaled_to_zero
+from support.faults.components import paused, scaled_to_zero
 from support.faults.scripted_models import monitored_model
 from support.load.sleeping_models import RequestGroup, SleepingModel
 from support.monitoring.alert_walks import alert_walk
@@ -30,6 +30,16 @@ async def test_operator_without_leader(alerts: ClusterMonitoring, reader: Shell,
         await walk.diagnoses("1. Do its pods run?")
         await walk.mitigates()
         await walk.ends()
+
+
+async def test_operator_stale(alerts: ClusterMonitoring, node: Cluster, reader: Shell) -> None:
+    fault = "The API server's process is stopped (SIGSTOP): connections stay open, and no watch sends anything."
+    walk = alert_walk(alerts, reader, None, "SlipwayOperatorStale", fault)
+    async with paused(node, "kube-apiserver"):
+        await walk.fires(within=280)
+        await walk.diagnoses("1. Which pod, and which kind?", "2. The API server")
+    await walk.mitigates(by_test="The test let the process go on.")
+    await walk.ends(within=150)
 
 
 async def test_target_missing(alerts: ClusterMonitoring, reader: Shell, kube: Kube) -> None:

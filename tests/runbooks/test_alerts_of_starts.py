@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, NAME, gemma, own_runtime
 from support.builders.objects import Object
 from support.cluster import FromTheNode, Kube, Settings, folder_claimed, own_namespace, until_settled
+from support.cluster.report import namespace_sections
 from support.faults.pod_failures import GPU_FULL, UNKNOWN_ARGUMENT, says_and_fails
 from support.faults.scripted_models import answering, monitored_model, scripted
 from support.load.sleeping_models import RequestGroup, SleepingModel
@@ -40,6 +41,9 @@ class Bench:
 
     def __init__(self, alerts: ClusterMonitoring, reader: Shell, node: Cluster, kube: Kube) -> None:
         self.alerts, self.shell, self.node, self.kube = alerts, reader, node, kube
+
+    def report_sections(self) -> Iterator[tuple[str, str]]:
+        yield from namespace_sections(self.kube)
 
     def walk(self, alert: str, fault: str, name: str = NAME, **values: str) -> AlertWalk:
         return alert_walk(self.alerts, self.shell, self.kube, alert, fault, NAME=name, **values)

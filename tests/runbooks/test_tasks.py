@@ -109,24 +109,6 @@ async def test_a_model_is_rolled_back(kube: Kube, shell: Shell) -> None:
     walk.record()
 
 
-# --- nodes -----------------------------------------------------------------------------------------------------------
-
-
-async def test_a_node_is_drained(kube: Kube, shell: Shell) -> None:
-    await serving(kube, tiny())
-    node = (await the_pod(kube))["spec"]["nodeName"]
-    walk = walk_of("drain-a-node", shell, kube, "The only node for this model is drained, and comes back.", NODE=node)
-    try:
-        for part in ("Before", "Steps", "Check"):
-            await walk.through(part)
-        await walk.through("Check", "Afterwards")
-    finally:
-        await kube.run("uncordon", node)
-    await until_settled(kube, NAME, "Serving", timeout=SERVES_WITHIN)
-    walk.saw("No pod of a model was left on the node; Serving again after it was uncordoned.")
-    walk.record()
-
-
 # --- the platform ----------------------------------------------------------------------------------------------------
 
 
@@ -179,10 +161,11 @@ async def test_models_come_back_on_a_new_cluster(
         for image in INSTALLED_IMAGES:
             await asyncio.to_thread(image.loaded, new, settings.cache, settings.steps)
         walk.shell = Shell(shell.home, new.kubeconfig)
-        await walk.through("Steps")
+        await walk.through("Steps", "From the backup")
         there = kubectl_for(new, tmp_path_factory).within(kube.namespace)
         async with folder_claimed(there, CLAIM, models):
             await walk.through("Check")
+            await walk.through("Check", "After the way of the backup")
             async with client_of(new, there) as client:
                 assert (await client.send("/v1/completions", PROMPT, key=KEYS["alice"]))[0] == 200
     finally:

@@ -34,13 +34,14 @@ LENGTH, AT_ONCE = 1024, 16
 BLOCK, BLOCKS = 32, 40
 """Of the KV cache: room for one request of the full length, and a little more."""
 
+SPECULATION = '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3,"prompt_lookup_min":1}'
 PATIENCE = 400.0
 """Seconds: rates are of five minutes."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmPod]:
-    """A model with random weights, and hardly any KV cache."""
+    """A model with random weights, hardly any KV cache, and speculation."""
     cache = default_cache()
     try:
         python = vllm_environment.ensure(cache, Steps(cache))
@@ -53,7 +54,7 @@ async def pod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmPod
         aiohttp.ClientSession(timeout=patient) as http,
         VllmPod(tmp_path_factory.mktemp("pod"), http, python) as pod,
     ):
-        await pod.serve(tiny, flags=(*small, f"--max-num-seqs={AT_ONCE}"))
+        await pod.serve(tiny, flags=(*small, f"--max-num-seqs={AT_ONCE}", f"--speculative-config={SPECULATION}"))
         await pod.until_ready()
         yield pod
 
@@ -112,3 +113,14 @@ async def test_prefix_hits_collapsed(pod: VllmPod, own: Monitoring, reader: Shel
         await walk.diagnoses("1. A step, or a slope?")
     async with clients_of(pod, at_once=2, prompt=lambda: same, max_tokens=2):
         await walk.ends(within=PATIENCE)
+
+
+async def test_speculation_ineffective(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
+    fault = "n-gram speculation for text at random, by a model with random weights."
+    walk = walk_of("SlipwaySpeculationIneffective", own, reader, fault)
+    random = {"temperature": 1.0, "max_tokens": LENGTH - 150}
+    async with clients_of(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **random):
+        await walk.fires(within=PATIENCE)
+        await walk.diagnoses()
+    walk.saw("The test ended its requests.")
+    await walk.ends(within=PATIENCE)

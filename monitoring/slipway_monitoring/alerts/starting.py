@@ -39,19 +39,35 @@ HELD_TOO_LONG = Alert(
 )
 
 _FAILED_WAKES = increased('slipway_wakes_total{result="failed"}', "${window}")
+_FAILED_LATELY = increased('slipway_wakes_total{result="failed"}', "${recent}")
 _GOOD_WAKES = increased('slipway_wakes_total{result="ready"}', "${window}")
+_LAST_FAILED, _LAST_GOOD = (
+    largest(f'max_over_time(slipway_last_wake_timestamp_seconds{{result="{each}"}}[${{window}}])')
+    for each in ("failed", "ready")
+)
+_STILL_FAILING = while_(
+    f"{_FAILED_WAKES} > 1",
+    f"{_FAILED_WAKES} / ({_FAILED_WAKES} + {_GOOD_WAKES}) >= ${{share}}",
+    f"{_LAST_FAILED} > {_LAST_GOOD}\nor {_FAILED_LATELY} > 0",
+)
+_OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_STILL_FAILING})"
 WAKE_FAILING = Alert(
     name="SlipwayWakeFailing",
-    meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded.",
+    meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded; or some have, "
+    "but at least two starts and `share` of all have failed, and the last one did, or another one less than `recent` "
+    "ago.",
     severity="critical",
     lasting="0m",
     parameters=(
         Parameter(name="failures", default=1, meaning="failed starts, at least."),
         Parameter(name="window", default="30m", meaning="the time in which they are counted."),
+        Parameter(name="share", default=0.5, meaning="of all starts, if some have succeeded."),
+        Parameter(name="recent", default="5m", meaning="how long after a failure, if a start has succeeded since."),
     ),
     summary=f"{WHO} doesn't wake",
-    description=f"Of the last starts of {WHO} from zero, {{{{ $value }}}} failed and none succeeded.",
-    conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_GOOD_WAKES} > 0)"),),
+    description=f"Starts of {WHO} from zero that have failed within ${{window}}: {{{{ $value }}}}, at least "
+    "{{ ${share} | humanizePercentage }} of all.",
+    conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_OVERCOME})"),),
 )
 
 _FAILED = 'slipway_llmdeployment_state{state="Failed"}'

@@ -26,7 +26,7 @@ from slipway.activator.keda.caller_check import CallerCheck
 from slipway.activator.keda.calls import KedaCalls
 from slipway.activator.keda.fleet_demand import FleetDemand
 from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
-from slipway.activator.metrics import Sources, add_metrics
+from slipway.activator.metrics import Sources, add_metrics, followed_now
 from slipway.activator.proxy import listeners
 from slipway.activator.proxy.access.api_keys import ApiKeys
 from slipway.activator.proxy.access.authorization import Authorizer
@@ -54,6 +54,7 @@ from slipway.kube.connection import Connection
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
 from slipway.objects.kinds import CONFIG_MAP, Object
+from slipway.observing import scaling_step
 from slipway.observing.keeping import FOUND_BY
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
@@ -147,6 +148,7 @@ class Activator:
                 "listeners": lambda: None if self._is_open else "KEDA isn't answered yet",
             },
             port=self._settings.management_port,
+            pages={scaling_step.PAGE: lambda: scaling_step.page_of(followed_now(self._own))},
         )
         async with self._connection:
             await lifecycle.serve(

@@ -17,6 +17,7 @@ from slipway.activator.proxy.open_files import OpenFiles
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from slipway.observing.objectives import FIELDS
+from slipway.observing.scaling_step import Followed
 from slipway.process.exposition import Description, Distribution, ObjectMetrics, Sample
 from slipway.process.metrics import MetricsRegistry
 
@@ -132,6 +133,13 @@ def _followed(key: ModelKey, demand: ModelDemand) -> Iterator[Sample]:
     yield Sample(WANTED, key, demand.replicas)
     if demand.by_times and demand.by_times.follows:
         yield Sample(FOLLOWED, (*key, FIELDS[demand.by_times.follows]), demand.by_times.seconds)
+
+
+def followed_now(own: Demand) -> Iterator[tuple[ModelKey, Followed]]:
+    """The same for the operator, which reads it when the number of replicas changes."""
+    for key, demand in _that_follow(own):
+        if (times := demand.by_times) and times.follows:
+            yield key, Followed(FIELDS[times.follows], times.seconds, times.target)
 
 
 def _counted(counters: ProxyCounters) -> list[tuple[ModelKey, ModelCounters]]:

@@ -1,4 +1,5 @@
-"""`spec.scaling`: the number of replicas, when there is none, and what happens to requests meanwhile."""
+"""`spec.scaling`: the number of replicas, when there is none, and what happens to requests meanwhile; and what the
+status says of it."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from slipway.api.schema import (
     ApiModel,
     AsText,
     Auto,
+    ReportModel,
     Rule,
     cel,
     duration_within,
@@ -232,3 +234,16 @@ class ScalingSpec(ApiModel):
             at=".schedule",
         ),
     )
+
+
+class ScaledStatus(ReportModel):
+    """The last change of a number of replicas that follows times, and what was measured then."""
+
+    at: str = Field(default="", max_length=32, description="Time of the change.")
+    before: int = Field(default=0, ge=0, description="Number of replicas before it.")
+    after: int = Field(default=0, ge=0, description="Number of replicas after it.")
+    time: str = Field(
+        default="", max_length=16, description="The time that was highest compared with its target: ttftP95 or tpotP95."
+    )
+    measured: str = Field(default="", max_length=16, description="Its value then, of all replicas.")
+    target: str = Field(default="", max_length=16, description="Its target in scaling.target.")

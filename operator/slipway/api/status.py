@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from slipway.api import units
 from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
+from slipway.api.scaling import ScaledStatus
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, MOST_LINES, Line, ReportModel
 from slipway.api.slo import SloStatus
 from slipway.api.spending import BudgetStatus, CostStatus
@@ -384,6 +385,9 @@ class LLMDeploymentStatus(ReportModel):
         json_schema_extra=keyed("type"),
     )
     replicas: ReplicasStatus = Field(default_factory=ReplicasStatus, description="Numbers of replicas.")
+    last_scaled: ScaledStatus | None = Field(
+        default=None, description="The last change of the number of replicas, where scaling.target has times."
+    )
     plan: PlanStatus | None = Field(
         default=None, description="The plan: the accelerator, its number, the memory, and why."
     )

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.contract.runbooks import Runbooks
+from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
-from slipway.observing import measured
+from slipway.observing import measured, scaling_step
 
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
 CLAIM_GIVEN_UP = "CompileCacheGivenUp"
 AGAIN = "It is tried again when the model sleeps; status.compileCache says from when on."
+SCALED = "Scaled"
 TROUBLE = {State.DEGRADED, State.FAILED}
+EXPLAINED_BESIDES = (ConditionType.SCALED, ConditionType.WITHIN_BUDGET)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
         *_missed_plan(previous, current),
         *_given_up_claim(previous, current),
         *_budget(previous, current),
+        *_step(previous, current),
     ]
     if previous and _story(previous) == _story(current):
         return news
@@ -43,8 +47,13 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
 
 
 def with_runbook(status: Object, runbooks: Runbooks) -> Object:
-    """With `runbook`, the link for the trouble that the status reports; it changes with the reason alone."""
-    url = runbooks.of(_trouble(status))
+    """With `runbook`, the link for the most important reason that has one; it changes with the reasons alone.
+
+    A model without trouble may still have a condition whose reason needs a person: it is paused, it isn't certain that
+    KEDA works, or its budget is nearly spent. Reasons of what is good have no runbook."""
+    besides = (condition({"status": status}, each) or {} for each in EXPLAINED_BESIDES)
+    reasons = (_trouble(status), *(each.get("reason", "") for each in besides))
+    url = next(filter(None, map(runbooks.of, reasons)), "")
     return {**status, "runbook": url} if url else status
 
 
@@ -92,9 +101,16 @@ def _budget(previous: Object | None, current: Object) -> list[Notice]:
     return [Notice("Warning", now["reason"], now["message"])]
 
 
+def _step(previous: Object | None, current: Object) -> list[Notice]:
+    """Each change of the number of replicas that follows times, once it is known what was measured."""
+    now = current.get("lastScaled")
+    if not now or now == (previous or {}).get("lastScaled"):
+        return []
+    return [Notice("Normal", SCALED, scaling_step.in_words(now))]
+
+
 def _within_budget(status: Object) -> Object:
-    found = (each for each in status.get("conditions") or [] if each["type"] == ConditionType.WITHIN_BUDGET)
-    return next(found, {})
+    return condition({"status": status}, ConditionType.WITHIN_BUDGET) or {}
 
 
 def _story(status: Object) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""The objects that a spec names and others create: claims, Secrets, ConfigMaps and their keys, classes.
+"""The objects that a spec, the profile of its plan and its own serving runtime name, and that others create: claims,
+Secrets, ConfigMaps and their keys, classes.
 
 Without them no pod starts. References that are `optional` are left out. Secrets of registries are included, though a
 pod may start without them: the image may be public, or on the node already. Keys of Secrets are left out, because
@@ -8,10 +9,13 @@ reading them would need the right to read their values.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
+from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.objects.kinds import Object
+from slipway.objects.metadata import name_of
 from slipway.observing.snapshot import UnmetReference
 
 CLAIM, SECRET, CONFIG_MAP = "PersistentVolumeClaim", "Secret", "ConfigMap"
@@ -37,12 +41,16 @@ class Reference:
         return UnmetReference(field=self.field, kind=self.kind, name=self.name, key=self.key)
 
 
-def references_of(spec: LLMDeploymentSpec) -> tuple[Reference, ...]:
-    """Each object and each key once, by the first field that names it."""
+def references_of(
+    spec: LLMDeploymentSpec, *, profile: AcceleratorProfile | None = None, runtime: Object | None = None
+) -> tuple[Reference, ...]:
+    """Each object and each key once, by the first field that names it. `profile`: of the plan; `runtime`: the one of
+    the user's own that is the spec's engine."""
     found: dict[tuple[str, str, str], Reference] = {}
-    for those in (_of_model, _of_access, _of_volumes, _of_variables, _of_pod, _of_registries):
-        for reference in those(spec):
-            found.setdefault((reference.kind, reference.name, reference.key), reference)
+    of_spec = (_of_model, _of_access, _of_volumes, _of_variables, _of_pod, _of_registries)
+    of_others = (_of_profile(spec, profile), _of_runtime(spec, runtime))
+    for reference in chain(*(those(spec) for those in of_spec), *of_others):
+        found.setdefault((reference.kind, reference.name, reference.key), reference)
     return tuple(found.values())
 
 
@@ -102,6 +110,39 @@ def _of_registries(spec: LLMDeploymentSpec) -> Iterator[Reference]:
         yield Reference(f"spec.pod.imagePullSecrets[{secret.name}]", SECRET, secret.name, is_needed=False)
     if spec.model.credentials_secret and spec.model.uri.startswith("oci://"):
         yield Reference("spec.model.credentialsSecret", SECRET, spec.model.credentials_secret, is_needed=False)
+
+
+def _of_profile(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> Iterator[Reference]:
+    if profile and profile.spec.runtime_class and not spec.pod.runtime_class_name:
+        yield Reference(f"AcceleratorProfile {profile.metadata.name}", RUNTIME_CLASS, profile.spec.runtime_class)
+
+
+def _of_runtime(spec: LLMDeploymentSpec, runtime: Object | None) -> Iterator[Reference]:
+    """Variables and volumes that the spec replaces by their names are left out."""
+    if runtime is None:
+        return
+    field, pod = f"{runtime.get('kind', 'ServingRuntime')} {name_of(runtime)}", runtime["spec"]
+    variables, volumes = {each.name for each in spec.pod.env}, {each.name for each in spec.pod.volumes}
+    for container in pod.get("containers") or []:
+        for source in container.get("envFrom") or []:
+            yield from _named(field, CONFIG_MAP, source.get("configMapRef"))
+            yield from _named(field, SECRET, source.get("secretRef"))
+        kept = (each for each in container.get("env") or [] if each["name"] not in variables)
+        for source in (each.get("valueFrom") or {} for each in kept):
+            of_key = source.get("configMapKeyRef") or {}
+            yield from _named(field, CONFIG_MAP, of_key, key=of_key.get("key") or "")
+            yield from _named(field, SECRET, source.get("secretKeyRef"))
+    for volume in (each for each in pod.get("volumes") or [] if each["name"] not in volumes):
+        yield from _named(field, CLAIM, volume.get("persistentVolumeClaim"), name="claimName")
+        yield from _named(field, CONFIG_MAP, volume.get("configMap"))
+        yield from _named(field, SECRET, volume.get("secret"), name="secretName")
+    for secret in pod.get("imagePullSecrets") or []:
+        yield from (replace(each, is_needed=False) for each in _named(field, SECRET, secret))
+
+
+def _named(field: str, kind: str, source: Object | None, *, name: str = "name", key: str = "") -> Iterator[Reference]:
+    if source and source.get(name) and not source.get("optional"):
+        yield Reference(field, kind, source[name], key)
 
 
 def unmet_in(references: Iterable[Reference], keys: Collection[str] | None) -> Iterator[UnmetReference]:

@@ -40,8 +40,8 @@ class From(Enum):
 
 
 class Row(NamedTuple):
-    """`message` may use {meaning} of the reason of Ready, {counted} replicas, the {cause}, the {start} so far, and the
-    message of the {budget}."""
+    """`message` may use {meaning} of the reason of Ready, {counted} replicas, the {cause}, the {start} so far, the
+    message of the {budget}, and what happens {afterwards}, once no replica is left."""
 
     state: State
     ready: bool | None  # None: unknown
@@ -104,7 +104,7 @@ TABLE: Mapping[Situation, Row] = {
         State.DEGRADED, True, Reason.SERVING, Reason.SERVING, From.CAUSE, False, "{counted}; {cause}"
     ),
     Situation.DEGRADED_STALLED: Row(
-        State.DEGRADED, True, Reason.SERVING, Reason.SERVING, None, True, "{counted}; {cause}"
+        State.DEGRADED, True, Reason.SERVING, Reason.SERVING, None, True, "{counted}; {cause}{afterwards}"
     ),
     Situation.FAILED: Row(
         State.FAILED, False, From.CAUSE, From.CAUSE, None, True, "{cause}"

@@ -14,12 +14,15 @@ from slipway.api.reasons import ConditionType, Reason, State
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing import following, plan_report
-from slipway.observing.cause import WOULD_HAPPEN_AGAIN, Cause, reason_named
+from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.conditions import Conditions
 from slipway.observing.observation import Observation
 from slipway.observing.phases import length_of
 from slipway.observing.plan_report import Planned
 from slipway.observing.situations import TABLE, From, Row, situation_of
+
+REFUSED_AFTERWARDS = " Once no replica answers, requests are refused."
+"""As the activator does it for causes that no pod can help."""
 
 
 class Unplanned(Protocol):
@@ -124,6 +127,7 @@ class _Writing:
             counted=counted,
             counted_inside=counted[0].lower() + counted[1:],
             cause=_explained(cause) if cause else "",
+            afterwards=REFUSED_AFTERWARDS if cause and cause.reason in NO_POD_CAN_HELP else "",
             start=self._start(),
             budget=self._seen.budget.message if self._seen.budget else "",
         )

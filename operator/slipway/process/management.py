@@ -1,4 +1,4 @@
-"""The management port of a program: /livez and /readyz for Kubernetes, /metrics for Prometheus.
+"""The management port of a program: /livez and /readyz for Kubernetes, /metrics for Prometheus, and its own pages.
 
 A check returns what is wrong, in a sentence, or None. Live is false only where a restart would help; ready is false
 until the caches are filled.
@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -33,6 +33,7 @@ class ManagementPort:
     live: Checks
     ready: Checks
     port: int
+    pages: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)  # further ones: small, as JSON, by path
     host: str = "0.0.0.0"  # noqa: S104 - probes arrive from outside of the pod
 
     @asynccontextmanager
@@ -42,6 +43,8 @@ class ManagementPort:
         app.router.add_get("/livez", _answer(self.live))
         app.router.add_get("/readyz", _answer(self.ready))
         app.router.add_get("/metrics", page.answer, allow_head=False)
+        for path, content in self.pages.items():
+            app.router.add_get(path, _page(content), allow_head=False)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         entrance = GuardedPort()
@@ -60,6 +63,13 @@ def _answer(checks: Checks) -> Handler:
         results = {name: check() for name, check in checks.items()}
         text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in results.items())
         return _closing(web.Response(text=text or "ok\n", status=503 if any(results.values()) else 200))
+
+    return answer
+
+
+def _page(content: Callable[[], bytes]) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return _closing(web.Response(body=content(), content_type="application/json"))
 
     return answer
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.api.names import OWNER_LABEL
 
+from support.builders.models import FACTS_OF_LLAMA_8B
 from support.builders.objects import PAUSE, Object, manifest, serving_runtime
 
 MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
@@ -133,6 +134,17 @@ def own_runtime(pod: Mapping[str, Any] | None = None, *, name: str = OWN_ENGINE,
     """The ServingRuntime of `on_own_engine`; by default, its container is ready immediately and does nothing."""
     idle: Object = {"image": PAUSE, "imagePullPolicy": "IfNotPresent", "readinessProbe": READY_AT_ONCE}
     return serving_runtime(name, {**idle, **container}, **(pod or {}))
+
+
+def llama_8b(*profiles: str, tensor: int | str = "Auto", **spec: Any) -> Object:
+    """A model whose plan has sizes, on one of these profiles; it needs the claim `weights`."""
+    base: Object = {
+        "model": {"uri": "pvc://weights/", "facts": FACTS_OF_LLAMA_8B},
+        "engine": {"name": "vllm", "contextLength": 4096, "parallelism": {"tensor": tensor}},
+        "accelerator": {"profiles": list(profiles)},
+        "scaling": {"minReplicas": 1, "autoscaler": "None"},
+    }
+    return llmdeployment(NAME, merged(base, spec))
 
 
 def _small() -> Object:

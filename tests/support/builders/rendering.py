@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,9 +62,11 @@ def on_h100(**spec: Any) -> LLMDeployment:
 
 
 def runtime(name: str, **container: Any) -> Object:
-    """A ServingRuntime; it counts as one of Slipway's release if its name starts with `slipway-`."""
+    """A ServingRuntime; it counts as one of Slipway's release if its name starts with `slipway-`. From its first digit
+    on, the name is that of the version."""
+    engine = re.sub(r"-\d.*", "", name)
     return {
-        "metadata": {"name": name, "labels": {RUNTIME_LABEL: name} if name.startswith("slipway-") else {}},
+        "metadata": {"name": name, "labels": {RUNTIME_LABEL: engine} if name.startswith("slipway-") else {}},
         "spec": {
             "supportedModelFormats": [{"name": "huggingface"}],
             "containers": [{"name": "kserve-container", **container}],

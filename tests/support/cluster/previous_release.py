@@ -39,13 +39,17 @@ def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
     archive = OwnImage(f"localhost/slipway-operator:{TAG}", operator / "Containerfile").loaded(
         cluster, settings.cache, settings.steps
     )
-    runtime = LLAMACPP_IMAGE.name
-    ctr = ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io", "images", "tag", "--force"]
-    cluster.namespaces.run([*ctr, runtime, runtime.replace(":dev", f":{TAG}")])
+    tag_image(cluster, LLAMACPP_IMAGE.name, TAG)
     values = installation.values_with(archive.name)
     values["images"]["operator"] = {"tag": TAG}
     values["runtimes"] = {"llamacpp": {"image": {"tag": TAG}}}
     return Previous(chart, values)
+
+
+def tag_image(cluster: Cluster, name: str, tag: str) -> None:
+    """Gives an image of the node another tag, too."""
+    ctr = ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io", "images", "tag", "--force"]
+    cluster.namespaces.run([*ctr, name, f"{name.rpartition(':')[0]}:{tag}"])
 
 
 def bring_sources(folder: Path) -> None:

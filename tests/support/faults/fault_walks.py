@@ -66,7 +66,7 @@ async def _walked(walk: Walk, fault: PlatformFault, scene: Scene) -> None:
     async with AsyncExitStack() as broken:
         if fault.before:
             await scene.kube.apply(*fault.objects())
-            await until_settled(scene.kube, NAME, fault.healthy, timeout=HEALS_WITHIN)
+            await until_settled(scene.kube, NAME, fault.at_first or fault.healthy, timeout=HEALS_WITHIN)
         found = await broken.enter_async_context(fault.provoked(scene))
         walk.values = {**walk.values, **(found if isinstance(found, Mapping) else {})}
         if not fault.before:

@@ -55,6 +55,8 @@ class PlatformFault:
     reason: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     healthy: str = "Idle"
+    at_first: str = ""
+    """The state before the fault, where that is another one."""
     before: bool = True
     """Whether the model is there and healthy before the fault; else it is created during it."""
     seen: Predicate | None = None
@@ -81,14 +83,18 @@ def scaled_to_zero(program: tuple[str, str]) -> Provoked:
 
 def that_ends(program: tuple[str, str]) -> Provoked:
     """Another version of the program, which ends with an error; no pod of the former version keeps running."""
-    namespace, name = program
+    return changed(*program, lambda container: {**container, "args": ["--no-such-flag"]})
+
+
+def changed(namespace: str, name: str, change: Callable[[Object], Object]) -> Provoked:
+    """A program whose container is changed, without a pod of the former version."""
 
     @asynccontextmanager
     async def block(scene: Scene) -> AsyncGenerator[None]:
         kube = scene.of(namespace)
         before = (await kube.get("deployment", name))["spec"]
         [container] = before["template"]["spec"]["containers"]
-        broken = {"template": {"spec": {"containers": [{**container, "args": ["--no-such-flag"]}]}}}
+        broken = {"template": {"spec": {"containers": [change(container)]}}}
         strategy = {"type": "Recreate", "rollingUpdate": None}
         await kube.patch("deployment", name, {"spec": {"strategy": strategy, **broken}})
         try:
@@ -99,6 +105,16 @@ def that_ends(program: tuple[str, str]) -> Provoked:
             await kube.run("rollout", "status", f"deployment/{name}", "--timeout=120s")
 
     return block
+
+
+def with_too_little_memory(program: tuple[str, str], memory: str) -> Provoked:
+    """Its container is killed each time it starts; no pod of the former version keeps running."""
+    namespace, name = program
+
+    def change(container: Object) -> Object:
+        return {**container, "resources": {"requests": {"memory": memory}, "limits": {"memory": memory}}}
+
+    return changed(namespace, name, change)
 
 
 def without_definition(name: str) -> Provoked:
@@ -142,6 +158,11 @@ def serving() -> list[Object]:
     return [own_runtime(), on_own_engine()]
 
 
+def sleeping() -> list[Object]:
+    """A model at zero that can serve."""
+    return [tiny(scaling={"minReplicas": 0})]
+
+
 def with_budget(then: str, per_day: float) -> list[Object]:
     """The tests' price of a CPU spends it within minutes."""
     scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "1h"}
@@ -179,7 +200,24 @@ def down(page: str, program: tuple[str, str], **values: str) -> tuple[PlatformFa
 
 PLATFORM_FAULTS = (
     *down("KServeDown", KSERVE),
+    PlatformFault(
+        "KServeDown",
+        "A memory limit of 16Mi in the Deployment of `kserve/kserve-controller-manager`.",
+        with_too_little_memory(KSERVE, "16Mi"),
+        (("Diagnosis",), ("Mitigation", "It is out of memory")),
+        values={"MEMORY": "512Mi"},
+    ),
     *down("KedaDown", KEDA, KEDA_NAMESPACE=KEDA[0]),
+    PlatformFault(
+        "KedaDown",
+        "`keda/keda-operator` is scaled to 0 replicas, and someone needs a model that sleeps.",
+        scaled_to_zero(KEDA),
+        (("Diagnosis",), ("Mitigation", "Until then")),
+        objects=sleeping,
+        at_first="Idle",
+        values={"KEDA_NAMESPACE": KEDA[0]},
+        healthy="Serving",
+    ),
     *down("ActivatorUnavailable", ACTIVATOR),
     PlatformFault(
         "KServeMissing",
@@ -191,7 +229,10 @@ PLATFORM_FAULTS = (
         "KedaMissing",
         "The CRD of ScaledObjects is deleted; the test creates it again.",
         without_definition("scaledobjects.keda.sh"),
-        (("Diagnosis",),),
+        (("Diagnosis",), ("Mitigation", "Without KEDA")),
+        objects=sleeping,
+        at_first="Idle",
+        healthy="Serving",
     ),
     PlatformFault(
         "QuotaExceeded",

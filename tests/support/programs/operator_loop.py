@@ -40,6 +40,7 @@ from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.scaling_steps import ScalingSteps
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.reconciling.watches import watches
@@ -129,6 +130,8 @@ class Loop:
         self.seconds_between_readings = 10.0
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
         self.measuring = Measuring(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, pauses=(0.0,))
+        self.scaling_steps = ScalingSteps(changed=lambda key: self.requeued.append((key, 0)), fetch=self._followed)
+        self.followed: dict[str, bytes] = {}  # what activators respond, by their address
         self.usage = UsagePolling(
             on_use=lambda key, uid, use: self.memories.record_use(key, uid, use, self.time),
             changed=lambda key: self.requeued.append((key, 0)),
@@ -180,6 +183,7 @@ class Loop:
             reporter=self.reporter,
             references=self.references,
             measuring=self.measuring,
+            scaling_steps=self.scaling_steps,
             usage=self.usage,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
@@ -190,6 +194,9 @@ class Loop:
     def _want(self, key: ModelKey, uri: str, revision: str | None) -> str:
         self.wanted.append((key, uri, revision))
         return self.refusal
+
+    async def _followed(self, address: str) -> bytes | None:
+        return self.followed.get(address)
 
     async def _info(self, address: str) -> bytes | None:
         return self.infos.get(address)

@@ -11,6 +11,7 @@ from slipway.observing.references import Reference, references_of, remarks, unme
 from slipway.observing.snapshot import UnmetReference
 from support.builders.observed import container, deployment, snapshot
 from support.builders.observed import pod as a_pod
+from support.builders.rendering import profile
 
 S3: dict[str, Any] = {"model": {"uri": "s3://models/llama"}}
 
@@ -73,6 +74,65 @@ def test_a_reference_is_found_in_every_field_of_the_spec(spec: dict[str, Any], f
 @pytest.mark.parametrize("spec", NOT_NEEDED)
 def test_optional_references_are_not_checked(spec: dict[str, Any]) -> None:
     assert references_of(LLMDeploymentSpec.model_validate(spec)) == ()
+
+
+CONTAINERS = {
+    "env": [
+        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "of-a", "key": "k"}}},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "of-b", "key": "k"}}},
+        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "of-c", "key": "k", "optional": True}}},
+        {"name": "D", "value": "plain"},
+    ],
+    "envFrom": [{"configMapRef": {"name": "all"}}, {"secretRef": {"name": "secrets"}}],
+}
+RUNTIME: dict[str, Any] = {
+    "kind": "ServingRuntime",
+    "metadata": {"name": "own"},
+    "spec": {
+        "containers": [CONTAINERS],
+        "volumes": [
+            {"name": "v", "persistentVolumeClaim": {"claimName": "of-v"}},
+            {"name": "w", "configMap": {"name": "of-w"}},
+            {"name": "x", "secret": {"secretName": "of-x"}},
+            {"name": "y", "emptyDir": {}},
+        ],
+        "imagePullSecrets": [{"name": "registry"}],
+    },
+}
+
+
+def test_what_a_runtime_of_the_users_own_names_is_checked_too() -> None:
+    found = references_of(LLMDeploymentSpec.model_validate(S3), runtime=RUNTIME)
+    assert {each.field for each in found} == {"ServingRuntime own"}
+    assert [(each.kind, each.name, each.key, each.is_needed) for each in found] == [
+        ("ConfigMap", "all", "", True),
+        ("Secret", "secrets", "", True),
+        ("ConfigMap", "of-a", "k", True),
+        ("Secret", "of-b", "", True),
+        ("PersistentVolumeClaim", "of-v", "", True),
+        ("ConfigMap", "of-w", "", True),
+        ("Secret", "of-x", "", True),
+        ("Secret", "registry", "", False),
+    ]
+
+
+def test_variables_and_volumes_of_a_runtime_that_the_spec_replaces_are_not_checked() -> None:
+    replacing = pod(env=[{"name": "A", "value": "a"}], volumes=[{"name": "v", "emptyDir": {}}])
+    found = references_of(LLMDeploymentSpec.model_validate(replacing), runtime=RUNTIME)
+    assert not {each.name for each in found} & {"of-a", "of-v"}
+
+
+def test_an_empty_runtime_names_nothing() -> None:
+    empty = {"metadata": {"name": "own"}, "spec": {"containers": [{"name": "kserve-container"}]}}
+    assert references_of(LLMDeploymentSpec.model_validate(S3), runtime=empty) == ()
+
+
+def test_the_runtime_class_of_the_profile_is_checked_unless_the_spec_has_its_own() -> None:
+    nvidia = profile("h100", runtimeClass="nvidia")
+    found = references_of(LLMDeploymentSpec.model_validate(S3), profile=nvidia)
+    assert found == (Reference("AcceleratorProfile h100", "RuntimeClass", "nvidia"),)
+    own = references_of(LLMDeploymentSpec.model_validate(pod(runtimeClassName="own")), profile=nvidia)
+    assert [each.name for each in own] == ["own"]
 
 
 KEYED = [

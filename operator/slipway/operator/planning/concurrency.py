@@ -10,11 +10,12 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
 from slipway.contract.engines import ENGINES, VLLM
-from slipway.operator.planning.engine_flags import has
+from slipway.operator.planning.engine_flags import has, whole
 from slipway.operator.planning.engines import CPU
 
 LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
 ON_LARGE, ON_OTHERS, ON_CPUS = 1024, 256, 128
+BATCHED_TOKENS = "max-num-batched-tokens"
 
 
 def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None, *, devices: int = 1) -> int | None:
@@ -40,12 +41,21 @@ def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
 
 def is_large(profile: AcceleratorProfile) -> bool:
     """Whether vLLM takes larger steps on it: newer devices with much memory."""
-    return "fp8" in profile.spec.features and amount(profile.spec.memory) >= LARGE
+    return "fp8" in profile.spec.features and of_whole_device(profile) >= LARGE
+
+
+def of_whole_device(profile: AcceleratorProfile) -> int:
+    """Bytes of memory, as vLLM looks at them for its defaults: also of a device that replicas share."""
+    return int(amount(profile.spec.memory)) * profile.spec.shared_by
 
 
 def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile, devices: int) -> int | None:
-    if has(spec.engine.extra_args, "max-num-batched-tokens"):
-        return None  # a batch of fewer tokens than sequences would be refused
+    """As `_set_default_max_num_seqs_and_batched_tokens_args` of vLLM 0.32: never more than tokens in a batch, which
+    would be refused."""
     on_devices = ON_LARGE if is_large(profile) else ON_OTHERS
     count = ON_CPUS * devices if profile.spec.vendor == CPU else on_devices
-    return count * (2 if spec.engine.mode == "Throughput" else 1)
+    count *= 2 if spec.engine.mode == "Throughput" else 1
+    if not has(spec.engine.extra_args, BATCHED_TOKENS):
+        return count
+    batched = whole(spec.engine.extra_args, BATCHED_TOKENS)
+    return min(count, batched) if batched else None

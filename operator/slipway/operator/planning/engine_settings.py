@@ -8,13 +8,14 @@ from __future__ import annotations
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.facts import Model
-from slipway.operator.planning.concurrency import concurrency, is_large
+from slipway.operator.planning.concurrency import BATCHED_TOKENS, concurrency, is_large, of_whole_device
 from slipway.operator.planning.engine_flags import has, whole
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import Settings
 
 MOST_GRAPHS = 512
-BATCHED, BATCHED_ON_LARGE, BATCHED_ON_CPUS = 2048, 8192, 2048
+LARGEST = 160 * 2**30  # bytes of memory, from which on vLLM takes its largest steps
+BATCHED, BATCHED_ON_LARGE, BATCHED_ON_LARGEST, BATCHED_ON_CPUS = 2048, 8192, 16384, 2048
 BATCHED_FOR_LATENCY = 2048  # slipway-runtime sets it for mode Latency
 MOST_ADAPTERS_AT_ONCE = 8  # as rendering/engines/vllm.py gives --max-loras
 KV_BITS = {"FP8": 8.0, "Q8": 8.5, "Q4": 4.5}
@@ -44,7 +45,7 @@ def settings_for(
     draft: Model | None = None,
 ) -> Settings:
     engine, flags = spec.engine, spec.engine.extra_args
-    batched = whole(flags, "max-num-batched-tokens") or _batched(spec, profile)
+    batched = whole(flags, BATCHED_TOKENS) or _batched(spec, profile, devices=tensor * pipeline)
     sequences = min(concurrency(spec, profile, devices=tensor * pipeline) or batched, batched)
     speculative, is_on_cpus = engine.speculative, profile.spec.vendor == CPU
     return Settings(
@@ -71,13 +72,18 @@ def unplanned_flags(spec: LLMDeploymentSpec) -> list[str]:
     return [f"--{name}" for name in UNPLANNED if has(spec.engine.extra_args, name)]
 
 
-def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
+def _batched(spec: LLMDeploymentSpec, profile: AcceleratorProfile, *, devices: int) -> int:
     if spec.engine.mode == "Latency":
         return BATCHED_FOR_LATENCY
+    return _usual_batch(profile, devices) * (2 if spec.engine.mode == "Throughput" else 1)
+
+
+def _usual_batch(profile: AcceleratorProfile, devices: int) -> int:
     if profile.spec.vendor == CPU:
-        return BATCHED_ON_CPUS * (2 if spec.engine.mode == "Throughput" else 1)
-    usual = BATCHED_ON_LARGE if is_large(profile) else BATCHED
-    return usual * (2 if spec.engine.mode == "Throughput" else 1)
+        return BATCHED_ON_CPUS * devices
+    if of_whole_device(profile) >= LARGEST:
+        return BATCHED_ON_LARGEST
+    return BATCHED_ON_LARGE if is_large(profile) else BATCHED
 
 
 def _largest_graph(flags: list[str], sequences: int) -> int:

@@ -26,9 +26,16 @@ class ModelCounts:
     """Lives as long as the `ModelMemory`."""
 
     wakes: Counter[WakeResult] = field(default_factory=Counter)
+    woken_at: dict[WakeResult, float] = field(default_factory=dict)  # seconds since the epoch, as below
     failures: Counter[Reason] = field(default_factory=Counter)
-    failed_at: dict[Reason, float] = field(default_factory=dict)  # seconds since the epoch
+    failed_at: dict[Reason, float] = field(default_factory=dict)
     _ends: dict[tuple[str, str], str] | None = None  # by pod and container; None: nothing has been seen yet
+
+    def woken(self, results: Iterable[WakeResult], now: datetime) -> None:
+        """Starts from zero that have ended."""
+        for each in results:
+            self.wakes[each] += 1
+            self.woken_at[each] = now.timestamp()
 
     def see(self, failures: Iterable[Failure], *, pods: Container[str], now: datetime) -> None:
         """`failures`: all that the pods show now; `pods`: the uids of those that exist."""

@@ -77,6 +77,11 @@ WAKES = Description(
     (*OF_MODEL, "result"),
     "Starts from zero replicas since this replica leads, by their result: ready or failed",
 )
+LAST_WAKE = _gauge(
+    "last_wake_timestamp_seconds",
+    "When the last one of these ended; not there before this replica has seen one",
+    "result",
+)
 POD_FAILURES = Description(
     "slipway_pod_failures_total",
     "counter",
@@ -105,6 +110,7 @@ MODEL_METRICS = (
     SLO_AVAILABILITY,
     SLO_WINDOW,
     WAKES,
+    LAST_WAKE,
     POD_FAILURES,
     LAST_POD_FAILURE,
     *COST_METRICS,
@@ -149,6 +155,8 @@ def samples_of(seen: Seen) -> Iterator[Sample]:
 def _counted(key: ModelKey, counts: ModelCounts) -> Iterator[Sample]:
     for result in WakeResult:
         yield Sample(WAKES, (*key, result), counts.wakes[result])
+    for result, at in counts.woken_at.items():
+        yield Sample(LAST_WAKE, (*key, result), at)
     for reason, number in counts.failures.items():
         yield Sample(POD_FAILURES, (*key, reason), number)
     for reason, at in counts.failed_at.items():

@@ -54,6 +54,7 @@ from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.scaling_steps import ScalingSteps
 from slipway.operator.reconciling.site_models import SiteModels
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.supply import SupplyCache
@@ -120,6 +121,7 @@ class Operator:
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._pusher = Pusher(writer, self._overlay)
         self._measuring = Measuring(changed=self._queue.add)
+        self._scaling_steps = ScalingSteps(changed=self._queue.add)
         self._usage = UsagePolling(
             on_use=lambda key, uid, use: self._memories.record_use(key, uid, use, now()),
             changed=self._queue.add,
@@ -153,6 +155,7 @@ class Operator:
                 *(Part("platform", each.run, ends_alone=True) for each in self._platform),
                 Part("runtimes", self._own_runtimes.run, ends_alone=True),
                 Part("measuring", self._measuring.run),
+                Part("scaling steps", self._scaling_steps.run),
                 Part("usage", self._usage.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
@@ -285,6 +288,7 @@ class Operator:
             reporter=Reporter(client, events, self._overlay, self._settings.runbooks),
             references=references,
             measuring=self._measuring,
+            scaling_steps=self._scaling_steps,
             usage=self._usage,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
@@ -314,6 +318,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._usage.start_over()
+                self._scaling_steps.start_over()
                 self._ports.start_over()
                 self._inspector.start_over()
                 self._pusher.start_over()

@@ -18,10 +18,14 @@ OK = re.compile(rb"HTTP/1\.[01] 200 ")
 
 
 async def get_info(address: str, *, port: int = RUNTIME_PORT, within: float = WITHIN) -> bytes | None:
+    return await get_page(address, port=port, path=INFO_PATH, within=within)
+
+
+async def get_page(address: str, *, port: int, path: str, within: float = WITHIN) -> bytes | None:
     """The body; None: there was no such response."""
     try:
         async with asyncio.timeout(within):
-            return body_of(await _response(address, port))
+            return body_of(await _response(address, port, path))
     except OSError:  # TimeoutError is one, too
         return None
 
@@ -31,12 +35,12 @@ def body_of(response: bytes) -> bytes | None:
     return body if end_of_head and OK.match(head) and len(response) <= LARGEST else None
 
 
-async def _response(address: str, port: int) -> bytes:
+async def _response(address: str, port: int, path: str) -> bytes:
     """As much as is taken of it."""
     reader, writer = await asyncio.open_connection(address, port, limit=LARGEST)
     try:
         host = f"[{address}]" if ":" in address else address
-        writer.write(f"GET {INFO_PATH} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())  # 1.0: the end is the connection's
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())  # 1.0: the end is the connection's
         taken = bytearray()
         while len(taken) <= LARGEST and (piece := await reader.read(LARGEST)):
             taken += piece

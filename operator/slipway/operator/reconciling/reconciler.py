@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
+from slipway.objects.kinds import Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.failures import failures_in
@@ -18,12 +19,15 @@ from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
+from slipway.observing.references import Reference, references_of
+from slipway.observing.scaling_step import step_between, with_scaled
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.speculation import with_speculative
 from slipway.observing.uncounted import with_uncounted
 from slipway.observing.usage import running_pods
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
+from slipway.operator.planning.engines import is_ours
 from slipway.operator.reconciling import accounting
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
@@ -41,6 +45,7 @@ from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.scaling_steps import ScalingSteps
 from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.usage_polling import UsagePolling
 from slipway.operator.rendering.activator import activator_for
@@ -75,6 +80,7 @@ class Reconciler:
     reporter: Reporter
     references: References
     measuring: Measuring
+    scaling_steps: ScalingSteps
     usage: UsagePolling
     rights: Rights
     installation: Installation
@@ -95,6 +101,7 @@ class Reconciler:
         if llm_deployment is None:
             self.memories.drop(key)
             self.measuring.forget(key)
+            self.scaling_steps.forget(key)
             self.usage.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
@@ -122,11 +129,12 @@ class Reconciler:
 
     async def _decide(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> tuple[Snapshot, Decision]:
         """A port is written to the port table before any object leads to it."""
-        decision = self._decided(snapshot, memory)
+        decision, supply = self._decided(snapshot, memory), self.supply()
         if isinstance(decision.plan, Plan) and not (snapshot.status or {}).get("plan"):
             await self.freshen()  # the first plan decides where it runs
-            snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
-            decision = self._decided(snapshot, memory)
+            if self.supply() != supply:
+                snapshot = await self._looked_up(key, self.reader.read_again(key, snapshot, memory))
+                decision = self._decided(snapshot, memory)
         if not decision.wants_port_at:
             return snapshot, decision
         try:
@@ -168,7 +176,7 @@ class Reconciler:
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
-        unmet = await self.references.unmet(key, memory, decision.deployment)
+        unmet = await self.references.unmet(key, memory, _named(before, decision))
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
         memory.counts.see(failures_in(snapshot), pods=self.reader.pod_uids(key), now=snapshot.now)
@@ -185,6 +193,7 @@ class Reconciler:
         status = with_uncounted(status, snapshot.status, pods, self.usage.boundaries(key))
         speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
         status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
+        status = self._with_scaled(key, status, snapshot, follows=bool(seen.follows))
         status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
         wait = await self.reporter.report(key, memory, snapshot, status)
@@ -195,6 +204,16 @@ class Reconciler:
         costs = _seconds_until(accounting.next_moment(snapshot), snapshot.now)
         times = (outcome.look_again, wait, self.references.look_again(memory), self._until_it_moves(snapshot), costs)
         return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
+
+    def _with_scaled(self, key: ModelKey, status: Object, snapshot: Snapshot, *, follows: bool) -> Object:
+        """With the last step of replicas that follow times. What was measured for a new one is asked about now, and is
+        in the status after the next reconcile."""
+        if not follows:
+            self.scaling_steps.forget(key)
+            return status
+        if step := step_between(snapshot.status, status, snapshot.now):
+            self.scaling_steps.ask(key, step, activator_for(snapshot).addresses or ())
+        return with_scaled(status, snapshot.status, self.scaling_steps.last(key))
 
     def _until_it_moves(self, snapshot: Snapshot) -> float | None:
         """The seconds until a model that finds no place is planned again, with what is free then."""
@@ -242,6 +261,17 @@ def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decisio
     if decision.desired is not NOTHING:
         given_up = given_up_in({"compileCache": decision.desired.compile_cache})
         memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
+
+
+def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
+    """The objects that pods would need, whether or not there is one now."""
+    if decision.deployment is None:
+        return ()
+    spec, plan = decision.deployment.spec, decision.plan
+    named = plan.profile if isinstance(plan, Plan) else ""
+    profile = next((each for each in snapshot.profiles if each.metadata.name == named), None)
+    runtime = None if is_ours(spec.engine.name) else snapshot.runtimes.get(spec.engine.name)
+    return references_of(spec, profile=profile, runtime=runtime)
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.model_key import ModelKey
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ForbiddenError, KubeError
@@ -28,7 +27,7 @@ from slipway.objects.kinds import (
     Kind,
     Object,
 )
-from slipway.observing.references import Reference, references_of, unmet_claim, unmet_in
+from slipway.observing.references import Reference, unmet_claim, unmet_in
 from slipway.observing.snapshot import UnmetReference
 from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.reference_check import ReferenceCheck
@@ -47,10 +46,9 @@ class References:
         self._client, self._store, self._memories, self._clock = client, store, memories, clock
 
     async def unmet(
-        self, key: ModelKey, memory: ModelMemory, deployment: LLMDeployment | None
+        self, key: ModelKey, memory: ModelMemory, references: Sequence[Reference]
     ) -> tuple[UnmetReference, ...]:
-        """What the spec names and the cluster lacks."""
-        references = references_of(deployment.spec) if deployment else ()
+        """Those of the references that the cluster lacks."""
         claims = [each for each in references if each.kind == PERSISTENT_VOLUME_CLAIM.name]
         self._memories.name_claims(key, tuple(each.name for each in claims))
         found = [unmet_claim(each, self._claim(key, each)) for each in claims]

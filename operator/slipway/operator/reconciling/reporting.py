@@ -61,7 +61,7 @@ class Reporter:
                 memory.unreported, memory.reported, memory.state, memory.compile_cache = False, None, None, None
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
-            memory.counts.wakes.update(wakes_between(before, status))
+            memory.counts.woken(wakes_between(before, status), snapshot.now)
             await self._record(key, snapshot, before, status)
         return None
 

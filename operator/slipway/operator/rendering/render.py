@@ -7,20 +7,18 @@ from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import SYNC_ANNOTATION
-from slipway.api.reasons import Reason
-from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.objects.kinds import INFERENCE_SERVICE, Object, ObjectKey
 from slipway.objects.metadata import name_of
 from slipway.observing.pods import has_ready_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan
-from slipway.operator.planning.engines import is_ours
 from slipway.operator.planning.measured import plan_key
 from slipway.operator.rendering import asked
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
+from slipway.operator.rendering.chosen_runtime import runtime_of_plan, runtime_of_pods
 from slipway.operator.rendering.claimtemplate import claim_template
 from slipway.operator.rendering.compile_cache import Making, Placed, place
 from slipway.operator.rendering.compile_wanted import asks_for_another
@@ -64,8 +62,8 @@ def render(
 
 
 def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installation: Installation) -> Desired:
-    pods_runtime, serving_runtime = _pods_runtime(snapshot), snapshot.runtimes.get(plan.runtime)
-    runtime = serving_runtime or pods_runtime or _no_runtime(plan)
+    runtime, pods_runtime = runtime_of_plan(plan, snapshot), runtime_of_pods(snapshot)
+    is_gone = plan.runtime not in snapshot.runtimes
     key = plan_key(deployment.spec, runtime, plan.profile, plan.tensor, plan.pipeline)
     plan = replace(plan, runtime=name_of(runtime), key=key)
     engine = engine_of(plan, runtime, deployment.spec)
@@ -101,7 +99,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         replicas=replicas,
         remarks=(
             *_remarks_on_scaling(deployment, kept, snapshot),
-            *_remarks_on_runtimes(pods, plan, serving_runtime=serving_runtime, pods_runtime=pods_runtime),
+            *_remarks_on_runtimes(pods, plan, is_gone=is_gone, pods_runtime=pods_runtime),
             *remarks_on_claims(pods.inference_service, template, snapshot),
             *remarks_on_nodes(plan, deployment.spec.pod.node_selector),
             *_remarks_on_spec(deployment.spec, plan, engine, snapshot),
@@ -166,26 +164,7 @@ def _pods(
     return found
 
 
-def _pods_runtime(snapshot: Snapshot) -> Object | None:
-    """The runtime that the live InferenceService names."""
-    name = runtime_name(snapshot.inference_service or {})
-    return snapshot.runtimes.get(name) if name else None
-
-
-def _no_runtime(plan: Plan) -> Object:
-    remedy = (
-        f"let Slipway's chart install it, by its value runtimes.{plan.runtime.removeprefix('slipway-')}.enabled"
-        if is_ours(plan.engine) or plan.engine in OTHER_RUNTIMES
-        else "create one, or choose vllm or llamacpp in engine.name, which are part of Slipway"
-    )
-    raise UnrenderableError(
-        f"There is no ServingRuntime or ClusterServingRuntime {plan.runtime}: {remedy}.", Reason.RUNTIME_MISSING
-    )
-
-
-def _remarks_on_runtimes(
-    pods: Pinned, plan: Plan, *, serving_runtime: Object | None, pods_runtime: Object | None
-) -> Iterator[str]:
+def _remarks_on_runtimes(pods: Pinned, plan: Plan, *, is_gone: bool, pods_runtime: Object | None) -> Iterator[str]:
     """On runtimes that were deleted, or that this release lacks."""
     named = runtime_name(pods.inference_service)
     if pods.is_kept and pods_runtime is None:
@@ -193,7 +172,7 @@ def _remarks_on_runtimes(
             f"The ServingRuntime {named}, by which its pods were made, is gone, so KServe can't change them any more: "
             f"restore it, or have the pods remade with {plan.runtime} by the annotation {SYNC_ANNOTATION}."
         )
-    if serving_runtime is None:
+    if is_gone:
         yield f"This release has no ServingRuntime for {plan.engine}; its pods keep {named}."
 
 

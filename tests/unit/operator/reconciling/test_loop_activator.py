@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from slipway.objects.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    EVENT,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
@@ -19,8 +21,10 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.observing.porttable import PORTS, ActivatorPort
+from slipway.observing.scaling_step import Followed, page_of
 from support.builders.llmdeployments import CLASS
 from support.builders.stored import activator, made_by_kserve, pod
+from support.fakes.api_server import KEY
 from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
 EXTRA = activator_slice_name("llama")
@@ -321,3 +325,32 @@ async def test_an_annotation_without_effect_is_reported_once_and_not_every_secon
         loop.time = NOW + timedelta(seconds=seconds)
         await loop.reconcile()
         assert loop.api.writes() == []
+
+
+async def test_what_was_measured_when_replicas_follow_times_is_in_the_status_and_in_one_event(
+    with_activator: Loop,
+) -> None:
+    loop = with_activator
+    scaling = {"minReplicas": 1, "maxReplicas": 4, "target": {"ttftP95": "500ms"}}
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": scaling}})
+    await loop.settle()
+    loop.api.put(made_by_kserve(1, owner=loop.api.get(INFERENCE_SERVICE)))
+    loop.api.put(pod(is_ready=True))
+    await loop.settle()
+    assert "lastScaled" not in status(loop)
+    loop.followed = {"10.0.0.9": page_of([(KEY, Followed("ttftP95", 0.93, 0.5))])}
+    loop.api.put(made_by_kserve(2, owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.reconcile()
+    await asyncio.sleep(0)
+    assert (KEY, 0) in loop.requeued
+    await loop.reconcile()
+    found = status(loop)["lastScaled"]
+    assert (found["before"], found["after"], found["measured"], found["target"]) == (1, 2, "930ms", "500ms")
+    notes = [each.body["note"] for each in loop.api.requests if each.kind == EVENT and each.body["reason"] == "Scaled"]
+    assert notes == ["From 1 to 2 replicas: ttftP95 was 930ms, and its target is 500ms."]
+    loop.take_over()
+    await loop.settle()
+    assert status(loop)["lastScaled"] == found
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"target": {"ttftP95": None, "inFlight": 8}}}})
+    await loop.settle()
+    assert "lastScaled" not in status(loop)

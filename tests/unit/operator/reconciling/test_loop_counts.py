@@ -78,6 +78,7 @@ async def test_a_start_that_fails_is_counted_once(loop: Loop) -> None:
     await failed(loop, "c2")
     assert status(loop)["state"] == "Failed"
     assert counts(loop).wakes == {WakeResult.FAILED: 1}
+    assert counts(loop).woken_at == {WakeResult.FAILED: NOW.timestamp()}
 
 
 async def test_a_start_is_counted_once_though_the_answer_to_its_status_was_lost(loop: Loop) -> None:

@@ -18,7 +18,10 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.observing.inspection_report import of_config
+from slipway.operator.planning import Supply
+from slipway.operator.reconciling import reconciler
 from slipway.operator.reconciling.asking import Answer, Elsewhere
+from slipway.operator.reconciling.deciding import Decision, decide
 from support.builders.configs import LLAMA_3_1_8B
 from support.builders.inspections import runtime
 from support.builders.rendering import profile
@@ -129,6 +132,28 @@ async def test_what_is_free_is_read_when_the_first_plan_is_made_and_not_while_it
     loop.elsewhere = of_hub(Answer(FACTS))
     await loop.settle()
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("changes", [False, True])
+async def test_a_first_plan_is_made_twice_only_where_other_devices_are_free_by_then(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    supplies, decisions = [Supply(), Supply(profiles={})], []
+    current = supplies[0]
+
+    async def freshen() -> None:
+        nonlocal current
+        current = supplies[changes]
+
+    def counted(*given: Any, supply: Supply, **more: Any) -> Decision:
+        decisions.append(supply)
+        return decide(*given, supply=supply, **more)
+
+    monkeypatch.setattr(reconciler, "decide", counted)
+    loop.elsewhere = of_hub(Answer(FACTS))
+    loop.reconciler = replace(loop.reconciler, freshen=freshen, supply=lambda: current)
+    await loop.reconcile()
+    assert decisions == supplies[: 1 + changes]
 
 
 # --- failures --------------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from slipway.contract.runbooks import Runbooks
-from slipway.objects.kinds import LLM_DEPLOYMENT
-from support.programs.operator_loop import Loop, status
+from slipway.objects.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT
+from support.builders.stored import made_by_kserve
+from support.programs.operator_loop import Loop, condition, status
 
 REFUSED = (403, 'admission webhook "policy" denied the request: ' + "no, " * 500)
 
@@ -37,3 +38,15 @@ async def test_a_healthy_model_has_no_runbook(loop: Loop) -> None:
     await loop.reconcile()
     assert "runbook" not in status(loop)
     assert not [note for _, note in notes(loop) if "See http" in note]
+
+
+async def test_a_paused_model_has_its_runbook_from_its_creation_on(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {"slipway.dev/paused": "true"}}})
+    await loop.reconcile()
+    assert condition(loop, "Ready")["reason"] == "Updating"
+    assert status(loop)["runbook"] == "https://docs.example/Paused.html"
+    loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.reconcile()
+    assert condition(loop, "Ready")["reason"] == "Paused"
+    assert status(loop)["runbook"] == "https://docs.example/Paused.html"
+    assert [reason for reason, note in notes(loop) if "See http" in note] == ["Paused"]

@@ -252,6 +252,18 @@ def test_a_missing_runtime_is_reported() -> None:
     )
 
 
+OF_OTHERS = ["slipway-llamacpp-1-aa", "slipway-vllm-rocm-1-aa", "theirs"]
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_the_runtime_of_the_pods_replaces_no_missing_one_of_another_engine_or_hardware(name: str) -> None:
+    wanted, live = on_h100(), {"spec": {"predictor": {"model": {"runtime": name}}}}
+    answer = rendered(wanted, plan(wanted), serving_runtime=None, pods_runtime=runtime(name), inference_service=live)
+    assert isinstance(answer, Unrenderable)
+    assert answer.reason is Reason.RUNTIME_MISSING
+    assert "There is no ServingRuntime or ClusterServingRuntime slipway-vllm-cuda:" in answer.message
+
+
 def test_every_engine_that_can_be_planned_can_be_rendered() -> None:
     assert set(ENGINES) == set(RUNTIMES)
 

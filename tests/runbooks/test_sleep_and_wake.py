@@ -1,0 +1,108 @@
+"""Models that don't wake, and models that don't sleep: the scenarios' steps show the link that is broken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
+from support.cluster import FromTheNode, Kube, folder_claimed, is_ready, own_namespace, until_settled
+from support.faults.refusals import PROMPT, Client
+from support.faults.runbook_faults import CLAIM, tiny
+from support.pages.shell import Shell
+from support.pages.walking import Walk, runbook
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 180.0
+PAUSES = "autoscaling.keda.sh/paused=true"
+
+
+@pytest.fixture
+async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
+    """A namespace with the tiny models, and the claim `weights` for engines that read no model."""
+    async with own_namespace(whole) as kube, AsyncExitStack() as claims:
+        for claim in (CLAIM, "weights"):
+            await claims.enter_async_context(folder_claimed(kube, claim, models))
+        yield kube
+        with suppress(Exception):
+            await kube.run("delete", "llmdeployments", "--all")
+
+
+def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
+    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
+
+
+@asynccontextmanager
+async def client_of(node: Cluster, kube: Kube) -> AsyncGenerator[Client]:
+    access = FromTheNode(kube, node.entered)
+    async with access.session() as session:
+        yield Client(session, await access.url(NAME))
+
+
+async def test_a_model_whose_scaled_object_is_paused_does_not_wake(node: Cluster, kube: Kube, shell: Shell) -> None:
+    await kube.apply(tiny(scaling={"minReplicas": 0}))
+    await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=PATIENCE)
+    await kube.run("annotate", "scaledobject", NAME, PAUSES)
+    fault = "A person has paused the ScaledObject of a model at zero, and a request arrives."
+    walk = walk_of("model-does-not-wake", shell, kube, fault)
+    async with client_of(node, kube) as client:
+        request = asyncio.create_task(client.send("/v1/completions", PROMPT))
+        try:
+            await walk.through("Diagnosis")
+            for step in (
+                "1. Does the Service lead to the activator?",
+                "2. Does the request arrive, and is it one that wakes?",
+                "3. Does KEDA see it?",
+                "4. Did the Deployment get a replica?",
+            ):
+                await walk.through("Diagnosis", step)
+            await walk.through("Mitigation")
+            assert await asyncio.wait_for(request, PATIENCE) == (200, "")
+        finally:
+            request.cancel()
+    walk.saw("The request that was held was answered.")
+    walk.record()
+
+
+async def test_a_model_that_is_asked_all_the_time_does_not_sleep(node: Cluster, kube: Kube, shell: Shell) -> None:
+    await kube.apply(tiny(scaling={"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10s"}))
+    pod = await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
+    fault = "A client sends a request every second to a model that sleeps after 10 seconds."
+    walk = walk_of("model-never-sleeps", shell, kube, fault, POD=pod["metadata"]["name"])
+    async with client_of(node, kube) as client:
+        probe = asyncio.create_task(asks_again_and_again(client))
+        try:
+            await asyncio.sleep(30)
+            assert is_ready(await kube.get("pod", pod["metadata"]["name"]))
+            for step in ("1. May it sleep?", "2. What does the model say?", "3. Is it really idle?"):
+                await walk.through("Diagnosis", step)
+        finally:
+            probe.cancel()
+    await walk.through("Mitigation")
+    await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
+    walk.saw("Idle, once the client had ended.")
+    walk.record()
+
+
+async def test_a_model_without_metrics_does_not_sleep(kube: Kube, shell: Shell) -> None:
+    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10s"}
+    await kube.apply(own_runtime(), on_own_engine(scaling=scaling))
+    pod = await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
+    walk = walk_of("model-never-sleeps", shell, kube, "An engine that exports no metrics.")
+    await walk.through("Diagnosis", "4. Does the activator read the metrics?", within=PATIENCE)
+    assert is_ready(await kube.get("pod", pod["metadata"]["name"]))
+    await walk.through("Mitigation")
+    await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
+    walk.saw("The activator's log named it; it slept once it was sent to sleep.")
+    walk.record()
+
+
+async def asks_again_and_again(client: Client) -> None:
+    while True:
+        await client.send("/v1/completions", PROMPT)
+        await asyncio.sleep(1)
