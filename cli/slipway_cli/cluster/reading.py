@@ -56,10 +56,10 @@ def _explained(error: ApiError, what: str) -> Problem:
     return error
 
 
-def read_world(kubectl: Kubectl, name: str, namespace: str, *, without: frozenset[Kind] = frozenset()) -> World:
-    """`without`: kinds that aren't needed."""
+def read_world(kubectl: Kubectl, name: str, namespace: str, *, only: frozenset[Kind] | None = None) -> World:
+    """`only`: of these kinds, besides the LLMDeployment."""
     llm = read_one(kubectl, name, namespace)
-    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if kind not in without}
+    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if only is None or kind in only}
     objects, unreadable = read_lists(kubectl, wanted)
     return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
 

@@ -123,6 +123,15 @@ class State:
         return float(found) if isinstance(found, int | float) else None
 
 
+def is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def age_of(thing: Object, now: datetime) -> str:
+    return age(parse_time(thing["metadata"].get("creationTimestamp")), now)
+
+
 def age(since: datetime | None, now: datetime) -> str:
     """As kubectl writes it: 45s, 12m, 3h, 5d."""
     if since is None:
