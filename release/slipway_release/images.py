@@ -48,8 +48,7 @@ class ReleaseImage:
 
 
 def every() -> dict[str, ReleaseImage]:
-    programs = [ROOT / folder / "Containerfile" for folder in ("operator", "fetcher")]
-    files = [*programs, *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
+    files = [ROOT / "operator/Containerfile", *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
     return {image.name: image for image in map(ReleaseImage, files)}
 
 

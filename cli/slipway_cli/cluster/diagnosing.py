@@ -11,14 +11,13 @@ from slipway.contract.explain import explain
 from slipway.contract.lines import telling
 from slipway.objects.conditions import is_true
 from slipway.objects.kinds import POD, Object
-from slipway.objects.times import parse_time
 from slipway.observing.cause import Cause
 from slipway.observing.redacting import redacted
 
 from slipway_cli.cluster.next_command import next_command
 from slipway_cli.cluster.observed import observed_cause
 from slipway_cli.cluster.remedies.case import Next
-from slipway_cli.cluster.state import Evidence, State, age
+from slipway_cli.cluster.state import Evidence, State, age, age_of
 from slipway_cli.cluster.world import World, events_about
 
 HEALTHY = frozenset(
@@ -146,7 +145,7 @@ def _steps_of_pod(world: World, pod: Object | None) -> Iterator[Step]:
         return
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     node = (pod.get("spec") or {}).get("nodeName")
-    created = age(parse_time(pod["metadata"].get("creationTimestamp")), world.now)
+    created = age_of(pod, world.now)
     where = f"on node {node}" if node else "without a node"
     yield Step(f"pod/{name}", f"{status.get('phase', 'Unknown')} {where}, created {created} ago", Evidence.OBSERVED)
     for kind in ("initContainerStatuses", "containerStatuses"):

@@ -60,10 +60,14 @@ def _explained(error: ApiError, what: str) -> Problem:
     return error
 
 
-def read_world(kubectl: Kubectl, name: str, namespace: str, *further: Kind) -> World:
-    """`further`: kinds of which all objects of the namespace are needed, too."""
+def read_world(
+    kubectl: Kubectl, name: str, namespace: str, *further: Kind, only: frozenset[Kind] | None = None
+) -> World:
+    """`further`: kinds of which all objects of the namespace are needed, too; `only`: of these kinds, besides the
+    LLMDeployment."""
     llm = read_one(kubectl, name, namespace)
-    wanted = {**paths_of(name, namespace), **{kind: kind.path(namespace) for kind in further}}
+    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if only is None or kind in only}
+    wanted |= {kind: kind.path(namespace) for kind in further}
     objects, unreadable = read_lists(kubectl, wanted)
     return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
 

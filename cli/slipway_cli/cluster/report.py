@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api.names import PAUSED_ANNOTATION
-from slipway.objects.conditions import is_true
 from slipway.objects.kinds import ENDPOINT_SLICE, POD
 
-from slipway_cli.cluster.state import Evidence, State, age
+from slipway_cli.cluster.state import Evidence, State, age, is_ready
 from slipway_cli.cluster.world import World, owner_of
 
 DECLARED, REPORTED, OBSERVED, COMPUTED = Evidence
@@ -103,11 +102,10 @@ def _of_cost(status: Mapping[str, Any]) -> Iterator[Value]:
 def _of_cluster(world: World) -> Iterator[Value]:
     for pod in world.of(POD):
         status = pod.get("status") or {}
-        ready = is_true(pod, "Ready")
         restarts = sum(each.get("restartCount") or 0 for each in status.get("containerStatuses") or [])
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
         kind = "" if owner_of(pod) == world.name else " (of a Job)"
-        said = f"{status.get('phase')}, {'ready' if ready else 'not ready'}, {restarts} restarts, {node}{kind}"
+        said = f"{status.get('phase')}, {'ready' if is_ready(pod) else 'not ready'}, {restarts} restarts, {node}{kind}"
         yield Value("Pods", pod["metadata"]["name"], said, OBSERVED)
     for each in world.of(ENDPOINT_SLICE):
         count = len(each.get("endpoints") or [])

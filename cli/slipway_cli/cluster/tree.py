@@ -18,12 +18,11 @@ from slipway.objects.kinds import (
     SERVICE,
     Object,
 )
-from slipway.objects.times import parse_time
 from slipway.observing.pods import cause_of_pod
 from slipway.observing.snapshot import Snapshot
 
 from slipway_cli.cluster.observed import snapshot_of
-from slipway_cli.cluster.state import State, age
+from slipway_cli.cluster.state import State, age_of
 from slipway_cli.cluster.world import World, owner_of
 
 Mark = Literal["good", "bad", "waiting", "idle"]
@@ -107,7 +106,7 @@ def _pod(raw: Object, world: World, snapshot: Snapshot) -> Node:
     found = cause_of_pod(raw, snapshot)
     is_ready = is_true(raw, "Ready")
     node = (raw.get("spec") or {}).get("nodeName") or "no node"
-    created = age(parse_time(raw["metadata"].get("creationTimestamp")), world.now)
+    created = age_of(raw, world.now)
     leaves = "stopping" if "deletionTimestamp" in raw["metadata"] else str(status.get("phase") or "")
     containers = tuple(_containers(status))
     mark: Mark = "good" if is_ready else "bad" if found and found.final else "waiting"

@@ -104,11 +104,10 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
     from slipway_cli.cluster.reading import NotThereError, read_one
     from slipway_cli.cluster.state import State
     from slipway_cli.cluster.watching import Lasting, Live
-    from slipway_cli.cluster.world import World, paths_of
+    from slipway_cli.cluster.world import World, path_of, paths_of
 
     read_one(kubectl, name, namespace)  # a sentence, if there is none
-    path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{name}"
-    with Live(kubectl, {LLM_DEPLOYMENT: path, **paths_of(name, namespace)}) as live:
+    with Live(kubectl, {LLM_DEPLOYMENT: path_of(name, namespace), **paths_of(name, namespace)}) as live:
         before: list[str] = []
         hopeless = Lasting()
         for objects, unreadable in live.states(None):

@@ -47,6 +47,12 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str
     return left_out
 
 
+def note(text: str) -> None:
+    """A sentence besides what was asked for: on stderr."""
+    for line in textwrap.wrap(text, width() or 10_000):
+        click.echo(faint(line), err=True)
+
+
 def good(text: str) -> str:
     return click.style(text, fg="green")
 

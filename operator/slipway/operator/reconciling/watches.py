@@ -20,6 +20,7 @@ from slipway.api.names import (
     OWNER_LABEL,
     PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
+    RESTART_ANNOTATION,
     SERVICE_LABEL,
     SLEEP_ANNOTATION,
     SYNC_ANNOTATION,
@@ -355,7 +356,7 @@ def stored_of_node(node: Object) -> Object:
 
 OF_NODES = ("taints", "unschedulable")
 OF_NODE_STATUS = ("conditions", "allocatable")
-OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
+OF_ANNOTATIONS = (PAUSED_ANNOTATION, RESTART_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
 KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
     INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
     SCALED_OBJECT.name: ("conditions",),

@@ -1,1 +1,0 @@
-"""Where files can come from: one module for each kind of server, all with the same interface (`base.Source`)."""
