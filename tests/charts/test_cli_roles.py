@@ -39,11 +39,11 @@ def needed(permissions: list[Permission]) -> set[Rule]:
 
 
 def test_the_role_for_reading_has_what_the_commands_need_and_nothing_else() -> None:
-    assert granted("view") == needed([each for each in PERMISSIONS if not each.is_acting])
+    assert granted("view") == needed([each for each in PERMISSIONS if each.role == "view"])
 
 
 def test_the_role_for_acting_has_the_changes_in_addition() -> None:
-    assert granted("edit") == needed(list(PERMISSIONS))
+    assert granted("edit") == needed([each for each in PERMISSIONS if each.role != "none"])
 
 
 def test_neither_role_reads_secrets_or_is_granted_to_anyone() -> None:

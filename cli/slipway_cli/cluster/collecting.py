@@ -38,7 +38,8 @@ from slipway_cli.cluster.checking import Facts, checks_of
 from slipway_cli.cluster.checkup import read_facts
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
 from slipway_cli.cluster.reading import AT_ONCE, read_lists
-from slipway_cli.cluster.world import is_ready, logged_containers, time_of
+from slipway_cli.cluster.state import is_ready
+from slipway_cli.cluster.world import logged_containers, time_of
 
 USUAL_NAMESPACES = ("slipway-system", "kserve", "keda")  # of the programs, for users who may not list all Deployments
 MOST = 500  # objects of a kind

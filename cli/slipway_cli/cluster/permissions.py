@@ -4,6 +4,7 @@ as ClusterRoles. Pure."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
@@ -24,13 +25,16 @@ from slipway.objects.kinds import (
     POD,
     REPLICA_SET,
     SCALED_OBJECT,
+    SECRET,
     SERVICE,
     SERVING_RUNTIME,
     STORAGE_CLASS,
     Kind,
 )
 
-ALL = ("status", "why", "tree", "timeline", "events", "logs", "wait", "wake", "sleep", "pause", "resume")
+CHANGING = ("wake", "sleep", "pause", "resume", "restart")
+ASKING = ("chat", "complete")
+ALL = ("status", "why", "tree", "timeline", "events", "logs", "wait", "top", "diff", *CHANGING, *ASKING)
 SHOWN = ("status", "why", "tree", "events")
 PARTS_OF_A_MODEL = (
     SERVICE,
@@ -46,7 +50,7 @@ PARTS_OF_A_MODEL = (
 @dataclass(frozen=True)
 class Permission:
     """`commands`: that make such requests, and `without`: what those lack without it. `is_of_cluster`: it helps only if
-    it is granted for the whole cluster. `is_acting`: it changes something, and isn't in the role for reading."""
+    it is granted for the whole cluster. `role`: the published one that has it; none reads Secrets."""
 
     verbs: tuple[str, ...]
     kinds: tuple[Kind, ...]
@@ -54,7 +58,7 @@ class Permission:
     without: str
     subresource: str = ""
     is_of_cluster: bool = False
-    is_acting: bool = False
+    role: Literal["view", "edit", "none"] = "view"
     only: tuple[str, ...] = ()  # names of objects
 
     @property
@@ -65,11 +69,16 @@ class Permission:
 READ = ("get", "list")
 PERMISSIONS = (
     Permission(READ, (LLM_DEPLOYMENT,), (*ALL, "support-bundle"), "nothing works; the archive has no models"),
-    Permission(("watch",), (LLM_DEPLOYMENT,), ("wait", "tree --watch"), "the model is listed each second instead"),
+    Permission(
+        ("watch",),
+        (LLM_DEPLOYMENT,),
+        ("wait", "tree --watch", "restart --wait", *ASKING),
+        "the model is listed each second instead",
+    ),
     Permission(
         READ,
         (POD,),
-        (*SHOWN, "logs", "support-bundle"),
+        (*SHOWN, "logs", "top", "restart", "support-bundle"),
         "why a replica doesn't start isn't seen; there are no logs",
     ),
     Permission(("get",), (POD,), ("why", "logs", "support-bundle"), "no line of a log is seen", subresource="log"),
@@ -86,20 +95,24 @@ PERMISSIONS = (
         "the address, and what KServe, KEDA and the controllers of pods report, isn't seen",
     ),
     Permission(
-        ("watch",), (POD, CORE_EVENT, *PARTS_OF_A_MODEL), ("tree --watch",), "they are listed each second instead"
+        ("watch",),
+        (POD, CORE_EVENT, *PARTS_OF_A_MODEL),
+        ("tree --watch", "restart --wait"),
+        "they are listed each second instead",
     ),
     Permission(
         ("list",),
-        (JOB, NETWORK_POLICY, PERSISTENT_VOLUME_CLAIM, SERVING_RUNTIME),
+        (JOB, NETWORK_POLICY, PERSISTENT_VOLUME_CLAIM),
         ("support-bundle",),
         "the archive lacks them",
     ),
+    Permission(("list",), (SERVING_RUNTIME,), ("diff", "support-bundle"), "`diff` plans without them"),
     Permission(("list",), (LEASE, CONFIG_MAP), ("support-bundle",), "the archive lacks the leader and the ports"),
     Permission(
         ("list",),
         (ACCELERATOR_PROFILE,),
-        ("accelerators", "doctor", "support-bundle"),
-        "`accelerators` has no answer",
+        ("accelerators", "diff", "doctor", "support-bundle"),
+        "`accelerators` has no answer; `diff` plans without them",
         is_of_cluster=True,
     ),
     Permission(
@@ -111,7 +124,14 @@ PERMISSIONS = (
     ),
     Permission(
         ("list",),
-        (DEPLOYMENT, INFERENCE_SERVICE, SCALED_OBJECT, CLUSTER_SERVING_RUNTIME, STORAGE_CLASS),
+        (CLUSTER_SERVING_RUNTIME,),
+        ("diff", "doctor", "support-bundle"),
+        "`diff` plans without them; that check is unknown",
+        is_of_cluster=True,
+    ),
+    Permission(
+        ("list",),
+        (DEPLOYMENT, INFERENCE_SERVICE, SCALED_OBJECT, STORAGE_CLASS),
         ("doctor", "support-bundle"),
         "those checks are unknown; the archive looks for programs in slipway-system, kserve and keda",
         is_of_cluster=True,
@@ -131,8 +151,19 @@ PERMISSIONS = (
     Permission(
         ("patch",),
         (LLM_DEPLOYMENT,),
-        ("wake", "sleep", "pause", "resume"),
-        "they don't work",
-        is_acting=True,
+        (*CHANGING, "diff", *ASKING),
+        "they don't work; `chat` and `complete` wake nothing",
+        role="edit",
     ),
+    Permission(("create",), (LLM_DEPLOYMENT,), ("diff",), "a file with a new model has no answer", role="edit"),
+    Permission(("create",), (SERVICE,), ASKING, "they don't work", subresource="proxy", role="edit"),
+    Permission(
+        ("get",),
+        (POD,),
+        ("top",),
+        "requests, tokens, times and KV cache aren't seen; without it in Slipway's namespace, held requests aren't",
+        subresource="proxy",
+        role="edit",
+    ),
+    Permission(("get",), (SECRET,), ("chat --key-secret", "complete --key-secret"), "they don't work", role="none"),
 )

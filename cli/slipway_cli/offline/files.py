@@ -6,14 +6,6 @@ import codecs
 from pathlib import Path
 
 
-def is_file(argument: str) -> bool:
-    """A name that no file can have is none."""
-    try:
-        return Path(argument).is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def text_of(path: Path) -> str:
     """Also of a file that `>` of Windows' PowerShell wrote, in UTF-16 or with a mark at its start."""
     content = path.read_bytes()

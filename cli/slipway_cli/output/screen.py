@@ -7,12 +7,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 
 import click
 
-from slipway_cli.output.plain import plain
 from slipway_cli.output.table import Cell, Column, Paint, lines_of
+from slipway_cli.visible import visible
 
 NARROWEST = 40
 
@@ -30,7 +29,7 @@ def width() -> int | None:
 
 
 def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: Paint = str) -> None:
-    text, wide, start = plain(text), width(), indent if first is None else first
+    wide, start, text = width(), indent if first is None else first, visible(text)
     lines = [f"{start}{text}"]
     if wide is not None:
         lines = textwrap.wrap(
@@ -42,11 +41,16 @@ def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: P
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Prints it, and returns the titles of the columns for which the terminal is too narrow."""
-    shown = [[replace(cell, text=plain(cell.text)) for cell in row] for row in rows]
-    lines, left_out = lines_of(columns, shown, width())
+    lines, left_out = lines_of(columns, rows, width())
     for at, line in enumerate(lines):
         click.echo(click.style(line, bold=True) if at == 0 and ":" not in line else line)
     return left_out
+
+
+def note(text: str) -> None:
+    """A sentence besides what was asked for: on stderr."""
+    for line in textwrap.wrap(text, width() or 10_000):
+        click.echo(faint(line), err=True)
 
 
 def good(text: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from slipway_cli.cluster.permissions import PERMISSIONS
-from slipway_cli.main import CHANGING, COMMANDS, LOOKING
+from slipway_cli.main import COMMANDS, WITHOUT_CLUSTER
 
 
 def test_each_command_on_a_cluster_is_in_the_table() -> None:
-    on_cluster = {name for name, each in COMMANDS.items() if each.section in (LOOKING, CHANGING)}
+    on_cluster = {name for name, each in COMMANDS.items() if each.section != WITHOUT_CLUSTER}
     listed = {command.split()[0] for each in PERMISSIONS for command in each.commands}
     assert on_cluster <= listed <= set(COMMANDS)
 
 
-def test_only_what_changes_models_is_an_action() -> None:
-    reading = {"get", "list", "watch"}
-    assert [each for each in PERMISSIONS if each.is_acting == (set(each.verbs) <= reading)] == []
+def test_the_role_for_reading_changes_nothing_and_reaches_into_no_pod() -> None:
+    view = [each for each in PERMISSIONS if each.role == "view"]
+    assert {verb for each in view for verb in each.verbs} <= {"get", "list", "watch"}
+    assert {each.subresource for each in view} == {"", "log"}
