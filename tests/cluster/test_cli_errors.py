@@ -13,12 +13,16 @@ from support.builders.llmdeployments import NAME, at_zero
 from support.cluster import Kube, Operator, settled
 from support.cluster.command_line import llm, shell
 
-NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", "wake", "sleep", "pause", "resume")
+ACTIONS = ("wake", "sleep", "pause", "resume", "restart")
+NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", *ACTIONS)
 COMMANDS = (
     *(f"{verb} {NAME}" for verb in NAMED),
     "status",
     "status --all-namespaces",
     "accelerators",
+    "top",
+    f"chat {NAME} --once hello",
+    f"complete {NAME} hello",
     "doctor",
     "support-bundle --dry-run",
 )
@@ -83,28 +87,10 @@ async def test_of_two_clusters_the_context_chooses(
     assert (unknown.code, "third" in unknown.err) == (3, True)
 
 
-async def test_a_status_of_an_older_operator_is_read_as_far_as_it_goes(kube: Kube, installed_cluster: Kube) -> None:
-    """Only the first fields of the API, and none: no operator has seen the second."""
-    for name, status in (("old", {"state": "Serving", "observedGeneration": 1}), ("new", None)):
-        thing = at_zero(name)
-        await kube.apply({**thing, "spec": {**thing["spec"], "scaling": {"minReplicas": 0}}})
-        if status:
-            patch = json.dumps({"status": status})
-            done = await shell(
-                kube, f"kubectl patch llm {name} -n {kube.namespace} --subresource=status --type=merge -p '{patch}'"
-            )
-            assert done.code == 0, done.err
-        for verb in ("status", "why", "tree", "events", "timeline"):
-            found = await llm(kube, f"{verb} {name}")
-            assert "Traceback" not in found.err
-            assert found.code in (0, 1, 3), found.err
-    assert (await llm(kube, "status")).code == 1
-    assert (await llm(kube, "support-bundle --dry-run")).code == 0
-
-
 async def test_a_name_that_is_not_there_gets_the_one_that_was_meant(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     for verb in NAMED:
-        found = await llm(kube, f"{verb} {NAME.upper()}")
-        assert found.code == 3
-        assert f"did you mean {NAME}? " in found.err
+        for name, code in ((NAME.upper(), 2), (f"{NAME}l", 3)):
+            found = await llm(kube, f"{verb} {name}")
+            assert found.code == code
+            assert f"did you mean {NAME}? " in found.err
