@@ -141,7 +141,7 @@ def archives(tmp_path: Path) -> dict[tuple[str, str], Path]:
 
 
 def test_the_manifest_names_each_archive_with_its_checksum(archives: dict[tuple[str, str], Path]) -> None:
-    """krew's own validation of it is in ADR 0064."""
+    """krew's own validation of it is in ADR 0062."""
     document: dict[str, Any] = yaml.safe_load(manifest(SOURCE, archives))
     assert (document["metadata"]["name"], document["spec"]["version"]) == ("llm", "v0.2.0")
     assert len(document["spec"]["shortDescription"]) <= 50
