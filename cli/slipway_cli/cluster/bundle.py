@@ -58,18 +58,26 @@ class Bundle:
     def lacks(self, text: str) -> None:
         self.gaps.append(self.masker.text(text))
 
-    def add_objects(self, place: Sequence[str], things: Sequence[Object] | Mapping[str, Any]) -> None:
-        """Nothing, if there are none. Those beyond the largest size of a file are left out."""
-        if not things:
-            return
+    def add_document(self, place: Sequence[str], members: Mapping[str, Any]) -> None:
         before = self._masked()
-        masked = self.masker.thing(things)
-        content = _json(masked)
-        if isinstance(masked, list) and len(content) > LARGEST_FILE:
-            kept = _as_many_as_fit(masked)
-            self.lacks(f"{'/'.join(place)} has the last {len(kept)} of {len(masked)} objects: it would be too large.")
-            content = _json(kept)
+        content = _json(self.masker.thing(members))
         self._add(place, content, self._masked() - before)
+
+    def add_objects(self, place: Sequence[str], things: Sequence[Object]) -> None:
+        """The last of them, as far as they fit; nothing, if there are none."""
+        before, size = self._masked(), 0
+        kept: list[Object] = []
+        for each in reversed(things):
+            masked = self.masker.thing(each)
+            size += len(_json(masked))
+            if size > LARGEST_FILE:
+                self.lacks(
+                    f"{'/'.join(place)} has the last {len(kept)} of {len(things)} objects: it would be too large."
+                )
+                break
+            kept.append(masked)
+        if kept:
+            self._add(place, _json(kept[::-1]), self._masked() - before)
 
     def add_log(self, place: Sequence[str], text: str) -> None:
         """The end of it, as far as it fits."""
@@ -178,16 +186,6 @@ def trimmed_node(node: Object) -> Object:
         elif member in there:
             found.setdefault(section, {})[member] = there[member]
     return found
-
-
-def _as_many_as_fit(things: list[Any]) -> list[Any]:
-    size, kept = 0, []
-    for each in reversed(things):
-        size += len(_json(each))
-        if size > LARGEST_FILE:
-            break
-        kept.append(each)
-    return kept[::-1]
 
 
 def _json(value: Any) -> bytes:

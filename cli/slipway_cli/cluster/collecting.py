@@ -78,7 +78,7 @@ def collect(kubectl: Kubectl, scope: Scope) -> Bundle:
     bundle = Bundle()
     facts = read_facts(kubectl)
     checks = [{"check": c.name, "mark": c.mark, "says": c.says, "remedy": c.remedy} for c in checks_of(facts)]
-    bundle.add_objects(("doctor.json",), {"versions": dict(facts.versions), "checks": checks})
+    bundle.add_document(("doctor.json",), {"versions": dict(facts.versions), "checks": checks})
     _add_cluster(bundle, kubectl, facts)
     pods = [*_add_parts(bundle, kubectl, facts), *_add_models(bundle, kubectl, scope)]
     if len(bundle.files) == 1:
