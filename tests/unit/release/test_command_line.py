@@ -20,7 +20,7 @@ from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Step, Steps
 from slipway_release import command_line
 from slipway_release.command_line import LAUNCHER, PLATFORMS, PROGRAM, gather, manifest, pack, packages
-from slipway_release.source import Source
+from slipway_release.source import ROOT, Source
 
 URL = "https://git.example.com/llm/slipway"
 SOURCE = Source("0.2.0", "abc", 1795953600, URL)
@@ -160,6 +160,6 @@ def test_without_a_public_url_there_is_no_manifest(archives: dict[tuple[str, str
 
 
 def test_the_pythons_are_those_that_the_tool_supports() -> None:
-    oldest = re.search(r'requires-python = ">=(\S+)"', (command_line.ROOT / "cli/pyproject.toml").read_text())
+    oldest = re.search(r'requires-python = ">=(\S+)"', (ROOT / "cli/pyproject.toml").read_text())
     assert oldest
     assert command_line.PYTHONS[0] == oldest[1]
