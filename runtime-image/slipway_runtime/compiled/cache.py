@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
-from slipway_runtime.compiled.key import in_folder
 from slipway_runtime.compiled.publishing import Outcome, Request
 from slipway_runtime.compiled.reading import Reader, Reading
 from slipway_runtime.compiled.scratch import Scratch
@@ -98,16 +97,19 @@ class CompileCache:
     @classmethod
     def open(cls, root: Path, key: Mapping[str, str], *, within: Path, limit: int) -> Self:
         """Starts to read the entry. `within`: the folder for the scratch folder."""
-        try:
-            scratch = Scratch.within(within)
-        except OSError as error:
-            reason = f"The scratch folder in {within} can't be made: {error.strerror}."
-            return cls(Report(state=COMPILE_CACHE_UNAVAILABLE, reason=reason, key=name_of(key)), root=root, key=key)
-        key = in_folder(key, scratch.folder)
         cache = cls(Report(state=COMPILE_CACHE_FILLING, reason="", key=name_of(key)), root=root, key=key)
-        cache._limit, cache._scratch = limit, scratch
+        cache._limit = limit
         try:
-            cache._reader = Reader(root, key, scratch)
+            cache._scratch = Scratch.within(within)
+        except OSError as error:
+            cache.report = replace(
+                cache.report,
+                state=COMPILE_CACHE_UNAVAILABLE,
+                reason=f"The scratch folder in {within} can't be made: {error.strerror}.",
+            )
+            return cache
+        try:
+            cache._reader = Reader(root, key, cache._scratch)
         except OSError as error:
             cache._set_reading(Reading(reason=f"The store {root} wasn't read: {error.strerror}."))
         return cache
