@@ -48,6 +48,25 @@ def deployment(
     return {**found, "status": status} if status else found
 
 
+def pod(name: str, owner: str, **metadata: Any) -> Object:
+    """A ready replica of that model."""
+    labels = {"slipway.dev/llmdeployment": owner}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "chat",
+            "uid": f"uid-{name}",
+            "labels": labels,
+            "creationTimestamp": "2026-11-30T12:00:00Z",
+            **metadata,
+        },
+        "spec": {"nodeName": "node-1"},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
 def status(state: str, reason: str, message: str, *, ready: str = "True", replicas: int = 0, **more: Any) -> Object:
     """As the operator writes it."""
     conditions = [

@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from slipway_cli.main import cli
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
+from support.programs.cli import run
 from support.programs.terminal import Ran, in_pipe, in_terminal
 
 GET_LLMS = "/apis/slipway.dev/v1alpha1"
-NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", "wake", "sleep", "pause", "resume")
+NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", "wake", "sleep", "pause", "resume", "restart")
 
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> FakeKubectl:
     return FakeKubectl(tmp_path)
-
-
-def run(kubectl: FakeKubectl, *arguments: str, width: int | None = None) -> Ran:
-    """In this process, since a command is many: of Python, and of kubectl for each request."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("slipway_cli.cluster.kubectl.Kubectl", kubectl.inside())
-        patched.setattr("slipway_cli.output.screen.width", lambda: width)
-        found = CliRunner().invoke(cli, arguments)
-    if found.exception and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return Ran(found.exit_code, found.stdout, found.stderr)
 
 
 def document(found: Ran) -> dict[str, Any]:
@@ -108,7 +96,8 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert found.code == 1, found.err
     assert "ModelNotFound" in found.text
     assert "log of storage-initializer (observed): huggingface_hub.errors.RepositoryNotFoundError: 404" in found.text
-    assert f"kubectl edit llm model -n {namespace}" in found.text
+    assert f"kubectl patch llm model -n {namespace}" in found.text
+    assert "once you have replaced <the folder of the right model>:" in found.text
     parsed = document(run(kubectl, "why", "model", "-n", namespace, "-o", "json"))
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 
