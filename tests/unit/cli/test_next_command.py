@@ -220,6 +220,20 @@ def test_a_command_that_may_do_harm_says_so_and_claims_to_fix_nothing(found: Nex
     assert not found.fixes
 
 
+def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
+    flags = ("--context=other", "--kubeconfig=/my files/config")
+    given = "--context=other '--kubeconfig=/my files/config'"
+    assert Next("kubectl describe pod x", "").on(flags).command == f"kubectl describe {given} pod x"
+    assert Next("kubectl llm resume x --yes", "").on(flags).command == f"kubectl llm resume {given} x --yes"
+    two = Next("kubectl get llm x | kubectl llm plan - --all", "").on(flags).command
+    assert two == f"kubectl get {given} llm x | kubectl llm plan - --all"
+    token = CASES["a token"][0].on(flags).command
+    assert token.count(given) == 2
+    hostile = Next("kubectl patch llm x -p '{\"a\":\" && kubectl delete '\\'' | kubectl x\"}'", "").on(flags).command
+    assert hostile.count(given) == 1
+    assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
+
+
 MESSAGES = ("", "nothing that is known", "Secret keys", "Secret a'b; rm -rf /", "Pod x is stuck", "engine.x: ; ≤ ,")
 SPECS: tuple[Object, ...] = (
     {},

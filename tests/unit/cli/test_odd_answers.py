@@ -40,6 +40,7 @@ class Answering(Kubectl):
         self._said, self._flags, self._namespace, self._program = said, (), "", "echo"
         self._running: set[subprocess.Popen[str]] = set()
 
+<<<<<<< ours
     def run(
         self,
         *arguments: str,
@@ -47,6 +48,9 @@ class Answering(Kubectl):
         seconds: float | None = None,
         warnings: list[str] | None = None,
     ) -> str:
+=======
+    def run(self, *arguments: str, **options: Any) -> str:
+>>>>>>> theirs
         return self._said
 
 
