@@ -113,8 +113,13 @@ CASES: dict[str, tuple[Next, str]] = {
         IN_OWN + '\'[{"op":"add","path":"/spec/containers/0/image","value":"<an image that the nodes can pull>"}]\'',
     ),
     "a login": (
-        following("ImagePullFailed", "401 Unauthorized", spec=OWN, runtime={}),
-        patched('{"pod":{"imagePullSecrets":[{"name":"<a Secret with a login of the registry>"}]}}'),
+        following(
+            "ImagePullFailed",
+            "401 Unauthorized",
+            spec={**OWN, "pod": {"imagePullSecrets": [{"name": "own"}]}},
+            runtime={},
+        ),
+        patched('{"pod":{"imagePullSecrets":[{"name":"own"},{"name":"<a Secret with a login of the registry>"}]}}'),
     ),
     "a Secret with its key": (
         following("PodConfigError", "spec.pod.env[B] names Secret s, which doesn't exist", spec={"pod": {"env": ENV}}),
