@@ -20,7 +20,7 @@ from slipway_fetcher.progress import Progress
 from slipway_fetcher.reporting import report_failure
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import AUTHORITY, Settings
-from slipway_fetcher.sources.registry import source_of
+from slipway_fetcher.sources.schemes import source_of
 from slipway_fetcher.web.call import shown
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.gates import Gates

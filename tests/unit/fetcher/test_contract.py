@@ -10,7 +10,7 @@ import yaml
 from slipway_fetcher.flags import parser
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.reporting import LIMIT, termination_message
-from slipway_fetcher.sources.registry import SCHEMES
+from slipway_fetcher.sources.schemes import SCHEMES
 
 REPOSITORY = Path(__file__).parents[3]
 README = (REPOSITORY / "fetcher/README.md").read_text()

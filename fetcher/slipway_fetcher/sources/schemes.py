@@ -7,12 +7,13 @@ from slipway_fetcher.request import Request
 from slipway_fetcher.settings import Settings
 from slipway_fetcher.sources.base import Source
 from slipway_fetcher.sources.hub import Hub
+from slipway_fetcher.sources.oci import Image
 from slipway_fetcher.sources.s3 import S3
 from slipway_fetcher.sources.web import Website
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.repeating import Patience
 
-SCHEMES = ("hf", "s3", "https")
+SCHEMES = ("hf", "s3", "https", "oci")
 
 
 def source_of(request: Request, settings: Settings, client: Client, patience: Patience, *, anonymous: bool) -> Source:
@@ -24,6 +25,8 @@ def source_of(request: Request, settings: Settings, client: Client, patience: Pa
             return Hub(request, settings, client, patience)
         case "s3":
             return S3(request, settings, client, patience)
+        case "oci":
+            return Image(request, settings, client, patience)
         case "https":
             return Website(request, settings, client, patience)
     raise FetchError(
