@@ -50,7 +50,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
         if given.progress_file:
             progress.write_to(given.progress_file)
         request = Request(given.uri, given.revision, tuple(given.files), given.endpoint)
-        settings = Settings(environment, given.credentials)
+        settings = Settings(environment, given.credentials, given.anonymous)
         stop = threading.Event()
         gates = Gates(given.give_up_after, stop, progress.waits)
         client = Client(gates, authority=settings.file(AUTHORITY), connections=given.connections)
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
             client=client,
             patience=patience,
             stop=stop,
-            source=lambda: source_of(request, settings, client, patience, anonymous=given.anonymous),
+            source=lambda: source_of(request, settings, client, patience),
         )
         with progress.reported():
             fetching.run()

@@ -71,9 +71,9 @@ def test_only_the_files_that_match_are_unpacked(server: RunningRegistry, tmp_pat
 
 def test_a_cut_connection_is_continued(server: RunningRegistry, tmp_path: Path) -> None:
     with faulty(f"http://{server.address}") as proxy:
-        proxy.fail("GET /v2/.*/blobs/", cut(500_000), times=1)
+        proxy.fail("GET /v2/.*/blobs/", cut(500_000))
         assert fetched(server, tmp_path / "model", "--endpoint", proxy.url).code == 0
-        assert proxy.count(r"blobs/.*bytes=[1-9]") == 1
+        assert proxy.count(r"blobs/.*bytes=[1-9]")
 
 
 def test_a_layer_with_wrong_bytes_is_not_unpacked(server: RunningRegistry, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Authorization:
 def login_of(settings: Settings, registry: str, repository: str) -> Login | None:
     """From a docker config.json, as a Secret of type kubernetes.io/dockerconfigjson has it; the longest path counts."""
     for name in FILES:
-        if file := settings.file(name):
+        if file := settings.credential_file(name):
             try:
                 entries: dict[str, Any] = json.loads(read(file)).get("auths") or {}
                 fitting = [each for each in entries if _fits(each, registry, repository)]
