@@ -54,7 +54,7 @@ def test_a_version_of_a_run_is_passed_on_by_the_server(
 ) -> None:
     run = server.run()
     server.upload(f"{server.artifact_uri(run)}/llama", FILES)
-    version = server.register("of-a-run", f"runs:/{run}/llama", run)
+    version = server.register("of-a-run", f"runs:/{run}/llama", run_id=run)
     assert fetched(server, store, f"mlflow://models:/of-a-run/{version}", tmp_path / "model").code == 0
     assert content_of(tmp_path / "model") == FILES
 
@@ -64,7 +64,7 @@ def test_a_version_of_a_logged_model_is_passed_on_by_the_server(
 ) -> None:
     made = server.post("logged-models", experiment_id="0", name="llama")["model"]["info"]
     server.upload(made["artifact_uri"], FILES)
-    version = server.register("logged", f"models:/{made['model_id']}")
+    version = server.register("logged", f"models:/{made['model_id']}", model_id=made["model_id"])
     assert fetched(server, store, f"mlflow://models:/logged/{version}", tmp_path / "model").code == 0
     assert content_of(tmp_path / "model") == FILES
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_passed_on_is_received_again_after_a_cut(
 ) -> None:
     run = server.run()
     server.upload(f"{server.artifact_uri(run)}/llama", FILES)
-    version = server.register("cut", f"runs:/{run}/llama", run)
+    version = server.register("cut", f"runs:/{run}/llama", run_id=run)
     with faulty(server.url) as proxy:
         proxy.fail("GET .*safetensors", cut(500_000), times=1)
         assert fetched(proxy.url, store, f"mlflow://models:/cut/{version}", tmp_path / "model").code == 0

@@ -134,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         state.times.append(time.monotonic())
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         answer = Answer(401, {}, b"refused")
-        if type(self).allows(self.headers):
+        if type(self).allows(dict(self.headers)):
             answer = _forwarded(self.upstream, self.command, self.path, dict(self.headers), body)
         self._send(state.changed(request, answer))
 

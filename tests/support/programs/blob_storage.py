@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's emulator of Azure Blob Storage, which checks keys and signatures, as a process of this machine."""
+"""Azurite, Microsoft's emulator of Azure Blob Storage, which checks keys and signatures, as a process."""
 
 from __future__ import annotations
 

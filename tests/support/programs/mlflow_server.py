@@ -30,7 +30,8 @@ class MlflowServer:
     url: str
 
     def post(self, path: str, **fields: Any) -> dict[str, Any]:
-        return json.loads(self._sent("POST", f"/api/2.0/mlflow/{path}", json.dumps(fields).encode()) or b"{}")
+        found: dict[str, Any] = json.loads(self._sent("POST", f"/api/2.0/mlflow/{path}", json.dumps(fields).encode()))
+        return found
 
     def run(self) -> str:
         """A new run, which has the place of its artifacts."""
@@ -47,11 +48,11 @@ class MlflowServer:
         for path, content in files.items():
             self._sent("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{folder}/{path}')}", content)
 
-    def register(self, name: str, source: str, run: str = "") -> str:
-        """Another version; returns its number."""
+    def register(self, name: str, source: str, **made_by: str) -> str:
+        """Another version; returns its number. `made_by`: `run_id` or `model_id`, if it is of one."""
         with suppress(URLError):  # it exists
             self.post("registered-models/create", name=name)
-        made = self.post("model-versions/create", name=name, source=source, **({"run_id": run} if run else {}))
+        made = self.post("model-versions/create", name=name, source=source, **made_by)
         return str(made["model_version"]["version"])
 
     def _sent(self, method: str, path: str, body: bytes | None = None) -> bytes:
