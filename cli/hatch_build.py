@@ -19,7 +19,9 @@ PARTS = {
     "operator/slipway/objects": "slipway/objects",
     "operator/slipway/observing": "slipway/observing",
     "operator/slipway/operator/__init__.py": "slipway/operator/__init__.py",
+    "operator/slipway/operator/installation.py": "slipway/operator/installation.py",
     "operator/slipway/operator/planning": "slipway/operator/planning",
+    "operator/slipway/operator/rendering": "slipway/operator/rendering",
     "charts/slipway/accelerators": "slipway_cli/data/accelerators",
     "runbooks": "slipway_cli/data/runbooks",
 }

@@ -29,12 +29,14 @@ class Lazy(NamedTuple):
 WITHOUT_CLUSTER = "Without a cluster"
 LOOKING = "What a cluster has"
 CHANGING = "Changes"
+TALKING = "Requests"
 
 COMMANDS = {
     "plan": Lazy("plan", "Show what a model needs: accelerators, requests, speed and cost.", WITHOUT_CLUSTER),
     "init": Lazy("init", "Write an LLMDeployment, from a few questions or from flags.", WITHOUT_CLUSTER),
     "explain": Lazy("explain", "Explain a reason, state or condition, with its runbook.", WITHOUT_CLUSTER),
     "status": Lazy("status", "Show models, or all about one of them.", LOOKING),
+    "top": Lazy("top", "Show what models do now: requests, tokens, times, KV cache and cost.", LOOKING),
     "why": Lazy("why", "Say why a model is as it is, and what to run next.", LOOKING),
     "tree": Lazy(
         "tree", "Show the objects of a model, live with --watch, and the cause at the one that fails.", LOOKING
@@ -47,10 +49,15 @@ COMMANDS = {
         "accelerators", "Show what the cluster has of each accelerator, what is free, and who holds it.", LOOKING
     ),
     "doctor": Lazy("doctor", "Check that the cluster has what models need, with a remedy for each line.", LOOKING),
+    "support-bundle": Lazy("support_bundle", "Collect what a maintainer needs to help, without credentials.", LOOKING),
+    "diff": Lazy("diff", "Show what a file would change, whether pods restart, and what that costs.", LOOKING),
     "wake": Lazy("acting:wake", "Wake a model at zero replicas.", CHANGING),
     "sleep": Lazy("acting:sleep", "Send a model to sleep now.", CHANGING),
     "pause": Lazy("acting:pause", "Leave the number of replicas as it is.", CHANGING),
     "resume": Lazy("acting:resume", "Let the number of replicas follow the demand again.", CHANGING),
+    "restart": Lazy("restart", "Replace the pods of a model by new ones, as a rollout.", CHANGING),
+    "chat": Lazy("chat:chat", "Talk with a model; it is woken if it sleeps.", TALKING),
+    "complete": Lazy("chat:complete", "Complete a text by a model; it is woken if it sleeps.", TALKING),
     "completion": Lazy("completion", "Print the script that completes commands in a shell.", "Shells"),
 }
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from slipway.api.names import PAUSED_ANNOTATION, RESTART_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from slipway.objects.kinds import Object
 
 from slipway_cli.cluster.state import State
 
@@ -58,12 +60,30 @@ def resume(state: State, now: datetime) -> Change:
     return Change((PAUSED_ANNOTATION, None), "The number of replicas follows the demand again.", useless)
 
 
+def restart(state: State, now: datetime) -> Change:
+    useless = "" if state.desired else f"{state.name} is at zero replicas: its next start makes new pods anyway."
+    count = "Its replica is" if state.desired == 1 else f"Its {state.desired} replicas are"
+    update = (state.status.get("update") or {}).get("version")
+    same = f"{count} replaced by new pods that are made in the same way."
+    later = f" The update to Slipway {update} stays for slipway.dev/sync." if update else ""
+    return Change((RESTART_ANNOTATION, _time(now)), f"{same}{later}", useless)
+
+
 def _is_paused(state: State) -> bool:
     return (state.llm["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
 
 
 def _time(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def patch_of(llm: Object, change: Change) -> list[str]:
+    """The arguments of kubectl. The API server refuses it if the object is another one by now."""
+    name, value = change.annotation
+    patch = {"metadata": {"uid": llm["metadata"].get("uid"), "annotations": {name: value}}}
+    what = ["patch", "llmdeployments.slipway.dev", str(llm["metadata"]["name"]), "--type=merge"]
+    where = f"--namespace={llm['metadata'].get('namespace')}"
+    return [*what, where, "--patch", json.dumps(patch), "--output=name"]
 
 
 ACTIONS = {"wake": wake, "sleep": sleep, "pause": pause, "resume": resume}

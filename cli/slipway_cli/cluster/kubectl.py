@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ Object = dict[str, Any]
 PROGRAM = "kubectl"
 SECONDS = 20  # for one request
 BEYOND = 10  # seconds that kubectl itself may take besides, such as for a login
+WARNING = "Warning: "
 INSTALL = "https://kubernetes.io/docs/tasks/tools"
 
 
@@ -36,9 +38,10 @@ class ApiError(Problem):
 FAILURES = (
     (r"could not find the requested resource|doesn't have a resource type", "NoKind"),
     (r"You must be logged in|\(Unauthorized\)|getting credentials|no Auth Provider", "Unauthorized"),
+    (r" is invalid: ", "Invalid"),
     (r"Error from server \((\w+)\)", ""),
     (r"cannot locate context|(context|cluster|auth info) .* does not exist|no context exists", "NoContext"),
-    (r"stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
+    (r"context was not found|stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
     (r"connection .* was refused|Unable to connect|no such host|i/o timeout|deadline exceeded|TLS|x509", "Unreachable"),
 )
 """What kubectl writes when it fails, the specific first; without a word, the API server's own."""
@@ -73,11 +76,23 @@ class Kubectl:
 
     def get(self, path: str) -> Object:
         """The JSON of one path of the API server."""
-        answer = json.loads(self.run("get", "--raw", path, f"--request-timeout={SECONDS}s"))
+        said = self.run("get", "--raw", path, f"--request-timeout={SECONDS}s")
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            start = " ".join(said.split())[:80]
+            remedy = "check that the kubeconfig's server is an API server, and no proxy answers in its place"
+            raise ApiError("Unknown", f"The answer to {path} is not JSON ({start!r}): {remedy}.") from None
         return answer if isinstance(answer, dict) else {}
 
-    def run(self, *arguments: str, given: str | None = None, seconds: float | None = SECONDS + BEYOND) -> str:
-        """What kubectl writes; raises ApiError if it fails."""
+    def run(
+        self,
+        *arguments: str,
+        given: str | None = None,
+        seconds: float | None = SECONDS + BEYOND,
+        warnings: list[str] | None = None,
+    ) -> str:
+        """What kubectl writes; raises ApiError if it fails. `warnings` of the API server are added to the list."""
         try:
             done = subprocess.run(
                 [self._program, *self._flags, *arguments],
@@ -94,11 +109,14 @@ class Kubectl:
             raise ApiError("Unreachable", f"{said} {REMEDIES['Unreachable']}") from None
         if done.returncode:
             raise error_of(done.stderr or done.stdout)
+        if warnings is not None:
+            warnings += [line.removeprefix(WARNING) for line in done.stderr.splitlines() if line.startswith(WARNING)]
         return done.stdout
 
     @contextlib.contextmanager
-    def lines(self, *arguments: str) -> Iterator[Iterator[str]]:
-        """What kubectl writes, line by line, while it runs; it is ended with the block."""
+    def lines(self, *arguments: str, apart: bool = False) -> Iterator[Iterator[str]]:
+        """What kubectl writes, line by line, while it runs; it is ended with the block. `apart`: Ctrl-C in the terminal
+        doesn't end it."""
         process = subprocess.Popen(
             [self._program, *self._flags, *arguments],
             stdin=subprocess.DEVNULL,
@@ -107,9 +125,12 @@ class Kubectl:
             text=True,
             encoding="utf-8",
             errors="replace",
+            process_group=0 if apart and os.name == "posix" else None,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,
         )
         try:
-            self._running.add(process)
+            if not apart:
+                self._running.add(process)
             yield self._lines_of(process)
         finally:
             process.kill()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from urllib.parse import quote
 
 from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
 
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.world import World, paths_of
-from slipway_cli.problems import Problem
+from slipway_cli.problems import Misused, Problem
 
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 AT_ONCE = 4  # requests, each a process
 NOT_INSTALLED = (
     "The cluster doesn't know LLMDeployments, so Slipway isn't installed there: install its charts, or choose another "
@@ -26,10 +29,24 @@ class NotThereError(Problem):
 
 
 def read_one(kubectl: Kubectl, name: str, namespace: str) -> Object:
+    if not NAME.fullmatch(name):
+        hint = _hint(kubectl, name, namespace)
+        raise Misused(f"{name!r} is not a name of an object: {hint}`kubectl llm status --all-namespaces` lists them.")
     try:
         return kubectl.get(LLM_DEPLOYMENT.path(namespace, quote(name, safe="")))
     except ApiError as error:
-        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}") from None
+        hint = _hint(kubectl, name, namespace) if error.word == "NotFound" else ""
+        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}", hint) from None
+
+
+def _hint(kubectl: Kubectl, name: str, namespace: str) -> str:
+    """The name that was meant, as where it has capitals."""
+    try:
+        there = kubectl.get(LLM_DEPLOYMENT.path(namespace)).get("items") or []
+    except ApiError:
+        return ""
+    close = get_close_matches(name.lower(), [each["metadata"]["name"] for each in there], n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> list[Object]:
@@ -42,11 +59,11 @@ def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> lis
         raise _explained(error, f"LLMDeployments {where}") from None
 
 
-def _explained(error: ApiError, what: str) -> Problem:
+def _explained(error: ApiError, what: str, hint: str = "") -> Problem:
     if error.word == "NoKind":
         return ApiError("NoKind", NOT_INSTALLED)
     if error.word == "NotFound":
-        return NotThereError(f"There is no {what}: `kubectl llm status --all-namespaces` lists them.")
+        return NotThereError(f"There is no {what}: {hint}`kubectl llm status --all-namespaces` lists them.")
     if error.word == "Forbidden":
         return ApiError(
             "Forbidden",
@@ -56,10 +73,14 @@ def _explained(error: ApiError, what: str) -> Problem:
     return error
 
 
-def read_world(kubectl: Kubectl, name: str, namespace: str, *, without: frozenset[Kind] = frozenset()) -> World:
-    """`without`: kinds that aren't needed."""
+def read_world(
+    kubectl: Kubectl, name: str, namespace: str, *further: Kind, only: frozenset[Kind] | None = None
+) -> World:
+    """`further`: kinds of which all objects of the namespace are needed, too; `only`: of these kinds, besides the
+    LLMDeployment."""
     llm = read_one(kubectl, name, namespace)
-    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if kind not in without}
+    wanted = {kind: path for kind, path in paths_of(name, namespace).items() if only is None or kind in only}
+    wanted |= {kind: kind.path(namespace) for kind in further}
     objects, unreadable = read_lists(kubectl, wanted)
     return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
 

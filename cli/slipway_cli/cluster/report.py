@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.api.names import PAUSED_ANNOTATION
 from slipway.objects.kinds import ENDPOINT_SLICE, POD
 
-from slipway_cli.cluster.state import Evidence, State, age
+from slipway_cli.cluster.state import Evidence, State, age, is_ready
 from slipway_cli.cluster.world import World, owner_of
 
 DECLARED, REPORTED, OBSERVED, COMPUTED = Evidence
@@ -61,7 +62,7 @@ def _of_spec(state: State) -> Iterator[Value]:
         yield Value("Spec", "Replicas", f"{least} to {most}", DECLARED)
     yield Value("Spec", "Idle after", str(scaling.get("idleAfter") or ""), DECLARED)
     annotations = state.llm["metadata"].get("annotations") or {}
-    if annotations.get("slipway.dev/paused") == "true":
+    if annotations.get(PAUSED_ANNOTATION) == "true":
         yield Value("Spec", "Paused", "yes", DECLARED)
 
 
@@ -101,11 +102,10 @@ def _of_cost(status: Mapping[str, Any]) -> Iterator[Value]:
 def _of_cluster(world: World) -> Iterator[Value]:
     for pod in world.of(POD):
         status = pod.get("status") or {}
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
         restarts = sum(each.get("restartCount") or 0 for each in status.get("containerStatuses") or [])
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
         kind = "" if owner_of(pod) == world.name else " (of a Job)"
-        said = f"{status.get('phase')}, {'ready' if ready else 'not ready'}, {restarts} restarts, {node}{kind}"
+        said = f"{status.get('phase')}, {'ready' if is_ready(pod) else 'not ready'}, {restarts} restarts, {node}{kind}"
         yield Value("Pods", pod["metadata"]["name"], said, OBSERVED)
     for each in world.of(ENDPOINT_SLICE):
         count = len(each.get("endpoints") or [])

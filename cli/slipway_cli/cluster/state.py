@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from slipway.objects.conditions import is_true
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 
@@ -121,6 +122,14 @@ class State:
     def per_hour(self) -> float | None:
         found = (self.status.get("cost") or {}).get("perHour")
         return float(found) if isinstance(found, int | float) else None
+
+
+def is_ready(pod: Object) -> bool:
+    return is_true(pod, "Ready")
+
+
+def age_of(thing: Object, now: datetime) -> str:
+    return age(parse_time(thing["metadata"].get("creationTimestamp")), now)
 
 
 def age(since: datetime | None, now: datetime) -> str:

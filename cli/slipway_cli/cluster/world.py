@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import quote
 
 from slipway.api.names import COMPILATION_SUFFIX, INSPECTION_SUFFIX, OWNER_LABEL, SERVICE_LABEL
 from slipway.objects.kinds import (
@@ -13,10 +14,12 @@ from slipway.objects.kinds import (
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
     POD,
     REPLICA_SET,
     SCALED_OBJECT,
     SERVICE,
+    SERVING_RUNTIME,
     Kind,
     Object,
 )
@@ -30,6 +33,7 @@ LOST = {
     SERVICE: "the address isn't seen",
     ENDPOINT_SLICE: "where requests go isn't seen",
     SCALED_OBJECT: "what KEDA reports isn't seen",
+    SERVING_RUNTIME: "whether the engine is one of the namespace isn't seen",
     HORIZONTAL_POD_AUTOSCALER: "what the autoscaler reports isn't seen",
 }
 """What an answer lacks without the right to read objects of a kind."""
@@ -68,6 +72,16 @@ class World:
                 yield f"{kind.plural} can't be read ({word}), so {LOST.get(kind, 'it is left out')}."
 
 
+def path_of(name: str, namespace: str) -> str:
+    """The list that has one LLMDeployment, which can be watched."""
+    return f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{quote(name)}"
+
+
+def path_of_replicas(name: str, namespace: str) -> str:
+    """Its pods, without those of Jobs."""
+    return f"{POD.path(namespace)}?labelSelector={OWNER_LABEL}%3D{quote(name)}"
+
+
 def paths_of(name: str, namespace: str) -> dict[Kind, str]:
     """Where the API server has the objects of one LLMDeployment."""
     owned = f"?labelSelector={OWNER_LABEL}%3D{name}"
@@ -103,3 +117,12 @@ def time_of(event: Object) -> str:
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return str(next((each for each in times if each), event["metadata"].get("creationTimestamp") or ""))
+
+
+def logged_containers(pod: Object, *, previous: bool) -> Iterator[str]:
+    """Those that have a log; `previous`: of the run before their last restart."""
+    status = pod.get("status") or {}
+    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+        state, last = each.get("state") or {}, each.get("lastState") or {}
+        if ("terminated" in last) if previous else ("waiting" not in state or "terminated" in last):
+            yield each["name"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,13 +83,9 @@ def ask(question: str) -> None:
 
 
 def annotate(kubectl: Kubectl, llm: dict[str, Any], change: Change, *, dry_run: bool) -> None:
-    """Refused by the API server if the object is another one by now."""
-    name, value = change.annotation
-    metadata = {"uid": llm["metadata"].get("uid"), "annotations": {name: value}}
-    arguments = ["patch", "llmdeployments.slipway.dev", llm["metadata"]["name"], "--type=merge"]
-    where = f"--namespace={llm['metadata'].get('namespace')}"
-    dry = ["--dry-run=server"] if dry_run else []
-    kubectl.run(*arguments, where, "--patch", json.dumps({"metadata": metadata}), "--output=name", *dry)
+    from slipway_cli.cluster.acting import patch_of
+
+    kubectl.run(*patch_of(llm, change), *(["--dry-run=server"] if dry_run else []))
 
 
 wake, sleep, pause, resume = map(_command, ("wake", "sleep", "pause", "resume"))

@@ -11,6 +11,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import documents, screen
 from slipway_cli.problems import NOT_WELL
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -80,8 +81,8 @@ def _line(line: Line, wide: int | None) -> list[str]:
 
     paint = PAINTS[line.mark]
     start = f"{line.frame}  " if line.is_cause else f"{line.frame}{SIGNS[line.mark]} {line.label}  "
-    room = None if wide is None else max(20, wide - len(start))
-    parts = [line.says] if room is None else textwrap.wrap(line.says, room) or [""]
+    room, says = None if wide is None else max(20, wide - len(start)), visible(line.says)
+    parts = [says] if room is None else textwrap.wrap(says, room) or [""]
     follow = "".join(letter if letter == "│" else " " for letter in line.frame.replace("├─", "│ ").replace("└─", "  "))
     indent = follow + " " * (len(start) - len(follow))
     if line.is_cause:
@@ -103,11 +104,10 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
     from slipway_cli.cluster.reading import NotThereError, read_one
     from slipway_cli.cluster.state import State
     from slipway_cli.cluster.watching import Lasting, Live
-    from slipway_cli.cluster.world import World, paths_of
+    from slipway_cli.cluster.world import World, path_of, paths_of
 
     read_one(kubectl, name, namespace)  # a sentence, if there is none
-    path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{name}"
-    with Live(kubectl, {LLM_DEPLOYMENT: path, **paths_of(name, namespace)}) as live:
+    with Live(kubectl, {LLM_DEPLOYMENT: path_of(name, namespace), **paths_of(name, namespace)}) as live:
         before: list[str] = []
         hopeless = Lasting()
         for objects, unreadable in live.states(None):

@@ -9,6 +9,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
 from slipway_cli.problems import NOT_WELL, Misused, Problem
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -40,14 +41,14 @@ def command(ctx: click.Context, /, name: str, goal: str, **given: Any) -> None:
     """
     from slipway_cli.cluster.kubectl import Kubectl
 
-    longest, patience = (_seconds(flag, given.pop(flag)) for flag in ("timeout", "give_up_after"))
+    longest, patience = (seconds_of(flag, given.pop(flag)) for flag in ("timeout", "give_up_after"))
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
     if not _wait(kubectl, name, goal, longest, patience):
         ctx.exit(NOT_WELL)
 
 
-def _seconds(name: str, text: str) -> float:
+def seconds_of(name: str, text: str) -> float:
     from slipway.api.units import seconds
 
     try:
@@ -58,18 +59,16 @@ def _seconds(name: str, text: str) -> float:
 
 
 def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: float) -> bool:
-    from urllib.parse import quote
-
     from slipway.objects.kinds import LLM_DEPLOYMENT
 
     from slipway_cli.cluster.reading import read_one
     from slipway_cli.cluster.state import State
     from slipway_cli.cluster.watching import Lasting, Live
+    from slipway_cli.cluster.world import path_of
 
     namespace = kubectl.place().namespace
     read_one(kubectl, name, namespace)  # a sentence, if there is none
-    path = f"{LLM_DEPLOYMENT.path(namespace)}?fieldSelector=metadata.name%3D{quote(name)}"
-    with Live(kubectl, {LLM_DEPLOYMENT: path}) as live:
+    with Live(kubectl, {LLM_DEPLOYMENT: path_of(name, namespace)}) as live:
         said, hopeless = "", Lasting(patience)
         for objects, _ in live.states(longest):
             if LLM_DEPLOYMENT not in objects:
@@ -80,7 +79,7 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: floa
             state = State(objects[LLM_DEPLOYMENT][0])
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
-                click.echo(now, err=True)
+                click.echo(visible(now), err=True)
             if is_reached(state, goal):
                 click.echo(f"llmdeployment.slipway.dev/{name} is {goal}: {GOALS[goal]}")
                 return True

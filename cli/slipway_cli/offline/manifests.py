@@ -19,8 +19,8 @@ def written(answer: Answer) -> str:
     return f"{_comments(answer)}{dumped({**head, 'spec': manifest['spec']})}"
 
 
-def dumped(found: dict[str, Any]) -> str:
-    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=118)
+def dumped(found: dict[str, Any], *, sort: bool = False) -> str:
+    return yaml.safe_dump(found, sort_keys=sort, allow_unicode=True, width=118)
 
 
 def _comments(answer: Answer) -> str:

@@ -20,6 +20,7 @@ from slipway.models.catalogue import shipped as catalogue
 from slipway.models.sources import Known, known_of
 
 from slipway_cli.offline.families import families_with
+from slipway_cli.offline.files import text_of
 from slipway_cli.offline.invalid import first_mistake
 from slipway_cli.offline.profiles import LOADER
 from slipway_cli.problems import Misused
@@ -41,10 +42,17 @@ class Wanted:
 
 def wanted_of(argument: str, changes: Spec) -> list[Wanted]:
     """`changes`: what the command line says of the spec, by section; it wins."""
-    if argument == "-" or argument.lower().endswith(NAMES_OF_FILES) or Path(argument).is_file():
+    if argument == "-" or argument.lower().endswith(NAMES_OF_FILES) or _is_file(argument):
         return _of_file(argument, changes)
     uri = argument if "://" in argument else f"hf://{_on_the_hub(argument)}"
     return [_completed({"model": {"uri": uri}}, name_of(uri), changes)]
+
+
+def _is_file(argument: str) -> bool:
+    try:
+        return Path(argument).is_file()
+    except OSError:  # no file can have so long a name
+        return False
 
 
 def name_of(uri: str) -> str:
@@ -79,8 +87,19 @@ def _close(name: str) -> str:
 
 
 def documents_in(path: str) -> list[Any]:
+    """The items of lists, as `kubectl get` writes them, are documents of their own."""
+    return [item for each in _read(path) for item in _items(each)]
+
+
+def _items(document: Any) -> list[Any]:
+    is_list = isinstance(document, dict) and str(document.get("kind")).endswith("List")
+    items = document.get("items") if is_list else None
+    return items if isinstance(items, list) else [document]
+
+
+def _read(path: str) -> list[Any]:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        text = sys.stdin.read() if path == "-" else text_of(Path(path))
         if path.lower().endswith(".json"):
             return [json.loads(text)]
         return [each for each in yaml.load_all(text, LOADER) if each is not None]
@@ -112,7 +131,8 @@ def _of_manifest(path: str, manifest: dict[str, Any], changes: Spec) -> Wanted:
 
 def _of_config(path: str, config: dict[str, Any], changes: Spec) -> Wanted:
     said = str(config.get("_name_or_path") or "")
-    uri = f"hf://{said}" if ON_THE_HUB.fullmatch(said) else f"pvc://{name_of(f'pvc://{Path(path).resolve().parent}')}/"
+    folder = Path(path).resolve().parent.name
+    uri = f"hf://{said}" if ON_THE_HUB.fullmatch(said) else f"pvc://{name_of(f'pvc://{folder}')}/"
     return _completed({"model": {"uri": uri}}, name_of(uri), changes, config=config)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from slipway_cli.output.table import Cell, Column, Paint, lines_of
+from slipway_cli.visible import visible
 
 NARROWEST = 40
 
@@ -28,7 +29,7 @@ def width() -> int | None:
 
 
 def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: Paint = str) -> None:
-    wide, start = width(), indent if first is None else first
+    wide, start, text = width(), indent if first is None else first, visible(text)
     lines = [f"{start}{text}"]
     if wide is not None:
         lines = textwrap.wrap(
@@ -44,6 +45,12 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str
     for at, line in enumerate(lines):
         click.echo(click.style(line, bold=True) if at == 0 and ":" not in line else line)
     return left_out
+
+
+def note(text: str) -> None:
+    """A sentence besides what was asked for: on stderr."""
+    for line in textwrap.wrap(text, width() or 10_000):
+        click.echo(faint(line), err=True)
 
 
 def good(text: str) -> str:

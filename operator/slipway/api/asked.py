@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from slipway.api.names import PAUSED_ANNOTATION, RESTART_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 
 MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE
@@ -106,13 +106,13 @@ def is_late(moment: datetime | None, written: datetime | None, lasting: float) -
 
 def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator[str]:
     """Yields a sentence for each annotation whose value has no effect."""
-    for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION):
+    for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION, RESTART_ANNOTATION):
         text = annotations.get(name)
         at = moment(text)
         if text is not None and at is None:
             shown = repr(text[:LONGEST_SHOWN])
             yield f"{name}: {shown} is not a time, so it has no effect: write the current time, {AS_PRINTED}."
-        elif at and now and (at - now).total_seconds() > FURTHEST:
+        elif name != RESTART_ANNOTATION and at and now and (at - now).total_seconds() > FURTHEST:
             yield (
                 f"{name}: {text} is more than 5 minutes ahead, so it has no effect until then: write the current time "
                 f"in UTC, {AS_PRINTED}; for future times, use scaling.schedule."

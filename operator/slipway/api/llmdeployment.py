@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from slipway.api import mounts, pod_annotations, variables
+from slipway.api.asked import moment
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
     AccessSpec,
@@ -27,6 +28,7 @@ from slipway.api.names import (
     OUR_ENDINGS,
     PAUSED_ANNOTATION,
     RESERVED_ENDINGS,
+    RESTART_ANNOTATION,
     SYNC_ANNOTATION,
 )
 from slipway.api.pod import PodSpecExtras
@@ -193,6 +195,12 @@ class LLMDeployment(ReportModel):
     def sync(self) -> str:
         """The value of the sync annotation, cut to the length that the status stores."""
         return self.metadata.annotations.get(SYNC_ANNOTATION, "")[:LONGEST_SYNC]
+
+    @property
+    def restart(self) -> str:
+        """The time at which a restart of the pods was requested last; empty: never, or the value isn't a time."""
+        text = self.metadata.annotations.get(RESTART_ANNOTATION)
+        return text if text and moment(text) else ""
 
     @property
     def served_name(self) -> str:

@@ -25,6 +25,7 @@ PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps in Slipway's namespace
 MODELS_LABEL = f"{GROUP}/models"  # on ConfigMaps in Slipway's namespace, "true": a site's own models for the planner
 RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes that a release includes: of which engine
 SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: a new value makes the installed version replace its pods
+RESTART_ANNOTATION = f"{GROUP}/restart"  # on an LLMDeployment, and then on its pods: when a restart was requested
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" keeps its number of replicas as it is
 WAKE_ANNOTATION = (
     f"{GROUP}/wake"  # on an LLMDeployment: the time from which a replica is wanted, as if a request had arrived

@@ -1,6 +1,7 @@
 """A kubectl for tests of programs that call it: it answers from objects in a file, and records its arguments.
 
-It knows `get --raw`, `config view`, `logs` and `patch`; what a real one does with a real cluster is tested there.
+It knows `get --raw`, `config view`, `logs`, `patch` and dry runs of `apply`. What a real one
+does is tested on a cluster.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ PROGRAM = Path(__file__).with_name("kubectl_program.py")
 @dataclass
 class FakeKubectl:
     """`failures`: what it writes on stderr, by the start of a path or of its arguments. `logs`: by POD/CONTAINER.
-    `then`: what watches report soon after they start."""
+    `then`: what watches report soon after they start. `service`: what the model's Service answers: `status`, `type`,
+    `parts`, and a `pause` in seconds after each part. `metrics`: of pods, by the path."""
 
     folder: Path
     objects: list[Object] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     then: list[Object] = field(default_factory=list)
+    service: list[Object] = field(default_factory=list)
+    metrics: dict[str, str] = field(default_factory=dict)
     namespace: str = "chat"
 
     @property
@@ -42,6 +46,8 @@ class FakeKubectl:
             "then": [_listed(each) for each in self.then],
             "failures": self.failures,
             "logs": self.logs,
+            "service": self.service,
+            "metrics": self.metrics,
             "namespace": self.namespace,
         }
 
@@ -62,10 +68,16 @@ class FakeKubectl:
             def __init__(self, flags: Sequence[str] = (), namespace: str = "") -> None:
                 self._flags, self._namespace = tuple(flags), namespace
 
-            def run(self, *arguments: str, given: str | None = None, seconds: float | None = None) -> str:
+            def run(
+                self,
+                *arguments: str,
+                given: str | None = None,
+                seconds: float | None = None,
+                warnings: list[str] | None = None,
+            ) -> str:
                 with (fake.folder / "calls").open("a") as calls:
                     calls.write(f"{json.dumps([*self._flags, *arguments])}\n")
-                code, said = answer(fake.world, list(arguments))
+                code, said = answer(fake.world, list(arguments), given or "")
                 if code:
                     raise error_of(said)
                 return said
@@ -75,6 +87,12 @@ class FakeKubectl:
     @property
     def calls(self) -> list[list[str]]:
         file = self.folder / "calls"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def requests(self) -> list[Any]:
+        """Those to the Service."""
+        file = self.folder / "requests"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property

@@ -6,7 +6,9 @@ import json
 import re
 import sys
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,12 +22,15 @@ def main() -> int:
         calls.write(f"{json.dumps(sys.argv[1:])}\n")
     if "watch=1" in sys.argv[-1]:
         return watch(world["then"], sys.argv[-1])
-    code, said = answer(world, sys.argv[1:])
+    given = sys.stdin.read() if "apply" in sys.argv else ""
+    if "proxy" in sys.argv:
+        return proxy(world)
+    code, said = answer(world, sys.argv[1:], given)
     (sys.stderr if code else sys.stdout).write(said)
     return code
 
 
-def answer(world: Any, arguments: list[str]) -> tuple[int, str]:
+def answer(world: Any, arguments: list[str], given: str = "") -> tuple[int, str]:
     """The exit code, and what is written."""
     arguments = [each for each in arguments if not each.startswith(CONNECTION)]
     asked = arguments[2] if arguments[:2] == ["get", "--raw"] else " ".join(arguments)
@@ -37,10 +42,72 @@ def answer(world: Any, arguments: list[str]) -> tuple[int, str]:
     if arguments[:2] == ["config", "view"]:
         context = {"name": "fake", "context": {"namespace": world["namespace"]}}
         return 0, json.dumps({"contexts": [context], "current-context": "fake"})
+    if arguments[0] == "apply":
+        return 0, apply(world["objects"], world["namespace"], given)
     if arguments[0] == "logs":
         container = next(each.partition("=")[2] for each in arguments if each.startswith("--container="))
         return 0, world["logs"].get(f"{arguments[1]}/{container}", "")
     return 0, ""
+
+
+def apply(objects: list[Any], namespace: str, given: str) -> str:
+    """The object as a dry run returns it: that of the file, with what the API server keeps of the one that there is."""
+    thing = json.loads(given)
+    metadata = {"namespace": namespace, **thing["metadata"]}
+    for each in (found["object"] for found in objects):
+        if each["kind"] == thing["kind"] and each["metadata"]["name"] == metadata["name"]:
+            metadata = {**each["metadata"], **metadata}
+            thing = {**each, **thing}
+    return json.dumps({**thing, "metadata": metadata})
+
+
+def proxy(world: Any) -> int:
+    """Answers POSTs as `world["service"]` says, one after the other and the last one again and again."""
+    socket_of = next(each.partition("=")[2] for each in sys.argv if each.startswith("--unix-socket="))
+    responses = list(world["service"] or [{"status": 404, "parts": ["nothing"]}])
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with (FOLDER / "requests").open("a") as requests:
+                requests.write(
+                    f"{json.dumps({'path': self.path, 'key': self.headers['X-Api-Key'], **json.loads(body)})}\n"
+                )
+            response = responses.pop(0) if len(responses) > 1 else responses[0]
+            self.send_response(response.get("status", 200))
+            self.send_header("Content-Type", response.get("type", "application/json"))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for part in response["parts"]:
+                self.wfile.write(part.encode())
+                self.wfile.flush()
+                time.sleep(response.get("pause", 0))
+            self.close_connection = True
+
+        def do_GET(self) -> None:
+            text = world["metrics"].get(self.path)
+            self.send_response(403 if text is None else 200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write((text or "").encode())
+            self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def address_string(self) -> str:
+            return ""
+
+    class Server(ThreadingMixIn, UnixStreamServer):
+        daemon_threads = True
+
+    with Server(socket_of, Handler) as server:
+        sys.stdout.write(f"Starting to serve on {socket_of}\n")
+        sys.stdout.flush()
+        server.serve_forever()
+    return 0
 
 
 def watch(then: list[Any], path: str) -> int:
@@ -57,6 +124,8 @@ def watch(then: list[Any], path: str) -> int:
 
 def get(objects: list[Any], path: str) -> tuple[int, str]:
     path, _, query = path.partition("?")
+    if path == "/version":
+        return 0, json.dumps({"gitVersion": "v1.34.4"})
     found = re.fullmatch(r"(/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?", path)
     if found is None:
         raise ValueError(path)
@@ -78,7 +147,8 @@ def is_selected(thing: Any, query: str) -> bool:
             return False
         if name == "labelSelector":
             label, *values = re.findall(r"[\w./-]+", value.replace(" in ", " "))
-            if (thing["metadata"].get("labels") or {}).get(label) not in values:
+            labels = thing["metadata"].get("labels") or {}
+            if label not in labels if not values else labels.get(label) not in values:
                 return False
     return True
 

@@ -54,13 +54,18 @@ def in_pipe(arguments: Sequence[str], *, given: str = "", env: Mapping[str, str]
     return Ran(found.returncode, found.stdout, found.stderr)
 
 
-def in_terminal(arguments: Sequence[str], *, width: int, keys: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """`keys`: what the user types, all at once."""
+def in_terminal(
+    arguments: Sequence[str], *, width: int, keys: str = "", later: float = 0, env: Mapping[str, str] | None = None
+) -> Ran:
+    """`keys`: what the user types, all at once; `later`: this many seconds after the first output."""
     child, terminal = pty.fork()
     if child == 0:
         os.execve(_command(arguments)[0], _command(arguments), {**CLEAN, **(env or {})})
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     try:
+        if later:
+            select.select([terminal], [], [], PATIENCE)
+            time.sleep(later)
         os.write(terminal, keys.encode())
         written = _all_of(terminal)
     finally:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway.api.asked import FURTHEST, Asked, asked, is_late, is_recent, moment, objections, writes, written
-from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from slipway.api.names import PAUSED_ANNOTATION, RESTART_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 OF_MOMENTS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
@@ -63,6 +63,12 @@ def test_an_invalid_timestamp_has_no_effect_and_gets_an_objection(text: str) -> 
 @given(st.text(max_size=40))
 def test_every_text_is_a_valid_timestamp_or_gets_an_objection(text: str) -> None:
     assert (moment(text) is None) == bool(list(objections({WAKE_ANNOTATION: text}, NOW)))
+
+
+def test_a_restart_needs_a_time_too_which_may_be_in_the_future() -> None:
+    [objection] = objections({RESTART_ANNOTATION: "now"}, NOW)
+    assert objection.startswith(f"{RESTART_ANNOTATION}: 'now' is not a time")
+    assert not list(objections({RESTART_ANNOTATION: "2030-01-01T00:00:00Z"}, NOW))
 
 
 def test_an_objection_quotes_only_the_start_of_a_long_text() -> None:

@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from slipway_cli.main import cli
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
+from support.programs.cli import run
 from support.programs.terminal import Ran, in_pipe, in_terminal
 
 GET_LLMS = "/apis/slipway.dev/v1alpha1"
-NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", "wake", "sleep", "pause", "resume")
+NAMED = ("status", "why", "tree", "events", "logs", "timeline", "wait", "wake", "sleep", "pause", "resume", "restart")
 
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> FakeKubectl:
     return FakeKubectl(tmp_path)
-
-
-def run(kubectl: FakeKubectl, *arguments: str, width: int | None = None) -> Ran:
-    """In this process, since a command is many: of Python, and of kubectl for each request."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("slipway_cli.cluster.kubectl.Kubectl", kubectl.inside())
-        patched.setattr("slipway_cli.output.screen.width", lambda: width)
-        found = CliRunner().invoke(cli, arguments)
-    if found.exception and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return Ran(found.exit_code, found.stdout, found.stderr)
 
 
 def document(found: Ran) -> dict[str, Any]:
@@ -108,7 +96,10 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert found.code == 1, found.err
     assert "ModelNotFound" in found.text
     assert "log of storage-initializer (observed): huggingface_hub.errors.RepositoryNotFoundError: 404" in found.text
-    assert f"kubectl edit llm model -n {namespace}" in found.text
+    assert f"kubectl patch llm model -n {namespace}" in found.text
+    assert "once you have replaced <the folder of the right model>:" in found.text
+    elsewhere = document(run(kubectl, "why", "model", "-n", namespace, "--context=other", "-o", "json"))
+    assert elsewhere["next"]["command"].startswith(f"kubectl patch --context=other llm model -n {namespace} ")
     parsed = document(run(kubectl, "why", "model", "-n", namespace, "-o", "json"))
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 
@@ -327,3 +318,29 @@ def test_without_kubectl_it_says_what_needs_none(tmp_path: Path) -> None:
     found = in_pipe(["slipway", "status"], env={"PATH": str(tmp_path)})
     assert found.code == 3
     assert "kubectl is not on the PATH" in found.err
+
+
+# --- what tenants write ----------------------------------------------------------------------------------------------
+
+STEERING = "\x1b]0;owned\x07\x1b[2Jall is \u202ewell\x9b1m"
+
+
+@pytest.mark.parametrize("verb", ["status", "why", "tree", "events", "logs"])
+def test_nothing_that_a_tenant_writes_steers_the_terminal(kubectl: FakeKubectl, verb: str) -> None:
+    llm, others, _ = cli_worlds.recorded("crash-loop")
+    for each in others:
+        if each["kind"] == "Event":
+            each["message"] = STEERING
+    [pod] = [each for each in others if each["kind"] == "Pod"]
+    llm["status"]["message"] = STEERING
+    for each in llm["status"]["conditions"]:
+        each["message"] = STEERING
+    kubectl.objects = [llm, *others]
+    kubectl.logs = {f"{pod['metadata']['name']}/kserve-container": f"2026-11-30T12:00:00Z {STEERING}\n"}
+    kubectl.namespace = llm["metadata"]["namespace"]
+    for width in (None, 80):
+        found = run(kubectl, verb, "model", width=width)
+        assert "all is well" in found.out
+        assert not set("\x07\x9b\u202e") & set(found.out)
+        assert "\x1b]" not in found.out
+        assert "\x1b[2J" not in found.out

@@ -12,7 +12,7 @@ from support.programs.terminal import BIN
 
 REPOSITORY = Path(__file__).parents[3]
 LARGEST = 1 << 20  # bytes of the wheel
-WITHOUT = ("aiohttp", "grpc", "httptools", "kopf", "kubernetes", "prometheus_client", "uvloop", "cronsim")
+WITHOUT = ("aiohttp", "grpc", "httptools", "kopf", "kubernetes", "prometheus_client", "uvloop")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ KServe replaces a model's pods whenever their part of its InferenceService chang
 differently, or name a newer runtime; so may this version, once a profile has changed. So the part stays as it was when
 the pods were made, until the LLMDeployment requests another: by a change of its spec that concerns the pods, or by the
 annotation `slipway.dev/sync`. Pods that find no node never ran, and move to where they are planned now. All else
-(replicas, autoscalers, policies, Services) changes immediately.
+(replicas, autoscalers, policies, Services) changes immediately. The annotation `slipway.dev/restart` replaces the pods,
+too, but by pods that are made as they were.
 
 Only two digests in the status are stored for it: the part itself is read from the live InferenceService, whose
 managedFields show what Slipway has set. ADR 0017 explains why.
@@ -20,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION, PLAN_ANNOTATION, RUNTIME_LABEL
+from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION, PLAN_ANNOTATION, RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.api.status import MadeStatus
 from slipway.objects.kinds import Object
@@ -84,7 +85,7 @@ def pinned(
     status = snapshot.status or {}
     now = MadeStatus(
         version=version,
-        spec=digest(_requested(deployment.spec, runtime)),
+        spec=digest(requested(deployment.spec, runtime)),
         pods=_digest_of_pods(wanted),
         sync=deployment.sync,
         accelerator=plan.profile,
@@ -99,7 +100,8 @@ def pinned(
     ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
     before = _made_of(deployment.spec, runtime, status) or _adopted(ours, deployment, status, now)
     is_same = bool(ours) and _digest_of_pods(ours) == now.pods
-    is_replaced = not is_same or other_store or (before is not None and before.spec != now.spec)
+    ours, wanted, is_restarted = _restarted(ours, wanted, deployment.restart)
+    is_replaced = not is_same or other_store or is_restarted or (before is not None and before.spec != now.spec)
     if is_same and has_pod_on_node(snapshot):
         return Pinned(inference_service=_with_plan_of(ours, wanted), made=now, is_replaced=is_replaced)
     if is_same or not ours or before is None:
@@ -136,8 +138,8 @@ def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
     before = _made_of(deployment.spec, runtime, snapshot.status or {})
     if not ours or before is None:
         return False
-    requested = digest(_requested(deployment.spec, runtime))
-    now = before.model_copy(update={"spec": requested, "sync": deployment.sync})
+    spec = digest(requested(deployment.spec, runtime))
+    now = before.model_copy(update={"spec": spec, "sync": deployment.sync})
     is_same_cache = before.compile_cache in ("", compile_cache_of(deployment.spec))
     return is_same_cache and _is_as_asked(before, now, ours)
 
@@ -165,9 +167,9 @@ def made_in(status: Object) -> MadeStatus | None:
 def _made_of(spec: LLMDeploymentSpec, runtime: Object, status: Object) -> MadeStatus | None:
     """As it was recorded, in the form of this version: an older one's has another digest of the same spec."""
     made = made_in(status)
-    if made is None or made.compile_cache or made.spec != digest(_requested(spec, runtime, NOT_OF_PODS_BEFORE)):
+    if made is None or made.compile_cache or made.spec != digest(requested(spec, runtime, NOT_OF_PODS_BEFORE)):
         return made
-    same = {"spec": digest(_requested(spec, runtime)), "compile_cache": compile_cache_of(spec)}
+    same = {"spec": digest(requested(spec, runtime)), "compile_cache": compile_cache_of(spec)}
     return made.model_copy(update=same)
 
 
@@ -202,9 +204,11 @@ def of_pods(inference_service: Object) -> Object:
 
 
 def _compared(inference_service: Object) -> Object:
-    """The part without the annotation that says by which plan it was made: that alone is no reason to replace pods."""
+    """The part without the annotations that don't say how pods are made: by which plan, which alone is no reason to
+    replace pods, and since when, which is one in any case."""
     part = of_pods(inference_service)
-    return {**part, "predictor": _with_plan(part["predictor"], None)}
+    predictor = _annotated(part["predictor"], PLAN_ANNOTATION, None)
+    return {**part, "predictor": _annotated(predictor, RESTART_ANNOTATION, None)}
 
 
 def _digest_of_pods(inference_service: Object) -> str:
@@ -212,14 +216,36 @@ def _digest_of_pods(inference_service: Object) -> str:
 
 
 def _with_plan_of(ours: Object, wanted: Object) -> Object:
-    plan = (ours["spec"]["predictor"].get("annotations") or {}).get(PLAN_ANNOTATION)
-    return {**wanted, "spec": {**wanted["spec"], "predictor": _with_plan(wanted["spec"]["predictor"], plan)}}
+    return _with_annotation(wanted, PLAN_ANNOTATION, _annotation(ours, PLAN_ANNOTATION))
 
 
-def _with_plan(predictor: Object, plan: str | None) -> Object:
+def _restarted(ours: Object, wanted: Object, restart: str) -> tuple[Object, Object, bool]:
+    """Both with the time of the last restart, and whether it is another one than before. Removing the annotation from
+    the LLMDeployment requests nothing."""
+    before = _annotation(ours, RESTART_ANNOTATION)
+    time = restart or before
+    if time is None:
+        return ours, wanted, False
+    wanted = _with_annotation(wanted, RESTART_ANNOTATION, time)
+    if not of_pods(ours)["predictor"]:
+        return ours, wanted, False
+    return _with_annotation(ours, RESTART_ANNOTATION, time), wanted, time != before
+
+
+def _annotation(inference_service: Object, name: str) -> str | None:
+    """Of its pods."""
+    return (of_pods(inference_service)["predictor"].get("annotations") or {}).get(name)
+
+
+def _with_annotation(inference_service: Object, name: str, value: str | None) -> Object:
+    spec = inference_service["spec"]
+    return {**inference_service, "spec": {**spec, "predictor": _annotated(spec["predictor"], name, value)}}
+
+
+def _annotated(predictor: Object, name: str, value: str | None) -> Object:
     """With this annotation, or without one."""
-    others = {name: value for name, value in predictor.items() if name != "annotations"}
-    annotations = {**(predictor.get("annotations") or {}), PLAN_ANNOTATION: plan}
+    others = {field: each for field, each in predictor.items() if field != "annotations"}
+    annotations = {**(predictor.get("annotations") or {}), name: value}
     annotations = {name: value for name, value in annotations.items() if value is not None}
     return {**others, **({"annotations": annotations} if annotations else {})}
 
@@ -236,13 +262,13 @@ def _with_pods_of(ours: Object, wanted: Object) -> Object:
     }
 
 
-def _requested(spec: LLMDeploymentSpec, runtime: Object, but: Mapping[str, Any] = NOT_OF_PODS) -> Object:
+def requested(spec: LLMDeploymentSpec, runtime: Object, but: Mapping[str, Any] = NOT_OF_PODS) -> Object:
     """What the spec requests of the pods. A runtime of the user's own counts, too: it may change under its name, and
     then KServe replaces the pods."""
     given = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(but))
-    requested = {name: value for name, value in given.items() if value != {}}
+    found = {name: value for name, value in given.items() if value != {}}
     is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
-    return requested if is_a_releases else {**requested, "runtime": runtime["spec"]}
+    return found if is_a_releases else {**found, "runtime": runtime["spec"]}
 
 
 def compile_cache_of(spec: LLMDeploymentSpec) -> str:

@@ -83,6 +83,58 @@ def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fi
     assert filled_in <= (on_cpus.made or {}).keys()
 
 
+# --- restarts --------------------------------------------------------------------------------------------------------
+
+
+def restarted(at: str = "2026-11-30T18:00:00Z") -> dict[str, str]:
+    return {"slipway.dev/restart": at}
+
+
+def time_of_restart(answer: Desired) -> str | None:
+    found: str | None = pods(answer)["predictor"]["annotations"].get("slipway.dev/restart")
+    return found
+
+
+def test_a_restart_changes_the_pods_and_nothing_of_how_they_are_made() -> None:
+    before = first_version()
+    after = next_version(before, version="1", annotations=restarted(), serving_runtime=runtime(OLD))
+    assert time_of_restart(after) == "2026-11-30T18:00:00Z"
+    assert pods(after)["predictor"]["model"] == pods(before)["predictor"]["model"]
+    assert after.made == before.made
+    assert after.update is None
+
+
+def test_a_restart_under_another_version_brings_no_update() -> None:
+    before = first_version()
+    after = next_version(before, annotations=restarted())
+    assert time_of_restart(after) == "2026-11-30T18:00:00Z"
+    assert of_kind(after, "InferenceService")["spec"]["predictor"]["model"]["runtime"] == OLD
+    assert after.made == before.made
+    assert after.update == next_version(before).update
+
+
+def test_a_restart_is_carried_out_once_and_stays_without_its_annotation() -> None:
+    before = next_version(first_version(), annotations=restarted())
+    assert pods(next_version(before, annotations=restarted())) == pods(before)
+    assert pods(next_version(before)) == pods(before)
+    assert (
+        time_of_restart(next_version(before, annotations=restarted("2026-11-30T19:00:00Z"))) == "2026-11-30T19:00:00Z"
+    )
+
+
+def test_a_change_of_the_spec_keeps_the_time_of_the_restart() -> None:
+    before = next_version(first_version(), annotations=restarted())
+    spec = {**SPEC, "engine": {"contextLength": 2048}}
+    assert time_of_restart(next_version(before, spec=spec)) == "2026-11-30T18:00:00Z"
+
+
+def test_a_restart_at_something_that_is_no_time_has_no_effect_and_is_reported() -> None:
+    before = first_version()
+    after = next_version(before, annotations=restarted("now"))
+    assert pods(after) == pods(before)
+    assert "slipway.dev/restart: 'now' is not a time, so it has no effect" in " ".join(after.remarks)
+
+
 # --- unchanged pods --------------------------------------------------------------------------------------------------
 
 
