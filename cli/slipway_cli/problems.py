@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+from slipway_cli.visible import visible
+
 WELL = 0
 NOT_WELL = 1  # the answer is "no": it isn't ready, nothing fits
 USAGE = 2  # the command line, or a file that it names, is wrong
@@ -18,7 +20,7 @@ class Problem(click.ClickException):
     exit_code = UNKNOWN
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"Error: {self.format_message()}", err=True)
+        click.echo(f"Error: {visible(self.format_message())}", err=True)
 
 
 class Misused(Problem):

@@ -19,7 +19,9 @@ from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, llmdeployment
 from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, events, folder_claimed
+from support.cluster.command_line import shell
 from support.cluster.llmdeployments import current_status
+from support.faults.healed import named_by_why
 from support.faults.slipway_pods import PodFaults
 from support.waiting import until
 
@@ -138,6 +140,14 @@ async def raise_budget(kube: Kube) -> None:
     await kube.patch("llmdeployment", NAME, {"spec": {"budget": {"perDay": MUCH}}})
 
 
+async def raise_as_why_says(kube: Kube) -> None:
+    """By the command of `kubectl llm why`, which leaves the number to a person."""
+    following = (await named_by_why(kube, "BudgetSpent"))["next"]
+    [number] = following["values"]
+    raised = await shell(kube, following["command"].replace(number, str(MUCH)))
+    assert raised.code == 0, raised.err
+
+
 async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_with_the_time_of_the_reset(
     kube: Kube, client: Client, operator_pods: Cluster
 ) -> None:
@@ -159,7 +169,7 @@ async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_w
     assert left - 2 <= refused.retry_after <= left + 65
     ready = await kube.wait_for_condition("llmdeployment", NAME, "Ready", status="False")
     assert (condition(ready, "Ready") or {})["reason"] == "BudgetSpent"
-    await raise_budget(kube)
+    await raise_as_why_says(kube)
     raised = time.monotonic()
     while (answer := await client.ask()).is_refused:
         assert time.monotonic() - raised < 5

@@ -10,11 +10,20 @@ import pytest
 from support.builders.llmdeployments import NAME, at_zero, gemma
 from support.cluster import Kube, Operator, folder_claimed, settled, until_settled
 from support.cluster.command_line import llm, shell
+from support.faults.healed import healed_by_why
+from support.faults.healing import FAILURES, WEIGHTS, Healing
 from support.faults.model_failures import MODEL_FAILURES, USUAL, ModelFailure
+from support.faults.runbook_faults import Given
 
 NO_MODEL = Path("/srv")
 OF_THE_DOWNLOADER = ("download-failed", "model-not-found", "model-access-denied")  # test_operator_causes.py has them
-QUICK = [each for each in MODEL_FAILURES if each.timeout <= USUAL and each.name not in OF_THE_DOWNLOADER]
+HEALED = [each for each in FAILURES if each.name in ("no-such-node", "image-name-wrong", "quota-of-pods", "too-large")]
+"""Quickly; test_why_heals.py has all that can be healed."""
+QUICK = [
+    each
+    for each in MODEL_FAILURES
+    if each.timeout <= USUAL and each.name not in (*OF_THE_DOWNLOADER, *(healed.name for healed in HEALED))
+]
 MOST_COMMANDS = 5
 """By which a model with a sixteenth of the memory that it needs is healed, since each gives it twice as much."""
 PERSON = "--as=nobody-in-particular"
@@ -73,6 +82,15 @@ async def _until_named(kube: Kube, failure: ModelFailure) -> dict[str, Any]:
                 return found
 
 
+@pytest.mark.parametrize("failure", HEALED, ids=lambda each: each.name)
+async def test_the_next_command_heals_the_model(
+    slipway: Operator, kube: Kube, python_image: str, failure: Healing
+) -> None:
+    async with folder_claimed(kube, WEIGHTS, NO_MODEL):
+        await kube.apply(*failure.objects(Given(python_image, "")))
+        await healed_by_why(kube, failure)
+
+
 async def test_the_next_command_resumes_a_paused_model(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     assert (await llm(kube, "pause", NAME, "--dry-run")).code == 0
@@ -81,7 +99,7 @@ async def test_the_next_command_resumes_a_paused_model(slipway: Operator, kube: 
     await kube.wait_for("llmdeployment", NAME, lambda it: "Paused" in str(it["status"]["conditions"]))
     why = await llm(kube, "why", NAME, "-o", "json")
     assert (why.code, why.document["reason"]) == (1, "Paused")
-    assert (await shell(kube, f"{why.document['next']['command']} --yes")).code == 0
+    assert (await shell(kube, why.document["next"]["command"])).code == 0
     assert (await llm(kube, "wait", NAME, "--for=ready", "--timeout=30s")).code == 0
     assert (await llm(kube, "why", NAME)).code == 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
+from support.builders.objects import python
 from support.cluster import (
     AnyCluster,
     Kube,
@@ -21,8 +22,10 @@ from support.cluster import (
     folder_claimed,
     own_namespace,
 )
+from support.cluster.llmdeployments import is_stalled
 from support.cluster.nodes import ANYWHERE, set_ready
 from support.faults.model_failures import MODEL_FAILURES, USUAL, ModelFailure, scripted_downloads
+from support.faults.pod_failures import UNKNOWN_ARGUMENT
 
 EVENTS = "events.v1.events.k8s.io"
 NO_MODEL = Path("/srv")
@@ -138,6 +141,35 @@ async def test_a_lasting_failure_is_written_once(
 
 def tries_again(event: Object) -> bool:
     return bool(event["reason"] == "Pulling" and event.get("count", 1) > 1)
+
+
+# --- a failure that is fixed -----------------------------------------------------------------------------------------
+
+
+async def test_once_the_spec_is_fixed_no_status_has_the_failure_of_the_pods_before(
+    slipway: Operator, kube: Kube, weights: None, python_image: str
+) -> None:
+    """Though these are still there: KServe takes a moment to replace them."""
+    refuses = f"import os, sys, time; os.environ.get('APP_A') and sys.exit({UNKNOWN_ARGUMENT!r}); time.sleep(3600)"
+    ill: Object = {"env": [{"name": "APP_A", "value": "1"}]}
+    container: Object = {"image": python_image, "command": python(refuses)}
+    await kube.apply(own_runtime(terminationMessagePolicy="FallbackToLogsOnError", **container), on_own_engine(pod=ill))
+    await kube.wait_for("llmdeployment", NAME, is_stalled("BadEngineArguments"))
+    late: list[Object] = []
+
+    def is_served(deployment: Object) -> bool:
+        found = current_status(deployment)
+        if is_fixed(deployment) and conditions(deployment).get("Stalled", ("",))[0] == "True":
+            late.append(found)
+        return is_fixed(deployment) and found.get("state") == "Serving"
+
+    await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": None}}})
+    await kube.wait_for("llmdeployment", NAME, is_served)
+    assert late == []
+
+
+def is_fixed(deployment: Object) -> bool:
+    return "env" not in (deployment["spec"].get("pod") or {})
 
 
 # --- lost nodes ------------------------------------------------------------------------------------------------------

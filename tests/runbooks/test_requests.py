@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from slipway_devcluster.addresses import NODE_IP
 from slipway_devcluster.cluster import Cluster
-from support.builders.llmdeployments import NAME
+from support.builders.llmdeployments import NAME, at_zero
 from support.builders.objects import manifest
-from support.cluster import FromTheNode, Kube, folder_claimed, own_namespace, until_settled
+from support.cluster import FromTheNode, Kube, folder_claimed, own_namespace, settled, until_settled
 from support.faults import refusals
 from support.faults.refusals import KEYS, REFUSALS, SECRET, Client, Refusal
 from support.faults.runbook_faults import CLAIM
+from support.monitoring.alert_walks import newest_pod
+from support.pages.placeholders import Values
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
 from support.repository import in_checkout
@@ -63,20 +67,50 @@ async def test_the_runbook_of_a_replicas_refusal_says_what_one_sees(
 @pytest.mark.parametrize(
     "refusal", [each for each in REFUSALS if not isinstance(each.model, str)], ids=lambda it: it.page
 )
-async def test_the_runbook_of_the_activators_refusal_says_what_one_sees(
-    refusal: Refusal, node: Cluster, whole: Kube, models: Path, shell: Shell
+async def test_the_runbook_of_a_refusal_by_a_model_of_its_own_says_what_one_sees(
+    refusal: Refusal, node: Cluster, whole: Kube, models: Path, shell: Shell, python_image: str
 ) -> None:
     assert not isinstance(refusal.model, str)
-    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
-        await kube.apply(secret(), *refusal.model())
+    async with (
+        own_namespace(whole) as kube,
+        folder_claimed(kube, CLAIM, models),
+        folder_claimed(kube, "weights", models),
+    ):
+        await kube.apply(secret(), *refusal.model(python_image))
         try:
-            await until_settled(kube, timeout=PATIENCE)
-            await walked(refusal, node, kube, shell, NAME, {})
+            await until_settled(kube, state=refusal.state, timeout=PATIENCE)
+            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": NODE_IP}
+            await walked(refusal, node, kube, shell, NAME, values)
         finally:
             await kube.run("delete", "llmdeployments", "--all")
 
 
-async def walked(refusal: Refusal, node: Cluster, kube: Kube, shell: Shell, name: str, values: dict[str, str]) -> None:
+async def test_the_runbook_of_rules_that_the_activator_cannot_read_says_what_one_sees(
+    node: Cluster, whole: Kube, shell: Shell
+) -> None:
+    async with own_namespace(whole) as kube, newer_definition(whole):
+        await settled(kube, at_zero())
+        await kube.patch("llmdeployment", NAME, {"spec": {"access": {refusals.NEWER_FIELD: ["a"]}}})
+        try:
+            await walked(refusals.RULES_UNREADABLE, node, kube, shell, NAME, {})
+        finally:
+            await kube.run("delete", "llmdeployments", "--all")
+
+
+@asynccontextmanager
+async def newer_definition(kube: Kube) -> AsyncGenerator[None]:
+    """The CRD is of a newer version: it has a field that no program knows."""
+    command = ["patch", "customresourcedefinition", "llmdeployments.slipway.dev", "--type=json", "--patch"]
+    where = {"path": f"{refusals.ACCESS_SCHEMA}/{refusals.NEWER_FIELD}"}
+    field = {"type": "array", "items": {"type": "string"}}
+    await kube.run(*command, json.dumps([{"op": "add", **where, "value": field}]))
+    try:
+        yield
+    finally:
+        await kube.run(*command, json.dumps([{"op": "remove", **where}]))
+
+
+async def walked(refusal: Refusal, node: Cluster, kube: Kube, shell: Shell, name: str, values: Values) -> None:
     in_checkout(shell.home)
     given = {"NAMESPACE": kube.namespace, "NAME": name, "SECRET": SECRET, **values, **refusal.values}
     walk = Walk(runbook(refusal.page), shell, given, refusal.words)
@@ -99,5 +133,9 @@ async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> b
 @asynccontextmanager
 async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
     access = FromTheNode(kube, node.entered)
-    async with access.session() as session:
-        yield Client(session, await access.url(name))
+    async with access.session(source=NODE_IP) as session:
+        client = Client(session, await access.url(name))
+        try:
+            yield client
+        finally:
+            await client.ended()

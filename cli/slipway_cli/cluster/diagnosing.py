@@ -9,16 +9,20 @@ from typing import Any
 from slipway.api.reasons import Reason
 from slipway.contract.explain import explain
 from slipway.contract.lines import telling
+from slipway.objects.conditions import is_true
 from slipway.objects.kinds import POD, Object
 from slipway.observing.cause import Cause
 from slipway.observing.redacting import redacted
 
-from slipway_cli.cluster.next_command import Next, next_command
+from slipway_cli.cluster.next_command import next_command
 from slipway_cli.cluster.observed import observed_cause
+from slipway_cli.cluster.remedies.case import Next
 from slipway_cli.cluster.state import Evidence, State, age, age_of
 from slipway_cli.cluster.world import World, events_about
 
-HEALTHY = frozenset({"", "Serving", "ScaledToZero", "AsWanted", "Scaling", "Updating", "Waking", "Planned"})
+HEALTHY = frozenset(
+    {"", "Serving", "ScaledToZero", "AsWanted", "Scaling", "Updating", "Waking", "Planned", "ReadingModel"}
+)
 MOST_EVENTS = 3
 MEANINGS = {str(each): each.meaning for each in Reason}
 FINAL = {str(each) for each in Reason if each.is_final}
@@ -65,9 +69,7 @@ class Diagnosis:
             "final": self.is_final,
             "doubt": self.doubt or None,
             "chain": [{"at": each.place, "says": each.says, "evidence": str(each.evidence)} for each in self.steps],
-            "next": {"command": self.next.command, "why": self.next.why, "fixes": self.next.fixes}
-            if self.next
-            else None,
+            "next": self.next.as_members() if self.next else None,
             "gaps": list(self.gaps) or None,
         }
 
@@ -118,13 +120,8 @@ def pod_of(world: World, cause: Cause | None) -> Object | None:
     pods = {each["metadata"]["name"]: each for each in world.of(POD)}
     if cause and cause.pod in pods:
         return pods[cause.pod]
-    waiting = [each for each in pods.values() if not _is_ready(each)]
+    waiting = [each for each in pods.values() if not is_true(each, "Ready")]
     return max(waiting, key=lambda each: each["metadata"].get("creationTimestamp") or "", default=None)
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 # --- the chain -------------------------------------------------------------------------------------------------------

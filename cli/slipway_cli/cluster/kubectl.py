@@ -76,7 +76,13 @@ class Kubectl:
 
     def get(self, path: str) -> Object:
         """The JSON of one path of the API server."""
-        answer = json.loads(self.run("get", "--raw", path, f"--request-timeout={SECONDS}s"))
+        said = self.run("get", "--raw", path, f"--request-timeout={SECONDS}s")
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            start = " ".join(said.split())[:80]
+            remedy = "check that the kubeconfig's server is an API server, and no proxy answers in its place"
+            raise ApiError("Unknown", f"The answer to {path} is not JSON ({start!r}): {remedy}.") from None
         return answer if isinstance(answer, dict) else {}
 
     def run(

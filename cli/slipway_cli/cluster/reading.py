@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
 
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.world import World, paths_of
-from slipway_cli.problems import Problem
+from slipway_cli.problems import Misused, Problem
 
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 AT_ONCE = 4  # requests, each a process
 NOT_INSTALLED = (
     "The cluster doesn't know LLMDeployments, so Slipway isn't installed there: install its charts, or choose another "
@@ -26,6 +28,8 @@ class NotThereError(Problem):
 
 
 def read_one(kubectl: Kubectl, name: str, namespace: str) -> Object:
+    if not NAME.fullmatch(name):
+        raise Misused(f"{name!r} is not a name of an object: `kubectl llm status --all-namespaces` lists them.")
     try:
         return kubectl.get(LLM_DEPLOYMENT.path(namespace, quote(name, safe="")))
     except ApiError as error:
@@ -56,10 +60,14 @@ def _explained(error: ApiError, what: str) -> Problem:
     return error
 
 
-def read_world(kubectl: Kubectl, name: str, namespace: str, *, only: frozenset[Kind] | None = None) -> World:
-    """`only`: of these kinds, besides the LLMDeployment."""
+def read_world(
+    kubectl: Kubectl, name: str, namespace: str, *further: Kind, only: frozenset[Kind] | None = None
+) -> World:
+    """`further`: kinds of which all objects of the namespace are needed, too; `only`: of these kinds, besides the
+    LLMDeployment."""
     llm = read_one(kubectl, name, namespace)
     wanted = {kind: path for kind, path in paths_of(name, namespace).items() if only is None or kind in only}
+    wanted |= {kind: kind.path(namespace) for kind in further}
     objects, unreadable = read_lists(kubectl, wanted)
     return World(now=datetime.now(UTC), llm=llm, objects=objects, unreadable=unreadable)
 

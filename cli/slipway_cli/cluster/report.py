@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.api.names import PAUSED_ANNOTATION
 from slipway.objects.kinds import ENDPOINT_SLICE, POD
 
 from slipway_cli.cluster.state import Evidence, State, age, is_ready
@@ -61,7 +62,7 @@ def _of_spec(state: State) -> Iterator[Value]:
         yield Value("Spec", "Replicas", f"{least} to {most}", DECLARED)
     yield Value("Spec", "Idle after", str(scaling.get("idleAfter") or ""), DECLARED)
     annotations = state.llm["metadata"].get("annotations") or {}
-    if annotations.get("slipway.dev/paused") == "true":
+    if annotations.get(PAUSED_ANNOTATION) == "true":
         yield Value("Spec", "Paused", "yes", DECLARED)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from slipway.objects.conditions import is_true
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 
@@ -124,8 +125,7 @@ class State:
 
 
 def is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return is_true(pod, "Ready")
 
 
 def age_of(thing: Object, now: datetime) -> str:

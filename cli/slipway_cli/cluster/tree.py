@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from slipway.objects.conditions import condition, is_true
 from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -77,7 +78,7 @@ def _deployment(raw: Object, world: World, snapshot: Snapshot) -> Node:
     wanted, ready = int(raw["spec"].get("replicas", 1)), int((raw.get("status") or {}).get("readyReplicas") or 0)
     sets = [each for each in world.of(REPLICA_SET) if _is_owned(each, raw) and _has_pods(each, world)]
     children = tuple(_replica_set(each, world, snapshot) for each in sets)
-    failure = _condition(raw, "ReplicaFailure")
+    failure = condition(raw, "ReplicaFailure") or {}
     cause = str(failure.get("message") or "") if failure.get("status") == "True" else ""
     return Node(
         f"deployment/{raw['metadata']['name']}", f"{ready}/{wanted} ready", _counted(ready, wanted), children, cause
@@ -103,7 +104,7 @@ def _replica_set(raw: Object, world: World, snapshot: Snapshot) -> Node:
 def _pod(raw: Object, world: World, snapshot: Snapshot) -> Node:
     status = raw.get("status") or {}
     found = cause_of_pod(raw, snapshot)
-    is_ready = _condition(raw, "Ready").get("status") == "True"
+    is_ready = is_true(raw, "Ready")
     node = (raw.get("spec") or {}).get("nodeName") or "no node"
     created = age_of(raw, world.now)
     leaves = "stopping" if "deletionTimestamp" in raw["metadata"] else str(status.get("phase") or "")
@@ -158,7 +159,7 @@ def _of_scaling(world: World) -> Iterator[Node]:
     if scaled is None:
         yield from scalers
         return
-    ready, active = _condition(scaled, "Ready"), _condition(scaled, "Active")
+    ready, active = condition(scaled, "Ready") or {}, condition(scaled, "Active") or {}
     says = "active" if active.get("status") == "True" else "not active"
     failed = ready.get("status") == "False"
     cause = str(ready.get("message") or "") if failed else ""
@@ -175,10 +176,6 @@ def _of_jobs(world: World, snapshot: Snapshot) -> Iterator[Node]:
     for each in world.of(POD):
         if owner_of(each) != world.name:
             yield _pod(each, world, snapshot)
-
-
-def _condition(raw: Object, kind: str) -> dict[str, Any]:
-    return next((each for each in (raw.get("status") or {}).get("conditions") or [] if each["type"] == kind), {})
 
 
 def _is_owned(child: Object, owner: Object) -> bool:

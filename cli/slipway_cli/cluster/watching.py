@@ -109,17 +109,25 @@ class Live:
             if self._is_over:
                 return
             for line in lines:
-                event = json.loads(line)
+                event = _event_of(line)
                 found = event.get("object") or {}
                 uid = (found.get("metadata") or {}).get("uid")
                 if event.get("type") not in ("ADDED", "MODIFIED", "DELETED") or not uid:
-                    return  # the version is too old: list again
+                    return  # the version is too old, or the line is cut off: list again
                 with self._lock:
                     if event["type"] == "DELETED":
                         self._objects[kind].pop(uid, None)
                     else:
                         self._objects[kind][uid] = _complete(kind, found)
                 self._changes.put(None)
+
+
+def _event_of(line: str) -> Object:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _complete(kind: Kind, found: Object) -> Object:

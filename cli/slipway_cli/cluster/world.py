@@ -19,6 +19,7 @@ from slipway.objects.kinds import (
     REPLICA_SET,
     SCALED_OBJECT,
     SERVICE,
+    SERVING_RUNTIME,
     Kind,
     Object,
 )
@@ -32,6 +33,7 @@ LOST = {
     SERVICE: "the address isn't seen",
     ENDPOINT_SLICE: "where requests go isn't seen",
     SCALED_OBJECT: "what KEDA reports isn't seen",
+    SERVING_RUNTIME: "whether the engine is one of the namespace isn't seen",
     HORIZONTAL_POD_AUTOSCALER: "what the autoscaler reports isn't seen",
 }
 """What an answer lacks without the right to read objects of a kind."""

@@ -108,7 +108,7 @@ def _draft(uri: str, given: dict[str, Any], asks: Callable[[str, str], str]) -> 
 
 
 def _whole(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise Misused(f"{text!r} is not a number of replicas: write a whole number from 1.")
     return int(text)
 

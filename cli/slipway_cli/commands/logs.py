@@ -12,6 +12,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
 from slipway_cli.problems import Problem
+from slipway_cli.visible import of_log, visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -64,12 +65,21 @@ Entry = tuple[str, str, str]
 
 
 def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, previous: bool) -> list[list[Entry]]:
-    """Of each container, its lines with their time and place."""
+    """Of each container, its lines with their time and place. One may be gone by now, and the others count."""
+    from slipway_cli.cluster.kubectl import ApiError
+    from slipway_cli.cluster.reading import BASIC
+
     wanted = [(pod["metadata"]["name"], name) for pod in pods for name in _containers(pod, previous=previous)]
     more = ["--previous"] if previous else []
 
     def read(pod: str, container: str) -> list[Entry]:
-        text = kubectl.run("logs", pod, f"--container={container}", *options, *more)
+        try:
+            text = kubectl.run("logs", pod, f"--container={container}", *options, *more)
+        except ApiError as error:
+            if error.word in BASIC or len(wanted) == 1:
+                raise
+            click.echo(f"! {pod}/{container} is left out: {visible(error.message)}", err=True)
+            return []
         place = f"{pod}/{container}"
         return [(time, place, said) for time, _, said in (line.partition(" ") for line in text.splitlines())]
 
@@ -94,4 +104,4 @@ def _of_follow(line: str) -> Entry:
 
 
 def _write(time: str, place: str, text: str, *, times: bool) -> None:
-    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {text}")
+    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {of_log(text)}")

@@ -11,6 +11,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import documents, screen
 from slipway_cli.problems import NOT_WELL
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -80,8 +81,8 @@ def _line(line: Line, wide: int | None) -> list[str]:
 
     paint = PAINTS[line.mark]
     start = f"{line.frame}  " if line.is_cause else f"{line.frame}{SIGNS[line.mark]} {line.label}  "
-    room = None if wide is None else max(20, wide - len(start))
-    parts = [line.says] if room is None else textwrap.wrap(line.says, room) or [""]
+    room, says = None if wide is None else max(20, wide - len(start)), visible(line.says)
+    parts = [says] if room is None else textwrap.wrap(says, room) or [""]
     follow = "".join(letter if letter == "│" else " " for letter in line.frame.replace("├─", "│ ").replace("└─", "  "))
     indent = follow + " " * (len(start) - len(follow))
     if line.is_cause:

@@ -9,6 +9,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import screen
 from slipway_cli.problems import NOT_WELL, Misused, Problem
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -78,7 +79,7 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: floa
             state = State(objects[LLM_DEPLOYMENT][0])
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
-                click.echo(now, err=True)
+                click.echo(visible(now), err=True)
             if is_reached(state, goal):
                 click.echo(f"llmdeployment.slipway.dev/{name} is {goal}: {GOALS[goal]}")
                 return True

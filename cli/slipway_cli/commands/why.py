@@ -30,6 +30,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     Exit code 0: nothing is wrong; 1: something is; 3: there is no answer.
     """
+    from slipway.objects.kinds import SERVING_RUNTIME
+
     from slipway_cli.cluster.diagnosing import diagnose
     from slipway_cli.cluster.kubectl import Kubectl
     from slipway_cli.cluster.reading import read_world
@@ -37,8 +39,11 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
-    world = read_world(kubectl, name, kubectl.place().namespace)
-    found = diagnose(world, _log(kubectl, world))
+    world = read_world(kubectl, name, kubectl.place().namespace, SERVING_RUNTIME)
+    log = _log(kubectl, world)
+    found = diagnose(world, log)
+    if found.reason == "Unschedulable":
+        found = diagnose(_with_nodes(kubectl, world), log)
     book = None if found.is_well else runbook(found.reason)
     if form:
         members = found.as_members() | {"runbook": _url(found, book) or None}
@@ -63,6 +68,18 @@ def _log(kubectl: Kubectl, world: World) -> list[str]:
         return kubectl.run("logs", culprit.pod, *where, *previous).splitlines()
     except ApiError:
         return []
+
+
+def _with_nodes(kubectl: Kubectl, world: World) -> World:
+    """Few users may read them, so they aren't missed."""
+    from dataclasses import replace
+
+    from slipway.objects.kinds import NODE
+
+    from slipway_cli.cluster.reading import read_lists
+
+    nodes, _ = read_lists(kubectl, {NODE: NODE.path()})
+    return replace(world, objects={**world.objects, **nodes})
 
 
 def _url(found: Diagnosis, book: Runbook | None) -> str:
@@ -90,5 +107,6 @@ def _tell(found: Diagnosis, book: Runbook | None) -> None:
         screen.paragraph(f"Runbook: {url}{here}")
     if found.next:
         does = "This should fix it" if found.next.fixes else "Next"
-        screen.paragraph(f"{does} ({found.next.why}):")
+        yours = f", once you have replaced {' and '.join(found.next.values)}" if found.next.values else ""
+        screen.paragraph(f"{does} ({found.next.why}){yours}:")
         click.echo(screen.strong(f"  {found.next.command}"))

@@ -41,10 +41,17 @@ class Wanted:
 
 def wanted_of(argument: str, changes: Spec) -> list[Wanted]:
     """`changes`: what the command line says of the spec, by section; it wins."""
-    if argument == "-" or argument.lower().endswith(NAMES_OF_FILES) or Path(argument).is_file():
+    if argument == "-" or argument.lower().endswith(NAMES_OF_FILES) or _is_file(argument):
         return _of_file(argument, changes)
     uri = argument if "://" in argument else f"hf://{_on_the_hub(argument)}"
     return [_completed({"model": {"uri": uri}}, name_of(uri), changes)]
+
+
+def _is_file(argument: str) -> bool:
+    try:
+        return Path(argument).is_file()
+    except OSError:  # no file can have so long a name
+        return False
 
 
 def name_of(uri: str) -> str:
@@ -79,6 +86,17 @@ def _close(name: str) -> str:
 
 
 def documents_in(path: str) -> list[Any]:
+    """The items of lists, as `kubectl get` writes them, are documents of their own."""
+    return [item for each in _read(path) for item in _items(each)]
+
+
+def _items(document: Any) -> list[Any]:
+    is_list = isinstance(document, dict) and str(document.get("kind")).endswith("List")
+    items = document.get("items") if is_list else None
+    return items if isinstance(items, list) else [document]
+
+
+def _read(path: str) -> list[Any]:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         if path.lower().endswith(".json"):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from slipway_cli.output.table import Cell, Column, Paint, lines_of
+from slipway_cli.visible import visible
 
 NARROWEST = 40
 
@@ -28,7 +29,7 @@ def width() -> int | None:
 
 
 def paragraph(text: str, *, indent: str = "", first: str | None = None, paint: Paint = str) -> None:
-    wide, start = width(), indent if first is None else first
+    wide, start, text = width(), indent if first is None else first, visible(text)
     lines = [f"{start}{text}"]
     if wide is not None:
         lines = textwrap.wrap(

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slipway_cli.visible import visible
+
 GAP = "  "
 LEAST = 24  # columns that a wrapped cell must have to be readable
 Paint = Callable[[str], str]
@@ -21,6 +23,9 @@ class Cell:
 
     text: str
     paint: Paint | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", visible(self.text))
 
     def padded(self, width: int, *, right: bool) -> str:
         space = " " * (width - columns(self.text))
@@ -40,7 +45,15 @@ class Column:
 
 def columns(text: str) -> int:
     """How many columns of a terminal the text takes."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(letter) for letter in text)
+
+
+def _columns_of(letter: str) -> int:
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):  # they are drawn over or between others
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def lines_of(table: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None) -> tuple[list[str], list[str]]:

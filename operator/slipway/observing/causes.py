@@ -14,6 +14,7 @@ from slipway.observing.cause import Cause, worst
 from slipway.observing.pods import Pod, cause_of_pod
 from slipway.observing.references import in_words
 from slipway.observing.snapshot import RefusedWrite, Snapshot
+from slipway.observing.versions import OF_NODES, is_awaited, is_outdated
 
 REFUSALS = words.table(
     (
@@ -47,15 +48,10 @@ NAMESPACE_GOES = "because it is being terminated"
 
 def main_cause(snapshot: Snapshot) -> Cause | None:
     """The most urgent cause; None: nothing is known to be wrong."""
-    found = worst(
-        [
-            *_of_platform(snapshot),
-            *_of_unmet(snapshot),
-            *_of_kserve(snapshot),
-            *of_replica_makers(snapshot),
-            *_of_pods(snapshot),
-        ]
-    )
+    causes = [*_of_platform(snapshot), *_of_unmet(snapshot), *_of_pods(snapshot)]
+    if not is_awaited(snapshot):
+        causes += [*_of_kserve(snapshot), *of_replica_makers(snapshot)]
+    found = worst(causes)
     return _with_missing_credentials(found, snapshot) if found and found.reason == Reason.IMAGE_PULL_FAILED else found
 
 
@@ -128,11 +124,14 @@ def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
 
 
 def _of_pods(snapshot: Snapshot) -> Iterator[Cause]:
-    """A pod that has ended and was not deleted is a cause only while a replica is missing."""
+    """A pod that has ended and was not deleted is a cause only while a replica is missing. One of an older version is
+    about to be replaced, so only what its node did to it counts."""
     pods = [Pod(raw, snapshot) for raw in snapshot.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
+    awaits = is_awaited(snapshot)
     for pod in pods:
-        if not (pod.is_left_behind and whole) and (cause := cause_of_pod(pod.raw, snapshot)):
+        cause = None if pod.is_left_behind and whole else cause_of_pod(pod.raw, snapshot)
+        if cause and (cause.reason in OF_NODES or not (awaits or is_outdated(pod.raw, snapshot))):
             yield cause
 
 

@@ -13,7 +13,7 @@ from slipway.api.engine_notes import OF_METRICS
 from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, PLAN_ANNOTATION, SERVICE_LABEL
 from slipway.contract.pod import READY_PATH, RUNTIME_PORT
 from slipway.objects.kinds import Object
-from slipway.observing.rollout import TEMPLATE_HASH
+from slipway.observing.versions import TEMPLATE_HASH
 
 LONGEST_TEXT = 4096  # the kubelet's own limit of a termination message
 MOST_ENTRIES = 32  # of each list and each map

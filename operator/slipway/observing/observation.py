@@ -23,6 +23,7 @@ from slipway.observing.phases import Phases, phases_of, step_of
 from slipway.observing.pods import OVERDUE, Pod
 from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.versions import FOLLOWS_WITHIN, is_awaited
 
 PATIENCE = timedelta(minutes=10)
 """For problems that usually pass on their own; those that last longer count as lasting."""
@@ -41,7 +42,7 @@ class Observation:
     ready: int
     warming_up: int
     made: bool = True  # KServe has created its Deployment, and our Service works by now
-    updating: bool = False  # pods of an older version are still there
+    updating: bool = False  # pods of an older version are still there, or KServe has yet to replace them
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
     scaling_doubt: Cause | None = None  # why it couldn't if it had to; running replicas are not affected
@@ -73,7 +74,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         ready=len(ready),
         warming_up=len(coming),
         made=bool(snapshot.deployments) and not _is_new(snapshot.service, snapshot.now),
-        updating=is_updating(snapshot),
+        updating=is_updating(snapshot) or is_awaited(snapshot),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, snapshot),
         scaling_doubt=platform.doubt_in(snapshot) or scaler.doubt_in(snapshot),
@@ -149,6 +150,8 @@ def _moments(pods: list[Pod], cause: Cause | None, snapshot: Snapshot) -> Iterat
     moments += [*platform.moments_in(snapshot), *scaler.moments_in(snapshot)]
     if routed_at := _routed_at(snapshot.service):
         moments.append(routed_at)
+    if snapshot.remade and is_awaited(snapshot):
+        moments.append(snapshot.remade.at + FOLLOWS_WITHIN)
     if taken_by := place_is_taken_by(snapshot):
         moments.append(taken_by)
     if silence := silent_since(snapshot):

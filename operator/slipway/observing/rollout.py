@@ -10,8 +10,8 @@ from slipway.objects.times import is_near
 from slipway.observing.causes import of_replica_makers
 from slipway.observing.pods import Pod, no_place, stuck
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.versions import NO_VERSION, template_hash_of
 
-TEMPLATE_HASH, NO_VERSION = "pod-template-hash", ""
 TAKEN_WITHIN = timedelta(seconds=3)
 """After a place became free, the scheduler may take so long to retry a pod that it has just rejected."""
 NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
@@ -36,11 +36,6 @@ def lacks_room(snapshot: Snapshot) -> bool:
         return False
     refused = any(cause.reason in NO_ROOM for cause in of_replica_makers(snapshot))
     return refused or any(_has_no_place(Pod(raw, snapshot)) for raw in snapshot.pods)
-
-
-def template_hash_of(pod: Object) -> str:
-    """The version of its Deployment that it belongs to; empty if it has no Deployment."""
-    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, NO_VERSION))
 
 
 def is_ready_as_the_waiting(snapshot: Snapshot) -> bool:

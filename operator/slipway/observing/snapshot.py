@@ -73,6 +73,14 @@ class Inspection(SeenJobs):
     is_closed: bool = False  # our rights on Jobs in its namespace are gone
 
 
+@dataclass(frozen=True)
+class Remade:
+    """Other pods were requested than before: at this time, when this was the newest revision of the Deployment."""
+
+    at: datetime
+    revision: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """Everything that belongs to one LLMDeployment. What is unknown is left out, and never counts as a problem."""
@@ -85,6 +93,7 @@ class Snapshot:
     deployments: tuple[Object, ...] = ()  # KServe's (apps/v1)
     replica_sets: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    remade: Remade | None = None  # when other pods were requested last while something was wrong
     place_freed_at: datetime | None = None  # when the last pod that had a node was gone; Kubernetes forgets it
     named_volumes_at: Mapping[str, datetime] = field(default_factory=dict)
     """When the scheduler was first seen to name volumes as what keeps a pod from a node, by the pods' uids."""

@@ -239,7 +239,7 @@ PLATFORM_FAULTS = (
         "A ResourceQuota of no pods.",
         with_objects(manifest("v1", "ResourceQuota", "team", spec={"hard": {"pods": "0"}})),
         objects=serving,
-        values={"QUOTA": "team"},
+        values={"QUOTA": "team", "PODS": "10"},
         healthy="Serving",
         before=False,
         alone=False,

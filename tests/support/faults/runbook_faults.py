@@ -241,6 +241,7 @@ RUNBOOK_FAULTS = (
                 accelerator={"profiles": ["h100-80gb"]},
             )
         ],
+        {"TOKENS": "8192"},
         healthy="Idle",
     ),
     # --- the pod
@@ -318,7 +319,7 @@ RUNBOOK_FAULTS = (
         "StartTimeout",
         "A startup probe that gives an engine 3 s that needs 15.",
         startupProbe={**PROBE, "terminationGracePeriodSeconds": 1},
-        values={"RUNTIME": "own"},
+        values={"RUNTIME": "own", "PROBES": "120"},
         **engine(starts_for=15),
     ),
     on_own(
@@ -342,7 +343,7 @@ RUNBOOK_FAULTS = (
         "A budget for a model on an AcceleratorProfile without a price.",
         UNPRICED,
         spec={"accelerator": {"profiles": ["unpriced"]}, "budget": {"perDay": 100}},
-        values={"PROFILE": "unpriced"},
+        values={"PROFILE": "unpriced", "AMOUNT": "2.5"},
         alert="",
     ),
     RunbookFault(

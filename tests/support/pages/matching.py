@@ -39,8 +39,8 @@ def difference(page: Sequence[str], output: Sequence[str], values: Values) -> Di
 
 
 def shows(page: Sequence[str], line: str, values: Values) -> bool:
-    """Whether the page has this line in words of its own, and not as a part of `…`."""
-    own = (each for each in page if re.search(r"\w{2,}.*\w{2,}", each.replace(ANY, "")))
+    """Whether the page has this line entirely, or in words of its own and not as a part of `…`."""
+    own = (each for each in page if ANY not in each or re.search(r"\w{2,}.*\w{2,}", each.replace(ANY, "")))
     return any(pattern_of(each, values).fullmatch(line.strip()) for each in own)
 
 

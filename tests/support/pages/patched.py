@@ -17,6 +17,7 @@ KINDS = {"llm": "LLMDeployment", "llmdeployment": "LLMDeployment", "acceleratorp
 """Of Slipway's own objects, by the words for them in commands."""
 
 EXAMPLES = {
+    "ADDRESS": "10.20.3.4",
     "AMOUNT": "100",
     "BANDWIDTH": "864G",
     "BYTES": "246587904",
@@ -26,9 +27,14 @@ EXAMPLES = {
     "FOLDER": "llama",
     "MEMORY": "16Gi",
     "NAME": "model",
+    "PRIORITY_CLASS": "interactive",
     "PROFILE": "gpu",
     "REPLICAS": "2",
+    "REQUESTS": "1024",
     "SECRET": "keys",
+    "SIZE": "1Gi",
+    "TIMEOUT": "20m",
+    "TOKENS": "8192",
     "VARIABLE": "APP_A",
 }
 """A valid value for each placeholder that a patch may have."""
@@ -89,23 +95,32 @@ def _before(kind: str) -> Object:
         spec={
             "model": {"facts": {"layers": 18}},
             "engine": {"extraArgs": []},
-            "access": {"apiKeysSecret": "keys"},
-            "pod": {"env": [{"name": "APP_A", "value": "1"}], "nodeSelector": {"a": "b"}},
+            "access": {"apiKeysSecret": "keys", "allowFrom": []},
+            "pod": {
+                "env": [{"name": "APP_A", "value": "1"}],
+                "nodeSelector": {"a": "b"},
+                "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}],
+            },
         }
     )
 
 
 def _changed(before: Object, operations: list[dict[str, Any]]) -> Object:
-    """The object after a JSON patch, of which pages use `remove`, `replace` and `add` of members of objects."""
+    """The object after a JSON patch, of which pages use `test`, `remove`, `replace` and `add`."""
     after: Object = json.loads(json.dumps(before))
     for each in operations:
         *path, last = each["path"].strip("/").split("/")
         holder: Any = after
         for name in path:
             holder = holder[int(name) if isinstance(holder, list) else name]
-        at = int(last) if isinstance(holder, list) else last
-        if each["op"] != "add":
-            del holder[at]
-        if each["op"] != "remove":
-            holder[at] = each["value"]
+        at = (len(holder) if last == "-" else int(last)) if isinstance(holder, list) else last
+        match each["op"]:
+            case "test":
+                assert holder[at] == each["value"]
+            case "remove":
+                del holder[at]
+            case "add" if isinstance(holder, list):
+                holder.insert(at, each["value"])
+            case _:
+                holder[at] = each["value"]
     return after

@@ -32,7 +32,17 @@ KNOWN = {
     "MEMORY": "an amount of memory, such as 16Gi",
     "BYTES": "a number of bytes",
     "BANDWIDTH": "bytes per second that a device reads, such as 864G",
+    "SIZE": "an amount of disk space, such as 1Gi",
+    "REQUESTS": "a number of requests",
+    "TIMEOUT": "a duration, such as 20m",
+    "TOKENS": "a number of tokens",
+    "PROBES": "how often a probe may fail",
+    "PODS": "a number of pods",
+    "PORTS": "a number of ports",
     "AMOUNT": "an amount of money, in the currency of the profiles",
+    "ADDRESS": "an IP address",
+    "WEBHOOK": "a ValidatingWebhookConfiguration",
+    "PRIORITY_CLASS": "a PriorityClass",
     "VARIABLE": "the name of an environment variable",
 }
 Values = Mapping[str, str | Callable[[], str]]

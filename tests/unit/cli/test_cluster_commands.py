@@ -96,7 +96,8 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert found.code == 1, found.err
     assert "ModelNotFound" in found.text
     assert "log of storage-initializer (observed): huggingface_hub.errors.RepositoryNotFoundError: 404" in found.text
-    assert f"kubectl edit llm model -n {namespace}" in found.text
+    assert f"kubectl patch llm model -n {namespace}" in found.text
+    assert "once you have replaced <the folder of the right model>:" in found.text
     parsed = document(run(kubectl, "why", "model", "-n", namespace, "-o", "json"))
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 

@@ -158,7 +158,7 @@ def test_a_paused_model_is_resumed() -> None:
     llm = cli_worlds.deployment(status=cli_worlds.status("Idle", "Paused", "No replica runs.", ready="False"))
     found = diagnose(World(now=NOW, llm=llm)).next
     assert found is not None
-    assert (found.command, found.fixes) == ("kubectl llm resume model -n chat", True)
+    assert (found.command, found.fixes) == ("kubectl llm resume model -n chat --yes", True)
 
 
 @pytest.mark.parametrize("reason", CHOICES)

@@ -55,6 +55,8 @@ def test_it_differs_there(page: str, output: str, expected: Difference) -> None:
 def test_a_line_is_shown_only_in_words_of_its_own() -> None:
     error = 'Error from server (NotFound): secrets "keys" not found'
     assert shows(["…", "Error from server (NotFound): …"], error, VALUES)
+    assert shows(["no"], "no", VALUES)
+    assert not shows(["no…"], "no", VALUES)
     assert not shows(["…"], error, VALUES)
     assert not shows(["… …", "…d"], error, VALUES)
     assert not shows(["Error from server (Forbidden): …"], error, VALUES)

@@ -21,8 +21,8 @@ from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.pods import Pod
-from slipway.observing.rollout import template_hash_of
 from slipway.observing.snapshot import Snapshot
+from slipway.observing.versions import template_hash_of
 
 CREATED = attrgetter("created")
 MOST_SHOWN = 6  # of the oldest and of the newest of those in the same state

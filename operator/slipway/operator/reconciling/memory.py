@@ -21,6 +21,7 @@ from slipway.objects.kinds import Kind, Object
 from slipway.objects.metadata import resource_version_of, uid_of
 from slipway.observing.budget import Budget, budget_of
 from slipway.observing.ledger import Ledger, Use, used
+from slipway.observing.snapshot import Remade
 from slipway.operator.reconciling.asking import Question
 from slipway.operator.reconciling.cost_metrics import Costs
 from slipway.operator.reconciling.model_counts import ModelCounts
@@ -87,6 +88,7 @@ class ModelMemory:
     # --- about what the cluster forgets ------------------------------------------------------------------------------
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node
     place_freed_at: datetime | None = None
+    remade: Remade | None = None  # as the snapshot has it
     named_volumes_at: dict[str, datetime] = field(default_factory=dict)  # as the snapshot has it
     failed_pulls_at: dict[str, datetime] = field(default_factory=dict)  # the same
     scaler_fails_since: datetime | None = None

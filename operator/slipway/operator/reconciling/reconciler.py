@@ -11,9 +11,10 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
-from slipway.objects.kinds import Object
+from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
+from slipway.observing.causes import main_cause
 from slipway.observing.failures import failures_in
 from slipway.observing.giving_up import given_up_in
 from slipway.observing.measured import newest_load
@@ -21,10 +22,11 @@ from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.references import Reference, references_of
 from slipway.observing.scaling_step import step_between, with_scaled
-from slipway.observing.snapshot import Snapshot
+from slipway.observing.snapshot import Remade, Snapshot
 from slipway.observing.speculation import with_speculative
 from slipway.observing.uncounted import with_uncounted
 from slipway.observing.usage import running_pods
+from slipway.observing.versions import newest_revision
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, Supply
 from slipway.operator.planning.engines import is_ours
@@ -177,6 +179,8 @@ class Reconciler:
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
         unmet = await self.references.unmet(key, memory, _named(before, decision))
+        if _requests_other_pods(before, decision, outcome) and main_cause(before):
+            memory.remade = Remade(before.now, newest_revision(before))
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
         memory.counts.see(failures_in(snapshot), pods=self.reader.pod_uids(key), now=snapshot.now)
@@ -261,6 +265,14 @@ def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decisio
     if decision.desired is not NOTHING:
         given_up = given_up_in({"compileCache": decision.desired.compile_cache})
         memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
+
+
+def _requests_other_pods(before: Snapshot, decision: Decision, outcome: Outcome) -> bool:
+    """Whether the spec requests other pods than before, and the InferenceService has them."""
+    made, made_before = decision.desired.made or {}, (before.status or {}).get("made") or {}
+    is_another = any(made.get(digest) != made_before.get(digest) for digest in ("spec", "pods"))
+    is_refused = any(each.kind == INFERENCE_SERVICE for each in outcome.refusals)
+    return bool(made and made_before) and is_another and not is_refused
 
 
 def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:

@@ -166,6 +166,7 @@ class SnapshotReader:
             deployments=tuple(self._overlay.labelled(DEPLOYMENT, key.name, key.namespace)),
             replica_sets=tuple(self._store.labelled(REPLICA_SET, key.name, key.namespace)),
             pods=pods,
+            remade=memory.remade,
             place_freed_at=self._place_freed_at(pods, memory, snapshot.now),
             named_volumes_at=memory.named_volumes_at,
             failed_pulls_at=memory.failed_pulls_at,

@@ -58,6 +58,7 @@ from slipway.objects.kinds import (
 )
 from slipway.objects.metadata import annotations_of
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
+from slipway.observing.versions import REVISION
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watched_claims import concerned_by_claim, stored_of_claim, stored_of_storage_class
 from slipway.operator.reconciling.watched_jobs import models_of_job, stored_of_job
@@ -322,7 +323,7 @@ def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Objec
 def stored_of_controller(raw: Object) -> Object:
     spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
     kept = named(raw, "ownerReferences")
-    if copied := picked(annotations_of(raw), (AUTOSCALER_CLASS_ANNOTATION,)):
+    if copied := picked(annotations_of(raw), (AUTOSCALER_CLASS_ANNOTATION, REVISION)):
         kept["metadata"]["annotations"] = copied
     return {
         **kept,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
-from support.builders.stored import made_by_kserve
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT, REPLICA_SET, Object
+from support.builders.stored import LABELS, kube_object, llm, made_by_kserve, pod
 from support.programs.operator_loop import Loop, condition, state_and_reason, status
 
 # --- when a call fails -----------------------------------------------------------------------------------------------
@@ -155,3 +155,57 @@ async def test_a_field_that_has_no_effect_is_named_in_the_plan(loop: Loop) -> No
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://models/llama", "cache": {"kind": "Node"}}}})
     await loop.reconcile()
     assert any(why.startswith("model.cache:") for why in status(loop)["plan"]["why"])
+
+
+# --- a failure of the spec before ------------------------------------------------------------------------------------
+
+
+def replica_set(version: str, revision: int) -> Object:
+    metadata = {
+        "labels": {**LABELS, "pod-template-hash": version},
+        "annotations": {"deployment.kubernetes.io/revision": str(revision)},
+    }
+    return kube_object(REPLICA_SET, f"llama-predictor-{version}", metadata=metadata, spec={"replicas": 1}, status={})
+
+
+def failing(version: str) -> Object:
+    found = pod(is_ready=False)
+    said = {"exitCode": 1, "reason": "Error", "message": "error: unrecognized arguments: --nope"}
+    statuses = [{"name": "kserve-container", "ready": False, "restartCount": 0, "state": {"terminated": said}}]
+    return {
+        **found,
+        "metadata": {**found["metadata"], "labels": {**LABELS, "pod-template-hash": version}},
+        "status": {**found["status"], "phase": "Running", "containerStatuses": statuses},
+    }
+
+
+async def test_a_failure_of_the_spec_before_is_none_of_the_present_spec(loop: Loop) -> None:
+    """Until the pods are replaced, they still show it."""
+    wrong = {"name": "llamacpp", "extraArgs": ["--chat-template={% for %}"]}
+    loop.api.put(llm(engine=wrong, scaling={"autoscaler": "None", "minReplicas": 1}))
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(replica_set("1", 1))
+    loop.api.put(failing("1"))
+    await loop.settle()
+    assert (status(loop)["state"], condition(loop, "Stalled")["status"]) == ("Failed", "True")
+
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"extraArgs": []}}})
+    await loop.reconcile()
+    assert (status(loop)["state"], condition(loop, "Stalled")["status"]) == ("Updating", "False")
+    assert condition(loop, "Stalled")["observedGeneration"] == status(loop)["observedGeneration"]
+
+    loop.api.put(replica_set("2", 2))
+    await loop.reconcile()
+    assert condition(loop, "Stalled")["status"] == "False"
+
+
+async def test_a_change_that_concerns_no_pod_leaves_the_failure_as_it_is(loop: Loop) -> None:
+    wrong = {"name": "llamacpp", "extraArgs": ["--chat-template={% for %}"]}
+    loop.api.put(llm(engine=wrong, scaling={"autoscaler": "None", "minReplicas": 1}))
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(replica_set("1", 1))
+    loop.api.put(failing("1"))
+    await loop.settle()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"maxReplicas": 2}}})
+    await loop.reconcile()
+    assert condition(loop, "Stalled")["status"] == "True"

@@ -1,0 +1,1 @@
+"""What to run next, by the reason of a failure."""
