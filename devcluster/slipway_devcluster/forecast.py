@@ -25,8 +25,7 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "kserve": 172,
     "kubernetes": 370,
     "keda": 501,
-    "older-kserve": 172,
-    "older-keda": 501,
+    "older-kserve": 252,
     "kwok": 140,
     "local-path": 100,
     "argocd": 321,
@@ -36,7 +35,7 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "containerd": 105,
 }
 """Each is built after those before it and reuses what Go has compiled for them; http-add-on and registry are
-estimates, and so are the older ones."""
+estimates."""
 BASE_SECONDS, IMAGE_SECONDS, MODEL_SECONDS = 60, 60, 15
 NODE_IMAGES_SECONDS = 30
 """To write the images of KServe, KEDA and DNS, and to unpack them for new nodes."""

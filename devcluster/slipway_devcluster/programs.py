@@ -65,7 +65,6 @@ def helm_stamps(helm: Upstream) -> str:
 
 
 KSERVE_SOURCE = ("charts/kserve-crd", "charts/kserve-resources", "config")
-KEDA_PROGRAMS = ("adapter", "operator", "webhooks")
 UPSTREAMS: Mapping[str, Upstream] = {
     upstream.name: upstream
     for upstream in (
@@ -80,10 +79,9 @@ UPSTREAMS: Mapping[str, Upstream] = {
             ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"),
             stamps=kubernetes_stamps,
         ),
-        Upstream("keda", "github.com/kedacore/keda/v2", KEDA_PROGRAMS, kept=("config",)),
-        # Older ones, from which the walks of their runbooks upgrade.
+        Upstream("keda", "github.com/kedacore/keda/v2", ("adapter", "operator", "webhooks"), kept=("config",)),
+        # From which the walk of its runbook upgrades.
         Upstream("older-kserve", "github.com/kserve/kserve", ("manager",), kept=KSERVE_SOURCE, on_demand=True),
-        Upstream("older-keda", "github.com/kedacore/keda/v2", KEDA_PROGRAMS, kept=("config",), on_demand=True),
         Upstream("kwok", "sigs.k8s.io/kwok", ("kwok",), kept=("kustomize",), on_demand=True),
         Upstream(
             "argocd",

@@ -64,7 +64,7 @@ def is_ready_on(node: str) -> Predicate:
 
 
 def names(reason: str) -> Predicate:
-    return lambda it: f"{reason}: " in it.get("status", {}).get("message", "")
+    return lambda it: reason in it.get("status", {}).get("message", "")
 
 
 # --- drained ---------------------------------------------------------------------------------------------------------

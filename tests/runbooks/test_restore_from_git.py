@@ -14,7 +14,7 @@ from support.builders.llmdeployments import NAME
 from support.cluster import Kube, Settings, folder_claimed
 from support.cluster.gitops import argocd
 from support.cluster.gitops.argocd import ArgoCD
-from support.cluster.gitops.starter_repository import StarterRepository, removed
+from support.cluster.gitops.starter_repository import StarterRepository
 from support.faults.runbook_faults import CLAIM, tiny
 from support.monitoring.installed import install
 from support.pages.shell import Shell
@@ -24,7 +24,6 @@ from support.repository import CHARTS, in_checkout
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 
 PLACE, TEAM = f"dev/chat/{NAME}", "chat-dev"
-APPLICATIONS = ("slipway-crds", "slipway", "namespaces", "accelerators")
 PATIENCE = 300.0
 
 
@@ -45,6 +44,7 @@ async def argo(nothing: Kube, settings: Settings, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("argocd")
     async with argocd.running(nothing, settings.cache, settings.steps, folder) as argo:
         yield argo
+    await nothing.run("delete", "namespace", "chat", TEAM, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture
@@ -66,13 +66,12 @@ async def test_models_come_back_from_git(
     fault = "A cluster without Slipway, and a Git repository with a release and a model."
     walk = Walk(runbook("restore-from-nothing"), shell, {"NAMESPACE": TEAM, "NAME": NAME}, fault)
     team = nothing.within(TEAM)
+    claimed = asyncio.create_task(claim_once_there_is_a_namespace(team, models))
     try:
-        claimed = asyncio.create_task(claim_once_there_is_a_namespace(team, models))
         await walk.through("Steps", "From Git")
         await walk.through("Check")
     finally:
         claimed.cancel()
-        await removed(argo, *APPLICATIONS, namespaces=(TEAM, "chat"))
     walk.saw("Slipway was installed, and the model served.")
     walk.record()
 

@@ -70,14 +70,14 @@ async def test_a_model_whose_scaled_object_is_paused_does_not_wake(node: Cluster
 
 
 async def test_a_model_that_is_asked_all_the_time_does_not_sleep(node: Cluster, kube: Kube, shell: Shell) -> None:
-    await kube.apply(tiny(scaling={"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10s"}))
+    await kube.apply(tiny(scaling={"minReplicas": 0, "initialReplicas": 1, "idleAfter": "1m"}))
     pod = await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
-    fault = "A client sends a request every second to a model that sleeps after 10 seconds."
+    fault = "A client sends a request every second to a model that sleeps after a minute."
     walk = walk_of("model-never-sleeps", shell, kube, fault, POD=pod["metadata"]["name"])
     async with client_of(node, kube) as client:
         probe = asyncio.create_task(asks_again_and_again(client))
         try:
-            await asyncio.sleep(30)
+            await asyncio.sleep(75)
             assert is_ready(await kube.get("pod", pod["metadata"]["name"]))
             for step in ("1. May it sleep?", "2. What does the model say?", "3. Is it really idle?"):
                 await walk.through("Diagnosis", step)
@@ -90,7 +90,7 @@ async def test_a_model_that_is_asked_all_the_time_does_not_sleep(node: Cluster, 
 
 
 async def test_a_model_without_metrics_does_not_sleep(kube: Kube, shell: Shell) -> None:
-    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "10s"}
+    scaling = {"minReplicas": 0, "initialReplicas": 1, "idleAfter": "1m"}
     await kube.apply(own_runtime(), on_own_engine(scaling=scaling))
     pod = await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
     walk = walk_of("model-never-sleeps", shell, kube, "An engine that exports no metrics.")

@@ -16,7 +16,7 @@ from slipway_devcluster.slipway import INSTALLED_IMAGES
 from support.builders.llmdeployments import NAME, OURS
 from support.builders.objects import Object
 from support.cluster import Kube, Settings, folder_claimed, is_ready, own_namespace, until_settled
-from support.cluster.older_platform import KEDA, KSERVE, Other, install_older, install_usual
+from support.cluster.kserve_versions import OLDER, USUAL, install_kserve
 from support.cluster.previous_release import TAG, VERSION, previous, tag_image
 from support.cluster.releases import RELEASE, rolled_out
 from support.faults.runbook_faults import CLAIM, tiny
@@ -27,6 +27,7 @@ from support.repository import CHARTS, in_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200, func_only=True)]
 
+KEDA = "keda"
 PATIENCE = 180.0
 
 
@@ -42,6 +43,10 @@ async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
 def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
     in_checkout(shell.home)
     return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
+
+
+async def the_pod(kube: Kube) -> Object:
+    return await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
 
 
 # --- Slipway ---------------------------------------------------------------------------------------------------------
@@ -93,29 +98,25 @@ async def test_slipway_is_upgraded_under_a_model_that_serves(
 
 
 @asynccontextmanager
-async def older(other: Other, node: Cluster, whole: Kube, settings: Settings) -> AsyncGenerator[str]:
+async def older_kserve(node: Cluster, whole: Kube, settings: Settings) -> AsyncGenerator[str]:
     """The older version during the block, as far as the test doesn't upgrade it."""
-    version = await install_older(other, node, whole, settings)
+    version = await install_kserve(OLDER, node, whole, settings)
     try:
         yield version
     finally:
-        await install_usual(other, node, whole, settings)
-
-
-async def the_pod(kube: Kube) -> Object:
-    return await kube.wait_for_any("pods", OURS, is_ready, timeout=PATIENCE)
+        await install_kserve(USUAL, node, whole, settings)
 
 
 async def test_kserve_is_upgraded_under_a_model_that_serves(
     node: Cluster, whole: Kube, kube: Kube, shell: Shell, settings: Settings
 ) -> None:
-    async with older(KSERVE, node, whole, settings) as before:
+    async with older_kserve(node, whole, settings) as before:
         await kube.apply(tiny())
         await until_settled(kube, NAME, "Serving", timeout=PATIENCE)
         pod = await the_pod(kube)
         walk = walk_of("upgrade-kserve", shell, kube, "")
         await walk.through("Before")
-        now = await install_usual(KSERVE, node, whole, settings)
+        now = await install_kserve(USUAL, node, whole, settings)
         walk.fault = f"KServe {before} is replaced by {now} while a model serves."
         await walk.through("Steps")
         await walk.through("Check")
@@ -124,17 +125,15 @@ async def test_kserve_is_upgraded_under_a_model_that_serves(
     walk.record()
 
 
-async def test_keda_is_upgraded_under_a_model_that_sleeps(
-    node: Cluster, whole: Kube, kube: Kube, shell: Shell, settings: Settings
-) -> None:
-    async with older(KEDA, node, whole, settings) as before:
-        await kube.apply(tiny(scaling={"minReplicas": 0}))
-        await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
-        walk = walk_of("upgrade-keda", shell, kube, "", KEDA_NAMESPACE=KEDA.namespace)
-        await walk.through("Before", within=PATIENCE)
-        now = await install_usual(KEDA, node, whole, settings)
-        walk.fault = f"KEDA {before} is replaced by {now} while a model sleeps."
-        await walk.through("Steps")
-        await walk.through("Check")
+async def test_keda_is_restarted_under_a_model_that_sleeps(whole: Kube, kube: Kube, shell: Shell) -> None:
+    """In the same version: no other one is built."""
+    await kube.apply(tiny(scaling={"minReplicas": 0}))
+    await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
+    fault = "All programs of KEDA are replaced, by the same version, while a model sleeps."
+    walk = walk_of("upgrade-keda", shell, kube, fault, KEDA_NAMESPACE=KEDA)
+    await walk.through("Before")
+    await whole.within(KEDA).run("rollout", "restart", "deployment")
+    await walk.through("Steps")
+    await walk.through("Check")
     walk.saw("The model woke.")
     walk.record()

@@ -49,7 +49,7 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
         members = found.as_members() | {"runbook": _url(found, book) or None}
         documents.write(documents.document("Diagnosis", **members), form)
     else:
-        _tell(found, book)
+        tell(found, book)
     if not found.is_well:
         ctx.exit(NOT_WELL)
 
@@ -87,7 +87,7 @@ def _url(found: Diagnosis, book: Runbook | None) -> str:
     return str(found.state.status.get("runbook") or (book.url if book else ""))
 
 
-def _tell(found: Diagnosis, book: Runbook | None) -> None:
+def tell(found: Diagnosis, book: Runbook | None) -> None:
     state = found.state
     mark = screen.good if found.is_well else screen.bad
     screen.paragraph(f"{state.namespace}/{state.name}: {found.message or state.word}", paint=mark)

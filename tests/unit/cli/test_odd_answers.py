@@ -40,7 +40,13 @@ class Answering(Kubectl):
         self._said, self._flags, self._namespace, self._program = said, (), "", "echo"
         self._running: set[subprocess.Popen[str]] = set()
 
-    def run(self, *arguments: str, given: str | None = None, seconds: float | None = None) -> str:
+    def run(
+        self,
+        *arguments: str,
+        given: str | None = None,
+        seconds: float | None = None,
+        warnings: list[str] | None = None,
+    ) -> str:
         return self._said
 
 

@@ -116,7 +116,6 @@ def test_a_program_that_only_a_benchmark_or_a_test_needs_is_not_built_for_a_clus
         "kubeconform",
         "kwok",
         "local-path",
-        "older-keda",
         "older-kserve",
         "registry",
     }
