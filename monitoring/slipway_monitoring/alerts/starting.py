@@ -38,43 +38,51 @@ HELD_TOO_LONG = Alert(
     ),
 )
 
-_FAILED_WAKES = increased('slipway_wakes_total{result="failed"}', "${window}")
-_FAILED_LATELY = increased('slipway_wakes_total{result="failed"}', "${recent}")
-_GOOD_WAKES = increased('slipway_wakes_total{result="ready"}', "${window}")
+_IS_WAKING = largest('slipway_llmdeployment_state{state="Waking"}') + " > 0"
+
+_FAILED_WAKES, _FAILED_LATELY, _FAILED_BEFORE = (
+    increased('slipway_wakes_total{result="failed"}', window) for window in ("${window}", "${recent}", "${history}")
+)
+_GOOD_WAKES, _GOOD_BEFORE = (
+    increased('slipway_wakes_total{result="ready"}', window) for window in ("${window}", "${history}")
+)
 _LAST_FAILED, _LAST_GOOD = (
     largest(f'max_over_time(slipway_last_wake_timestamp_seconds{{result="{each}"}}[${{window}}])')
     for each in ("failed", "ready")
 )
-_STILL_FAILING = while_(
-    f"{_FAILED_WAKES} > 1",
-    f"{_FAILED_WAKES} / ({_FAILED_WAKES} + {_GOOD_WAKES}) >= ${{share}}",
+_FAILS_OFTEN = while_(
+    f"{_FAILED_BEFORE} > 1",
+    f"{_FAILED_BEFORE} / ({_FAILED_BEFORE} + {_GOOD_BEFORE}) >= ${{share}}",
     f"{_LAST_FAILED} > {_LAST_GOOD}\nor {_FAILED_LATELY} > 0",
 )
-_OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_STILL_FAILING})"
+_OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_FAILS_OFTEN})"
+_IS_RETRIED = while_(f"{_FAILED_BEFORE} < 2", _IS_WAKING)
 WAKE_FAILING = Alert(
     name="SlipwayWakeFailing",
     meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded; or some have, "
-    "but at least two starts and `share` of all have failed, and the last one did, or another one less than `recent` "
-    "ago.",
+    "but at least two starts and `share` of all have failed within `history`, and the last one did, or another one "
+    "less than `recent` ago. A first failure that is tried again isn't reported before that has ended.",
     severity="critical",
-    lasting="0m",
+    lasting="1m",
     parameters=(
         Parameter(name="failures", default=1, meaning="failed starts, at least."),
         Parameter(name="window", default="30m", meaning="the time in which they are counted."),
         Parameter(name="share", default=0.5, meaning="of all starts, if some have succeeded."),
+        Parameter(name="history", default="6h", meaning="the time in which all starts are counted."),
         Parameter(name="recent", default="5m", meaning="how long after a failure, if a start has succeeded since."),
     ),
     summary=f"{WHO} doesn't wake",
-    description=f"Starts of {WHO} from zero that have failed within ${{window}}: {{{{ $value }}}}, at least "
-    "{{ ${share} | humanizePercentage }} of all.",
-    conditions=(Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_OVERCOME})"),),
+    description=f"Starts of {WHO} from zero that have failed within ${{window}}: {{{{ $value }}}}. None has succeeded "
+    "in that time, or at least {{ ${share} | humanizePercentage }} of those within ${history} have failed.",
+    conditions=(
+        Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_OVERCOME})\nunless ({_IS_RETRIED})"),
+    ),
 )
 
 _FAILED = 'slipway_llmdeployment_state{state="Failed"}'
 _IS_FAILED = f"{largest(_FAILED)} > 0"
 _LATELY = f"{largest(f'max_over_time({_FAILED}[${{window}}])')} > 0"
 _BEFORE = f"{largest(f'max_over_time({_FAILED}[${{window}}] offset ${{window}})')} > 0"
-_IS_WAKING = largest('slipway_llmdeployment_state{state="Waking"}') + " > 0"
 _FAILS_AGAIN = while_(_IS_WAKING, _LATELY, _BEFORE)  # after one failure, its cause may have been fixed
 _LED = 'max by (cluster) (slipway_leader{llmdeployment=""}) == 1'
 _UNKNOWN = f"{_LATELY}\nunless on (cluster) ({_LED})"  # no model has a state until another operator leads

@@ -243,7 +243,9 @@ class ScaledStatus(ReportModel):
     before: int = Field(default=0, ge=0, description="Number of replicas before it.")
     after: int = Field(default=0, ge=0, description="Number of replicas after it.")
     time: str = Field(
-        default="", max_length=16, description="The time that was highest compared with its target: ttftP95 or tpotP95."
+        default="",
+        max_length=16,
+        description="The time that was highest compared with its target: ttftP95 or tpotP95. Empty: none was measured.",
     )
     measured: str = Field(default="", max_length=16, description="Its value then, of all replicas.")
     target: str = Field(default="", max_length=16, description="Its target in scaling.target.")

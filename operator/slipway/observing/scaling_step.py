@@ -58,23 +58,20 @@ def step_between(before: Object | None, after: Object, now: datetime) -> Step | 
     return Step(was, is_now, now) if was and is_now and was != is_now else None
 
 
-def as_status(step: Step, followed: Followed) -> Object:
-    """`status.lastScaled`."""
-    return {
-        "at": f"{step.at:%Y-%m-%dT%H:%M:%SZ}",
-        "before": step.before,
-        "after": step.after,
-        "time": followed.time,
-        "measured": _duration(followed.seconds),
-        "target": _duration(followed.target),
-    }
+def as_status(step: Step, followed: Followed | None) -> Object:
+    """`status.lastScaled`. `followed`: None, if no time is measured, as when there are few requests."""
+    found = {"at": f"{step.at:%Y-%m-%dT%H:%M:%SZ}", "before": step.before, "after": step.after}
+    if followed is None:
+        return found
+    measured = {"measured": _duration(followed.seconds), "target": _duration(followed.target)}
+    return {**found, "time": followed.time, **measured}
 
 
 def in_words(scaled: Object) -> str:
-    return (
-        f"From {scaled.get('before')} to {scaled.get('after')} replicas: {scaled.get('time')} was "
-        f"{scaled.get('measured')}, and its target is {scaled.get('target')}."
-    )
+    step = f"From {scaled.get('before')} to {scaled.get('after')} replicas"
+    if not scaled.get("time"):
+        return f"{step}; no time was measured then, as when there are few requests."
+    return f"{step}: {scaled['time']} was {scaled.get('measured')}, and its target is {scaled.get('target')}."
 
 
 def with_scaled(status: Object, before: Object | None, found: Object | None) -> Object:

@@ -98,6 +98,14 @@ def test_it_stays_in_the_status_until_the_next_step() -> None:
     assert later["measured"] == "1.23s"
 
 
+def test_a_step_without_a_measurement_says_so() -> None:
+    alone = as_status(Step(2, 1, NOW), None)
+    assert ScaledStatus.model_validate(alone).model_dump(exclude_defaults=True) == alone
+    said = "From 2 to 1 replicas; no time was measured then, as when there are few requests."
+    after = {**desired(1), "lastScaled": alone}
+    assert events_between({**desired(2), "lastScaled": STATUS}, after) == [Notice("Normal", "Scaled", said)]
+
+
 def test_each_step_is_one_event() -> None:
     before, after = desired(2), {**desired(2), "lastScaled": STATUS}
     said = "From 1 to 2 replicas: ttftP95 was 930ms, and its target is 500ms."

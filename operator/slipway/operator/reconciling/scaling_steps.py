@@ -1,6 +1,6 @@
 """Asks an activator which time has changed the number of a model's replicas: one request for each change.
 
-Without a response the status has no new value; nothing waits for it, and nothing is tried again later.
+Without a response, the change is reported without a time; nothing waits for it, and nothing is tried again later.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 
 from slipway.api.model_key import ModelKey
 from slipway.objects.kinds import Object
-from slipway.observing.scaling_step import PAGE, Step, as_status, followed_in
+from slipway.observing.scaling_step import PAGE, Followed, Step, as_status, followed_in
 from slipway.operator.reconciling.pod_info import get_page
 from slipway.process.flags import MANAGEMENT_PORT
 
@@ -59,11 +59,14 @@ class ScalingSteps:
             task.cancel()
 
     async def _ask(self, key: ModelKey, step: Step, addresses: Sequence[str]) -> None:
+        self._found[key] = as_status(step, await self._followed(key, addresses))
+        self._changed(key)
+
+    async def _followed(self, key: ModelKey, addresses: Sequence[str]) -> Followed | None:
         """All activators measure the same, so the first that knows it is enough."""
         for address in addresses:
             async with self._room:
                 page = await self._fetch(address)
             if page is not None and (followed := followed_in(page, key)):
-                self._found[key] = as_status(step, followed)
-                self._changed(key)
-                return
+                return followed
+        return None

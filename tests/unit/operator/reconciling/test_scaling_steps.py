@@ -43,11 +43,11 @@ async def test_the_first_activator_that_knows_it_is_enough() -> None:
 
 
 @pytest.mark.parametrize("pages", [{}, {"a": None}, {"a": KNOWS_NOTHING}], ids=["none", "silent", "unknown"])
-async def test_without_a_response_nothing_changes(pages: dict[str, bytes | None]) -> None:
+async def test_without_a_measurement_the_step_is_reported_alone(pages: dict[str, bytes | None]) -> None:
     them = Activators(**pages)
     them.steps.ask(KEY, STEP, tuple(pages))
     await them.until_idle()
-    assert (them.steps.last(KEY), them.changed) == (None, [])
+    assert (them.steps.last(KEY), them.changed) == (as_status(STEP, None), [KEY])
 
 
 async def test_after_another_leader_nothing_is_known() -> None:
