@@ -106,7 +106,12 @@ PERMISSIONS = (
         ("support-bundle",),
         "the archive lacks them",
     ),
-    Permission(("list",), (SERVING_RUNTIME,), ("diff", "support-bundle"), "`diff` plans without them"),
+    Permission(
+        ("list",),
+        (SERVING_RUNTIME,),
+        ("why", "diff", "support-bundle"),
+        "the command of `why` doesn't correct one; `diff` plans without them",
+    ),
     Permission(("list",), (LEASE, CONFIG_MAP), ("support-bundle",), "the archive lacks the leader and the ports"),
     Permission(
         ("list",),
@@ -144,7 +149,13 @@ PERMISSIONS = (
         is_of_cluster=True,
         only=("inferenceservice-config",),
     ),
-    Permission(("list",), (NODE,), ("support-bundle",), "the archive has no nodes", is_of_cluster=True),
+    Permission(
+        ("list",),
+        (NODE,),
+        ("why", "support-bundle"),
+        "the command of `why` doesn't name a taint; the archive has no nodes",
+        is_of_cluster=True,
+    ),
     Permission(
         ("list",), (NAMESPACE,), ("completion",), "the shell doesn't complete `--namespace`", is_of_cluster=True
     ),

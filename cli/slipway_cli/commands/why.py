@@ -30,6 +30,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     Exit code 0: nothing is wrong; 1: something is; 3: there is no answer.
     """
+    from dataclasses import replace
+
     from slipway.objects.kinds import SERVING_RUNTIME
 
     from slipway_cli.cluster.diagnosing import diagnose
@@ -44,6 +46,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
     found = diagnose(world, log)
     if found.reason == "Unschedulable":
         found = diagnose(_with_nodes(kubectl, world), log)
+    if found.next:
+        found = replace(found, next=found.next.on(target.flags))
     book = None if found.is_well else runbook(found.reason)
     if form:
         members = found.as_members() | {"runbook": _url(found, book) or None}

@@ -98,6 +98,8 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert "log of storage-initializer (observed): huggingface_hub.errors.RepositoryNotFoundError: 404" in found.text
     assert f"kubectl patch llm model -n {namespace}" in found.text
     assert "once you have replaced <the folder of the right model>:" in found.text
+    elsewhere = document(run(kubectl, "why", "model", "-n", namespace, "--context=other", "-o", "json"))
+    assert elsewhere["next"]["command"].startswith(f"kubectl patch --context=other llm model -n {namespace} ")
     parsed = document(run(kubectl, "why", "model", "-n", namespace, "-o", "json"))
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 
