@@ -234,6 +234,13 @@ def test_without_rights_it_says_what_it_takes_instead(kubectl: FakeKubectl, tmp_
     assert "Pods: All are replaced, because what they are made of changes: (computed)" in found.lines
 
 
+def test_what_others_wrote_controls_no_terminal(kubectl: FakeKubectl, tmp_path: Path) -> None:
+    kubectl.objects[0] = cli_worlds.deployment("m", spec=with_(pod={"labels": {"a": "\x1b[2J\u202eb"}}))
+    found = in_terminal(["slipway", "diff", file_with(tmp_path, SPEC)], width=100, env=kubectl.env)
+    assert "\x1b[2J" not in found.out
+    assert "\u202e" not in found.out
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(kubectl: FakeKubectl, tmp_path: Path, width: int) -> None:
     file = file_with(tmp_path, with_(engine={"contextLength": 2048}))
