@@ -1,6 +1,7 @@
-"""Writes docs/reference/cli.md from the commands themselves, and the screens of docs/cli.md: what each shows.
+"""Writes docs/reference/cli.md from the commands themselves, and the screens of docs/cli.md and the README.
 
-A screen is a console block whose first line is `$ kubectl llm …` with a command that needs no cluster.
+A screen is a console block that starts with `$ kubectl llm …` and a command that needs no cluster, or one of RECORDED,
+which is shown for objects that were recorded on a real cluster. `| head -N` leaves out the rest.
 """
 
 from __future__ import annotations
@@ -15,11 +16,21 @@ from unittest import mock
 
 import click
 from click.testing import CliRunner
+from slipway_cli.cluster.diagnosing import diagnose
+from slipway_cli.cluster.permissions import PERMISSIONS, Permission
+from slipway_cli.commands import why
 from slipway_cli.main import COMMANDS, cli
+from slipway_cli.offline.runbooks import runbook
+from support.builders import cli_worlds
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE, GUIDE = DOCS / "reference/cli.md", DOCS / "cli.md"
-SCREEN = re.compile(r"(```console\n\$ kubectl llm ((?:plan|init|explain)\b[^\n]*)\n).*?```", re.DOTALL)
+PAGE, GUIDE, README = DOCS / "reference/cli.md", DOCS / "cli.md", DOCS.parent / "README.md"
+SCREEN = re.compile(
+    r"(```console\n\$ kubectl llm ((?:plan|init|explain|why)\b[^\n|]*?)(?: \| head -(\d+))?\n).*?```", re.DOTALL
+)
+RECORDED = {"why model -n chat": "out-of-memory"}
+"""Which recorded failure a command shows; the namespace of the recording is called chat."""
+TABLE = re.compile(r"(<!-- The permissions, by `make generate`\. -->\n).*?(?=\n\n)", re.DOTALL)
 WIDTH = 118
 SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespace")
 """Flags of kubectl, which are described once, of all commands on a cluster."""
@@ -35,19 +46,48 @@ EXIT_CODES = (
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text("\n".join(_page()))
-    GUIDE.write_text(with_screens(GUIDE.read_text()))
+    GUIDE.write_text(with_permissions(with_screens(GUIDE.read_text())))
+    README.write_text(with_screens(README.read_text()))
+
+
+def with_permissions(page: str) -> str:
+    rows = ["| permission | commands | without it |", "|---|---|---|", *map(_row, PERMISSIONS)]
+    return TABLE.sub(lambda found: found[1] + "\n".join(rows), page)
+
+
+def _row(each: Permission) -> str:
+    what = ", ".join(f"`{resource}`" for resource in each.resources)
+    only = f" named {', '.join(f'`{name}`' for name in each.only)}" if each.only else ""
+    where = ", in the whole cluster" if each.is_of_cluster else ""
+    commands = ", ".join(f"`{command}`" for command in each.commands)
+    return f"| {' and '.join(each.verbs)} {what}{only}{where} | {commands} | {each.without} |"
 
 
 def with_screens(page: str) -> str:
     """The page, with each screen as it is now."""
-    return SCREEN.sub(lambda found: f"{found[1]}{_shown(found[2])}```", page)
+    return SCREEN.sub(lambda found: f"{found[1]}{_shown(found[2], found[3])}```", page)
 
 
-def _shown(command: str) -> str:
-    """What the command writes to a terminal of that width, without colours."""
-    with mock.patch("slipway_cli.output.screen.width", return_value=WIDTH):
-        found = CliRunner().invoke(cli, shlex.split(command), prog_name="kubectl llm")
-    return found.output
+def _shown(command: str, most: str | None) -> str:
+    """What the command writes to a terminal of that width, without colours; or into a pipe."""
+    with mock.patch("slipway_cli.output.screen.width", return_value=None if most else WIDTH):
+        if command in RECORDED:
+            output = _diagnosed(RECORDED[command])
+        else:
+            output = CliRunner().invoke(cli, shlex.split(command), prog_name="kubectl llm").output
+    return "".join(output.splitlines(keepends=True)[: int(most) if most else None])
+
+
+def _diagnosed(failure: str) -> str:
+    """What `why` writes of a recorded failure."""
+    world = cli_worlds.recorded_world(failure)
+    found = diagnose(world)
+
+    @click.command()
+    def shown() -> None:
+        why.tell(found, runbook(found.reason))
+
+    return CliRunner().invoke(shown).output.replace(world.namespace, "chat")
 
 
 def _page() -> Iterator[str]:

@@ -49,6 +49,7 @@ COMMANDS = {
         "accelerators", "Show what the cluster has of each accelerator, what is free, and who holds it.", LOOKING
     ),
     "doctor": Lazy("doctor", "Check that the cluster has what models need, with a remedy for each line.", LOOKING),
+    "support-bundle": Lazy("support_bundle", "Collect what a maintainer needs to help, without credentials.", LOOKING),
     "diff": Lazy("diff", "Show what a file would change, whether pods restart, and what that costs.", LOOKING),
     "wake": Lazy("acting:wake", "Wake a model at zero replicas.", CHANGING),
     "sleep": Lazy("acting:sleep", "Send a model to sleep now.", CHANGING),

@@ -6,6 +6,8 @@
 | slipway-NAME-VERSION.cdx.json | its bill of materials, as CycloneDX |
 | CHART-VERSION.tgz | a chart, with registry and digests in its values |
 | install-crds.yaml, install.yaml | what the charts install, for kubectl |
+| slipway_cli-VERSION-py3-none-any.whl, slipway_cli-VERSION.tar.gz | the command-line tool, for pipx and PyPI |
+| kubectl-llm-VERSION-SYSTEM-MACHINE.tar.gz, llm.yaml | the same for krew |
 | images.txt | the images, with the names by which nodes pull them |
 | release-notes.md | from CHANGELOG.md |
 | SHA256SUMS | checksums of all these files |
@@ -26,7 +28,7 @@ from slipway_devcluster.oci_archive import read_image
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Step, Steps
 
-from slipway_release import archives, changelog, charts, compatibility, manifests, sbom
+from slipway_release import archives, changelog, charts, command_line, compatibility, manifests, sbom
 from slipway_release.images import ReleaseImage
 from slipway_release.source import ROOT, Release, Source
 
@@ -48,8 +50,16 @@ def make(
             name = release.image_name(image.repository)
             archives.write(image, target, name=name, source=release.source, base=base, cache=cache, steps=steps)
             made[image.repository] = target
+        add_command_line(release.source, folder, steps)
         describe(release, made, folder, cache=cache, steps=steps)
         shutil.rmtree(dist, ignore_errors=True)
+
+
+def add_command_line(source: Source, folder: Path, steps: Steps) -> None:
+    with steps.step("command-line tool") as step, tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        command_line.make(source, folder, Path(scratch), step)
+    if not source.url:
+        steps.say("llm.yaml is left out, because it names URLs: give the repository's public one by SOURCE=https://…")
 
 
 def describe(release: Release, made: Mapping[str, Path], folder: Path, *, cache: Cache, steps: Steps) -> None:

@@ -21,6 +21,7 @@ SWITCHES = [
     ("slipway", "activator.disruptionBudget", "PodDisruptionBudget", "slipway-activator"),
     ("slipway", "activator.autoscaling.enabled", "HorizontalPodAutoscaler", "slipway-activator"),
     ("slipway", "userRoles", "ClusterRole", "slipway-edit"),
+    ("slipway", "cliRoles", "ClusterRole", "slipway-cli-edit"),
     ("slipway", "accelerators.readableByAll", "ClusterRoleBinding", "slipway-accelerators-view"),
     ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
     ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),

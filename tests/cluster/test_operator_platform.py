@@ -26,6 +26,7 @@ from support.cluster import (
 )
 from support.cluster.llmdeployments import is_in
 from support.fakes.callers import ALLOW_EVERY_CALLER
+from support.faults.healed import run_what_why_says
 from support.programs.operator import NAMESPACE as HOME
 
 WITHIN_SECONDS = 30.0
@@ -87,6 +88,8 @@ async def test_a_model_at_zero_reports_that_kserve_is_down_and_recovers_when_it_
     async with broken(kube, KSERVE, without_replicas):
         words = "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas"
         await kube.wait_for("llmdeployment", NAME, because_of("KServeDown", words), timeout=WITHIN_SECONDS)
+        await run_what_why_says(kube, "KServeDown")
+        await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
@@ -106,6 +109,8 @@ async def test_a_crash_looping_kserve_is_reported_with_the_state_of_its_pods(sli
     async with broken(kube, KSERVE, that_ends):
         crashed = because_of("KServeDown", "again and again; see kubectl --namespace kserve describe pods")
         await kube.wait_for("llmdeployment", NAME, crashed, timeout=60)
+        await run_what_why_says(kube, "KServeDown")
+        await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
 
 
@@ -167,6 +172,8 @@ async def test_a_model_at_zero_reports_that_keda_is_down_and_recovers_when_it_is
     async with broken(kube, KEDA, without_replicas):
         words = "KEDA's controller keda/keda-operator is scaled to 0 replicas"
         await kube.wait_for("llmdeployment", NAME, because_of("KedaDown", words), timeout=WITHIN_SECONDS)
+        await run_what_why_says(kube, "KedaDown")
+        await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 

@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.builders.llmdeployments import NAME, at_zero
-from support.cluster import AnyCluster, Kube, Operator, folder_claimed, own_namespace, settled, until_settled
-from support.cluster.command_line import shell
-from support.faults.healed import healed_by_why, named_by_why
+from support.cluster import AnyCluster, Kube, Operator, folder_claimed, own_namespace
+from support.faults.healed import healed_by_why
 from support.faults.healing import FAILURES, WEIGHTS, Healing
 from support.faults.model_failures import scripted_downloads
-from support.faults.platform_faults import KEDA, KSERVE, PlatformFault, Scene, scaled_to_zero, that_ends
 from support.faults.runbook_faults import CLAIM, Given, write_models
 
 pytestmark = pytest.mark.slow
@@ -86,23 +83,3 @@ def test_the_next_command_of_why_heals_the_model(outcomes: Outcomes, failure: He
     if isinstance(outcome, Exception):
         raise outcome
     assert 1 <= len(outcome) <= failure.steps
-
-
-DOWN = [
-    PlatformFault("KServeDown", "scaled to 0", scaled_to_zero(KSERVE)),
-    PlatformFault("KServeDown", "ends", that_ends(KSERVE)),
-    PlatformFault("KedaDown", "scaled to 0", scaled_to_zero(KEDA)),
-    PlatformFault("KedaDown", "ends", that_ends(KEDA)),
-]
-
-
-@pytest.mark.parametrize("fault", DOWN, ids=lambda each: f"{each.page}-{each.words}")
-async def test_the_next_command_of_why_starts_a_controller_again(
-    slipway: Operator, kube: Kube, cluster: AnyCluster, python_image: str, fault: PlatformFault
-) -> None:
-    await settled(kube, at_zero())
-    async with fault.provoked(Scene(kube, cluster.devcluster(), python_image)):
-        found = await named_by_why(kube, fault.reason or fault.page)
-        ran = await shell(kube, found["next"]["command"])
-        assert ran.code == 0, ran.err
-        await until_settled(kube, NAME, timeout=120)

@@ -23,12 +23,13 @@ pytestmark = pytest.mark.slow
 NAME = "gemma"
 PATIENCE = 300.0
 SHORT: Object = {"prompt": "one", "max_tokens": 1}
-LONG: Object = {"prompt": "Kubernetes is", "max_tokens": 900, "ignore_eos": True}
+LONG: Object = {"prompt": "1, 2, 3, 4,", "max_tokens": 900, "temperature": 0}
 KILLS_THE_ENGINE = """
 import glob, os, signal
-for link in glob.glob("/proc/[0-9]*/exe"):
-    if "llama-server" in os.readlink(link):
-        os.kill(int(link.split("/")[2]), signal.SIGKILL)
+for file in glob.glob("/proc/[0-9]*/cmdline"):
+    number = int(file.split("/")[2])
+    if number not in (1, os.getpid()) and b"engines.llamacpp" in open(file, "rb").read():
+        os.kill(number, signal.SIGKILL)
 """
 IN_THE_POD = ("-c", "kserve-container", "--", "/opt/slipway/venv/bin/python", "-c", KILLS_THE_ENGINE)
 

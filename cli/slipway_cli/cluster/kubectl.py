@@ -41,7 +41,7 @@ FAILURES = (
     (r" is invalid: ", "Invalid"),
     (r"Error from server \((\w+)\)", ""),
     (r"cannot locate context|(context|cluster|auth info) .* does not exist|no context exists", "NoContext"),
-    (r"stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
+    (r"context was not found|stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
     (r"connection .* was refused|Unable to connect|no such host|i/o timeout|deadline exceeded|TLS|x509", "Unreachable"),
 )
 """What kubectl writes when it fails, the specific first; without a word, the API server's own."""

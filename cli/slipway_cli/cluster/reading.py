@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from urllib.parse import quote
 
 from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
@@ -29,11 +30,23 @@ class NotThereError(Problem):
 
 def read_one(kubectl: Kubectl, name: str, namespace: str) -> Object:
     if not NAME.fullmatch(name):
-        raise Misused(f"{name!r} is not a name of an object: `kubectl llm status --all-namespaces` lists them.")
+        hint = _hint(kubectl, name, namespace)
+        raise Misused(f"{name!r} is not a name of an object: {hint}`kubectl llm status --all-namespaces` lists them.")
     try:
         return kubectl.get(LLM_DEPLOYMENT.path(namespace, quote(name, safe="")))
     except ApiError as error:
-        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}") from None
+        hint = _hint(kubectl, name, namespace) if error.word == "NotFound" else ""
+        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}", hint) from None
+
+
+def _hint(kubectl: Kubectl, name: str, namespace: str) -> str:
+    """The name that was meant, as where it has capitals."""
+    try:
+        there = kubectl.get(LLM_DEPLOYMENT.path(namespace)).get("items") or []
+    except ApiError:
+        return ""
+    close = get_close_matches(name.lower(), [each["metadata"]["name"] for each in there], n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> list[Object]:
@@ -46,11 +59,11 @@ def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> lis
         raise _explained(error, f"LLMDeployments {where}") from None
 
 
-def _explained(error: ApiError, what: str) -> Problem:
+def _explained(error: ApiError, what: str, hint: str = "") -> Problem:
     if error.word == "NoKind":
         return ApiError("NoKind", NOT_INSTALLED)
     if error.word == "NotFound":
-        return NotThereError(f"There is no {what}: `kubectl llm status --all-namespaces` lists them.")
+        return NotThereError(f"There is no {what}: {hint}`kubectl llm status --all-namespaces` lists them.")
     if error.word == "Forbidden":
         return ApiError(
             "Forbidden",

@@ -81,9 +81,10 @@ class Live:
             return objects, dict(self._unreadable)
 
     def _follow(self, kind: Kind, path: str) -> None:
+        """Without the right to watch, it is listed again and again."""
         while not self._is_over:
             try:
-                self._watch(kind, path, self._listed(kind, path))
+                self._watch_if_allowed(kind, path, self._listed(kind, path))
             except ApiError as error:
                 if error.word in BASIC and error.word != "Unreachable":
                     self._changes.put(error)
@@ -93,6 +94,13 @@ class Live:
                     self._objects.pop(kind, None)
                 self._changes.put(None)
             time.sleep(AGAIN)
+
+    def _watch_if_allowed(self, kind: Kind, path: str, version: str) -> None:
+        try:
+            self._watch(kind, path, version)
+        except ApiError as error:
+            if error.word != "Forbidden":
+                raise
 
     def _listed(self, kind: Kind, path: str) -> str:
         found = self._kubectl.get(path)

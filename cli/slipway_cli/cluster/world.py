@@ -117,3 +117,12 @@ def time_of(event: Object) -> str:
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return str(next((each for each in times if each), event["metadata"].get("creationTimestamp") or ""))
+
+
+def logged_containers(pod: Object, *, previous: bool) -> Iterator[str]:
+    """Those that have a log; `previous`: of the run before their last restart."""
+    status = pod.get("status") or {}
+    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+        state, last = each.get("state") or {}, each.get("lastState") or {}
+        if ("terminated" in last) if previous else ("waiting" not in state or "terminated" in last):
+            yield each["name"]

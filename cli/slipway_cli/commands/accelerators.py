@@ -59,6 +59,9 @@ def _read(kubectl: Kubectl) -> tuple[list[Any], list[Any], str]:
     try:
         profiles = kubectl.get(ACCELERATOR_PROFILE.path()).get("items") or []
     except ApiError as error:
+        if error.word == "Forbidden":
+            needed = "list AcceleratorProfiles of the cluster: ask for the ClusterRole slipway-cli-view there"
+            raise ApiError(error.word, f"You may not {needed} ({error.message})") from None
         raise ApiError(error.word, NOT_INSTALLED) if error.word == "NoKind" else error from None
     try:
         return profiles, read_all(kubectl, None), ""

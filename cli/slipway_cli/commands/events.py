@@ -36,11 +36,15 @@ def command(name: str, form: str | None, *, warnings: bool, **given: Any) -> Non
         raise ApiError(world.unreadable[CORE_EVENT], " ".join(world.gaps()))
     found = [each for each in events_about(world) if not warnings or each.get("type") == "Warning"]
     if form:
-        documents.write(documents.document("EventList", items=[_members(each) for each in found]), form)
-    elif not found:
+        items, gaps = [_members(each) for each in found], list(world.gaps())
+        documents.write(documents.document("EventList", items=items, gaps=gaps or None), form)
+        return
+    if not found:
         click.echo("No events: the API server keeps them for an hour by default.", err=True)
     else:
         _table(world, found)
+    for gap in world.gaps():
+        screen.paragraph(gap, indent="  ", first="! ", paint=screen.uncertain)
 
 
 def _members(event: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +67,9 @@ def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, p
     """Of each container, its lines with their time and place. One may be gone by now, and the others count."""
     from slipway_cli.cluster.kubectl import ApiError
     from slipway_cli.cluster.reading import BASIC
+    from slipway_cli.cluster.world import logged_containers
 
-    wanted = [(pod["metadata"]["name"], name) for pod in pods for name in _containers(pod, previous=previous)]
+    wanted = [(pod["metadata"]["name"], name) for pod in pods for name in logged_containers(pod, previous=previous)]
     more = ["--previous"] if previous else []
 
     def read(pod: str, container: str) -> list[Entry]:
@@ -85,15 +85,6 @@ def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, p
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda each: read(*each), wanted))
-
-
-def _containers(pod: dict[str, Any], *, previous: bool) -> Iterator[str]:
-    """Those that have a log."""
-    status = pod.get("status") or {}
-    for each in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
-        state, last = each.get("state") or {}, each.get("lastState") or {}
-        if ("terminated" in last) if previous else ("waiting" not in state or "terminated" in last):
-            yield each["name"]
 
 
 def _of_follow(line: str) -> Entry:

@@ -30,6 +30,8 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
 
     Exit code 0: nothing is wrong; 1: something is; 3: there is no answer.
     """
+    from dataclasses import replace
+
     from slipway.objects.kinds import SERVING_RUNTIME
 
     from slipway_cli.cluster.diagnosing import diagnose
@@ -44,12 +46,14 @@ def command(ctx: click.Context, /, name: str, form: str | None, **given: Any) ->
     found = diagnose(world, log)
     if found.reason == "Unschedulable":
         found = diagnose(_with_nodes(kubectl, world), log)
+    if found.next:
+        found = replace(found, next=found.next.on(target.flags))
     book = None if found.is_well else runbook(found.reason)
     if form:
         members = found.as_members() | {"runbook": _url(found, book) or None}
         documents.write(documents.document("Diagnosis", **members), form)
     else:
-        _tell(found, book)
+        tell(found, book)
     if not found.is_well:
         ctx.exit(NOT_WELL)
 
@@ -87,7 +91,7 @@ def _url(found: Diagnosis, book: Runbook | None) -> str:
     return str(found.state.status.get("runbook") or (book.url if book else ""))
 
 
-def _tell(found: Diagnosis, book: Runbook | None) -> None:
+def tell(found: Diagnosis, book: Runbook | None) -> None:
     state = found.state
     mark = screen.good if found.is_well else screen.bad
     screen.paragraph(f"{state.namespace}/{state.name}: {found.message or state.word}", paint=mark)

@@ -13,6 +13,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.names import PROFILE_KIND
 
 from slipway_cli.data import folder
+from slipway_cli.offline.files import text_of
 from slipway_cli.offline.invalid import first_mistake
 from slipway_cli.problems import Misused
 
@@ -29,7 +30,7 @@ def shipped() -> Profiles:
 def of_file(path: Path) -> Profiles:
     """Those of a file, such as `kubectl get acceleratorprofiles --output yaml` writes."""
     try:
-        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), LOADER))
+        documents = list(yaml.load_all(text_of(path), LOADER))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise Misused(f"{path} can't be read as YAML ({error}): give a file of AcceleratorProfiles.") from None
     listed = [each for found in documents if isinstance(found, dict) for each in found.get("items") or [found]]

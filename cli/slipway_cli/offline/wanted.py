@@ -20,6 +20,7 @@ from slipway.models.catalogue import shipped as catalogue
 from slipway.models.sources import Known, known_of
 
 from slipway_cli.offline.families import families_with
+from slipway_cli.offline.files import text_of
 from slipway_cli.offline.invalid import first_mistake
 from slipway_cli.offline.profiles import LOADER
 from slipway_cli.problems import Misused
@@ -98,7 +99,7 @@ def _items(document: Any) -> list[Any]:
 
 def _read(path: str) -> list[Any]:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        text = sys.stdin.read() if path == "-" else text_of(Path(path))
         if path.lower().endswith(".json"):
             return [json.loads(text)]
         return [each for each in yaml.load_all(text, LOADER) if each is not None]
@@ -130,7 +131,8 @@ def _of_manifest(path: str, manifest: dict[str, Any], changes: Spec) -> Wanted:
 
 def _of_config(path: str, config: dict[str, Any], changes: Spec) -> Wanted:
     said = str(config.get("_name_or_path") or "")
-    uri = f"hf://{said}" if ON_THE_HUB.fullmatch(said) else f"pvc://{name_of(f'pvc://{Path(path).resolve().parent}')}/"
+    folder = Path(path).resolve().parent.name
+    uri = f"hf://{said}" if ON_THE_HUB.fullmatch(said) else f"pvc://{name_of(f'pvc://{folder}')}/"
     return _completed({"model": {"uri": uri}}, name_of(uri), changes, config=config)
 
 

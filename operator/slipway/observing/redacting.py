@@ -13,8 +13,8 @@ MARK = "***"
 
 _NAMED = r"(?:passw(?:or)?d|passphrase|secret|api[-_]?key|access[-_]?key(?:[-_]?id)?|account[-_]?key|private[-_]?key)"
 _WORD = r"(?:token|credential|signature|sig|auth|jwt|cookie)"  # also names of harmless values: counts, grammars
-_IS = r"[\"']?\s*[=:]\s*"
-_QUOTED = r"\"[^\"]*\"|'[^']*'"
+_IS = r"(?:\\{0,3}[\"'])?\s*[=:]\s*"  # with the backslashes of JSON within JSON
+_QUOTED = r"\\{0,3}\"[^\"]*\"|'[^']*'"
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
@@ -29,7 +29,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
          rf"({_QUOTED}|[^\s,;\"'){{}}\]]+)", rf"\1\2{MARK}"),
         # by the name before it
         (rf"({_NAMED}{_IS})(?:{_QUOTED}|[^\s,;&\"'){{}}\]]+)", rf"\1{MARK}"),
-        (rf"({_WORD}{_IS})(?:{_QUOTED}|(?=[^\s,;&]*\d)[\w.~+/=-]{{8,}}|[\w.~+/=-]{{20,}})", rf"\1{MARK}"),
+        (rf"({_WORD}{_IS})(?:{_QUOTED}|(?=[^\s,;&]{{0,200}}?\d)[\w.~+/=-]{{8,}}|[\w.~+/=-]{{20,}})", rf"\1{MARK}"),
         (rf"((?<![\w-])--[\w-]{{0,40}}?(?:api-?key|token|password|secret)[ =])(?:{_QUOTED}|[^\s\"']+)", rf"\1{MARK}"),
     )
 )  # fmt: skip
@@ -42,7 +42,7 @@ _FORMS = re.compile(
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}"  # AWS
     r"|\bAIza[\w-]{20,}|\bya29\.[\w.-]{8,}"  # Google
     r"|\bnvapi-[\w-]{8,}|\bnpm_\w{8,}|\bdckr_pat_[\w-]{8,}|\bwandb_v\d_\w{8,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"  # a JSON web token
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"  # a JSON web token
 )
 
 

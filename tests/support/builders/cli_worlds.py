@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.objects.kinds import Object
+from slipway.objects.kinds import CORE_EVENT, DEPLOYMENT, INFERENCE_SERVICE, POD, REPLICA_SET, Object, kind_of
 from slipway.observing.observation import observe
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import status_of
+from slipway_cli.cluster.world import World
 
 from support.builders import recorded_snapshots
 from support.builders.llmdeployments import NAME
 from support.builders.plans import plan
 
+RECORDED_KINDS = (POD, CORE_EVENT, INFERENCE_SERVICE, DEPLOYMENT, REPLICA_SET)
 RECORDED = Path(__file__).parents[2] / "unit/observing/fixtures"
 
 
@@ -29,6 +31,12 @@ def recorded(name: str) -> tuple[Object, list[Object], Snapshot]:
     seen = observe(LLMDeployment.model_validate(llm), snapshot)
     status = status_of(1, plan(), seen, None, snapshot.now)
     return {**llm, "status": status}, others, snapshot
+
+
+def recorded_world(name: str) -> World:
+    llm, others, snapshot = recorded(name)
+    objects = {kind: tuple(each for each in others if kind_of(each) == kind) for kind in RECORDED_KINDS}
+    return World(now=snapshot.now, llm=llm, objects=objects)
 
 
 def deployment(

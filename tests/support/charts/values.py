@@ -42,6 +42,7 @@ BRANCHES: dict[str, Object] = {
     },
     "nothing that can be left out": {
         "userRoles": False,
+        "cliRoles": False,
         "networkPolicies": False,
         "operator": {"replicas": 1, "disruptionBudget": False},
         "activator": {"disruptionBudget": False},

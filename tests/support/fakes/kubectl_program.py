@@ -124,6 +124,8 @@ def watch(then: list[Any], path: str) -> int:
 
 def get(objects: list[Any], path: str) -> tuple[int, str]:
     path, _, query = path.partition("?")
+    if path == "/version":
+        return 0, json.dumps({"gitVersion": "v1.34.4"})
     found = re.fullmatch(r"(/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?", path)
     if found is None:
         raise ValueError(path)

@@ -19,13 +19,19 @@ async def healed_by_why(kube: Kube, failure: Healing) -> list[str]:
     Returns the commands, of which there is one, unless the failure needs more steps."""
     commands: list[str] = []
     for _ in range(failure.steps):
-        found = await named_by_why(kube, failure.reason, timeout=failure.timeout)
-        commands.append(filled(found["next"]["command"], found["next"]["values"]))
-        ran = await shell(kube, commands[-1])
-        assert ran.code == 0, f"{commands[-1]}: {ran.err}"
+        commands.append(await run_what_why_says(kube, failure.reason, timeout=failure.timeout))
         if await _is_well(kube, failure, last=len(commands) == failure.steps):
             return commands
     raise AssertionError(f"{failure.name} is still ill after {commands}")
+
+
+async def run_what_why_says(kube: Kube, reason: str, *, timeout: float = 60) -> str:
+    """Waits until `why` names the reason, and runs its command as a person completes it; returns that."""
+    found = await named_by_why(kube, reason, timeout=timeout)
+    command = filled(found["next"]["command"], found["next"]["values"])
+    ran = await shell(kube, command)
+    assert ran.code == 0, f"{command}: {ran.err}"
+    return command
 
 
 async def named_by_why(kube: Kube, reason: str, name: str = NAME, *, timeout: float = 60) -> dict[str, Any]:

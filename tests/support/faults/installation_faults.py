@@ -1,9 +1,11 @@
-"""Faults of how Slipway is installed: its rights, its limits and its budget for ports. `helm upgrade` remedies each, so
-that they are walked one after the other, and the release is rolled back at the end of each."""
+"""Faults of how Slipway is installed, each remedied by `helm upgrade`, and of a budget.
+
+Those of the installation concern all models, so that they are walked one after the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
@@ -11,23 +13,33 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support.builders.llmdeployments import at_zero
 from support.builders.objects import Object
 from support.cluster.kube import Kube
-from support.cluster.releases import pods_of, rolled_out, with_values
-from support.faults.platform_faults import ACTIVATOR, KEDA, PlatformFault, Provoked, Scene, with_budget, with_objects
+from support.cluster.llmdeployments import settled
+from support.cluster.releases import RELEASE, helm, pods_of, rolled_out
+from support.faults.platform_faults import ACTIVATOR, KEDA, PlatformFault, Scene, with_budget, with_objects
+from support.repository import CHARTS
 
 ROLE, GROUP = "slipway-operator", "serving.kserve.io"
 READS = ("get", "list", "watch")
+PORTS = 1000
+"""The chart's own limit."""
 
 
-def with_chart_values(*sets: str, before: Sequence[Object] = ()) -> Provoked:
-    """The chart has these values while the block lasts."""
+@asynccontextmanager
+async def without_free_ports(scene: Scene) -> AsyncGenerator[None]:
+    """The namespace may have one model, and has it."""
+    await _limit_ports(scene, 1)
+    await settled(scene.kube, at_zero("first"))
+    try:
+        yield
+    finally:
+        await _limit_ports(scene, PORTS)
 
-    @asynccontextmanager
-    async def block(scene: Scene) -> AsyncGenerator[None]:
-        async with with_values(scene.cluster, scene.of(SLIPWAY_NAMESPACE), *sets, replaced=("slipway-operator",)):
-            await scene.kube.apply(*before)
-            yield
 
-    return block
+async def _limit_ports(scene: Scene, number: int) -> None:
+    chart = str(CHARTS / "slipway")
+    values = ("--reset-then-reuse-values", f"--set=operator.portsPerNamespace={number}")
+    await helm(scene.cluster, "upgrade", *RELEASE, chart, *values)
+    await rolled_out(scene.of(SLIPWAY_NAMESPACE))
 
 
 @asynccontextmanager
@@ -51,19 +63,19 @@ def _only_read(rule: Object) -> Object:
 async def with_another_namespace_for_keda(scene: Scene) -> AsyncGenerator[None]:
     """Someone edits the activator's Deployment: it answers pods of another namespace than KEDA's."""
     home = scene.of(SLIPWAY_NAMESPACE)
+    older = await pods_of(home, ACTIVATOR[1])
     await _set_callers(home, "autoscaling")
     try:
+        for pod in older:  # while they drain, they still answer
+            await home.wait_gone("pod", pod, timeout=120)
         yield
     finally:
         await _set_callers(home, KEDA[0])
 
 
 async def _set_callers(home: Kube, namespace: str) -> None:
-    older = await pods_of(home, ACTIVATOR[1])
     await home.run("set", "env", f"deployment/{ACTIVATOR[1]}", f"SLIPWAY_KEDA_NAMESPACE={namespace}")
     await rolled_out(home)
-    for pod in older:
-        await home.wait_gone("pod", pod, timeout=120)
 
 
 INSTALLATION_FAULTS = (
@@ -76,8 +88,8 @@ INSTALLATION_FAULTS = (
     PlatformFault(
         "PortsExhausted",
         "`operator.portsPerNamespace` of 1, and two models in a namespace.",
-        with_chart_values("operator.portsPerNamespace=1", before=[at_zero("first")]),
-        values={"PORTS": "1000"},
+        without_free_ports,
+        values={"PORTS": str(PORTS)},
         before=False,
     ),
     PlatformFault(

@@ -330,7 +330,7 @@ REFUSALS = (
     Refusal(
         "HoldFull",
         "Requests to an engine that needs 60 s to start, and `hold.maxRequests` of 1.",
-        while_others_wait(4, COMPLETIONS, PROMPT),
+        while_others_wait(12, COMPLETIONS, PROMPT),
         429,
         asleep_and_slow(60, scaling={"hold": {"maxRequests": 1}}),
         BOTH,

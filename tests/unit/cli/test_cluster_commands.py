@@ -98,6 +98,8 @@ def test_why_reads_the_log_of_the_container_that_failed(kubectl: FakeKubectl) ->
     assert "log of storage-initializer (observed): huggingface_hub.errors.RepositoryNotFoundError: 404" in found.text
     assert f"kubectl patch llm model -n {namespace}" in found.text
     assert "once you have replaced <the folder of the right model>:" in found.text
+    elsewhere = document(run(kubectl, "why", "model", "-n", namespace, "--context=other", "-o", "json"))
+    assert elsewhere["next"]["command"].startswith(f"kubectl patch --context=other llm model -n {namespace} ")
     parsed = document(run(kubectl, "why", "model", "-n", namespace, "-o", "json"))
     assert (parsed["kind"], parsed["reason"], parsed["well"]) == ("Diagnosis", "ModelNotFound", False)
 
@@ -316,3 +318,29 @@ def test_without_kubectl_it_says_what_needs_none(tmp_path: Path) -> None:
     found = in_pipe(["slipway", "status"], env={"PATH": str(tmp_path)})
     assert found.code == 3
     assert "kubectl is not on the PATH" in found.err
+
+
+# --- what tenants write ----------------------------------------------------------------------------------------------
+
+STEERING = "\x1b]0;owned\x07\x1b[2Jall is \u202ewell\x9b1m"
+
+
+@pytest.mark.parametrize("verb", ["status", "why", "tree", "events", "logs"])
+def test_nothing_that_a_tenant_writes_steers_the_terminal(kubectl: FakeKubectl, verb: str) -> None:
+    llm, others, _ = cli_worlds.recorded("crash-loop")
+    for each in others:
+        if each["kind"] == "Event":
+            each["message"] = STEERING
+    [pod] = [each for each in others if each["kind"] == "Pod"]
+    llm["status"]["message"] = STEERING
+    for each in llm["status"]["conditions"]:
+        each["message"] = STEERING
+    kubectl.objects = [llm, *others]
+    kubectl.logs = {f"{pod['metadata']['name']}/kserve-container": f"2026-11-30T12:00:00Z {STEERING}\n"}
+    kubectl.namespace = llm["metadata"]["namespace"]
+    for width in (None, 80):
+        found = run(kubectl, verb, "model", width=width)
+        assert "all is well" in found.out
+        assert not set("\x07\x9b\u202e") & set(found.out)
+        assert "\x1b]" not in found.out
+        assert "\x1b[2J" not in found.out

@@ -113,8 +113,13 @@ CASES: dict[str, tuple[Next, str]] = {
         IN_OWN + '\'[{"op":"add","path":"/spec/containers/0/image","value":"<an image that the nodes can pull>"}]\'',
     ),
     "a login": (
-        following("ImagePullFailed", "401 Unauthorized", spec=OWN, runtime={}),
-        patched('{"pod":{"imagePullSecrets":[{"name":"<a Secret with a login of the registry>"}]}}'),
+        following(
+            "ImagePullFailed",
+            "401 Unauthorized",
+            spec={**OWN, "pod": {"imagePullSecrets": [{"name": "own"}]}},
+            runtime={},
+        ),
+        patched('{"pod":{"imagePullSecrets":[{"name":"own"},{"name":"<a Secret with a login of the registry>"}]}}'),
     ),
     "a Secret with its key": (
         following("PodConfigError", "spec.pod.env[B] names Secret s, which doesn't exist", spec={"pod": {"env": ENV}}),
@@ -218,6 +223,20 @@ def test_a_command_with_a_value_of_a_person_claims_to_fix_nothing(found: Next) -
 def test_a_command_that_may_do_harm_says_so_and_claims_to_fix_nothing(found: Next, warning: str) -> None:
     assert warning in found.why
     assert not found.fixes
+
+
+def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
+    flags = ("--context=other", "--kubeconfig=/my files/config")
+    given = "--context=other '--kubeconfig=/my files/config'"
+    assert Next("kubectl describe pod x", "").on(flags).command == f"kubectl describe {given} pod x"
+    assert Next("kubectl llm resume x --yes", "").on(flags).command == f"kubectl llm resume {given} x --yes"
+    two = Next("kubectl get llm x | kubectl llm plan - --all", "").on(flags).command
+    assert two == f"kubectl get {given} llm x | kubectl llm plan - --all"
+    token = CASES["a token"][0].on(flags).command
+    assert token.count(given) == 2
+    hostile = Next("kubectl patch llm x -p '{\"a\":\" && kubectl delete '\\'' | kubectl x\"}'", "").on(flags).command
+    assert hostile.count(given) == 1
+    assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 
 MESSAGES = ("", "nothing that is known", "Secret keys", "Secret a'b; rm -rf /", "Pod x is stuck", "engine.x: ; ≤ ,")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.objects.kinds import INFERENCE_SERVICE, SERVING_RUNTIME, Object
@@ -16,6 +17,10 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SERVING_RUNTIME, Object
 from slipway_cli.cluster.world import World
 
 TOOL = "kubectl llm"
+ENGINE = "kserve-container"
+QUOTED = r"'[^']*'|\\'"
+CALL = re.compile(rf"{QUOTED}|(?:^|(?<=&& )|(?<=\| ))kubectl (?:llm (?!plan)\w+|(?!llm)\w+)")
+"""kubectl with its command, and what is in quotes; `plan` knows no cluster."""
 PLACEHOLDER = re.compile(r"<[a-z][^<>]*>")
 _MARK, _BARE = "\0", "\\u0000"  # the mark as JSON has it
 
@@ -33,6 +38,12 @@ class Next:
     def values(self) -> tuple[str, ...]:
         """What a person has to fill in."""
         return tuple(dict.fromkeys(PLACEHOLDER.findall(self.command)))
+
+    def on(self, flags: Sequence[str]) -> Next:
+        """The same on the cluster that these flags of kubectl name: without them it would act on another one."""
+        given = "".join(f" {shlex.quote(flag)}" for flag in flags)
+        command = CALL.sub(lambda call: call[0] + (given if call[0].startswith("kubectl") else ""), self.command)
+        return replace(self, command=command)
 
     def as_members(self) -> dict[str, Any]:
         return {"command": self.command, "why": self.why, "fixes": self.fixes, "values": list(self.values)}
@@ -75,7 +86,8 @@ class Case:
     def container(self) -> tuple[int, Mapping[str, Any]] | None:
         """That of the engine in the ServingRuntime of the namespace, and its index."""
         found = _mapping((self.own_runtime or {}).get("spec")).get("containers") or []
-        return (0, found[0]) if found else None
+        named = (each for each in enumerate(found) if each[1].get("name") == ENGINE)
+        return next(named, (0, found[0])) if found else None
 
     # --- the forms of commands ---------------------------------------------------------------------------------------
 

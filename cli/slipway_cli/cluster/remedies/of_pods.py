@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from slipway.api.units import amount, quantity
 from slipway.objects.kinds import NODE, Object
 from slipway.objects.metadata import labels_of
 
-from slipway_cli.cluster.remedies.case import TOOL, Case, Next, bare, literals, quoted
+from slipway_cli.cluster.remedies.case import ENGINE, TOOL, Case, Next, bare, literals, quoted
 
 LONGEST_START = 600  # seconds that a runtime of the user's own gets by a command
 
@@ -56,11 +57,25 @@ def _other_claim(case: Case) -> Next:
 
 def other_image(case: Case) -> Next | None:
     """The image of the namespace's own ServingRuntime; Slipway's own are of its chart."""
+    if not _is_of_engine(case):
+        return None
     if re.search(r"\b40[13]\b|unauthorized|authorization|denied", case.message):
-        spec = {"pod": {"imagePullSecrets": [{"name": "<a Secret with a login of the registry>"}]}}
-        return Next(case.patch(spec), "gives the node a login for the registry")
+        secrets = [
+            *(case.part("pod").get("imagePullSecrets") or []),
+            {"name": "<a Secret with a login of the registry>"},
+        ]
+        return Next(case.patch({"pod": {"imagePullSecrets": secrets}}), "gives the node a login for the registry")
     command = case.patch_container("image", "<an image that the nodes can pull>")
     return Next(command, "names another image in the ServingRuntime of its pods") if command else None
+
+
+def _is_of_engine(case: Case) -> bool:
+    """Not of an init container or a sidecar."""
+    status = (case.pod or {}).get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    waiting = {each.get("name"): ((each.get("state") or {}).get("waiting") or {}).get("reason") for each in containers}
+    failing = [name for name, reason in waiting.items() if "Image" in str(reason)]
+    return not failing or ENGINE in failing
 
 
 # --- a place ---------------------------------------------------------------------------------------------------------
@@ -160,17 +175,18 @@ def quota(case: Case) -> Next:
     requested, used = _amounts(found[2]), _amounts(found[3])
     if not requested or not requested.keys() <= used.keys():
         return shows
-    hard = {name: quantity_of(amount(each) + amount(used[name])) for name, each in requested.items()}
+    hard = {name: _written(each + used[name]) for name, each in requested.items()}
     body = quoted({"spec": {"hard": hard}})
     command = f"kubectl patch resourcequota {found[1]} -n {case.namespace} --type=merge -p {body}"
     return Next(command, "makes room for it, if that is yours to decide; else let another model of the namespace sleep")
 
 
-def _amounts(text: str) -> dict[str, str]:
-    return dict(each.split("=", 1) for each in text.split(",") if "=" in each)
+def _amounts(text: str) -> dict[str, Decimal]:
+    found = (each.split("=", 1) for each in text.split(",") if "=" in each)
+    return {name: amount(each) for name, each in found if re.fullmatch(r"[\d.]+[A-Za-z]*", each)}
 
 
-def quantity_of(total: Any) -> str:
+def _written(total: Decimal) -> str:
     """Of a whole number in Kubernetes' way, and of a part of one in thousandths."""
     return quantity(int(total)) if total == int(total) else f"{int(total * 1000)}m"
 
