@@ -15,7 +15,7 @@ from typing import Any
 
 from slipway.observing.redacting import MARK, redacted
 
-from slipway_cli.output.plain import plain
+from slipway_cli.visible import plain
 
 VARIABLES = "environment variables and headers"
 ARGUMENTS = "arguments after a flag such as --api-key"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slipway_cli.cluster.masking import ANNOTATIONS, ARGUMENTS, LONGEST_LINE, VARIABLES, Masker, is_random
-from slipway_cli.output.plain import plain
+from slipway_cli.visible import plain
 from support.builders.objects import manifest
 
 MARK = "***"
