@@ -20,7 +20,7 @@ from slipway_fetcher.progress import Progress
 from slipway_fetcher.reporting import report_failure
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import AUTHORITY, Settings
-from slipway_fetcher.sources.registry import source_of
+from slipway_fetcher.sources.schemes import source_of
 from slipway_fetcher.web.call import shown
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.gates import Gates
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
         if given.progress_file:
             progress.write_to(given.progress_file)
         request = Request(given.uri, given.revision, tuple(given.files), given.endpoint)
-        settings = Settings(environment, given.credentials)
+        settings = Settings(environment, given.credentials, given.anonymous)
         stop = threading.Event()
         gates = Gates(given.give_up_after, stop, progress.waits)
         client = Client(gates, authority=settings.file(AUTHORITY), connections=given.connections)
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
             client=client,
             patience=patience,
             stop=stop,
-            source=lambda: source_of(request, settings, client, patience, anonymous=given.anonymous),
+            source=lambda: source_of(request, settings, client, patience),
         )
         with progress.reported():
             fetching.run()

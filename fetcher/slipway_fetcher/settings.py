@@ -23,6 +23,15 @@ class Settings:
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     secret: Path | None = None
+    anonymous: bool = False
+    """Without credentials, although there may be some."""
+
+    def credential(self, *names: str) -> str:
+        """The same as `get`, for what shows a server who sends a request."""
+        return "" if self.anonymous else self.get(*names)
+
+    def credential_file(self, name: str) -> Path | None:
+        return None if self.anonymous else self.file(name)
 
     def get(self, *names: str) -> str:
         """The first of these that is given; empty if none is."""

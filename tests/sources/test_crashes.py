@@ -162,6 +162,17 @@ def test_a_mount_point_is_refused_because_a_model_cannot_appear_there_at_once(
     assert f"Name a folder in it, such as {small_disk}/model" in outcome.sentence
 
 
+def test_so_is_one_that_a_sub_path_has_mounted(server: FakeHub, small_disk: Path) -> None:
+    for name in ("source", "model"):
+        (small_disk / name).mkdir()
+    subprocess.run(["mount", "--bind", small_disk / "source", small_disk / "model"], check=True)
+    try:
+        outcome = fetch("hf://org/model", small_disk / "model", "--endpoint", server.url)
+    finally:
+        subprocess.run(["umount", small_disk / "model"], check=True)
+    assert (outcome.code, "is a mount point" in outcome.sentence, server.requests) == (4, True, [])
+
+
 def test_a_folder_on_a_volume_that_cannot_be_written_is_used_if_it_is_complete(
     server: FakeHub, small_disk: Path
 ) -> None:

@@ -113,6 +113,17 @@ def test_a_server_without_ranges_is_read_in_one_piece(site: Site, tmp_path: Path
     assert content_of(tmp_path / "model") == {"model.gguf": CONTENT}
 
 
+def test_a_server_that_has_lost_its_ranges_is_read_from_the_start(site: Site, tmp_path: Path) -> None:
+    site.proxy.fail("GET .*bytes=917504-", answers(404))
+    assert site.fetch("model.gguf", tmp_path / "model", "--connections=1").code == 10
+    site.proxy.faults.clear()
+    site.proxy.fail("GET .*bytes=.*[1-9]", ignores_ranges(site.upstream))
+    outcome = site.fetch("model.gguf", tmp_path / "model")
+    assert (outcome.code, outcome.last["bytes"]) == (0, SIZE)
+    assert all(line["percent"] <= 100 for line in outcome.events("progress"))
+    assert content_of(tmp_path / "model") == {"model.gguf": CONTENT}
+
+
 def test_a_response_of_unknown_length_is_read_to_its_end(site: Site, tmp_path: Path) -> None:
     site.proxy.fail("GET", ignores_ranges(site.upstream))
     site.proxy.fail("GET", without_length)

@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from slipway_fetcher.sources.aws import Keys
+from support.fakes.cloud_identities import TOKEN, Identities, identities
 from support.faults.faulty_http import cut, faulty, flipped
 from support.programs.fetcher import Outcome, content_of, fetch
 from support.programs.object_store import READER, ROOT, ObjectStore, object_store
@@ -159,3 +160,37 @@ def test_a_refusal_is_one_reason_and_a_remedy(
 def test_half_of_the_keys_is_a_mistake_in_the_secret(store: ObjectStore, tmp_path: Path) -> None:
     outcome = fetch("s3://models/llama", tmp_path / "model", environment={"AWS_ACCESS_KEY_ID": "reader"})
     assert (outcome.code, "have no AWS_SECRET_ACCESS_KEY" in outcome.sentence) == (11, True)
+
+
+@pytest.fixture
+def services() -> Iterator[Identities]:
+    with identities() as services:
+        services.keys = (READER.identifier, READER.secret)
+        yield services
+
+
+def of_a_role(services: Identities, token: Path) -> dict[str, str]:
+    """As the annotation of a ServiceAccount makes it on EKS."""
+    role = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/reader", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
+    return {**role, "AWS_ENDPOINT_URL_STS": services.url}
+
+
+def of_a_pod(services: Identities, token: Path) -> dict[str, str]:
+    url = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{services.url}/v1/credentials"}
+    return {**url, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token)}
+
+
+@pytest.mark.parametrize("environment", [of_a_role, of_a_pod])
+def test_a_pod_gets_keys_by_its_identity(
+    store: ObjectStore,
+    services: Identities,
+    tmp_path: Path,
+    environment: Callable[[Identities, Path], dict[str, str]],
+) -> None:
+    (token := tmp_path / "token").write_text(TOKEN)
+    given = {**environment(services, token), "AWS_ENDPOINT_URL_S3": store.url}
+    assert fetch("s3://models/llama", tmp_path / "model", environment=given).code == 0
+    assert len(services.given) == 1
+    token.write_text("of another pod")
+    refused = fetch("s3://models/llama", tmp_path / "other", environment=given)
+    assert (refused.code, "gives no keys for " in refused.sentence) == (11, True)

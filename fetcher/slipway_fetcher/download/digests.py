@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 
+import google_crc32c
+
 from slipway_fetcher.sources.base import Digest
 
 PIECE = 1 << 20
@@ -50,6 +52,13 @@ def _md5_of_parts(file: FileIO, digest: Digest, _size: int) -> str:
     return f"{whole.hexdigest()}-{len(digest.parts)}"
 
 
+def _crc32c(file: FileIO, _digest: Digest, _size: int) -> str:
+    found = 0
+    for piece in _pieces(file):
+        found = google_crc32c.extend(found, piece)
+    return f"{found:08x}"
+
+
 def _crc32(file: FileIO, _digest: Digest, _size: int) -> str:
     found = 0
     for piece in _pieces(file):
@@ -63,4 +72,5 @@ ALGORITHMS: dict[str, Callable[[FileIO, Digest, int], str]] = {
     "git-sha1": _git,
     "md5-parts": _md5_of_parts,
     "crc32": _crc32,
+    "crc32c": _crc32c,
 }

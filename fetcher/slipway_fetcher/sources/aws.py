@@ -99,10 +99,10 @@ def query_of(values: Mapping[str, str]) -> str:
 
 def keys_of(settings: Settings, client: Client, patience: Patience, region: str) -> Callable[[], Keys] | None:
     """Those in the Secret or the environment; else those of the pod's identity; None: requests aren't signed."""
-    identifier = settings.get("AWS_ACCESS_KEY_ID", "awsAccessKeyID")
-    secret = settings.get("AWS_SECRET_ACCESS_KEY", "awsSecretAccessKey")
+    identifier = settings.credential("AWS_ACCESS_KEY_ID", "awsAccessKeyID")
+    secret = settings.credential("AWS_SECRET_ACCESS_KEY", "awsSecretAccessKey")
     if identifier and secret:
-        keys = Keys(identifier, secret, settings.get("AWS_SESSION_TOKEN"))
+        keys = Keys(identifier, secret, settings.credential("AWS_SESSION_TOKEN"))
         return lambda: keys
     if identifier or secret:
         lacks = "AWS_SECRET_ACCESS_KEY" if identifier else "AWS_ACCESS_KEY_ID"
@@ -111,11 +111,11 @@ def keys_of(settings: Settings, client: Client, patience: Patience, region: str)
             f"The credentials for S3 have no {lacks}.",
             "Add it to the Secret, next to the other one.",
         )
-    role, token = settings.get("AWS_ROLE_ARN"), settings.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+    role, token = settings.credential("AWS_ROLE_ARN"), settings.get("AWS_WEB_IDENTITY_TOKEN_FILE")
     if role and token:
         endpoint = settings.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
         return lambda: _by_web_identity(client, patience, endpoint, role, Path(token))
-    if url := settings.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+    if url := settings.credential("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         file = settings.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         return lambda: _by_pod_identity(client, patience, url, file)
     return None

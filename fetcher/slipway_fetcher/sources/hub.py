@@ -35,7 +35,7 @@ class Hub:
             )
         self._request, self._name, self._revision = request, name, request.revision or revision or "main"
         self._endpoint = (request.endpoint or settings.get("HF_ENDPOINT") or HUB).rstrip("/")
-        self._token = settings.get("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+        self._token = settings.credential("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
         self._client, self._patience = client, patience
         self._commit = ""
 

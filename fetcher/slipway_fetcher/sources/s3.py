@@ -28,17 +28,14 @@ WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLoc
 class S3:
     """A path in a bucket."""
 
-    def __init__(
-        self, request: Request, settings: Settings, client: Client, patience: Patience, *, anonymous: bool = False
-    ) -> None:
+    def __init__(self, request: Request, settings: Settings, client: Client, patience: Patience) -> None:
         bucket, _, path = request.rest.partition("/")
         if not bucket:
             raise FetchError(Reason.INVALID, f"The URI {request.uri!r} has no bucket.", "Write s3://BUCKET/PATH.")
         self._request, self._bucket, self._path = request, bucket, path.strip("/")
         self._client, self._patience = client, patience
         region = settings.get("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
-        keys = None if anonymous else keys_of(settings, client, patience, region)
-        self._signer = Signer(keys, region)
+        self._signer = Signer(keys_of(settings, client, patience, region), region)
         self._endpoint = request.endpoint or _endpoint(settings)
         wanted = settings.get("S3_USE_VIRTUAL_BUCKET").lower()
         self._by_host = wanted in ("1", "true") if self._endpoint else "." not in bucket

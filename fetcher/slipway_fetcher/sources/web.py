@@ -103,7 +103,7 @@ def _size(response: Response) -> int | None:
 
 def _headers(settings: Settings, host: str) -> Authorize | None:
     """From the Secret, as KServe has them: `headers` in JSON, and `https-host` if they are for one host only."""
-    text, only_for = settings.get("headers"), settings.get("https-host")
+    text, only_for = settings.credential("headers"), settings.get("https-host")
     if not text or (only_for and only_for != host):
         return None
     try:

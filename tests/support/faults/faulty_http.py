@@ -10,7 +10,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     upstream: str
     server_state: FaultyServer
+    allows: Callable[[Mapping[str, str]], bool]
 
     def do_GET(self) -> None:
         state = self.server_state
@@ -132,7 +133,9 @@ class Handler(BaseHTTPRequestHandler):
         state.requests.append(request)
         state.times.append(time.monotonic())
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = _forwarded(self.upstream, self.command, self.path, dict(self.headers), body)
+        answer = Answer(401, {}, b"refused")
+        if type(self).allows(dict(self.headers)):
+            answer = _forwarded(self.upstream, self.command, self.path, dict(self.headers), body)
         self._send(state.changed(request, answer))
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - names in the base class
@@ -186,10 +189,16 @@ def _forwarded(upstream: str, method: str, path: str, headers: dict[str, str], b
 
 
 @contextmanager
-def faulty(upstream: str, certificate: tuple[Path, Path] | None = None) -> Iterator[FaultyServer]:
-    """`certificate`: with TLS, files of certificate and key."""
+def faulty(
+    upstream: str,
+    certificate: tuple[Path, Path] | None = None,
+    *,
+    allows: Callable[[Mapping[str, str]], bool] = lambda _: True,
+) -> Iterator[FaultyServer]:
+    """`certificate`: with TLS, files of certificate and key. `allows`: whether a request with these headers passes."""
     state = FaultyServer()
-    handler = type("OwnHandler", (Handler,), {"upstream": upstream, "server_state": state})
+    own = {"upstream": upstream, "server_state": state, "allows": staticmethod(allows)}
+    handler = type("OwnHandler", (Handler,), own)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         if certificate:

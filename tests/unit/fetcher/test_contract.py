@@ -10,7 +10,7 @@ import yaml
 from slipway_fetcher.flags import parser
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.reporting import LIMIT, termination_message
-from slipway_fetcher.sources.registry import SCHEMES
+from slipway_fetcher.sources.schemes import SOURCES
 
 REPOSITORY = Path(__file__).parents[3]
 README = (REPOSITORY / "fetcher/README.md").read_text()
@@ -37,7 +37,7 @@ def test_the_termination_message_has_the_fields_of_the_contract_and_fits() -> No
 def test_the_readme_has_each_exit_code_and_each_scheme() -> None:
     rows = re.findall(r"^\| (\d+) \| (\w+) \|", README, re.MULTILINE)
     assert rows == [(str(reason.exit_code), str(reason)) for reason in Reason]
-    assert [f"`{scheme}://" in README for scheme in SCHEMES] == [True] * len(SCHEMES)
+    assert [f"`{scheme}://" in README for scheme in SOURCES] == [True] * len(SOURCES)
 
 
 def test_each_flag_that_the_readme_names_exists() -> None:
