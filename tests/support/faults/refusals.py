@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ class Client:
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         if key:
             headers["X-Api-Key"] = key
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        encoded = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        data = encoded and io.BytesIO(encoded)
         async with self._session.request(method, self._url + path, data=data, headers=headers, **more) as answer:
             text = await answer.text()
             return answer.status, "" if answer.status == 200 else str(json.loads(text)["error"]["code"])
