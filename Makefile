@@ -14,7 +14,7 @@ PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
 # Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
 TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
-GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference docs/planning.md docs/cli.md README.md \
+GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt fetcher/requirements.txt fetcher/sbom.py runtime-image/requirements crds docs/reference docs/planning.md docs/cli.md README.md \
 	charts manifests/argocd monitoring/rules.yaml runbooks/README.md operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
@@ -34,8 +34,8 @@ down: $(VENV) ## Stop the devcluster and remove everything of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, rules, vLLM, cluster, GitOps (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts tests/rules tests/website $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, sources, charts, rules, vLLM, cluster, GitOps (needs root)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/sources tests/charts tests/rules tests/website $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops tests/runbooks $(PYTEST_ARGS)
 
@@ -53,6 +53,9 @@ rules: $(VENV) ## Recording rules and alerts, by promtool, which is fetched the 
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
+
+sources: $(VENV) ## The fetcher with a real server of each kind, which is built or downloaded the first time; includes its slow tests
+	$(PYTEST) $(SIDE_BY_SIDE) tests/sources $(PYTEST_ARGS)
 
 vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are downloaded once; includes its slow tests
 	$(PYTEST) tests/vllm_cpu $(PYTEST_ARGS)
@@ -172,6 +175,7 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md, docs/cli.md and the README, the index of runbooks
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
+	cp runtime-image/sbom.py fetcher/sbom.py
 	$(BIN)/python runtime-image/contract/generate.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
@@ -185,6 +189,7 @@ generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of
 	PYTHONPATH=tests $(BIN)/python benchmarks/plan_accuracy.py --write
 	PYTHONPATH=tests $(BIN)/python -m support.pages.index
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
+	$(EXPORT) slipway-fetcher $(DEPENDENCIES) fetcher/requirements.txt
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
 pictures: $(VENV) ## Draw the pictures and numbers of docs/monitoring.md again, from Prometheus' answers that are stored next to them
@@ -239,4 +244,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit
+.PHONY: sources demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit

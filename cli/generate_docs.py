@@ -37,7 +37,7 @@ SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespa
 
 EXIT_CODES = (
     (0, "well: it is as it should be"),
-    (1, "not well: the answer is no; a model isn't healthy, or fits nowhere; also after Ctrl-C"),
+    (1, "not well: the answer is no; a model isn't healthy, fits nowhere, or differs (`diff`); also after Ctrl-C"),
     (2, "the command line, or a file that it names, is wrong"),
     (3, "can't tell: no cluster, no permission, no such object, or nothing is known of the model"),
 )

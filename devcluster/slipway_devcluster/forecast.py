@@ -33,6 +33,8 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "kubeconform": 3,
     "registry": 60,
     "containerd": 105,
+    "versitygw": 119,
+    "fake-gcs-server": 64,
 }
 """Each is built after those before it and reuses what Go has compiled for them; http-add-on and registry are
 estimates."""

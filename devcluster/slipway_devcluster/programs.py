@@ -105,6 +105,8 @@ UPSTREAMS: Mapping[str, Upstream] = {
         ),
         Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
         Upstream("registry", "github.com/distribution/distribution/v3", ("registry",), on_demand=True),
+        Upstream("versitygw", "github.com/versity/versitygw", ("versitygw",), on_demand=True),
+        Upstream("fake-gcs-server", "github.com/fsouza/fake-gcs-server", ("fake-gcs-server",), on_demand=True),
         Upstream(
             "containerd",
             "github.com/containerd/containerd/v2",

@@ -48,7 +48,8 @@ class ReleaseImage:
 
 
 def every() -> dict[str, ReleaseImage]:
-    files = [ROOT / "operator/Containerfile", *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
+    programs = [ROOT / folder / "Containerfile" for folder in ("operator", "fetcher")]
+    files = [*programs, *sorted((ROOT / "runtime-image").glob("*.Containerfile"))]
     return {image.name: image for image in map(ReleaseImage, files)}
 
 

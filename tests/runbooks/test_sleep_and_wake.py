@@ -96,9 +96,10 @@ async def test_a_model_without_metrics_does_not_sleep(kube: Kube, shell: Shell) 
     walk = walk_of("model-never-sleeps", shell, kube, "An engine that exports no metrics.")
     await walk.through("Diagnosis", "4. Does the activator read the metrics?", within=PATIENCE)
     assert is_ready(await kube.get("pod", pod["metadata"]["name"]))
-    await walk.through("Mitigation")
-    await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
-    walk.saw("The activator's log named it; it slept once it was sent to sleep.")
+    await walk.through("Mitigation", "Its metrics can't be read")
+    await until_settled(kube, NAME, "Paused", timeout=PATIENCE)
+    await kube.wait_gone("pod", pod["metadata"]["name"], timeout=PATIENCE)
+    walk.saw("The activator's log named it; paused, it had no replica.")
     walk.record()
 
 

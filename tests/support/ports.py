@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
+import time
+from pathlib import Path
 
 from slipway_devcluster.lifecycle import is_free
 
@@ -19,3 +22,16 @@ _ports = itertools.islice(itertools.cycle(_own), os.getpid() * 7 % EACH, None)
 
 def free_port() -> int:
     return next(port for port in itertools.islice(_ports, EACH) if is_free(port))
+
+
+def wait_until_it_listens(address: str, log: Path, *, within: float = 15.0) -> None:
+    """`address`: HOST:PORT of a server that was started; its log is shown if it doesn't listen in time."""
+    host, _, port = address.partition(":")
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)

@@ -147,5 +147,6 @@ def _usage(found: Mapping[str, Any]) -> dict[str, int]:
 
 
 def shown(text: str) -> str:
-    """Without what would control a terminal."""
+    """Without what would control a terminal. Letters that join others stay, which `visible` removes: a model writes in
+    every language."""
     return "".join(letter for letter in text if letter in "\n\t" or (letter >= " " and not "\x7f" <= letter <= "\x9f"))

@@ -51,10 +51,6 @@ class Bundle:
     def size(self) -> int:
         return self._size
 
-    @property
-    def is_full(self) -> bool:
-        return self._size >= LARGEST
-
     def lacks(self, text: str) -> None:
         self.gaps.append(self.masker.text(text))
 
@@ -90,13 +86,13 @@ class Bundle:
             self._add(place, content, self._masked() - before)
 
     def add_text(self, place: Sequence[str], text: str) -> None:
-        """Text of this program."""
-        self._add(place, text.encode(), 0)
+        """Text of this program, which is in it in any case."""
+        self._add(place, text.encode(), 0, needed=True)
 
-    def _add(self, place: Sequence[str], content: bytes, masked: int) -> None:
+    def _add(self, place: Sequence[str], content: bytes, masked: int, *, needed: bool = False) -> None:
         *folders, name = (safe_name(self.masker.text(part)) for part in place)
         path = free_path("/".join([*folders, name]), self._files)
-        if self._size + len(content) > LARGEST:
+        if self._size + len(content) > LARGEST and not needed:
             self.gaps.append(f"{path} is left out: the bundle would be larger than {LARGEST >> 20} MiB.")
             return
         self._files[path] = File(path, content, masked)

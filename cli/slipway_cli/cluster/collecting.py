@@ -43,6 +43,7 @@ from slipway_cli.cluster.world import logged_containers, time_of
 
 USUAL_NAMESPACES = ("slipway-system", "kserve", "keda")  # of the programs, for users who may not list all Deployments
 MOST = 500  # objects of a kind
+MOST_EVENTS = 2000  # of which those about other objects are left out
 MOST_PODS = 60  # whose logs are read
 MOST_LINES = 2000  # of a log
 MOST_BYTES = 2 << 20  # of a log
@@ -195,15 +196,16 @@ def _add_logs(bundle: Bundle, kubectl: Kubectl, pods: Sequence[tuple[str, Object
 
 
 def _read(bundle: Bundle, kubectl: Kubectl, wanted: Mapping[Kind, str], where: str) -> dict[Kind, tuple[Object, ...]]:
-    """What there is, the first MOST of each kind; the rest is a gap."""
-    paths = {kind: f"{path}{'&' if '?' in path else '?'}limit={MOST}" for kind, path in wanted.items()}
+    """What there is, the first of each kind; the rest is a gap."""
+    most = {kind: MOST_EVENTS if kind is CORE_EVENT else MOST for kind in wanted}
+    paths = {kind: f"{path}{'&' if '?' in path else '?'}limit={most[kind]}" for kind, path in wanted.items()}
     found, unreadable = read_lists(kubectl, paths)
     for kind, word in unreadable.items():
         if word != "NoKind":
             bundle.lacks(f"{kind.plural} {f'of {where} ' if where else ''}can't be read ({word}).")
     for kind, things in found.items():
-        if len(things) >= MOST:
-            bundle.lacks(f"Only {MOST} {kind.plural} {f'of {where} ' if where else ''}were read.")
+        if len(things) >= most[kind]:
+            bundle.lacks(f"Only {most[kind]} {kind.plural} {f'of {where} ' if where else ''}were read.")
     return found
 
 

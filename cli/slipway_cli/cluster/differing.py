@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import RUNTIME_LABEL
+from slipway.api.names import RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
 from slipway.models.sources import Known, known_of
@@ -26,7 +26,7 @@ from slipway.operator.planning.engines import runtimes_for
 from slipway.operator.planning.measured import Measurements, identity_of, measured_in
 from slipway.operator.rendering import Desired, render
 from slipway.operator.rendering.normal_form import normalized
-from slipway.operator.rendering.pinning import changes, compile_cache_of, of_pods, requested
+from slipway.operator.rendering.pinning import changes, compared, compile_cache_of, requested
 
 from slipway_cli.cluster.rolling import replacing
 from slipway_cli.cluster.state import Evidence, State
@@ -92,7 +92,7 @@ def version_of(llm: Object, status: Mapping[str, Any], around: Around) -> Versio
     if not isinstance(made, Desired):
         return Version(llm, plan, None, made.message)
     found = next(each.manifest for each in made.apply if each.kind == INFERENCE_SERVICE)
-    return Version(llm, made.plan or plan, normalized(of_pods(found)), "", _price(plan, around.profiles))
+    return Version(llm, made.plan or plan, normalized(compared(found)), "", _price(plan, around.profiles))
 
 
 def _price(plan: Plan, profiles: Sequence[AcceleratorProfile]) -> float | None:
@@ -168,18 +168,21 @@ class Difference:
         """One line for each change of what pods are made of, whether some run or not."""
         if self.before is None or self.before.pods is None or self.after.pods is None:
             return ()
+        before, after = self.before.deployment, self.after.deployment
         found = changes(self.before.pods, self.after.pods)
-        if not found and self._brings_update():
+        if not found and self._brings_update(before, after):
             update = self.status.get("update") or {}
-            return tuple(map(str, update.get("changes") or [f"made by Slipway {update.get('version')}"]))
+            found = [str(each) for each in update.get("changes") or [f"made by Slipway {update.get('version')}"]]
+        if after.restart not in ("", before.restart):
+            found.append(f"{RESTART_ANNOTATION}: {before.restart or 'nothing'} → {after.restart}")
         return tuple(found)
 
-    def _brings_update(self) -> bool:
+    def _brings_update(self, before: LLMDeployment, after: LLMDeployment) -> bool:
         """A changed spec is carried out by the installed version, even if this version would write the same pods."""
-        if self.before is None or not self.status.get("update"):
+        if not self.status.get("update"):
             return False
-        before, after = (requested(each.deployment.spec, OF_RELEASE) for each in (self.before, self.after))
-        return before != after
+        is_another = requested(before.spec, OF_RELEASE) != requested(after.spec, OF_RELEASE)
+        return is_another or after.sync not in ("", before.sync)
 
     @property
     def replaces_pods(self) -> bool | None:

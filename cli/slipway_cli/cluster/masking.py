@@ -15,7 +15,7 @@ from typing import Any
 
 from slipway.observing.redacting import MARK, redacted
 
-from slipway_cli.output.plain import plain
+from slipway_cli.visible import plain
 
 VARIABLES = "environment variables and headers"
 ARGUMENTS = "arguments after a flag such as --api-key"
@@ -49,6 +49,11 @@ _MORE = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"(://)[^\s\"'<>@/:]{0,200}:(?!\d+/)(?:[^\s\"'<>@]{1,300}@(?!sha256:)){1,3}", rf"\1{MARK}@"),  # with slashes
+        (r"(?<![\w.-])([\w.-]{1,64}:)[^\s@/:\"']{4,200}@(?=[\w-]+\.\w)", rf"\1{MARK}@"),  # without a scheme
+        (
+            r"(?-i:\b([A-Z][A-Z0-9_]*(?:TOKEN|KEY|SECRET|PASSWORD|PASS|CREDENTIALS|AUTH)=)(?:\"[^\"]*\"|'[^']*'|[^\s\"']+))",
+            rf"\1{MARK}",
+        ),
         (r"\b((?:set-)?cookie[\"']?\s*[:=]\s*)[^\n]+", rf"\1{MARK}"),  # all of it, and not only the first
         (r"((?<!\S)(?:-u|--user)[ =])[^\s:]{1,200}:\S+", rf"\1{MARK}"),
     )

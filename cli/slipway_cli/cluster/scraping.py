@@ -15,7 +15,7 @@ from slipway.objects.kinds import POD
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.metrics import Reading, reading_of
 from slipway_cli.cluster.proxying import ApiProxy, Dropped
-from slipway_cli.cluster.reading import BASIC, read_all
+from slipway_cli.cluster.reading import BASIC, read_all, read_one
 from slipway_cli.cluster.state import State
 from slipway_cli.cluster.usage import History, Pod, Use, held_in, pods_by_model, use_of
 
@@ -37,12 +37,13 @@ class Scraper:
     namespace: str | None
     selector: str
     slipway: str
+    name: str = ""  # of the only model
     history: History = field(default_factory=History)
     gaps: dict[str, str] = field(default_factory=dict)  # by what is missing: why, in a sentence
 
     def read(self) -> list[Use]:
         self.gaps = {}
-        states = [State(each) for each in read_all(self.kubectl, self.namespace, self.selector)]
+        states = [State(each) for each in self._models()]
         pods = pods_by_model(self._pods(), OWNER_LABEL)
         engines = {(each.namespace, each.name): _engine(each) for each in states}
         wanted = {pod: engines[model] for model, found in pods.items() if model in engines for pod in found}
@@ -50,6 +51,11 @@ class Scraper:
         self.history.add(self._readings({pod: engine for pod, engine in wanted.items() if engine in OURS}))
         held = self._held()
         return [use_of(each, pods.get((each.namespace, each.name), []), self.history, held) for each in states]
+
+    def _models(self) -> list[Object]:
+        if self.name and self.namespace:
+            return [read_one(self.kubectl, self.name, self.namespace)]
+        return read_all(self.kubectl, self.namespace, self.selector)
 
     def _pods(self) -> list[Object]:
         try:

@@ -14,6 +14,7 @@ from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.commands.wait import seconds_of
 from slipway_cli.output import documents, screen
 from slipway_cli.problems import Misused, Problem
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.requesting import Asker, Result
@@ -124,6 +125,7 @@ class Wait:
         self._is_shown = False
 
     def __call__(self, text: str) -> None:
+        text = visible(text)
         if sys.stderr.isatty():
             room = (screen.width() or 80) - 1
             click.echo(f"{CLEAR}{text[:room]}", nl=False, err=True)

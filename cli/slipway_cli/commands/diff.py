@@ -10,6 +10,7 @@ import click
 from slipway_cli.cluster.options import on_cluster, target_of
 from slipway_cli.output import documents, screen
 from slipway_cli.problems import NOT_WELL, Misused, Problem
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -199,7 +200,7 @@ def _tell(difference: Difference, warnings: list[str]) -> None:
         return
     for line in lines:
         paint = {"+": screen.good, "-": screen.bad, "@": screen.faint}.get(line[0], str)
-        click.echo(paint(line))
+        click.echo(paint(visible(line)))
     click.echo()
     for each in difference.effects():
         if each.name:

@@ -11,6 +11,7 @@ from slipway_cli.commands.acting import annotate, ask
 from slipway_cli.commands.wait import is_hopeless, seconds_of
 from slipway_cli.output import screen
 from slipway_cli.problems import NOT_WELL, Problem
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.kubectl import Kubectl
@@ -105,7 +106,7 @@ def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
             state = State(objects[LLM_DEPLOYMENT][0])
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
-                click.echo(now, err=True)
+                click.echo(visible(now), err=True)
             if is_restarted(state, objects[POD], at):
                 click.echo(f"llmdeployment.slipway.dev/{name} has restarted")
                 return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slipway_cli.cluster.options import everywhere, on_cluster, selector, target_of
+from slipway_cli.cluster.options import everywhere, names, on_cluster, selector, target_of
 from slipway_cli.commands.wait import seconds_of
 from slipway_cli.output import documents, screen
 from slipway_cli.output.table import Cell, Column
@@ -24,6 +24,7 @@ UNKNOWN = "-"
 
 
 @click.command(short_help="Show what models do now: requests, tokens, times, KV cache and cost.")
+@click.argument("name", required=False, shell_complete=names)
 @click.option("--watch", "-w", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--interval", default="2s", show_default=True, metavar="TIME", help="Between two readings.")
 @click.option(
@@ -41,7 +42,7 @@ UNKNOWN = "-"
 @selector
 @on_cluster
 @click.pass_context
-def command(ctx: click.Context, /, form: str | None, selector: str | None, **given: Any) -> None:
+def command(ctx: click.Context, /, name: str | None, form: str | None, selector: str | None, **given: Any) -> None:
     """Show what models do now, the busiest first: requests in flight and held, tokens per second, time to first token,
     KV cache and cost. It reads the metrics of pods and activators twice, since rates are the difference.
 
@@ -58,10 +59,12 @@ def command(ctx: click.Context, /, form: str | None, selector: str | None, **giv
     if not 0.5 <= pause <= 3600:
         raise Misused(f"--interval {pause:g}s is out of range: write a time from 500ms to 1h.")
     target = target_of(given)
+    if name and (target.everywhere or selector):
+        raise Misused(f"{name} is one model: leave out --all-namespaces and --selector.")
     kubectl = Kubectl(target.flags, target.namespace)
     namespace = None if target.everywhere else kubectl.place().namespace
     with proxied(kubectl, ACCEPTED, SECONDS) as proxy:
-        scraper = Scraper(kubectl, proxy, namespace, selector or "", slipway)
+        scraper = Scraper(kubectl, proxy, namespace, selector or "", slipway, name or "")
         if watch:
             _watch(scraper, sort, form, pause)
             return

@@ -49,7 +49,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str
 
 def note(text: str) -> None:
     """A sentence besides what was asked for: on stderr."""
-    for line in textwrap.wrap(text, width() or 10_000):
+    for line in textwrap.wrap(visible(text), width() or 10_000):
         click.echo(faint(line), err=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
+from slipway_runtime.compiled.key import in_folder
 from slipway_runtime.compiled.publishing import Outcome, Request
 from slipway_runtime.compiled.reading import Reader, Reading
 from slipway_runtime.compiled.scratch import Scratch
@@ -97,19 +98,16 @@ class CompileCache:
     @classmethod
     def open(cls, root: Path, key: Mapping[str, str], *, within: Path, limit: int) -> Self:
         """Starts to read the entry. `within`: the folder for the scratch folder."""
-        cache = cls(Report(state=COMPILE_CACHE_FILLING, reason="", key=name_of(key)), root=root, key=key)
-        cache._limit = limit
         try:
-            cache._scratch = Scratch.within(within)
+            scratch = Scratch.within(within)
         except OSError as error:
-            cache.report = replace(
-                cache.report,
-                state=COMPILE_CACHE_UNAVAILABLE,
-                reason=f"The scratch folder in {within} can't be made: {error.strerror}.",
-            )
-            return cache
+            reason = f"The scratch folder in {within} can't be made: {error.strerror}."
+            return cls(Report(state=COMPILE_CACHE_UNAVAILABLE, reason=reason, key=name_of(key)), root=root, key=key)
+        key = in_folder(key, scratch.folder)
+        cache = cls(Report(state=COMPILE_CACHE_FILLING, reason="", key=name_of(key)), root=root, key=key)
+        cache._limit, cache._scratch = limit, scratch
         try:
-            cache._reader = Reader(root, key, cache._scratch)
+            cache._reader = Reader(root, key, scratch)
         except OSError as error:
             cache._set_reading(Reading(reason=f"The store {root} wasn't read: {error.strerror}."))
         return cache

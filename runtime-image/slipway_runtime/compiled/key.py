@@ -86,11 +86,16 @@ def key_of(start: Start) -> dict[str, str]:
         "system": _digest(_text(Path("/etc/os-release"))),
         "device": device(start),
         "model": start.model,
-        # Triton's files name each other by their paths; what is compiled for CPUs contains none that matter.
         "folder": "" if start.device == "cpu" else start.folder,
         **flags_of(start.flags),
         **variables_of(start.environment),
     }
+
+
+def in_folder(key: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Returns the key of what is compiled in this folder: Triton's files name each other by their paths, and are all
+    compiled again in another folder. What is compiled for CPUs has no paths that matter, and no folder in its key."""
+    return {**key, "folder": str(folder)} if key.get("folder") else dict(key)
 
 
 def device(start: Start) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -21,14 +22,10 @@ class Scratch:
     @classmethod
     def within(cls, place: Path) -> Self:
         """Takes the folder, empty: what an earlier container has left there may be incomplete. Where several pods are
-        processes of one machine, the others get folders of other names. Raises OSError."""
+        processes of one machine, the others get folders with a number, by which they find their own entries again.
+        Raises OSError."""
         place.mkdir(parents=True, exist_ok=True)
-        lock = os.open(place / f"{NAME}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            folder = place / NAME
-        except OSError:
-            folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-", dir=place))
+        folder, lock = _first_free(place)
         scratch = cls(folder, lock)
         try:
             scratch._make()
@@ -67,3 +64,24 @@ class Scratch:
         if self.folder.is_symlink():
             self.folder.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _first_free(place: Path) -> tuple[Path, int]:
+    """Returns the folder, and the lock that no other process holds."""
+    number, name = 1, NAME
+    while True:
+        with suppress(BlockingIOError):
+            return place / name, _locked(place / f"{name}.lock")
+        number += 1
+        name = f"{NAME}-{number}"
+
+
+def _locked(file: Path) -> int:
+    """Returns the descriptor that holds the lock until it is closed. Raises OSError."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

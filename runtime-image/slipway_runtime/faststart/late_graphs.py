@@ -19,6 +19,7 @@ from typing import Any
 from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.graph_memory import kept
 
+ALONE = 1  # as the first request after a wake usually is: until it ends, no graph of a small batch is captured
 EARLY = 64  # and the largest of each kind; each takes a tenth of a second or two
 KV_CACHE = 4  # the position of its configuration among the capture's arguments, after the model and its state
 QUIET = 1.0  # seconds without requests before any graph is captured, so that none waits for one at a wake
@@ -34,7 +35,7 @@ def early_of(kinds: Iterable[Collection[int]]) -> list[int]:
     """
     sizes_of_kinds = [set(sizes) for sizes in kinds if sizes]
     largest = {max(sizes) for sizes in sizes_of_kinds}
-    return sorted(size for size in set().union(*sizes_of_kinds) if size == EARLY or size in largest)
+    return sorted(size for size in set().union(*sizes_of_kinds) if size in {ALONE, EARLY, *largest})
 
 
 def wanted(running: int, captured: Iterable[int], pending: Iterable[int]) -> int | None:

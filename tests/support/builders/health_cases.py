@@ -17,6 +17,7 @@ from slipway.api.names import (
     KIND,
     PAUSED_ANNOTATION,
     PROFILE_KIND,
+    RESTART_ANNOTATION,
     SLEEP_ANNOTATION,
     SYNC_ANNOTATION,
     WAKE_ANNOTATION,
@@ -176,6 +177,7 @@ HEALTH_CASES: Mapping[str, HealthCase] = {
 
 AFTER_ACTIONS: Mapping[str, Object] = {
     "idle-woken": HEALTH_CASES["idle"].after(WAKE_ANNOTATION, LONG_AGO),
+    "serving-restarted": HEALTH_CASES["serving"].after(RESTART_ANNOTATION, LONG_AGO),
     "serving-sent-to-sleep": HEALTH_CASES["serving"].after(SLEEP_ANNOTATION, LONG_AGO),
     "serving-paused": HEALTH_CASES["serving"].after(PAUSED_ANNOTATION, "true"),
     "paused-resumed": HEALTH_CASES["paused"].after(PAUSED_ANNOTATION, "false"),

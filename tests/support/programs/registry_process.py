@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -24,9 +23,10 @@ from slipway_devcluster import builds, pki
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 
+from support.ports import free_port, wait_until_it_listens
+
 USER, PASSWORD = "me", "secret"
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
-PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def running(folder: Path, **settings: Any) -> Iterator[RunningRegistry]:
     """`settings`: sections of its configuration, in addition to those of storage and address."""
     cache = default_cache()
     build = builds.ensure_on_demand("registry", cache, Steps(cache))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     http = {"addr": address, **settings.pop("http", {})}
     config = {"version": "0.1", "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}}, "http": http}
     folder.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def running(folder: Path, **settings: Any) -> Iterator[RunningRegistry]:
         )
         cleanup.callback(process.wait)
         cleanup.callback(process.kill)
-        _wait_until_it_listens(address, log)
+        wait_until_it_listens(address, log)
         yield RunningRegistry(address, log)
 
 
@@ -130,22 +130,3 @@ def _token(signer: pki.Certificate) -> str:
 
 def _encoded(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_it_listens(address: str, log: Path) -> None:
-    host, _, port = address.partition(":")
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)

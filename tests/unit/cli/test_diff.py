@@ -70,6 +70,8 @@ def test_what_pods_are_made_of_replaces_them_and_the_rollout_is_described(kubect
     assert "-    contextLength: 1024" in found.lines
     assert "+    contextLength: 2048" in found.lines
     assert "Pods: All are replaced, because what they are made of changes: (computed)" in found.lines
+    assert "  predictor.model.args: --context-length=2048 comes" in found.lines
+    assert "slipway.dev/plan" not in found.text  # which alone is no reason to replace pods
     assert "Context: 1,024 tokens → 2,048 tokens (computed)" in found.lines
     assert "Rollout: The new replica starts next to the old one if there is room" in found.text
 
@@ -105,6 +107,29 @@ def test_the_same_brings_an_update_that_is_available(kubectl: FakeKubectl, tmp_p
     found = document(run(kubectl, "diff", file_with(tmp_path, with_(accelerator={"profiles": ["cpu"]})), "-o", "json"))
     assert found["replacesPods"] is True
     assert "predictor.model.runtime: a → b" in [each["value"] for each in found["effects"]]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "update", "is_replaced"),
+    [
+        ({"slipway.dev/restart": "2026-11-30T18:00:00Z"}, None, True),
+        ({"slipway.dev/restart": "now"}, None, False),
+        ({"slipway.dev/sync": "1"}, None, False),
+        ({"slipway.dev/sync": "1"}, {"version": "2", "changes": ["predictor.model.runtime: a → b"]}, True),
+        ({"slipway.dev/paused": "true"}, {"version": "2", "changes": ["predictor.model.runtime: a → b"]}, False),
+    ],
+    ids=str,
+)
+def test_annotations_that_replace_pods_are_known(
+    kubectl: FakeKubectl, tmp_path: Path, annotation: dict[str, str], update: dict[str, Any] | None, is_replaced: bool
+) -> None:
+    status = {**cli_worlds.SERVING, **({"update": update} if update else {})}
+    kubectl.objects[0] = cli_worlds.deployment("m", spec=SPEC, status=status)
+    file = Path(file_with(tmp_path, SPEC))
+    manifest = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**manifest, "metadata": {"name": "m", "annotations": annotation}}))
+    found = document(run(kubectl, "diff", str(file), "-o", "json"))
+    assert (found["change"], found["replacesPods"]) == ("changed", is_replaced)
 
 
 def test_at_zero_replicas_nothing_restarts(kubectl: FakeKubectl, tmp_path: Path) -> None:
@@ -207,6 +232,13 @@ def test_without_rights_it_says_what_it_takes_instead(kubectl: FakeKubectl, tmp_
     assert "! acceleratorprofiles can't be read (Forbidden), so plans are made with those of the chart." in found.lines
     assert "! pods can't be read (Forbidden), so whether some run is taken from the status." in found.lines
     assert "Pods: All are replaced, because what they are made of changes: (computed)" in found.lines
+
+
+def test_what_others_wrote_controls_no_terminal(kubectl: FakeKubectl, tmp_path: Path) -> None:
+    kubectl.objects[0] = cli_worlds.deployment("m", spec=with_(pod={"labels": {"a": "\x1b[2J\u202eb"}}))
+    found = in_terminal(["slipway", "diff", file_with(tmp_path, SPEC)], width=100, env=kubectl.env)
+    assert "\x1b[2J" not in found.out
+    assert "\u202e" not in found.out
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

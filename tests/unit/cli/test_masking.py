@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slipway_cli.cluster.masking import ANNOTATIONS, ARGUMENTS, LONGEST_LINE, VARIABLES, Masker, is_random
-from slipway_cli.output.plain import plain
+from slipway_cli.visible import plain
 from support.builders.objects import manifest
 
 MARK = "***"
@@ -61,6 +61,8 @@ def test_which_key_of_a_secret_is_used_is_kept() -> None:
         ["-H", "X-Mine: one", "--port", "8080"],
         ["--user", "me:one", "--port", "8080"],
         ["sh", "-c", "curl -u me:one https://host", "--port", "8080"],
+        ["sh", "-c", "export HF_TOKEN=one; MY_PASS='one two' exec serve --port 8080"],
+        ["pull", "me:one-more@registry.example.com/image", "--port", "8080"],
         ["serve", "--header=Cookie: a=one; b=two", "--port", "8080"],
         ["--default-chat-template-kwargs", '{\\"password\\": \\"one\\"}', "--port", "8080"],
     ],
@@ -139,6 +141,7 @@ def test_it_is_masked_wherever_it_is(text: str) -> None:
         "snapshots/0e9e39f249a16976918f6564b8830bc894c89659/config.json",
         "Name:SlipwayGpuOutOfMemory HorizontalPodAutoscaler KServeInferenceServiceNotReady",
         "6b1f5a90-54c2-4a1c-9d0e-0d4c5d9f4c11",
+        "localhost:5000/image:tag@sha256:3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b",
         "gemma-predictor-7c6d626efb-x2x4l",
         "Free memory on device (10.2/79.2 GiB) is less than desired GPU memory utilization (0.9, 71.3 GiB)",
     ],
@@ -193,7 +196,10 @@ def test_half_of_a_key_at_the_end_of_a_long_line_is_masked() -> None:
     assert len(found) < LONGEST_LINE + 100
 
 
-@pytest.mark.parametrize("part", ["://", "://a:", "eyJ-", "sig=x!", "aB3", "\x1b]", "-u a ", "cookie", "a:", "@"])
+@pytest.mark.parametrize(
+    "part",
+    ["://", "://a:", "eyJ-", "sig=x!", "aB3", "\x1b]", "-u a ", "cookie", "a:", "@", "A", "a.", "A_TOKEN", "a:bbbb@"],
+)
 def test_masking_takes_linear_time(part: str) -> None:
     """A slow rule would time out."""
     Masker().log("\n".join([part * (8000 // len(part))] * 40))

@@ -101,6 +101,13 @@ def test_without_a_right_a_column_is_empty_and_the_right_is_named(
     assert "-" in found.lines[1].split()
 
 
+def test_one_model_can_be_named(kubectl: FakeKubectl) -> None:
+    assert [line.split()[0] for line in top(kubectl, "m").lines[:2]] == ["NAME", "m"]
+    assert "asleep" not in top(kubectl, "m").text
+    assert top(kubectl, "none").code == 3
+    assert top(kubectl, "m", "-A").code == 2
+
+
 def test_another_installation_is_named(kubectl: FakeKubectl) -> None:
     found = top(kubectl, "--slipway-namespace=elsewhere")
     assert "HELD: there is no activator in namespace elsewhere" in found.text

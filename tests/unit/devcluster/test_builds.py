@@ -117,7 +117,9 @@ def test_a_program_that_only_a_benchmark_or_a_test_needs_is_not_built_for_a_clus
         "kwok",
         "local-path",
         "older-kserve",
+        "fake-gcs-server",
         "registry",
+        "versitygw",
     }
 
 

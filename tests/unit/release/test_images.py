@@ -15,7 +15,7 @@ NOON = 1795953600
 
 
 def test_every_containerfile_belongs_to_an_image() -> None:
-    assert sorted(every()) == ["llamacpp", "operator", "vllm-cpu", "vllm-cuda", "vllm-rocm"]
+    assert sorted(every()) == ["fetcher", "llamacpp", "operator", "vllm-cpu", "vllm-cuda", "vllm-rocm"]
     assert {image.repository for image in every().values()} == {f"slipway-{name}" for name in every()}
 
 
@@ -26,7 +26,7 @@ def test_images_without_gpus_are_made_by_default() -> None:
 
 def test_an_unknown_image_is_refused_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(
-        Refusal, match=r"'vllm' is not an image of this repository; IMAGES can be one or more of: operator llamacpp "
+        Refusal, match=r"'vllm' is not an image of this repository; IMAGES can be one or more of: operator fetcher "
     ):
         chosen(("vllm",))
 

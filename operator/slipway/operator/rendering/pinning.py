@@ -110,7 +110,7 @@ def pinned(
     is_kept = (is_another and not _moves(before, now, snapshot)) or has_pod_on_node(snapshot)
     if not is_kept or other_store or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now, is_replaced=True)
-    update = {"version": version, "changes": changes(normalized(_compared(ours)), normalized(_compared(wanted)))}
+    update = {"version": version, "changes": changes(normalized(compared(ours)), normalized(compared(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 
 
@@ -203,7 +203,7 @@ def of_pods(inference_service: Object) -> Object:
     }
 
 
-def _compared(inference_service: Object) -> Object:
+def compared(inference_service: Object) -> Object:
     """The part without the annotations that don't say how pods are made: by which plan, which alone is no reason to
     replace pods, and since when, which is one in any case."""
     part = of_pods(inference_service)
@@ -212,7 +212,7 @@ def _compared(inference_service: Object) -> Object:
 
 
 def _digest_of_pods(inference_service: Object) -> str:
-    return digest(_compared(inference_service))
+    return digest(compared(inference_service))
 
 
 def _with_plan_of(ours: Object, wanted: Object) -> Object:

@@ -76,6 +76,27 @@ def test_the_folder_for_the_engine_is_in_its_environment(cache: CompileCache, tm
     }
 
 
+@pytest.mark.parametrize(("folder", "entries"), [("/cache", 2), ("", 1)], ids=["on devices", "on CPUs"])
+def test_starts_in_folders_of_different_names_share_an_entry_only_if_paths_do_not_matter(
+    tmp_path: Path, folder: str, entries: int
+) -> None:
+    def opened() -> CompileCache:
+        return CompileCache.open(tmp_path / "store", {"folder": folder}, within=tmp_path / "pod", limit=1 << 30)
+
+    first, second = opened(), opened()
+    keys = [first.report.key, second.report.key]
+    assert len(set(keys)) == entries
+    assert first.environment({"A": ""}) != second.environment({"A": ""})
+    for cache in (first, second):
+        cache.wait()
+        cache.close()
+    again = [opened(), opened()]
+    assert [cache.report.key for cache in again] == keys  # so that what both have published is read
+    for cache in again:
+        cache.wait()
+        cache.close()
+
+
 def test_a_process_that_cannot_be_started_costs_only_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")

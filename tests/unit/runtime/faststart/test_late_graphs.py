@@ -17,7 +17,7 @@ from slipway_runtime.faststart.adapters.parts import GraphParts
 from slipway_runtime.faststart.late_graphs import LateGraphs, early_of, wanted
 from slipway_runtime.faststart.plan import GRAPHS
 
-EARLY = [64, 512]
+EARLY = [1, 64, 512]
 
 
 class State:
@@ -150,21 +150,22 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_a_few_sizes_are_captured_before_the_engine_core_is_ready() -> None:
     assert sorted(Start().manager.graphs) == EARLY
-    assert early_of([{1, 2, 4, 100}]) == [100]
+    assert early_of([{1, 2, 4, 100}]) == [1, 100]
+    assert early_of([{2, 4, 100}]) == [100]
 
 
 DECODE_ONLY = ("FULL",)
 KINDS = pytest.mark.parametrize(
     ("sequences", "kinds", "early"),
     [
-        (1024, ("PIECEWISE", "FULL"), [64, 512]),
-        (128, ("PIECEWISE", "FULL"), [64, 128, 512]),
-        (128, DECODE_ONLY, [64, 128]),
-        (100, DECODE_ONLY, [64, 96]),
-        (48, ("PIECEWISE", "FULL"), [32, 64, 512]),
-        (16, ("PIECEWISE", "FULL"), [16, 64, 512]),
-        (16, DECODE_ONLY, [16]),
-        (16, ("PIECEWISE",), [64, 512]),
+        (1024, ("PIECEWISE", "FULL"), [1, 64, 512]),
+        (128, ("PIECEWISE", "FULL"), [1, 64, 128, 512]),
+        (128, DECODE_ONLY, [1, 64, 128]),
+        (100, DECODE_ONLY, [1, 64, 96]),
+        (48, ("PIECEWISE", "FULL"), [1, 32, 64, 512]),
+        (16, ("PIECEWISE", "FULL"), [1, 16, 64, 512]),
+        (16, DECODE_ONLY, [1, 16]),
+        (16, ("PIECEWISE",), [1, 64, 512]),
     ],
 )
 

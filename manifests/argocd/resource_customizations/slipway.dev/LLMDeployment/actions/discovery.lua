@@ -21,6 +21,11 @@ return {
     iconClass = "fa fa-fw fa-pause-circle",
   },
   resume = { disabled = not is_paused, displayName = "Scale again", iconClass = "fa fa-fw fa-play-circle" },
+  restart = {
+    disabled = (replicas.desired or 0) == 0,
+    displayName = "Restart",
+    iconClass = "fa fa-fw fa-redo",
+  },
   sync = {
     disabled = status.update == nil,
     displayName = "Update to this version of Slipway",

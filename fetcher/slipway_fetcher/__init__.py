@@ -1,0 +1,1 @@
+"""Brings the files of a model from where they are stored into a folder. The README next to it has the contract."""

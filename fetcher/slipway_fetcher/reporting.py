@@ -1,0 +1,46 @@
+"""How the end of a run is reported: a line of JSON, an exit code, and Kubernetes' termination message.
+
+The message has the fields that the runtime in the pods writes (runtime-image/contract/pod.yaml), so that the operator
+reads both alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from slipway_fetcher.problem import FetchError
+from slipway_fetcher.progress import Progress
+
+LIMIT = 4095  # bytes; Kubernetes cuts what is longer
+LONGEST = 1500  # characters of a sentence; at most four bytes each would be too many, and no sentence has them
+
+
+def report_failure(error: FetchError, progress: Progress, termination_log: Path) -> int:
+    """Returns the exit code."""
+    progress.event("failed", reason=str(error.reason), message=error.message, remedy=error.remedy)
+    with contextlib.suppress(OSError):
+        write(termination_log, termination_message(error))
+    return error.reason.exit_code
+
+
+def termination_message(error: FetchError) -> str:
+    longest = LONGEST
+    while True:
+        message, remedy = (" ".join(text.split())[:longest] for text in (error.message, error.remedy))
+        fields = {"reason": str(error.reason), "message": message, "remedy": remedy, "phase": "fetching", "lines": []}
+        line = json.dumps(fields, ensure_ascii=False) + "\n"
+        if len(line.encode(errors="replace")) <= LIMIT:
+            return line
+        longest = longest * 3 // 4
+
+
+def write(file: Path, text: str) -> None:
+    """In one call, and without making the file: where Kubernetes hasn't mounted it, there is no one to read it."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode(errors="replace"))
+    finally:
+        os.close(descriptor)
