@@ -79,10 +79,10 @@ def test_the_same_holds_for_each_system_call(server: FakeHub, tmp_path: Path) ->
 def test_bytes_that_a_crash_has_left_wrong_are_fetched_again(server: FakeHub, tmp_path: Path) -> None:
     """After a power failure, a file can have other bytes than the journal says."""
     folder = tmp_path / "model"
-    server.repositories["org/model"].files["zz.safetensors"] = os.urandom(SIZE)
+    server.rate = 1 << 20
     process = started("hf://org/model", folder, "--endpoint", server.url)
     partial = tmp_path / ".model.partial/model/model-0.safetensors"
-    while not (partial.exists() and partial.stat().st_size == SIZE):
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size == SIZE):
         time.sleep(0.001)
     kill(process)
     if partial.exists():
@@ -93,7 +93,7 @@ def test_bytes_that_a_crash_has_left_wrong_are_fetched_again(server: FakeHub, tm
 
 
 def test_five_at_a_time_fetch_once_and_say_for_whom_they_wait(server: FakeHub, tmp_path: Path) -> None:
-    server.rate = 4 << 20
+    server.rate = 1 << 19
     processes = [started("hf://org/model", tmp_path / "model", "--endpoint", server.url) for _ in range(5)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 5
@@ -139,11 +139,11 @@ def test_a_volume_that_is_too_small_is_named_before_the_first_byte(server: FakeH
 
 def test_a_volume_that_becomes_full_is_named_and_the_next_run_goes_on(server: FakeHub, small_disk: Path) -> None:
     del server.repositories["org/model"].files["model-2.safetensors"]
-    server.rate = 2 << 20
+    server.rate = 1 << 18
     process = started("hf://org/model", small_disk / "model", "--endpoint", server.url)
     while not (small_disk / ".model.partial/model/model-0.safetensors").exists():
         time.sleep(0.01)
-    (small_disk / "other").write_bytes(bytes(4 << 20))
+    (small_disk / "other").write_bytes(bytes(5 << 20))
     output = process.communicate(timeout=60)[0]
     last = json.loads(output.splitlines()[-1])
     assert (process.returncode, last["reason"]) == (15, "ModelDownloadFailed")
@@ -160,6 +160,17 @@ def test_a_mount_point_is_refused_because_a_model_cannot_appear_there_at_once(
     assert outcome.code == 4
     assert f"{small_disk} is a mount point" in outcome.sentence
     assert f"Name a folder in it, such as {small_disk}/model" in outcome.sentence
+
+
+def test_so_is_one_that_a_sub_path_has_mounted(server: FakeHub, small_disk: Path) -> None:
+    for name in ("source", "model"):
+        (small_disk / name).mkdir()
+    subprocess.run(["mount", "--bind", small_disk / "source", small_disk / "model"], check=True)
+    try:
+        outcome = fetch("hf://org/model", small_disk / "model", "--endpoint", server.url)
+    finally:
+        subprocess.run(["umount", small_disk / "model"], check=True)
+    assert (outcome.code, "is a mount point" in outcome.sentence, server.requests) == (4, True, [])
 
 
 def test_a_folder_on_a_volume_that_cannot_be_written_is_used_if_it_is_complete(

@@ -10,11 +10,13 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from slipway_devcluster import pki
 from support.faults.faulty_http import (
+    Answer,
     FaultyServer,
     answers,
     cut,
@@ -113,6 +115,17 @@ def test_a_server_without_ranges_is_read_in_one_piece(site: Site, tmp_path: Path
     assert content_of(tmp_path / "model") == {"model.gguf": CONTENT}
 
 
+def test_a_server_that_has_lost_its_ranges_is_read_from_the_start(site: Site, tmp_path: Path) -> None:
+    site.proxy.fail("GET .*bytes=917504-", answers(404))
+    assert site.fetch("model.gguf", tmp_path / "model", "--connections=1").code == 10
+    site.proxy.faults.clear()
+    site.proxy.fail("GET .*bytes=.*[1-9]", ignores_ranges(site.upstream))
+    outcome = site.fetch("model.gguf", tmp_path / "model")
+    assert (outcome.code, outcome.last["bytes"]) == (0, SIZE)
+    assert all(line["percent"] <= 100 for line in outcome.events("progress"))
+    assert content_of(tmp_path / "model") == {"model.gguf": CONTENT}
+
+
 def test_a_response_of_unknown_length_is_read_to_its_end(site: Site, tmp_path: Path) -> None:
     site.proxy.fail("GET", ignores_ranges(site.upstream))
     site.proxy.fail("GET", without_length)
@@ -129,14 +142,14 @@ def test_another_range_than_the_requested_one_is_never_written(site: Site, tmp_p
 
 
 def test_a_server_that_is_busy_gets_no_request_until_the_time_that_it_names(site: Site, tmp_path: Path) -> None:
-    site.proxy.fail(r"bytes=\d{6}", answers(429, Retry_After="2"), times=1)
+    site.proxy.fail(r"bytes=\d{6}", answers(429, Retry_After="3"), times=1)
     before = time.monotonic()
     outcome = site.fetch("model.gguf", tmp_path / "model", "--connections=2")
     assert outcome.code == 0
-    assert time.monotonic() - before >= 2
+    assert time.monotonic() - before >= 3
     refused = next(n for n, each in enumerate(site.proxy.requests) if re.search(r"bytes=\d{6}", each))
     waited = [after - site.proxy.times[refused] for after in site.proxy.times[refused + 1 :]]
-    assert not [seconds for seconds in waited if 0.2 < seconds < 1.9]  # those on the way were sent before
+    assert not [seconds for seconds in waited if 1 < seconds < 2.9]  # those on the way were sent before
     assert any(
         "is busy; the next request is sent in" in line["waiting"]
         for line in outcome.events("progress")
@@ -145,10 +158,19 @@ def test_a_server_that_is_busy_gets_no_request_until_the_time_that_it_names(site
 
 
 def test_many_connections_do_not_multiply_what_a_busy_server_refuses(site: Site, tmp_path: Path) -> None:
-    site.proxy.fail(r"bytes=\d", answers(503, Retry_After="1"), times=4)
-    outcome = site.fetch("model.gguf", tmp_path / "model", "--connections=8")
-    assert outcome.code == 0
-    assert site.proxy.count("GET") == 4 + 1 + 8  # one request in each window, then all
+    """Those on the way are refused together; after that, one request at a time finds out whether it is over."""
+    refused: list[float] = []
+
+    def refuse(request: str, answer: Answer) -> Answer:
+        refused.append(time.monotonic())
+        return answers(503, Retry_After="1")(request, answer)
+
+    site.proxy.fail(r"bytes=\d{6}", refuse, times=10)
+    assert site.fetch("model.gguf", tmp_path / "model", "--connections=8").code == 0
+    pauses = [later - earlier for earlier, later in pairwise(sorted(refused))]
+    assert len(pauses) == 9
+    together = next(number for number, pause in enumerate(pauses) if pause > 0.7)
+    assert min(pauses[together:]) > 0.7
 
 
 def test_a_server_that_is_busy_for_longer_than_one_waits_is_named(site: Site, tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def _versions(facts: Facts) -> Iterator[Check]:
 
 
 def _kserve(facts: Facts) -> Iterator[Check]:
+    if word := facts.unreadable.get(CONFIG_MAP):
+        yield Check("KServe's default mode", "unknown", f"you may not read its ConfigMap ({word})")
     for each in facts.objects.get(CONFIG_MAP, ()):
         if each["metadata"]["name"] != "inferenceservice-config":
             continue

@@ -78,7 +78,7 @@ PERMISSIONS = (
     Permission(
         READ,
         (POD,),
-        (*SHOWN, "logs", "top", "restart", "support-bundle"),
+        (*SHOWN, "logs", "top", "restart", "diff", "support-bundle"),
         "why a replica doesn't start isn't seen; there are no logs",
     ),
     Permission(("get",), (POD,), ("why", "logs", "support-bundle"), "no line of a log is seen", subresource="log"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slipway_fetcher.folder.space import unwritable
 from slipway_fetcher.sources.base import RemoteFile
 
 Range = tuple[int, int]
@@ -46,7 +47,7 @@ class Journal:
     """Of one download. Safe for threads."""
 
     def __init__(self, file: Path) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._path = threading.Lock(), file
         self._known: dict[str, Known] = {}
         content = file.read_bytes() if file.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
@@ -76,7 +77,10 @@ class Journal:
     def _note(self, line: dict[str, Any]) -> None:
         with self._lock:
             self._apply(line)
-            os.write(self._file, json.dumps(line).encode() + b"\n")
+            try:
+                os.write(self._file, json.dumps(line).encode() + b"\n")
+            except OSError as error:
+                raise unwritable(self._path, error) from error
 
     def _apply(self, line: dict[str, Any]) -> None:
         known = self._known.get(line["path"])

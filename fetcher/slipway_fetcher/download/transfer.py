@@ -124,7 +124,7 @@ class Transfer:
             return
         if response.status == 200:
             if self.position == 0 and (self.is_only or self.end in (None, self._file.remote.size)):
-                self.end = self._file.remote.size
+                self._restart()
                 return
             if self.is_only:
                 raise NoRangesError

@@ -76,8 +76,8 @@ class Target:
 
     def check(self) -> None:
         """Refuses a folder that can't appear at once."""
-        if os.path.ismount(self.folder) or self.folder.is_symlink():
-            kind = "a mount point" if os.path.ismount(self.folder) else "a link"
+        if is_mount_point(self.folder) or self.folder.is_symlink():
+            kind = "a link" if self.folder.is_symlink() else "a mount point"
             raise FetchError(
                 Reason.INVALID,
                 f"{self.folder} is {kind}, so that a model can't appear there at once.",
@@ -132,6 +132,16 @@ class Target:
 
 def _folders(root: Path) -> Iterator[Path]:
     yield from (Path(folder) for folder, _, _ in os.walk(root))
+
+
+def is_mount_point(folder: Path) -> bool:
+    """Also of a folder of the same file system, as a subPath mounts it, which os.path.ismount doesn't see."""
+    if folder.is_mount():
+        return True
+    with contextlib.suppress(OSError):
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        return str(folder).replace(" ", "\\040") in mounts
+    return False
 
 
 def sync(path: Path) -> None:
