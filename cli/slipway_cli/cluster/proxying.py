@@ -27,7 +27,7 @@ from slipway_cli.cluster.kubectl import ApiError, Kubectl
 
 HOST = "localhost"  # kubectl proxy refuses others
 STARTED = re.compile(r"Starting to serve on (.+)")
-LONGEST_ERROR = 1 << 20  # bytes
+LONGEST = 1 << 24  # bytes of an answer that is no stream
 
 
 class Dropped(Exception):  # noqa: N818 - an answer that has ended early is not always an error
@@ -51,7 +51,10 @@ class Answer:
             raise Dropped(str(error) or type(error).__name__) from None
 
     def text(self) -> str:
-        return self._response.read(LONGEST_ERROR).decode("utf-8", "replace")
+        try:
+            return self._response.read(LONGEST).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise Dropped(str(error) or type(error).__name__) from None
 
     def close(self) -> None:
         self._connection.close()

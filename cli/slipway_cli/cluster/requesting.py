@@ -28,7 +28,6 @@ from slipway_cli.problems import Misused
 
 PATIENCE = 10.0  # seconds for which it must be certain that waiting doesn't help
 AGAIN = 0.5  # seconds after which a replica that isn't known everywhere yet is tried again
-SETTLING = 20.0  # seconds for which a replica may be unknown to the API server after the status reports it
 
 
 class Progress(Protocol):
@@ -110,11 +109,11 @@ class Asker:
         while True:
             try:
                 answer = self._proxy.post(self._path + path, body, self._headers)
+                if answer.status < 300:
+                    return answer
+                refusal = refusal_of(answer.status, answer.text(), self._place)
             except Dropped as error:
                 raise Unwell(f"No answer of {self._place}: {error}.") from None
-            if answer.status < 300:
-                return answer
-            refusal = refusal_of(answer.status, answer.text(), self._place)
             answer.close()
             if not isinstance(refusal, Asleep):
                 raise refusal
