@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from slipway_devcluster.addresses import NODE_IP
+from slipway_devcluster.addresses import POD_RANGE
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, at_zero
 from support.builders.objects import manifest
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.slow
 
 LIMITED, BUSY = NAME, "busy"
 PATIENCE = 180.0
+NODE_TO_PODS = str(next(ipaddress.ip_network(POD_RANGE).hosts()))
+"""The address from which a process on the node calls pods."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ async def test_the_runbook_of_a_refusal_by_a_model_of_its_own_says_what_one_sees
         await kube.apply(secret(), *refusal.model(python_image))
         try:
             await until_settled(kube, state=refusal.state, timeout=PATIENCE)
-            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": NODE_IP}
+            values: Values = {"POD": lambda: newest_pod(kube, NAME), "ADDRESS": NODE_TO_PODS}
             await walked(refusal, node, kube, shell, NAME, values)
         finally:
             await kube.run("delete", "llmdeployments", "--all")
@@ -133,7 +136,7 @@ async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> b
 @asynccontextmanager
 async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
     access = FromTheNode(kube, node.entered)
-    async with access.session(source=NODE_IP) as session:
+    async with access.session() as session:
         client = Client(session, await access.url(name))
         try:
             yield client

@@ -79,6 +79,7 @@ def _show(bundle: Bundle) -> None:
     rows = [[Cell(each.path), Cell(_size(len(each.content))), Cell(str(each.masked or ""))] for each in bundle.files]
     screen.table(table, rows)
     click.echo()
+    screen.paragraph(f"{len(bundle.files)} files, {_size(bundle.size)} in all.")
     for line in _summary(bundle):
         screen.paragraph(line)
     for gap in bundle.gaps:
@@ -88,8 +89,8 @@ def _show(bundle: Bundle) -> None:
 def _summary(bundle: Bundle) -> Iterator[str]:
     found = {kind: count for kind, count in sorted(bundle.masker.found.items()) if count}
     said = "; ".join(f"{kind}: {count}" for kind, count in found.items())
-    yield f"{len(bundle.files)} files, {_size(bundle.size)} in all. Secrets were not read."
-    yield f"Replaced by ***: {said}." if said else "Nothing looked like a credential."
+    replaced = f"Replaced by ***: {said}." if said else "Nothing looked like a credential."
+    yield f"Secrets were not read. {replaced}"
     yield (
         "A credential that looks like an ordinary word can't be recognised, and an engine that logs prompts has them "
         "in its log: look into the files before you send them to anyone."

@@ -27,7 +27,6 @@ VALUES: Mapping[str, str] = {
     "<a folder that all users may read>": GOOD,
     "<a claim that is Bound>": CLAIM,
     "<a claim that exists>": CLAIM,
-    "<a token that may read the model>": "hf_of_a_person",
     "<an image that the nodes can pull>": PAUSE,
     "<its command, as a list>": SLEEPS,
     "<a probe that the engine answers>": json.dumps(READY_AT_ONCE),
@@ -73,6 +72,8 @@ MORE_STEPS = {"HostOutOfMemory": 5}
 NOT_HEALED: Mapping[str, str] = {
     # --- of MODEL_FAILURES
     "starts-never": "its engine never listens, and only its author knows why: more time to start doesn't help",
+    "model-access-denied": "KServe's chart reads the annotation secretName, and Slipway writes storageSecretName, so "
+    "that the download gets no token",
     "download-failed": "the network or the source has to answer again, as BEYOND says",
     "model-file-missing": "there is no model in the test's folder; the runbook's ModelNotFound is the same with one",
     "out-of-memory": "it takes all memory that there is; the runbook's HostOutOfMemory needs a certain amount",

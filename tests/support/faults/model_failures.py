@@ -73,12 +73,9 @@ DOWNLOADS = {
     "hf://slipway/missing": pod_failures.NO_REPOSITORY,
     "hf://slipway/gated": pod_failures.GATED,
 }
-"""The messages of KServe's storage initializer about a source; in tests, a program prints them in its place, unless it
-has a token."""
+"""The messages of KServe's storage initializer about a source; in tests, a program prints them in its place."""
 
-SAYS_OF_SOURCE = python(
-    f"import os, sys; sys.exit(None if os.environ.get('HF_TOKEN') else {json.dumps(DOWNLOADS)}[sys.argv[1]])"
-)
+SAYS_OF_SOURCE = python(f"import sys; sys.exit({json.dumps(DOWNLOADS)}[sys.argv[1]])")
 
 
 @contextmanager
