@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from slipway.activator.tracking.pod_summary import summary_of
+from slipway.activator.tracking.view import ModelView, model_state
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
@@ -16,6 +18,7 @@ from slipway.observing.versions import FOLLOWS_WITHIN, is_awaited
 from support.builders.observed import NOW, container, ended, node, pod, snapshot
 from support.builders.plans import SMALL
 
+SPEC: Object = {"model": {"uri": "pvc://gemma/"}, "scaling": {"initialReplicas": 1}}
 REFUSES = ended("error: unrecognized arguments: --nope")
 ASKED = Remade(NOW - timedelta(seconds=1), revision=1)
 
@@ -39,8 +42,7 @@ def reason(world: Snapshot) -> str:
 
 
 def status(world: Snapshot) -> Object:
-    spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"initialReplicas": 1}}
-    deployment = LLMDeployment.model_validate({"metadata": {"name": "model", "namespace": "chat"}, "spec": spec})
+    deployment = LLMDeployment.model_validate({"metadata": {"name": "model", "namespace": "chat"}, "spec": SPEC})
     return status_of(2, SMALL, observe(deployment, world), None, world.now)
 
 
@@ -68,6 +70,20 @@ def test_until_kserve_has_followed_the_spec_the_model_is_updating_and_not_stalle
     found = status(world)
     stalled = next(each for each in found["conditions"] if each["type"] == "Stalled")
     assert (found["state"], stalled["status"]) == ("Updating", "False")
+
+
+def test_the_activator_holds_requests_while_the_status_says_that_they_wait() -> None:
+    world = snapshot(failing(), replica_sets=ONE, remade=ASKED)
+    found = status(world)
+    assert found["message"].endswith("requests wait for the first replica of the new version.")
+    held = {"metadata": {"name": "model", "namespace": "chat", "generation": 2}, "spec": SPEC, "status": found}
+    pods = [summary_of(each) for each in world.pods]
+    view = ModelView(
+        deployment=held, port=1, service=None, pods=pods, read_pods=world.pods, extra_slice=None, now=world.now
+    )
+    known = model_state(view)
+    assert known
+    assert known.cause is None
 
 
 def test_a_new_version_that_fails_is_reported_at_once() -> None:
