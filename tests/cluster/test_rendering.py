@@ -49,6 +49,19 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
     assert completion.text
 
 
+async def test_the_secret_of_the_model_reaches_its_download(kube: Kube) -> None:
+    """KServe reads its name from an annotation, which its chart and its manifests name differently."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"HF_TOKEN": "a"}}
+    await kube.apply(secret)
+    wanted = gemma(min_replicas=1)
+    wanted["spec"]["model"] |= {"uri": "hf://slipway/gemma", "credentialsSecret": "hub"}
+    await reconcile_once(kube, await create(kube, wanted))
+    pod = await kube.wait_for_any("pods", OURS, lambda found: bool(found["spec"].get("initContainers")), timeout=60)
+    [download] = (each for each in pod["spec"]["initContainers"] if each["name"] == "storage-initializer")
+    named = {each["name"]: each["valueFrom"]["secretKeyRef"]["name"] for each in download["env"] if "valueFrom" in each}
+    assert named == {"HF_TOKEN": "hub"}
+
+
 async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
     async with kube.recording("pods") as pods:

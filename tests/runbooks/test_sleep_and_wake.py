@@ -97,9 +97,10 @@ async def test_a_model_without_metrics_does_not_sleep(kube: Kube, shell: Shell) 
     await walk.through("Diagnosis", "4. Does the activator read the metrics?", within=PATIENCE)
     assert is_ready(await kube.get("pod", pod["metadata"]["name"]))
     await walk.through("Mitigation", "Its metrics can't be read")
-    await until_settled(kube, NAME, "Paused", timeout=PATIENCE)
     await kube.wait_gone("pod", pod["metadata"]["name"], timeout=PATIENCE)
-    walk.saw("The activator's log named it; paused, it had no replica.")
+    await until_settled(kube, NAME, "Idle", timeout=PATIENCE)
+    await kube.never("pods", is_ready, seconds=15)
+    walk.saw("The activator's log named it; paused and scaled by hand, it stayed at zero.")
     walk.record()
 
 

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.asked import is_later
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
@@ -22,6 +22,7 @@ CLAIM, SECRET, CONFIG_MAP = "PersistentVolumeClaim", "Secret", "ConfigMap"
 SERVICE_ACCOUNT, PRIORITY_CLASS, RUNTIME_CLASS = "ServiceAccount", "PriorityClass", "RuntimeClass"
 MADE_BY_KUBERNETES = ("default", "system-cluster-critical", "system-node-critical")
 NO_SECRET_OF_KSERVES = ("pvc://", "oci://")
+MOST_OF_RUNTIME = 100  # of the objects that one runtime names are looked up; the spec's own are bounded by the schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,31 +119,47 @@ def _of_profile(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> 
 
 
 def _of_runtime(spec: LLMDeploymentSpec, runtime: Object | None) -> Iterator[Reference]:
-    """Variables and volumes that the spec replaces by their names are left out."""
+    """Variables and volumes that the spec replaces by their names are left out. KServe's CRD may have no schema, and of
+    a runtime that is too large only the name is stored: what isn't as expected names nothing."""
     if runtime is None:
         return
-    field, pod = f"{runtime.get('kind', 'ServingRuntime')} {name_of(runtime)}", runtime["spec"]
+    field = f"{runtime.get('kind', 'ServingRuntime')} {name_of(runtime)}"
+    pod = _object(runtime.get("spec"))
     variables, volumes = {each.name for each in spec.pod.env}, {each.name for each in spec.pod.volumes}
-    for container in pod.get("containers") or []:
-        for source in container.get("envFrom") or []:
+    yield from islice(_of_runtime_pod(field, pod, variables, volumes), MOST_OF_RUNTIME)
+
+
+def _of_runtime_pod(field: str, pod: Object, variables: set[str], volumes: set[str]) -> Iterator[Reference]:
+    for container in _objects(pod.get("containers")):
+        for source in _objects(container.get("envFrom")):
             yield from _named(field, CONFIG_MAP, source.get("configMapRef"))
             yield from _named(field, SECRET, source.get("secretRef"))
-        kept = (each for each in container.get("env") or [] if each["name"] not in variables)
-        for source in (each.get("valueFrom") or {} for each in kept):
-            of_key = source.get("configMapKeyRef") or {}
-            yield from _named(field, CONFIG_MAP, of_key, key=of_key.get("key") or "")
+        kept = (each for each in _objects(container.get("env")) if each.get("name") not in variables)
+        for source in (_object(each.get("valueFrom")) for each in kept):
+            yield from _named(field, CONFIG_MAP, source.get("configMapKeyRef"), key="key")
             yield from _named(field, SECRET, source.get("secretKeyRef"))
-    for volume in (each for each in pod.get("volumes") or [] if each["name"] not in volumes):
+    for volume in (each for each in _objects(pod.get("volumes")) if each.get("name") not in volumes):
         yield from _named(field, CLAIM, volume.get("persistentVolumeClaim"), name="claimName")
         yield from _named(field, CONFIG_MAP, volume.get("configMap"))
         yield from _named(field, SECRET, volume.get("secret"), name="secretName")
-    for secret in pod.get("imagePullSecrets") or []:
+    for secret in _objects(pod.get("imagePullSecrets")):
         yield from (replace(each, is_needed=False) for each in _named(field, SECRET, secret))
 
 
-def _named(field: str, kind: str, source: Object | None, *, name: str = "name", key: str = "") -> Iterator[Reference]:
-    if source and source.get(name) and not source.get("optional"):
-        yield Reference(field, kind, source[name], key)
+def _named(field: str, kind: str, source: object, *, name: str = "name", key: str = "") -> Iterator[Reference]:
+    """`key`: the field that has the object's key."""
+    found = _object(source)
+    named, of_key = found.get(name), found.get(key) if key else ""
+    if isinstance(named, str) and named and not found.get("optional"):
+        yield Reference(field, kind, named, of_key if isinstance(of_key, str) else "")
+
+
+def _object(found: object) -> Object:
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(found: object) -> Iterator[Object]:
+    return (each for each in found if isinstance(each, dict)) if isinstance(found, list) else iter(())
 
 
 def unmet_in(references: Iterable[Reference], keys: Collection[str] | None) -> Iterator[UnmetReference]:

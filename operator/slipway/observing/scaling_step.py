@@ -46,16 +46,20 @@ def followed_in(page: bytes, key: ModelKey) -> Followed | None:
     try:
         time, seconds, target = json.loads(page)[str(key)]
         found = Followed(str(time)[:16], float(seconds), float(target))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         return None
     is_valid = all(math.isfinite(each) and 0 <= each <= MOST_SECONDS for each in (found.seconds, found.target))
     return found if is_valid else None
 
 
 def step_between(before: Object | None, after: Object, now: datetime) -> Step | None:
-    """Of two statuses. To wake and to sleep are no such steps."""
-    was, is_now = (((each or {}).get("replicas") or {}).get("desired") or 0 for each in (before, after))
-    return Step(was, is_now, now) if was and is_now and was != is_now else None
+    """Of two statuses, while at least one replica answers and the spec stays as it is: times change no other number.
+    Before the first replica is ready, `desired` may be what the spec starts with."""
+    if before is None or before.get("observedGeneration") != after.get("observedGeneration"):
+        return None
+    replicas, is_now = before.get("replicas") or {}, (after.get("replicas") or {}).get("desired") or 0
+    was = replicas.get("desired") or 0
+    return Step(was, is_now, now) if replicas.get("ready") and was and is_now and was != is_now else None
 
 
 def as_status(step: Step, followed: Followed | None) -> Object:
@@ -71,7 +75,7 @@ def in_words(scaled: Object) -> str:
     step = f"From {scaled.get('before')} to {scaled.get('after')} replicas"
     if not scaled.get("time"):
         return f"{step}; no time was measured then, as when there are few requests."
-    return f"{step}: {scaled['time']} was {scaled.get('measured')}, and its target is {scaled.get('target')}."
+    return f"{step}. {scaled['time']} was {scaled.get('measured')} then, and its target is {scaled.get('target')}."
 
 
 def with_scaled(status: Object, before: Object | None, found: Object | None) -> Object:

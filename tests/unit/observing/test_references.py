@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.observing.causes import main_cause
-from slipway.observing.references import Reference, references_of, remarks, unmet_claim, unmet_in
+from slipway.observing.references import (
+    MOST_OF_RUNTIME,
+    Reference,
+    references_of,
+    remarks,
+    unmet_claim,
+    unmet_in,
+)
 from slipway.observing.snapshot import UnmetReference
 from support.builders.observed import container, deployment, snapshot
 from support.builders.observed import pod as a_pod
@@ -120,6 +127,13 @@ def test_variables_and_volumes_of_a_runtime_that_the_spec_replaces_are_not_check
     replacing = pod(env=[{"name": "A", "value": "a"}], volumes=[{"name": "v", "emptyDir": {}}])
     found = references_of(LLMDeploymentSpec.model_validate(replacing), runtime=RUNTIME)
     assert not {each.name for each in found} & {"of-a", "of-v"}
+
+
+def test_of_a_runtime_that_names_very_many_objects_a_part_is_looked_up() -> None:
+    """Each is a request to the API server, at each reconcile."""
+    sources = [{"configMapRef": {"name": f"c{number}"}} for number in range(1500)]
+    many = {"metadata": {"name": "own"}, "spec": {"containers": [{"name": "kserve-container", "envFrom": sources}]}}
+    assert len(references_of(LLMDeploymentSpec.model_validate(S3), runtime=many)) == MOST_OF_RUNTIME
 
 
 def test_an_empty_runtime_names_nothing() -> None:

@@ -26,8 +26,11 @@ SLOW = Followed("ttftP95", 0.93, 0.5)
 STATUS = as_status(Step(1, 2, NOW), SLOW)
 
 
-def desired(replicas: int | None) -> Any:
-    return {"state": "Serving", "message": "1 replica answers.", "replicas": {"desired": replicas}}
+def desired(replicas: int | None, *, ready: int = 1, generation: int = 1) -> Any:
+    """A status."""
+    counts = {"desired": replicas, "ready": ready}
+    answers = {"state": "Serving", "message": "1 replica answers."}
+    return {**answers, "observedGeneration": generation, "replicas": counts}
 
 
 def test_the_operator_reads_what_the_activator_writes() -> None:
@@ -39,7 +42,11 @@ def test_the_operator_reads_what_the_activator_writes() -> None:
     "page",
     [b"", b"no JSON", b"[]", b"7", b'{"chat/llama": null}', b'{"chat/llama": ["ttftP95", 1]}', b"[" * 100_000]
     + [json.dumps({"chat/llama": ["ttftP95", *each]}).encode() for each in ((-1, 1), (1e9, 1), ("x", 1), (1, None))]
-    + [b'{"chat/llama": ["ttftP95", NaN, 1]}', b'{"chat/llama": ["ttftP95", 1, Infinity]}'],
+    + [
+        b'{"chat/llama": ["ttftP95", NaN, 1]}',
+        b'{"chat/llama": ["ttftP95", 1%s, 1]}' % (b"0" * 400),
+        b'{"chat/llama": ["ttftP95", 1, Infinity]}',
+    ],
 )
 def test_anything_else_is_no_measurement(page: bytes) -> None:
     assert followed_in(page, KEY) is None
@@ -59,6 +66,16 @@ def test_anything_else_is_no_measurement(page: bytes) -> None:
 def test_to_wake_and_to_sleep_are_no_steps(before: int | None, after: int, step: Step | None) -> None:
     assert step_between(desired(before), desired(after), NOW) == step
     assert step_between(None, desired(after), NOW) is None
+
+
+def test_a_model_that_is_created_with_several_replicas_was_not_scaled() -> None:
+    """`desired` is minReplicas first, and then the number of the Deployment that KServe makes with one."""
+    assert step_between(desired(2, ready=0), desired(1, ready=0), NOW) is None
+    assert step_between(desired(1, ready=0), desired(2, ready=1), NOW) is None
+
+
+def test_another_number_by_another_spec_is_no_step() -> None:
+    assert step_between(desired(1), desired(3, generation=2), NOW) is None
 
 
 def test_the_status_has_what_was_measured_and_its_target() -> None:
@@ -108,6 +125,6 @@ def test_a_step_without_a_measurement_says_so() -> None:
 
 def test_each_step_is_one_event() -> None:
     before, after = desired(2), {**desired(2), "lastScaled": STATUS}
-    said = "From 1 to 2 replicas: ttftP95 was 930ms, and its target is 500ms."
+    said = "From 1 to 2 replicas. ttftP95 was 930ms then, and its target is 500ms."
     assert events_between(before, after) == [Notice("Normal", "Scaled", said)]
     assert events_between(after, after) == []

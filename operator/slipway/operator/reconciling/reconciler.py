@@ -216,8 +216,8 @@ class Reconciler:
             self.scaling_steps.forget(key)
             return status
         if step := step_between(snapshot.status, status, snapshot.now):
-            self.scaling_steps.ask(key, step, activator_for(snapshot).addresses or ())
-        return with_scaled(status, snapshot.status, self.scaling_steps.last(key))
+            self.scaling_steps.ask(key, uid_of(snapshot.llm_deployment), step, activator_for(snapshot).addresses or ())
+        return with_scaled(status, snapshot.status, self.scaling_steps.last(key, uid_of(snapshot.llm_deployment)))
 
     def _until_it_moves(self, snapshot: Snapshot) -> float | None:
         """The seconds until a model that finds no place is planned again, with what is free then."""

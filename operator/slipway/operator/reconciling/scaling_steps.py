@@ -1,4 +1,5 @@
-"""Asks an activator which time has changed the number of a model's replicas: one request for each change.
+"""Asks an activator which time was highest, compared with its target, when the number of a model's replicas changed:
+one request for each change.
 
 Without a response, the change is reported without a time; nothing waits for it, and nothing is tried again later.
 """
@@ -26,17 +27,18 @@ class ScalingSteps:
 
     def __init__(self, *, changed: Callable[[ModelKey], None], fetch: Fetch = get_followed) -> None:
         self._changed, self._fetch = changed, fetch
-        self._found: dict[ModelKey, Object] = {}
+        self._found: dict[ModelKey, tuple[str, Object]] = {}  # with the uid of the LLMDeployment
         self._asking: dict[ModelKey, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    def last(self, key: ModelKey) -> Object | None:
-        """`status.lastScaled`, of the last step that this replica has seen; None: it has seen none."""
-        return self._found.get(key)
+    def last(self, key: ModelKey, uid: str) -> Object | None:
+        """`status.lastScaled`, of the last step that this replica has seen; None: it has seen none of this object."""
+        of, found = self._found.get(key) or ("", None)
+        return found if of == uid else None
 
-    def ask(self, key: ModelKey, step: Step, addresses: Sequence[str]) -> None:
+    def ask(self, key: ModelKey, uid: str, step: Step, addresses: Sequence[str]) -> None:
         self._stop(key)
-        self._asking[key] = asyncio.create_task(self._ask(key, step, addresses), name=f"scaling step of {key}")
+        self._asking[key] = asyncio.create_task(self._ask(key, uid, step, addresses), name=f"scaling step of {key}")
 
     def forget(self, key: ModelKey) -> None:
         self._found.pop(key, None)
@@ -58,8 +60,8 @@ class ScalingSteps:
         if task := self._asking.pop(key, None):
             task.cancel()
 
-    async def _ask(self, key: ModelKey, step: Step, addresses: Sequence[str]) -> None:
-        self._found[key] = as_status(step, await self._followed(key, addresses))
+    async def _ask(self, key: ModelKey, uid: str, step: Step, addresses: Sequence[str]) -> None:
+        self._found[key] = uid, as_status(step, await self._followed(key, addresses))
         self._changed(key)
 
     async def _followed(self, key: ModelKey, addresses: Sequence[str]) -> Followed | None:

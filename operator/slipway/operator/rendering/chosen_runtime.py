@@ -29,13 +29,16 @@ def runtime_of_plan(plan: Plan, snapshot: Snapshot) -> Object:
         return older
     if found is None:
         raise UnrenderableError(_is_missing(plan), Reason.RUNTIME_MISSING)
-    if found["spec"].get("disabled"):
-        raise UnrenderableError(
-            f"The {found.get('kind', 'ServingRuntime')} {plan.runtime} is disabled: set its spec.disabled to false, or "
-            "choose another engine.name.",
-            Reason.RUNTIME_MISSING,
-        )
+    if problem := _unusable(found):
+        named = f"{found.get('kind', 'ServingRuntime')} {plan.runtime}"
+        raise UnrenderableError(f"The {named} {problem}, or choose another engine.name.", Reason.RUNTIME_MISSING)
     return found
+
+
+def _unusable(runtime: Object) -> str:
+    if not isinstance(spec := runtime.get("spec"), dict):
+        return "has no spec, or is larger than 64 KiB: Slipway reads none that is larger. Make it smaller"
+    return "is disabled: set its spec.disabled to false" if spec.get("disabled") else ""
 
 
 def _is_missing(plan: Plan) -> str:

@@ -22,7 +22,7 @@ from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, our_labels
 from slipway.operator.rendering.scaling import replicas
-from slipway.operator.rendering.storage import image_pull_secrets, secret_annotation, storage
+from slipway.operator.rendering.storage import image_pull_secrets, secret_annotations, storage
 
 CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: clients use the Service
 STANDARD_MODE = {"serving.kserve.io/deploymentMode": "Standard"}
@@ -45,7 +45,7 @@ def inference_service(
     autoscaler: str,
 ) -> Child:
     spec = deployment.spec
-    annotations = {**STANDARD_MODE, AUTOSCALER_CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
+    annotations = {**STANDARD_MODE, AUTOSCALER_CLASS_ANNOTATION: autoscaler, **secret_annotations(spec)}
     of_predictor, of_model = storage(spec)
     return child(
         INFERENCE_SERVICE,

@@ -112,7 +112,8 @@ def pinned(
     if not is_kept or other_store or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now, is_replaced=True)
     update = {"version": version, "changes": changes(normalized(compared(ours)), normalized(compared(wanted)))}
-    return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True, is_replaced=is_restarted)
+    part = _with_pods_of(ours, wanted)
+    return Pinned(inference_service=part, made=before, update=update, is_kept=True, is_replaced=is_restarted)
 
 
 def _is_another_runtime(before: MadeStatus, now: MadeStatus, ours: Object, wanted: Object) -> bool:

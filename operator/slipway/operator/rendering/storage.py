@@ -13,7 +13,8 @@ from slipway.contract.pod import ADAPTERS_FOLDER, DRAFT_FOLDER, MODEL_FOLDER
 from slipway.objects.kinds import Object
 from slipway.operator.rendering.desired import UnrenderableError
 
-SECRET_ANNOTATION = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
+SECRET_ANNOTATIONS = ("serving.kserve.io/storageSecretName", "serving.kserve.io/secretName")
+"""KServe reads one of them: the first as its manifests configure it, the second as its Helm chart does."""
 NO_CREDENTIALS = (
     "pvc://",
     "oci://",
@@ -49,9 +50,11 @@ def storage(spec: LLMDeploymentSpec) -> tuple[Object, Object]:
     return {"storageUris": [{"uri": uri, "mountPath": folder} for folder, uri in sources.items()]}, {}
 
 
-def secret_annotation(spec: LLMDeploymentSpec) -> dict[str, str]:
+def secret_annotations(spec: LLMDeploymentSpec) -> dict[str, str]:
     secret = spec.model.credentials_secret
-    return {SECRET_ANNOTATION: secret} if secret and not spec.model.uri.startswith(NO_CREDENTIALS) else {}
+    if not secret or spec.model.uri.startswith(NO_CREDENTIALS):
+        return {}
+    return dict.fromkeys(SECRET_ANNOTATIONS, secret)
 
 
 def image_pull_secrets(spec: LLMDeploymentSpec) -> list[Object]:

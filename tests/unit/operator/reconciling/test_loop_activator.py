@@ -347,7 +347,7 @@ async def test_what_was_measured_when_replicas_follow_times_is_in_the_status_and
     found = status(loop)["lastScaled"]
     assert (found["before"], found["after"], found["measured"], found["target"]) == (1, 2, "930ms", "500ms")
     notes = [each.body["note"] for each in loop.api.requests if each.kind == EVENT and each.body["reason"] == "Scaled"]
-    assert notes == ["From 1 to 2 replicas: ttftP95 was 930ms, and its target is 500ms."]
+    assert notes == ["From 1 to 2 replicas. ttftP95 was 930ms then, and its target is 500ms."]
     loop.take_over()
     await loop.settle()
     assert status(loop)["lastScaled"] == found

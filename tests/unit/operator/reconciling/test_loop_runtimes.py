@@ -136,3 +136,23 @@ async def test_what_its_own_runtime_names_and_the_cluster_lacks_is_reported_at_z
     loop.pass_time(30)
     await loop.settle()
     assert state_and_reason(loop) == ("Idle", "ScaledToZero")
+
+
+async def test_a_runtime_that_is_too_large_to_be_read_is_named(loop: Loop) -> None:
+    await settled(loop, 0, {})
+    loop.api.put(own_runtime(container={"args": ["x" * 70_000]}))
+    name_engine(loop)
+    await loop.settle()
+    assert state_and_reason(loop) == ("Failed", "RuntimeMissing")
+    assert "The ServingRuntime own has no spec, or is larger than 64 KiB" in condition(loop, "Ready")["message"]
+
+
+async def test_what_a_runtime_names_in_another_form_than_kubernetes_has_is_passed_over(loop: Loop) -> None:
+    """KServe can be installed with CRDs that have no schema."""
+    await settled(loop, 0, {})
+    env: list[object] = [{"valueFrom": {"secretKeyRef": "text"}}, "text", {"name": "A", "valueFrom": []}]
+    volumes = ["text", {"secret": {"secretName": 1}}]
+    loop.api.put(own_runtime(container={"env": env, "envFrom": {"a": 1}}, volumes=volumes))
+    name_engine(loop)
+    await loop.settle()
+    assert state_and_reason(loop)[0] == "Idle"

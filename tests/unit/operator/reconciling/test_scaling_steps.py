@@ -13,7 +13,7 @@ from slipway.operator.reconciling.scaling_steps import ScalingSteps
 from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
-KEY = ModelKey("chat", "llama")
+KEY, UID = ModelKey("chat", "llama"), "a-uid"
 STEP = Step(1, 2, datetime(2026, 11, 21, 10, tzinfo=UTC))
 SLOW = Followed("ttftP95", 0.93, 0.5)
 KNOWS, KNOWS_NOTHING = page_of([(KEY, SLOW)]), page_of([])
@@ -35,29 +35,29 @@ class Activators:
 
 async def test_the_first_activator_that_knows_it_is_enough() -> None:
     them = Activators(a=None, b=KNOWS_NOTHING, c=KNOWS, d=KNOWS)
-    them.steps.ask(KEY, STEP, tuple(them.pages))
-    assert them.steps.last(KEY) is None
+    them.steps.ask(KEY, UID, STEP, tuple(them.pages))
+    assert them.steps.last(KEY, UID) is None
     await them.until_idle()
     assert (them.asked, them.changed) == (["a", "b", "c"], [KEY])
-    assert them.steps.last(KEY) == as_status(STEP, SLOW)
+    assert them.steps.last(KEY, UID) == as_status(STEP, SLOW)
 
 
 @pytest.mark.parametrize("pages", [{}, {"a": None}, {"a": KNOWS_NOTHING}], ids=["none", "silent", "unknown"])
 async def test_without_a_measurement_the_step_is_reported_alone(pages: dict[str, bytes | None]) -> None:
     them = Activators(**pages)
-    them.steps.ask(KEY, STEP, tuple(pages))
+    them.steps.ask(KEY, UID, STEP, tuple(pages))
     await them.until_idle()
-    assert (them.steps.last(KEY), them.changed) == (as_status(STEP, None), [KEY])
+    assert (them.steps.last(KEY, UID), them.changed) == (as_status(STEP, None), [KEY])
 
 
 async def test_after_another_leader_nothing_is_known() -> None:
     them = Activators(a=KNOWS)
-    them.steps.ask(KEY, STEP, ["a"])
+    them.steps.ask(KEY, UID, STEP, ["a"])
     await them.until_idle()
-    them.steps.ask(KEY, STEP, ["a"])
+    them.steps.ask(KEY, UID, STEP, ["a"])
     them.steps.start_over()
     await them.until_idle()
-    assert (them.steps.last(KEY), them.changed) == (None, [KEY])
+    assert (them.steps.last(KEY, UID), them.changed) == (None, [KEY])
 
 
 async def test_a_management_port_serves_such_a_page() -> None:
@@ -67,3 +67,10 @@ async def test_a_management_port_serves_such_a_page() -> None:
         page = await get_page("127.0.0.1", port=number, path=PAGE)
     assert page
     assert followed_in(page, KEY) == SLOW
+
+
+async def test_what_was_seen_of_another_object_of_the_same_name_is_not_this_ones() -> None:
+    them = Activators(a=KNOWS)
+    them.steps.ask(KEY, UID, STEP, ["a"])
+    await them.until_idle()
+    assert them.steps.last(KEY, "the uid of the next one") is None

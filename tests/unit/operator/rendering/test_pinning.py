@@ -127,7 +127,8 @@ def test_an_earlier_time_restarts_nothing_and_is_reported() -> None:
     before = next_version(first_version(), annotations=restarted("2026-11-30T19:00:00Z"))
     after = next_version(before, annotations=restarted("2026-11-30T18:00:00Z"))
     assert pods(after) == pods(before)
-    assert "2026-11-30T18:00:00Z is before 2026-11-30T19:00:00Z, the time of the last restart" in " ".join(after.remarks)
+    [remark] = [each for each in after.remarks if each.startswith("slipway.dev/restart: ")]
+    assert "2026-11-30T18:00:00Z is before 2026-11-30T19:00:00Z, the time of the last restart" in remark
     same = next_version(before, annotations=restarted("2026-11-30T20:00:00+01:00"))
     assert pods(same) == pods(before)
     assert "slipway.dev/restart" not in " ".join(same.remarks)

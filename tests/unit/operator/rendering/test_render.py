@@ -352,6 +352,7 @@ def test_credentials_go_to_the_storage_initializer() -> None:
     wanted = on_h100(model={"uri": "hf://org/model", "credentialsSecret": "token"})
     annotations = of_kind(desired(wanted), "InferenceService")["metadata"]["annotations"]
     assert annotations["serving.kserve.io/storageSecretName"] == "token"
+    assert annotations["serving.kserve.io/secretName"] == "token"
 
 
 def test_credentials_of_a_model_in_a_registry_are_image_pull_secrets() -> None:
