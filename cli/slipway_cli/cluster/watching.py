@@ -17,6 +17,11 @@ AGAIN = 1.0  # seconds after which a watch that has ended starts again
 SETTLING = 0.1  # seconds in which further changes count as the same
 
 
+def is_final(error: ApiError) -> bool:
+    """The same request would fail again."""
+    return error.word in BASIC and error.word != "Unreachable"
+
+
 class Lasting:
     """Whether something has been so for some seconds without a break: after a change of the spec, the status is about
     the pods before until the new ones are there."""
@@ -86,7 +91,7 @@ class Live:
             try:
                 self._watch_if_allowed(kind, path, self._listed(kind, path))
             except ApiError as error:
-                if error.word in BASIC and error.word != "Unreachable":
+                if is_final(error):
                     self._changes.put(error)
                     return
                 with self._lock:
