@@ -22,6 +22,11 @@ def is_final(error: ApiError) -> bool:
     return error.word in BASIC and error.word != "Unreachable"
 
 
+def is_passing(word: str) -> bool:
+    """A list that can't be read for this reason may be read the next time."""
+    return word not in ("Forbidden", "NoKind")
+
+
 class Lasting:
     """Whether something has been so for some seconds without a break: after a change of the spec, the status is about
     the pods before until the new ones are there."""

@@ -111,9 +111,9 @@ def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> boo
         before: list[str] = []
         hopeless = Lasting()
         for objects, unreadable in live.states(None):
-            if not live.is_complete:
-                continue
-            if not objects.get(LLM_DEPLOYMENT):
+            if not live.is_complete or LLM_DEPLOYMENT not in objects:
+                continue  # not yet, or not at this moment
+            if not objects[LLM_DEPLOYMENT]:
                 raise NotThereError(f"{namespace}/{name} has been deleted.")
             others = {kind: found for kind, found in objects.items() if kind is not LLM_DEPLOYMENT}
             world = World(now=datetime.now(UTC), llm=objects[LLM_DEPLOYMENT][0], objects=others, unreadable=unreadable)
