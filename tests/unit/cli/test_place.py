@@ -3,7 +3,6 @@ namespace with a service account's files."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
