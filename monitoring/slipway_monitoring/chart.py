@@ -51,7 +51,7 @@ def schema(alert: Alert) -> dict[str, Any]:
 
 def _type(parameter: Parameter) -> dict[str, Any]:
     if not isinstance(parameter.default, str):
-        return {"type": "number", "minimum": 0}
+        return {"type": "number", "minimum": 0, **({} if parameter.most is None else {"maximum": parameter.most})}
     if parameter.default in SEVERITIES:
         return {"enum": [*SEVERITIES]}
     return {"type": "string", "pattern": DURATION}

@@ -40,11 +40,13 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A value of an alert in the chart: a number, a duration of Prometheus such as `5m`, or a severity."""
+    """A value of an alert in the chart: a number, up to `most` if that isn't None, a duration of Prometheus such as
+    `5m`, or a severity."""
 
     name: str
     default: float | str
     meaning: str
+    most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,7 @@ def misspellings(name: str) -> set[str]:
             "each metric would be scraped twice: disable one",
         ),
         ({"accelerators": {"costPerHour": {"l4": "a lot"}}}, "does not match pattern"),
+        ({"monitoring": {"rules": {"alerts": {"SlipwayWakeFailing": {"share": 50}}}}}, "maximum: got 50, want 1"),
         ({"platform": {"kedaNamespace": ""}}, "does not match pattern"),
         ({"platform": {"kserveNamespace": ""}}, "does not match pattern"),
         ({"images": {"registry": "https://registry.example.com"}}, "does not match pattern"),

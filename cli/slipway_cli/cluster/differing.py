@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.asked import is_later
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.models.catalogue import Catalogue
@@ -173,7 +174,7 @@ class Difference:
         if not found and self._brings_update(before, after):
             update = self.status.get("update") or {}
             found = [str(each) for each in update.get("changes") or [f"made by Slipway {update.get('version')}"]]
-        if after.restart not in ("", before.restart):
+        if is_later(after.restart, before.restart):
             found.append(f"{RESTART_ANNOTATION}: {before.restart or 'nothing'} → {after.restart}")
         return tuple(found)
 

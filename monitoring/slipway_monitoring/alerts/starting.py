@@ -55,25 +55,32 @@ _FAILS_OFTEN = while_(
     f"{_FAILED_BEFORE} / ({_FAILED_BEFORE} + {_GOOD_BEFORE}) >= ${{share}}",
     f"{_LAST_FAILED} > {_LAST_GOOD}\nor {_FAILED_LATELY} > 0",
 )
-_OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_FAILS_OFTEN})"
-_IS_RETRIED = while_(f"{_FAILED_BEFORE} < 2", _IS_WAKING)
+_FAILS_NOW = f"{largest('slipway_wakes_failed_in_a_row')} > 1"  # however many starts have succeeded before
+_OVERCOME = f"{_GOOD_WAKES} > 0\nunless ({_FAILS_OFTEN})\nunless ({_FAILS_NOW})"
+_IS_RETRIED = while_(f"{_FAILED_BEFORE} < 2", _IS_WAKING, f"{_FAILED_LATELY} > 0")
 WAKE_FAILING = Alert(
     name="SlipwayWakeFailing",
     meaning="At least `failures` starts from zero have failed within `window`, and none has succeeded; or some have, "
-    "but at least two starts and `share` of all have failed within `history`, and the last one did, or another one "
-    "less than `recent` ago. A first failure that is tried again isn't reported before that has ended.",
+    "but the last two have failed; or at least two starts and `share` of all have failed within `history`, and the "
+    "last one did, or another one less than `recent` ago. A first failure that is tried again isn't reported before "
+    "that has ended, or has taken `recent`.",
     severity="critical",
     lasting="1m",
     parameters=(
         Parameter(name="failures", default=1, meaning="failed starts, at least."),
         Parameter(name="window", default="30m", meaning="the time in which they are counted."),
-        Parameter(name="share", default=0.5, meaning="of all starts, if some have succeeded."),
+        Parameter(name="share", default=0.5, most=1, meaning="of all starts, if some have succeeded."),
         Parameter(name="history", default="6h", meaning="the time in which all starts are counted."),
-        Parameter(name="recent", default="5m", meaning="how long after a failure, if a start has succeeded since."),
+        Parameter(
+            name="recent",
+            default="5m",
+            meaning="how long after a failure, if another start is on its way or has succeeded.",
+        ),
     ),
     summary=f"{WHO} doesn't wake",
     description=f"Starts of {WHO} from zero that have failed within ${{window}}: {{{{ $value }}}}. None has succeeded "
-    "in that time, or at least {{ ${share} | humanizePercentage }} of those within ${history} have failed.",
+    "in that time, or the last two have failed, or at least {{ ${share} | humanizePercentage }} of those within "
+    "${history} have.",
     conditions=(
         Condition(expression=f"{_FAILED_WAKES} >= ${{failures}}\nunless ({_OVERCOME})\nunless ({_IS_RETRIED})"),
     ),

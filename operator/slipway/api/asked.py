@@ -71,6 +71,12 @@ def is_recent(moment: datetime, now: datetime, lasting: float) -> bool:
     return moment <= now < moment + timedelta(seconds=lasting)
 
 
+def is_later(text: str | None, before: str | None) -> bool:
+    """Whether the text is a time, and a later one than the one before, if that is one."""
+    time, time_before = moment(text), moment(before)
+    return time is not None and (time_before is None or time > time_before)
+
+
 def writes(managed_fields: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The part of an object's managedFields that shows when these annotations were written; empty for most objects."""
     times = {name: written(name, managed_fields) for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION)}

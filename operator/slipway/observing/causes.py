@@ -42,6 +42,7 @@ KSERVE_FAILURES = {
     "InvalidPredictorSpec": Reason.INVALID_SPEC,
     "InvalidGPUAllocation": Reason.INVALID_SPEC,
 }
+NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
 RECONCILE_FAILED = "ReconcileFailed"
 NAMESPACE_GOES = "because it is being terminated"
 
@@ -52,7 +53,9 @@ def main_cause(snapshot: Snapshot) -> Cause | None:
     if not is_awaited(snapshot):
         causes += [*_of_kserve(snapshot), *of_replica_makers(snapshot)]
     found = worst(causes)
-    return _with_missing_credentials(found, snapshot) if found and found.reason == Reason.IMAGE_PULL_FAILED else found
+    if found and found.reason == Reason.IMAGE_PULL_FAILED:
+        return _with_missing_credentials(found, snapshot)
+    return _with_older_pods(found, snapshot) if found and found.reason in NO_ROOM else found
 
 
 def _of_platform(snapshot: Snapshot) -> Iterator[Cause]:
@@ -126,13 +129,28 @@ def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
 def _of_pods(snapshot: Snapshot) -> Iterator[Cause]:
     """A pod that has ended and was not deleted is a cause only while a replica is missing. One of an older version is
     about to be replaced, so only what its node did to it counts."""
+    awaits = is_awaited(snapshot)
+    for raw, cause in _seen_in_pods(snapshot):
+        if cause.reason in OF_NODES or not (awaits or is_outdated(raw, snapshot)):
+            yield cause
+
+
+def _seen_in_pods(snapshot: Snapshot) -> Iterator[tuple[Object, Cause]]:
     pods = [Pod(raw, snapshot) for raw in snapshot.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
-    awaits = is_awaited(snapshot)
     for pod in pods:
         cause = None if pod.is_left_behind and whole else cause_of_pod(pod.raw, snapshot)
-        if cause and (cause.reason in OF_NODES or not (awaits or is_outdated(pod.raw, snapshot))):
-            yield cause
+        if cause:
+            yield pod.raw, cause
+
+
+def _with_older_pods(cause: Cause, snapshot: Snapshot) -> Cause:
+    """While the new version finds no place, nothing replaces the pods of the older one, so it matters how they are."""
+    found = worst(older for raw, older in _seen_in_pods(snapshot) if is_outdated(raw, snapshot))
+    if found is None or is_awaited(snapshot):
+        return cause
+    older = f"pod {found.pod} of the version before doesn't serve either: {found.reason}: {found.message}"
+    return replace(cause, message=f"{cause.message.rstrip('.')}; {older}")
 
 
 def _title(raw: Object) -> str:

@@ -15,13 +15,13 @@ from slipway.observing import platform, scaler
 from slipway.observing.autoscaling import METRICS_COME_WITHIN, cause_of_autoscaler, silent_since
 from slipway.observing.budget import Budget
 from slipway.observing.cause import Cause
-from slipway.observing.causes import main_cause
+from slipway.observing.causes import NO_ROOM, main_cause
 from slipway.observing.containers import LONG_SILENCE
 from slipway.observing.following import OF_NAMESPACE
 from slipway.observing.objectives import followed_targets
 from slipway.observing.phases import Phases, phases_of, step_of
 from slipway.observing.pods import OVERDUE, Pod
-from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
+from slipway.observing.rollout import is_updating, makes_room, place_is_taken_by
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.versions import FOLLOWS_WITHIN, is_awaited
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 from slipway.objects.times import is_near
-from slipway.observing.causes import of_replica_makers
+from slipway.observing.causes import NO_ROOM, of_replica_makers
 from slipway.observing.pods import Pod, no_place, stuck
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.versions import NO_VERSION, template_hash_of
 
 TAKEN_WITHIN = timedelta(seconds=3)
 """After a place became free, the scheduler may take so long to retry a pod that it has just rejected."""
-NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
 
 
 def is_updating(snapshot: Snapshot) -> bool:

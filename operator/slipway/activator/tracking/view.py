@@ -66,7 +66,8 @@ def model_state(view: ModelView) -> ModelState | None:
     size = model_size(view.deployment)
     limits = _limits(view, scaling)
     seen = observe(None, Snapshot(now=view.now, pods=tuple(view.read_pods)))
-    cause = seen.cause or _cause_in_status(view.deployment)
+    shown = None if _is_of_the_spec_before(seen.cause, view.deployment) else seen.cause
+    cause = shown or _cause_in_status(view.deployment)
     concurrency = concurrency_of(view.deployment)
     target = scaling.target.in_flight if scaling.target else None
     refused = _refused_until(spent_budget(view.deployment, view.now))
@@ -83,7 +84,7 @@ def model_state(view: ModelView) -> ModelState | None:
         in_use=refused is None
         and (
             _is_used(view, scaling)
-            or _is_starting(view, limits, failed=bool(seen.cause and seen.cause.final))
+            or _is_starting(view, limits, failed=bool(shown and shown.final))
             or _is_woken(view, limits, scaling, hopeless=bool(cause and cause.final))
         ),
         sent_to_sleep=_sent_to_sleep(view, scaling),
@@ -179,6 +180,14 @@ def _limits(view: ModelView, scaling: ScalingSpec) -> HoldLimits:
     )
 
 
+def _is_of_the_spec_before(shown: Cause | None, deployment: Object) -> bool:
+    """While pods are being replaced, one that shows a cause may be an old one, and the status promises that requests
+    wait. If a new pod fails, too, the status no longer does."""
+    ready = _ready(deployment)
+    is_updating = (ready.get("status"), ready.get("reason")) == ("True", Reason.UPDATING)
+    return bool(shown and shown.final and is_updating)
+
+
 def _cause_in_status(deployment: Object) -> Cause | None:
     """What the operator reports if no pod shows a cause: final only if no pod could help."""
     ready = _not_ready(deployment)
@@ -192,9 +201,15 @@ def _cause_in_status(deployment: Object) -> Cause | None:
 
 def _not_ready(deployment: Object) -> Object:
     """The condition Ready, if it is False for the present generation of the spec; empty otherwise."""
+    ready = _ready(deployment)
+    return ready if ready.get("status") == "False" else {}
+
+
+def _ready(deployment: Object) -> Object:
+    """The condition Ready of the present generation of the spec; empty if the status is about an earlier one."""
     ready = condition(deployment, ConditionType.READY) or {}
     is_of_this_spec = ready.get("observedGeneration") == deployment["metadata"].get("generation")
-    return ready if ready.get("status") == "False" and is_of_this_spec else {}
+    return ready if is_of_this_spec else {}
 
 
 # --- whether replicas have to stay, even without a request here -------------------------------------------------------

@@ -89,6 +89,7 @@ class ModelMemory:
     pods_on_nodes: frozenset[str] = frozenset()  # the uids of the pods that had a node
     place_freed_at: datetime | None = None
     remade: Remade | None = None  # as the snapshot has it
+    requested: tuple[str, str] | None = None  # digests of the spec and of the pods that were requested last
     named_volumes_at: dict[str, datetime] = field(default_factory=dict)  # as the snapshot has it
     failed_pulls_at: dict[str, datetime] = field(default_factory=dict)  # the same
     scaler_fails_since: datetime | None = None

@@ -27,6 +27,7 @@ class ModelCounts:
 
     wakes: Counter[WakeResult] = field(default_factory=Counter)
     woken_at: dict[WakeResult, float] = field(default_factory=dict)  # seconds since the epoch, as below
+    failed_in_a_row: int = 0  # starts since the last one that succeeded
     failures: Counter[Reason] = field(default_factory=Counter)
     failed_at: dict[Reason, float] = field(default_factory=dict)
     _ends: dict[tuple[str, str], str] | None = None  # by pod and container; None: nothing has been seen yet
@@ -36,6 +37,7 @@ class ModelCounts:
         for each in results:
             self.wakes[each] += 1
             self.woken_at[each] = now.timestamp()
+            self.failed_in_a_row = self.failed_in_a_row + 1 if each == WakeResult.FAILED else 0
 
     def see(self, failures: Iterable[Failure], *, pods: Container[str], now: datetime) -> None:
         """`failures`: all that the pods show now; `pods`: the uids of those that exist."""

@@ -82,6 +82,10 @@ LAST_WAKE = _gauge(
     "When the last one of these ended; not there before this replica has seen one",
     "result",
 )
+FAILED_IN_A_ROW = _gauge(
+    "wakes_failed_in_a_row",
+    "Starts from zero that have failed since the last one that succeeded, as far as this replica has seen them",
+)
 POD_FAILURES = Description(
     "slipway_pod_failures_total",
     "counter",
@@ -111,6 +115,7 @@ MODEL_METRICS = (
     SLO_WINDOW,
     WAKES,
     LAST_WAKE,
+    FAILED_IN_A_ROW,
     POD_FAILURES,
     LAST_POD_FAILURE,
     *COST_METRICS,
@@ -157,6 +162,7 @@ def _counted(key: ModelKey, counts: ModelCounts) -> Iterator[Sample]:
         yield Sample(WAKES, (*key, result), counts.wakes[result])
     for result, at in counts.woken_at.items():
         yield Sample(LAST_WAKE, (*key, result), at)
+    yield Sample(FAILED_IN_A_ROW, key, counts.failed_in_a_row)
     for reason, number in counts.failures.items():
         yield Sample(POD_FAILURES, (*key, reason), number)
     for reason, at in counts.failed_at.items():

@@ -179,7 +179,7 @@ class Reconciler:
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
         unmet = await self.references.unmet(key, memory, _named(before, decision))
-        if _requests_other_pods(before, decision, outcome) and main_cause(before):
+        if _requests_other_pods(before, memory, decision, outcome) and main_cause(before):
             memory.remade = Remade(before.now, newest_revision(before))
         # Read again, so that the status includes what was just made.
         snapshot = self.reader.read_again(key, before, memory)
@@ -267,12 +267,19 @@ def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decisio
         memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
 
 
-def _requests_other_pods(before: Snapshot, decision: Decision, outcome: Outcome) -> bool:
-    """Whether the spec requests other pods than before, and the InferenceService has them."""
-    made, made_before = decision.desired.made or {}, (before.status or {}).get("made") or {}
-    is_another = any(made.get(digest) != made_before.get(digest) for digest in ("spec", "pods"))
-    is_refused = any(each.kind == INFERENCE_SERVICE for each in outcome.refusals)
-    return bool(made and made_before) and is_another and not is_refused
+def _requests_other_pods(before: Snapshot, memory: ModelMemory, decision: Decision, outcome: Outcome) -> bool:
+    """Whether the spec requests other pods than before, and the InferenceService has them. Remembers it, so that it is
+    true once for each change: the write of the status, which says it, too, may fail."""
+    requested = _digests_of(decision.desired.made)
+    if requested is None or any(each.kind == INFERENCE_SERVICE for each in outcome.refusals):
+        return False
+    requested_before = memory.requested or _digests_of((before.status or {}).get("made"))
+    memory.requested = requested
+    return requested_before is not None and requested != requested_before
+
+
+def _digests_of(made: Object | None) -> tuple[str, str] | None:
+    return (str(made.get("spec")), str(made.get("pods"))) if made else None
 
 
 def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:

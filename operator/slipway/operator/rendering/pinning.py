@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.api.asked import is_later
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import AUTOSCALER_CLASS_ANNOTATION, PLAN_ANNOTATION, RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
@@ -111,7 +112,8 @@ def pinned(
     if not is_kept or other_store or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now, is_replaced=True)
     update = {"version": version, "changes": changes(normalized(compared(ours)), normalized(compared(wanted)))}
-    return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
+    part = _with_pods_of(ours, wanted)
+    return Pinned(inference_service=part, made=before, update=update, is_kept=True, is_replaced=is_restarted)
 
 
 def _is_another_runtime(before: MadeStatus, now: MadeStatus, ours: Object, wanted: Object) -> bool:
@@ -220,16 +222,21 @@ def _with_plan_of(ours: Object, wanted: Object) -> Object:
 
 
 def _restarted(ours: Object, wanted: Object, restart: str) -> tuple[Object, Object, bool]:
-    """Both with the time of the last restart, and whether it is another one than before. Removing the annotation from
-    the LLMDeployment requests nothing."""
-    before = _annotation(ours, RESTART_ANNOTATION)
-    time = restart or before
+    """Both with the time of the last restart, and whether it is a later one than before. Removing the annotation from
+    the LLMDeployment requests nothing, nor does an earlier time, to which a sync with Git may return."""
+    before = time_of_restart(ours)
+    time = restart if is_later(restart, before) else before
     if time is None:
         return ours, wanted, False
     wanted = _with_annotation(wanted, RESTART_ANNOTATION, time)
     if not of_pods(ours)["predictor"]:
         return ours, wanted, False
     return _with_annotation(ours, RESTART_ANNOTATION, time), wanted, time != before
+
+
+def time_of_restart(inference_service: Object) -> str | None:
+    """Of its pods."""
+    return _annotation(inference_service, RESTART_ANNOTATION)
 
 
 def _annotation(inference_service: Object, name: str) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from slipway.api.asked import is_later
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import SYNC_ANNOTATION
+from slipway.api.names import RESTART_ANNOTATION, SYNC_ANNOTATION
 from slipway.objects.kinds import INFERENCE_SERVICE, Object, ObjectKey
 from slipway.objects.metadata import name_of
 from slipway.observing.pods import has_ready_pod
@@ -28,7 +29,7 @@ from slipway.operator.rendering.engines import engine_of
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.inferenceservice import inference_service
 from slipway.operator.rendering.networkpolicy import network_policy
-from slipway.operator.rendering.pinning import Pinned, as_made, pinned, runtime_name
+from slipway.operator.rendering.pinning import Pinned, as_made, pinned, runtime_name, time_of_restart
 from slipway.operator.rendering.placement import (
     refuse_unserved_claims,
     remarks_on_claims,
@@ -99,6 +100,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         replicas=replicas,
         remarks=(
             *_remarks_on_scaling(deployment, kept, snapshot),
+            *_remarks_on_restart(deployment, pods),
             *_remarks_on_runtimes(pods, plan, is_gone=is_gone, pods_runtime=pods_runtime),
             *remarks_on_claims(pods.inference_service, template, snapshot),
             *remarks_on_nodes(plan, deployment.spec.pod.node_selector),
@@ -182,6 +184,15 @@ def _remarks_on_scaling(deployment: LLMDeployment, kept: Kept, snapshot: Snapsho
         yield f"scaling.schedule: {count} kept by '{kept.entry.cron}' for {kept.entry.duration}."
     yield from asked.remarks_on_annotations(deployment, kept, snapshot.now)
     yield from remarks_on_rollout(deployment.spec, snapshot)
+
+
+def _remarks_on_restart(deployment: LLMDeployment, pods: Pinned) -> Iterator[str]:
+    last = time_of_restart(pods.inference_service)
+    if deployment.restart and is_later(last, deployment.restart):
+        yield (
+            f"{RESTART_ANNOTATION}: {deployment.restart} is before {last}, the time of the last restart, so it has no "
+            "effect: write a later time."
+        )
 
 
 def _remarks_on_spec(spec: LLMDeploymentSpec, plan: Plan, engine: RenderedEngine, snapshot: Snapshot) -> Iterator[str]:

@@ -217,6 +217,30 @@ def test_a_failed_version_does_not_count_for_the_one_that_replaces_it() -> None:
     assert found.step is not None
 
 
+def updating(*, reason: Reason = Reason.UPDATING, generation: int = 2) -> Object:
+    """The status once the spec has changed, and Kubernetes has yet to replace the pods."""
+    ready = {"type": "Ready", "status": "True", "reason": str(reason), "observedGeneration": generation}
+    return {"conditions": [ready]}
+
+
+def test_requests_wait_while_the_status_says_that_failed_pods_are_being_replaced() -> None:
+    found = state_of(pods=(crashing(),), deployment=llm(status=updating()))
+    assert found.cause is None
+
+
+@pytest.mark.parametrize("status", [updating(generation=1), updating(reason=Reason.WAKING)])
+def test_a_pods_final_cause_counts_unless_the_status_of_this_spec_says_that_pods_are_replaced(status: Object) -> None:
+    cause = state_of(pods=(crashing(),), deployment=llm(status=status)).cause
+    assert cause
+    assert cause.final
+
+
+def test_what_may_pass_is_told_to_those_who_wait_for_an_update() -> None:
+    cause = state_of(pods=(unschedulable(),), deployment=llm(status=updating())).cause
+    assert cause
+    assert cause.reason == Reason.UNSCHEDULABLE
+
+
 @pytest.mark.parametrize(
     ("status", "final"),
     [

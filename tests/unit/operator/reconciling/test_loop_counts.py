@@ -93,6 +93,17 @@ async def test_a_start_is_counted_once_though_the_answer_to_its_status_was_lost(
     assert counts(loop).wakes == {WakeResult.READY: 1}
 
 
+def test_starts_that_fail_in_a_row_are_counted_from_the_last_one_that_succeeded() -> None:
+    counts, good, bad = ModelCounts(), WakeResult.READY, WakeResult.FAILED
+    seen = []
+    for each in (bad, good, bad, bad, good):
+        counts.woken([each], NOW)
+        seen.append(counts.failed_in_a_row)
+    assert seen == [1, 0, 1, 2, 0]
+    counts.woken([], NOW)
+    assert counts.failed_in_a_row == 0
+
+
 async def test_what_was_counted_ends_with_the_object(loop: Loop) -> None:
     await with_pod(loop)
     await failed(loop)

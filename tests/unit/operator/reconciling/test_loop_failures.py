@@ -199,6 +199,25 @@ async def test_a_failure_of_the_spec_before_is_none_of_the_present_spec(loop: Lo
     assert condition(loop, "Stalled")["status"] == "False"
 
 
+async def test_the_pods_of_a_corrected_spec_count_even_while_the_status_cannot_be_written(loop: Loop) -> None:
+    wrong = {"name": "llamacpp", "extraArgs": ["--chat-template={% for %}"]}
+    loop.api.put(llm(engine=wrong, scaling={"autoscaler": "None", "minReplicas": 1}))
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(replica_set("1", 1))
+    loop.api.put(failing("1"))
+    await loop.settle()
+
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"extraArgs": []}}})
+    loop.api.faults["apply-status LLMDeployment"] = BUSY
+    await loop.failing_reconcile()
+    loop.api.put(replica_set("2", 2))
+    loop.api.put(failing("2"))
+    await loop.failing_reconcile()
+    loop.api.faults.clear()
+    await loop.reconcile()
+    assert status(loop)["state"] == "Failed"
+
+
 async def test_a_change_that_concerns_no_pod_leaves_the_failure_as_it_is(loop: Loop) -> None:
     wrong = {"name": "llamacpp", "extraArgs": ["--chat-template={% for %}"]}
     loop.api.put(llm(engine=wrong, scaling={"autoscaler": "None", "minReplicas": 1}))

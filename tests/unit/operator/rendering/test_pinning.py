@@ -10,9 +10,9 @@ import yaml
 from slipway.api.names import PLAN_ANNOTATION
 from slipway.objects.kinds import Object
 from slipway.operator.rendering import Desired, normal_form
-from slipway.operator.rendering.pinning import PLANNED_BEFORE, changes, of_pods
+from slipway.operator.rendering.pinning import PLANNED_BEFORE, changes, of_pods, pinned
 from support.builders.plans import MEMORY, SPEED
-from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
+from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime, snapshot_with
 from support.fakes.api_server import fields_of
 from support.repository import CRDS
 
@@ -120,6 +120,36 @@ def test_a_restart_is_carried_out_once_and_stays_without_its_annotation() -> Non
     assert (
         time_of_restart(next_version(before, annotations=restarted("2026-11-30T19:00:00Z"))) == "2026-11-30T19:00:00Z"
     )
+
+
+def test_an_earlier_time_restarts_nothing_and_is_reported() -> None:
+    """As by a sync with Git, which has the time of the restart before."""
+    before = next_version(first_version(), annotations=restarted("2026-11-30T19:00:00Z"))
+    after = next_version(before, annotations=restarted("2026-11-30T18:00:00Z"))
+    assert pods(after) == pods(before)
+    [remark] = [each for each in after.remarks if each.startswith("slipway.dev/restart: ")]
+    assert "2026-11-30T18:00:00Z is before 2026-11-30T19:00:00Z, the time of the last restart" in remark
+    same = next_version(before, annotations=restarted("2026-11-30T20:00:00+01:00"))
+    assert pods(same) == pods(before)
+    assert "slipway.dev/restart" not in " ".join(same.remarks)
+
+
+def test_a_restart_of_pods_that_are_otherwise_kept_replaces_them() -> None:
+    """So that what else waits for other pods, such as another place for compiled code, comes with them."""
+    before = first_version()
+    wanted = deployment(annotations=restarted(), **SPEC)
+    planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
+    shown = snapshot_with(
+        wanted.metadata.name,
+        planned.runtime,
+        serving_runtime=runtime(OLD),
+        inference_service=live_service(before),
+        status=status_of(before),
+        has_pods=True,
+    )
+    service = of_kind(with_another_profile(before, has_pods=False), "InferenceService")
+    found = pinned(service, wanted, planned, runtime(OLD), shown, version="1")
+    assert (found.is_kept, found.is_replaced) == (True, True)
 
 
 def test_a_change_of_the_spec_keeps_the_time_of_the_restart() -> None:
