@@ -210,9 +210,13 @@ def test_no_file_is_usage(kubectl: FakeKubectl) -> None:
         ('Error from server (Forbidden): "m" is forbidden: User "eve" cannot patch', 3, "ask for the role edit"),
         (f'Error from server (Forbidden): error when creating "STDIN": {DENIED}: [cost] no budget', 2, "] no budget."),
         (f'Error from server: error when creating "STDIN": {DENIED}: no budget', 2, "The API server refuses"),
-        ("Error from server (Forbidden): \"m\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no", 2, "'p'"),
+        (
+            "Error from server (Forbidden): ValidatingAdmissionPolicy 'p' denied request",
+            2,
+            "'p'",
+        ),
         ('Error from server (Forbidden): "m" is forbidden: exceeded quota: q', 2, "exceeded quota: q."),
-        ('Error from server (InternalError): Internal error occurred: failed calling webhook "w"', 3, "failed calling"),
+        ('Error from server (InternalError): failed calling webhook "w"', 3, "ailed calling webhook"),
         ("Unable to connect to the server: no such host", 3, "Check the network"),
     ],
 )

@@ -239,7 +239,15 @@ def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
     assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 
-MESSAGES = ("", "nothing that is known", "Secret keys", "Secret a'b; rm -rf /", "Pod x is stuck", "engine.x: ; ≤ ,", "unrecognized arguments: --bad")
+MESSAGES = (
+    "",
+    "nothing that is known",
+    "Secret keys",
+    "Secret a'b; rm -rf /",
+    "Pod x is stuck",
+    "engine.x: ; ≤ ,",
+    "unrecognized arguments: --bad",
+)
 SPECS: tuple[Object, ...] = (
     {},
     {"engine": None, "pod": None, "model": {"uri": 7}, "accelerator": {"profiles": None}, "budget": None},
