@@ -217,6 +217,10 @@ def test_a_command_with_a_value_of_a_person_claims_to_fix_nothing(found: Next) -
         (CASES["an object of another owner"][0], "only if no one needs it"),
         (CASES["a finalizer"][0], "only if the program that set it no longer does its work"),
         (CASES["a taint"][0], "ask those first"),
+        (CASES["a label that no node has, while all have taints"][0], "only if it may run elsewhere"),
+        (CASES["other accelerators"][0], "may cost more"),
+        (following("ProfileMissing", "h300: no", spec={"accelerator": {"profiles": ["h300"]}}), "may cost more"),
+        (following("Paused"), "if what it was paused for is over"),
         (following("PodStuck", "Pod model-1 should have been gone"), "only when its node is really gone"),
     ],
 )
@@ -239,10 +243,19 @@ def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
     assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 
-MESSAGES = ("", "nothing that is known", "Secret keys", "Secret a'b; rm -rf /", "Pod x is stuck", "engine.x: ; ≤ ,")
+MESSAGES = (
+    "",
+    "nothing that is known",
+    "Secret keys",
+    "Secret a'b; rm -rf /",
+    "Pod x is stuck",
+    "engine.x: ; ≤ ,",
+    "unrecognized arguments: --bad",
+)
 SPECS: tuple[Object, ...] = (
     {},
     {"engine": None, "pod": None, "model": {"uri": 7}, "accelerator": {"profiles": None}, "budget": None},
+    {"engine": {"extraArgs": ["--bad", "--a=\x9b2J\u202e\u200b\x1b[2J", "--b"]}},
     {"engine": {"extraArgs": ["--a='; rm -rf /'"], "name": "own"}, "pod": {"env": [{"name": "A", "value": "$(x)"}]}},
     {"pod": {"env": [None, {"valueFrom": None}], "volumes": [None], "tolerations": "all", "nodeSelector": {"a": 1}}},
 )
@@ -256,6 +269,7 @@ def test_each_command_is_one_line_of_a_shell_whatever_the_object(reason: str) ->
                 found = following(reason, message, spec=spec, runtime=runtime)
                 assert found.command.startswith("kubectl ")
                 assert "\n" not in found.command
+                assert found.command.isprintable()
                 assert _is_quoted(found.command), found.command
                 assert set(found.values) == set(PLACEHOLDER.findall(found.command))
                 assert not any("'" in each for each in found.values)  # it would be written in another way in a shell

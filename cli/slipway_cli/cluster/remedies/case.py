@@ -117,8 +117,9 @@ class Case:
 
 
 def quoted(value: Any) -> str:
-    """JSON as one word of a shell."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """JSON as one word of a shell. In ASCII: letters that a tenant chose neither steer the terminal nor hide in what
+    is to be copied."""
+    text = json.dumps(value, separators=(",", ":"))
     text = text.replace(f'"{_BARE}', "").replace(f'{_BARE}"', "")
     return "'" + text.replace("'", "'\\''") + "'"
 
