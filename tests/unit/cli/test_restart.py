@@ -156,7 +156,7 @@ def test_a_number_of_replicas_that_is_not_reported_is_not_called_zero() -> None:
 
 def flaky(kubectl: FakeKubectl, *, only: str, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
     """Its first list of these objects fails, and no watch changes them."""
-    found, failed = kubectl.inside()(), []
+    found, failed = kubectl.inside()(), list[str]()
     real = found.get
 
     def get(path: str) -> Any:
