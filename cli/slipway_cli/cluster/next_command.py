@@ -18,8 +18,16 @@ from slipway_cli.cluster.world import World
 
 def next_command(reason: str, message: str, world: World, pod: Object | None) -> Next:
     case = Case(world, message, pod)
-    found = (CHOICES[reason](case) if reason in CHOICES else None) or _about_pod(case)
+    found = _chosen(reason, case) or _about_pod(case)
     return replace(found, why=f"{found.why}. {BEYOND[reason]}") if reason in BEYOND else found
+
+
+def _chosen(reason: str, case: Case) -> Next | None:
+    """Nothing, where a message or an object isn't of the form that is looked for: anyone may have written it."""
+    try:
+        return CHOICES[reason](case) if reason in CHOICES else None
+    except (ValueError, ArithmeticError, TypeError, AttributeError, LookupError):
+        return None
 
 
 def _about_pod(case: Case) -> Next:

@@ -9,6 +9,7 @@ import click
 from slipway_cli.cluster.options import names, on_cluster, target_of
 from slipway_cli.output import documents, screen
 from slipway_cli.problems import NOT_WELL
+from slipway_cli.visible import visible
 
 if TYPE_CHECKING:
     from slipway_cli.cluster.diagnosing import Diagnosis
@@ -113,4 +114,4 @@ def tell(found: Diagnosis, book: Runbook | None) -> None:
         does = "This should fix it" if found.next.fixes else "Next"
         yours = f", once you have replaced {' and '.join(found.next.values)}" if found.next.values else ""
         screen.paragraph(f"{does} ({found.next.why}){yours}:")
-        click.echo(screen.strong(f"  {found.next.command}"))
+        click.echo(screen.strong(f"  {visible(found.next.command)}"))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from slipway_cli.visible import CONTROLS
+
 API_VERSION = "cli.slipway.dev/v1"
 
 Document = Mapping[str, Any]
@@ -20,9 +22,14 @@ def document(kind: str, **members: Any) -> Document:
 
 
 def write(found: Document, form: str) -> None:
+    """Letters that would act on a terminal are escaped, which changes nothing for a program."""
     if form == "json":
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+        click.echo(CONTROLS.sub(lambda each: json.dumps(each[0])[1:-1], text))
         return
     import yaml
 
-    click.echo(yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=118), nl=False)
+    text = yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=118)
+    if CONTROLS.search(text):
+        text = yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=False, width=118)
+    click.echo(text, nl=False)
