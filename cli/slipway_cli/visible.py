@@ -11,7 +11,7 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 # Besides controls, letters that aren't seen or that reorder others, and halves of letters, which UTF-8 can't have.
-CONTROLS = re.compile(
+_CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
     "\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
     "\ud800-\udfff]"
@@ -20,7 +20,7 @@ CONTROLS = re.compile(
 
 def plain(text: str) -> str:
     """Only newlines and tabs are left of all control characters."""
-    return CONTROLS.sub("", _SEQUENCES.sub("", text))
+    return _CONTROLS.sub("", _SEQUENCES.sub("", text))
 
 
 _SPACES = str.maketrans("\n\t", "  ")

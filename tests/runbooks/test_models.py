@@ -115,7 +115,7 @@ class Walkers:
     async def _from_alert_to_reason(self, firing: Firing, fault: RunbookFault, walk: Walk) -> None:
         """The alert must name the reason, and its page must lead to that of the reason."""
         summary = (await firing.fires()).annotations["summary"]
-        assert fault.reason in summary, summary
+        assert any(each in summary for each in (fault.reason, fault.before) if each), summary
         assert leads_to(runbook(fault.alert), fault.page), f"{fault.alert}.md doesn't lead to {fault.page}.md"
         walk.saw(f"{fault.alert} fired, and its runbook led here.")
 

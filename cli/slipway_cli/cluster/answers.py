@@ -15,6 +15,8 @@ NO_ENDPOINTS = "no endpoints available for service"
 UNREACHABLE = "error trying to reach service"
 KEY_VARIABLE = "SLIPWAY_API_KEY"
 DATA, COMMENT, DONE = "data:", ":", "[DONE]"
+MOST = 1 << 53  # tokens; JSON has greater numbers, with which nothing can be computed
+LOOKED_AT, SHOWN = 1000, 100  # characters of an answer that isn't understood
 
 
 class Refusal(Problem):
@@ -58,21 +60,38 @@ def refusal_of(status: int, body: str, service: str) -> Refusal:
     """`service`: NAMESPACE/NAME."""
     found = _parsed(body)
     if found.get("kind") == "Status":
-        return _of_api_server(status, str(found.get("message") or ""), service)
+        return _of_api_server(status, _text(found.get("message")), service)
     error = found.get("error")
     said = error if isinstance(error, dict) else found
-    message = str(said.get("message") or body.strip() or f"it answered {status} without a text")
-    code = str(said.get("code") or "")
+    message = _text(said.get("message")) or _text(error) or body.strip() or "without a text"
+    code = _code(said.get("code"))
     hint = f" {GIVE_A_KEY.format(variable=KEY_VARIABLE)}" if code in OF_KEYS or status == 401 else ""
     return _kind(status)(f"{service} answered {status}{f' {code}' if code else ''}: {message}{hint}")
 
 
+# What answers may be any program: each value can have another type than it should.
+
+
 def _parsed(text: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
-    except ValueError:
+        return _mapping(json.loads(text))
+    except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """JSON can have halves of letters, which no output takes."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _code(value: Any) -> str:
+    return str(value) if isinstance(value, int) and 0 < value < 1000 else _text(value)
 
 
 def _kind(status: int) -> type[Refusal]:
@@ -83,7 +102,7 @@ def _kind(status: int) -> type[Refusal]:
 
 def _of_api_server(status: int, message: str, service: str) -> Refusal:
     namespace = service.partition("/")[0]
-    if NO_ENDPOINTS in message:
+    if status == 503 and NO_ENDPOINTS in message:
         return Asleep(f"{service} has no ready replica.")
     if status == 403:
         return Refusal(
@@ -102,7 +121,8 @@ def _of_api_server(status: int, message: str, service: str) -> Refusal:
 
 
 def pieces_of(lines: Iterable[str], summary: Summary, service: str) -> Iterator[Piece]:
-    """Of an event stream, chat or completion; raises Refusal for an error in it."""
+    """Of an event stream, chat or completion; raises Refusal for an error in it, or if it isn't complete."""
+    is_answer = False
     for line in lines:
         if line.startswith(COMMENT):
             yield Piece(progress=line.removeprefix(COMMENT).strip())
@@ -110,40 +130,56 @@ def pieces_of(lines: Iterable[str], summary: Summary, service: str) -> Iterator[
             continue
         data = line.removeprefix(DATA).strip()
         if data == DONE:
-            return
-        event = _parsed(data)
-        if "error" in event:
-            raise refusal_of(_status_in(event["error"]), data, service)
-        summary.usage = _usage(event) or summary.usage
-        for choice in event.get("choices") or []:
-            summary.finish = str(choice.get("finish_reason") or summary.finish)
+            break
+        for choice in _choices(data, summary, service):
+            is_answer = True
             yield _piece(choice)
+    else:
+        if is_answer and not summary.finish:
+            ended = f"its stream ended without a finish_reason or {DONE}"
+            raise Unwell(f"The answer of {service} is not complete: {ended}.")
+    if not is_answer:
+        raise Unwell(f"{service} sent a stream without an answer in it.")
 
 
-def whole(body: str, summary: Summary) -> Piece:
-    """Of an answer that is no stream."""
-    found = _parsed(body)
-    summary.usage = _usage(found)
-    choices = found.get("choices") or [{}]
-    summary.finish = str(choices[0].get("finish_reason") or "")
-    return _piece(choices[0])
+def whole(body: str, summary: Summary, service: str) -> Piece:
+    """Of an answer that is no stream; raises Refusal if there is none in it."""
+    if choices := _choices(body, summary, service):
+        return _piece(choices[0])
+    start = " ".join(body[:LOOKED_AT].split())[:SHOWN]
+    raise Unwell(f"{service} answered with success, and there is no answer in it: {start or 'it is empty'}")
+
+
+def _choices(text: str, summary: Summary, service: str) -> list[Mapping[str, Any]]:
+    """Of one object; raises Refusal if it is an error."""
+    found = _parsed(text)
+    if error := found.get("error"):
+        raise refusal_of(_status_in(error), text, service)
+    summary.usage = _usage(found) or summary.usage
+    listed = found.get("choices")
+    choices: list[Mapping[str, Any]] = []
+    if isinstance(listed, list):
+        choices = [each for each in listed if isinstance(each, dict)]
+    for each in choices:
+        summary.finish = _text(each.get("finish_reason")) or summary.finish
+    return choices
 
 
 def _status_in(error: Any) -> int:
     """Errors in a stream have no status of their own."""
-    code = error.get("code") if isinstance(error, dict) else None
+    code = _mapping(error).get("code")
     return code if isinstance(code, int) else 503
 
 
 def _piece(choice: Mapping[str, Any]) -> Piece:
-    delta = choice.get("delta") or choice.get("message") or {}
-    thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-    return Piece(text=str(delta.get("content") or choice.get("text") or ""), thought=str(thought))
+    delta = _mapping(choice.get("delta")) or _mapping(choice.get("message"))
+    thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+    return Piece(text=_text(delta.get("content")) or _text(choice.get("text")), thought=thought)
 
 
 def _usage(found: Mapping[str, Any]) -> dict[str, int]:
-    usage = found.get("usage") or {}
-    return {name: value for name, value in usage.items() if isinstance(value, int)}
+    usage = _mapping(found.get("usage"))
+    return {_text(name): value for name, value in usage.items() if isinstance(value, int) and 0 <= value < MOST}
 
 
 def shown(text: str) -> str:

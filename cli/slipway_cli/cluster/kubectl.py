@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slipway_cli.problems import Problem
@@ -24,6 +25,7 @@ SECONDS = 20  # for one request
 BEYOND = 10  # seconds that kubectl itself may take besides, such as for a login
 WARNING = "Warning: "
 INSTALL = "https://kubernetes.io/docs/tasks/tools"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # of the pod that this program runs in
 
 
 class ApiError(Problem):
@@ -40,6 +42,7 @@ FAILURES = (
     (r"You must be logged in|\(Unauthorized\)|getting credentials|no Auth Provider", "Unauthorized"),
     (r" is invalid: ", "Invalid"),
     (r"Error from server \((\w+)\)", ""),
+    (r"current-context must exist", "NoCurrentContext"),
     (r"cannot locate context|(context|cluster|auth info) .* does not exist|no context exists", "NoContext"),
     (r"context was not found|stat .*: no such file|error loading config file|invalid configuration", "NoContext"),
     (r"connection .* was refused|Unable to connect|no such host|i/o timeout|deadline exceeded|TLS|x509", "Unreachable"),
@@ -154,12 +157,22 @@ class Kubectl:
         try:
             config = json.loads(self.run("config", "view", "--minify", "--output=json"))
         except ApiError as error:
-            if error.word == "NoContext":
+            if error.word != "NoCurrentContext":
                 raise
-            return Place(self._flags, self._namespace or "default")
+            config = {}
         contexts = config.get("contexts") or [{}]
-        own = (contexts[0].get("context") or {}).get("namespace") or "default"
+        own = (contexts[0].get("context") or {}).get("namespace") or _namespace_of_pod() or "default"
         return Place(self._flags, self._namespace or own, str(config.get("current-context") or ""))
+
+
+def _namespace_of_pod() -> str:
+    """That kubectl takes inside of a pod, unless the kubeconfig names one; even with a kubeconfig."""
+    is_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("KUBERNETES_SERVICE_PORT")
+    if not is_pod or not (SERVICE_ACCOUNT / "token").is_file():
+        return ""
+    with contextlib.suppress(OSError):
+        return os.environ.get("POD_NAMESPACE") or (SERVICE_ACCOUNT / "namespace").read_text().strip()
+    return ""
 
 
 def error_of(said: str) -> ApiError:

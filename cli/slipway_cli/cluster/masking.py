@@ -33,12 +33,20 @@ _SENSITIVE = (
 )
 _SENSITIVE_NAME = re.compile(rf"(?:^|[_.-]|(?<=[a-z])(?=[A-Z])){_SENSITIVE}$", re.IGNORECASE)
 _NAME_OF_SECRET = re.compile(r"(?<!client)(?<!client_)secret(?:name|ref)?$", re.IGNORECASE)  # apiKeysSecret: its name
-_SENSITIVE_FLAG = re.compile(rf"--?[\w.-]*?(?:{_SENSITIVE}|headers?|user)|-[Hu]", re.IGNORECASE)
-_VARIABLES_OF_ENGINES = re.compile(
-    r"(?:VLLM|SLIPWAY|CUDA|NVIDIA|NCCL|ROCR|HIP|TORCH\w*|TRITON|OMP|MKL|LLAMA|GGML|KEDA|GO|PYTHON)_?[A-Z0-9_]*"
-    r"|HF_HOME|HF_HUB_\w+|TRANSFORMERS_\w+|TOKENIZERS_PARALLELISM|WATCH_NAMESPACE|POD_\w+|KUBERNETES_CLUSTER_DOMAIN"
+_SENSITIVE_FLAG = re.compile(
+    rf"--?[\w.-]*?(?:{_SENSITIVE}|headers?|user)|-[Hu]|--?(?:[\w.-]*[_.-])?(?:keys?|pass|pwd|pswd|pw|pat|dsn|jwt)",
+    re.IGNORECASE,
 )
-_IS_SENSITIVE_VARIABLE = re.compile(r"KEY|TOKEN(?!IZER)|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|URL|ENDPOINT|HEADER")
+_VARIABLES_OF_ENGINES = re.compile(
+    r"(?:VLLM|SLIPWAY|CUDA|NVIDIA|NCCL|ROCR|HIP|TORCH|TORCHINDUCTOR|TORCHDYNAMO|PYTORCH|TRITON|OMP|MKL|LLAMA|GGML|KEDA)_\w+"
+    r"|GO(?:MAXPROCS|MEMLIMIT|GC|DEBUG)|PYTHON(?:UNBUFFERED|HASHSEED|PATH|DONTWRITEBYTECODE|FAULTHANDLER|MALLOC)"
+    r"|HF_HOME|HF_HUB_\w+|TRANSFORMERS_\w+|TOKENIZERS_PARALLELISM|WATCH_NAMESPACE|KUBERNETES_CLUSTER_DOMAIN"
+    r"|POD_(?:NAME|NAMESPACE|IP|UID)"
+)
+_IS_SENSITIVE_VARIABLE = re.compile(
+    r"KEY|TOKEN(?!IZER)|SECRET|PASS|PWD|PSWD|PW(?![A-Z])|(?<![A-Z])PAT(?![A-Z])|CRED|AUTH|COOKIE|JWT|LOGIN|URL|ENDPOINT|HEADER"
+    r"|DSN|CONN(?!ECTIONS|ECTOR)"
+)
 _ANNOTATIONS_OF_PRODUCTS = re.compile(r"(?:[\w.-]+\.)?(?:kubernetes\.io|k8s\.io|slipway\.dev|kserve\.io|keda\.sh)/.*")
 _COPY_OF_OBJECT = re.compile(r".*/last-applied-configuration")
 _PAIRS = ("env", "headers", "httpHeaders")
@@ -128,7 +136,7 @@ class Masker:
     def _annotation(self, name: str, value: str) -> str:
         if _COPY_OF_OBJECT.fullmatch(name) or not _ANNOTATIONS_OF_PRODUCTS.fullmatch(name):
             return self._masked(ANNOTATIONS)
-        return self.text(value)
+        return self._string(value, name.rpartition("/")[2])
 
     def _arguments(self, words: Sequence[str]) -> Iterator[str]:
         """All words after such a flag, since vLLM's --api-key takes several."""

@@ -101,7 +101,7 @@ class Asker:
         if "text/event-stream" in answer.headers.get("Content-Type", ""):
             yield from pieces_of(answer.lines(), result.summary, self._place)
         else:
-            yield whole(answer.text(), result.summary)
+            yield whole(answer.text(), result.summary, self._place)
 
     def _answered(self, path: str, body: Mapping[str, Any], result: Result) -> Answer:
         """By a replica; wakes the model if there is none."""
@@ -190,7 +190,7 @@ class Asker:
 def key_of(kubectl: Kubectl, secret: str | None, namespace: str) -> str:
     """`secret`: NAME, or NAME/ENTRY, of a Secret as in spec.access.apiKeysSecret; None: the environment's, if any."""
     if not secret:
-        return os.environ.get(KEY_VARIABLE, "").strip()
+        return _first_in(os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE)
     name, _, entry = secret.partition("/")
     try:
         found = kubectl.get(SECRET.path(namespace, quote(name, safe="")))
@@ -208,10 +208,20 @@ def key_of(kubectl: Kubectl, secret: str | None, namespace: str) -> str:
     if entry and entry not in entries:
         raise Misused(f"--key-secret {secret}: the Secret has no entry {entry}, but {', '.join(entries) or 'none'}.")
     for each in [entry] if entry else sorted(entries):
-        for line in _decoded(entries[each]).splitlines():
-            if line.strip():
-                return line.strip()
+        if key := _first_in(_decoded(entries[each]), f"--key-secret {secret}: entry {each}"):
+            return key
     raise Misused(f"--key-secret {secret}: there is no key in it; it has one in each line of its entries.")
+
+
+def _first_in(text: str, where: str) -> str:
+    """`text`: a key a line. The others, and a key that is none, are in no message: they are secret, too."""
+    key = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if not (key.isascii() and key.isprintable()):
+        raise Misused(
+            f"{where} has no key in its first line: there are characters that an HTTP header can't have. A key is of "
+            "letters, digits and signs of ASCII, one key a line."
+        )
+    return key
 
 
 def _decoded(text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.problems import Misused
 
-OF_THE_FILE = ("Invalid", "BadRequest")
+OF_THE_FILE = ("Invalid", "BadRequest", "Forbidden")  # Forbidden: also a policy, a webhook or a quota says that
+_LACKS_A_RIGHT = re.compile(r'is forbidden: User ".*" cannot ')
+_DENIED = re.compile(r"denied (?:the )?request")  # by a webhook that gives no reason
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_COMPARED = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 
@@ -28,14 +31,14 @@ def tried(kubectl: Kubectl, manifest: Object, namespace: str, *, server_side: bo
     try:
         found = json.loads(kubectl.run(*arguments, given=json.dumps(manifest), warnings=warnings))
     except ApiError as error:
-        if error.word in OF_THE_FILE:
-            raise Misused(f"The API server refuses LLMDeployment {name}: {error.message}") from None
-        if error.word == "Forbidden":
+        if error.word == "Forbidden" and _LACKS_A_RIGHT.search(error.message):
             raise ApiError(
                 "Forbidden",
                 f"You may not change LLMDeployment {name} in namespace {namespace}, as a dry run does, too: ask for "
                 f"the role edit there ({error.message})",
             ) from None
+        if error.word in OF_THE_FILE or _DENIED.search(error.message):
+            raise Misused(f"The API server refuses LLMDeployment {name}: {error.message}") from None
         raise
     return Tried(found, tuple(each for each in warnings if LAST_APPLIED not in each))
 

@@ -90,7 +90,11 @@ def complete(name: str, prompt: str | None, form: str | None, **given: Any) -> N
 
 
 def _piped() -> str:
-    text = sys.stdin.read()
+    try:
+        text = sys.stdin.read()
+        text.encode()  # where the locale is C, other bytes have become halves of letters
+    except UnicodeError:
+        raise Misused("The standard input is not text in UTF-8: convert it, as with iconv.") from None
     if not text.strip():
         raise Misused("The standard input has no prompt: write one, or start it in a terminal.")
     return text
@@ -153,22 +157,34 @@ def _one(asker: Asker, path: str, body: dict[str, Any], form: str | None) -> Non
         text = "".join(_text(asker, path, body, result, quiet=True))
         documents.write(documents.document("Answer", **_members(asker, text, result)), form)
         return
-    for part in _text(asker, path, body, result):
-        click.echo(part, nl=False)
+    try:
+        said = ""
+        for said in _text(asker, path, body, result):
+            click.echo(said, nl=False)
+    except Problem:
+        if said:
+            click.echo()
+        raise
     click.echo()
     _tell_cut(result)
 
 
 def _text(asker: Asker, path: str, body: dict[str, Any], result: Result, *, quiet: bool = False) -> Iterator[str]:
-    """What the model says; what it thinks is only shown."""
+    """What the model says; what it thinks is only shown. The wait is shown until one of both, or the end."""
+    try:
+        yield from _told(asker, path, body, result, quiet=quiet)
+    finally:
+        asker.progress.over()
+
+
+def _told(asker: Asker, path: str, body: dict[str, Any], result: Result, *, quiet: bool) -> Iterator[str]:
     from slipway_cli.cluster.answers import shown
 
-    wait, is_waiting, is_thinking = asker.progress, True, False
+    is_waiting, is_thinking = True, False
     for piece in asker.ask(path, body, result):
-        if piece.progress:
-            wait(piece.progress)
-            continue
-        if is_waiting and (piece.text or piece.thought):
+        if is_waiting and piece.progress:
+            asker.progress(piece.progress)
+        if piece.text or piece.thought:
             is_waiting = False
             asker.progress.over()
         if piece.thought and not quiet:
@@ -228,6 +244,8 @@ def _typed() -> str | None:
         except EOFError:
             click.echo()
             return None
+        except UnicodeDecodeError:
+            screen.note("That line is not text in UTF-8.")
         except KeyboardInterrupt:
             click.echo()
             screen.note(HELP)
@@ -247,11 +265,9 @@ def _turn(asker: Asker, messages: list[dict[str, str]], settings: dict[str, Any]
         _tell_cut(result)
         _tell_speed(result)
     except KeyboardInterrupt:
-        asker.progress.over()
         click.echo()
         screen.note("Stopped.")
     except Problem as problem:
-        asker.progress.over()
         if said:
             click.echo()
         problem.show()

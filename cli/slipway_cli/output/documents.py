@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from slipway_cli.visible import CONTROLS
+from slipway_cli.visible import plain
 
 API_VERSION = "cli.slipway.dev/v1"
 
@@ -22,14 +22,14 @@ def document(kind: str, **members: Any) -> Document:
 
 
 def write(found: Document, form: str) -> None:
-    """Letters that would act on a terminal are escaped, which changes nothing for a program."""
+    """Letters of tenants stay readable, unless one would steer a terminal: then all but ASCII is escaped."""
+    text = _text(found, form, ascii_only=False)
+    click.echo(text if plain(text) == text else _text(found, form, ascii_only=True), nl=form == "json")
+
+
+def _text(found: Document, form: str, *, ascii_only: bool) -> str:
     if form == "json":
-        text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-        click.echo(CONTROLS.sub(lambda each: json.dumps(each[0])[1:-1], text))
-        return
+        return json.dumps(found, indent=2, ensure_ascii=ascii_only, allow_nan=False)
     import yaml
 
-    text = yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True, width=118)
-    if CONTROLS.search(text):
-        text = yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=False, width=118)
-    click.echo(text, nl=False)
+    return str(yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=not ascii_only, width=118))

@@ -14,7 +14,16 @@ MARK = "***"
 _NAMED = r"(?:passw(?:or)?d|passphrase|secret|api[-_]?key|access[-_]?key(?:[-_]?id)?|account[-_]?key|private[-_]?key)"
 _WORD = r"(?:token|credential|signature|sig|auth|jwt|cookie)"  # also names of harmless values: counts, grammars
 _IS = r"(?:\\{0,3}[\"'])?\s*[=:]\s*"  # with the backslashes of JSON within JSON
-_QUOTED = r"\\{0,3}\"[^\"]*\"|'[^']*'"
+
+
+def _quoted(depth: int) -> str:
+    """A string of JSON, whose own quotes have so many backslashes: 1 for JSON within JSON, 3 within that. Quotes in its
+    value have more of them. The end of the text ends it, too: messages are cut."""
+    quote, escape, other = rf"\\{{{depth}}}\"", rf"\\{{{depth + 1}}}", rf"\\{{0,{depth}}}[^\"\\]"
+    return rf"{quote}(?:{other}|{escape}(?:{quote}|{escape}|{other}))*(?:{quote}|\\*\Z)"
+
+
+_QUOTED = "|".join((*map(_quoted, (0, 1, 3)), r"\\{0,3}\"[^\"]*\"", r"'(?:[^'\\]|\\.)*'", r"'[^']*'"))
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)

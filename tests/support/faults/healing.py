@@ -87,7 +87,7 @@ NOT_HEALED: Mapping[str, str] = {
     "DriverMismatch": "a program in place of an engine says it, and no devcluster has a GPU",
     "GpuBusy": "a program in place of an engine says it, and no devcluster has a GPU",
     "GpuUnhealthy": "a program in place of an engine says it, and no devcluster has a GPU",
-    "QuantizationMismatch": "a program in place of an engine says it of every model",
+    "QuantizationMismatch": "a program in place of an engine says it of every model; UNTRIED has the real one",
 }
 """Provoked failures that no command heals, by their names."""
 

@@ -12,7 +12,7 @@ from slipway_devcluster.addresses import NODE_NAME
 
 from support.builders.llmdeployments import OURS, on_own_engine, own_runtime
 from support.builders.objects import PAUSE, Object, manifest, pod
-from support.cluster.kube import is_ready
+from support.cluster.kube import Kube, KubectlError, is_ready
 from support.faults.platform_faults import PlatformFault, Scene, serving, with_objects
 from support.faults.runbook_faults import engine, tiny
 
@@ -49,9 +49,21 @@ async def fills_its_volume(scene: Scene) -> AsyncGenerator[dict[str, str]]:
 async def with_a_finalizer(scene: Scene) -> AsyncGenerator[dict[str, str]]:
     """A pod of the model is deleted, and a finalizer keeps it."""
     name = (await scene.kube.wait_for_any("pods", OURS, is_ready))["metadata"]["name"]
-    await scene.kube.patch("pod", name, {"metadata": {"finalizers": [KEEPS]}})
-    await scene.kube.run("delete", "pod", name, "--wait=false")
-    yield {"POD": name}
+    try:
+        await scene.kube.patch("pod", name, {"metadata": {"finalizers": [KEEPS]}})
+        await scene.kube.run("delete", "pod", name, "--wait=false")
+        yield {"POD": name}
+    finally:
+        await without_finalizers(name, scene.kube)
+
+
+async def without_finalizers(pod_name: str, kube: Kube) -> None:
+    """The pod may be gone: the runbook has removed its finalizer."""
+    try:
+        await kube.patch("pod", pod_name, {"metadata": {"finalizers": None}})
+    except KubectlError as error:
+        if "(NotFound)" not in str(error):
+            raise
 
 
 # --- priorities ------------------------------------------------------------------------------------------------------
@@ -73,10 +85,9 @@ async def by_a_pod_of_higher_priority(scene: Scene) -> AsyncGenerator[dict[str, 
     """The only slot is given to another pod. A class that is higher still exists, too."""
     kube = scene.kube
     batch, interactive = f"batch-{kube.namespace}", f"interactive-{kube.namespace}"
-    slots = {SLOT: "1"}
-    await kube.patch("node", NODE_NAME, {"status": {"capacity": slots, "allocatable": slots}}, subresource="status")
-    await kube.apply(priority(batch, 1000), priority(interactive, 2000), *waits_when_it_ends())
     try:
+        await set_slots("1", kube)
+        await kube.apply(priority(batch, 1000), priority(interactive, 2000), *waits_when_it_ends())
         await kube.wait_for_any("pods", OURS, is_ready)
         container = {"resources": {"limits": {SLOT: "1"}}}
         await kube.apply(pod("boss", PAUSE, [], container=container, priorityClassName=batch))
@@ -84,6 +95,13 @@ async def by_a_pod_of_higher_priority(scene: Scene) -> AsyncGenerator[dict[str, 
     finally:
         for each in (batch, interactive):
             await kube.delete("priorityclass", each)
+        await set_slots(None, kube)
+
+
+async def set_slots(number: str | None, kube: Kube) -> None:
+    """None: the node has no such resource."""
+    slots = {SLOT: number}
+    await kube.patch("node", NODE_NAME, {"status": {"capacity": slots, "allocatable": slots}}, subresource="status")
 
 
 # --- admission -------------------------------------------------------------------------------------------------------

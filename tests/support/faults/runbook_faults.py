@@ -113,6 +113,8 @@ class RunbookFault:
     diagnosis: str = "Diagnosis"
     shows: str = ""
     is_event: bool = False
+    before: str = ""
+    """The reason that the status names at first, and so does perhaps the alert."""
 
     @property
     def reason(self) -> str:
@@ -194,7 +196,12 @@ RUNBOOK_FAULTS = (
         kernels="stuck",
         alert="",
     ),
-    with_variable("CrashLoop", "A variable in the spec with which the engine crashes.", says="Segmentation fault"),
+    with_variable(
+        "CrashLoop",
+        "A variable in the spec with which the engine crashes.",
+        says="Segmentation fault",
+        before="EngineCrashed",
+    ),
     # --- the spec
     on_own(
         "InvalidSpec",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
 from support.programs.cli import run
@@ -323,6 +324,19 @@ def test_without_kubectl_it_says_what_needs_none(tmp_path: Path) -> None:
 # --- what tenants write ----------------------------------------------------------------------------------------------
 
 STEERING = "\x1b]0;owned\x07\x1b[2Jall is \u202ewell\x9b1m"
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+@pytest.mark.parametrize("verb", ["status", "why", "tree"])
+def test_a_document_has_all_that_a_tenant_wrote_and_steers_no_terminal(
+    kubectl: FakeKubectl, verb: str, form: str
+) -> None:
+    kubectl.objects = [cli_worlds.deployment("m", status={**cli_worlds.FAILED, "message": STEERING})]
+    found = run(kubectl, verb, "m", "-o", form)
+    assert not set("\x1b\x07\x9b\u202e") & set(found.out)
+    assert repr(STEERING)[1:-1] in str(yaml.safe_load(found.out))
+    kubectl.objects = [cli_worlds.deployment("m", status={**cli_worlds.FAILED, "message": "für 模型"})]
+    assert "für 模型" in run(kubectl, verb, "m", "-o", form).out
 
 
 @pytest.mark.parametrize("verb", ["status", "why", "tree", "events", "logs"])

@@ -31,6 +31,7 @@ SPEC: dict[str, Any] = {
     "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
     "scaling": {"minReplicas": 0, "maxReplicas": 1},
 }
+DENIED = 'admission webhook "validation.gatekeeper.sh" denied the request'
 REFUSED = 'The LLMDeployment "m" is invalid: spec.scaling: Invalid value: minReplicas is more than maxReplicas'
 
 
@@ -207,6 +208,15 @@ def test_no_file_is_usage(kubectl: FakeKubectl) -> None:
     [
         (REFUSED, 2, "The API server refuses LLMDeployment m: "),
         ('Error from server (Forbidden): "m" is forbidden: User "eve" cannot patch', 3, "ask for the role edit"),
+        (f'Error from server (Forbidden): error when creating "STDIN": {DENIED}: [cost] no budget', 2, "] no budget."),
+        (f'Error from server: error when creating "STDIN": {DENIED}: no budget', 2, "The API server refuses"),
+        (
+            "Error from server (Forbidden): ValidatingAdmissionPolicy 'p' denied request",
+            2,
+            "'p'",
+        ),
+        ('Error from server (Forbidden): "m" is forbidden: exceeded quota: q', 2, "exceeded quota: q."),
+        ('Error from server (InternalError): failed calling webhook "w"', 3, "ailed calling webhook"),
         ("Unable to connect to the server: no such host", 3, "Check the network"),
     ],
 )

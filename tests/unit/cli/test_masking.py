@@ -28,7 +28,14 @@ def pod(**container: Any) -> dict[str, Any]:
 # --- by their place --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["HF_TOKEN", "my-own", "VLLM_API_KEY", "DATABASE_URL", "OTEL_EXPORTER_OTLP_HEADERS"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "my-own", "VLLM_API_KEY", "DATABASE_URL", "OTEL_EXPORTER_OTLP_HEADERS"),
+        *("GOOGLE_PW", "GOOGLE_SA_JSON", "HIPCHAT_PWD", "GOPHER", "PYTHON_APP", "SLIPWAYPW", "CUDAX", "POD_LABEL"),
+        *("LLAMA_PSWD", "VLLM_PW", "VLLM_PW_2", "SLIPWAY_GITHUB_PAT", "TORCH_DSN", "KEDA_CONNECTION", "HIP_LOGIN"),
+    ],
+)
 def test_the_value_of_an_environment_variable_is_masked(name: str) -> None:
     found = Masker()
     text = json.dumps(found.thing(pod(env=[{"name": name, "value": "correct horse"}])))
@@ -37,7 +44,19 @@ def test_the_value_of_an_environment_variable_is_masked(name: str) -> None:
     assert found.found[VARIABLES] == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("VLLM_LOGGING_LEVEL", "DEBUG"), ("CUDA_VISIBLE_DEVICES", "0,1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VLLM_LOGGING_LEVEL", "DEBUG"),
+        ("CUDA_VISIBLE_DEVICES", "0,1"),
+        ("CUDA_DEVICE_MAX_CONNECTIONS", "8"),
+        ("LLAMA_ARG_THREADS", "4"),
+        ("TORCHINDUCTOR_CACHE_DIR", "/cache"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"),
+        ("GOMEMLIMIT", "1GiB"),
+        ("PYTHONPATH", "/opt"),
+    ],
+)
 def test_settings_of_engines_are_kept(name: str, value: str) -> None:
     assert value in masked(pod(env=[{"name": name, "value": value}]))
 
@@ -58,6 +77,8 @@ def test_which_key_of_a_secret_is_used_is_kept() -> None:
         ["--api-key", "one", "two", "--port", "8080"],
         ["--api-key=one", "--port", "8080"],
         ["--hf-token", "one", "--port", "8080"],
+        ["--auth-key", "one", "--key", "two", "--port", "8080"],
+        ["--pass", "one", "--db.pwd=two", "--port", "8080"],
         ["-H", "X-Mine: one", "--port", "8080"],
         ["--user", "me:one", "--port", "8080"],
         ["sh", "-c", "curl -u me:one https://host", "--port", "8080"],
@@ -78,6 +99,7 @@ def test_a_credential_among_arguments_is_masked_and_the_others_are_kept(argument
 
 def test_arguments_that_only_sound_like_credentials_are_kept() -> None:
     arguments = ["--max-num-batched-tokens", "2048", "--tokenizer", "org/model", "--served-model-name", "a-b"]
+    arguments += ["--bypass", "x"]
     found = Masker()
     assert found.thing({"args": arguments})["args"] == arguments
     assert not found.found[ARGUMENTS]
@@ -87,6 +109,7 @@ def test_only_annotations_of_products_are_kept_and_no_copy_of_the_object() -> No
     annotations = {
         "slipway.dev/paused": "true",
         "team.example.com/note": "correct horse",
+        "slipway.dev/token": "correct horse",
         "kubectl.kubernetes.io/last-applied-configuration": '{"spec": "correct horse"}',
     }
     found = Masker()

@@ -239,10 +239,19 @@ def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
     assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 
-MESSAGES = ("", "nothing that is known", "Secret keys", "Secret a'b; rm -rf /", "Pod x is stuck", "engine.x: ; ≤ ,")
+MESSAGES = (
+    "",
+    "nothing that is known",
+    "Secret keys",
+    "Secret a'b; rm -rf /",
+    "Pod x is stuck",
+    "engine.x: ; ≤ ,",
+    "unrecognized arguments: --bad",
+)
 SPECS: tuple[Object, ...] = (
     {},
     {"engine": None, "pod": None, "model": {"uri": 7}, "accelerator": {"profiles": None}, "budget": None},
+    {"engine": {"extraArgs": ["--bad", "--a=\x9b2J\u202e\u200b\x1b[2J", "--b"]}},
     {"engine": {"extraArgs": ["--a='; rm -rf /'"], "name": "own"}, "pod": {"env": [{"name": "A", "value": "$(x)"}]}},
     {"pod": {"env": [None, {"valueFrom": None}], "volumes": [None], "tolerations": "all", "nodeSelector": {"a": 1}}},
 )
@@ -256,6 +265,7 @@ def test_each_command_is_one_line_of_a_shell_whatever_the_object(reason: str) ->
                 found = following(reason, message, spec=spec, runtime=runtime)
                 assert found.command.startswith("kubectl ")
                 assert "\n" not in found.command
+                assert found.command.isprintable()
                 assert _is_quoted(found.command), found.command
                 assert set(found.values) == set(PLACEHOLDER.findall(found.command))
                 assert not any("'" in each for each in found.values)  # it would be written in another way in a shell

@@ -39,6 +39,14 @@ SECRETS = [
     ('{"password": "two words", "user": "a"}', "two words", f'{{"password": {MARK}, "user": "a"}}'),
     (r'{"config": "{\"password\": \"two words\", \"user\": 1}"}', "two words", None),
     (r"{\"token\": \"abc\"}", "abc", rf"{{\"token\": {MARK}}}"),
+    (r'password: "a\"bcdef" was wrong', "bcdef", f"password: {MARK} was wrong"),
+    (r'{"password": "ab\\", "user": "a"}', "ab", f'{{"password": {MARK}, "user": "a"}}'),
+    (r'{"x":"{\"token\": \"ab\\\"cdefgh\"}"}', "cdefgh", rf'{{"x":"{{\"token\": {MARK}}}"}}'),
+    (r'{"x":"{\"password\": \"ab\", \"b\": 1}"}', "ab", rf'{{"x":"{{\"password\": {MARK}, \"b\": 1}}"}}'),
+    (r"{'password': 'a\'bcdef', 'b': 1}", "bcdef", f"{{'password': {MARK}, 'b': 1}}"),
+    (r'password: "abc\"defgh', "defgh", f"password: {MARK}"),
+    (r'{"x":"{\"password\": \"ab\ncdef', "cdef", rf'{{"x":"{{\"password\": {MARK}'),
+    ('password: "abc\\', "abc", f"password: {MARK}"),
     ("password=pa55, user=a", "pa55", f"password={MARK}, user=a"),
     ("passwd: pa55 was wrong", "pa55", f"passwd: {MARK} was wrong"),
     (f"token={'QUJD' * 12}==", "QUJD", f"token={MARK}"),
@@ -86,7 +94,11 @@ def test_text_without_a_credential_is_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text_part", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "eyJ-", "sig=x!", "--", "password:", '"']
+    "text_part",
+    [
+        *("a", "://", "token=", "=", "?a=", "-", "eyJ", "eyJ-", "sig=x!", "--", "password:", '"'),
+        *('token="', r"token=\"", r'token="\"', r"token='\'", r"token=\"\\\"\x", "\\"),
+    ],
 )
 def test_redacting_takes_linear_time(text_part: str) -> None:
     """As long as a termination message can be, full of what a rule searches for; a slow rule would time out."""
