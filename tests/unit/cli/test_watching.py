@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_pods_that_may_no_longer_be_read_are_a_gap(tmp_path: Path) -> None:
 
 def test_neither_a_tree_nor_a_restart_ends_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in LISTS:
-        world = World(now=cli_worlds.NOW, llm=cli_worlds.deployment("m", status=cli_worlds.SERVING))
+        world = World(now=datetime.now(UTC), llm=cli_worlds.deployment("m", status=cli_worlds.SERVING))
         with pytest.raises(Problem, match="had not restarted within 4 s"):
             restart._wait(kubectl_of(tmp_path, kind, TIMEOUT), world, "now", 4.0)
     assert tree._watch(kubectl_of(tmp_path, LLM_DEPLOYMENT, BUSY), "m", "chat", forever=False)
