@@ -157,7 +157,9 @@ class _Start:
         for folder in self._layout.folders():
             if folder != self._layout.containerd:
                 folder.mkdir(parents=True, exist_ok=True)
-        self._record.port = self._record.port or free_port(self._cache)
+        with locked(self._cache.locks / "port"):  # two clusters that start at the same moment don't choose the same one
+            self._record.port = self._record.port or free_port(self._cache)
+            self._record.write(self._layout.state)
         self._certificates = _write_certificates(self._layout, self._record.port)
         _write_configuration(self._layout, self._record)
         kubernetes = self._parts.builds["kubernetes"]

@@ -72,8 +72,7 @@ MORE_STEPS = {"HostOutOfMemory": 5}
 NOT_HEALED: Mapping[str, str] = {
     # --- of MODEL_FAILURES
     "starts-never": "its engine never listens, and only its author knows why: more time to start doesn't help",
-    "model-access-denied": "KServe's chart reads the annotation secretName, and Slipway writes storageSecretName, so "
-    "that the download gets no token",
+    "model-access-denied": "a program in place of the download refuses every token",
     "download-failed": "the network or the source has to answer again, as BEYOND says",
     "model-file-missing": "there is no model in the test's folder; the runbook's ModelNotFound is the same with one",
     "out-of-memory": "it takes all memory that there is; the runbook's HostOutOfMemory needs a certain amount",
