@@ -89,31 +89,29 @@ def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
 
     from slipway_cli.cluster.rolling import is_at_zero, is_restarted
     from slipway_cli.cluster.state import State
-    from slipway_cli.cluster.watching import Lasting, Live, is_passing
+    from slipway_cli.cluster.watching import LASTING, Lasting, Live
     from slipway_cli.cluster.world import path_of, path_of_replicas
 
     name, namespace = world.name, world.namespace
     wanted = {LLM_DEPLOYMENT: path_of(name, namespace), POD: path_of_replicas(name, namespace)}
     said, hopeless = "", Lasting()
     with Live(kubectl, wanted) as live:
-        for objects, unreadable in live.states(longest):
-            if POD in unreadable and not is_passing(unreadable[POD]):
-                raise Problem(
-                    f"Pods can't be read ({unreadable[POD]}), so --wait can't see when the new ones are ready."
-                )
-            if LLM_DEPLOYMENT not in objects or POD not in objects:
-                continue  # not yet, or not at this moment
-            if not objects[LLM_DEPLOYMENT]:
+        for now_there in live.worlds(longest):
+            if now_there is None:
                 screen.paragraph(f"{namespace}/{name} has been deleted.", paint=screen.bad)
                 return False
-            state = State(objects[LLM_DEPLOYMENT][0])
+            if (word := now_there.unreadable.get(POD)) in LASTING:
+                raise Problem(f"Pods can't be read ({word}), so --wait can't see when the new ones are ready.")
+            if POD not in now_there.objects:
+                continue
+            state = State(now_there.llm)
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
                 click.echo(visible(now), err=True)
-            if is_restarted(state, objects[POD], at):
+            if is_restarted(state, now_there.of(POD), at):
                 click.echo(f"llmdeployment.slipway.dev/{name} has restarted")
                 return True
-            if is_at_zero(state, objects[POD]):
+            if is_at_zero(state, now_there.of(POD)):
                 click.echo(f"llmdeployment.slipway.dev/{name} is at zero replicas: its next start makes new pods")
                 return True
             if hopeless.is_so(is_hopeless(state)):
