@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -110,13 +110,12 @@ def _read(path: str) -> list[Any]:
         raise Misused(f"{path} can't be read as YAML or JSON ({said}): correct it.") from None
 
 
-class _Manifests(LOADER):
-    """A date without quotes is a string, as for kubectl."""
-
-    yaml_implicit_resolvers: ClassVar[Any] = {
-        first: [each for each in rules if each[0] != "tag:yaml.org,2002:timestamp"]
-        for first, rules in LOADER.yaml_implicit_resolvers.items()
-    }
+_RULES = {
+    first: [each for each in rules if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, rules in LOADER.yaml_implicit_resolvers.items()
+}
+_Manifests = type("_Manifests", (LOADER,), {"yaml_implicit_resolvers": _RULES})
+"""A date without quotes is a string, as for kubectl."""
 
 
 def _as_json(document: Any) -> Any:
