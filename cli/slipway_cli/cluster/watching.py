@@ -7,14 +7,17 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
-from slipway.objects.kinds import Kind
+from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
 
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.reading import BASIC
+from slipway_cli.cluster.world import World
 
 AGAIN = 1.0  # seconds after which a watch that has ended starts again
 SETTLING = 0.1  # seconds in which further changes count as the same
+LASTING = frozenset({"Forbidden", "NoKind"})  # why a list can't be read, without an end by itself
 
 
 class Lasting:
@@ -69,6 +72,20 @@ class Live:
                 pass
             yield self.now()
 
+    def worlds(self, seconds: float | None) -> Iterator[World | None]:
+        """For each state, what there is of the one LLMDeployment that is watched; None: it has been deleted. A moment
+        without an answer of the API server changes nothing."""
+        for found, unreadable in self.states(seconds):
+            if unreadable.get(LLM_DEPLOYMENT) in LASTING:
+                word = unreadable[LLM_DEPLOYMENT]
+                raise ApiError(word, f"The LLMDeployment can't be read any more ({word}), so nothing is known of it.")
+            if not self.is_complete or LLM_DEPLOYMENT not in found:
+                continue
+            others = {kind: objects for kind, objects in found.items() if kind is not LLM_DEPLOYMENT}
+            now = datetime.now(UTC)
+            models = found[LLM_DEPLOYMENT]
+            yield World(now=now, llm=models[0], objects=others, unreadable=unreadable) if models else None
+
     @property
     def is_complete(self) -> bool:
         """Each list is read, or can't be."""
@@ -91,7 +108,8 @@ class Live:
                     return
                 with self._lock:
                     self._unreadable[kind] = error.word
-                    self._objects.pop(kind, None)
+                    if error.word in LASTING:
+                        self._objects.pop(kind, None)
                 self._changes.put(None)
             time.sleep(AGAIN)
 
