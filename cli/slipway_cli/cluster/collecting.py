@@ -172,7 +172,7 @@ def _add_logs(bundle: Bundle, kubectl: Kubectl, pods: Sequence[tuple[str, Object
         _, namespace, pod, container, previous = each
         where = (f"--namespace={namespace}", f"--container={container}", *(("--previous",) if previous else ()))
         try:
-            return _end_of_log(kubectl, "logs", pod, *where, f"--since={scope.seconds:.0f}s", "--timestamps")
+            return _end_of_log(kubectl, "logs", pod, *where, f"--since={max(1.0, scope.seconds):.0f}s", "--timestamps")
         except ApiError as error:
             return error
 
