@@ -20,6 +20,11 @@ SETTLING = 0.1  # seconds in which further changes count as the same
 LASTING = frozenset({"Forbidden", "NoKind"})  # why a list can't be read, without an end by itself
 
 
+def is_final(error: ApiError) -> bool:
+    """The same request would fail again."""
+    return error.word in BASIC and error.word != "Unreachable"
+
+
 class Lasting:
     """Whether something has been so for some seconds without a break: after a change of the spec, the status is about
     the pods before until the new ones are there."""
@@ -103,7 +108,7 @@ class Live:
             try:
                 self._watch_if_allowed(kind, path, self._listed(kind, path))
             except ApiError as error:
-                if error.word in BASIC and error.word != "Unreachable":
+                if is_final(error):
                     self._changes.put(error)
                     return
                 with self._lock:

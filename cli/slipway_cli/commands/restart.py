@@ -30,8 +30,8 @@ def command(ctx: click.Context, /, name: str, *, yes: bool, dry_run: bool, wait:
     """Replace the pods of a model by new ones that are made in the same way, as spec.rollout says.
 
     It says which pods these are and what happens to requests meanwhile, and asks first. At zero replicas there is
-    nothing to do. Exit codes with --wait: 0: the new pods are ready; 1: they won't be, because a person has to act
-    first; 3: the time is over.
+    nothing to do. Exit codes with --wait: 0: the new pods are ready, or the model went to zero replicas meanwhile; 1:
+    they won't be ready, because a person has to act first or the model was deleted; 3: the time is over.
     """
     from datetime import UTC, datetime
 
@@ -87,7 +87,7 @@ def _preview(world: World, effect: str) -> None:
 def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
     from slipway.objects.kinds import LLM_DEPLOYMENT, POD
 
-    from slipway_cli.cluster.rolling import is_restarted
+    from slipway_cli.cluster.rolling import is_at_zero, is_restarted
     from slipway_cli.cluster.state import State
     from slipway_cli.cluster.watching import LASTING, Lasting, Live
     from slipway_cli.cluster.world import path_of, path_of_replicas
@@ -110,6 +110,9 @@ def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
                 click.echo(visible(now), err=True)
             if is_restarted(state, now_there.of(POD), at):
                 click.echo(f"llmdeployment.slipway.dev/{name} has restarted")
+                return True
+            if is_at_zero(state, now_there.of(POD)):
+                click.echo(f"llmdeployment.slipway.dev/{name} is at zero replicas: its next start makes new pods")
                 return True
             if hopeless.is_so(is_hopeless(state)):
                 screen.paragraph(f"{name} won't restart before a person acts: `kubectl llm why {name} -n {namespace}`.")
