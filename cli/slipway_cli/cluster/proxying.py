@@ -14,9 +14,7 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -141,28 +139,13 @@ class ApiProxy:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A closed terminal, or a supervisor, ends this program in order, so that no `kubectl proxy` is left."""
-    found = [each for name in ("SIGTERM", "SIGHUP") if (each := getattr(signal, name, None))]
-    before = {each: signal.signal(each, lambda number, _: sys.exit(128 + number)) for each in found}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-@contextlib.contextmanager
 def proxied(kubectl: Kubectl, accepted: str, seconds: float | None = None) -> Iterator[ApiProxy]:
     """`accepted`: the only paths, as a regular expression."""
     folder = Path(tempfile.mkdtemp(prefix="kubectl-llm-"))
     on_socket = hasattr(socket, "AF_UNIX") and os.name == "posix"
     where = f"--unix-socket={folder / 'api'}" if on_socket else "--port=0"
     try:
-        with (
-            _ended_by_signals(),
-            kubectl.lines("proxy", where, f"--accept-paths={accepted}", apart=True) as lines,
-        ):
+        with kubectl.lines("proxy", where, f"--accept-paths={accepted}", apart=True) as lines:
             first = next(lines, "").strip()
             started = STARTED.match(first)
             if started is None:
