@@ -368,3 +368,13 @@ def test_nothing_that_a_tenant_writes_steers_the_terminal(kubectl: FakeKubectl, 
         assert not set("\x07\x9b\u202e") & set(found.out)
         assert "\x1b]" not in found.out
         assert "\x1b[2J" not in found.out
+
+
+@pytest.mark.parametrize("arguments", [("timeline", "m"), ("logs", "m")])
+def test_a_command_in_a_sentence_is_for_the_same_cluster_and_namespace(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    fake = FakeKubectl(tmp_path, [cli_worlds.deployment("m", status=cli_worlds.IDLE | {"lastColdStart": None})])
+    found = run(fake, *arguments, "-n", "chat", "--context", "my prod")
+    assert found.code == 3
+    assert "m -n chat '--context=my prod'`" in found.err
