@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import PurePath
 
 import click
 
+from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.problems import UNKNOWN, WELL, Problem
 
 INTERRUPTED = 128 + 2  # as shells have it for SIGINT
@@ -24,7 +23,7 @@ class Piped(Exception):  # noqa: N818 - it isn't an error of this program
 def run(command: click.Command, name: str) -> int:
     """The exit code."""
     try:
-        with _ended_by_signals():
+        with ended_by_signals():
             found = command.main(prog_name=name, standalone_mode=False)
     except click.Abort:
         click.echo("Aborted!", err=True)
@@ -61,17 +60,3 @@ def _write_nowhere() -> None:
             stream.flush()
             continue
         os.dup2(nowhere, stream.fileno())
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A closed terminal, or a supervisor, ends this program in order, so that no kubectl is left. What is ignored, as
-    by nohup, stays so."""
-    found = [each for name in ("SIGTERM", "SIGHUP") if (each := getattr(signal, name, None))]
-    ours = [each for each in found if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, lambda number, _: sys.exit(128 + number)) for each in ours}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -14,7 +14,6 @@ from slipway_cli.cluster.reading import read_world
 from slipway_cli.cluster.rolling import is_at_zero, is_restarted, replacing
 from slipway_cli.cluster.state import State
 from slipway_cli.commands.restart import _wait
-from slipway_cli.commands.tree import _watch
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
 from support.programs.cli import run
@@ -187,11 +186,3 @@ def test_a_model_that_is_deleted_meanwhile_will_not_restart(
     kubectl.objects = []
     assert not _wait(flaky(kubectl, only="/none", monkeypatch=monkeypatch), world, NOW, 20.0)
     assert "chat/m has been deleted." in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("only", ["/llmdeployments", "/pods"])
-def test_tree_takes_a_moment_without_the_api_server_for_no_deletion(
-    kubectl: FakeKubectl, only: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.SERVING), NEW]
-    assert _watch(flaky(kubectl, only=only, monkeypatch=monkeypatch), "m", "chat", forever=False)

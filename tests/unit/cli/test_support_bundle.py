@@ -134,6 +134,17 @@ def test_models_of_other_namespaces_are_in_it_only_if_all_are_wanted(kubectl: Fa
     assert "models/other/llmdeployments.json" in made("-A")
 
 
+def test_a_program_of_a_tenant_that_sounds_like_one_of_ours_is_not_in_it(kubectl: FakeKubectl) -> None:
+    def named(name: str, namespace: str) -> Object:
+        found = program(name)
+        found["metadata"] = {"name": name, "namespace": namespace}
+        return found
+
+    kubectl.objects += [named("keda-operator", "scaler"), named("keda-extra", "scaler"), named("keda-billing", "other")]
+    installed = {each["name"] for each in json.loads(made()["installation.json"])}
+    assert installed == {"slipway-operator", "keda-operator", "keda-extra"}
+
+
 def test_secrets_are_never_requested(kubectl: FakeKubectl) -> None:
     made("-A")
     assert not [each for each in kubectl.calls if "secret" in str(each).lower()]
