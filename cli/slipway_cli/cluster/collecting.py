@@ -168,28 +168,36 @@ def _add_logs(bundle: Bundle, kubectl: Kubectl, pods: Sequence[tuple[str, Object
         for container in logged_containers(pod, previous=previous)
     ]
 
-    def read(each: tuple[str, str, str, str, bool]) -> str | ApiError:
+    def read(each: tuple[str, str, str, str, bool]) -> tuple[str, int] | ApiError:
         _, namespace, pod, container, previous = each
-        limits = (
-            f"--since={scope.seconds:.0f}s",
-            f"--tail={MOST_LINES}",
-            f"--limit-bytes={MOST_BYTES}",
-            "--timestamps",
-        )
         where = (f"--namespace={namespace}", f"--container={container}", *(("--previous",) if previous else ()))
         try:
-            return kubectl.run("logs", pod, *where, *limits)
+            return _end_of_log(kubectl, "logs", pod, *where, f"--since={scope.seconds:.0f}s", "--timestamps")
         except ApiError as error:
             return error
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for each, text in zip(wanted, pool.map(read, wanted), strict=True):
+        for each, found in zip(wanted, pool.map(read, wanted), strict=True):
             section, namespace, pod, container, previous = each
-            if isinstance(text, ApiError):
-                bundle.lacks(f"The log of {namespace}/{pod}/{container} can't be read ({text.word}).")
-            else:
-                name = f"{container}.previous.log" if previous else f"{container}.log"
-                bundle.add_log((section, namespace, "logs", pod, name), text)
+            if isinstance(found, ApiError):
+                bundle.lacks(f"The log of {namespace}/{pod}/{container} can't be read ({found.word}).")
+                continue
+            text, lines = found
+            name = f"{container}.previous.log" if previous else f"{container}.log"
+            bundle.add_log((section, namespace, "logs", pod, name), text)
+            if lines < MOST_LINES:
+                bundle.lacks(f"Of the log of {namespace}/{pod}/{container}, {lines} lines were read: they are long.")
+
+
+def _end_of_log(kubectl: Kubectl, *arguments: str) -> tuple[str, int]:
+    """As many of the last lines as fit, and how many were asked for: `--limit-bytes` keeps the first of what
+    `--tail` leaves, and the end has the crash."""
+    lines = MOST_LINES
+    while True:
+        text = kubectl.run(*arguments, f"--tail={lines}", f"--limit-bytes={MOST_BYTES}")
+        if len(text.encode()) < MOST_BYTES or lines == 1:
+            return text, lines
+        lines //= 2
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

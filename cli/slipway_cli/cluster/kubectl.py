@@ -75,7 +75,7 @@ class Kubectl:
         if found is None:
             raise ApiError("NoKubectl", f"kubectl is not on the PATH: install it ({INSTALL}). `plan` needs none.")
         self._program = found
-        self._running: set[subprocess.Popen[str]] = set()  # those that write lines
+        self._running: set[subprocess.Popen[bytes]] = set()  # those that write lines
 
     def get(self, path: str) -> Object:
         """The JSON of one path of the API server."""
@@ -99,22 +99,20 @@ class Kubectl:
         try:
             done = subprocess.run(
                 [self._program, *self._flags, *arguments],
-                input=given,
+                input=None if given is None else given.encode(),
                 capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
                 timeout=seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             said = f"kubectl {arguments[0]} has not answered for {seconds:.0f} s."
             raise ApiError("Unreachable", f"{said} {REMEDIES['Unreachable']}") from None
+        said, errors = _text(done.stdout), _text(done.stderr)
         if done.returncode:
-            raise error_of(done.stderr or done.stdout)
+            raise error_of(errors or said)
         if warnings is not None:
-            warnings += [line.removeprefix(WARNING) for line in done.stderr.splitlines() if line.startswith(WARNING)]
-        return done.stdout
+            warnings += [line.removeprefix(WARNING) for line in errors.splitlines() if line.startswith(WARNING)]
+        return said
 
     @contextlib.contextmanager
     def lines(self, *arguments: str, apart: bool = False) -> Iterator[Iterator[str]]:
@@ -125,9 +123,6 @@ class Kubectl:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
             process_group=0 if apart and os.name == "posix" else None,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,
         )
@@ -145,12 +140,12 @@ class Kubectl:
         for process in tuple(self._running):
             process.kill()
 
-    def _lines_of(self, process: subprocess.Popen[str]) -> Iterator[str]:
+    def _lines_of(self, process: subprocess.Popen[bytes]) -> Iterator[str]:
         if process.stdout is None or process.stderr is None:
             return
-        yield from process.stdout
+        yield from map(_text, process.stdout)
         if process.wait():
-            raise error_of(process.stderr.read())
+            raise error_of(_text(process.stderr.read()))
 
     def place(self) -> Place:
         """The context and namespace that kubectl would use."""
@@ -173,6 +168,11 @@ def _namespace_of_pod() -> str:
     with contextlib.suppress(OSError):
         return os.environ.get("POD_NAMESPACE") or (SERVICE_ACCOUNT / "namespace").read_text().strip()
     return ""
+
+
+def _text(said: bytes) -> str:
+    """As it is: a line of a log may have carriage returns, which Python's own text streams make lines of."""
+    return said.decode("utf-8", errors="replace")
 
 
 def error_of(said: str) -> ApiError:

@@ -18,8 +18,17 @@ from slipway_cli.cluster.world import World
 
 def next_command(reason: str, message: str, world: World, pod: Object | None) -> Next:
     case = Case(world, message, pod)
-    found = (CHOICES[reason](case) if reason in CHOICES else None) or _about_pod(case)
+    found = _chosen(reason, case) or _about_pod(case)
+    found = replace(found, fixes=found.fixes and not found.values)
     return replace(found, why=f"{found.why}. {BEYOND[reason]}") if reason in BEYOND else found
+
+
+def _chosen(reason: str, case: Case) -> Next | None:
+    """Messages are read by their form, and specs are of users: where one is of another form, there is no choice."""
+    try:
+        return CHOICES[reason](case) if reason in CHOICES else None
+    except (ValueError, ArithmeticError, AttributeError, TypeError, KeyError):
+        return None
 
 
 def _about_pod(case: Case) -> Next:

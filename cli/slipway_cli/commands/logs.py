@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import re
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,10 +16,13 @@ from slipway_cli.problems import Problem
 from slipway_cli.visible import of_log, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slipway_cli.cluster.kubectl import Kubectl
 
 AT_ONCE = 4
 MOST_FOLLOWED = 50
+_TIMED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))(?: |$)")
 
 
 @click.command(short_help="Show the logs of all pods of a model, by time.")
@@ -56,7 +61,7 @@ def command(name: str, **given: Any) -> None:
     if not logs:
         which = "that was restarted" if given["previous"] else "that has started"
         raise Problem(f"{namespace}/{name} has no container {which}: `kubectl llm status {name}` shows its pods.")
-    for time, place, text in heapq.merge(*logs):
+    for time, place, text in heapq.merge(*logs, key=itemgetter(0)):
         _write(time, place, text, times=given["timestamps"])
 
 
@@ -80,11 +85,19 @@ def _logs(kubectl: Kubectl, pods: list[dict[str, Any]], options: list[str], *, p
                 raise
             click.echo(f"! {pod}/{container} is left out: {visible(error.message)}", err=True)
             return []
-        place = f"{pod}/{container}"
-        return [(time, place, said) for time, _, said in (line.partition(" ") for line in text.splitlines())]
+        return list(_entries(f"{pod}/{container}", text))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda each: read(*each), wanted))
+
+
+def _entries(place: str, text: str) -> Iterator[Entry]:
+    """A line without a time, which kubelet itself writes, belongs to the one before."""
+    time = ""
+    for line in text.removesuffix("\n").split("\n") if text else ():
+        found = _TIMED.match(line)
+        time = found[1] if found else time
+        yield time, place, line[found.end() :] if found else line
 
 
 def _of_follow(line: str) -> Entry:
@@ -95,4 +108,5 @@ def _of_follow(line: str) -> Entry:
 
 
 def _write(time: str, place: str, text: str, *, times: bool) -> None:
-    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {of_log(text)}")
+    shown = text.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what a terminal shows in the end
+    click.echo(f"{f'{time} ' if times else ''}{screen.faint(place)} {of_log(shown)}")

@@ -46,8 +46,15 @@ def answer(world: Any, arguments: list[str], given: str = "") -> tuple[int, str]
         return 0, apply(world["objects"], world["namespace"], given)
     if arguments[0] == "logs":
         container = next(each.partition("=")[2] for each in arguments if each.startswith("--container="))
-        return 0, world["logs"].get(f"{arguments[1]}/{container}", "")
+        return 0, limited(world["logs"].get(f"{arguments[1]}/{container}", ""), arguments)
     return 0, ""
+
+
+def limited(log: str, arguments: list[str]) -> str:
+    """As the kubelet does it: the last lines, and of these the first bytes."""
+    given = dict(each.split("=", 1) for each in arguments if "=" in each)
+    tail, most = int(given.get("--tail", -1)), int(given.get("--limit-bytes", len(log)))
+    return "".join(log.splitlines(keepends=True)[-tail:] if tail > 0 else log)[:most]
 
 
 def apply(objects: list[Any], namespace: str, given: str) -> str:

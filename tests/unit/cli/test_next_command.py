@@ -217,6 +217,10 @@ def test_a_command_with_a_value_of_a_person_claims_to_fix_nothing(found: Next) -
         (CASES["an object of another owner"][0], "only if no one needs it"),
         (CASES["a finalizer"][0], "only if the program that set it no longer does its work"),
         (CASES["a taint"][0], "ask those first"),
+        (CASES["a label that no node has, while all have taints"][0], "only if it may run elsewhere"),
+        (CASES["other accelerators"][0], "may cost more"),
+        (following("ProfileMissing", "h300: no", spec={"accelerator": {"profiles": ["h300"]}}), "may cost more"),
+        (following("Paused"), "if what it was paused for is over"),
         (following("PodStuck", "Pod model-1 should have been gone"), "only when its node is really gone"),
     ],
 )

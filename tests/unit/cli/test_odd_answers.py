@@ -17,6 +17,7 @@ from slipway_cli.commands.init import _whole
 from slipway_cli.commands.logs import _logs
 from slipway_cli.main import cli
 from slipway_cli.problems import USAGE, Misused
+from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
 
 
@@ -38,7 +39,7 @@ class Answering(Kubectl):
 
     def __init__(self, said: str) -> None:
         self._said, self._flags, self._namespace, self._program = said, (), "", "echo"
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def run(self, *arguments: str, **options: Any) -> str:
         return self._said
@@ -78,6 +79,30 @@ def test_the_log_of_a_container_that_has_gone_is_left_out_and_the_others_are_sho
     found = _logs(kubectl.inside()(), [pod("here"), pod("gone")], [], previous=False)
     assert [each for each in found if each] == [[("2026-11-30T12:00:02Z", "here/engine", "fine")]]
     assert "gone/engine is left out" in capsys.readouterr().err
+
+
+PROGRESS = "Loading:  10%|#\rLoading: 20%|##\rLoading: 100%|###"
+
+
+def test_a_progress_bar_is_one_line_of_its_time_as_a_terminal_shows_it(
+    kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", kubectl.env["PATH"])
+    kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.SERVING), cli_worlds.pod("m-1", "m")]
+    container = {"name": "engine", "state": {"running": {}}}
+    kubectl.objects[1]["status"]["containerStatuses"] = [container]
+    kubectl.logs = {
+        "m-1/engine": f"2026-11-30T12:00:02Z {PROGRESS}\n2026-11-30T12:00:03Z a\x85b\u2028c\r\nunable to read on\n"
+    }
+    kubectl.env  # noqa: B018 -- writes the files
+    entries = _logs(Kubectl(), [kubectl.objects[1]], [], previous=False)[0]
+    assert entries == [
+        ("2026-11-30T12:00:02Z", "m-1/engine", PROGRESS),
+        ("2026-11-30T12:00:03Z", "m-1/engine", "a\x85b\u2028c\r"),
+        ("2026-11-30T12:00:03Z", "m-1/engine", "unable to read on"),
+    ]
+    shown = CliRunner().invoke(cli, ["logs", "m"]).stdout.splitlines()
+    assert shown == ["m-1/engine Loading: 100%|###", "m-1/engine abc", "m-1/engine unable to read on"]
 
 
 def test_the_only_log_that_can_not_be_read_is_an_error(kubectl: FakeKubectl) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from slipway.api.names import OWNER_LABEL
 from slipway.objects.kinds import Object
 from slipway_cli.cluster import bundle as bundles
+from slipway_cli.cluster import collecting
 from slipway_cli.cluster.bundle import FOLDER, Bundle, archive_of, free_path, safe_name
 from slipway_cli.main import cli
 from support.builders import cli_worlds
@@ -230,6 +231,20 @@ def test_it_is_bounded_and_says_what_was_left_out(monkeypatch: pytest.MonkeyPatc
     assert json.loads(by_name["many.json"])[-1]["number"] == 199
     assert one.size <= 11_000
     assert [gap.split()[0] for gap in one.gaps] == ["long.log", "many.json", "more.log"]
+
+
+@pytest.mark.parametrize("letters", [20, 3000])
+def test_of_a_log_with_long_lines_the_end_is_kept(
+    kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, letters: int
+) -> None:
+    """One line alone may be too long: then its start is kept, as of each long line."""
+    monkeypatch.setattr(collecting, "MOST_BYTES", 2000)
+    lines = [f"2026-11-30T12:00:00Z prompt {'x ' * (letters // 2)}" for _ in range(300)]
+    kubectl.logs["m-1/kserve-container"] = "\n".join([*lines, f"2026-11-30T12:00:01Z crash {'y ' * (letters // 2)}\n"])
+    found = made()
+    assert "crash" in found["models/chat/logs/m-1/kserve-container.log"].splitlines()[-1]
+    read = {20: 31, 3000: 1}[letters]
+    assert f"Of the log of chat/m-1/kserve-container, {read} lines were read" in found["README.txt"]
 
 
 # --- what is shown, asked and written --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from slipway.objects.kinds import (
     kind_of,
 )
 from slipway_cli.cluster.diagnosing import culprit_of, diagnose
-from slipway_cli.cluster.next_command import CHOICES
+from slipway_cli.cluster.next_command import CHOICES, next_command
 from slipway_cli.cluster.tree import lines_of, tree_of
 from slipway_cli.cluster.world import World
 from support.builders import cli_worlds
@@ -154,11 +154,45 @@ def test_a_container_that_was_killed_gets_twice_the_memory() -> None:
     assert '"limits":{"memory":"4Gi"}' in said
 
 
+def _after_killing(container: str, spec: Object) -> str:
+    """In a pod whose first container is a sidecar."""
+    limits = {"istio-proxy": "64Mi", "kserve-container": "8Gi"}
+    containers = [{"name": name, "resources": {"limits": {"memory": most}}} for name, most in limits.items()]
+    pod = {**cli_worlds.pod("model-1", "model"), "spec": {"containers": containers}}
+    said = f"Container {container} was killed at its memory limit of {limits.get(container, '1Gi')}."
+    return next_command("HostOutOfMemory", said, World(now=NOW, llm=cli_worlds.deployment(spec=spec)), pod).command
+
+
+def test_the_memory_of_the_engine_is_doubled_wherever_it_is_in_the_pod() -> None:
+    less = {"pod": {"resources": {"limits": {"memory": "2Gi"}}}}
+    for spec in ({}, less):
+        assert '"limits":{"memory":"16Gi"}' in _after_killing("kserve-container", spec)
+
+
+@pytest.mark.parametrize("killed", ["istio-proxy", "storage-initializer"])
+def test_a_killed_sidecar_changes_no_memory_of_the_engine(killed: str) -> None:
+    assert _after_killing(killed, {}) == "kubectl describe pod model-1 -n chat"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "spec"),
+    [
+        ("AdmissionDenied", 'maximum memory usage per Container is 1Gi, but it exceeds the limit "abc"', {}),
+        ("HostOutOfMemory", "killed", {"pod": {"resources": {"limits": {"memory": "abc"}}}}),
+        ("QuotaExceeded", "exceeded quota: q, requested: pods=., used: pods=1zz, limited: pods=1", {}),
+        ("ContextTooLong", "The model can do ,, tokens", {}),
+        ("Unschedulable", "Insufficient cpu", {"pod": {"nodeSelector": ["a"]}}),
+    ],
+)
+def test_a_message_or_spec_of_another_form_still_gets_a_command(reason: str, message: str, spec: Object) -> None:
+    assert command(reason, message, spec=spec).startswith("kubectl ")
+
+
 def test_a_paused_model_is_resumed() -> None:
     llm = cli_worlds.deployment(status=cli_worlds.status("Idle", "Paused", "No replica runs.", ready="False"))
     found = diagnose(World(now=NOW, llm=llm)).next
     assert found is not None
-    assert (found.command, found.fixes) == ("kubectl llm resume model -n chat --yes", True)
+    assert (found.command, found.fixes) == ("kubectl llm resume model -n chat --yes", False)
 
 
 @pytest.mark.parametrize("reason", CHOICES)

@@ -44,4 +44,4 @@ def no_metrics(case: Case) -> Next:
 
 
 def paused(case: Case) -> Next:
-    return Next(f"{case.ours('resume')} --yes", "lets it scale again", fixes=True)
+    return Next(f"{case.ours('resume')} --yes", "lets it scale again, if what it was paused for is over")

@@ -88,7 +88,8 @@ def no_room(case: Case) -> Next:
     there = [each for each in case.world.of(NODE) if selector.items() <= labels_of(each).items()]
     if named and case.world.of(NODE) and not there:
         labels = ", ".join(f"{label}={selector[label]}" for label in named)
-        return Next(case.patch({"pod": {"nodeSelector": named}}), f"no longer asks for {labels}", fixes=True)
+        does = f"no longer asks for {labels}, which no node has: only if it may run elsewhere"
+        return Next(case.patch({"pod": {"nodeSelector": named}}), does)
     if "untolerated taint" in case.message and "No node is both" in case.message:
         return _tolerate(case, _keys_of_taints(case, there))
     if named:
@@ -274,21 +275,23 @@ def log(case: Case) -> Next | None:
 
 
 def more_host_memory(case: Case) -> Next | None:
-    """Twice as much as the container that was killed has."""
-    limit = _limit_of_engine(case)
-    if limit is None:
+    """Twice as much as the engine has, if it was the engine that was killed: the spec says nothing of the others."""
+    killed = re.search(r"Container ([\w.-]+) was killed", case.message)
+    limits = _limits_of_engine(case)
+    if (killed and killed[1] != ENGINE) or not limits:
         return None
-    more = quantity(2 * int(amount(limit)))
+    most = max(limits, key=amount)
+    more = quantity(2 * int(amount(most)))
     spec = {"pod": {"resources": {"requests": {"memory": more}, "limits": {"memory": more}}}}
-    return Next(case.patch(spec), f"gives it {more} of memory instead of {limit}", fixes=True)
+    return Next(case.patch(spec), f"gives it {more} of memory instead of {most}", fixes=True)
 
 
-def _limit_of_engine(case: Case) -> str | None:
-    of_spec = (case.part("pod").get("resources") or {}).get("limits") or {}
+def _limits_of_engine(case: Case) -> list[str]:
+    """By the spec, and by the pod as it is."""
     containers: list[Mapping[str, Any]] = ((case.pod or {}).get("spec") or {}).get("containers") or []
-    of_pod = (containers[0].get("resources") or {}).get("limits") or {} if containers else {}
-    found = of_spec.get("memory") or of_pod.get("memory")
-    return str(found) if found else None
+    places = [case.part("pod"), *(each for each in containers if each.get("name") == ENGINE)]
+    found = [((each.get("resources") or {}).get("limits") or {}).get("memory") for each in places]
+    return [str(each) for each in found if each]
 
 
 def less_gpu_memory(case: Case) -> Next:

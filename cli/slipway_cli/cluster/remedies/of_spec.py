@@ -14,6 +14,7 @@ FIELD = re.compile(
     r"\b(?:spec\.)?((?:model|engine|accelerator|scaling|rollout|access|observability|pod|budget|slo)\.\w+)"
 )
 REMOVED = re.compile(r"\bremove ((?:[a-z]\w*)(?:\.\w+)+)")
+ANY = "lets it run on any accelerator that fits, which may cost more: the plan has its price"
 OPENS = ("access.",)
 """Fields that protect a model."""
 
@@ -42,8 +43,7 @@ def _other_accelerators(case: Case) -> Next | None:
     """Those that the spec names aren't there."""
     if not case.part("accelerator").get("profiles") or "the cluster has no node with it" not in case.message:
         return None
-    spec = {"accelerator": {"profiles": None}}
-    return Next(case.patch(spec), "lets it run on any accelerator that fits; the plan has its price", fixes=True)
+    return Next(case.patch({"accelerator": {"profiles": None}}), ANY)
 
 
 def profile_missing(case: Case) -> Next:
@@ -52,9 +52,9 @@ def profile_missing(case: Case) -> Next:
     if not missing:
         return Next("kubectl get acceleratorprofiles", "shows the profiles that there are")
     left = [each for each in named if each not in missing]
-    rest = f"leaves {', '.join(left)}" if left else "lets it run on any accelerator that fits; the plan has its price"
+    rest = f"leaves {', '.join(left)}" if left else ANY
     spec = {"accelerator": {"profiles": left or None, **_policy(case, left)}}
-    return Next(case.patch(spec), f"removes {', '.join(missing)} and {rest}", fixes=True)
+    return Next(case.patch(spec), f"removes {', '.join(missing)} and {rest}", fixes=bool(left))
 
 
 def _policy(case: Case, left: list[str]) -> dict[str, None]:
