@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from slipway.api.names import PAUSED_ANNOTATION, RESTART_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
 
 from slipway_cli.cluster.state import State
 
@@ -50,8 +51,8 @@ def sleep(state: State, now: datetime) -> Change:
 
 def pause(state: State, now: datetime) -> Change:
     useless = f"{state.name} is paused already." if _is_paused(state) else ""
-    count = f"{state.desired} replica{'s' if state.desired != 1 else ''}"
-    at_zero = " Its clients get 503, since nothing wakes it." if not state.desired else ""
+    count = f"{state.desired} replica{'s' if state.desired != 1 else ''}" if state.is_reported else "its replicas"
+    at_zero = " Its clients get 503, since nothing wakes it." if state.is_reported and not state.desired else ""
     return Change((PAUSED_ANNOTATION, "true"), f"The model stays at {count}, whatever the demand.{at_zero}", useless)
 
 
@@ -61,12 +62,16 @@ def resume(state: State, now: datetime) -> Change:
 
 
 def restart(state: State, now: datetime) -> Change:
-    useless = "" if state.desired else f"{state.name} is at zero replicas: its next start makes new pods anyway."
-    count = "Its replica is" if state.desired == 1 else f"Its {state.desired} replicas are"
+    is_at_zero = state.is_reported and not state.desired
+    useless = f"{state.name} is at zero replicas: its next start makes new pods anyway." if is_at_zero else ""
+    count = f"Its {state.desired} replicas are" if state.is_reported else "How many isn't reported; all replicas are"
+    count = "Its replica is" if state.desired == 1 else count
     update = (state.status.get("update") or {}).get("version")
     same = f"{count} replaced by new pods that are made in the same way."
     later = f" The update to Slipway {update} stays for slipway.dev/sync." if update else ""
-    return Change((RESTART_ANNOTATION, _time(now)), f"{same}{later}", useless)
+    last = parse_time((state.llm["metadata"].get("annotations") or {}).get(RESTART_ANNOTATION))
+    time = max(now, last + timedelta(seconds=1)) if last else now  # only a later one has an effect
+    return Change((RESTART_ANNOTATION, _time(time)), f"{same}{later}", useless)
 
 
 def _is_paused(state: State) -> bool:
@@ -74,7 +79,7 @@ def _is_paused(state: State) -> bool:
 
 
 def _time(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def patch_of(llm: Object, change: Change) -> list[str]:

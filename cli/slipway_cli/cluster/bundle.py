@@ -138,11 +138,22 @@ def archive_of(files: Sequence[File]) -> bytes:
 # --- what is taken of objects ----------------------------------------------------------------------------------------
 
 
-def is_part(deployment: Object) -> bool:
-    """It is a program of Slipway, KServe or KEDA."""
+def parts_of(deployments: Sequence[Object]) -> list[Object]:
+    """The programs of Slipway, KServe and KEDA. A name that merely starts like theirs counts where one of them is."""
+    found = [each for each in deployments if not is_of_model(each)]
+    homes = {each["metadata"].get("namespace") for each in found if _is_program(each)}
+    near = [each for each in found if each["metadata"].get("namespace") in homes]
+    return [each for each in near if _is_program(each) or _sounds_like_one(each)]
+
+
+def _is_program(deployment: Object) -> bool:
     metadata = deployment["metadata"]
     is_ours = (metadata.get("labels") or {}).get("app.kubernetes.io/part-of") == "slipway"
-    return is_ours or metadata["name"] in PROGRAMS or metadata["name"].startswith(("kserve-", "keda-"))
+    return is_ours or metadata["name"] in PROGRAMS
+
+
+def _sounds_like_one(deployment: Object) -> bool:
+    return str(deployment["metadata"]["name"]).startswith(("kserve-", "keda-"))
 
 
 def is_of_model(deployment: Object) -> bool:

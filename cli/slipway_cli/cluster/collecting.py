@@ -33,7 +33,7 @@ from slipway.objects.kinds import (
     Object,
 )
 
-from slipway_cli.cluster.bundle import Bundle, installation_of, is_of_model, is_part, trimmed_node
+from slipway_cli.cluster.bundle import Bundle, installation_of, parts_of, trimmed_node
 from slipway_cli.cluster.checking import Facts, checks_of
 from slipway_cli.cluster.checkup import read_facts
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
@@ -102,7 +102,7 @@ def _add_cluster(bundle: Bundle, kubectl: Kubectl, facts: Facts) -> None:
 
 def _add_parts(bundle: Bundle, kubectl: Kubectl, facts: Facts) -> Iterator[tuple[str, Object]]:
     """Yields the pods of the programs, with where they are in the bundle."""
-    parts = [each for each in _deployments(bundle, kubectl, facts) if is_part(each) and not is_of_model(each)]
+    parts = parts_of(_deployments(bundle, kubectl, facts))
     bundle.add_objects(("installation.json",), installation_of(parts))
     for namespace in sorted({str(each["metadata"]["namespace"]) for each in parts}):
         here = [each for each in parts if each["metadata"]["namespace"] == namespace]
@@ -172,7 +172,7 @@ def _add_logs(bundle: Bundle, kubectl: Kubectl, pods: Sequence[tuple[str, Object
         _, namespace, pod, container, previous = each
         where = (f"--namespace={namespace}", f"--container={container}", *(("--previous",) if previous else ()))
         try:
-            return _end_of_log(kubectl, "logs", pod, *where, f"--since={scope.seconds:.0f}s", "--timestamps")
+            return _end_of_log(kubectl, "logs", pod, *where, f"--since={max(1.0, scope.seconds):.0f}s", "--timestamps")
         except ApiError as error:
             return error
 

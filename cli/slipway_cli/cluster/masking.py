@@ -1,8 +1,9 @@
 """Removes credentials from what a support bundle contains: objects and logs, by one mechanism. Pure.
 
 A credential is known by its place (an environment variable, the argument after `--api-key`), by the name before it or
-its form (`slipway.observing.redacting`), or because it is a long random word. No rule knows each credential, so that
-places where tenants may write anything are emptied, except where the name says that it is a setting of an engine.
+its form (`slipway.observing.redacting`), or because it is a long random word, of which most are recognised. No rule
+knows each credential, so that places where tenants may write anything are emptied, except where the name says that it
+is a setting of an engine.
 """
 
 from __future__ import annotations

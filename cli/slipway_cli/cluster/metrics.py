@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from slipway.contract.engines import ENGINES
 
 LINE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{([^}]*)\})? (\S+)")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+LABEL = re.compile(r'\b(\w++)="((?:[^"\\]|\\.)*+)"')  # without a way back: long words would take for ever
 KV_USAGE = {"vllm": "vllm:kv_cache_usage_perc"}
 """A gauge of 0 to 1, of the engines that have one."""
+GREATEST = 1e18  # a greater number is none of an engine's, and sums stay finite
+MOST_BUCKETS = 200  # of a histogram; engines have about 30
 Labels = Mapping[str, str]
 Series = Mapping[str, list[tuple[Labels, float]]]
 Buckets = Mapping[float, float]  # how many were at most that long
@@ -37,7 +39,7 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         return 0.0
-    return value if math.isfinite(value) else 0.0
+    return value if abs(value) < GREATEST else 0.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _buckets(series: Series, names: Iterable[str]) -> Buckets:
     for name in names:
         for labels, value in series.get(f"{name}_bucket", []):
             limit = math.inf if labels.get("le") == "+Inf" else _number(labels.get("le", ""))
-            found[limit] = found.get(limit, 0.0) + value
+            if limit in found or len(found) < MOST_BUCKETS:
+                found[limit] = found.get(limit, 0.0) + value
     return found
 
 

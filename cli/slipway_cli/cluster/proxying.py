@@ -14,20 +14,20 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
-import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
 
 HOST = "localhost"  # kubectl proxy refuses others
 STARTED = re.compile(r"Starting to serve on (.+)")
-LONGEST = 1 << 24  # bytes of an answer that is no stream
+LONGEST = 1 << 24  # bytes of an answer that is no stream, or of a line of one
 
 
 class Dropped(Exception):  # noqa: N818 - an answer that has ended early is not always an error
@@ -45,18 +45,27 @@ class Answer:
 
     def lines(self) -> Iterator[str]:
         try:
-            while line := self._response.readline():
+            while line := self._response.readline(LONGEST):
+                if len(line) == LONGEST:
+                    raise Dropped(f"it sent a line of {LONGEST >> 20} MiB or more")
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
         except (OSError, http.client.HTTPException) as error:
             raise Dropped(str(error) or type(error).__name__) from None
 
-    def text(self) -> str:
+    def text(self, most: int = LONGEST) -> str:
+        """`most`: bytes."""
         try:
-            return self._response.read(LONGEST).decode("utf-8", "replace")
+            found = self._response.read(most + 1)
         except (OSError, http.client.HTTPException) as error:
             raise Dropped(str(error) or type(error).__name__) from None
+        if len(found) > most:
+            raise Dropped(f"it sent more than {most >> 20} MiB")
+        if self._response.length:
+            raise Dropped(f"{self._response.length} bytes of its answer are missing")
+        return found.decode("utf-8", "replace")
 
     def close(self) -> None:
+        self._response.close()  # it holds the connection, too
         self._connection.close()
 
 
@@ -73,8 +82,29 @@ class _Local(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _Hurried(socket.socket):
+    """What it receives must be there within some seconds, all together. A socket's own timeout is for the silence
+    between two bytes, which a server can repeat for ever."""
+
+    def __init__(self, connected: socket.socket, seconds: float) -> None:
+        kind = (connected.family, connected.type, connected.proto)
+        super().__init__(*kind, fileno=connected.detach())
+        self.settimeout(seconds)
+        self._seconds, self._until = seconds, time.monotonic() + seconds
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        left = self._until - time.monotonic()
+        try:
+            if left > 0:
+                self.settimeout(left)
+                return super().recv_into(buffer, nbytes, flags)
+        except TimeoutError:
+            pass
+        raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+
+
 class ApiProxy:
-    """The API server, while `kubectl proxy` runs. `seconds`: for which it may be silent; None: any."""
+    """The API server, while `kubectl proxy` runs. `seconds`: in which a whole answer must have come; None: any."""
 
     def __init__(self, place: str, seconds: float | None = None) -> None:
         self._place, self._seconds = place, seconds
@@ -89,6 +119,9 @@ class ApiProxy:
     def _sent(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         connection = self._connection()
         try:
+            connection.connect()
+            if self._seconds is not None:
+                connection.sock = _Hurried(connection.sock, self._seconds)
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
@@ -107,18 +140,6 @@ class ApiProxy:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A closed terminal, or a supervisor, ends this program in order, so that no `kubectl proxy` is left."""
-    found = [each for name in ("SIGTERM", "SIGHUP") if (each := getattr(signal, name, None))]
-    before = {each: signal.signal(each, lambda number, _: sys.exit(128 + number)) for each in found}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-@contextlib.contextmanager
 def proxied(kubectl: Kubectl, accepted: str, seconds: float | None = None) -> Iterator[ApiProxy]:
     """`accepted`: the only paths, as a regular expression."""
     folder = Path(tempfile.mkdtemp(prefix="kubectl-llm-"))
@@ -126,7 +147,7 @@ def proxied(kubectl: Kubectl, accepted: str, seconds: float | None = None) -> It
     where = f"--unix-socket={folder / 'api'}" if on_socket else "--port=0"
     try:
         with (
-            _ended_by_signals(),
+            ended_by_signals(),
             kubectl.lines("proxy", where, f"--accept-paths={accepted}", apart=True) as lines,
         ):
             first = next(lines, "").strip()

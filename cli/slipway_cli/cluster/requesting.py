@@ -168,12 +168,10 @@ class Asker:
         hopeless = Lasting(PATIENCE)
         name, namespace = self._state.name, self._state.namespace
         with Live(self._kubectl, {LLM_DEPLOYMENT: path_of(name, namespace)}) as live:
-            for objects, _ in live.states(max(1.0, seconds)):
-                if LLM_DEPLOYMENT not in objects:
-                    continue
-                if not objects[LLM_DEPLOYMENT]:
+            for world in live.worlds(max(1.0, seconds)):
+                if world is None:
                     raise NotThereError(f"{self._place} has been deleted.")
-                state = State(objects[LLM_DEPLOYMENT][0])
+                state = State(world.llm)
                 if hopeless.is_so(state.is_stalled):
                     runbook = state.status.get("runbook")
                     where = f" Runbook: {runbook}" if runbook else ""

@@ -9,6 +9,7 @@ from slipway.api.names import RESTART_ANNOTATION
 from slipway.api.rollout import RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec
 from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
 
 from slipway_cli.cluster.state import State, is_ready
 from slipway_cli.cluster.timeline import phases_in, total_of
@@ -59,7 +60,27 @@ def time_of_restart(pod: Object) -> str:
 
 
 def is_restarted(state: State, pods: tuple[Object, ...], at: str) -> bool:
-    """Whether only pods of this restart are left, and as many of them are ready as are wanted."""
-    left = [each for each in pods if not each["metadata"].get("deletionTimestamp")]
+    """Whether only pods of this restart, or of a later one, are left, and as many of them are ready as are wanted."""
+    left = _left(pods)
     ready = [each for each in left if is_ready(each)]
-    return all(time_of_restart(each) == at for each in left) and len(ready) >= state.desired
+    return all(_is_of(each, at) for each in left) and len(ready) >= max(1, state.desired)
+
+
+def is_at_zero(state: State, pods: tuple[Object, ...]) -> bool:
+    """Whether it went to sleep meanwhile, so that its next start makes new pods."""
+    return state.is_current and state.word == "Idle" and state.desired == 0 and not _left(pods)
+
+
+def _left(pods: tuple[Object, ...]) -> list[Object]:
+    """Without pods that stop, and those that are over, as evicted ones, which stay until someone deletes them."""
+    return [
+        each
+        for each in pods
+        if not each["metadata"].get("deletionTimestamp")
+        and (each.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    ]
+
+
+def _is_of(pod: Object, at: str) -> bool:
+    time, wanted = parse_time(time_of_restart(pod)), parse_time(at)
+    return time is not None and wanted is not None and time >= wanted

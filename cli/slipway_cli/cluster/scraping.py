@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from slipway.api.names import OWNER_LABEL
 from slipway.contract.engines import BUILT_IN
@@ -20,11 +21,13 @@ from slipway_cli.cluster.state import State
 from slipway_cli.cluster.usage import History, Pod, Use, held_in, pods_by_model, use_of
 
 AT_ONCE = 16  # requests; each is a thread
-SECONDS = 5.0  # in which a pod answers
+SECONDS = 5.0  # in which a pod has sent its whole answer
+LARGEST = 4 << 20  # bytes of an answer; vLLM's has 70 KB
 ACTIVATOR = "activator"  # its container
 ACCEPTED = rf"^/api/v1/namespaces/[^/]+/pods/[^/]+:{RUNTIME_PORT}/proxy{METRICS_PATH}$"
 """The paths that are read."""
 OURS = frozenset(each.name for each in BUILT_IN)
+Found = TypeVar("Found")
 COLUMNS_OF_PODS, COLUMN_OF_ACTIVATORS = "IN FLIGHT, TOKENS/S, FIRST TOKEN and KV CACHE", "HELD"
 
 
@@ -65,12 +68,14 @@ class Scraper:
             if error.word in BASIC:
                 raise
             where = f"namespace {self.namespace}" if self.namespace else "all namespaces"
-            self.gaps["pods"] = f"{COLUMNS_OF_PODS}: the right to list pods in {where} is missing ({error.word})."
+            self.gaps["pods"] = f"{COLUMNS_OF_PODS}: {_why_unlisted(where, error)}."
             return []
 
     def _readings(self, wanted: Mapping[Pod, str]) -> dict[Pod, Reading]:
-        texts = self._texts(wanted, COLUMNS_OF_PODS, "pods of models")
-        return {pod: reading_of(text, wanted[pod], at) for pod, (text, at) in texts.items()}
+        def read(pod: Pod, text: str) -> Reading:
+            return reading_of(text, wanted[pod], time.monotonic())
+
+        return self._each(wanted, read, COLUMNS_OF_PODS, "pods of models")
 
     def _held(self) -> Mapping[tuple[str, str], float] | None:
         try:
@@ -78,9 +83,8 @@ class Scraper:
         except ApiError as error:
             if error.word in BASIC:
                 raise
-            self.gaps["activators"] = (
-                f"{COLUMN_OF_ACTIVATORS}: the right to list pods in namespace {self.slipway} is missing ({error.word})."
-            )
+            why = _why_unlisted(f"namespace {self.slipway}", error)
+            self.gaps["activators"] = f"{COLUMN_OF_ACTIVATORS}: {why}."
             return None
         pods = [(self.slipway, str(each["metadata"]["name"])) for each in found if _is_activator(each)]
         if not pods:
@@ -89,15 +93,25 @@ class Scraper:
                 "another."
             )
             return None
-        texts = self._texts(pods, COLUMN_OF_ACTIVATORS, "activators")
-        return held_in(text for text, _ in texts.values()) if texts else None
+        texts = self._each(pods, lambda _, text: text, COLUMN_OF_ACTIVATORS, "activators")
+        return held_in(texts.values()) if texts else None
 
-    def _texts(self, pods: Iterable[Pod], columns: str, whose: str) -> dict[Pod, tuple[str, float]]:
-        """The metrics of those that answer, with the time; what is missing is noted."""
+    def _each(
+        self, pods: Iterable[Pod], read: Callable[[Pod, str], Found], columns: str, whose: str
+    ) -> dict[Pod, Found]:
+        """What is read of the metrics of those that answer; what is missing is noted. The metrics themselves are not
+        kept: many pods could have much."""
         wanted = list(pods)
+
+        def one(pod: Pod) -> tuple[Found | None, str]:
+            try:
+                return read(pod, self._text(pod)), ""
+            except Dropped as error:
+                return None, str(error)
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = dict(zip(wanted, pool.map(self._text, wanted), strict=True))
-        failed = {pod: why for pod, (text, _, why) in answers.items() if text is None}
+            answers = dict(zip(wanted, pool.map(one, wanted), strict=True))
+        failed = {pod: why for pod, (found, why) in answers.items() if found is None}
         if failed:
             (namespace, name), why = next(iter(failed.items()))
             if why == "Forbidden":
@@ -105,22 +119,24 @@ class Scraper:
             else:
                 remedy = f"{len(failed)} of {len(wanted)} {whose} are missing: {name} doesn't answer ({why})"
             self.gaps[whose] = f"{columns}: {remedy}."
-        return {pod: (text, at) for pod, (text, at, _) in answers.items() if text is not None}
+        return {pod: found for pod, (found, _) in answers.items() if found is not None}
 
-    def _text(self, pod: Pod) -> tuple[str | None, float, str]:
+    def _text(self, pod: Pod) -> str:
         namespace, name = pod
         path = f"/api/v1/namespaces/{namespace}/pods/{name}:{RUNTIME_PORT}/proxy{METRICS_PATH}"
+        answer = self.proxy.get(path)
         try:
-            answer = self.proxy.get(path)
-            try:
-                text = "\n".join(answer.lines())
-            finally:
-                answer.close()
-        except Dropped as error:
-            return None, 0.0, str(error)
-        if answer.status != 200:
-            return None, 0.0, "Forbidden" if answer.status == 403 else f"status {answer.status}"
-        return text, time.monotonic(), ""
+            if answer.status != 200:
+                raise Dropped("Forbidden" if answer.status == 403 else f"status {answer.status}")
+            return answer.text(LARGEST)
+        finally:
+            answer.close()
+
+
+def _why_unlisted(where: str, error: ApiError) -> str:
+    if error.word == "Forbidden":
+        return f"the right to list pods in {where} is missing"
+    return f"pods in {where} can't be listed ({error.message.rstrip('.')})"
 
 
 def _engine(state: State) -> str:

@@ -104,6 +104,11 @@ class State:
         return int((self.status.get("replicas") or {}).get("ready") or 0)
 
     @property
+    def is_reported(self) -> bool:
+        """The operator has counted its replicas; otherwise there may be any number."""
+        return bool(self.status.get("replicas"))
+
+    @property
     def desired(self) -> int:
         return int((self.status.get("replicas") or {}).get("desired") or 0)
 

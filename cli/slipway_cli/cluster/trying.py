@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.problems import Misused
 
-OF_THE_FILE = ("Invalid", "BadRequest", "Forbidden")  # Forbidden: also a policy, a webhook or a quota says that
+OF_THE_FILE = ("Invalid", "BadRequest", "Conflict", "Forbidden")  # Forbidden: also of a policy, a webhook or a quota
 _LACKS_A_RIGHT = re.compile(r'is forbidden: User ".*" cannot ')
 _DENIED = re.compile(r"denied (?:the )?request")  # by a webhook that gives no reason
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -22,11 +23,10 @@ class Tried:
     warnings: tuple[str, ...]  # of policies
 
 
-def tried(kubectl: Kubectl, manifest: Object, namespace: str, *, server_side: bool) -> Tried:
-    """As `kubectl apply` would store it. `server_side`: by server-side apply."""
+def tried(kubectl: Kubectl, manifest: Object, namespace: str, how: Sequence[str] = ()) -> Tried:
+    """As `kubectl apply` would store it. `how`: further flags of it."""
     name = (manifest.get("metadata") or {}).get("name")
     warnings: list[str] = []
-    how = ["--server-side", "--force-conflicts"] if server_side else []
     arguments = ["apply", "--filename=-", "--dry-run=server", "--output=json", f"--namespace={namespace}", *how]
     try:
         found = json.loads(kubectl.run(*arguments, given=json.dumps(manifest), warnings=warnings))

@@ -7,14 +7,23 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
-from slipway.objects.kinds import Kind
+from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
 
+from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.reading import BASIC
+from slipway_cli.cluster.world import World
 
 AGAIN = 1.0  # seconds after which a watch that has ended starts again
 SETTLING = 0.1  # seconds in which further changes count as the same
+LASTING = frozenset({"Forbidden", "NoKind"})  # why a list can't be read, without an end by itself
+
+
+def is_final(error: ApiError) -> bool:
+    """The same request would fail again."""
+    return error.word in BASIC and error.word != "Unreachable"
 
 
 class Lasting:
@@ -44,15 +53,18 @@ class Live:
         self._unreadable: dict[Kind, str] = {}
         self._changes: queue.Queue[ApiError | None] = queue.Queue()
         self._is_over = False
+        self._signals = ended_by_signals()
         for kind, path in wanted.items():
             threading.Thread(target=self._follow, args=(kind, path), daemon=True).start()
 
     def __enter__(self) -> Live:
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
         self._kubectl.end_all()
+        self._signals.__exit__(None, None, None)
 
     def states(self, seconds: float | None) -> Iterator[tuple[dict[Kind, tuple[Object, ...]], dict[Kind, str]]]:
         """What there is, once all lists are read, and after each change, and at least once a second; until the time is
@@ -68,6 +80,20 @@ class Live:
             except queue.Empty:
                 pass
             yield self.now()
+
+    def worlds(self, seconds: float | None) -> Iterator[World | None]:
+        """For each state, what there is of the one LLMDeployment that is watched; None: it has been deleted. A moment
+        without an answer of the API server changes nothing."""
+        for found, unreadable in self.states(seconds):
+            if unreadable.get(LLM_DEPLOYMENT) in LASTING:
+                word = unreadable[LLM_DEPLOYMENT]
+                raise ApiError(word, f"The LLMDeployment can't be read any more ({word}), so nothing is known of it.")
+            if not self.is_complete or LLM_DEPLOYMENT not in found:
+                continue
+            others = {kind: objects for kind, objects in found.items() if kind is not LLM_DEPLOYMENT}
+            now = datetime.now(UTC)
+            models = found[LLM_DEPLOYMENT]
+            yield World(now=now, llm=models[0], objects=others, unreadable=unreadable) if models else None
 
     @property
     def is_complete(self) -> bool:
@@ -86,12 +112,13 @@ class Live:
             try:
                 self._watch_if_allowed(kind, path, self._listed(kind, path))
             except ApiError as error:
-                if error.word in BASIC and error.word != "Unreachable":
+                if is_final(error):
                     self._changes.put(error)
                     return
                 with self._lock:
                     self._unreadable[kind] = error.word
-                    self._objects.pop(kind, None)
+                    if error.word in LASTING:
+                        self._objects.pop(kind, None)
                 self._changes.put(None)
             time.sleep(AGAIN)
 

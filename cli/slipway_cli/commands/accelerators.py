@@ -65,7 +65,9 @@ def _read(kubectl: Kubectl) -> tuple[list[Any], list[Any], str]:
         raise ApiError(error.word, NOT_INSTALLED) if error.word == "NoKind" else error from None
     try:
         return profiles, read_all(kubectl, None), ""
-    except ApiError:
+    except ApiError as error:
+        if error.word != "Forbidden":
+            raise
         namespace = kubectl.place().namespace
         own = kubectl.get(LLM_DEPLOYMENT.path(namespace)).get("items") or []
         return (

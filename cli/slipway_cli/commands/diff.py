@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "--filename", "-f", "named", multiple=True, type=click.Path(allow_dash=True), help="The same, as kubectl."
 )
 @click.option("--server-side", is_flag=True, help="As `kubectl apply --server-side` would change it.")
+@click.option("--force-conflicts", is_flag=True, help="With --server-side: take over fields that others have set.")
 @click.option("--output", "-o", "form", type=click.Choice(["json", "yaml", "name"]), help="Print it in this form.")
 @on_cluster
 @click.pass_context
@@ -40,12 +41,12 @@ def command(
     """
     from slipway_cli.cluster.kubectl import Kubectl
 
-    server_side = given.pop("server_side")
+    how = _how(server_side=given.pop("server_side"), force=given.pop("force_conflicts"))
     target = target_of(given)
     manifests = _manifests((*files, *named))
     kubectl = Kubectl(target.flags, target.namespace)
     own = kubectl.place().namespace
-    found = [_difference(kubectl, each, own, target.namespace, server_side=server_side) for each in manifests]
+    found = [_difference(kubectl, each, own, target.namespace, how) for each in manifests]
     if form in ("json", "yaml"):
         documents.write(documents.document("DiffList", items=[_members(*each) for each in found]), form)
     elif form == "name":
@@ -61,9 +62,16 @@ def command(
         ctx.exit(NOT_WELL)
 
 
+def _how(*, server_side: bool, force: bool) -> list[str]:
+    """Further flags of kubectl apply."""
+    if force and not server_side:
+        raise Misused("--force-conflicts is only for --server-side: give both, or none.")
+    return [*(["--server-side"] if server_side else []), *(["--force-conflicts"] if force else [])]
+
+
 def _manifests(files: Sequence[str]) -> list[Object]:
     """The LLMDeployments of the files; other objects are named, and left to kubectl."""
-    from slipway.api.names import KIND
+    from slipway.api.names import GROUP, KIND
 
     from slipway_cli.offline.wanted import documents_in
 
@@ -72,18 +80,32 @@ def _manifests(files: Sequence[str]) -> list[Object]:
     found, others = [], []
     for file in files:
         for each in _flat(documents_in(file)):
-            name = (each.get("metadata") or {}).get("name")
-            if each.get("kind") != KIND:
-                others.append(f"{each.get('kind') or 'an object without a kind'}{f' {name}' if name else ''}")
-            elif not name:
-                raise Misused(f"{file} has a {KIND} without metadata.name: add it.")
-            else:
+            if each.get("kind") == KIND and str(each.get("apiVersion") or GROUP).partition("/")[0] == GROUP:
+                _check_names(file, each)
                 found.append(each)
+            else:
+                others.append(_called(each))
     if not found:
         raise Misused(f"{', '.join(files)}: there is no {KIND} in it; `kubectl diff` compares other objects.")
     if others:
-        click.echo(f"Not compared: {', '.join(others)}. `kubectl diff` does that.", err=True)
+        click.echo(visible(f"Not compared: {', '.join(others)}. `kubectl diff` does that."), err=True)
     return found
+
+
+def _check_names(file: str, manifest: Object) -> None:
+    metadata = manifest.get("metadata")
+    names = metadata if isinstance(metadata, dict) else {}
+    if not names.get("name"):
+        raise Misused(f"{file} has a {manifest['kind']} without metadata.name: add it.")
+    for field in ("name", "namespace"):
+        if not isinstance(names.get(field) or "", str):
+            raise Misused(f"{file}: metadata.{field} is {names[field]!r}, which is no name: write it in quotes.")
+
+
+def _called(other: Object) -> str:
+    metadata = other.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return f"{other.get('kind') or 'an object without a kind'}{f' {name}' if name else ''}"
 
 
 def _flat(documents: Sequence[Any]) -> Iterator[Object]:
@@ -97,7 +119,7 @@ def _flat(documents: Sequence[Any]) -> Iterator[Object]:
 
 
 def _difference(
-    kubectl: Kubectl, manifest: Object, own: str, given: str, *, server_side: bool
+    kubectl: Kubectl, manifest: Object, own: str, given: str, how: Sequence[str]
 ) -> tuple[Difference, list[str]]:
     """And what the API server warns of, or can't be read."""
     from pydantic import ValidationError
@@ -114,7 +136,7 @@ def _difference(
         live = read_one(kubectl, name, namespace)
     except NotThereError:
         live = None
-    result = tried(kubectl, manifest, namespace, server_side=server_side)
+    result = tried(kubectl, manifest, namespace, how)
     status = (live or {}).get("status") or {}
     around, gaps = _around(kubectl, live, result.llm)
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slipway_cli.cluster.options import names, on_cluster, target_of
+from slipway_cli.commands.wait import seconds_of
 from slipway_cli.output import screen
 from slipway_cli.problems import Problem
 from slipway_cli.visible import of_log, visible
@@ -44,12 +45,13 @@ def command(name: str, **given: Any) -> None:
     from slipway_cli.cluster.reading import read_one
     from slipway_cli.cluster.world import paths_of
 
+    since = seconds_of("since", given["since"]) if given["since"] else None
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
     namespace = kubectl.place().namespace
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     options = [f"--namespace={namespace}", "--timestamps", f"--tail={given['tail']}"]
-    options += [f"--since={given['since']}"] if given["since"] else []
+    options += [f"--since={max(1.0, since):.0f}s"] if since is not None else []  # for kubectl, 0s is all
     if given["follow"]:
         follow = ("--follow", "--prefix", "--all-containers", f"--max-log-requests={MOST_FOLLOWED}")
         with kubectl.lines("logs", f"--selector={OWNER_LABEL}={name}", *options, *follow) as lines:

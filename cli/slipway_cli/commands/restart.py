@@ -30,8 +30,8 @@ def command(ctx: click.Context, /, name: str, *, yes: bool, dry_run: bool, wait:
     """Replace the pods of a model by new ones that are made in the same way, as spec.rollout says.
 
     It says which pods these are and what happens to requests meanwhile, and asks first. At zero replicas there is
-    nothing to do. Exit codes with --wait: 0: the new pods are ready; 1: they won't be, because a person has to act
-    first; 3: the time is over.
+    nothing to do. Exit codes with --wait: 0: the new pods are ready, or the model went to zero replicas meanwhile; 1:
+    they won't be ready, because a person has to act first or the model was deleted; 3: the time is over.
     """
     from datetime import UTC, datetime
 
@@ -87,28 +87,32 @@ def _preview(world: World, effect: str) -> None:
 def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
     from slipway.objects.kinds import LLM_DEPLOYMENT, POD
 
-    from slipway_cli.cluster.rolling import is_restarted
+    from slipway_cli.cluster.rolling import is_at_zero, is_restarted
     from slipway_cli.cluster.state import State
-    from slipway_cli.cluster.watching import Lasting, Live
+    from slipway_cli.cluster.watching import LASTING, Lasting, Live
     from slipway_cli.cluster.world import path_of, path_of_replicas
 
     name, namespace = world.name, world.namespace
     wanted = {LLM_DEPLOYMENT: path_of(name, namespace), POD: path_of_replicas(name, namespace)}
     said, hopeless = "", Lasting()
     with Live(kubectl, wanted) as live:
-        for objects, unreadable in live.states(longest):
-            if POD in unreadable:
-                raise Problem(
-                    f"Pods can't be read ({unreadable[POD]}), so --wait can't see when the new ones are ready."
-                )
-            if not live.is_complete or not objects[LLM_DEPLOYMENT]:
+        for now_there in live.worlds(longest):
+            if now_there is None:
+                screen.paragraph(f"{namespace}/{name} has been deleted.", paint=screen.bad)
+                return False
+            if (word := now_there.unreadable.get(POD)) in LASTING:
+                raise Problem(f"Pods can't be read ({word}), so --wait can't see when the new ones are ready.")
+            if POD not in now_there.objects:
                 continue
-            state = State(objects[LLM_DEPLOYMENT][0])
+            state = State(now_there.llm)
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
                 click.echo(visible(now), err=True)
-            if is_restarted(state, objects[POD], at):
+            if is_restarted(state, now_there.of(POD), at):
                 click.echo(f"llmdeployment.slipway.dev/{name} has restarted")
+                return True
+            if is_at_zero(state, now_there.of(POD)):
+                click.echo(f"llmdeployment.slipway.dev/{name} is at zero replicas: its next start makes new pods")
                 return True
             if hopeless.is_so(is_hopeless(state)):
                 screen.paragraph(f"{name} won't restart before a person acts: `kubectl llm why {name} -n {namespace}`.")

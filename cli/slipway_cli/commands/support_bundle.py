@@ -10,6 +10,7 @@ import click
 
 from slipway_cli.cluster.options import everywhere, on_cluster, target_of
 from slipway_cli.commands.acting import ask
+from slipway_cli.commands.wait import seconds_of
 from slipway_cli.output import screen
 from slipway_cli.output.table import Cell, Column
 from slipway_cli.problems import Misused
@@ -46,7 +47,7 @@ def command(file: Path | None, since: str, *, dry_run: bool, yes: bool, **given:
     from slipway_cli.cluster.collecting import Scope, collect
     from slipway_cli.cluster.kubectl import Kubectl
 
-    seconds = _seconds(since)
+    seconds = seconds_of("since", since)
     now = datetime.now(UTC)
     file = file or Path(f"slipway-support-{now:%Y%m%dT%H%M%SZ}.tar.gz")
     if os.path.lexists(file):
@@ -62,15 +63,6 @@ def command(file: Path | None, since: str, *, dry_run: bool, yes: bool, **given:
     if not yes:
         ask(f"Write {file}?")
     _write(bundle, file)
-
-
-def _seconds(since: str) -> float:
-    from slipway.api.units import seconds
-
-    try:
-        return seconds(since)
-    except ValueError:
-        raise Misused(f"--since {since} is not a duration: write it as 30m or 24h.") from None
 
 
 def _show(bundle: Bundle) -> None:

@@ -152,6 +152,20 @@ def _time(seconds: float | None, star: str) -> str:
     return f"{seconds * 1e3:.0f}ms{star}" if seconds < 1 else f"{seconds:.1f}s{star}"
 
 
+def _read_again(scraper: Scraper, before: list[Use]) -> list[Use]:
+    """Once there is something to show, a moment without an answer doesn't end it."""
+    from slipway_cli.cluster.kubectl import ApiError
+    from slipway_cli.cluster.watching import is_final
+
+    try:
+        return scraper.read()
+    except ApiError as error:
+        if not before or is_final(error):
+            raise
+        scraper.gaps = {"reading": f"These values are from before: {error.message}"}
+        return before
+
+
 def _watch(scraper: Scraper, sort: str, form: str | None, pause: float) -> None:
     """In a terminal on a screen of its own, whose last state stays at the end; in a pipe one table after the other."""
     is_drawn = sys.stdout.isatty() and form in (None, "wide")
@@ -160,10 +174,10 @@ def _watch(scraper: Scraper, sort: str, form: str | None, pause: float) -> None:
         if is_drawn:
             click.echo(OTHER_SCREEN, nl=False)
         while True:
-            uses = _sorted(scraper.read(), sort)
+            uses = _sorted(_read_again(scraper, uses), sort)
             if is_drawn:
                 click.echo(HOME, nl=False)
-            _tell(uses, scraper, form, shutil.get_terminal_size().lines - 4 if is_drawn else None)
+            _tell(uses, scraper, form, max(1, shutil.get_terminal_size().lines - 4) if is_drawn else None)
             if not is_drawn and form in (None, "wide"):
                 click.echo()
             time.sleep(pause)

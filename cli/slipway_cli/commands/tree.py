@@ -97,26 +97,20 @@ def _print(lines: list[str]) -> None:
 
 
 def _watch(kubectl: Kubectl, name: str, namespace: str, *, forever: bool) -> bool:
-    from datetime import UTC, datetime
-
     from slipway.objects.kinds import LLM_DEPLOYMENT
 
     from slipway_cli.cluster.reading import NotThereError, read_one
     from slipway_cli.cluster.state import State
     from slipway_cli.cluster.watching import Lasting, Live
-    from slipway_cli.cluster.world import World, path_of, paths_of
+    from slipway_cli.cluster.world import path_of, paths_of
 
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     with Live(kubectl, {LLM_DEPLOYMENT: path_of(name, namespace), **paths_of(name, namespace)}) as live:
         before: list[str] = []
         hopeless = Lasting()
-        for objects, unreadable in live.states(None):
-            if not live.is_complete:
-                continue
-            if not objects.get(LLM_DEPLOYMENT):
+        for world in live.worlds(None):
+            if world is None:
                 raise NotThereError(f"{namespace}/{name} has been deleted.")
-            others = {kind: found for kind, found in objects.items() if kind is not LLM_DEPLOYMENT}
-            world = World(now=datetime.now(UTC), llm=objects[LLM_DEPLOYMENT][0], objects=others, unreadable=unreadable)
             before = _redraw(before, _drawn(world))
             state = State(world.llm)
             is_there = state.is_current and state.word in ("Serving", "Idle") and not state.is_stalled

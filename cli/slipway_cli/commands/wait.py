@@ -70,13 +70,11 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: floa
     read_one(kubectl, name, namespace)  # a sentence, if there is none
     with Live(kubectl, {LLM_DEPLOYMENT: path_of(name, namespace)}) as live:
         said, hopeless = "", Lasting(patience)
-        for objects, _ in live.states(longest):
-            if LLM_DEPLOYMENT not in objects:
-                continue
-            if not objects[LLM_DEPLOYMENT]:
+        for world in live.worlds(longest):
+            if world is None:
                 screen.paragraph(f"{namespace}/{name} has been deleted.", paint=screen.bad)
                 return False
-            state = State(objects[LLM_DEPLOYMENT][0])
+            state = State(world.llm)
             if (now := f"{state.word}: {state.message}") != said:
                 said = now
                 click.echo(visible(now), err=True)

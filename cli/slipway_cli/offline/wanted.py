@@ -102,12 +102,25 @@ def _read(path: str) -> list[Any]:
         text = sys.stdin.read() if path == "-" else text_of(Path(path))
         if path.lower().endswith(".json"):
             return [json.loads(text)]
-        return [each for each in yaml.load_all(text, LOADER) if each is not None]
+        return [_as_json(each) for each in yaml.load_all(text, _Manifests) if each is not None]
     except FileNotFoundError:
         raise Misused(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise Misused(f"{path} can't be read as YAML or JSON ({said}): correct it.") from None
+
+
+_RULES = {
+    first: [each for each in rules if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, rules in LOADER.yaml_implicit_resolvers.items()
+}
+_Manifests = type("_Manifests", (LOADER,), {"yaml_implicit_resolvers": _RULES})
+"""A date without quotes is a string, as for kubectl."""
+
+
+def _as_json(document: Any) -> Any:
+    """As it is sent. An anchor within itself, or a value that JSON doesn't have, is an error here."""
+    return json.loads(json.dumps(document, allow_nan=False))
 
 
 def _of_file(path: str, changes: Spec) -> list[Wanted]:

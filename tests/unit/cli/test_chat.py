@@ -228,6 +228,30 @@ def test_a_signal_leaves_no_process(kubectl: FakeKubectl, number: int) -> None:
     assert not running(kubectl)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_watch(kubectl: FakeKubectl, number: int) -> None:
+    kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
+    command = [str(BIN / "slipway"), "wait", "m", "--for=serving"]
+    with subprocess.Popen(command, env={**CLEAN, **kubectl.env}) as process:
+        until = time.monotonic() + 30
+        while not any("watch=1" in call[-1] for call in kubectl.calls) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+    assert process.returncode == 128 + number
+    assert not running(kubectl)
+
+
+def test_what_nohup_has_started_is_not_ended_with_its_terminal(kubectl: FakeKubectl) -> None:
+    kubectl.service = [answer("Hello", " there", pause=0.2)]
+    command = ["nohup", str(BIN / "slipway"), "chat", "m", "--once", "Hi"]
+    with subprocess.Popen(command, env={**CLEAN, **kubectl.env}, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.read(4)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.read().endswith(b"o there\n")
+    assert process.returncode == 0
+
+
 def test_an_answer_that_breaks_off_is_reported(kubectl: FakeKubectl) -> None:
     assert next(pieces_of([": waking, 3 s"], Summary(), "chat/m")).progress == "waking, 3 s"
     kubectl.service = [answer("Half", finish="length")]

@@ -315,6 +315,16 @@ def test_the_flags_of_kubectl_reach_each_request(kubectl: FakeKubectl) -> None:
     assert kubectl.calls[0][:3] == ["--kubeconfig=/k", "--context=two", "--as=eve"]
 
 
+def test_logs_take_a_duration_and_nothing_else(kubectl: FakeKubectl) -> None:
+    found = run(kubectl, "logs", "m", "--since=1d")
+    assert (found.code, "--since 1d is not a duration" in found.err) == (2, True)
+
+
+def test_models_that_can_not_be_read_for_a_moment_are_no_missing_right(kubectl: FakeKubectl) -> None:
+    kubectl.failures = {f"{GET_LLMS}/llmdeployments": "Error from server (InternalError): no"}
+    assert run(kubectl, "accelerators").code == 3
+
+
 def test_without_kubectl_it_says_what_needs_none(tmp_path: Path) -> None:
     found = in_pipe(["slipway", "status"], env={"PATH": str(tmp_path)})
     assert found.code == 3

@@ -189,6 +189,14 @@ def test_the_standard_input_is_read(kubectl: FakeKubectl, tmp_path: Path) -> Non
         ("kind: LLMDeployment\nmetadata: {name: m, namespace: other}\n", "--namespace is chat"),
         ("just words\n", "'just words' is not an object of Kubernetes"),
         ("{", "can't be read as YAML or JSON"),
+        ("kind: LLMDeployment\nmetadata: [a]\n", "without metadata.name"),
+        ("kind: LLMDeployment\nmetadata: x\n", "without metadata.name"),
+        ("kind: LLMDeployment\nmetadata: {name: 5}\n", "metadata.name is 5, which is no name"),
+        ("kind: LLMDeployment\nmetadata: {name: m, namespace: {a: b}}\n", "metadata.namespace is {'a': 'b'}"),
+        ("items: &x\n  - items: *x\n", "can't be read as YAML or JSON"),
+        ("[" * 3000, "can't be read as YAML or JSON"),
+        ("kind: Secret\nmetadata: [a]\n", "there is no LLMDeployment in it"),
+        ("apiVersion: other/v1\nkind: LLMDeployment\nmetadata: {name: m}\n", "there is no LLMDeployment in it"),
     ],
 )
 def test_a_file_that_is_wrong_is_usage(kubectl: FakeKubectl, tmp_path: Path, text: str, said: str) -> None:
@@ -196,6 +204,31 @@ def test_a_file_that_is_wrong_is_usage(kubectl: FakeKubectl, tmp_path: Path, tex
     found = run(kubectl, "diff", str(tmp_path / "x.yaml"), "--namespace=chat")
     assert (found.code, found.out) == (2, "")
     assert said in found.err
+
+
+def test_a_date_without_quotes_is_a_string_as_for_kubectl(kubectl: FakeKubectl, tmp_path: Path) -> None:
+    text = Path(file_with(tmp_path, SPEC)).read_text()
+    (tmp_path / "x.yaml").write_text(text.replace("metadata:\n", "metadata:\n  annotations: {a: 2020-01-01}\n", 1))
+    assert "2020-01-01" in run(kubectl, "diff", str(tmp_path / "x.yaml")).out
+
+
+def test_a_file_steers_no_terminal(kubectl: FakeKubectl, tmp_path: Path) -> None:
+    other = 'kind: "\\e]0;owned\\a\\e[2J"\nmetadata: {name: "\\e[31mx"}\n---\n'
+    (tmp_path / "x.yaml").write_text(other + Path(file_with(tmp_path, SPEC)).read_text())
+    found = run(kubectl, "diff", str(tmp_path / "x.yaml"))
+    assert found.err == "Not compared:  x. `kubectl diff` does that.\n"
+
+
+def test_server_side_conflicts_are_said_unless_they_are_to_be_forced(kubectl: FakeKubectl, tmp_path: Path) -> None:
+    file = file_with(tmp_path, with_(scaling={"minReplicas": 3}))
+    assert run(kubectl, "diff", file, "--server-side", "--force-conflicts").code == 1
+    assert run(kubectl, "diff", file, "--force-conflicts").code == 2
+    kubectl.failures = {"apply": 'Error from server (Conflict): Apply failed with 1 conflict: conflict with "helm"'}
+    found = run(kubectl, "diff", file, "--server-side")
+    assert (found.code, 'conflict with "helm"' in found.err) == (2, True)
+    forced, not_forced = (each for each in kubectl.calls if each[0] == "apply")
+    assert {"--server-side", "--force-conflicts"} <= set(forced)
+    assert ("--server-side" in not_forced, "--force-conflicts" in not_forced) == (True, False)
 
 
 def test_no_file_is_usage(kubectl: FakeKubectl) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_cli.cluster.rolling import is_restarted, replacing
+from slipway_cli.cluster.acting import pause, restart
+from slipway_cli.cluster.kubectl import ApiError, Kubectl
+from slipway_cli.cluster.reading import read_world
+from slipway_cli.cluster.rolling import is_at_zero, is_restarted, replacing
 from slipway_cli.cluster.state import State
+from slipway_cli.commands.restart import _wait
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
 from support.programs.cli import run
@@ -90,8 +96,12 @@ def test_what_happens_to_requests_is_said_by_the_spec(spec: dict[str, Any], said
     assert said in " ".join(replacing(cli_worlds.deployment("m", spec=spec), {}))
 
 
-NEW, OLD = cli_worlds.pod("m-2", "m", annotations={AT: "now"}), cli_worlds.pod("m-1", "m")
+NOW, LATER, EARLIER = (f"2026-11-30T12:00:0{second}Z" for second in (5, 9, 1))
+NEW, OLD = cli_worlds.pod("m-2", "m", annotations={AT: NOW}), cli_worlds.pod("m-1", "m")
+NEWER = cli_worlds.pod("m-3", "m", annotations={AT: LATER})
+OLDER = cli_worlds.pod("m-0", "m", annotations={AT: EARLIER})
 STARTING = {**NEW, "status": {"phase": "Pending"}}
+EVICTED = {**OLD, "status": {"phase": "Failed"}}
 STOPPING = cli_worlds.pod("m-1", "m", deletionTimestamp="2026-11-30T12:00:00Z")
 
 
@@ -104,8 +114,75 @@ STOPPING = cli_worlds.pod("m-1", "m", deletionTimestamp="2026-11-30T12:00:00Z")
         ((STOPPING,), False),
         ((NEW,), True),
         ((STOPPING, NEW), True),
+        ((OLDER, NEW), False),
+        ((NEWER,), True),
+        ((EVICTED, NEW), True),
+        ((EVICTED,), False),
+        ((), False),
     ],
 )
-def test_a_restart_is_over_when_only_its_own_pods_are_left_and_ready(pods: tuple[Any, ...], is_over: bool) -> None:
+def test_a_restart_is_over_when_only_its_own_or_later_pods_are_left_and_ready(
+    pods: tuple[Any, ...], is_over: bool
+) -> None:
     state = State(cli_worlds.deployment("m", status=cli_worlds.SERVING))
-    assert is_restarted(state, pods, "now") is is_over
+    assert is_restarted(state, pods, NOW) is is_over
+
+
+def test_a_model_at_zero_has_not_restarted() -> None:
+    asleep = State(cli_worlds.deployment("m", status=cli_worlds.IDLE))
+    failed = State(cli_worlds.deployment("m", status={**cli_worlds.FAILED, "replicas": {"desired": 0}}))
+    for state in (asleep, failed):
+        assert not is_restarted(state, (), NOW)
+    assert is_at_zero(asleep, (STOPPING, EVICTED))
+    assert not is_at_zero(asleep, (OLD,))
+    assert not is_at_zero(failed, ())
+
+
+def test_a_clock_that_is_behind_asks_for_a_later_time_than_the_last() -> None:
+    last = cli_worlds.deployment("m", status=cli_worlds.SERVING, annotations={AT: LATER})
+    asked = [
+        restart(State(last), datetime.fromisoformat(time)).annotation[1] for time in (EARLIER, "2026-12-01T00:00:00Z")
+    ]
+    assert asked == ["2026-11-30T12:00:10Z", "2026-12-01T00:00:00Z"]
+
+
+def test_a_number_of_replicas_that_is_not_reported_is_not_called_zero() -> None:
+    state = State(cli_worlds.deployment("m", status={}))
+    found = restart(state, datetime.now(UTC))
+    assert (found.useless, "How many isn't reported; all replicas are replaced" in found.effect) == ("", True)
+    assert pause(state, datetime.now(UTC)).effect == "The model stays at its replicas, whatever the demand."
+
+
+def flaky(kubectl: FakeKubectl, *, only: str, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
+    """Its first list of these objects fails, and no watch changes them."""
+    found, failed = kubectl.inside()(), list[str]()
+    real = found.get
+
+    def get(path: str) -> Any:
+        if path.partition("?")[0].endswith(only) and not failed:
+            failed.append(path)
+            raise ApiError("Unreachable", "i/o timeout")
+        return real(path)
+
+    monkeypatch.setattr(found, "get", get)
+    monkeypatch.setattr(found, "lines", lambda *_, **__: nullcontext(iter(())))
+    monkeypatch.setattr(found, "end_all", lambda: None)
+    return found
+
+
+@pytest.mark.parametrize("only", ["/llmdeployments", "/pods"])
+def test_wait_goes_on_after_a_moment_without_the_api_server(
+    kubectl: FakeKubectl, only: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.SERVING), NEW]
+    world = read_world(kubectl.inside()(), "m", "chat")
+    assert _wait(flaky(kubectl, only=only, monkeypatch=monkeypatch), world, NOW, 20.0)
+
+
+def test_a_model_that_is_deleted_meanwhile_will_not_restart(
+    kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = read_world(kubectl.inside()(), "m", "chat")
+    kubectl.objects = []
+    assert not _wait(flaky(kubectl, only="/none", monkeypatch=monkeypatch), world, NOW, 20.0)
+    assert "chat/m has been deleted." in capsys.readouterr().out

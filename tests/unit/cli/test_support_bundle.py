@@ -134,6 +134,17 @@ def test_models_of_other_namespaces_are_in_it_only_if_all_are_wanted(kubectl: Fa
     assert "models/other/llmdeployments.json" in made("-A")
 
 
+def test_a_program_of_a_tenant_that_sounds_like_one_of_ours_is_not_in_it(kubectl: FakeKubectl) -> None:
+    def named(name: str, namespace: str) -> Object:
+        found = program(name)
+        found["metadata"] = {"name": name, "namespace": namespace}
+        return found
+
+    kubectl.objects += [named("keda-operator", "scaler"), named("keda-extra", "scaler"), named("keda-billing", "other")]
+    installed = {each["name"] for each in json.loads(made()["installation.json"])}
+    assert installed == {"slipway-operator", "keda-operator", "keda-extra"}
+
+
 def test_secrets_are_never_requested(kubectl: FakeKubectl) -> None:
     made("-A")
     assert not [each for each in kubectl.calls if "secret" in str(each).lower()]
@@ -233,6 +244,14 @@ def test_it_is_bounded_and_says_what_was_left_out(monkeypatch: pytest.MonkeyPatc
     assert [gap.split()[0] for gap in one.gaps] == ["long.log", "many.json", "more.log"]
 
 
+def test_less_than_a_second_of_a_log_is_not_all_of_it(kubectl: FakeKubectl) -> None:
+    """For kubectl, 0s is no limit."""
+    made("--since=400ms")
+    logs = [each for each in kubectl.calls if each[0] == "logs"]
+    assert logs
+    assert all("--since=1s" in each for each in logs)
+
+
 @pytest.mark.parametrize("letters", [20, 3000])
 def test_of_a_log_with_long_lines_the_end_is_kept(
     kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, letters: int
@@ -286,7 +305,7 @@ def test_it_writes_over_nothing_and_through_no_link(kubectl: FakeKubectl, there:
 
 def test_a_folder_that_is_not_there_and_a_wrong_duration_are_named(kubectl: FakeKubectl) -> None:
     assert "nowhere/b can't be written (No such file or directory)" in run("--yes", "-o", "nowhere/b").err
-    assert "--since 2 days is not a duration: write it as 30m or 24h." in run("--since", "2 days").err
+    assert "--since 2 days is not a duration: write it as 90s or 10m." in run("--since", "2 days").err
 
 
 # --- too few rights --------------------------------------------------------------------------------------------------

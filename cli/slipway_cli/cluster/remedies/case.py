@@ -22,7 +22,6 @@ QUOTED = r"'[^']*'|\\'"
 CALL = re.compile(rf"{QUOTED}|(?:^|(?<=&& )|(?<=\| ))kubectl (?:llm (?!plan)\w+|(?!llm)\w+)")
 """kubectl with its command, and what is in quotes; `plan` knows no cluster."""
 PLACEHOLDER = re.compile(r"<[a-z][^<>]*>")
-_MARK, _BARE = "\0", "\\u0000"  # the mark as JSON has it
 
 
 @dataclass(frozen=True)
@@ -116,17 +115,36 @@ class Case:
         return f"kubectl describe {kind} {name}" + (f" -n {self.namespace}" if namespaced else "")
 
 
+@dataclass(frozen=True)
+class Blank:
+    """A value that a person fills in: `text` is `<what it must be>`, and what is around it stays."""
+
+    text: str
+    before: str = ""
+    after: str = ""
+    is_string: bool = True
+
+
 def quoted(value: Any) -> str:
-    """JSON as one word of a shell. In ASCII: letters that a tenant chose neither steer the terminal nor hide in what
-    is to be copied."""
-    text = json.dumps(value, separators=(",", ":"))
-    text = text.replace(f'"{_BARE}', "").replace(f'{_BARE}"', "")
-    return "'" + text.replace("'", "'\\''") + "'"
+    """JSON as one word of a shell. Of strings, which a tenant may have written, it has no letter that acts on a
+    terminal, and none that would make a placeholder."""
+    return "'" + _json(value).replace("'", "'\\''") + "'"
 
 
-def bare(placeholder: str) -> str:
+def _json(value: Any) -> str:
+    if isinstance(value, Blank):
+        edge = '"' if value.is_string else ""
+        return f"{edge}{_json(value.before)[1:-1]}{value.text}{_json(value.after)[1:-1]}{edge}"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_json(str(name))}:{_json(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_json, value)) + "]"
+    return json.dumps(value).replace("<", "\\u003c").replace("\x7f", "\\u007f")
+
+
+def bare(placeholder: str) -> Blank:
     """A placeholder of a whole JSON value, such as a number, and not of a string."""
-    return f"{_MARK}{placeholder}{_MARK}"
+    return Blank(placeholder, is_string=False)
 
 
 def literals(entries: Sequence[Any]) -> Iterator[str]:

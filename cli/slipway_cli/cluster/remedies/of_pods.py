@@ -12,7 +12,7 @@ from slipway.api.units import amount, quantity
 from slipway.objects.kinds import NODE, Object
 from slipway.objects.metadata import labels_of
 
-from slipway_cli.cluster.remedies.case import ENGINE, TOOL, Case, Next, bare, literals, quoted
+from slipway_cli.cluster.remedies.case import ENGINE, TOOL, Blank, Case, Next, bare, literals, quoted
 
 LONGEST_START = 600  # seconds that a runtime of the user's own gets by a command
 
@@ -30,7 +30,7 @@ def missing_object(case: Case) -> Next | None:
         return _other_claim(case)
     if lacking := re.search(r"names the key ([\w.-]+) of", case.message):
         part = "stringData" if kind == "secret" else "data"
-        body = quoted({part: {lacking[1]: f"<the value of {lacking[1]}>"}})
+        body = quoted({part: {lacking[1]: Blank(f"<the value of {lacking[1]}>")}})
         command = f"kubectl patch {kind} {name} -n {case.namespace} --type=merge -p {body}"
         return Next(command, f"adds the key {lacking[1]}")
     keys = list(dict.fromkeys(_keys_read(case.part("pod").get("env") or [], kind, name))) or ["<the key>"]
@@ -43,7 +43,7 @@ def _keys_read(entries: list[Any], kind: str, name: str) -> Iterator[str]:
     source = {"secret": "secretKeyRef", "configmap": "configMapKeyRef"}[kind]
     for each in entries:
         reference = ((each.get("valueFrom") or {}) if isinstance(each, dict) else {}).get(source) or {}
-        if reference.get("name") == name and reference.get("key"):
+        if reference.get("name") == name and re.fullmatch(r"[-\w.]+", str(reference.get("key"))):
             yield str(reference["key"])
 
 
@@ -51,7 +51,8 @@ def _other_claim(case: Case) -> Next:
     uri = str(case.part("model").get("uri") or "")
     if not uri.startswith("pvc://"):
         return Next(f"kubectl get pvc -n {case.namespace}", "shows the claims that there are")
-    spec = {"model": {"uri": f"pvc://<a claim that exists>/{uri.removeprefix('pvc://').partition('/')[2]}"}}
+    folder = uri.removeprefix("pvc://").partition("/")[2]
+    spec = {"model": {"uri": Blank("<a claim that exists>", "pvc://", f"/{folder}")}}
     return Next(case.patch(spec), f"names a claim that there is: `kubectl get pvc -n {case.namespace}` lists them")
 
 
@@ -62,10 +63,10 @@ def other_image(case: Case) -> Next | None:
     if re.search(r"\b40[13]\b|unauthorized|authorization|denied", case.message):
         secrets = [
             *(case.part("pod").get("imagePullSecrets") or []),
-            {"name": "<a Secret with a login of the registry>"},
+            {"name": Blank("<a Secret with a login of the registry>")},
         ]
         return Next(case.patch({"pod": {"imagePullSecrets": secrets}}), "gives the node a login for the registry")
-    command = case.patch_container("image", "<an image that the nodes can pull>")
+    command = case.patch_container("image", Blank("<an image that the nodes can pull>"))
     return Next(command, "names another image in the ServingRuntime of its pods") if command else None
 
 
@@ -96,14 +97,15 @@ def no_room(case: Case) -> Next:
         return Next(case.patch({"pod": {"nodeSelector": named}}), f"no longer asks for {', '.join(named)}")
     lacking = re.search(r"Insufficient (cpu|memory|ephemeral-storage)", case.message)
     if lacking and lacking[1] in ((pod.get("resources") or {}).get("requests") or {}):
-        spec = {"pod": {"resources": {"requests": {lacking[1]: f"<as much {lacking[1]} as a node has free>"}}}}
+        spec = {"pod": {"resources": {"requests": {lacking[1]: Blank(f"<as much {lacking[1]} as a node has free>")}}}}
         return Next(case.patch(spec), "asks for less; `kubectl describe nodes` shows what is free")
     return Next(f"{TOOL} accelerators", "shows what the cluster has, what of it is free, and who holds it")
 
 
 def _tolerate(case: Case, keys: list[str]) -> Next:
     own = [each for each in case.part("pod").get("tolerations") or [] if isinstance(each, dict)]
-    wanted = [{"key": key, "operator": "Exists"} for key in keys or ["<the key of their taint>"]]
+    named: list[str | Blank] = [*keys] or [Blank("<the key of their taint>")]
+    wanted = [{"key": key, "operator": "Exists"} for key in named]
     shows = "" if keys else ". `kubectl describe nodes` shows the taints"
     return Next(
         case.patch({"pod": {"tolerations": [*own, *wanted]}}),
@@ -125,7 +127,7 @@ def _keys_of_node(raw: Object, own: set[Any]) -> Iterator[str]:
 
 
 def preempted(case: Case) -> Next:
-    spec = {"pod": {"priorityClassName": "<a class of higher priority>"}}
+    spec = {"pod": {"priorityClassName": Blank("<a class of higher priority>")}}
     return Next(
         case.patch(spec), "keeps its place next time, and may take that of others; `kubectl get priorityclasses`"
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from slipway_cli.cluster.remedies.case import Case, Next, bare, quoted
+from slipway_cli.cluster.remedies.case import Blank, Case, Next, bare, quoted
 from slipway_cli.cluster.remedies.of_pods import wrong_argument
 
 REMEDY = re.compile(r"engine\.(\w+)(?:: (\w+)| ≤ ([\d,]+))")
@@ -63,7 +63,7 @@ def _policy(case: Case, left: list[str]) -> dict[str, None]:
 
 
 def runtime_missing(case: Case) -> Next:
-    spec = {"engine": {"name": "<vllm, llamacpp, or a ServingRuntime that exists>"}}
+    spec = {"engine": {"name": Blank("<vllm, llamacpp, or a ServingRuntime that exists>")}}
     return Next(case.patch(spec), "names an engine that there is")
 
 
@@ -118,7 +118,7 @@ def other_model(what: str) -> Callable[[Case], Next]:
             return Next(case.patch(spec), "corrects the adapter that the sentence names")
         uri = str(case.part("model").get("uri") or "")
         claim = re.match(r"pvc://([^/]+)/", uri)
-        value = f"pvc://{claim[1]}/<the folder of {what}>" if claim else f"<the URI of {what}>"
+        value = Blank(f"<the folder of {what}>", f"pvc://{claim[1]}/") if claim else Blank(f"<the URI of {what}>")
         return Next(case.patch({"model": {"uri": value}}), f"names {what}, instead of {uri}")
 
     return command
@@ -128,7 +128,8 @@ def volume_not_ready(case: Case) -> Next:
     uri = str(case.part("model").get("uri") or "")
     if not uri.startswith("pvc://"):
         return Next(f"kubectl describe pvc -n {case.namespace}", "shows the claims and their events")
-    spec = {"model": {"uri": f"pvc://<a claim that is Bound>/{uri.removeprefix('pvc://').partition('/')[2]}"}}
+    folder = uri.removeprefix("pvc://").partition("/")[2]
+    spec = {"model": {"uri": Blank("<a claim that is Bound>", "pvc://", f"/{folder}")}}
     return Next(case.patch(spec), "names a claim that has a volume; `kubectl describe pvc` says why this one has none")
 
 
@@ -136,13 +137,14 @@ def credentials(case: Case) -> Next:
     model = case.part("model")
     uri, secret = str(model.get("uri") or ""), model.get("credentialsSecret")
     if uri.startswith("pvc://"):
+        claim = uri.removeprefix("pvc://").partition("/")[0]
         return Next(
-            case.patch({"model": {"uri": f"pvc://{uri[6:].partition('/')[0]}/<a folder that all users may read>"}}),
+            case.patch({"model": {"uri": Blank("<a folder that all users may read>", f"pvc://{claim}/")}}),
             "names files that its user may read; the runbook says how to make these readable",
         )
     key, token = ("HF_TOKEN" if uri.startswith("hf://") else "<the key>"), "<a token that may read the model>"
     if secret:
-        body = quoted({"stringData": {key: token}})
+        body = quoted({"stringData": {key: Blank(token)}})
         command = f"kubectl patch secret {secret} -n {case.namespace} --type=merge -p {body} && {_restarted(case)}"
         return Next(command, f"puts another token into the Secret {secret}, and starts it again")
     name = f"{case.name}-credentials"
