@@ -235,7 +235,7 @@ def test_an_action_asks_and_sets_one_annotation(
 def test_in_a_terminal_an_action_is_asked_for(kubectl: FakeKubectl) -> None:
     kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
     refused = in_terminal(["slipway", "wake", "m"], width=80, keys="n\n", env=kubectl.env)
-    assert (refused.code, kubectl.patches) == (1, [])
+    assert (refused.code, kubectl.patches) == (130, [])
     found = in_terminal(["slipway", "wake", "m"], width=80, keys="y\n", env=kubectl.env)
     assert found.code == 0, found.text
     assert len(kubectl.patches) == 1
