@@ -37,9 +37,12 @@ SHARED = ("--kubeconfig", "--context", "--cluster", "--user", "--as", "--namespa
 
 EXIT_CODES = (
     (0, "well: it is as it should be"),
-    (1, "not well: the answer is no; a model isn't healthy, fits nowhere, or differs (`diff`); also after Ctrl-C"),
+    (1, "not well: the answer is no; a model isn't healthy, fits nowhere, or differs (`diff`)"),
     (2, "the command line, or a file that it names, is wrong"),
-    (3, "can't tell: no cluster, no permission, no such object, or nothing is known of the model"),
+    (3, "can't tell: no cluster, no permission, no such object, nothing is known of the model, or a bug"),
+    (130, "Ctrl-C, or no to a question: nothing more was done"),
+    (141, "the reader of its output has ended, as `head` does"),
+    (143, "ended by SIGTERM; 129: by SIGHUP"),
 )
 
 

@@ -10,10 +10,11 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from slipway_cli.ending import Piped, run
 from slipway_cli.output.screen import wants_colour
 
 
@@ -92,6 +93,12 @@ class Commands(click.Group):
             ctx.fail(f"'{args[0]}' is not a command. {hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise Piped from None  # click itself would end with 1
+
 
 @click.group(cls=Commands, context_settings=SETTINGS)
 @click.version_option(package_name="slipway-cli", message="%(prog)s %(version)s")
@@ -109,7 +116,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console with another encoding than UTF-8, as on Windows
-    cli(prog_name=program(sys.argv[0]))
+    sys.exit(run(cli, program(sys.argv[0])))
 
 
 def program(path: str) -> str:

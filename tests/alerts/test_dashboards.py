@@ -31,8 +31,8 @@ LOAD = 60.0  # seconds
 AT_ONCE = 6
 """More than a batch has places, so that some wait."""
 
-ANSWERED = 2 * AT_ONCE
-"""Enough that each histogram has grown between two scrapes."""
+ANSWERED = 32
+"""Enough that each histogram has grown between two scrapes, and that the activator measures times (from 20 on)."""
 
 RECORDED_WITHIN = 60.0
 
@@ -73,11 +73,11 @@ class Watched:
 async def watched(
     node: Cluster, alerts: ClusterMonitoring, settings: Settings, empty_folder: Path
 ) -> AsyncIterator[Watched]:
-    """A model that was woken and loaded, and one that could not be woken."""
+    """A model that was woken and loaded, whose replicas follow times, and one that could not be woken."""
     async with own_namespace(alerts.kube) as kube:
         weights = model.ensure_gguf(settings.cache, settings.steps)
         async with folder_claimed(kube, GEMMA_CLAIM, weights), folder_claimed(kube, EMPTY_CLAIM, empty_folder):
-            await kube.apply(sleeping(), broken())
+            await kube.apply(sleeping(scaling={"target": {"ttftP95": "1m"}}), broken())
             for name in (NAME, BROKEN):
                 await kube.wait_for_condition("scaledobject", name, "Ready", timeout=300)
             await alerts.follow()

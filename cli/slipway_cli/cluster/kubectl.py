@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -134,6 +135,11 @@ class Kubectl:
             process.kill()
             process.communicate()
             self._running.discard(process)
+
+    def ours(self, verb: str, name: str, namespace: str) -> str:
+        """A command of this program on the same cluster, for a sentence."""
+        flags = "".join(f" {shlex.quote(each)}" for each in self._flags)
+        return f"`kubectl llm {verb} {name} -n {namespace}{flags}`"
 
     def end_all(self) -> None:
         """Ends those that other threads read from: they would outlive this program."""

@@ -135,7 +135,7 @@ class Asker:
                 return
         raise Unwell(
             f"{self._place} had no ready replica within {self._longest:.0f} s: {state.word}: {state.message} "
-            f"`kubectl llm why {state.name} -n {state.namespace}` says why."
+            f"{self._kubectl.ours('why', state.name, state.namespace)} says why."
         )
 
     def _settle(self, start: float) -> None:
@@ -177,7 +177,7 @@ class Asker:
                     where = f" Runbook: {runbook}" if runbook else ""
                     raise Unwell(
                         f"{self._place} can't start, {state.reason}: {state.message} "
-                        f"`kubectl llm why {name} -n {namespace}` says what to do.{where}"
+                        f"{self._kubectl.ours('why', name, namespace)} says what to do.{where}"
                     )
                 yield state
 

@@ -62,7 +62,8 @@ def command(name: str, **given: Any) -> None:
     logs = _logs(kubectl, pods, options, previous=given["previous"])
     if not logs:
         which = "that was restarted" if given["previous"] else "that has started"
-        raise Problem(f"{namespace}/{name} has no container {which}: `kubectl llm status {name}` shows its pods.")
+        shows = kubectl.ours("status", name, namespace)
+        raise Problem(f"{namespace}/{name} has no container {which}: {shows} shows its pods.")
     for time, place, text in heapq.merge(*logs, key=itemgetter(0)):
         _write(time, place, text, times=given["timestamps"])
 

@@ -115,6 +115,6 @@ def _wait(kubectl: Kubectl, world: World, at: str, longest: float) -> bool:
                 click.echo(f"llmdeployment.slipway.dev/{name} is at zero replicas: its next start makes new pods")
                 return True
             if hopeless.is_so(is_hopeless(state)):
-                screen.paragraph(f"{name} won't restart before a person acts: `kubectl llm why {name} -n {namespace}`.")
+                screen.paragraph(f"{name} won't restart before a person acts: {kubectl.ours('why', name, namespace)}.")
                 return False
     raise Problem(f"{name} had not restarted within {longest:.0f} s: {said or 'nothing is known of it'}")

@@ -147,5 +147,5 @@ def _one(kubectl: Kubectl, name: str, form: str | None) -> bool:
     for gap in world.gaps():
         screen.paragraph(gap, indent="  ", first="! ", paint=screen.uncertain)
     if not state.is_well:
-        screen.paragraph(f"`kubectl llm why {state.name} -n {state.namespace}` says why, and what to do.")
+        screen.paragraph(f"{kubectl.ours('why', state.name, state.namespace)} says why, and what to do.")
     return state.is_well

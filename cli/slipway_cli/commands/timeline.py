@@ -33,7 +33,8 @@ def command(name: str, svg: Path | None, form: str | None, **given: Any) -> None
     start = (read_one(kubectl, name, namespace).get("status") or {}).get("lastColdStart") or {}
     phases = timeline.phases_in(start)
     if not phases:
-        raise Problem(f"{namespace}/{name} has not started from zero yet: `kubectl llm wake {name}` starts it.")
+        wakes = kubectl.ours("wake", name, namespace)
+        raise Problem(f"{namespace}/{name} has not started from zero yet: {wakes} starts it.")
     title = f"{namespace}/{name}: {timeline.total_of(phases):.1f} s, pod {start.get('pod') or 'unknown'}"
     if form:
         items = [{"phase": each.name, "startSeconds": each.start, "seconds": each.length} for each in phases]

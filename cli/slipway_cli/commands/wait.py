@@ -37,7 +37,8 @@ def command(ctx: click.Context, /, name: str, goal: str, **given: Any) -> None:
     idle (at zero replicas) or rolled-out (all replicas are those of the newest spec).
 
     Exit code 0: it is; 1: it won't be, because a person has to act first; 3: the time is over. After a change of the
-    spec, a status can still be about the pods before, which is why it doesn't end at the first failure.
+    spec, a status can still be about the pods before, which is why it doesn't end at the first failure. `restart`
+    changes no spec, so that the status is that of the pods before at first: use `restart --wait` instead.
     """
     from slipway_cli.cluster.kubectl import Kubectl
 
@@ -83,7 +84,7 @@ def _wait(kubectl: Kubectl, name: str, goal: str, longest: float, patience: floa
                 return True
             if hopeless.is_so(is_hopeless(state)):
                 screen.paragraph(
-                    f"{name} won't be {goal} before a person acts: `kubectl llm why {name} -n {namespace}`."
+                    f"{name} won't be {goal} before a person acts: {kubectl.ours('why', name, namespace)}."
                 )
                 return False
     raise Problem(f"{name} was not {goal} within {longest:.0f} s: {said or 'nothing is known of it'}")

@@ -235,7 +235,7 @@ def test_an_action_asks_and_sets_one_annotation(
 def test_in_a_terminal_an_action_is_asked_for(kubectl: FakeKubectl) -> None:
     kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
     refused = in_terminal(["slipway", "wake", "m"], width=80, keys="n\n", env=kubectl.env)
-    assert (refused.code, kubectl.patches) == (1, [])
+    assert (refused.code, kubectl.patches) == (130, [])
     found = in_terminal(["slipway", "wake", "m"], width=80, keys="y\n", env=kubectl.env)
     assert found.code == 0, found.text
     assert len(kubectl.patches) == 1
@@ -368,3 +368,13 @@ def test_nothing_that_a_tenant_writes_steers_the_terminal(kubectl: FakeKubectl, 
         assert not set("\x07\x9b\u202e") & set(found.out)
         assert "\x1b]" not in found.out
         assert "\x1b[2J" not in found.out
+
+
+@pytest.mark.parametrize("arguments", [("timeline", "m"), ("logs", "m")])
+def test_a_command_in_a_sentence_is_for_the_same_cluster_and_namespace(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    fake = FakeKubectl(tmp_path, [cli_worlds.deployment("m", status=cli_worlds.IDLE | {"lastColdStart": None})])
+    found = run(fake, *arguments, "-n", "chat", "--context", "my prod")
+    assert found.code == 3
+    assert "m -n chat '--context=my prod'`" in found.err

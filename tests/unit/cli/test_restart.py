@@ -43,7 +43,7 @@ def test_it_says_which_pods_are_replaced_and_how_asks_and_sets_one_annotation(ku
 
 
 def test_in_a_terminal_it_asks(kubectl: FakeKubectl) -> None:
-    assert in_terminal(["slipway", "restart", "m"], width=80, keys="n\n", env=kubectl.env).code == 1
+    assert in_terminal(["slipway", "restart", "m"], width=80, keys="n\n", env=kubectl.env).code == 130
     assert kubectl.patches == []
     assert in_terminal(["slipway", "restart", "m"], width=80, keys="y\n", env=kubectl.env).code == 0
     assert len(kubectl.patches) == 1
