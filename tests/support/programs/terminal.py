@@ -20,6 +20,8 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PATIENCE = 60.0
+WITH_DEFAULT_SIGNALS = ("env", "--default-signal")
+"""Before a command: a test may run under nohup or in the background, whose programs inherit ignored signals."""
 CLEAN = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 
@@ -60,7 +62,8 @@ def in_terminal(
     """`keys`: what the user types, all at once; `later`: this many seconds after the first output."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execve(_command(arguments)[0], _command(arguments), {**CLEAN, **(env or {})})
+        command = [*WITH_DEFAULT_SIGNALS, *_command(arguments)]
+        os.execvpe(command[0], command, {**CLEAN, **(env or {})})
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     try:
         if later:

@@ -21,7 +21,7 @@ from slipway_cli.cluster.proxying import ApiProxy, Dropped
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
 from support.programs.cli import run
-from support.programs.terminal import BIN, CLEAN, Ran, in_pipe, in_terminal
+from support.programs.terminal import BIN, CLEAN, WITH_DEFAULT_SIGNALS, Ran, in_pipe, in_terminal
 
 STREAM = "text/event-stream"
 
@@ -190,7 +190,8 @@ def test_ctrl_c_ends_an_answer_and_ctrl_d_the_chat(kubectl: FakeKubectl) -> None
     kubectl.service = [answer(*("word " for _ in range(100)), pause=0.2), answer("Do", "ne")]
     child, terminal = pty.fork()
     if child == 0:
-        os.execve(str(BIN / "slipway"), ["slipway", "chat", "m"], {**CLEAN, **kubectl.env})
+        command = [*WITH_DEFAULT_SIGNALS, str(BIN / "slipway"), "chat", "m"]
+        os.execvpe(command[0], command, {**CLEAN, **kubectl.env})
     written = b""
 
     def until(text: bytes) -> None:
@@ -223,7 +224,7 @@ def test_ctrl_c_ends_an_answer_and_ctrl_d_the_chat(kubectl: FakeKubectl) -> None
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_no_process(kubectl: FakeKubectl, number: int) -> None:
     kubectl.service = [answer(*("word " for _ in range(100)), pause=0.2)]
-    command = [str(BIN / "slipway"), "chat", "m", "--once", "Hi"]
+    command = [*WITH_DEFAULT_SIGNALS, str(BIN / "slipway"), "chat", "m", "--once", "Hi"]
     with subprocess.Popen(command, env={**CLEAN, **kubectl.env}, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.read(4)
@@ -235,7 +236,7 @@ def test_a_signal_leaves_no_process(kubectl: FakeKubectl, number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_no_watch(kubectl: FakeKubectl, number: int) -> None:
     kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
-    command = [str(BIN / "slipway"), "wait", "m", "--for=serving"]
+    command = [*WITH_DEFAULT_SIGNALS, str(BIN / "slipway"), "wait", "m", "--for=serving"]
     with subprocess.Popen(command, env={**CLEAN, **kubectl.env}) as process:
         until = time.monotonic() + 30
         while not any("watch=1" in call[-1] for call in kubectl.calls) and time.monotonic() < until:

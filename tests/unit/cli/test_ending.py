@@ -13,7 +13,7 @@ from slipway_cli.ending import run
 from slipway_cli.problems import Misused, Problem
 from support.builders import cli_worlds
 from support.fakes.kubectl import FakeKubectl
-from support.programs.terminal import BIN, CLEAN
+from support.programs.terminal import BIN, CLEAN, WITH_DEFAULT_SIGNALS
 
 
 def command_that(raises: BaseException) -> click.Command:
@@ -65,7 +65,7 @@ def test_a_closed_pipe_is_told_from_an_answer() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_command_that_watches_leaves_no_kubectl(tmp_path: Path, number: int) -> None:
     kubectl = FakeKubectl(tmp_path, [cli_worlds.deployment("m", status=cli_worlds.SERVING)])
-    command = [str(BIN / "slipway"), "wait", "m", "--for=idle"]
+    command = [*WITH_DEFAULT_SIGNALS, str(BIN / "slipway"), "wait", "m", "--for=idle"]
     with subprocess.Popen(command, env={**CLEAN, **kubectl.env}, stderr=subprocess.DEVNULL) as process:
         until_watching(kubectl)
         process.send_signal(number)
