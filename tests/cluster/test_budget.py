@@ -142,7 +142,7 @@ async def raise_budget(kube: Kube) -> None:
 
 async def raise_as_why_says(kube: Kube) -> None:
     """By the command of `kubectl llm why`, which leaves the number to a person."""
-    following = (await named_by_why(kube, "BudgetSpent"))["next"]
+    following = (await named_by_why(kube, "BudgetSpent", NAME))["next"]
     [number] = following["values"]
     raised = await shell(kube, following["command"].replace(number, str(MUCH)))
     assert raised.code == 0, raised.err
