@@ -1,15 +1,17 @@
-"""How the program ends, whatever ends it. Exit code 1 is always an answer: neither Ctrl-C nor a bug gives it."""
+"""How the program ends, whatever ends it. Exit code 1 is always an answer: neither Ctrl-C nor a bug gives it. Signals
+end it in order, so that no kubectl is left."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import PurePath
 
 import click
 
-from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.problems import UNKNOWN, WELL, Problem
 
 INTERRUPTED = 128 + 2  # as shells have it for SIGINT
@@ -23,7 +25,7 @@ class Piped(Exception):  # noqa: N818 - it isn't an error of this program
 def run(command: click.Command, name: str) -> int:
     """The exit code."""
     try:
-        with ended_by_signals():
+        with _ended_by_signals():
             found = command.main(prog_name=name, standalone_mode=False)
     except click.Abort:
         click.echo("Aborted!", err=True)
@@ -41,6 +43,20 @@ def run(command: click.Command, name: str) -> int:
         Problem(f"This is a bug of {name} ({_place_of(error)}): please report it, with the command.").show()
         return UNKNOWN
     return found if isinstance(found, int) else WELL
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A closed terminal, or a supervisor. What is to be ignored, as under nohup, stays so."""
+    found = [each for name in ("SIGTERM", "SIGHUP") if (each := getattr(signal, name, None))]  # Windows has only one
+    before = {each: signal.getsignal(each) for each in found if signal.getsignal(each) is not signal.SIG_IGN}
+    for each in before:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _place_of(error: BaseException) -> str:

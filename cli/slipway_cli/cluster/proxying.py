@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
 
 HOST = "localhost"  # kubectl proxy refuses others
@@ -146,10 +145,7 @@ def proxied(kubectl: Kubectl, accepted: str, seconds: float | None = None) -> It
     on_socket = hasattr(socket, "AF_UNIX") and os.name == "posix"
     where = f"--unix-socket={folder / 'api'}" if on_socket else "--port=0"
     try:
-        with (
-            ended_by_signals(),
-            kubectl.lines("proxy", where, f"--accept-paths={accepted}", apart=True) as lines,
-        ):
+        with kubectl.lines("proxy", where, f"--accept-paths={accepted}", apart=True) as lines:
             first = next(lines, "").strip()
             started = STARTED.match(first)
             if started is None:

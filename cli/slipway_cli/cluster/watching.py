@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from slipway.objects.kinds import LLM_DEPLOYMENT, Kind
 
-from slipway_cli.cluster.ending import ended_by_signals
 from slipway_cli.cluster.kubectl import ApiError, Kubectl, Object
 from slipway_cli.cluster.reading import BASIC
 from slipway_cli.cluster.world import World
@@ -53,18 +52,15 @@ class Live:
         self._unreadable: dict[Kind, str] = {}
         self._changes: queue.Queue[ApiError | None] = queue.Queue()
         self._is_over = False
-        self._signals = ended_by_signals()
         for kind, path in wanted.items():
             threading.Thread(target=self._follow, args=(kind, path), daemon=True).start()
 
     def __enter__(self) -> Live:
-        self._signals.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
         self._kubectl.end_all()
-        self._signals.__exit__(None, None, None)
 
     def states(self, seconds: float | None) -> Iterator[tuple[dict[Kind, tuple[Object, ...]], dict[Kind, str]]]:
         """What there is, once all lists are read, and after each change, and at least once a second; until the time is
