@@ -81,6 +81,14 @@ class Client:
         assert answer.status == 200, answer.body
         return answer.was_held
 
+    async def hears_that_it_cannot_start(self) -> bool:
+        """Whether all activators know it: each answers some of ten requests, which wake nothing."""
+        return all([await self._health() == 503 for _ in range(10)])
+
+    async def _health(self) -> int:
+        async with self._session.get(f"{self._url}/health") as answer:
+            return answer.status
+
     async def accepts(self) -> bool:
         """Whether the port accepts connections; this request doesn't wake a model."""
         try:
@@ -248,8 +256,10 @@ async def test_a_sleeping_model_whose_engine_is_changed_to_none_that_exists_refu
 ) -> None:
     await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "nothing"}}})
     await kube.wait_for("llmdeployment", NAME, is_ready_because("RuntimeMissing"))
+    await _until(client.hears_that_it_cannot_start)  # one that didn't know it yet would hold the request, and wake
     answer = await client.ask()
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "RuntimeMissing")
+    await kube.never("pods", seconds=3)
     await kube.patch("llmdeployment", NAME, {"spec": {"engine": {"name": "llamacpp"}}})
     await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
     assert await client.text()
