@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import threading
 import time
@@ -19,7 +18,7 @@ from xml.etree import ElementTree
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import Settings, read
-from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, checked, no_files
+from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, listing_of_objects
 from slipway_fetcher.web.call import Call
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.repeating import Answer, Patience, ask
@@ -48,11 +47,7 @@ class BlobStorage:
 
     def resolve(self) -> Listing:
         found = [each for each in self._list() if not each.key.endswith("/")] or self._one()
-        files = checked(each for each in found if self._request.wants(each.path))
-        if not files:
-            raise no_files(self._request.uri, self._request.files, [each.path for each in found])
-        lines = "\n".join(f"{each.path}\t{each.size}\t{each.tag}" for each in files)
-        return Listing(hashlib.sha256(lines.encode()).hexdigest(), files)
+        return listing_of_objects(found, self._request)
 
     def call(self, file: RemoteFile) -> Call:
         """Only as long as it is the blob that was listed."""

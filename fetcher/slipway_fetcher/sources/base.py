@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from slipway_fetcher.problem import FetchError, Reason
+from slipway_fetcher.request import Request
 from slipway_fetcher.web.call import Call
 
 RESERVED = ".slipway"
@@ -109,3 +111,18 @@ def no_files(where: str, patterns: tuple[str, ...], paths: Iterable[str]) -> Fet
             f"Correct `files`; there are {some}.",
         )
     return FetchError(Reason.NOT_FOUND, f"There are no files at {where}.", "Correct the URI, or store the model there.")
+
+
+def wanted(found: Sequence[RemoteFile], request: Request, where: str = "") -> tuple[RemoteFile, ...]:
+    """Of all files that there are, those that the user wants; never none. `where`: the URI, in the user's words."""
+    files = checked(each for each in found if request.wants(each.path))
+    if not files:
+        raise no_files(where or request.uri, request.files, [each.path for each in found])
+    return files
+
+
+def listing_of_objects(found: Sequence[RemoteFile], request: Request, where: str = "") -> Listing:
+    """Of an object store, which has no version of them all: their paths, sizes and tags are it."""
+    files = wanted(found, request, where)
+    lines = "\n".join(f"{each.path}\t{each.size}\t{each.tag}" for each in files)
+    return Listing(hashlib.sha256(lines.encode()).hexdigest(), files)

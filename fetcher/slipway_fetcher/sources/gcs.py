@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,7 +11,7 @@ from urllib.parse import quote, urlencode
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import Settings
-from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, checked, no_files
+from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, listing_of_objects
 from slipway_fetcher.sources.google import Tokens
 from slipway_fetcher.web.call import Call
 from slipway_fetcher.web.client import Client
@@ -36,11 +35,7 @@ class CloudStorage:
 
     def resolve(self) -> Listing:
         found = [each for each in self._list() if not each.key.endswith("/")] or self._one()
-        files = checked(each for each in found if self._request.wants(each.path))
-        if not files:
-            raise no_files(self._request.uri, self._request.files, [each.path for each in found])
-        lines = "\n".join(f"{each.path}\t{each.size}\t{each.tag}" for each in files)
-        return Listing(hashlib.sha256(lines.encode()).hexdigest(), files)
+        return listing_of_objects(found, self._request)
 
     def call(self, file: RemoteFile) -> Call:
         return self._call(f"/{quote(file.key, safe='')}", {"alt": "media", "generation": file.tag.partition(" ")[0]})

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import Settings
-from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, Source, checked, no_files
+from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, Source, wanted
 from slipway_fetcher.web.call import Authorize, Call, bearer
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.repeating import Answer, Patience, ask
@@ -159,9 +159,7 @@ class ProxiedArtifacts:
 
     def resolve(self) -> Listing:
         found = list(self._below(self._path, "", 0))
-        files = checked(each for each in found if self._request.wants(each.path))
-        if not files:
-            raise no_files(self._request.uri, self._request.files, [each.path for each in found])
+        files = wanted(found, self._request)
         lines = "\n".join(f"{each.path}\t{each.size}" for each in files)
         return Listing(hashlib.sha256(f"{self._path}\n{lines}".encode()).hexdigest(), files)
 

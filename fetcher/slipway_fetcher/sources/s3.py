@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import Settings
 from slipway_fetcher.sources.aws import UNRESERVED, Signer, error_of, keys_of, query_of
-from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, checked, no_files
+from slipway_fetcher.sources.base import Digest, Listing, RemoteFile, listing_of_objects
 from slipway_fetcher.web.call import Call
 from slipway_fetcher.web.client import Client
 from slipway_fetcher.web.repeating import Answer, Patience, ask
@@ -42,12 +41,7 @@ class S3:
 
     def resolve(self) -> Listing:
         found = [each for each in self._list() if not each.key.endswith("/")] or self._one()
-        where = f"s3://{self._bucket}/{self._path}"
-        files = checked(each for each in found if self._request.wants(each.path))
-        if not files:
-            raise no_files(where, self._request.files, [each.path for each in found])
-        lines = "\n".join(f"{each.path}\t{each.size}\t{each.tag}" for each in files)
-        return Listing(hashlib.sha256(lines.encode()).hexdigest(), files)
+        return listing_of_objects(found, self._request, f"s3://{self._bucket}/{self._path}")
 
     def call(self, file: RemoteFile) -> Call:
         """Only as long as it is the object that was listed."""
