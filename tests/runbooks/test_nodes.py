@@ -6,7 +6,7 @@ Models run on the real node of the cluster, or on simulated ones: kwok keeps tho
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,12 @@ from slipway_devcluster.addresses import NODE_NAME
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, OURS, llama_8b, on_own_engine, own_runtime
 from support.builders.objects import Object
-from support.cluster import Kube, Predicate, folder_claimed, is_ready, own_namespace, until_settled
+from support.cluster import Kube, Predicate, is_ready, until_settled
 from support.cluster.mixed_nodes import Mixed
 from support.faults.components import paused
-from support.faults.runbook_faults import CLAIM, tiny
+from support.faults.runbook_faults import tiny
+from support.pages.model_walks import namespace_with_models, walk_of
 from support.pages.shell import Shell
-from support.pages.walking import Walk, runbook
 
 pytestmark = pytest.mark.slow
 
@@ -30,12 +30,8 @@ SPOT: Object = {"nodeLabels": {"spot": "yes"}, "tolerations": [{"key": "spot", "
 @pytest.fixture
 async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
     """A namespace with the tiny models, and the claim `weights` for engines that read no model."""
-    async with own_namespace(whole) as kube, AsyncExitStack() as claims:
-        for claim in (CLAIM, "weights"):
-            await claims.enter_async_context(folder_claimed(kube, claim, models))
+    async with namespace_with_models(whole, models, "weights") as kube:
         yield kube
-        with suppress(Exception):
-            await kube.run("delete", "llmdeployments", "--all")
 
 
 @pytest.fixture
@@ -43,10 +39,6 @@ async def mixed(kube: Kube) -> AsyncIterator[Mixed]:
     mixed = Mixed(kube)
     yield mixed
     await mixed.end()
-
-
-def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
-    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
 
 
 @asynccontextmanager

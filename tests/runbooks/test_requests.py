@@ -14,11 +14,12 @@ from slipway_devcluster.addresses import POD_RANGE
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, at_zero
 from support.builders.objects import manifest
-from support.cluster import FromTheNode, Kube, folder_claimed, own_namespace, settled, until_settled
+from support.cluster import Kube, folder_claimed, own_namespace, settled, until_settled
 from support.faults import refusals
 from support.faults.refusals import KEYS, REFUSALS, SECRET, Client, Refusal
 from support.faults.runbook_faults import CLAIM
 from support.monitoring.alert_walks import newest_pod
+from support.pages.model_walks import client_of
 from support.pages.placeholders import Values
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook
@@ -131,14 +132,3 @@ async def walked(refusal: Refusal, node: Cluster, kube: Kube, shell: Shell, name
 async def gets(client: Client, refusal: Refusal, expected: tuple[int, str]) -> bool:
     """Rules and rights take a moment to reach the activator."""
     return await refusal.ask(client) == expected
-
-
-@asynccontextmanager
-async def client_of(node: Cluster, kube: Kube, name: str) -> AsyncGenerator[Client]:
-    access = FromTheNode(kube, node.entered)
-    async with access.session() as session:
-        client = Client(session, await access.url(name))
-        try:
-            yield client
-        finally:
-            await client.ended()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
-from support.cluster import FromTheNode, Kube, folder_claimed, is_ready, own_namespace, until_settled
+from support.cluster import FromTheNode, Kube, is_ready, until_settled
+from support.cluster.services import reachable
 from support.faults.refusals import PROMPT, Client
-from support.faults.runbook_faults import CLAIM, tiny
+from support.faults.runbook_faults import tiny
+from support.pages.model_walks import client_of, namespace_with_models, walk_of
 from support.pages.shell import Shell
-from support.pages.walking import Walk, runbook
 
 pytestmark = pytest.mark.slow
 
@@ -25,29 +25,15 @@ PAUSES = "autoscaling.keda.sh/paused=true"
 @pytest.fixture
 async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
     """A namespace with the tiny models, and the claim `weights` for engines that read no model."""
-    async with own_namespace(whole) as kube, AsyncExitStack() as claims:
-        for claim in (CLAIM, "weights"):
-            await claims.enter_async_context(folder_claimed(kube, claim, models))
+    async with namespace_with_models(whole, models, "weights") as kube:
         yield kube
-        with suppress(Exception):
-            await kube.run("delete", "llmdeployments", "--all")
-
-
-def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
-    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
-
-
-@asynccontextmanager
-async def client_of(node: Cluster, kube: Kube) -> AsyncGenerator[Client]:
-    access = FromTheNode(kube, node.entered)
-    async with access.session() as session:
-        yield Client(session, await access.url(NAME))
 
 
 async def test_a_model_whose_scaled_object_is_paused_does_not_wake(node: Cluster, kube: Kube, shell: Shell) -> None:
     await kube.apply(tiny(scaling={"minReplicas": 0}))
     await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=PATIENCE)
     await kube.run("annotate", "scaledobject", NAME, PAUSES)
+    await reachable(FromTheNode(kube, node.entered), NAME)
     fault = "A person has paused the ScaledObject of a model at zero, and a request arrives."
     walk = walk_of("model-does-not-wake", shell, kube, fault)
     async with client_of(node, kube) as client:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,10 @@ from support.builders.llmdeployments import NAME, OURS, merged
 from support.builders.objects import Object, manifest
 from support.cluster import (
     AnyCluster,
-    FromTheNode,
     Kube,
     Settings,
     folder_claimed,
     is_ready,
-    own_namespace,
     until_settled,
 )
 from support.cluster.clusters import own_devcluster
@@ -28,8 +25,8 @@ from support.cluster.fixtures import kubectl_for
 from support.faults.refusals import KEYS, SECRET, Client
 from support.faults.runbook_faults import CLAIM, tiny
 from support.monitoring.on_cluster import install_kinds
+from support.pages.model_walks import client_of, namespace_with_models, walk_of
 from support.pages.shell import Shell
-from support.pages.walking import Walk, runbook
 from support.repository import in_checkout
 from support.waiting import until
 
@@ -47,14 +44,8 @@ def _checkout(shell: Shell) -> None:
 @pytest.fixture
 async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
     """A namespace with the tiny models."""
-    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
+    async with namespace_with_models(whole, models) as kube:
         yield kube
-        with suppress(Exception):
-            await kube.run("delete", "llmdeployments", "--all")
-
-
-def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
-    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
 
 
 async def serving(kube: Kube, *objects: Object) -> Object:
@@ -64,13 +55,6 @@ async def serving(kube: Kube, *objects: Object) -> Object:
 
 async def the_pod(kube: Kube) -> Object:
     return await kube.wait_for_any("pods", OURS, is_ready, timeout=SERVES_WITHIN)
-
-
-@asynccontextmanager
-async def client_of(node: Cluster, kube: Kube) -> AsyncGenerator[Client]:
-    access = FromTheNode(kube, node.entered)
-    async with access.session() as session:
-        yield Client(session, await access.url(NAME))
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

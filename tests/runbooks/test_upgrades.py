@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,14 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import INSTALLED_IMAGES
 from support.builders.llmdeployments import NAME, OURS
 from support.builders.objects import Object
-from support.cluster import Kube, Settings, folder_claimed, is_ready, own_namespace, until_settled
+from support.cluster import Kube, Settings, is_ready, until_settled
 from support.cluster.kserve_versions import OLDER, USUAL, install_kserve
 from support.cluster.previous_release import TAG, VERSION, previous, tag_image
 from support.cluster.releases import RELEASE, rolled_out
-from support.faults.runbook_faults import CLAIM, tiny
+from support.faults.runbook_faults import tiny
 from support.monitoring.installed import install, quick_alerts
+from support.pages.model_walks import namespace_with_models, walk_of
 from support.pages.shell import Shell
-from support.pages.walking import Walk, runbook
 from support.repository import CHARTS, in_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200, func_only=True)]
@@ -34,15 +34,13 @@ PATIENCE = 180.0
 @pytest.fixture
 async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
     """A namespace with the tiny models."""
-    async with own_namespace(whole) as kube, folder_claimed(kube, CLAIM, models):
+    async with namespace_with_models(whole, models) as kube:
         yield kube
-        with suppress(Exception):
-            await kube.run("delete", "llmdeployments", "--all")
 
 
-def walk_of(page: str, shell: Shell, kube: Kube, fault: str, **values: str) -> Walk:
+@pytest.fixture(autouse=True)
+def _checkout(shell: Shell) -> None:
     in_checkout(shell.home)
-    return Walk(runbook(page), shell, {"NAMESPACE": kube.namespace, "NAME": NAME, **values}, fault)
 
 
 async def the_pod(kube: Kube) -> Object:
