@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from support.fakes.quiet_handler import QuietHandler
+
 LARGE = 1 << 16
 """Bytes from which on a file is in the storage for large files."""
 
@@ -60,11 +62,10 @@ class FakeHub:
         return sum(bool(re.search(pattern, each)) for each in self.requests)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(QuietHandler):
     hub: FakeHub
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
         address = f"http://{self.headers['Host']}"
         self.hub.requests.append(f"{self.command} {self.path}")
         self.hub.authorizations.setdefault(address, set()).add(self.headers.get("Authorization", ""))
@@ -149,24 +150,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str) -> None:
         self.respond(status, json.dumps({"error": code}).encode(), {"X-Error-Code": code})
-
-    def respond(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-        pass
 
 
 def _entry(path: str, content: bytes) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from support.fakes.quiet_handler import QuietHandler
 
 HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server")
 
@@ -121,13 +122,12 @@ def other_range(_request: str, answer: Answer) -> Answer:
     return answer
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(QuietHandler):
     upstream: str
     server_state: FaultyServer
     allows: Callable[[Mapping[str, str]], bool]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
         state = self.server_state
         request = f"{self.command} {self.path} {self.headers.get('Range', '')}"
         state.requests.append(request)
@@ -163,15 +163,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.wfile.flush()
             self.connection.shutdown(2)
-
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-        pass
 
 
 def _forwarded(upstream: str, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
