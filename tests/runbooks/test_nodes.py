@@ -17,8 +17,8 @@ from support.builders.objects import Object
 from support.cluster import Kube, Predicate, is_ready, until_settled
 from support.cluster.mixed_nodes import Mixed
 from support.faults.components import paused
+from support.faults.model_walks import namespace_with_models, walk_of
 from support.faults.runbook_faults import tiny
-from support.pages.model_walks import namespace_with_models, walk_of
 from support.pages.shell import Shell
 
 pytestmark = pytest.mark.slow

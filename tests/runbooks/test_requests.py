@@ -16,10 +16,10 @@ from support.builders.llmdeployments import NAME, at_zero
 from support.builders.objects import manifest
 from support.cluster import Kube, folder_claimed, own_namespace, settled, until_settled
 from support.faults import refusals
+from support.faults.model_walks import client_of
 from support.faults.refusals import KEYS, REFUSALS, SECRET, Client, Refusal
 from support.faults.runbook_faults import CLAIM
 from support.monitoring.alert_walks import newest_pod
-from support.pages.model_walks import client_of
 from support.pages.placeholders import Values
 from support.pages.shell import Shell
 from support.pages.walking import Walk, runbook

@@ -11,9 +11,9 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
 from support.cluster import FromTheNode, Kube, is_ready, until_settled
 from support.cluster.services import reachable
+from support.faults.model_walks import client_of, namespace_with_models, walk_of
 from support.faults.refusals import PROMPT, Client
 from support.faults.runbook_faults import tiny
-from support.pages.model_walks import client_of, namespace_with_models, walk_of
 from support.pages.shell import Shell
 
 pytestmark = pytest.mark.slow

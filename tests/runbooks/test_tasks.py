@@ -22,10 +22,10 @@ from support.cluster import (
 )
 from support.cluster.clusters import own_devcluster
 from support.cluster.fixtures import kubectl_for
+from support.faults.model_walks import client_of, namespace_with_models, walk_of
 from support.faults.refusals import KEYS, SECRET, Client
 from support.faults.runbook_faults import CLAIM, tiny
 from support.monitoring.on_cluster import install_kinds
-from support.pages.model_walks import client_of, namespace_with_models, walk_of
 from support.pages.shell import Shell
 from support.repository import in_checkout
 from support.waiting import until

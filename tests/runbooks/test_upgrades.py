@@ -19,9 +19,9 @@ from support.cluster import Kube, Settings, is_ready, until_settled
 from support.cluster.kserve_versions import OLDER, USUAL, install_kserve
 from support.cluster.previous_release import TAG, VERSION, previous, tag_image
 from support.cluster.releases import RELEASE, rolled_out
+from support.faults.model_walks import namespace_with_models, walk_of
 from support.faults.runbook_faults import tiny
 from support.monitoring.installed import install, quick_alerts
-from support.pages.model_walks import namespace_with_models, walk_of
 from support.pages.shell import Shell
 from support.repository import CHARTS, in_checkout
 
