@@ -206,7 +206,7 @@ def _node_cache() -> str:
                 (
                     "`keys`",
                     "the models that the pod uses, separated by commas: while the pod is there, they are not removed. "
-                    "Each is a folder of that name, 16 hexadecimal digits",
+                    "Each is a folder of that name: `0123456789abcdef` or `0123456789abcdef-01234567`",
                 ),
             ),
         ),

@@ -18,7 +18,8 @@ from collections.abc import Iterable
 NAMESPACES, TRASH, STATE, LOCK = "namespaces", "trash", "state.json", ".lock"
 RECORD = (".slipway", "fetched.json")  # in a model's folder, if it is complete
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-KEY = re.compile(r"[0-9a-f]{16}")
+KEY = re.compile(r"[0-9a-f]{16}(?:-[0-9a-f]{8})?")
+"""As the operator names the folders of models (rendering/weights.py)."""
 OTHER = ""
 """In place of a key: everything in a namespace's folder that isn't of a model."""
 

@@ -106,6 +106,7 @@ def keys_in(attribute: str, at_most: int) -> frozenset[str]:
         raise ValueError(f"volumeAttributes.keys names {len(keys)} models, and {at_most} are allowed: name fewer")
     if wrong := next((key for key in keys if not KEY.fullmatch(key)), None):
         raise ValueError(
-            f"volumeAttributes.keys has {wrong[:40]!r}: name models by 16 hexadecimal digits each, separated by commas"
+            f"volumeAttributes.keys has {wrong[:40]!r}: write names such as 0123456789abcdef or "
+            "0123456789abcdef-01234567, separated by commas"
         )
     return keys

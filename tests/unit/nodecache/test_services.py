@@ -141,7 +141,7 @@ async def test_a_pod_that_cant_be_identified_gets_nothing(
     ("context", "words"),
     [
         ({"csi.storage.k8s.io/ephemeral": "false"}, "remove the PersistentVolume"),
-        ({"keys": ".."}, "16 hexadecimal digits"),
+        ({"keys": ".."}, "write names such as"),
         ({"path": "/etc"}, "the only attribute is `keys`"),
     ],
 )
