@@ -71,11 +71,11 @@ async def pod_on(plugin: Kube, node: str) -> Object:
     return pod
 
 
-def pod(
-    name: str, program: str, *, keys: str = KEY, attributes: Mapping[str, str] | None = None, **spec: Any
-) -> Object:
-    """A pod that a restricted namespace admits; the folder of its namespace is at /cache."""
+def pod(name: str, program: str, *, node: str, keys: str = KEY, attributes: Mapping[str, str] | None = None) -> Object:
+    """A pod that a restricted namespace admits; the folder of its namespace is at /cache. `node`: the simulated ones of
+    a devcluster have no disks."""
     volume = {"driver": DRIVER, "volumeAttributes": {"keys": keys, **(attributes or {})}}
     container = {"securityContext": RESTRICTED, "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
     volumes = [{"name": "cache", "csi": volume}]
-    return objects.pod(name, OPERATOR_IMAGE.name, objects.python(program), container=container, volumes=volumes, **spec)
+    command = objects.python(program)
+    return objects.pod(name, OPERATOR_IMAGE.name, command, container=container, volumes=volumes, nodeName=node)

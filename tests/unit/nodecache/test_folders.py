@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from slipway.nodecache import folders
+from slipway.nodecache.layout import RECORD as RECORD_OF_MODELS
 from slipway.nodecache.layout import lock_of, names_of
 from slipway_fetcher.folder.target import RECORD, Target
 
@@ -57,7 +58,7 @@ def test_the_names_are_the_fetcher_s(cache: Path) -> None:
     assert lock_of(KEY) == target.lock.name
     made = {target.folder.name, target.staging.name, target.progress.name, f".{KEY}.discarded"}
     assert set(names_of(KEY)) == made
-    assert "/".join(folders.RECORD) == RECORD
+    assert "/".join(RECORD_OF_MODELS) == RECORD
 
 
 def test_bytes_on_the_disk_are_counted_in_all_folders_of_a_model(cache: Path, opened: int) -> None:
