@@ -61,7 +61,7 @@ def _wait_for_socket(node: Namespaces, path: str) -> None:
 
 
 def cut_power(cluster: Cluster, name: str) -> None:
-    """End a further node as a power failure would: all of its programs and pods at once, and nobody is told."""
+    """End a further node as a power failure would: all of its programs and pods at once, with no notice."""
     cluster.namespaces_of(_further(cluster, name).name).destroy()
 
 

@@ -54,10 +54,10 @@ def test_a_further_node_has_a_name_an_address_and_credentials_of_its_own() -> No
 
 def test_pods_of_all_nodes_have_addresses_of_one_range_and_no_two_nodes_the_same() -> None:
     nodes = [FIRST, *further_nodes(MOST_NODES)]
-    ranges = [ipaddress.ip_network(node.pod_range) for node in nodes]
+    ranges = [ipaddress.IPv4Network(node.pod_range) for node in nodes]
 
     assert len(set(ranges)) == len({node.ip for node in nodes}) == MOST_NODES
-    assert all(each.subnet_of(ipaddress.ip_network(ALL_PODS)) for each in ranges)
+    assert all(each.subnet_of(ipaddress.IPv4Network(ALL_PODS)) for each in ranges)
 
 
 def test_a_further_node_takes_no_pods_while_the_cluster_starts() -> None:
