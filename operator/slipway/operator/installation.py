@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.objects.kinds import Object
-from slipway.operator.planning.compile_cache import SiteStorage
+from slipway.operator.planning.volumes import SiteStorage
 
 EVERYWHERE = "*"
 JOBS_VALUE = "planner.inspection.namespaces"  # of the chart: where Jobs may run

@@ -17,7 +17,7 @@ from slipway.api.schema import OBJECT_NAME
 from slipway.contract.runbooks import Runbooks
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.operator.installation import EVERYWHERE, Installation
-from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
+from slipway.operator.planning.volumes import NO_VOLUMES, SiteStorage
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 LONGEST_NAME = 253

@@ -9,7 +9,7 @@ from slipway.api.names import ACCESS_MODES_ANNOTATION, NEXT_TO_ANNOTATION, name_
 from slipway.kube.store import place_of
 from slipway.objects.kinds import Object
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked
-from slipway.operator.planning.compile_cache import DEFAULT_ANNOTATIONS
+from slipway.operator.planning.volumes import DEFAULT_ANNOTATIONS
 
 OF_COMPILED = ("accessModes", "storageClassName", "resources", "volumeName")
 

@@ -23,7 +23,8 @@ from slipway.observing.push_record import record_in
 from slipway.observing.references import references_of
 from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage
+from slipway.operator.planning.compile_cache import Pulled
+from slipway.operator.planning.volumes import Claim, Nowhere, SiteStorage
 from slipway.operator.rendering.compile_job import identity_of
 from slipway.operator.rendering.compile_wanted import amount_of, classes_of, digest_of_wanted, wanted_of
 from slipway.operator.rendering.compiled_store import Store, claim_child, store_in

@@ -13,7 +13,8 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.status import MadeStatus
 from slipway.observing.push_record import PushRecord, record_in
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import Pulled, where
+from slipway.operator.planning.volumes import Claim, Nowhere, SiteStorage, StorageClass
 from slipway.operator.rendering.compiled_store import store_in
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import digest

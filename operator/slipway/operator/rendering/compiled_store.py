@@ -17,7 +17,7 @@ from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object
 from slipway.observing.compile_claim import VOLUME
-from slipway.operator.planning.compile_cache import Claim
+from slipway.operator.planning.volumes import Claim
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.metadata import child
 from slipway.operator.rendering.runtimes import engine_container
