@@ -24,6 +24,7 @@ class Installation:
     inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
 
     compiled: SiteStorage = field(default_factory=SiteStorage)  # volumes for compiled code
+    weights: SiteStorage = field(default_factory=lambda: SiteStorage(size="100Gi"))  # volumes for models' files
 
     @property
     def inspected(self) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ class OperatorSettings:
     compiled_size: str
     compiled_storage_class: str
     compiled_shared_class: str
+    weights_size: str
+    weights_storage_class: str
+    weights_shared_class: str
     hub_endpoint: str
     hub_redirects_to: tuple[str, ...]
     runtimes: Mapping[str, Object]
@@ -69,6 +72,11 @@ class OperatorSettings:
                 size=self.compiled_size,
                 storage_class=self.compiled_storage_class,
                 shared_class=self.compiled_shared_class,
+            ),
+            weights=SiteStorage(
+                size=self.weights_size,
+                storage_class=self.weights_storage_class,
+                shared_class=self.weights_shared_class,
             ),
         )
 
@@ -185,6 +193,32 @@ compiled_shared_class = flag(
     default="",
     metavar="NAME",
     help="StorageClass of volumes for compiled code that all replicas of a model share (ReadWriteMany); empty: one "
+    "whose provisioner or annotation slipway.dev/access-modes says that it can",
+)
+weights_size = flag(
+    "--model-cache-size",
+    "weights_size",
+    type=storage_size,
+    default="100Gi",
+    metavar="SIZE",
+    help="size of a volume for a model's files, if the LLMDeployment names none and the model's size isn't known; 0: "
+    "no volumes are claimed",
+)
+weights_storage_class = flag(
+    "--model-cache-storage-class",
+    "weights_storage_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for models' files, each for one replica; empty: the cluster's default",
+)
+weights_shared_class = flag(
+    "--model-cache-shared-storage-class",
+    "weights_shared_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for models' files that all replicas of a model share (ReadWriteMany); empty: one "
     "whose provisioner or annotation slipway.dev/access-modes says that it can",
 )
 hub_endpoint = flag(

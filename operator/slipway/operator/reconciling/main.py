@@ -27,6 +27,9 @@ from slipway.process import lifecycle
 @flags.compiled_size
 @flags.compiled_storage_class
 @flags.compiled_shared_class
+@flags.weights_size
+@flags.weights_storage_class
+@flags.weights_shared_class
 @flags.hub_endpoint
 @flags.hub_redirects_to
 @flags.runtimes

@@ -23,9 +23,9 @@ from slipway.observing.push_record import Pushed, PushRecord, next_try, record_i
 from slipway.observing.snapshot import SeenJobs, Snapshot
 from slipway.operator.installation import JOBS_VALUE
 from slipway.operator.planning.compile_cache import COMPILING, Pulled
-from slipway.operator.rendering.compile_cache import is_asleep
 from slipway.operator.rendering.compile_job import identity_of, is_job_name, job_name
-from slipway.operator.rendering.compile_wanted import digest_of_wanted
+from slipway.operator.rendering.placing import is_asleep
+from slipway.operator.rendering.wanted import digest_of_wanted
 
 NOT_ALLOWED = "Slipway may not start the Job that pushes it: add {0} to {1} of its chart to allow it."
 PUSHED_AGAIN = "A Job pushes it again when the model sleeps after {0}."
