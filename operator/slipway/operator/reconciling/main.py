@@ -30,6 +30,9 @@ from slipway.process import lifecycle
 @flags.weights_size
 @flags.weights_storage_class
 @flags.weights_shared_class
+@flags.fetcher_image
+@flags.fetcher_pull_policy
+@flags.fetcher_pull_secrets
 @flags.hub_endpoint
 @flags.hub_redirects_to
 @flags.runtimes

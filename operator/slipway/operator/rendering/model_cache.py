@@ -19,7 +19,8 @@ from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.pinning import made_in
 from slipway.operator.rendering.placing import Kept, Making, Placed, Placing, because
 from slipway.operator.rendering.wanted import Wanted, classes_of, compared
-from slipway.operator.rendering.weights_store import VOLUME, has_weights, weights_store_in
+from slipway.operator.rendering.weights import VOLUME
+from slipway.operator.rendering.weights_store import has_weights, weights_store_in
 
 
 def place(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from slipway.objects.kinds import Object
 from slipway.operator.rendering.compiled_store import Store, writable_by
-
-VOLUME = "slipway-weights"
-IN_EACH_POD: Object = {"emptyDir": {}}
+from slipway.operator.rendering.weights import IN_EACH_POD, VOLUME
 
 
 def has_weights(inference_service: Object) -> bool:
@@ -32,7 +30,7 @@ def without_weights_store(inference_service: Object) -> Object:
         return inference_service
     predictor = inference_service["spec"]["predictor"]
     bare = {name: each for name, each in predictor.items() if name != "securityContext"}
-    return _with_volume(inference_service, bare, IN_EACH_POD)
+    return _with_volume(inference_service, bare, IN_EACH_POD.source)
 
 
 def with_weights_store(inference_service: Object, store: Store | None, serving_runtime: Object) -> Object:
