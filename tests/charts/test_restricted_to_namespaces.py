@@ -145,6 +145,7 @@ OF_THE_CLUSTER = {
         "acceleratorprofiles",
         "acceleratorprofiles/status",
         "clusterservingruntimes",
+        "csidrivers",
         "deviceclasses",
         "namespaces",
         "nodepools",

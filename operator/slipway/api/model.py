@@ -178,7 +178,8 @@ class ModelCache(ApiModel):
     kind: Literal["Auto", "Node", "PVC", "None"] = Field(
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; with "
-        "None, each replica downloads them. Auto is PVC where a volume can't delay a replica, and None elsewhere.",
+        "None, each replica downloads them. Auto is Node where the cluster has the node plugin, else PVC where a "
+        "volume can't delay a replica, and None elsewhere.",
     )
     size: StorageSize | None = Field(
         default=None,

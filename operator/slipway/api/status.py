@@ -303,10 +303,10 @@ class CompileCacheStatus(ReportModel):
 class ModelCacheStatus(ReportModel):
     """Where the model's files are kept now."""
 
-    kind: Literal["PVC", "None"] | None = Field(
+    kind: Literal["Node", "PVC", "None"] | None = Field(
         default=None,
-        description="PVC: a volume that outlives the pods; None: nothing outlives the pod, so that each replica "
-        "fetches the files.",
+        description="Node: a folder of each node that it runs on; PVC: a volume that outlives the pods; None: nothing "
+        "outlives the pod, so that each replica fetches the files.",
     )
     claim: str | None = Field(default=None, max_length=253, description="The PersistentVolumeClaim, for kind PVC.")
     storage_class_name: str | None = Field(

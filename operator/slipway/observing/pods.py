@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from slipway.api.names import NODE_CACHE_DRIVER
 from slipway.api.reasons import Reason
 from slipway.objects.conditions import condition, is_false, is_true
 from slipway.objects.kinds import Object
@@ -221,12 +222,26 @@ def no_volume(pod: Pod) -> Cause | None:
     if not pod.node or not is_false(pod.raw, "Ready") or any(each.status.get("started") for each in pod.containers()):
         return None
     for event in pod.events():
+        if event.reason == "FailedMount" and (message := _of_driver(pod, event.message)):
+            return pod.cause(Reason.VOLUME_NOT_READY, message)
         if event.reason in VOLUME_EVENTS and not PASSES_AT_ONCE.search(event.message):
             missing = event.reason == "FailedMount" and "not found" in event.message
             reason = Reason.POD_CONFIG_ERROR if missing else Reason.VOLUME_NOT_READY
             return pod.cause(reason, words.shorten(event.message))
         if event.reason == "FailedCreatePodSandBox":
             return pod.cause(Reason.VOLUME_NOT_READY, words.shorten(event.message))
+    return None
+
+
+def _of_driver(pod: Pod, message: str) -> str | None:
+    """What the kubelet says of a CSI driver that isn't on the node, and what the node plugin says that has no room."""
+    if found := DRIVER_MISSING.search(message):
+        remedy = "let the node plugin run there (modelCache.node of the chart), or set model.cache.kind to PVC or None"
+        if found[1] != NODE_CACHE_DRIVER:
+            remedy = "let that driver run there, or use another StorageClass"
+        return f"Node {pod.node} has no CSI driver {found[1][:253]} now: {remedy}"
+    if found := NO_ROOM.search(message):
+        return words.shorten(f"The model cache of node {pod.node} has no room: {found[1]}")
     return None
 
 
@@ -252,6 +267,8 @@ EVICTED_BY = {
     "Terminated": Reason.NODE_LOST,  # the node was shut down
 }
 VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+DRIVER_MISSING = re.compile(r"driver name (\S+) not found in the list of registered CSI drivers")
+NO_ROOM = re.compile(r'volume "slipway-weights" : rpc error: code = ResourceExhausted desc = (.+)')
 PASSES_AT_ONCE = re.compile(
     r"failed to sync (?:configmap|secret) cache|object \S+ not registered|no relationship found between node"
 )

@@ -131,6 +131,7 @@ class Snapshot:
     keda: PlatformPart | None = None
 
     storage_classes: tuple[Object, ...] | None = None  # None: the operator may not read them
+    has_node_plugin: bool = False  # whether the cluster has its CSIDriver, as far as the operator may see
     claims: tuple[Object, ...] = ()  # the PersistentVolumeClaims that the spec names, as far as they exist
     compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
     weights_claim: Object | None = None  # the same for the model's files

@@ -6,12 +6,14 @@ from __future__ import annotations
 import math
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.api.names import NODE_CACHE_DRIVER
 from slipway.operator.planning.volumes import (
     NO_VOLUMES,
     Asked,
     Claim,
     Classes,
     Nowhere,
+    OnNode,
     SiteStorage,
     as_asked,
     automatic,
@@ -23,14 +25,24 @@ MORE = 1.15  # tokenizers, adapters, and what a file system takes for itself
 BESIDES = GIB
 
 
-def where(spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: SiteStorage) -> Claim | Nowhere:
+NO_PLUGIN = Nowhere(
+    f"the cluster has no CSIDriver {NODE_CACHE_DRIVER}",
+    "its administrator can add the node plugin by the chart's value modelCache.node.enabled",
+)
+
+
+def where(
+    spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: SiteStorage, *, has_node_plugin: bool
+) -> Claim | OnNode | Nowhere:
     """`files`: bytes of the model's files; None: unknown."""
     asked = _asked(spec, files, site)
     match spec.model.cache.kind:
         case "None":
             return Nowhere("model.cache.kind is None")
         case "Node":
-            return Nowhere("model.cache.kind Node has no effect yet", "let it be Auto or PVC")
+            return OnNode() if has_node_plugin else NO_PLUGIN
+        case "Auto" if has_node_plugin:
+            return OnNode()
         case _ if site.size == NO_VOLUMES:
             return no_volumes(asked)
         case "PVC":

@@ -93,6 +93,11 @@ class Nowhere:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class OnNode:
+    """A folder of the pod's node, by the node plugin."""
+
+
 Classes = Collection[StorageClass] | None
 """None: the operator may not read them."""
 

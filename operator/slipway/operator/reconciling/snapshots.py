@@ -14,6 +14,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.engine import engine_name
 from slipway.api.model_key import ModelKey
 from slipway.api.names import (
+    NODE_CACHE_DRIVER,
     OWNER_LABEL,
     activator_slice_name,
     compiled_claim_name,
@@ -29,6 +30,7 @@ from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CORE_EVENT,
+    CSI_DRIVER,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
@@ -183,6 +185,7 @@ class SnapshotReader:
             kserve=self._kserve(),
             keda=self._keda(),
             storage_classes=self._storage_classes(),
+            has_node_plugin=self._store.get(CSI_DRIVER, NODE_CACHE_DRIVER) is not None,
             claims=self._claims(key, memory),
             given_up=dict(memory.given_up),
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),

@@ -17,6 +17,7 @@ from slipway.api.names import (
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    NODE_CACHE_DRIVER,
     OWNER_LABEL,
     PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
@@ -36,6 +37,7 @@ from slipway.objects.kinds import (
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
     CORE_EVENT,
+    CSI_DRIVER,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
@@ -56,7 +58,7 @@ from slipway.objects.kinds import (
     Kind,
     Object,
 )
-from slipway.objects.metadata import annotations_of
+from slipway.objects.metadata import annotations_of, name_of
 from slipway.observing.keeping import OF_METADATA, WHICH, named, owners, picked, pod_shown
 from slipway.observing.versions import REVISION
 from slipway.operator.installation import Installation
@@ -113,6 +115,12 @@ def watches(
         of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
         of_models(PERSISTENT_VOLUME_CLAIM, partial(concerned_by_claim, on_claim=on_claim), keep=stored_of_claim),
         Watch(STORAGE_CLASS, lambda _: everyone(), keep=stored_of_storage_class, may_be_closed=True),
+        Watch(
+            CSI_DRIVER,
+            lambda raw: everyone() if name_of(raw) == NODE_CACHE_DRIVER else (),
+            keep=lambda raw: {"metadata": picked(raw["metadata"], OF_METADATA)},
+            may_be_closed=True,
+        ),
         Watch(NODE, NodeHealth(on_node, node, counted.node).concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,

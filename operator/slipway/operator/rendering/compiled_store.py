@@ -25,11 +25,12 @@ OF_STORES = re.compile(rf"({'|'.join(OPTIONS)})(={COMPILED_FOLDER}|-limit=(?P<li
 
 
 class Store(NamedTuple):
-    """What is mounted: a claim, or an image with its digest. A change replaces pods."""
+    """What is mounted: a claim, an image with its digest, or a folder of the node. A change replaces pods."""
 
     claim: str = ""
     limit: int = 0  # bytes that slipway-runtime keeps in it; 0: its own default
     image: str = ""
+    is_on_node: bool = False  # a folder of the pod's node
     is_for_one: bool = False  # one pod at a time has the claim, so that it may remove what it doesn't need
 
     @property

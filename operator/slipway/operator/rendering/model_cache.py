@@ -1,4 +1,4 @@
-"""Where the files of a model are kept now: on a claim, or nowhere, so that each replica fetches them. Pure."""
+"""Where the files of a model are kept now: on a claim, on its nodes, or nowhere. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def place(
     )
     wanted: Wanted = None
     if has_weights(inference_service):
-        wanted = _not_writable(deployment, runtime) or wanted_of(deployment, snapshot, site, files)
+        wanted = _not_writable(deployment, snapshot, runtime) or wanted_of(deployment, snapshot, site, files)
     return _OfWeights(deployment, snapshot, making, kept, wanted, is_made=bool(live)).placed()
 
 
@@ -61,15 +61,21 @@ class _OfWeights(Placing):
     def _kept_words(self, shared: str) -> str:
         return f"The model's files are kept on the volume of the claim {self._name}, {shared}."
 
+    def _on_node_words(self) -> str:
+        return (
+            "The model's files are kept in a folder of each node that it runs on, which pods of this namespace share, "
+            "until no pod there has used them for long, or room is needed."
+        )
+
     def _costs(self, why: Nowhere | None) -> str:
         return because("Each replica fetches the model's files for itself", why)
 
 
-def _not_writable(deployment: LLMDeployment, runtime: Object) -> Nowhere | None:
+def _not_writable(deployment: LLMDeployment, snapshot: Snapshot, runtime: Object) -> Nowhere | None:
     """Where nothing says to which group a volume should belong. A release's runtime leaves it to the cluster, if it
     does."""
     is_a_releases = RUNTIME_LABEL in labels_of(runtime)
-    if deployment.spec.model.cache.kind != "Auto" or is_a_releases or writable_by(runtime):
+    if deployment.spec.model.cache.kind != "Auto" or snapshot.has_node_plugin or is_a_releases or writable_by(runtime):
         return None
     name = name_of(runtime)
     return Nowhere(
@@ -79,7 +85,7 @@ def _not_writable(deployment: LLMDeployment, runtime: Object) -> Nowhere | None:
 
 
 def wanted_of(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, files: int | None) -> Wanted:
-    return where(deployment.spec, files, classes_of(snapshot), site)
+    return where(deployment.spec, files, classes_of(snapshot), site, has_node_plugin=snapshot.has_node_plugin)
 
 
 def asks_for_another(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, files: int | None) -> bool:

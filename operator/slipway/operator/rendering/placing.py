@@ -26,13 +26,19 @@ from slipway.observing.references import references_of
 from slipway.observing.rollout import is_ready_as_the_waiting
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.compile_cache import Pulled
-from slipway.operator.planning.volumes import MANY, Claim, Nowhere
+from slipway.operator.planning.volumes import MANY, Claim, Nowhere, OnNode
 from slipway.operator.rendering.compiled_store import Store
 from slipway.operator.rendering.desired import Child, Claimed
 from slipway.operator.rendering.metadata import child
 from slipway.operator.rendering.wanted import Wanted, amount_of, classes_of, digest_of_wanted
 
 TAKEN = "a PersistentVolumeClaim {name} exists that is not Slipway's: delete it, or rename the LLMDeployment"
+
+ONCE_IT_SLEEPS = {
+    Claim: "a volume can be added only while no replica runs",
+    OnNode: "a folder of the node can be mounted only once no replica runs",
+    Pulled: "an image can be mounted only once no replica runs",
+}
 
 
 class Change(StrEnum):
@@ -114,6 +120,9 @@ class Placing:
     def _pulled_words(self) -> str:
         raise NotImplementedError
 
+    def _on_node_words(self) -> str:
+        raise NotImplementedError
+
     def _is_demanded(self) -> bool:
         """Whether replicas wait for its volume, so that it is never given up."""
         return False
@@ -125,13 +134,22 @@ class Placing:
             return Placed()
         if trouble := self._trouble():
             return self._spared(trouble) if self._is_well_elsewhere() else self._give_up(trouble)
-        if self._is_taken and self._mounted and not self._mounted.image:
+        if self._is_taken and self._mounted and self._mounted.claim:
             return self._with_the_claim_of_others(self._mounted)
         if self._change is Change.COSTLY or self._is_older:
             return self._as_it_is()
-        if not isinstance(self._wanted, Claim | Pulled):
-            return self._without(self._wanted)
-        return self._with(self._wanted) if isinstance(self._wanted, Claim) else self._with_image(self._wanted)
+        return self._as_wanted()
+
+    def _as_wanted(self) -> Placed:
+        match self._wanted:
+            case Claim() as claim:
+                return self._with(claim)
+            case Pulled() as pulled:
+                return self._with_image(pulled)
+            case OnNode():
+                return self._on_node()
+            case nowhere:
+                return self._without(nowhere)
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -142,7 +160,7 @@ class Placing:
         """With the claim that the pods mount, or that they were about to."""
         if self._mounted and self._mounted.image:
             return self._refused_image() or compile_image.trouble_with(self._mounted.image, self._snapshot)
-        if self._is_demanded():
+        if self._is_demanded() or isinstance(self._wanted, OnNode) or (self._mounted and self._mounted.is_on_node):
             return None
         if (refused := self._snapshot.refused_claims.get(self._name)) and self._claim is None:
             return Trouble(REFUSED, f"the claim {self._name} was refused: {refused}")
@@ -172,6 +190,8 @@ class Placing:
             return self._without(self._reason_for_later())
         if self._mounted.image:
             return self._pulled(self._mounted.image)
+        if self._mounted.is_on_node:
+            return self._on_node()
         if kept := self._claim_as_it_is():
             return self._claimed(kept, self._mounted)
         if has_ready_pod(self._snapshot):  # which has its volume, even if others have deleted the claim
@@ -184,7 +204,7 @@ class Placing:
         return self._wanted if isinstance(self._wanted, Claim) else None
 
     def _reason_for_later(self) -> Nowhere | None:
-        if not isinstance(self._wanted, Claim | Pulled):
+        if self._wanted is None or isinstance(self._wanted, Nowhere):
             return self._wanted
         if self._is_taken and isinstance(self._wanted, Claim):
             return Nowhere(TAKEN.format(name=self._name))
@@ -195,9 +215,7 @@ class Placing:
             )
         if self._given_up and self._given_up.claim == digest_of_wanted(self._wanted):
             return self._suppressed(self._given_up)
-        if isinstance(self._wanted, Pulled):
-            return Nowhere("an image can be mounted only once no replica runs", "it is when the model sleeps")
-        return Nowhere("a volume can be added only while no replica runs", "it is when the model sleeps")
+        return Nowhere(ONCE_IT_SLEEPS[type(self._wanted)], "it is when the model sleeps")
 
     def _with(self, wanted: Claim) -> Placed:
         """The pods may change now."""
@@ -301,6 +319,10 @@ class Placing:
             status=_without_unknown(status),
             look_again_at=compile_image.next_moment(image, self._snapshot),
         )
+
+    def _on_node(self) -> Placed:
+        status = {"kind": "Node", "message": self._on_node_words()}
+        return Placed(store=Store(is_on_node=True), unused=self._unused(), status=status)
 
     def _without(self, why: Nowhere | None, *, look_again_at: datetime | None = None) -> Placed:
         if self._wanted is None:

@@ -8,10 +8,10 @@ from decimal import Decimal
 from slipway.api import units
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.compile_cache import Pulled
-from slipway.operator.planning.volumes import Claim, Nowhere, StorageClass
+from slipway.operator.planning.volumes import Claim, Nowhere, OnNode, StorageClass
 from slipway.operator.rendering.normal_form import digest
 
-Wanted = Claim | Pulled | Nowhere | None
+Wanted = Claim | Pulled | OnNode | Nowhere | None
 """None: there is nothing that could be kept."""
 
 
@@ -24,12 +24,14 @@ def compared(wanted: Wanted) -> object:
     """The same for what makes the same pods."""
     if isinstance(wanted, Claim):
         return wanted.storage_class, wanted.access_mode, amount_of(wanted.size)
-    return wanted if isinstance(wanted, Pulled) else None
+    return wanted if isinstance(wanted, Pulled | OnNode) else None
 
 
-def digest_of_wanted(wanted: Claim | Pulled) -> str:
+def digest_of_wanted(wanted: Claim | Pulled | OnNode) -> str:
     if isinstance(wanted, Pulled):
         return digest([wanted.image])
+    if isinstance(wanted, OnNode):
+        return digest(["node"])
     return digest([wanted.storage_class, wanted.access_mode, wanted.size])
 
 

@@ -1,4 +1,4 @@
-"""The volume of a model's files in an InferenceService: each pod's own, or a claim that outlives it. Pure.
+"""The volume of a model's files in an InferenceService: each pod's own, or one that outlives it. Pure.
 
 As for compiled code, which of them it is belongs to no part that an upgrade keeps: it is taken out before that is
 compared, and put in afterwards.
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from slipway.api.names import NODE_CACHE_DRIVER, NODE_CACHE_KEYS
 from slipway.objects.kinds import Object
 from slipway.operator.rendering.compiled_store import Store, writable_by
 from slipway.operator.rendering.weights import FOLDER, IN_EACH_POD, VOLUME
@@ -25,6 +26,8 @@ def has_weights(inference_service: Object) -> bool:
 
 def weights_store_in(inference_service: Object) -> Store | None:
     for volume in _volumes(inference_service):
+        if volume.get("name") == VOLUME and (volume.get("csi") or {}).get("driver") == NODE_CACHE_DRIVER:
+            return Store(is_on_node=True)
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
         if volume.get("name") == VOLUME and claim:
             is_for_one = any(OURS.fullmatch(each) for each in _arguments(_predictor(inference_service)))
@@ -44,11 +47,19 @@ def without_weights_store(inference_service: Object) -> Object:
 def with_weights_store(inference_service: Object, store: Store | None, serving_runtime: Object) -> Object:
     if store is None or not has_weights(inference_service):
         return inference_service
+    if store.is_on_node:
+        return _with_volume(inference_service, _predictor(inference_service), _folder_of_node(inference_service))
     predictor = {**_predictor(inference_service), **writable_by(serving_runtime)}
     if store.is_for_one:
         kept = [f"--keep={each}" for each in keys_in(inference_service)]
         predictor = _with_arguments(predictor, lambda args: [*args, "--remove-others=0", *kept])
     return _with_volume(inference_service, predictor, store.volume)
+
+
+def _folder_of_node(inference_service: Object) -> Object:
+    """The plugin removes no model that is named here while the pod is there."""
+    keys = ",".join(dict.fromkeys(keys_in(inference_service)))
+    return {"csi": {"driver": NODE_CACHE_DRIVER, "volumeAttributes": {NODE_CACHE_KEYS: keys}}}
 
 
 def keys_in(inference_service: Object) -> list[str]:

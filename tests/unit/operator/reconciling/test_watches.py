@@ -14,6 +14,7 @@ from slipway.objects.kinds import (
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
     CORE_EVENT,
+    CSI_DRIVER,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
@@ -32,7 +33,7 @@ from slipway.objects.kinds import (
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watches import Counted, stored_of_model, watches
 
-OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE, STORAGE_CLASS}
+OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, CSI_DRIVER, NODE, STORAGE_CLASS}
 LONG_NAME = "a" + 51 * "-" + "z"
 ALL_KEYS: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 
