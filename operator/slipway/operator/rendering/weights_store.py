@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from slipway.api.names import NODE_CACHE_DRIVER, NODE_CACHE_KEYS
 from slipway.objects.kinds import Object
@@ -83,11 +82,12 @@ def _arguments(predictor: Object) -> list[str]:
 
 def _with_arguments(predictor: Object, change: Callable[[list[str]], list[str]]) -> Object:
     """Of the first that fetches: what isn't needed goes before anything new is received."""
-    containers: list[Any] = []
-    first = next(iter(fetchers_in(predictor)), None)
-    for each in predictor.get("initContainers") or []:
-        containers.append({**each, "args": change(each.get("args") or [])} if each is first else each)
-    return {**predictor, "initContainers": containers}
+    first = fetchers_in(predictor)[0]
+    changed = {**first, "args": change(first.get("args") or [])}
+    return {
+        **predictor,
+        "initContainers": [changed if each is first else each for each in predictor["initContainers"]],
+    }
 
 
 def _with_volume(inference_service: Object, predictor: Object, source: Object) -> Object:

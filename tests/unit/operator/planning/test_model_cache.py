@@ -75,7 +75,7 @@ def test_nothing_is_claimed_where_the_spec_or_the_site_says_so() -> None:
 
 
 def test_without_a_class_the_remedy_names_the_fields_of_this_cache() -> None:
-    unread, none = (where(spec(ALONE), GIB, classes, SITE) for classes in (None, []))
+    unread, none = where(spec(ALONE), GIB, None, SITE), where(spec(ALONE), GIB, [], SITE)
     assert isinstance(unread, Nowhere)
     assert isinstance(none, Nowhere)
     assert "modelCache.storageClassName" in unread.remedy
