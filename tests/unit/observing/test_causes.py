@@ -283,6 +283,15 @@ def test_a_pod_that_does_not_terminate_is_named_with_what_it_waits_for() -> None
     )
 
 
+def test_a_csi_driver_that_is_not_on_the_node_is_a_volume_that_isnt_ready() -> None:
+    blocked = pod(containerStatuses=[], phase="Pending", spec={"nodeName": "one"})
+    words = "driver name ebs.csi.aws.com not found in the list of registered CSI drivers"
+    cause = main_cause(snapshot(blocked, events=(event(blocked, "FailedMount", words),)))
+    assert cause
+    assert cause.reason == Reason.VOLUME_NOT_READY
+    assert "has no CSI driver ebs.csi.aws.com now" in cause.message
+
+
 def test_events_in_the_new_form_are_understood() -> None:
     blocked = pod(containerStatuses=[], phase="Pending")
     new = event(blocked, "FailedAttachVolume", "")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.objects.kinds import STORAGE_CLASS, Object
-from slipway.operator.planning.model_cache import where
-from slipway.operator.planning.volumes import Claim, Nowhere, SiteStorage, StorageClass
+from slipway.operator.planning.model_cache import where as where_in
+from slipway.operator.planning.volumes import Claim, Nowhere, OnNode, SiteStorage, StorageClass
 from support.builders.llmdeployments import llmdeployment, merged
 from support.builders.stored import kube_object
 
@@ -19,6 +19,10 @@ DISKS = StorageClass.of(kube_object(STORAGE_CLASS, "disks", provisioner="ebs.csi
 SHARED = StorageClass.of(kube_object(STORAGE_CLASS, "nfs", provisioner="nfs.csi.k8s.io"))
 ALONE: Object = {"scaling": {"minReplicas": 0, "maxReplicas": 1}}
 DRAFT: Object = {"engine": {"name": "vllm", "speculative": {"method": "draft", "model": "hf://org/draft", "tokens": 3}}}
+
+
+def where(*given: Any, has_node_plugin: bool = False) -> Claim | OnNode | Nowhere:
+    return where_in(*given, has_node_plugin=has_node_plugin)
 
 
 def spec(*given: Object, **cache: Any) -> LLMDeploymentSpec:
@@ -80,3 +84,20 @@ def test_without_a_class_the_remedy_names_the_fields_of_this_cache() -> None:
     assert isinstance(none, Nowhere)
     assert "modelCache.storageClassName" in unread.remedy
     assert "model.cache.storageClassName" in none.remedy
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Node"])
+def test_where_the_cluster_has_the_node_plugin_files_are_kept_on_nodes(kind: str) -> None:
+    assert where(spec(ALONE, kind=kind), GIB, [DISKS, SHARED], SITE, has_node_plugin=True) == OnNode()
+
+
+def test_without_it_kind_node_is_nowhere_and_says_what_would_change_that() -> None:
+    found = where(spec(ALONE, kind="Node"), GIB, [DISKS, SHARED], SITE)
+    assert isinstance(found, Nowhere)
+    assert "modelCache.node.enabled" in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["PVC", "None"])
+def test_other_kinds_stay_what_they_are(kind: str) -> None:
+    found = where(spec(ALONE, kind=kind), GIB, [DISKS], SITE, has_node_plugin=True)
+    assert isinstance(found, Claim if kind == "PVC" else Nowhere)
