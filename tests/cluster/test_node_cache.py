@@ -1,4 +1,4 @@
-"""A model is fetched once on a node: by five LLMDeployments together, and by no later pod; whatever is killed meanwhile.
+"""A model is fetched once on a node: by five LLMDeployments together, and by no later pod; whatever is killed.
 
 The engine does nothing, so that only the files matter; the Hub is a stand-in that counts what it has sent.
 """
