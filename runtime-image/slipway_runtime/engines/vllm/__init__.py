@@ -17,8 +17,18 @@ from pathlib import Path
 
 from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engines import VLLM
+from slipway_runtime.contract.tasks import POOLING, Task
 from slipway_runtime.engines import flags
-from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.engine import (
+    Choice,
+    Launch,
+    StartRefusedError,
+    Wish,
+    module,
+    reachable,
+    warm_up_of,
+    work_of,
+)
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
 from slipway_runtime.versions import version_of
 
@@ -33,6 +43,7 @@ OPENTELEMETRY = (
 GUARD = "slipway_runtime.engines.vllm.app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
+CHANGE_THE_TASK = {"runner", "convert", "hf-overrides", "pooler-config", "model-impl"}
 OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
 
 MOMENTS = (
@@ -152,7 +163,8 @@ def launch(
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
-    wanted = [*_flags(wish.mode, device), *without, *([] if untold else _tracing_flags(traces))]
+    wanted = [*_flags(wish.mode, device), *_flags_of_task(wish.task), *without]
+    wanted += [] if untold else _tracing_flags(traces)
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
         *_variables(device),
@@ -172,7 +184,7 @@ def launch(
         health=VLLM.ready_path,
         metrics=VLLM.metrics.path,
         work=work_of(VLLM.metrics),
-        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
+        warm_up=warm_up_of(wish.task, name, tokens=2),
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,
@@ -226,6 +238,13 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
         yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step only")
     if mode == "Throughput":
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
+
+
+def _flags_of_task(task: str) -> Iterator[Choice]:
+    if task in POOLING:
+        yield Choice("--runner=pooling", f"the model's task is {task}")
+    if task in (Task.RERANK, Task.CLASSIFY):
+        yield Choice("--convert=classify", f"the model's task is {task}")
 
 
 def _tracing_flags(traces: str) -> Iterator[Choice]:

@@ -15,8 +15,10 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import about, seconds
 from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
+from slipway.contract.tasks import POOLING, Task
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.tasks import AUTO
 from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import RenderedEngine, won
 
@@ -54,6 +56,8 @@ def _options(known: contract.Engine, code: Code, spec: EngineSpec, plan: Plan) -
         "engine.parallelism.pipeline": plan.pipeline if plan.pipeline > 1 else None,
     }
     for field, option in known.options.items():
+        if field == "engine.prefixCaching" and plan.task in POOLING and spec.prefix_caching:
+            continue  # vLLM does it where the model's layers allow it; it ends if that is requested of an encoder
         if option.code:
             yield from code[option.code](spec)
         else:
@@ -85,6 +89,7 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
     limit = spec.access.rate_limit
     return [
         *_flag("served-name", deployment.served_name),
+        *_flag("task", _task(spec, plan)),
         *_flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *_flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
         *_flag("start-timeout", plan.start_limit),
@@ -94,6 +99,14 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *_flag("traces-endpoint", tracing.endpoint if tracing else None),
         *_flag("traces-sample-ratio", tracing.sample_ratio if tracing else None),
     ]
+
+
+def _task(spec: LLMDeploymentSpec, plan: Plan) -> str | None:
+    """As the spec or the plan has it. That an architecture generates text isn't the last word: a model that was made of
+    it for embeddings has files by which the pod sees it."""
+    if spec.model.task == AUTO and plan.task in ("", Task.GENERATE):
+        return None
+    return plan.task
 
 
 def _flag(name: str, value: object | None) -> list[str]:
