@@ -1,4 +1,4 @@
-"""A model that makes embeddings, with all of Slipway as pods: it sleeps, requests wake it, and then reach it directly."""
+"""A model that makes embeddings, with all of Slipway as pods: it sleeps, and requests for embeddings wake it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ NAME, CLAIM, EMBEDDINGS = "model", "encoder", "/v1/embeddings"
 
 
 @pytest.fixture
-async def kube(operator_pods: Cluster, neighbour_kube: Kube, tmp_path: Path) -> AsyncIterator[Kube]:
-    """A namespace with a tiny encoder in the claim `encoder`, which all users may read."""
+def folder(tmp_path: Path) -> Path:
+    """A folder with a tiny encoder, which the user of the pods may read."""
     write_embedding_gguf(tmp_path / "embed.gguf").chmod(0o644)
     tmp_path.chmod(0o755)
-    async with folder_claimed(neighbour_kube, CLAIM, tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
+async def kube(operator_pods: Cluster, neighbour_kube: Kube, folder: Path) -> AsyncIterator[Kube]:
+    """A namespace with that encoder in the claim `encoder`."""
+    async with folder_claimed(neighbour_kube, CLAIM, folder):
         yield neighbour_kube
 
 

@@ -40,6 +40,8 @@ OPENTELEMETRY = (
     "opentelemetry-exporter-otlp-proto-http",
 )
 """What vLLM needs to send spans of its own; it imports both exporters, whichever one is used."""
+FOR_SOUND = ("av", "scipy", "soundfile", "soxr")
+"""The distributions of vllm[audio]. vLLM imports them at each start, whichever model it serves (ADR 0075)."""
 GUARD = "slipway_runtime.engines.vllm.app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
@@ -131,6 +133,10 @@ class Installed:
         return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
 
     @property
+    def lacks_for_sound(self) -> list[str]:
+        return [each for each in FOR_SOUND if not version_of(each, path=[str(self.folder.parent)])]
+
+    @property
     def has_flashinfer(self) -> bool:
         return bool(version_of(FLASHINFER, path=[str(self.folder.parent)]))
 
@@ -159,6 +165,11 @@ def launch(
 ) -> Launch:
     """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
+    if wish.task == Task.TRANSCRIBE and (lacking := vllm.lacks_for_sound):
+        raise StartRefusedError(
+            f"vLLM can't read sounds here: {', '.join(lacking)} isn't installed.",
+            "Use an image that has vllm[audio]; Slipway's have it not, because every start would take longer.",
+        )
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
