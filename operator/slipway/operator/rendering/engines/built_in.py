@@ -104,9 +104,9 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
 def _task(spec: LLMDeploymentSpec, plan: Plan) -> str | None:
     """As the spec or the plan has it. That an architecture generates text isn't the last word: a model that was made of
     it for embeddings has files by which the pod sees it."""
-    if spec.model.task == AUTO and plan.task in ("", Task.GENERATE):
-        return None
-    return plan.task
+    if spec.model.task != AUTO:
+        return spec.model.task
+    return None if plan.task in ("", Task.GENERATE) else plan.task
 
 
 def _flag(name: str, value: object | None) -> list[str]:
