@@ -24,14 +24,15 @@ ROUTES = Routes()
 def guards_answer(path: str, task: str, engine: str) -> tuple[int, str, str] | None:
     facts = RequestFacts("POST", path, ROUTES.find("POST", path), owner="alice")
     refusal = decide(facts, GuardSettings(engine=engine, task=task))
-    return refusal and (refusal.status, refusal.code, refusal.message)
+    return (refusal.status, refusal.code, refusal.message) if refusal else None
 
 
 def answer(path: str, rules: RequestRules) -> tuple[int, str, str] | None:
     try:
-        return respond(rules, RequestHead(b"POST", path.encode(), [], 0), State.IDLE) and None
+        assert respond(rules, RequestHead(b"POST", path.encode(), [], 0), State.IDLE) is None
     except RefusedRequestError as refused:
         return refused.error.status, str(refused.error.reason), refused.error.message
+    return None
 
 
 @pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
