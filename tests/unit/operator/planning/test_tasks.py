@@ -52,8 +52,8 @@ def arguments(task: str = "Auto", planned: str = "", engine: str = "vllm", **of_
         pytest.param("Generate", None, (), "Generate", id="the spec's alone"),
         pytest.param("Auto", None, (), "", id="unknown"),
         pytest.param("Auto", Model(architecture=""), (), "", id="unknown, of a model with other facts"),
-        pytest.param("Auto", BERT, ("--runner=generate",), "", id="unknown, since vLLM is told another"),
-        pytest.param("Embed", BERT, ("--convert=classify",), "Embed", id="the spec's, whatever vLLM is told"),
+        pytest.param("Auto", BERT, ("--runner=generate",), "", id="unknown, since a flag asks vLLM for another"),
+        pytest.param("Embed", BERT, ("--convert=classify",), "Embed", id="the spec's, whatever the flags ask for"),
     ],
 )
 def test_it_is_the_specs_or_the_architectures(
