@@ -163,7 +163,7 @@ def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts,
 
 def _found_task(arguments: argparse.Namespace, facts: Facts) -> str:
     """Returns what the model is for by its files; nothing where the spec's own flags may make another of it."""
-    is_changed = arguments.engine == VLLM.name and vllm.names_of(arguments.flags) & vllm.CHANGE_THE_TASK
+    is_changed = arguments.engine == VLLM.name and vllm.names_of(arguments.flags) & vllm.tasks.CHANGE_IT
     return "" if is_changed else facts.task
 
 

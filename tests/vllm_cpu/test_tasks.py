@@ -46,7 +46,7 @@ def vectors(made: tuple[int, Any]) -> list[list[float]]:
 async def test_it_makes_the_embeddings_that_llamacpp_makes_and_compares_them(pod: VllmPod, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     wanted = await vectors_of_llamacpp(tmp_path / "other")
-    await pod.serve(write_embedding_checkpoint(tmp_path / "model"))
+    await pod.serve(write_embedding_checkpoint(tmp_path / "model"), flags=("--enable-prefix-caching",))
     await pod.until_ready()
     assert not [line for line in pod.log_lines if "without a warm-up" in line]
     found = vectors(await answer(pod, "/v1/embeddings", input=TEXTS))

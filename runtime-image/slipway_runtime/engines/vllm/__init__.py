@@ -11,13 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engines import VLLM
-from slipway_runtime.contract.tasks import POOLING, Task
 from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import (
     Choice,
@@ -30,6 +29,7 @@ from slipway_runtime.engines.engine import (
     work_of,
 )
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
+from slipway_runtime.engines.vllm import tasks
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -40,12 +40,9 @@ OPENTELEMETRY = (
     "opentelemetry-exporter-otlp-proto-http",
 )
 """What vLLM needs to send spans of its own; it imports both exporters, whichever one is used."""
-FOR_SOUND = ("av", "scipy", "soundfile", "soxr")
-"""The distributions of vllm[audio]. vLLM imports them at each start, whichever model it serves (ADR 0075)."""
 GUARD = "slipway_runtime.engines.vllm.app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
-CHANGE_THE_TASK = {"runner", "convert", "hf-overrides", "pooler-config", "model-impl"}
 OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
 
 MOMENTS = (
@@ -133,10 +130,6 @@ class Installed:
         return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
 
     @property
-    def lacks_for_sound(self) -> list[str]:
-        return [each for each in FOR_SOUND if not version_of(each, path=[str(self.folder.parent)])]
-
-    @property
     def has_flashinfer(self) -> bool:
         return bool(version_of(FLASHINFER, path=[str(self.folder.parent)]))
 
@@ -165,16 +158,13 @@ def launch(
 ) -> Launch:
     """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
-    if wish.task == Task.TRANSCRIBE and (lacking := vllm.lacks_for_sound):
-        raise StartRefusedError(
-            f"vLLM can't read sounds here: {', '.join(lacking)} isn't installed.",
-            "Use an image that has vllm[audio]; Slipway's have it not, because every start would take longer.",
-        )
+    tasks.refuse_without_libraries(wish.task, vllm.folder.parent)
+    wish = replace(wish, flags=tasks.without_prefix_caching(wish.task, wish.flags))
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
-    wanted = [*_flags(wish.mode, device), *_flags_of_task(wish.task), *without]
+    wanted = [*_flags(wish.mode, device), *tasks.choices_of(wish.task), *without]
     wanted += [] if untold else _tracing_flags(traces)
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
@@ -249,13 +239,6 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
         yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step only")
     if mode == "Throughput":
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
-
-
-def _flags_of_task(task: str) -> Iterator[Choice]:
-    if task in POOLING:
-        yield Choice("--runner=pooling", f"the model's task is {task}")
-    if task in (Task.RERANK, Task.CLASSIFY):
-        yield Choice("--convert=classify", f"the model's task is {task}")
 
 
 def _tracing_flags(traces: str) -> Iterator[Choice]:

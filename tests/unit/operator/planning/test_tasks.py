@@ -81,12 +81,6 @@ def test_the_pod_is_told_unless_its_files_know_better() -> None:
         assert not [each for each in arguments("Auto", planned) if each.startswith("--task")]
 
 
-def test_vllm_decides_about_prefixes_of_a_model_that_generates_nothing() -> None:
-    assert "--enable-prefix-caching" in arguments("Generate", "Generate")
-    assert not [each for each in arguments("Embed", "Embed") if "prefix-caching" in each]
-    assert "--no-enable-prefix-caching" in arguments("Embed", "Embed", prefixCaching=False)
-
-
 def test_an_encoder_is_planned_without_a_cache_and_for_its_own_length() -> None:
     spec = deployment(engine={"name": "llamacpp"}).spec
     known = known_of("pvc://models/bert", spec.model.facts, inspection={"config": dict(ENCODER), "files": 440_000_000})

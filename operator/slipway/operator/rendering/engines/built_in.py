@@ -15,7 +15,7 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import about, seconds
 from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
-from slipway.contract.tasks import POOLING, Task
+from slipway.contract.tasks import Task
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.tasks import AUTO
@@ -56,8 +56,6 @@ def _options(known: contract.Engine, code: Code, spec: EngineSpec, plan: Plan) -
         "engine.parallelism.pipeline": plan.pipeline if plan.pipeline > 1 else None,
     }
     for field, option in known.options.items():
-        if field == "engine.prefixCaching" and plan.task in POOLING and spec.prefix_caching:
-            continue  # vLLM does it where the model's layers allow it; it ends if that is requested of an encoder
         if option.code:
             yield from code[option.code](spec)
         else:
