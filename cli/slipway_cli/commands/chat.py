@@ -103,7 +103,7 @@ def _piped() -> str:
 @contextlib.contextmanager
 def _asker(name: str, given: dict[str, Any]) -> Iterator[tuple[Asker, dict[str, Any]]]:
     """For the model, with what is sent besides the prompt."""
-    from slipway_cli.cluster.answers import Refusal
+    from slipway_cli.cluster.answers import WrongRequest
     from slipway_cli.cluster.kubectl import Kubectl
     from slipway_cli.cluster.proxying import proxied
     from slipway_cli.cluster.reading import read_one
@@ -118,7 +118,7 @@ def _asker(name: str, given: dict[str, Any]) -> Iterator[tuple[Asker, dict[str, 
     namespace = kubectl.place().namespace
     llm = read_one(kubectl, name, namespace)
     if objection := why_it_says_nothing(llm):
-        raise Refusal(objection)
+        raise WrongRequest(objection)
     key = key_of(kubectl, secret, namespace)
     with proxied(kubectl, f"^{re.escape(path_of_service(name, namespace))}/") as proxy:
         stream = {"stream": True, "stream_options": {"include_usage": True}}

@@ -120,7 +120,7 @@ def test_a_model_that_makes_embeddings_is_not_woken_for_a_chat(
     kubectl.objects = [cli_worlds.deployment("m", status=status, spec={"model": model})]
     kubectl.service = [ASLEEP]
     found = once(kubectl, "chat", "m", "--once", "Hi")
-    assert (found.code, kubectl.patches) == (1, [])
+    assert (found.code, kubectl.patches) == (2, [])
     assert "m makes embeddings and generates no text: send POST /v1/embeddings to its URL." in found.err
 
 
