@@ -32,8 +32,10 @@ EVERYTHING: Object = {
         "revision": "main",
         "servedName": "llama",
         "credentialsSecret": "token",
+        "files": ["*.safetensors"],
+        "endpoint": "https://hub.example.com",
         "facts": {"task": "Generate", "dtype": "int8", "weights": "16Gi"},
-        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"},
+        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"},
     },
     "engine": {
         "name": "vllm",
