@@ -75,7 +75,7 @@ async def applied(kube: Kube, hub: FakeHub, endpoint: str, *names: str) -> None:
     """Until their files are to be kept on the node, and others may scale them. The namespace admits restricted pods."""
     await kube.patch("namespace", kube.namespace, RESTRICTED)
     model = {"uri": "hf://org/model", "revision": hub.repositories["org/model"].commit, "endpoint": endpoint}
-    scaling = {"minReplicas": 0, "maxReplicas": 1, "autoscaler": "None"}
+    scaling = {"minReplicas": 0, "maxReplicas": 1}
     things = [on_own_engine(name, replicas=0, uri=model["uri"], model=model, scaling=scaling) for name in names]
     await kube.apply(own_runtime(securityContext=IDLE), *things)
     for name in names:
