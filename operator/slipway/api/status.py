@@ -335,7 +335,7 @@ class InspectionFailure(ReportModel):
 class FetchStatus(ReportModel):
     """How far a pod is that fetches the model's files, as of the last few seconds."""
 
-    pod: str = Field(default="", max_length=253, description="The pod.")
+    pod: str = Field(default="", max_length=253, description="The pod that fetches, of several the oldest.")
     bytes: int = Field(default=0, ge=0, description="Bytes that have arrived.")
     total: int | None = Field(default=None, ge=0, description="Bytes of all files, as far as the source says.")
     percent: int | None = Field(default=None, ge=0, le=100, description="The share that has arrived.")
