@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from slipway_cli.cluster.permissions import PERMISSIONS, Permission
-from support.builders.llmdeployments import NAME, at_zero
+from support.builders.llmdeployments import NAME, at_zero, on_own_engine, own_runtime
+from support.builders.objects import python
 from support.cluster import Kube, Operator, settled
 from support.cluster.command_line import Said, llm, shell
 
@@ -157,6 +158,22 @@ async def test_without_one_of_them_it_says_so_and_shows_the_rest(
     found = await _once(person, COMMANDS[command][0], lacks)
     assert "Traceback" not in found.err
     assert lacks(found), found.out + found.err
+
+
+async def test_a_log_is_shown_with_exactly_the_rights_that_are_listed_for_it(
+    slipway: Operator, kube: Kube, weights: None, python_image: str, person: Person
+) -> None:
+    speaks = python("print('the engine says', flush=True); import time; time.sleep(3600)")
+    await kube.apply(own_runtime(image=python_image, command=speaks))
+    await settled(kube, on_own_engine(), "Serving")
+    rights = needed_by("logs")
+    await person.may([each for each in rights if each.subresource != "log"])
+    without = await _once(person, f"logs {NAME}", lacks)
+    assert lacks(without), without.out + without.err
+    assert "the engine says" not in without.out
+    await person.may(rights)
+    found = await _once(person, f"logs {NAME}", lambda found: found.code == 0 and not lacks(found))
+    assert (found.code, "the engine says" in found.out) == (0, True), found.out + found.err
 
 
 async def test_without_the_right_to_change_models_nothing_is_changed(

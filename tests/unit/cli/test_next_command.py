@@ -240,6 +240,10 @@ def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
     assert token.count(given) == 2
     hostile = Next("kubectl patch llm x -p '{\"a\":\" && kubectl delete '\\'' | kubectl x\"}'", "").on(flags).command
     assert hostile.count(given) == 1
+    shows = "isn't there; `kubectl describe nodes` and `kubectl llm logs x -n y` show it"
+    says = Next("kubectl get pods", shows).on(flags)
+    shown = f"`kubectl describe {given} nodes` and `kubectl llm logs {given} x -n y`"
+    assert says.why == f"isn't there; {shown} show it"
     assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 
