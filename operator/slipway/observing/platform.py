@@ -34,7 +34,8 @@ SHORT_LIFE = timedelta(minutes=10)  # a program that ends within it doesn't work
 ACTS_WITHIN = timedelta(seconds=30)
 """After an object was created for a running controller: a busy one needs time."""
 
-KEDA_PAUSED = "autoscaling.keda.sh/paused"
+KEDA_PAUSED, KEDA_PAUSED_AT = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
+NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")  # KEDA takes any other value of KEDA_PAUSED for a pause
 SAFE_KEDA = (2, 21)
 
 
@@ -133,8 +134,15 @@ def wants_none(snapshot: Snapshot) -> bool:
 
 def is_keda_s(snapshot: Snapshot) -> bool:
     """Whether KEDA is to change the number of replicas."""
-    annotations = (snapshot.scaled_object or {}).get("metadata", {}).get("annotations") or {}
-    return snapshot.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
+    return snapshot.scaled_object is not None and not pause_of(snapshot.scaled_object)
+
+
+def pause_of(scaled_object: Object | None) -> str:
+    """The annotation that pauses KEDA for this ScaledObject, ours or another program's; empty if none does."""
+    annotations = annotations_of(scaled_object) if scaled_object else {}
+    if KEDA_PAUSED_AT in annotations:
+        return KEDA_PAUSED_AT
+    return KEDA_PAUSED if KEDA_PAUSED in annotations and annotations[KEDA_PAUSED] not in NOT_PAUSED else ""
 
 
 # --- what should have been done --------------------------------------------------------------------------------------
