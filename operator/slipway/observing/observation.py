@@ -126,7 +126,7 @@ def _pause(deployment: LLMDeployment, snapshot: Snapshot) -> Cause | None:
     """By our annotation, or by one of KEDA's that another program or a person has set."""
     if deployment.is_paused:
         return Cause(Reason.PAUSED, Reason.PAUSED.meaning)
-    annotation = platform.pause_of(snapshot.scaled_object)
+    annotation = platform.pause_of(snapshot.scaled_object, at_zero=platform.wants_none(snapshot))
     if not annotation or deployment.spec.scaling.autoscaler != "KEDA":
         return None
     name = name_of(snapshot.scaled_object or {})

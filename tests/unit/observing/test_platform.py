@@ -141,6 +141,7 @@ def not_scaled_yet(*, created: float) -> Snapshot:
 # --- the status for each snapshot ------------------------------------------------------------------------------------
 
 PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
+KEEPS_REPLICAS = scaled_object(annotations={"autoscaling.keda.sh/paused-scale-in": "true"})
 WITH_CONDITION = inference_service(created=31, conditions=[condition("Ready", False)])
 ELSEWHERE = PlatformPart(namespace="kserve")
 ROWS: list[tuple[str, Snapshot, str, str, str]] = [
@@ -168,6 +169,7 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
     ("asleep, paused", asleep(keda=keda(CRASHES), scaled_object=PAUSED), "Idle", "False ScalingPaused",
      "ScalingPaused"),
     ("serving, paused", serving(scaled_object=PAUSED), "Serving", "True Serving", "ScalingPaused"),
+    ("serving, never scaled in", serving(scaled_object=KEEPS_REPLICAS), "Serving", "True Serving", "ScalingPaused"),
     ("asleep, KEDA silent", asleep(scaled_object=scaled_object(created=31, has_conditions=False)), "Failed",
      "False KedaDown", "KedaDown"),
     ("new, KServe silent", new(inference_service=inference_service(created=31), kserve=RUNS), "Failed",
@@ -189,6 +191,9 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
         ({"paused": "yes, until Monday"}, "paused"),
         ({"paused": "false", "paused-replicas": "0"}, "paused-replicas"),
         ({"paused": "true", "paused-replicas": "2"}, "paused-replicas"),
+        ({"paused": ""}, "paused"),
+        ({"paused-scale-out": "true"}, "paused-scale-out"),
+        ({"paused-scale-in": "true"}, ""),
     ],
 )
 def test_what_pauses_keda_is_named(annotations: dict[str, str], named: str) -> None:
