@@ -1,4 +1,4 @@
-"""The image of a complete folder: its files below /models, in layers that a new version of the model has in common.
+"""The image of complete folders, in layers that a new version of a model has in common with the one before.
 
 A large file is a layer of its own, so that a corrected tokenizer doesn't send the weights again. The same files are
 always the same image, wherever it is made and wherever they came from.
@@ -6,11 +6,12 @@ always the same image, wherever it is made and wherever they came from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_fetcher import oci
-from slipway_fetcher.folder.target import Record
+from slipway_fetcher.folder.target import RECORD, Record
 
 ROOT = "models"  # as KServe's images of models have it
 LARGE = 64 << 20  # bytes
@@ -45,15 +46,40 @@ class CountedLayer:
             self._farthest = position
 
 
-def layers_of(folder: Path, record: Record, sent: Callable[[int], None]) -> list[CountedLayer]:
+@dataclass(frozen=True)
+class Item:
+    """A file of an image."""
+
+    name: str  # there
+    path: Path
+    size: int
+
+
+def items_of(folder: Path, record: Record) -> list[Item]:
+    """Of a model, below /models."""
+    return [Item(f"{ROOT}/{file['path']}", folder / file["path"], int(file["size"])) for file in record.files]
+
+
+def items_of_volume(folder: Path, records: Mapping[str, Record]) -> list[Item]:
+    """Of several models by the names of their folders: with their records, so that slipway-fetch finds them complete
+    where the image is mounted instead of the volume."""
+    items = []
+    for name, record in records.items():
+        files = {file["path"]: int(file["size"]) for file in record.files}
+        files[RECORD] = (folder / name / RECORD).stat().st_size
+        items += [Item(f"{name}/{path}", folder / name / path, size) for path, size in files.items()]
+    return items
+
+
+def layers_of(items: Iterable[Item], sent: Callable[[int], None]) -> list[CountedLayer]:
     """The small files first, together; then the large ones by their names."""
-    files = sorted((str(file["path"]), int(file["size"])) for file in record.files)
-    large = [path for path, size in files if size >= LARGE]
-    small = [path for path, size in files if size < LARGE]
+    items = sorted(items, key=lambda item: item.name)
+    large = [item for item in items if item.size >= LARGE]
+    small = [item for item in items if item.size < LARGE]
     together = -(-len(large) // MOST_LARGE)  # files of one layer, of which there are more than one in a huge model
     groups = [small, *(large[start : start + together] for start in range(0, len(large), together or 1))]
-    return [CountedLayer(_layer(folder, group), sent) for group in groups if group]
+    return [CountedLayer(_layer(group), sent) for group in groups if group]
 
 
-def _layer(folder: Path, paths: Iterable[str]) -> oci.Layer:
-    return oci.Layer(oci.File(f"{ROOT}/{path}", folder / path) for path in paths)
+def _layer(items: Iterable[Item]) -> oci.Layer:
+    return oci.Layer(oci.File(item.name, item.path) for item in items)

@@ -1,4 +1,4 @@
-"""slipway-push: makes an image of a folder that slipway-fetch has made, and pushes it to a registry.
+"""slipway-push: makes an image of what slipway-fetch has brought into a folder, and pushes it to a registry.
 
 Nothing is copied on the disk: each layer is computed while it is read, once for its digest and once to send it.
 """
@@ -11,14 +11,14 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from slipway_fetcher import oci
 from slipway_fetcher.flags import TERMINATION_LOG, Parser, number
 from slipway_fetcher.folder.target import Record, Target
-from slipway_fetcher.images import ARCHITECTURE, CountedLayer, layers_of
+from slipway_fetcher.images import ARCHITECTURE, CountedLayer, Item, items_of, items_of_volume, layers_of
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.progress import Progress
 from slipway_fetcher.reporting import report_failure, write
@@ -51,7 +51,9 @@ def run(arguments: Sequence[str], output: TextIO | None = None) -> int:
             progress.event("accessible")
             return 0
         with progress.reported():
-            _push(given.folder, reference, settings, progress, termination_log)
+            records = _of_volume(given.folder) if given.volume else _complete(given.folder)
+            items = items_of_volume(given.folder, records) if given.volume else items_of(given.folder, records[""])
+            _push(items, records, reference, settings, progress, termination_log)
     except oci.RegistryError as error:
         refused = FetchError(Reason.PUSH_FAILED, error.message, error.remedy)
         return report_failure(refused, progress, termination_log, phase="pushing")
@@ -79,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         help="a complete model; without it, slipway-push only checks that it may push",
     )
     made.add_argument(
+        "--volume",
+        action="store_true",
+        help="push all complete models in FOLDER with their records, to mount the image instead of the volume",
+    )
+    made.add_argument(
         "--credentials", type=Path, metavar="FOLDER", help="a mounted Secret of type kubernetes.io/dockerconfigjson"
     )
     made.add_argument("--push-plain-http", action="store_true", help="the registry has no TLS")
@@ -91,28 +98,50 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _push(
-    folder: Path, reference: oci.Reference, settings: oci.Settings, progress: Progress, termination_log: Path
+    items: Sequence[Item],
+    records: Mapping[str, Record],
+    reference: oci.Reference,
+    settings: oci.Settings,
+    progress: Progress,
+    termination_log: Path,
 ) -> None:
-    started, record = time.monotonic(), _complete(folder)
-    layers = layers_of(folder, record, progress.arrived)
+    started = time.monotonic()
+    layers = layers_of(items, progress.arrived)
     progress.begin(sum(layer.size for layer in layers))
-    progress.event("layers", layers=len(layers), bytes=record.size, files=len(record.files))
+    progress.event("layers", layers=len(layers), bytes=sum(item.size for item in items), files=len(items))
     progress.waits("the digests of the layers are computed")
     image = oci.image_of(layers, architecture=ARCHITECTURE)
     progress.waits("")
     pushed = oci.push(image, reference, settings, present=_counted)
     progress.report()
     seconds = round(time.monotonic() - started, 1)
-    report = {"image": pushed.name, "bytes": pushed.size, "version": record.version}
+    versions = [record.version for record in records.values()]
+    report = {"image": pushed.name, "bytes": pushed.size, "version": versions[0] if len(versions) == 1 else None}
     with contextlib.suppress(OSError):
         write(termination_log, PUSHED + json.dumps(report))
     progress.event("pushed", **report, sent=pushed.sent, seconds=seconds)
 
 
-def _complete(folder: Path) -> Record:
+def _complete(folder: Path) -> dict[str, Record]:
     if record := Target(folder).record():
-        return record
-    raise FetchError(
+        return {"": record}
+    raise _nothing(folder)
+
+
+def _of_volume(folder: Path) -> dict[str, Record]:
+    """By the names of their folders."""
+    try:
+        names = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+    except OSError as error:
+        raise _nothing(folder) from error
+    found = {name: record for name in names if (record := Target(folder / name).record())}
+    if not found:
+        raise _nothing(folder)
+    return found
+
+
+def _nothing(folder: Path) -> FetchError:
+    return FetchError(
         Reason.INVALID,
         f"{folder} has no complete model.",
         "Let slipway-fetch bring one there first, and name the same folder.",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from slipway_devcluster import pki
@@ -50,11 +53,13 @@ def model(tmp_path: Path) -> Path:
 def made(folder: Path, files: dict[str, bytes]) -> Path:
     """As slipway-fetch leaves it."""
     target = Target(folder)
+    target.check()
     target.begin()
     for name, content in files.items():
         (target.model / name).parent.mkdir(exist_ok=True)
         (target.model / name).write_bytes(content)
-    target.publish(Record({}, "7", tuple({"path": name, "size": len(files[name])} for name in files)))
+    request = {"uri": "hf://a/b", "revision": "", "files": [], "endpoint": ""}
+    target.publish(Record(request, "7", tuple({"path": name, "size": len(files[name])} for name in files)))
     return folder
 
 
@@ -80,6 +85,39 @@ def test_what_was_pushed_is_what_was_there(server: RunningRegistry, model: Path,
     assert fetched(server, outcome.last["image"], tmp_path / "again") == FILES
     assert outcome.last["version"] == "7"
     assert outcome.last["sent"] == outcome.last["bytes"]
+
+
+def test_what_a_volume_has_is_complete_where_the_image_is_mounted_instead(
+    server: RunningRegistry, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    made(volume / "0123", FILES)
+    made(volume / "4567", {"adapter_config.json": b"{}"})
+    (volume / ".0123.lock").touch()
+    image = pushed(f"{server.address}/volume/model:a", volume, "--volume").last["image"]
+    folder = unpacked(server, image, tmp_path / "mounted")
+    assert sorted(each.name for each in folder.iterdir()) == ["0123", "4567"]
+    assert Target(folder / "0123").record() == Target(volume / "0123").record()
+    assert content_of(folder / "0123") == FILES
+    before = sorted(folder.rglob("*"))
+    assert fetch("hf://a/b", folder / "0123").last["event"] == "present"  # no request, and nothing is written
+    assert sorted(folder.rglob("*")) == before
+
+
+def unpacked(server: RunningRegistry, image: str, into: Path) -> Path:
+    """As a node does it."""
+    _, repository, digest = re.fullmatch(r"([^/]+)/(.+)@(.+)", image).groups()  # type: ignore[union-attr]
+    url = f"http://{server.address}/v2/{repository}"
+    accepts = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    with urlopen(Request(f"{url}/manifests/{digest}", headers=accepts)) as response:
+        layers = json.load(response)["layers"]
+    for layer in layers:
+        with (
+            urlopen(f"{url}/blobs/{layer['digest']}") as response,
+            tarfile.open(fileobj=response, mode="r|") as archive,
+        ):
+            archive.extractall(into, filter="data")
+    return into
 
 
 def test_the_digest_is_in_the_termination_message(server: RunningRegistry, model: Path, tmp_path: Path) -> None:

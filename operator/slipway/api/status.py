@@ -241,18 +241,18 @@ class LastStart(ReportModel):
 
 
 class PushedImage(ReportModel):
-    """The image of compiled code that a Job has pushed."""
+    """The image that a Job has pushed."""
 
     image: str = Field(default="", max_length=512, description="The image, with its digest.")
-    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was made for.")
+    identity: str = Field(default="", max_length=64, description="Digest of what it was made for.")
     size: Size | None = Field(default=None, description="Size of the image.")
     at: str = Field(default="", max_length=32, description="Time at which it was pushed.")
 
 
 class PushFailure(ReportModel):
-    """Why the last Job has pushed no image of compiled code."""
+    """Why the last Job has pushed no image."""
 
-    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was to be made for.")
+    identity: str = Field(default="", max_length=64, description="Digest of what it was to be made for.")
     reason: str = Field(default="", max_length=64, description="The cause as one word.")
     message: Line = Field(default="", description="The cause as a sentence.")
     tries: int = Field(default=0, ge=0, description="Number of Jobs that have failed one after another.")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from slipway_devcluster import nodes
 from slipway_devcluster.cluster import Cluster
 
 from support.builders.objects import Object
@@ -42,7 +43,8 @@ async def frozen(cluster: Cluster, pod: Object) -> AsyncGenerator[None]:
 
 async def _signal(cluster: Cluster, pod: Object, name: str) -> None:
     command = ["sh", "-c", SIGNAL_ALL, "signal", pod["metadata"]["uid"], name]
-    await asyncio.to_thread(cluster.namespaces.run, command)
+    node = cluster.namespaces_of(pod["spec"]["nodeName"])
+    await asyncio.to_thread(node.run, command)
 
 
 @asynccontextmanager
@@ -53,6 +55,16 @@ async def without(cluster: Cluster, component: str, *, killed: bool = False) -> 
         yield
     finally:
         await asyncio.to_thread(cluster.start, component)
+
+
+@asynccontextmanager
+async def without_power(cluster: Cluster, node: str) -> AsyncGenerator[None]:
+    """Ends a further node of the cluster with all that runs on it; at the end it starts again and is Ready."""
+    await asyncio.to_thread(nodes.cut_power, cluster, node)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(nodes.switch_on, cluster, node)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slipway_fetcher import images, oci
 from slipway_fetcher.folder.target import Record
-from slipway_fetcher.images import CountedLayer, layers_of
+from slipway_fetcher.images import CountedLayer, items_of, layers_of
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def made(folder: Path, **files: int) -> tuple[Path, Record]:
 
 
 def layers(folder: Path, record: Record) -> list[CountedLayer]:
-    return layers_of(folder, record, lambda _: None)
+    return layers_of(items_of(folder, record), lambda _: None)
 
 
 def content(layer: CountedLayer) -> list[str]:
@@ -65,7 +65,7 @@ def test_the_same_files_are_the_same_image_wherever_they_are(tmp_path: Path) -> 
 
 def test_bytes_that_are_sent_again_count_once(tmp_path: Path) -> None:
     sent: list[int] = []
-    layer = layers_of(*made(tmp_path, a_gguf=300), sent.append)[0]
+    layer = layers_of(items_of(*made(tmp_path, a_gguf=300)), sent.append)[0]
     assert layer.digest
     assert not sent
     for start in (0, 1000, 500):
