@@ -1,7 +1,7 @@
-"""A node that is really lost, and one that is really drained, with a model on it: the second node of a devcluster.
+"""A model whose weights are on a claim that two real nodes reach: wherever its pod goes, nothing is fetched again.
 
-`test_nodes.py` walks the same pages with simulated nodes; here the pod ends with its node, and starts on the other one,
-where it finds its weights on a claim that both nodes reach.
+It sleeps and wakes on the other node; its node loses its power; its node is drained. The last two follow the runbooks,
+which tests/runbooks/test_nodes.py walks with simulated nodes: here the pod ends with its node.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from support.builders.model_files import write_gguf
 from support.builders.objects import Object
 from support.cluster import Kube, Predicate, Settings, installation, is_ready, own_namespace, until_settled
 from support.cluster.fixtures import kubectl_for
+from support.cluster.llmdeployments import is_for_others_to_scale
 from support.cluster.reachable_hub import hub_for_pods
 from support.cluster.tester import ReachableServer
 from support.fakes.hub import FakeHub, Repository
@@ -31,9 +32,10 @@ from support.pages.shell import Shell
 from support.programs import operator
 from support.programs.operator import Operator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
 SECOND = Node(2).name
+PREDICTOR = f"{NAME}-predictor"
 PATIENCE = 180.0
 CACHE = {"kind": "PVC", "storageClassName": SHARED_CLASS, "accessMode": "ReadWriteMany"}
 NO_LONGER_OFF = "node.kubernetes.io/out-of-service-"
@@ -86,15 +88,23 @@ async def only_on(kube: Kube, node: str) -> AsyncGenerator[None]:
         await kube.run("uncordon", other)
 
 
-async def serving_on_the_second_node(kube: Kube, hub: FakeHub, **spec: Object) -> None:
-    """Its weights are fetched there; the server is gone afterwards."""
-    model = {"uri": "hf://org/tiny", "endpoint": hub.url, "cache": CACHE}
-    async with only_on(kube, SECOND):
-        await kube.apply(tiny(model=model, **spec))
-        await until_settled(kube, NAME, "Serving", timeout=PATIENCE)
+def model(hub: FakeHub, **spec: Object) -> Object:
+    commit = hub.repositories["org/tiny"].commit
+    return tiny(model={"uri": "hf://org/tiny", "revision": commit, "endpoint": hub.url, "cache": CACHE}, **spec)
+
+
+def fetched_once(hub: FakeHub) -> None:
+    """From now on it counts from zero."""
     assert hub.sent == sum(map(len, hub.repositories["org/tiny"].files.values()))
     hub.sent = 0
     hub.requests.clear()
+
+
+async def serving_on_the_second_node(kube: Kube, hub: FakeHub, **spec: Object) -> None:
+    async with only_on(kube, SECOND):
+        await kube.apply(model(hub, **spec))
+        await until_settled(kube, NAME, "Serving", timeout=PATIENCE)
+    fetched_once(hub)
 
 
 def is_ready_on(node: str) -> Predicate:
@@ -103,6 +113,26 @@ def is_ready_on(node: str) -> Predicate:
 
 def names(reason: str) -> Predicate:
     return lambda it: reason in it.get("status", {}).get("message", "")
+
+
+async def scaled(kube: Kube, replicas: int) -> None:
+    await kube.scale("deployment", PREDICTOR, replicas)
+    await kube.wait_for(
+        "deployment", PREDICTOR, lambda it: it["status"].get("readyReplicas", 0) == replicas, timeout=PATIENCE
+    )
+
+
+async def test_a_model_wakes_on_the_other_node_and_fetches_nothing(kube: Kube, hub: FakeHub) -> None:
+    await kube.apply(model(hub, scaling={"minReplicas": 0}))
+    await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
+    async with only_on(kube, SECOND):
+        await scaled(kube, 1)
+    fetched_once(hub)
+    await scaled(kube, 0)
+    async with only_on(kube, NODE_NAME):
+        await scaled(kube, 1)
+    await kube.wait_for_any("pods", OURS, is_ready_on(NODE_NAME))
+    assert (hub.sent, hub.requests) == (0, [])
 
 
 async def test_a_model_whose_node_loses_its_power_serves_on_the_other_one_and_fetches_nothing(
