@@ -4,9 +4,9 @@ make bench-weights
 make bench-weights ARGS="--rounds 5 --rate 100"
 
 A devcluster with two real nodes, KServe, and Slipway's operator; the demo's model is in a real S3 server, behind a
-network with a limited rate. In each round, each contender starts with nothing: its first replica on one node, the second on the
-other, the third on the first one again. The order of contenders changes with each round. KServe's own storage
-initializer is one of them, in the same cluster, with the same pods but for the container that fetches.
+network with a limited rate. In each round, each contender starts with nothing: its first replica on one node, the
+second on the other, the third on the first one again. The order of contenders changes with each round. KServe's own
+storage initializer is one of them, in the same cluster, with the same pods but for the container that fetches.
 """
 
 from __future__ import annotations

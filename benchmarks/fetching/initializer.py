@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from kserve_storage import Storage
-from kserve_storage.logging import configure_logging
+from kserve_storage import Storage  # type: ignore[import-not-found]  # only its image has it
+from kserve_storage.logging import configure_logging  # type: ignore[import-not-found]
 
 configure_logging()
 for folder in sys.argv[2::2]:
