@@ -138,7 +138,7 @@ class ModelFacts(ApiModel):
     )
     task: Literal["Generate", "Embed", "Rerank", "Classify"] | None = Field(
         default=None,
-        description="What the model is for, where its architecture doesn't say it, as with Qwen3-Embedding.",
+        description="The same as spec.model.task, which is to be preferred; for objects that were written before it.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -231,7 +231,7 @@ Endpoint = Annotated[
         at_most=512,
     ),
 ]
-WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "mlflow")
+WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "oci", "mlflow")
 ServedName = Annotated[
     str,
     matches(
@@ -274,8 +274,8 @@ class ModelSpec(ApiModel):
     )
     endpoint: Endpoint | None = Field(
         default=None,
-        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub, an "
-        "object store of the site, the MLflow server.",
+        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub or of a "
+        "registry, an object store of the site, the MLflow server.",
     )
     served_name: ServedName | None = Field(
         default=None, description='The name that clients send as "model"; by default the name of this object.'
@@ -287,6 +287,11 @@ class ModelSpec(ApiModel):
     facts: ModelFacts = Field(
         default_factory=ModelFacts,
         description="Facts about the model that override, or replace, those that the planner reads from its files.",
+    )
+    task: Literal["Auto", "Generate", "Embed", "Rerank", "Classify", "Transcribe"] = Field(
+        default="Auto",
+        description="What the model is for: it decides how the engine is started, and which requests the model serves. "
+        "Auto takes it from the model's architecture, which doesn't say it of models such as Qwen3-Embedding.",
     )
     cache: ModelCache = Field(
         default_factory=ModelCache, description="Where downloaded files are kept, so that they are downloaded once."
@@ -300,6 +305,12 @@ class ModelSpec(ApiModel):
             why="FieldValueForbidden",
         ),
         Rule(
+            rule="!has(self.task) || self.task == 'Auto' || !has(self.facts) || !has(self.facts.task) || "
+            "self.facts.task == self.task",
+            message="task and facts.task differ: remove facts.task, which task has replaced",
+            at=".task",
+        ),
+        Rule(
             rule="!has(self.files) || size(self.files) == 0 || !self.uri.startsWith('pvc://')",
             message="files chooses what is fetched, and a volume is mounted as it is: remove files, or put the path "
             "into uri",
@@ -309,8 +320,8 @@ class ModelSpec(ApiModel):
         Rule(
             rule=f"!has(self.endpoint) || {cel([f'{each}://' for each in WITH_ENDPOINTS])}"
             ".exists(scheme, self.uri.startsWith(scheme))",
-            message="endpoint is the server of an hf://, s3://, gs://, az:// or mlflow:// source: with other sources, "
-            "the server is in uri",
+            message="endpoint is the server of an hf://, s3://, gs://, az://, oci:// or mlflow:// source: an https:// "
+            "source has its server in uri, and pvc:// has none",
             at=".endpoint",
             why="FieldValueForbidden",
         ),
