@@ -115,6 +115,9 @@ fuzz: $(VENV) ## Search for requests that block the event loops of activator and
 bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
+bench-weights: $(VENV) ## Measure bytes and seconds of a model's replicas for each cache of weights, compared with KServe's (needs root)
+	PYTHONPATH=tests $(BIN)/python benchmarks/weights.py $(ARGS)
+
 bench-peers: $(VENV) ## Measure wakes and warm requests, compared with KEDA's HTTP add-on in the same cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
@@ -247,4 +250,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: sources demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit
+.PHONY: sources demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-weights bench-peers fuzz docs docs-serve audit
