@@ -137,7 +137,9 @@ class Snapshot:
     given_up: Object | None = None  # `status.compileCache.givenUp`, where the status doesn't have it yet
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
+    imaging: SeenJobs | None = None  # the Jobs that push an image of the model's files; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
+    image_push: PushRecord | None = None  # the same of images of the model's files
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 
     # --- what it costs -----------------------------------------------------------------------------------------------

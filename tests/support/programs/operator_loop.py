@@ -35,6 +35,7 @@ from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
@@ -126,6 +127,7 @@ class Loop:
             client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
         )
         self.pusher = Pusher(client, self.overlay)
+        self.image_maker = ImageMaker(client, self.overlay, installation.fetcher)
         self.image_volumes = ImageVolumes(client, namespace=INSTALLATION.namespace, clock=clock)
         self.seconds_between_readings = 10.0
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
@@ -179,6 +181,7 @@ class Loop:
             compile_claims=CompileClaims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
+            image_maker=self.image_maker,
             image_volumes=self.image_volumes,
             reporter=self.reporter,
             references=self.references,
