@@ -29,13 +29,13 @@ from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
+from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
-from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.pusher import Pusher
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
@@ -178,7 +178,7 @@ class Loop:
             reader=self.reader,
             ports=self.ports,
             applier=Applier(client, self.store, self.overlay, clock=clock),
-            compile_claims=CompileClaims(client, self.overlay),
+            claims=Claims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
             image_maker=self.image_maker,

@@ -132,7 +132,7 @@ def _with_image_of_model(decision: Decision, snapshot: Snapshot) -> Decision:
     record, deployment = snapshot.image_push or PushRecord(), decision.deployment
     if deployment is None:
         return replace(decision, imaging=Pushing(record=record))
-    if decision.inference_service is None or (snapshot.budget and snapshot.budget.keeps_asleep):
+    if decision.inference_service is None:
         return replace(decision, imaging=without_pods(deployment, snapshot, record))
     return replace(decision, imaging=decide_image(deployment, snapshot, record, decision.inference_service))
 
@@ -191,8 +191,10 @@ def report(
         model=as_status(decision.inspecting.record),
     )
     status = with_compile_cache(status, _compile_cache(snapshot, decision, measurement))
+    model_cache = _model_cache(snapshot, decision)
     slo = _slo(decision.deployment)
-    return {**status, **({"slo": slo} if slo else {})}, seen
+    further = {"modelCache": model_cache, "slo": slo}
+    return {**status, **{name: each for name, each in further.items() if each}}, seen
 
 
 def _slo(deployment: LLMDeployment | None) -> Object | None:
@@ -218,8 +220,17 @@ def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurem
     return {**placed, **({"lastStart": known} if known else {})}
 
 
+def _model_cache(snapshot: Snapshot, decision: Decision) -> Object | None:
+    """`status.modelCache`. Without a plan nothing is known of it, and the last one stays."""
+    before: Object | None = (snapshot.status or {}).get("modelCache")
+    if decision.desired is NOTHING:
+        return before
+    placed = decision.desired.model_cache
+    return _with_image(placed, decision.imaging) if placed else placed
+
+
 def _with_image(placed: Object, pushing: Pushing) -> Object:
-    """`status.compileCache` with what is done about an image that a Job pushes, and what is remembered of it."""
+    """The status of a cache with what is done about an image that a Job pushes, and what is remembered of it."""
     remembered = {**placed, **pushing.record.as_status()}
     if not pushing.message:
         return remembered

@@ -59,7 +59,9 @@ class ImageVolumes:
 
 def mounts_image(llm_deployment: Object) -> bool:
     """Whether its spec wants one; an older CRD may have admitted a spec of any form."""
-    return any(_is_image(llm_deployment.get("spec"), *cache) for cache in (("engine", "compileCache"), ("model", "cache")))
+    return any(
+        _is_image(llm_deployment.get("spec"), *cache) for cache in (("engine", "compileCache"), ("model", "cache"))
+    )
 
 
 def _is_image(found: object, *names: str) -> bool:

@@ -1,7 +1,7 @@
 """Pure: whether a Job makes an image of a model's files and pushes it, and what the status says about it.
 
-Only for `spec.model.cache` of kind Image, where the chart allows Jobs in the namespace. The Job needs no accelerator, so
-it starts with the object; until there is an image, pods fetch the files themselves.
+Only for `spec.model.cache` of kind Image, where the chart allows Jobs in the namespace. The Job needs no accelerator,
+so it starts with the object; until there is an image, pods fetch the files themselves.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.objects.kinds import Object
 from slipway.observing.giving_up import WEIGHTS, GivenUp
-from slipway.observing.image_push import PushJobs
+from slipway.observing.image_push import LONGEST_OF_WEIGHTS, PushJobs
 from slipway.observing.push_record import PushRecord
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.push_tries import Pushing, Tries, gone
-from slipway.operator.rendering.image_job import CONTAINER, LONGEST, identity_of, is_job_name, job_name
+from slipway.operator.rendering.image_job import CONTAINER, identity_of, is_job_name, job_name
 from slipway.operator.rendering.model_cache import recorded_image
 
 DOES = "fetches the model's files and pushes it"
@@ -56,7 +56,7 @@ def _tries(deployment: LLMDeployment, snapshot: Snapshot, record: PushRecord, in
         snapshot=snapshot,
         record=record,
         identity=identity_of(deployment, inference_service) if cache.kind == "Image" else "",
-        pushed_by=PushJobs(snapshot.imaging, repository, CONTAINER, LONGEST),
+        pushed_by=PushJobs(snapshot.imaging, repository, CONTAINER, LONGEST_OF_WEIGHTS),
         names=job_name,
         is_name=is_job_name,
     )

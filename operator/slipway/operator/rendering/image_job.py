@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import timedelta
 
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.contract.pod import PUSH_FOLDER
 from slipway.objects.kinds import JOB, Object
+from slipway.observing.image_push import LONGEST_OF_WEIGHTS
 from slipway.operator.installation import Fetcher
 from slipway.operator.rendering import inspection, weights
 from slipway.operator.rendering.compile_job import PUSH_VOLUME
@@ -25,8 +25,7 @@ from slipway.operator.rendering.metadata import child
 CONTAINER, CHECK = "push", "check-registry"
 COMMAND = ["/usr/bin/env", "--block-signal=TERM,INT", "/opt/slipway/venv/bin/slipway-push"]
 """As the image starts slipway-fetch."""
-LONGEST = timedelta(hours=12)  # of a large model from a slow source
-ENDS_ALONE_AFTER = int(LONGEST.total_seconds()) + 300  # if no operator has ended it
+ENDS_ALONE_AFTER = LONGEST_OF_WEIGHTS.seconds + 300  # if no operator has ended it
 LONGEST_OF_NAME = 47  # characters of the model's name in that of a Job, whose pods get a label with 63
 OWNER_OF_VOLUMES: Object = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
 """The user of the fetcher's image: the file systems of most volumes belong to root."""
