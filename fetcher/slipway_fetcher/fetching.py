@@ -36,7 +36,7 @@ class Options:
     connections: int = 8
     refresh: bool = False  # asks the source whether there is another version, although one is there
     replace: bool = False  # a folder that has another model
-    remove_others: float | None = None  # next to it, that were not wanted for so many seconds; None: they stay
+    remove_others: float | None = None  # next to it, that were not wanted for this many seconds; None: they stay
     keep: tuple[str, ...] = ()  # of these
 
 

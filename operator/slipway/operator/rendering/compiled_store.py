@@ -30,6 +30,7 @@ class Store(NamedTuple):
     claim: str = ""
     limit: int = 0  # bytes that slipway-runtime keeps in it; 0: its own default
     image: str = ""
+    is_for_one: bool = False  # one pod at a time has the claim, so that it may remove what it doesn't need
 
     @property
     def volume(self) -> Object:

@@ -21,6 +21,7 @@ from slipway.operator.rendering.compile_job import PUSH_VOLUME
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.inferenceservice import QUEUE_LABEL
 from slipway.operator.rendering.metadata import child
+from slipway.operator.rendering.weights_store import fetchers_in, keys_in, without_weights_store
 
 CONTAINER, CHECK = "push", "check-registry"
 COMMAND = ["/usr/bin/env", "--block-signal=TERM,INT", "/opt/slipway/venv/bin/slipway-push"]
@@ -33,7 +34,7 @@ OWNER_OF_VOLUMES: Object = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMism
 
 def identity_of(deployment: LLMDeployment, inference_service: Object) -> str:
     """What an image is for: the folders that the pods of this InferenceService look for. Empty: they fetch nothing."""
-    folders = sorted(each["args"][1] for each in _fetching(inference_service))
+    folders = sorted(keys_in(inference_service))
     if not folders:
         return ""
     metadata = deployment.metadata
@@ -94,7 +95,7 @@ def _pods_metadata(deployment: LLMDeployment) -> Object:
 
 
 def _pod(deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher, identity: str) -> Object:
-    spec, predictor = deployment.spec, inference_service["spec"]["predictor"]
+    spec, predictor = deployment.spec, without_weights_store(inference_service)["spec"]["predictor"]
     cache = spec.model.cache
     target = f"{cache.repository}:{deployment.metadata.name}-{identity}"
     volumes = [each for each in predictor["volumes"] if each["name"] == weights.CREDENTIALS_VOLUME]
@@ -114,7 +115,7 @@ def _pod(deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher,
         },
         **({"imagePullSecrets": secrets} if secrets else {}),
         **_place(spec),
-        "initContainers": [_pushing(CHECK, fetcher, spec, target), *_fetching(inference_service)],
+        "initContainers": [_pushing(CHECK, fetcher, spec, target), *fetchers_in(predictor)],
         "containers": [_pushing(CONTAINER, fetcher, spec, target, weights.FOLDER, "--volume")],
         "volumes": [{"name": weights.VOLUME, **_room(spec)}, *volumes],
     }
@@ -155,10 +156,3 @@ def _place(spec: LLMDeploymentSpec) -> Object:
     tolerations = [each.model_dump(by_alias=True, exclude_none=True) for each in spec.pod.tolerations]
     wanted = {"nodeSelector": dict(spec.pod.node_selector), "tolerations": tolerations}
     return {name: value for name, value in wanted.items() if value}
-
-
-def _fetching(inference_service: Object) -> list[Object]:
-    """The containers that bring files into the volume."""
-    predictor = (inference_service.get("spec") or {}).get("predictor") or {}
-    found: list[Object] = predictor.get("initContainers") or []
-    return [each for each in found if any(mount["name"] == weights.VOLUME for mount in each["volumeMounts"])]

@@ -8,14 +8,15 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.model import ModelCache
-from slipway.api.names import weights_claim_name
+from slipway.api.names import RUNTIME_LABEL, weights_claim_name
 from slipway.objects.kinds import Object
+from slipway.objects.metadata import labels_of, name_of
 from slipway.observing.giving_up import WEIGHTS
 from slipway.observing.push_record import PushRecord, record_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.model_cache import where
-from slipway.operator.planning.volumes import Claim, Nowhere, SiteStorage
-from slipway.operator.rendering.compiled_store import Store
+from slipway.operator.planning.volumes import ONE_POD, Claim, Nowhere, SiteStorage
+from slipway.operator.rendering.compiled_store import Store, writable_by
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.image_job import identity_of
 from slipway.operator.rendering.pinning import made_in
@@ -32,9 +33,11 @@ def place(
     making: Making,
     *,
     inference_service: Object,
+    runtime: Object,
     files: int | None,
 ) -> Placed:
-    """`inference_service`: as it is to be, but for its stores; `files`: bytes of the model's files, if known."""
+    """`inference_service`: as it is to be, but for its stores; `runtime`: of its pods; `files`: bytes of the model's
+    files, if known."""
     live = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
     kept = Kept(
         field=WEIGHTS,
@@ -44,15 +47,16 @@ def place(
         mounted=weights_store_in(live),
         volume=VOLUME,
     )
-    wanted = None
+    wanted: Wanted = None
     if has_weights(inference_service):
-        wanted = wanted_of(deployment, snapshot, site, files, identity_of(deployment, inference_service))
+        identity = identity_of(deployment, inference_service)
+        wanted = _not_writable(deployment, runtime) or wanted_of(deployment, snapshot, site, files, identity)
     return _OfWeights(deployment, snapshot, making, kept, wanted, is_made=bool(live)).placed()
 
 
 class _OfWeights(Placing):
     def _store_of(self, claim: Claim) -> Store:
-        return Store(self._name)
+        return Store(self._name, is_for_one=claim.access_mode == ONE_POD)
 
     def _is_demanded(self) -> bool:
         return self._deployment.spec.model.cache.kind == "PVC"
@@ -65,6 +69,19 @@ class _OfWeights(Placing):
 
     def _costs(self, why: Nowhere | None) -> str:
         return because("Each replica fetches the model's files for itself", why)
+
+
+def _not_writable(deployment: LLMDeployment, runtime: Object) -> Nowhere | None:
+    """Where nothing says to which group a volume should belong. A release's runtime leaves it to the cluster, if it
+    does."""
+    is_a_releases = RUNTIME_LABEL in labels_of(runtime)
+    if deployment.spec.model.cache.kind != "Auto" or is_a_releases or writable_by(runtime):
+        return None
+    name = name_of(runtime)
+    return Nowhere(
+        f"the ServingRuntime {name} names no user, so that it isn't known who must be able to write to a volume",
+        "set runAsUser in the securityContext of its container, or model.cache.kind to PVC",
+    )
 
 
 def wanted_of(

@@ -70,7 +70,7 @@ class Kept:
     field: str  # of the status
     nothing: str  # its `kind` where nothing outlives the pods
     name: str  # of the claim
-    claim: Object | None  # the one of this name, whoever has made it
+    claim: Object | None  # the one of this name, also of others
     mounted: Store | None  # what the pods mount
     volume: str  # its name in a pod
 

@@ -77,7 +77,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     if pods.is_kept:
         plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
-    stores = _placed(deployment, pods, plan, snapshot, installation)
+    stores = _placed(deployment, pods, plan, pods_runtime or runtime, snapshot, installation)
     kept = kept_within(snapshot.budget, kept_now(deployment.spec.scaling, snapshot.now))
     scaled_as = class_in_effect(chosen_class, predictor)
     scalers, replicas = _scaling(deployment, plan, kept, snapshot, installation, scaled_as=scaled_as)
@@ -145,7 +145,12 @@ class _Stores(NamedTuple):
 
 
 def _placed(
-    deployment: LLMDeployment, pods: Pinned, plan: Plan, snapshot: Snapshot, installation: Installation
+    deployment: LLMDeployment,
+    pods: Pinned,
+    plan: Plan,
+    runtime: Object,
+    snapshot: Snapshot,
+    installation: Installation,
 ) -> _Stores:
     is_older = pods.is_kept and pods.made.version != installation.version
     making = Making(pods=pods.made.pods, is_replaced=pods.is_replaced, is_older=is_older)
@@ -155,6 +160,7 @@ def _placed(
         installation.weights,
         making,
         inference_service=pods.inference_service,
+        runtime=runtime,
         files=plan.files_bytes,
     )
     return _Stores(weights, compile_cache.place(deployment, snapshot, installation.compiled, making))
