@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from slipway.api.model_key import ModelKey
@@ -151,7 +152,7 @@ async def test_a_job_that_fails_says_why_and_is_tried_again(loop: Loop) -> None:
     assert "has failed once, and is tried again at" in cache(loop)["message"]
     assert "no room" in cache(loop)["message"]
     assert "emptyDir" in mounted(loop)
-    loop.pass_time(301)
+    loop.time += timedelta(seconds=301)
     await loop.settle()
     [job] = jobs(loop)
     assert job["metadata"]["name"] != before["metadata"]["name"]
