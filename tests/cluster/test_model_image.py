@@ -105,8 +105,8 @@ async def reachable(embedded: EmbeddedCluster, store: FaultyServer) -> AsyncIter
         yield f"http://{tester.address}:{port}"
 
 
-def model(endpoint: str, push_secret: str = "push") -> Object:
-    cache = {"kind": "Image", "repository": REPOSITORY, "pushSecret": push_secret}
+def model(endpoint: str, pushes_with: str = "push") -> Object:
+    cache = {"kind": "Image", "repository": REPOSITORY, "pushSecret": pushes_with}
     source = {"uri": "s3://models/llama", "endpoint": endpoint, "credentialsSecret": "keys", "cache": cache}
     scaling = {"minReplicas": 0, "maxReplicas": 1, "autoscaler": "None"}
     pod = {"imagePullSecrets": [{"name": "pull"}]}
@@ -173,7 +173,7 @@ async def test_a_wrong_password_is_found_before_anything_is_fetched_and_the_mode
 ) -> None:
     before = store.sent
     async with reachable(embedded, store) as endpoint:
-        await kube.apply(model(endpoint, push_secret="wrong"))
+        await kube.apply(model(endpoint, pushes_with="wrong"))
         failed = lambda it: "pushFailure" in cache_of(it)  # noqa: E731
         found = cache_of(await kube.wait_for("llmdeployment", NAME, failed, timeout=180))
         assert found["pushFailure"]["reason"] == "PushFailed"
