@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime.contract.pod import ENGINE_PORT, MODEL_FOLDER, RUNTIME_PORT, TERMINATION_LOG
+from slipway_runtime.contract.tasks import Task
 from slipway_runtime.versions import version_of
 
 CACHE_LIMIT = 10 << 30  # bytes
@@ -142,6 +143,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         choices=("Latency", "Balanced", "Throughput"),
         default="Balanced",
         help="what to optimize: the latency of a single request, the throughput of all, or a balance",
+    )
+    add(
+        "--task",
+        choices=[*Task],
+        help="what the model is for; by default what its files say",
     )
 
 

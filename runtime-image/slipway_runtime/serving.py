@@ -143,13 +143,15 @@ def _in_words(device: preflight.Device) -> str:
 
 def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts, Launch, preflight.EngineSettings]:
     facts = read_model(found)
-    guard = _guard(arguments, found.path)
+    task = arguments.task or _found_task(arguments, facts)
+    guard = _guard(arguments, found.path, task)
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
         host=arguments.host,
         port=arguments.port,
         mode=arguments.mode,
+        task=task,
         flags=tuple(arguments.flags),
         environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
         traces=arguments.traces_endpoint or "",
@@ -159,7 +161,13 @@ def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts,
     return facts, *_vllm(arguments, wish, facts)
 
 
-def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
+def _found_task(arguments: argparse.Namespace, facts: Facts) -> str:
+    """Returns what the model is for by its files; nothing where the spec's own flags may make another of it."""
+    is_changed = arguments.engine == VLLM.name and vllm.names_of(arguments.flags) & vllm.tasks.CHANGE_IT
+    return "" if is_changed else facts.task
+
+
+def _guard(arguments: argparse.Namespace, model: Path, task: str) -> dict[str, object]:
     """Returns the guard's settings: from options, from its environment variable, and from what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
@@ -175,6 +183,7 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
             "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
             "model": arguments.served_name or "",
             "engine": arguments.engine,
+            "task": task,
             # vLLM checks the model's name itself, adapters included; llama.cpp accepts any name.
             "models": [arguments.served_name or model.stem] if arguments.engine == "llamacpp" else [],
             **given,

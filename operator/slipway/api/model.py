@@ -139,7 +139,7 @@ class ModelFacts(ApiModel):
     )
     task: Literal["Generate", "Embed", "Rerank", "Classify"] | None = Field(
         default=None,
-        description="What the model is for, where its architecture doesn't say it, as with Qwen3-Embedding.",
+        description="The same as spec.model.task, which is to be preferred; for objects that were written before it.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -327,6 +327,11 @@ class ModelSpec(ApiModel):
         default_factory=ModelFacts,
         description="Facts about the model that override, or replace, those that the planner reads from its files.",
     )
+    task: Literal["Auto", "Generate", "Embed", "Rerank", "Classify", "Transcribe"] = Field(
+        default="Auto",
+        description="What the model is for: it decides how the engine is started, and which requests the model serves. "
+        "Auto takes it from the model's architecture, which doesn't say it of models such as Qwen3-Embedding.",
+    )
     cache: ModelCache = Field(
         default_factory=ModelCache, description="Where downloaded files are kept, so that they are downloaded once."
     )
@@ -337,6 +342,12 @@ class ModelSpec(ApiModel):
             message="revision is a commit of a Hugging Face repository: with other sources, put the version into uri",
             at=".revision",
             why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!has(self.task) || self.task == 'Auto' || !has(self.facts) || !has(self.facts.task) || "
+            "self.facts.task == self.task",
+            message="task and facts.task differ: remove facts.task, which task has replaced",
+            at=".task",
         ),
         Rule(
             rule="!has(self.files) || size(self.files) == 0 || !self.uri.startsWith('pvc://')",

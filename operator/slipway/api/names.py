@@ -58,6 +58,13 @@ ACTIVATOR_FIRST_PORT = 20000  # one port for each deployment, from here
 ACTIVATOR_LAST_PORT = 29999  # to here
 PORT_NAME = "http"  # of the Service; the activator's slice must use the same
 
+# --- the node plugin -------------------------------------------------------------------------------------------------
+
+NODE_CACHE = "slipway-node-cache"  # its DaemonSet
+NODE_CACHE_DRIVER = f"models.{GROUP}"  # the CSIDriver; and the audience of the tokens by which it knows pods
+NODE_CACHE_KEYS = "keys"  # the attribute of its volumes that names the models of the pod, separated by commas
+NODE_CACHE_MOST_KEYS = 64  # in one volume
+
 # --- KServe ----------------------------------------------------------------------------------------------------------
 
 MAX_NAME_LENGTH = 53  # KServe appends "-predictor" to it, and a Service's name has 63 characters at most

@@ -90,6 +90,9 @@ class ExpectedSpeed(ReportModel):
 class PlanStatus(ReportModel):
     """The plan: the accelerator, its number, the memory, and why."""
 
+    task: Literal["Generate", "Embed", "Rerank", "Classify", "Transcribe"] | None = Field(
+        default=None, description="What the model is for, by spec.model.task or its architecture; unknown if missing."
+    )
     accelerator: str | None = Field(default=None, description="The accelerator profile that was chosen.")
     gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica uses.")
     tensor: int | None = Field(default=None, description="Tensor parallelism: accelerators that split each layer.")

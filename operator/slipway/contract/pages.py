@@ -79,6 +79,7 @@ PAGES: Mapping[str, str] = {
     "invalid_request": "invalid_request",
     "context_length_exceeded": "context_length_exceeded",
     "unknown_url": "unknown_url",
+    "wrong_task": "unknown_url",
     "not_found": "not_found",
     "model_not_found": "model_not_found",
     "method_not_allowed": "method_not_allowed",

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from slipway_runtime.contract.engines import LLAMACPP
+from slipway_runtime.contract.tasks import POOLING, RANK, Task, paths_of
 from slipway_runtime.engines.cpus import threads
 from slipway_runtime.engines.engine import (
     Choice,
     Joined,
     Launch,
     StartRefusedError,
-    WarmUp,
     Wish,
     module,
     reachable,
+    warm_up_of,
     work_of,
 )
 from slipway_runtime.engines.flags import objections
@@ -71,6 +72,7 @@ class Settings:
     parallel: int
     threads: int
     parameters: Mapping[str, str]
+    task: str = ""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), default=str)
@@ -87,6 +89,10 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
             raise StartRefusedError(
                 f"The variable {name} is refused: it changes llama.cpp without any check.", "Leave it out."
             )
+    if wish.task and not paths_of(Task(wish.task), LLAMACPP.name):
+        raise StartRefusedError(
+            f"llama.cpp can't serve a model whose task is {wish.task}.", "Use vLLM, or correct spec.model.task."
+        )
     settings = Settings(
         model=wish.model,
         name=wish.name or wish.model.stem,
@@ -96,6 +102,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         parallel=parallel or PARALLEL[wish.mode],
         threads=threads(),
         parameters=parameters_of(wish.flags),
+        task=wish.task,
     )
     return Launch(
         engine=LLAMACPP.name,
@@ -107,7 +114,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         health=LLAMACPP.ready_path,
         metrics=LLAMACPP.metrics.path,
         work=work_of(LLAMACPP.metrics),
-        warm_up=WarmUp("/v1/completions", {"model": settings.name, "prompt": "Hello", "max_tokens": 1}),
+        warm_up=warm_up_of(wish.task, settings.name, tokens=1),
         choices=tuple(_choices(settings, mode=wish.mode, context_length=context_length, parallel=parallel)),
         moments=MOMENTS,
         facts=FACTS,
@@ -157,6 +164,12 @@ def fill(parameters: Any, settings: Settings) -> Any:
     parameters.ui = False
     parameters.offline = True  # nothing is ever downloaded
     parameters.sse_ping_interval = -1  # clients would take such a line in a stream for its first token
+    if settings.task in POOLING:
+        parameters.embedding = True
+        # One step has all of a request's tokens: encoders see them all at once.
+        parameters.n_batch = parameters.n_ubatch = settings.context_length
+    if settings.task == Task.RERANK:
+        parameters.pooling_type = type(parameters.pooling_type)(RANK)
     for name, value in settings.parameters.items():
         setattr(parameters, name, _like(getattr(parameters, name, None), name, value))
     return parameters

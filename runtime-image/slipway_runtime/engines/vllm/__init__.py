@@ -11,15 +11,25 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
-from slipway_runtime.engines.engine import Choice, Launch, StartRefusedError, WarmUp, Wish, module, reachable, work_of
+from slipway_runtime.engines.engine import (
+    Choice,
+    Launch,
+    StartRefusedError,
+    Wish,
+    module,
+    reachable,
+    warm_up_of,
+    work_of,
+)
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
+from slipway_runtime.engines.vllm import tasks
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -148,11 +158,14 @@ def launch(
 ) -> Launch:
     """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
+    tasks.refuse_without_libraries(wish.task, vllm.folder.parent)
+    wish = replace(wish, flags=tasks.without_prefix_caching(wish.task, wish.flags))
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
-    wanted = [*_flags(wish.mode, device), *without, *([] if untold else _tracing_flags(traces))]
+    wanted = [*_flags(wish.mode, device), *tasks.choices_of(wish.task), *without]
+    wanted += [] if untold else _tracing_flags(traces)
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
         *_variables(device),
@@ -172,7 +185,7 @@ def launch(
         health=VLLM.ready_path,
         metrics=VLLM.metrics.path,
         work=work_of(VLLM.metrics),
-        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
+        warm_up=warm_up_of(wish.task, name, tokens=2),
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,

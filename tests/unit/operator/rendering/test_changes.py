@@ -25,6 +25,7 @@ RESTARTS: dict[str, Any] = {
     "model.credentialsSecret": "token",
     "model.files": ["*.gguf"],
     "model.endpoint": "https://mirror.example.com",
+    "model.task": "Embed",
     "engine.name": "sglang",
     "engine.mode": "Latency",
     "engine.contextLength": 1024,
