@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 NAME, PREDICTOR = "model", "model-predictor"
 OURS = f"slipway.dev/llmdeployment={NAME}"
 JOBS = "slipway.dev/llmdeployment,app.kubernetes.io/component=imaging"
+URI = "s3://models/llama"
 REPOSITORY = f"{ADDRESS_OF_PODS}/team/models"
 WEIGHTS = os.urandom(80 << 20)  # a layer of its own
 FILES = {"config.json": b"{}", "model.safetensors": WEIGHTS}
@@ -107,10 +108,10 @@ async def reachable(embedded: EmbeddedCluster, store: FaultyServer) -> AsyncIter
 
 def model(endpoint: str, pushes_with: str = "push") -> Object:
     cache = {"kind": "Image", "repository": REPOSITORY, "pushSecret": pushes_with}
-    source = {"uri": "s3://models/llama", "endpoint": endpoint, "credentialsSecret": "keys", "cache": cache}
+    source: Object = {"uri": URI, "endpoint": endpoint, "credentialsSecret": "keys", "cache": cache}
     scaling = {"minReplicas": 0, "maxReplicas": 1, "autoscaler": "None"}
     pod = {"imagePullSecrets": [{"name": "pull"}]}
-    return on_own_engine(NAME, replicas=0, uri=source["uri"], model=source, scaling=scaling, pod=pod)
+    return on_own_engine(NAME, replicas=0, uri=URI, model=source, scaling=scaling, pod=pod)
 
 
 def cache_of(thing: Object) -> Object:
