@@ -109,7 +109,7 @@ async def reachable(embedded: EmbeddedCluster, store: FaultyServer) -> AsyncIter
 def model(endpoint: str, pushes_with: str = "push") -> Object:
     cache = {"kind": "Image", "repository": REPOSITORY, "pushSecret": pushes_with}
     source: Object = {"uri": URI, "endpoint": endpoint, "credentialsSecret": "keys", "cache": cache}
-    scaling = {"minReplicas": 0, "maxReplicas": 1, "autoscaler": "None"}
+    scaling = {"minReplicas": 0, "maxReplicas": 1}
     pod = {"imagePullSecrets": [{"name": "pull"}]}
     return on_own_engine(NAME, replicas=0, uri=URI, model=source, scaling=scaling, pod=pod)
 
