@@ -270,7 +270,7 @@ Endpoint = Annotated[
         at_most=512,
     ),
 ]
-WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "mlflow")
+WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "oci", "mlflow")
 ServedName = Annotated[
     str,
     matches(
@@ -313,8 +313,8 @@ class ModelSpec(ApiModel):
     )
     endpoint: Endpoint | None = Field(
         default=None,
-        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub, an "
-        "object store of the site, the MLflow server.",
+        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub or of a "
+        "registry, an object store of the site, the MLflow server.",
     )
     served_name: ServedName | None = Field(
         default=None, description='The name that clients send as "model"; by default the name of this object.'
@@ -359,8 +359,8 @@ class ModelSpec(ApiModel):
         Rule(
             rule=f"!has(self.endpoint) || {cel([f'{each}://' for each in WITH_ENDPOINTS])}"
             ".exists(scheme, self.uri.startsWith(scheme))",
-            message="endpoint is the server of an hf://, s3://, gs://, az:// or mlflow:// source: with other sources, "
-            "the server is in uri",
+            message="endpoint is the server of an hf://, s3://, gs://, az://, oci:// or mlflow:// source: an https:// "
+            "source has its server in uri, and pvc:// has none",
             at=".endpoint",
             why="FieldValueForbidden",
         ),

@@ -362,8 +362,22 @@ class InspectionFailure(ReportModel):
     at: str = Field(default="", max_length=32, description="Time of the last try.")
 
 
+class FetchStatus(ReportModel):
+    """How far a pod is that fetches the model's files, as of the last few seconds."""
+
+    pod: str = Field(default="", max_length=253, description="The pod that fetches, of several the oldest.")
+    bytes: int = Field(default=0, ge=0, description="Bytes that have arrived.")
+    total: int | None = Field(default=None, ge=0, description="Bytes of all files, as far as the source says.")
+    percent: int | None = Field(default=None, ge=0, le=100, description="The share that has arrived.")
+    bytes_per_second: int = Field(default=0, ge=0, description="Bytes that arrived per second, lately.")
+    seconds_left: int | None = Field(default=None, ge=0, description="Seconds until the rest has arrived at that rate.")
+    waits_for: str | None = Field(
+        default=None, max_length=256, description="Why nothing arrives: a busy server, or another pod's download."
+    )
+
+
 class ModelStatus(ReportModel):
-    """What the model's own files say about it, or the Hub. They are read once, by a Job, if the planner needs it."""
+    """What the model's own files say about it, or the Hub, and how they come into its pods."""
 
     source: str = Field(default="", max_length=2048, description="The source whose files were read.")
     digest: str = Field(default="", max_length=64, description="Digest of the source and its credentials' name.")
@@ -381,6 +395,16 @@ class ModelStatus(ReportModel):
     failure: InspectionFailure | None = Field(
         default=None, description="Why the last try to read the files has failed; it is tried again, five times in all."
     )
+    version: str | None = Field(
+        default=None,
+        max_length=256,
+        description="What the source was resolved to for its pods: the commit of a Hugging Face repository, the digest "
+        "of an image, the version in an MLflow registry, or a digest of names, sizes and ETags.",
+    )
+    folder: str | None = Field(
+        default=None, max_length=64, description="Folder of the volume slipway-weights that has this version."
+    )
+    fetch: FetchStatus | None = Field(default=None, description="How far a pod is with the files, while it fetches.")
 
 
 class UpdateStatus(ReportModel):

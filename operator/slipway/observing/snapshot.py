@@ -16,6 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing.budget import Budget
+from slipway.observing.fetch_progress import Progress
 from slipway.observing.following import OF_NAMESPACE
 from slipway.observing.ledger import Ledger
 from slipway.observing.porttable import ActivatorPort
@@ -142,6 +143,7 @@ class Snapshot:
     imaging: SeenJobs | None = None  # the Jobs that push an image of the model's files; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
     image_push: PushRecord | None = None  # the same of images of the model's files
+    fetching: Progress | None = None  # how far its oldest pod is that fetches files; None: unknown, or none does
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 
     # --- what it costs -----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.claims import Claims
+from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
@@ -140,6 +141,7 @@ class Loop:
             fetch=self._info,
             clock=clock,
         )
+        self.fetches = FetchPolling(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, clock=clock)
         self.references = References(client, self.store, self.memories, clock=clock)
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
@@ -188,6 +190,7 @@ class Loop:
             measuring=self.measuring,
             scaling_steps=self.scaling_steps,
             usage=self.usage,
+            fetches=self.fetches,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
             elsewhere=lambda: self.elsewhere,

@@ -16,6 +16,7 @@ from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.causes import main_cause
 from slipway.observing.failures import failures_in
+from slipway.observing.fetching import fetching_pods, with_fetch
 from slipway.observing.giving_up import COMPILED, WEIGHTS, given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
@@ -35,6 +36,7 @@ from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.deciding import NOTHING, Decision, decide, report
+from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes, mounts_image
 from slipway.operator.reconciling.inspector import Inspector
@@ -86,6 +88,7 @@ class Reconciler:
     measuring: Measuring
     scaling_steps: ScalingSteps
     usage: UsagePolling
+    fetches: FetchPolling
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -107,6 +110,7 @@ class Reconciler:
             self.measuring.forget(key)
             self.scaling_steps.forget(key)
             self.usage.forget(key)
+            self.fetches.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
@@ -205,6 +209,7 @@ class Reconciler:
             foreign=tuple(outcome.foreign),
             refusals=tuple(outcome.refusals),
             unmet=() if known_at else unmet,
+            fetching=self.fetches.follow(key, fetching_pods(snapshot)),
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
         pods = list(running_pods(snapshot))
@@ -212,6 +217,7 @@ class Reconciler:
         status = with_uncounted(status, snapshot.status, pods, self.usage.boundaries(key))
         speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
         status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
+        status = with_fetch(status, snapshot)
         status = self._with_scaled(key, status, snapshot, follows=bool(seen.follows))
         status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place

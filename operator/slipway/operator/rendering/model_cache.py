@@ -11,6 +11,7 @@ from slipway.api.model import ModelCache
 from slipway.api.names import RUNTIME_LABEL, weights_claim_name
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import labels_of, name_of
+from slipway.observing.fetching import VOLUME
 from slipway.observing.giving_up import WEIGHTS
 from slipway.observing.push_record import PushRecord, record_of
 from slipway.observing.snapshot import Snapshot
@@ -22,7 +23,6 @@ from slipway.operator.rendering.image_job import identity_of
 from slipway.operator.rendering.pinning import made_in
 from slipway.operator.rendering.placing import Kept, Making, Placed, Placing, because
 from slipway.operator.rendering.wanted import Wanted, classes_of, compared
-from slipway.operator.rendering.weights import VOLUME
 from slipway.operator.rendering.weights_store import has_weights, weights_store_in
 
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 
 from slipway.objects.kinds import Object
+from slipway.observing.fetching import VOLUME
 from slipway.operator.rendering.compiled_store import Store, writable_by
-from slipway.operator.rendering.weights import FOLDER, IN_EACH_POD, VOLUME
+from slipway.operator.rendering.weights import FOLDER, IN_EACH_POD
 
 OURS = re.compile(r"--(remove-others|keep)=.*")
 """Arguments of the fetcher that are written here."""
