@@ -14,6 +14,7 @@ from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.contract.pod import PUSH_FOLDER
 from slipway.objects.kinds import JOB, Object
+from slipway.observing.fetching import VOLUME
 from slipway.observing.image_push import LONGEST_OF_WEIGHTS
 from slipway.operator.installation import Fetcher
 from slipway.operator.rendering import inspection, weights
@@ -117,13 +118,13 @@ def _pod(deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher,
         **_place(spec),
         "initContainers": [_pushing(CHECK, fetcher, spec, target), *fetchers_in(predictor)],
         "containers": [_pushing(CONTAINER, fetcher, spec, target, weights.FOLDER, "--volume")],
-        "volumes": [{"name": weights.VOLUME, **_room(spec)}, *volumes],
+        "volumes": [{"name": VOLUME, **_room(spec)}, *volumes],
     }
 
 
 def _pushing(name: str, fetcher: Fetcher, spec: LLMDeploymentSpec, target: str, *arguments: str) -> Object:
     """Without a folder, it finds out whether it may push, before anything is fetched."""
-    mounts: list[Object] = [{"name": weights.VOLUME, "mountPath": weights.FOLDER, "readOnly": True}]
+    mounts: list[Object] = [{"name": VOLUME, "mountPath": weights.FOLDER, "readOnly": True}]
     credentials = []
     if spec.model.cache.push_secret:
         mounts.append({"name": PUSH_VOLUME, "mountPath": PUSH_FOLDER, "readOnly": True})
