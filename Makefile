@@ -73,7 +73,7 @@ story: cluster-possible $(VENV) ## A load, a fault and an hour of idling, which 
 	$(PYTEST) $(STORY) --cluster-name=story $(PYTEST_ARGS)
 
 runbooks: cluster-possible $(VENV) ## Every runbook that can be walked on a devcluster: the fault is provoked, its commands show what the page shows, its remedy heals it; RECORD_WALKS=1 writes when (needs root)
-	$(PYTEST) -m slow tests/runbooks --cluster-name=runbooks $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(WALKS) --cluster-name=runbooks $(PYTEST_ARGS)
 
 chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases, alerts and runbooks: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/alerts --ignore=tests/runbooks --cluster-name=chaos $(PYTEST_ARGS)
@@ -221,6 +221,7 @@ help: ## This list
 	  N 'how many LLMDeployments "make bench-scale" and "bench-memory" make (now $(N))' \
 	  PROMPT 'the prompt of "make demo"; without it, the demo asks for one' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
+	  WALKS 'which files "make runbooks" walks (now $(WALKS)); each writes what it walked, so they can run one after the other' \
 	  REGISTRY 'the registry of images and charts, as in REGISTRY=registry.example.com/slipway' \
 	  IMAGES 'which images, as in IMAGES="operator vllm-cuda" (now operator llamacpp vllm-cpu)' \
 	  BASE 'base image instead of the usual one; BASE=debian makes one from packages, if no registry can be reached' \
@@ -229,6 +230,7 @@ help: ## This list
 # Variables and rules that the targets above use.
 
 N ?= 1000
+WALKS ?= tests/runbooks
 DIST ?= dist
 STORY = tests/alerts/test_story.py
 RELEASE_OPTIONS = $(if $(BASE),--base=$(BASE)) $(if $(SOURCE),--source=$(SOURCE))
