@@ -49,6 +49,7 @@ class Observation:
     paused: bool = False  # the annotation slipway.dev/paused is set
     lasting: bool = False  # the cause won't pass on its own
     step: Reason = Reason.STARTING  # of the first replica that is starting
+    fetching: str = ""  # how far it is with the model's files, in words
     waking_since: datetime | None = None
     phases: Phases | None = None  # of the first replica that is ready
     pod: str = ""  # that replica
@@ -81,6 +82,7 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         paused=bool(deployment and deployment.is_paused),
         lasting=bool(cause and (cause.final or _outlasted_patience(cause, snapshot.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
+        fetching=snapshot.fetching.in_words() if snapshot.fetching else "",
         waking_since=coming[0].created if coming else None,
         phases=phases_of(ready[0]) if ready else None,
         pod=ready[0].name if ready else "",

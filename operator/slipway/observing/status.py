@@ -268,7 +268,10 @@ class _Writing:
     def _start(self) -> str:
         since = f" since {self._seen.waking_since:%H:%M:%S} UTC" if self._seen.waking_since else ""
         step = self._seen.step.meaning
-        return f"The first replica is on its way{since}: {step[0].lower()}{step[1:]}"
+        words = f"The first replica is on its way{since}: {step[0].lower()}{step[1:]}"
+        if self._seen.step is Reason.FETCHING_MODEL and self._seen.fetching:
+            return f"{words.rstrip('.')}: {self._seen.fetching}."
+        return words
 
 
 def _oldest(share: int) -> str:
