@@ -70,8 +70,12 @@ def with_fetch(status: Object, snapshot: Snapshot) -> Object:
 def folder_of_model(inference_service: Object | None) -> str:
     """In the volume; empty: it isn't fetched by us."""
     mounts = (_predictor(inference_service).get("model") or {}).get("volumeMounts") or []
-    at_model = (each for each in mounts if each.get("name") == VOLUME and each.get("mountPath") == MODEL_FOLDER)
-    return str(next(at_model, {}).get("subPath") or "")
+    folders = (
+        str(each.get("subPath") or "")
+        for each in mounts
+        if each.get("name") == VOLUME and each.get("mountPath") == MODEL_FOLDER
+    )
+    return next(folders, "")
 
 
 def _predictor(inference_service: Object | None) -> Object:
