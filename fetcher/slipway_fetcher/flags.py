@@ -45,6 +45,13 @@ def parser() -> Parser:
         "--refresh", action="store_true", help="see whether there is another version, and replace this one"
     )
     made.add_argument("--replace", action="store_true", help="replace a folder that has something else")
+    made.add_argument(
+        "--remove-others",
+        type=_seconds,
+        metavar="SECONDS",
+        help="remove other models next to FOLDER that no run has wanted for so long, to make room",
+    )
+    made.add_argument("--keep", action="append", default=[], metavar="NAME", help="but not this one; may be repeated")
     made.add_argument("--connections", type=number, default=8, metavar="N", help="downloads at the same time (8)")
     made.add_argument(
         "--give-up-after", type=number, default=900, metavar="SECONDS", help="without a single byte (900)"
@@ -58,6 +65,10 @@ def parser() -> Parser:
         "--termination-log", type=Path, default=Path(TERMINATION_LOG), metavar="FILE", help=f"({TERMINATION_LOG})"
     )
     return made
+
+
+def _seconds(text: str) -> int:
+    return 0 if text == "0" else number(text)
 
 
 def port(text: str) -> int:

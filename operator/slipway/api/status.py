@@ -303,6 +303,25 @@ class CompileCacheStatus(ReportModel):
     )
 
 
+class ModelCacheStatus(ReportModel):
+    """Where the model's files are kept now."""
+
+    kind: Literal["PVC", "None"] | None = Field(
+        default=None,
+        description="PVC: a volume that outlives the pods; None: nothing outlives the pod, so that each replica "
+        "fetches the files.",
+    )
+    claim: str | None = Field(default=None, max_length=253, description="The PersistentVolumeClaim, for kind PVC.")
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="Storage class of that claim, if it has one."
+    )
+    access_mode: str | None = Field(default=None, max_length=32, description="Access mode of that claim.")
+    message: Line | None = Field(
+        default=None, description="Why they are kept there; for None, why nothing is kept and how to change it."
+    )
+    given_up: GivenUp | None = Field(default=None, description="The last claim that was given up, and why.")
+
+
 class MadeStatus(ReportModel):
     """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
@@ -322,6 +341,7 @@ class MadeStatus(ReportModel):
     compile_cache: str = Field(
         default="", max_length=2048, description="spec.engine.compileCache at that time, as JSON."
     )
+    model_cache: str = Field(default="", max_length=2048, description="spec.model.cache at that time, as JSON.")
 
 
 class InspectionFailure(ReportModel):
@@ -425,6 +445,7 @@ class LLMDeploymentStatus(ReportModel):
     compile_cache: CompileCacheStatus | None = Field(
         default=None, description="Where compiled code is kept now, and what the last start took from there."
     )
+    model_cache: ModelCacheStatus | None = Field(default=None, description="Where the model's files are kept now.")
     model: ModelStatus | None = Field(
         default=None, description="What the model's own files say about it, if Slipway has read them."
     )

@@ -29,7 +29,7 @@ from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
@@ -178,7 +178,7 @@ class Loop:
             reader=self.reader,
             ports=self.ports,
             applier=Applier(client, self.store, self.overlay, clock=clock),
-            compile_claims=CompileClaims(client, self.overlay),
+            claims=Claims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
             image_volumes=self.image_volumes,

@@ -36,7 +36,7 @@ from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.exposed import Exposed
 from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.flags import OperatorSettings
@@ -284,7 +284,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
-            compile_claims=CompileClaims(client, self._overlay),
+            claims=Claims(client, self._overlay),
             inspector=self._inspector,
             pusher=self._pusher,
             image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
