@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway_devcluster.volumes import SHARED_CLASS
+
 Object = dict[str, Any]
 NAME, BUCKET, KEYS = "gemma", "models", "keys"
 URI = f"s3://{BUCKET}/{NAME}"
@@ -23,6 +25,10 @@ KSERVE = Contender("KServe's initializer", is_ours=False)
 CONTENDERS = (
     KSERVE,
     Contender("fetcher, `None`", cache={"kind": "None"}),
+    Contender(
+        "fetcher, `PVC`",
+        cache={"kind": "PVC", "storageClassName": SHARED_CLASS, "accessMode": "ReadWriteMany"},
+    ),
 )
 
 

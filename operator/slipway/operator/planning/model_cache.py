@@ -7,6 +7,7 @@ import math
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.names import NODE_CACHE_DRIVER
+from slipway.operator.planning.compile_cache import Pulled
 from slipway.operator.planning.volumes import (
     NO_VOLUMES,
     Asked,
@@ -25,30 +26,47 @@ MORE = 1.15  # tokenizers, adapters, and what a file system takes for itself
 BESIDES = GIB
 
 
-NO_PLUGIN = Nowhere(
-    f"the cluster has no CSIDriver {NODE_CACHE_DRIVER}",
-    "its administrator can add the node plugin by the chart's value modelCache.node.enabled",
-)
+NOWHERE = {
+    "None": Nowhere("model.cache.kind is None"),
+    "Node": Nowhere(
+        f"the cluster has no CSIDriver {NODE_CACHE_DRIVER}",
+        "its administrator can add the node plugin by the chart's value modelCache.node.enabled",
+    ),
+}
 
 
 def where(
-    spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: SiteStorage, *, has_node_plugin: bool
-) -> Claim | OnNode | Nowhere:
-    """`files`: bytes of the model's files; None: unknown."""
+    spec: LLMDeploymentSpec,
+    files: int | None,
+    classes: Classes,
+    site: SiteStorage,
+    *,
+    image: str = "",
+    no_images: str = "",
+    has_node_plugin: bool = False,
+) -> Claim | Pulled | OnNode | Nowhere:
+    """`files`: bytes of the model's files; None: unknown. `image`: what a Job has pushed for these pods; `no_images`:
+    why pods can't mount images."""
     asked = _asked(spec, files, site)
     match spec.model.cache.kind:
-        case "None":
-            return Nowhere("model.cache.kind is None")
-        case "Node":
-            return OnNode() if has_node_plugin else NO_PLUGIN
-        case "Auto" if has_node_plugin:
+        case "Node" | "Auto" if has_node_plugin:
             return OnNode()
+        case "None" | "Node" as kind:
+            return NOWHERE[kind]
+        case "Image":
+            return _pulled(image, no_images)
         case _ if site.size == NO_VOLUMES:
             return no_volumes(asked)
         case "PVC":
             return as_asked(spec, asked, classes, site)
         case _:
             return automatic(spec, asked, classes, site)
+
+
+def _pulled(image: str, no_images: str) -> Pulled | Nowhere:
+    if no_images:
+        return Nowhere(no_images, "let model.cache.kind be Auto or PVC")
+    return Pulled(image) if image else Nowhere("no image was pushed yet")
 
 
 def _asked(spec: LLMDeploymentSpec, files: int | None, site: SiteStorage) -> Asked:

@@ -26,10 +26,13 @@ def has_weights(inference_service: Object) -> bool:
 
 def weights_store_in(inference_service: Object) -> Store | None:
     for volume in _volumes(inference_service):
-        if volume.get("name") == VOLUME and (volume.get("csi") or {}).get("driver") == NODE_CACHE_DRIVER:
+        if volume.get("name") != VOLUME:
+            continue
+        if (volume.get("csi") or {}).get("driver") == NODE_CACHE_DRIVER:
             return Store(is_on_node=True)
-        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        if volume.get("name") == VOLUME and claim:
+        if image := (volume.get("image") or {}).get("reference"):
+            return Store(image=str(image))
+        if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
             is_for_one = any(OURS.fullmatch(each) for each in _arguments(_predictor(inference_service)))
             return Store(str(claim), is_for_one=is_for_one)
     return None
@@ -49,7 +52,7 @@ def with_weights_store(inference_service: Object, store: Store | None, serving_r
         return inference_service
     if store.is_on_node:
         return _with_volume(inference_service, _predictor(inference_service), _folder_of_node(inference_service))
-    predictor = {**_predictor(inference_service), **writable_by(serving_runtime)}
+    predictor = {**_predictor(inference_service), **({} if store.image else writable_by(serving_runtime))}
     if store.is_for_one:
         kept = [f"--keep={each}" for each in keys_in(inference_service)]
         predictor = _with_arguments(predictor, lambda args: [*args, "--remove-others=0", *kept])
