@@ -157,6 +157,7 @@ def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts,
         traces=arguments.traces_endpoint or "",
     )
     if arguments.engine == "llamacpp":
+        llamacpp.refuse_other_task(task, facts.task)
         return facts, *_llamacpp(arguments, wish)
     return facts, *_vllm(arguments, wish, facts)
 
