@@ -78,6 +78,7 @@ PAGES: Mapping[str, str] = {
     "unsupported_media_type": "unsupported_media_type",
     "invalid_request": "invalid_request",
     "context_length_exceeded": "context_length_exceeded",
+    "tools_not_supported": "tools_not_supported",
     "unknown_url": "unknown_url",
     "not_found": "not_found",
     "model_not_found": "model_not_found",
