@@ -14,7 +14,7 @@ PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
 # Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
 TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
-GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt fetcher/requirements.txt fetcher/sbom.py runtime-image/requirements crds docs/reference docs/planning.md docs/cli.md README.md \
+GENERATED := operator/slipway/activator/keda/_generated operator/slipway/nodecache/_generated operator/requirements.txt fetcher/requirements.txt fetcher/sbom.py fetcher/slipway_fetcher/oci runtime-image/requirements crds docs/reference docs/planning.md docs/cli.md README.md \
 	charts manifests/argocd monitoring/rules.yaml runbooks/README.md operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
@@ -172,10 +172,11 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md, docs/cli.md and the README, the index of runbooks
+generate: $(VENV) ## Regenerate files: the version from VERSION, the contract of operator and runtime, the fetcher's copy of what pushes images, the gRPC code for KEDA and the kubelet, the CRDs, recording rules and alerts, the charts' READMEs and schemas, Argo CD's configuration, the images' requirements, docs/reference, the examples of docs/planning.md, docs/cli.md and the README, the index of runbooks
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
 	cp runtime-image/sbom.py fetcher/sbom.py
+	$(BIN)/python fetcher/generate.py
 	$(BIN)/python runtime-image/contract/generate.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py

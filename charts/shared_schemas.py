@@ -36,6 +36,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "namespaceOrNone": {"pattern": f"^({NAMESPACE})?$"},
     "objectNameOrEmpty": {"maxLength": 253, "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
     "volumeSize": {"pattern": "^[0-9]+([.][0-9]+)?([MGTPE]i|[MGTPE])$"},
+    "volumeSizeOrNone": {"pattern": "^([0-9]+([.][0-9]+)?([MGTPE]i|[MGTPE]))?$"},
+    "folderOfNode": {"pattern": "^(/[A-Za-z0-9._-]*[A-Za-z0-9_-])+$"},
     "activators": {
         "minItems": 1,
         "uniqueItems": True,

@@ -16,6 +16,8 @@ from slipway.api.reasons import ConditionType, Reason, State
 from slipway.contract.flags import HARMLESS, REASONS
 from slipway.contract.pages import PAGES
 from slipway.kube.metrics import WatchMetrics
+from slipway.nodecache.main import main as node_cache
+from slipway.nodecache.metrics import NodeCacheMetrics
 from slipway.operator.reconciling.main import main as operator
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.process.exposition import Description
@@ -31,6 +33,7 @@ def main() -> None:
     (REFERENCE / "fields.md").write_text(api_reference.page())
     (REFERENCE / "operator.md").write_text(_operator())
     (REFERENCE / "activator.md").write_text(_activator())
+    (REFERENCE / "node-cache.md").write_text(_node_cache())
     (REFERENCE / "extra-args.md").write_text(_extra_args())
     (REFERENCE / "pod.md").write_text(_pod())
 
@@ -182,6 +185,42 @@ def _operator() -> str:
         ),
         "## Metrics",
         _table(("metric", "kind", "labels", "meaning"), _described(_metrics_of_operator())),
+    )
+
+
+def _node_cache() -> str:
+    registry = MetricsRegistry(METRICS_PREFIX)
+    NodeCacheMetrics(registry, "")
+    return _page(
+        "The node plugin",
+        "`slipway-node-cache` runs on each node, as a DaemonSet, if the chart's value `modelCache.node.enabled` is "
+        "true. It is a CSI driver, `models.slipway.dev`, for inline volumes of pods. [The cache of "
+        "models](../model-cache.md) says what it is for.",
+        "## Flags",
+        "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
+        _flags(node_cache),
+        "## Attributes of a volume",
+        _table(
+            ("attribute", "meaning"),
+            (
+                (
+                    "`keys`",
+                    "the models that the pod uses, separated by commas: while the pod is there, they are not removed. "
+                    "Each is a folder of that name: `0123456789abcdef` or `0123456789abcdef-01234567`",
+                ),
+            ),
+        ),
+        "## Management port",
+        _table(
+            ("path", "meaning"),
+            (
+                ("`/livez`", "200 as long as the process runs"),
+                ("`/readyz`", "503 until the kubelet has registered the driver"),
+                ("`/metrics`", "for Prometheus"),
+            ),
+        ),
+        "## Metrics",
+        _table(("metric", "kind", "labels", "meaning"), _described(registry.descriptions)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes slipway/activator/keda/_generated from KEDA's definition and our own; run it after each change."""
+"""Writes the packages `_generated` from the definitions next to them: KEDA's and our own, and those of CSI drivers."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from grpc_tools import protoc
 
 HERE = Path(__file__).parent
-PACKAGE = "slipway/activator/keda/_generated"
-PROTOS = ("externalscaler.proto", "peers.proto")
+DEFINITIONS = {
+    "slipway/activator/keda": ("externalscaler.proto", "peers.proto"),
+    "slipway/nodecache": ("csi.proto", "pluginregistration.proto"),
+}
 
 
 def plugin(name: str) -> str:
@@ -15,22 +17,24 @@ def plugin(name: str) -> str:
     return f"--plugin={name}={Path(sys.executable).parent / name}"
 
 
-def main() -> int:
+def generate(folder: str, protos: tuple[str, ...]) -> int:
+    package = f"{folder}/_generated"
     return protoc.main(
         [
             "protoc",
             # The definitions are shown to protoc at the place of their Python package: the generated imports then are
             # `from slipway.activator.keda._generated import …`, and need no editing afterwards.
-            f"--proto_path={PACKAGE}={HERE / 'slipway/activator/keda'}",
+            f"--proto_path={package}={HERE / folder}",
+            f"--proto_path={Path(protoc.__file__).parent / '_proto'}",  # protobuf's own messages
             plugin("protoc-gen-mypy"),
             plugin("protoc-gen-mypy_grpc"),
             *(f"--{output}_out={HERE}" for output in ("python", "grpc_python")),
             f"--mypy_out=quiet:{HERE}",
             f"--mypy_grpc_out=quiet,only_async:{HERE}",
-            *(f"{PACKAGE}/{proto}" for proto in PROTOS),
+            *(f"{package}/{proto}" for proto in protos),
         ]
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(max(generate(folder, protos) for folder, protos in DEFINITIONS.items()))

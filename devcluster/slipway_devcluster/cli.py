@@ -15,6 +15,7 @@ from click.shell_completion import BashComplete, CompletionItem, FishComplete, S
 from slipway_devcluster import build_table, containerfiles, forecast, lifecycle, requirements, status
 from slipway_devcluster import cluster as clusters
 from slipway_devcluster import demo as demonstration
+from slipway_devcluster.addresses import MOST_NODES, NODE_NAME
 from slipway_devcluster.builds import missing
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
@@ -79,6 +80,14 @@ def main() -> None:
 @main.command()
 @name_option
 @click.option(
+    "--nodes",
+    type=click.IntRange(1, MOST_NODES),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of real nodes. Each further one has a kubelet, a containerd and a network of pods of its own.",
+)
+@click.option(
     "--gpu-nodes",
     default="",
     metavar="LIST",
@@ -89,7 +98,7 @@ def main() -> None:
     type=click.IntRange(0, 64),
     default=0,
     metavar="N",
-    help="Number of nvidia.com/gpu that the real node advertises; pods that request one really start.",
+    help="Number of nvidia.com/gpu that the first node advertises; pods that request one really start.",
 )
 @click.option(
     "--image-volumes",
@@ -171,7 +180,7 @@ def kubeconfig(name: str) -> None:
     "and for NAME/Containerfile]",
 )
 def load_image(name: str, source: Path, tag: str | None) -> None:
-    """Load an image into a cluster.
+    """Load an image into all nodes of a cluster.
 
     SOURCE is an OCI archive (.tar), or a Containerfile, which is built first.
     """
@@ -209,9 +218,12 @@ def logs(name: str, component: str | None, *, follow: bool) -> None:
 
 @main.command(context_settings={"ignore_unknown_options": True})
 @name_option
+@click.option(
+    "--node", default=NODE_NAME, show_default=True, metavar="NODE", help="Name of the node, if there are several."
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def shell(name: str, command: tuple[str, ...]) -> None:
-    """Open a shell on the node, or run COMMAND there.
+def shell(name: str, node: str, command: tuple[str, ...]) -> None:
+    """Open a shell on a node, or run COMMAND there.
 
     kubectl, helm and ctr are set up for the cluster.
     """
@@ -227,7 +239,8 @@ def shell(name: str, command: tuple[str, ...]) -> None:
         "PS1": f"({name}) \\w # ",
     }
     wanted = list(command) or [os.environ.get("SHELL", "/bin/sh")]
-    sys.exit(subprocess.run([*cluster.namespaces.enter_command(), *wanted], env=environment, check=False).returncode)
+    there = cluster.namespaces_of(node).enter_command()
+    sys.exit(subprocess.run([*there, *wanted], env=environment, check=False).returncode)
 
 
 @main.command("builds")

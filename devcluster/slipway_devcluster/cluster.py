@@ -14,7 +14,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
 from slipway_devcluster import record as records
-from slipway_devcluster.addresses import NODE_IP
+from slipway_devcluster.addresses import NODE_IP, NODE_NAME
 from slipway_devcluster.components import CONTAINERD_SOCKET, Component, Layout
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.image_store import import_archive
@@ -53,6 +53,22 @@ class Cluster:
                 f"the node of cluster {self.name!r} has ended; `devcluster up --name {self.name}` makes it again"
             )
         return namespaces
+
+    def namespaces_of(self, node: str) -> Namespaces:
+        """Those of any node, by its name."""
+        if node == NODE_NAME:
+            return self.namespaces
+        record = self.record
+        if node not in record.further:
+            there = ", ".join((NODE_NAME, *record.further))
+            raise Refusal(f"{node!r} is not a real node of cluster {self.name!r}, which has {there}")
+        if not record.further[node].alive():
+            raise Refusal(f"node {node!r} has ended; `devcluster up --name {self.name}` starts it again")
+        return record.further[node]
+
+    def running_nodes(self) -> list[Namespaces]:
+        """Of all real nodes, except for those that were taken away."""
+        return [self.namespaces, *(each for each in self.record.further.values() if each.alive())]
 
     @property
     def kubeconfig(self) -> Path:
@@ -110,8 +126,10 @@ class Cluster:
         return done.stdout.decode()
 
     def load_image(self, archive: Path) -> bool:
-        """Load an image archive into the node; False if exactly that image was there already."""
-        return import_archive(archive, ctr=self.ctr, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
+        """Load an image archive into all nodes; False if exactly that image was there already."""
+        there = Path(CONTAINERD_SOCKET)
+        loaded = [import_archive(archive, ctr=self.ctr, socket=there, run=node.run) for node in self.running_nodes()]
+        return any(loaded)
 
     # --- parts of the node ------------------------------------------------------------------------------------------
 
@@ -119,7 +137,7 @@ class Cluster:
         return list(self.record.components)
 
     def add(self, component: Component) -> None:
-        """Start one more program on the node unless it is running. It can be stopped and started like the others."""
+        """Start one more program on the first node unless it is running. It can be stopped and started again."""
         record = self.record
         if component.name in record.components:
             self.start(component.name)
@@ -139,7 +157,7 @@ class Cluster:
 
     def start(self, component: str) -> None:
         """Start a component again with its own command line; do nothing if it is running."""
-        record, running, namespaces = self._running(component)
+        record, running, namespaces = self._on_its_node(component)
         if running.process.alive(proc=namespaces.proc):
             return
         log = self.layout.logs / f"{component}.log"
@@ -154,8 +172,11 @@ class Cluster:
         self._signal(component, SIGCONT)
 
     def is_running(self, component: str) -> bool:
-        _, running, namespaces = self._running(component)
-        return running.process.alive(proc=namespaces.proc)
+        record, running = self._running(component)
+        further = record.further.get(running.node)
+        if further and not further.alive():
+            return False
+        return running.process.alive(proc=self.namespaces_of(running.node).proc)
 
     def _end(self, component: str, number: Signals) -> None:
         self._signal(component, number)
@@ -166,14 +187,18 @@ class Cluster:
             time.sleep(0.01)
 
     def _signal(self, component: str, number: Signals) -> None:
-        _, running, namespaces = self._running(component)
+        _, running, namespaces = self._on_its_node(component)
         namespaces.signal(running.process, number)
 
-    def _running(self, component: str) -> tuple[Record, Running, Namespaces]:
+    def _on_its_node(self, component: str) -> tuple[Record, Running, Namespaces]:
+        record, running = self._running(component)
+        return record, running, self.namespaces_of(running.node)
+
+    def _running(self, component: str) -> tuple[Record, Running]:
         record = self.record
         if component not in record.components:
             raise Refusal(f"{component!r} is not a component of this cluster, which has {', '.join(record.components)}")
-        return record, record.components[component], self.namespaces
+        return record, record.components[component]
 
 
 def named(name: str, cache: Cache) -> Cluster:

@@ -9,19 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slipway_devcluster.addresses import (
+    ALL_PODS,
     API_PORT,
     CLUSTER_DOMAIN,
     DNS_IP,
+    FIRST,
     NODE_IP,
-    NODE_NAME,
-    POD_RANGE,
     SERVICE_RANGE,
+    Node,
 )
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 IMAGE_VOLUMES = "ImageVolume"
 ETCD_URL = "http://127.0.0.1:2379"
 SLIPWAY_NAMESPACE = "slipway-system"
+STARTING = "slipway.dev/starting"
+"""The taint of a further node until the programs of the platform are placed: a test may take such a node away."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,22 @@ class Component:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of one cluster are; paths are the same on the host and on the node."""
+    """Where the files of one cluster, and of one of its nodes, are; paths are the same on the host and on the node."""
 
     state: Path
+    node: Node = FIRST
+
+    def of(self, node: Node) -> Layout:
+        return replace(self, node=node)
+
+    @property
+    def home(self) -> Path:
+        """The node's own folder: that of the cluster for the first one."""
+        return self.state if self.node == FIRST else self.state / "nodes" / self.node.name
 
     @property
     def pki(self) -> Path:
-        return self.state / "pki"
+        return self.home / "pki"
 
     @property
     def etcd(self) -> Path:
@@ -49,16 +61,16 @@ class Layout:
 
     @property
     def containerd(self) -> Path:
-        return self.state / "containerd"
+        return self.home / "containerd"
 
     @property
     def config(self) -> Path:
-        return self.state / "config"
+        return self.home / "config"
 
     @property
     def logs(self) -> Path:
         """/var/log of the node: pods' logs too."""
-        return self.state / "log"
+        return self.home / "log"
 
     @property
     def audit_log(self) -> Path:
@@ -67,15 +79,16 @@ class Layout:
     @property
     def kubelet(self) -> Path:
         """/var/lib/kubelet of the node."""
-        return self.state / "kubelet"
+        return self.home / "kubelet"
 
     @property
     def registries(self) -> Path:
-        """For containerd 2: one folder for each registry, with a hosts.toml."""
-        return self.config / "registries"
+        """For containerd 2 of all nodes: one folder for each registry, with a hosts.toml."""
+        return self.state / "config/registries"
 
     def folders(self) -> list[Path]:
-        return [self.pki, self.etcd, self.containerd, self.config, self.config / "cni", self.logs, self.kubelet]
+        of_node = [self.pki, self.containerd, self.config, self.config / "cni", self.logs, self.kubelet]
+        return [*of_node, *([self.etcd] if self.node == FIRST else [])]
 
     def kubeconfig_of(self, user: str) -> Path:
         return self.config / f"{user}.kubeconfig"
@@ -188,8 +201,8 @@ def kube_proxy(layout: Layout, program: Path) -> Component:
     argv = [
         str(program),
         f"--kubeconfig={layout.kubeconfig_of('kube-proxy')}",
-        f"--hostname-override={NODE_NAME}",
-        f"--cluster-cidr={POD_RANGE}",
+        f"--hostname-override={layout.node.name}",
+        f"--cluster-cidr={ALL_PODS}",
         "--proxy-mode=iptables",
         # These sysctls can't be written in a network namespace; kube-proxy exits if it fails to write them.
         "--conntrack-max-per-core=0",
@@ -278,7 +291,7 @@ disabled_plugins = [{unused}]
 """
 
 
-def cni_config() -> str:
+def cni_config(pod_range: str) -> str:
     """Every pod has a routed link of its own. So traffic between pods passes the node's iptables rules, and a pod
     reaches itself and its neighbours through a Service without the special cases of a bridge."""
     link = {
@@ -286,7 +299,7 @@ def cni_config() -> str:
         "ipMasq": False,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{"subnet": POD_RANGE}]],
+            "ranges": [[{"subnet": pod_range}]],
             "routes": [{"dst": "0.0.0.0/0"}],
             "dataDir": "/run/cni",
         },
@@ -300,15 +313,17 @@ def kubelet(layout: Layout, program: Path) -> Component:
         str(program),
         f"--config={layout.config}/kubelet.json",
         f"--kubeconfig={layout.kubeconfig_of('kubelet')}",
-        f"--hostname-override={NODE_NAME}",
-        f"--node-ip={NODE_IP}",
+        f"--hostname-override={layout.node.name}",
+        f"--node-ip={layout.node.ip}",
     ]
     return Component("kubelet", argv)
 
 
 def kubelet_config(layout: Layout, *, cgroup: str, image_volumes: bool = False) -> str:
+    starting = [{"key": STARTING, "effect": "NoSchedule"}]
     config = {
         **({"featureGates": {IMAGE_VOLUMES: True}} if image_volumes else {}),
+        **({"registerWithTaints": starting} if layout.node != FIRST else {}),
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
@@ -340,6 +355,11 @@ def resolv_conf() -> str:
     return f"nameserver {DNS_IP}\nsearch svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\noptions ndots:5 timeout:2\n"
 
 
+def on(node: Node, component: Component) -> Component:
+    """The component under the name that it has in the cluster: several nodes have a kubelet."""
+    return component if node == FIRST else replace(component, name=f"{component.name}.{node.name}")
+
+
 ComponentMaker = Callable[[Layout, Path], Component]
 
 KUBERNETES: dict[str, ComponentMaker] = {
@@ -349,3 +369,5 @@ KUBERNETES: dict[str, ComponentMaker] = {
     "kubelet": kubelet,
     "kube-proxy": kube_proxy,
 }
+OF_EVERY_NODE = ("kubelet", "kube-proxy")
+OF_CONTROL_PLANE = ("kube-scheduler", "kube-controller-manager")

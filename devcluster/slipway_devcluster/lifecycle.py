@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements, volumes
+from slipway_devcluster import cgroups, components, configuration, namespaces, nodes, platform, requirements, volumes
 from slipway_devcluster import gpu_nodes as simulated
 from slipway_devcluster import record as records
-from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
+from slipway_devcluster.addresses import NODE_NAME, further_nodes
 from slipway_devcluster.builds import Build, discard_go_caches, ensure_all, missing
 from slipway_devcluster.cluster import Cluster, cgroup_name, every, named
-from slipway_devcluster.components import Component, Layout
+from slipway_devcluster.components import Component
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.image_store import ensure_seed, plant
 from slipway_devcluster.images import ensure_platform_images, existing_base_image
@@ -27,7 +27,7 @@ from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES, OF_IMAGE_VOLUMES, OF_VOLUMES
 from slipway_devcluster.progress import Steps
-from slipway_devcluster.record import Options, Record, Running
+from slipway_devcluster.record import Options, Record
 
 PORTS = range(16443, 16543)
 READY_TIMEOUT = 90
@@ -104,6 +104,8 @@ def up(
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
             refuse_other_options(cluster.record, wanted)
+            for node in further_nodes(wanted.nodes):
+                nodes.switch_on(cluster, node.name)
             next_to_platform(cluster)
             return cluster
         _remove(cluster)
@@ -119,6 +121,7 @@ def start_step(cluster: str) -> str:
 
 def refuse_other_options(found: Record, wanted: Record) -> None:
     asked = [
+        ("--nodes", found.nodes, wanted.nodes),
         ("--gpu-nodes", found.gpu_nodes, wanted.gpu_nodes),
         ("--node-gpus", found.node_gpus, wanted.node_gpus),
         ("--image-volumes", found.image_volumes, wanted.image_volumes),
@@ -139,11 +142,12 @@ class _Start:
     def __init__(self, cluster: Cluster, record: Record, parts: Parts, cache: Cache, started: float) -> None:
         self._cluster, self._record, self._parts, self._cache = cluster, record, parts, cache
         self._layout = cluster.layout
+        self._further = [cluster.layout.of(node) for node in further_nodes(record.nodes)]
         self._started = started
 
     def run(self, steps: Steps, next_to_platform: Callable[[], object]) -> None:
         steps.parallel(self._prepare_files, self._plant_images)
-        self._make_node()
+        self._make_nodes()
         self._start_control_plane()
         steps.parallel(lambda: self._start_platform(steps), next_to_platform)
         self._record.ready = True
@@ -154,16 +158,14 @@ class _Start:
         self._wait_until_ready()
 
     def _prepare_files(self) -> None:
-        for folder in self._layout.folders():
-            if folder != self._layout.containerd:
-                folder.mkdir(parents=True, exist_ok=True)
+        self._layout.state.mkdir(parents=True, exist_ok=True)
         with locked(self._cache.locks / "port"):  # two clusters that start at the same moment don't choose the same one
             self._record.port = self._record.port or free_port(self._cache)
             self._record.write(self._layout.state)
-        self._certificates = _write_certificates(self._layout, self._record.port)
-        _write_configuration(self._layout, self._record)
+        self._certificates = configuration.write(self._layout, self._record)
         kubernetes = self._parts.builds["kubernetes"]
         self._record.programs = {
+            "node": str(self._parts.program("node", "node")),
             "kubectl": str(kubernetes.binary("kubectl")),
             "helm": str(self._parts.program("helm", "helm")),
             **({"ctr": str(self._parts.program("containerd", "ctr"))} if self._record.image_volumes else {}),
@@ -171,9 +173,10 @@ class _Start:
 
     def _plant_images(self) -> None:
         self._layout.state.mkdir(parents=True, exist_ok=True)
-        plant(self._parts.seed, self._layout.containerd)
+        for layout in (self._layout, *self._further):
+            plant(self._parts.seed, layout.containerd)
 
-    def _make_node(self) -> None:
+    def _make_nodes(self) -> None:
         self._record.write(self._layout.state)
         cgroups.create(self._record.cgroup)
         namespaces.create(
@@ -184,6 +187,8 @@ class _Start:
             log=self._layout.logs / "node.log",
             record=self._record_node,
         )
+        for layout in self._further:
+            nodes.make(self._record, layout, self._namespaces)
         self._done("node")
 
     def _record_node(self, made: namespaces.Namespaces) -> None:
@@ -201,9 +206,11 @@ class _Start:
         self._done("API server")
 
     def _start_node_programs(self) -> None:
-        for name in ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
+        for name in (*components.OF_EVERY_NODE, *components.OF_CONTROL_PLANE):
             make = components.KUBERNETES[name]
             self._spawn(make(self._layout, self._parts.program("kubernetes", name)))
+        for layout in self._further:
+            nodes.start(self._record, layout)
         if self._record.volumes:
             program = self._parts.program("local-path", "local-path-provisioner")
             self._spawn(volumes.provisioner(self._layout, program))
@@ -231,7 +238,8 @@ class _Start:
 
     def _wait_until_ready(self) -> None:
         kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
-        kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
+        for node in (NODE_NAME, *(layout.node.name for layout in self._further)):
+            kubectl(["wait", "--for=create", timeout, f"node/{node}"], None)
         if self._record.node_gpus:
             patch = json.dumps(simulated.advertise_gpus_patch(self._record.node_gpus))
             kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
@@ -240,6 +248,8 @@ class _Start:
         kubectl(["wait", "-n", "kube-system", "--for=condition=Available", timeout, "deployment/coredns"], None)
         platform.wait_until_available(kubectl, timeout=READY_TIMEOUT)
         kubectl(["wait", "--for=create", timeout, "serviceaccount/default"], None)
+        for layout in self._further:
+            nodes.admit_pods(self._cluster, layout.node)
 
     @property
     def _namespaces(self) -> namespaces.Namespaces:
@@ -248,9 +258,7 @@ class _Start:
         return self._record.namespaces
 
     def _spawn(self, component: Component) -> None:
-        log = self._layout.logs / f"{component.name}.log"
-        process = self._namespaces.spawn(component.argv, log=log, env=component.env)
-        self._record.components[component.name] = Running(component, process)
+        nodes.spawn(self._record, self._layout, component)
 
     def _wait(self, what: str, answers: Callable[[], bool], *, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
@@ -262,7 +270,8 @@ class _Start:
 
     def _refuse_if_one_ended(self) -> None:
         for name, running in self._record.components.items():
-            if not running.process.alive(proc=self._namespaces.proc):
+            place = self._record.further.get(running.node, self._namespaces)
+            if not running.process.alive(proc=place.proc):
                 raise Refusal(f"{name} ended while the cluster was starting")
 
     def _done(self, phase: str) -> None:
@@ -312,70 +321,6 @@ def _program(name: str) -> Path:
     return found
 
 
-def _write_certificates(layout: Layout, port: int) -> platform.WebhookCertificates:
-    folder, authority, front_proxy = layout.pki, pki.Authority("slipway-devcluster"), pki.Authority("front-proxy")
-    (folder / "ca.crt").write_bytes(authority.own.certificate)
-    (folder / "front-proxy-ca.crt").write_bytes(front_proxy.own.certificate)
-    api_hosts = ["127.0.0.1", "localhost", NODE_IP, API_SERVICE_IP, "kubernetes", "kubernetes.default"]
-    api_hosts += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    authority.issue("kube-apiserver", hosts=api_hosts).write(folder, "apiserver")
-    authority.issue("kube-apiserver-kubelet", organizations=["system:masters"]).write(folder, "apiserver-kubelet")
-    authority.issue(NODE_NAME, hosts=[NODE_NAME, NODE_IP]).write(folder, "kubelet")
-    front_proxy.issue("front-proxy-client").write(folder, "front-proxy-client")
-    private, public = pki.signing_keys()
-    pki.write_secret(folder / "service-accounts.key", private)
-    (folder / "service-accounts.pub").write_bytes(public)
-    _write_kubeconfigs(layout, authority, port)
-    return platform.issue_certificates(authority)
-
-
-def _write_kubeconfigs(layout: Layout, authority: pki.Authority, port: int) -> None:
-    users = {
-        "kube-controller-manager": ("system:kube-controller-manager", []),
-        "kube-scheduler": ("system:kube-scheduler", []),
-        "kube-proxy": ("system:kube-proxy", []),
-        "kubelet": (f"system:node:{NODE_NAME}", ["system:nodes"]),
-        "kwok": ("kwok", ["system:masters"]),
-        volumes.USER: (volumes.USER, ["system:masters"]),
-        "admin": ("admin", ["system:masters"]),
-    }
-    on_node, on_host = f"https://{NODE_IP}:{API_PORT}", f"https://127.0.0.1:{port}"
-    for file, (user, groups) in users.items():
-        client = authority.issue(user, organizations=groups)
-        _write_kubeconfig(layout.kubeconfig_of(file), on_node, layout, authority, client)
-    client.write(layout.pki, "admin")  # the last one is the administrator
-    _write_kubeconfig(layout.state / "kubeconfig", on_host, layout, authority, client)
-
-
-def _write_kubeconfig(
-    path: Path, server: str, layout: Layout, authority: pki.Authority, client: pki.Certificate
-) -> None:
-    cluster = f"slipway-{layout.state.name}"
-    trusted = authority.own.certificate
-    text = pki.kubeconfig(server=server, cluster=cluster, user=path.stem, authority=trusted, client=client)
-    pki.write_secret(path, text.encode())
-
-
-def _write_configuration(layout: Layout, record: Record) -> None:
-    plugins = requirements.cni_folder()
-    if plugins is None:
-        raise Refusal("the CNI plugins are not installed; run `devcluster doctor`")
-    image_volumes = record.image_volumes
-    containerd = components.containerd_2_config if image_volumes else components.containerd_config
-    kubelet = components.kubelet_config(layout, cgroup=record.cgroup, image_volumes=image_volumes)
-    files = {
-        layout.config / "containerd.toml": containerd(layout, cni_plugins=plugins),
-        layout.config / "audit-policy.json": components.audit_policy(),
-        layout.config / "kubelet.json": kubelet,
-        layout.config / "local-path.json": volumes.configuration(layout),
-        layout.config / "local-path-helper.json": volumes.helper_pod(),
-        layout.config / "cni/10-slipway.conflist": components.cni_config(),
-        layout.state / "resolv.conf": components.resolv_conf(),
-    }
-    for path, text in files.items():
-        path.write_text(text)
-
-
 # --- down ------------------------------------------------------------------------------------------------------------
 
 
@@ -392,8 +337,9 @@ def down(name: str, *, cache: Cache, steps: Steps) -> None:
 
 def _remove(cluster: Cluster) -> None:
     found = records.read(cluster.layout.state)
-    if found and found.namespaces:
-        found.namespaces.destroy()
+    for node in (*found.further.values(), found.namespaces) if found else ():
+        if node:
+            node.destroy()
     cgroups.remove(cgroup_name(cluster.layout))
     if cluster.layout.state.exists():
         shutil.rmtree(cluster.layout.state)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_devcluster.addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
+from slipway_devcluster.addresses import API_PORT, FIRST, MOST_NODES, SERVICE_RANGE, Node
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.identity import Identity, children, identify
 
@@ -114,25 +114,29 @@ def create(
     node_program: Path,
     state: Path,
     cache_root: Path,
-    port: int,
+    port: int | None,
     log: Path,
     record: Callable[[Namespaces], None],
+    node: Node = FIRST,
 ) -> Namespaces:
-    """Create the namespaces of a node; its API server will be reachable from the host at 127.0.0.1:`port`.
+    """Create the namespaces of a node, whose folder is `state`.
 
-    Until `record` has returned, the node ends with this process, so that every running node is recorded.
+    With a port, the API server on it will be reachable from the host at 127.0.0.1:`port`. Until `record` has returned,
+    the node ends with this process, so that every running node is recorded.
     """
-    script = setup_script(state=state, cache_root=cache_root)
+    script = setup_script(state=state, cache_root=cache_root, node=node)
     command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
     says, hears = os.pipe(), os.pipe()
-    with _listener(port) as listener, log.open("ab") as output, os.fdopen(hears[1], "wb") as answer:
-        files = (listener.fileno(), says[1], hears[0])
+    with contextlib.ExitStack() as stack:
+        relayed = [] if port is None else [stack.enter_context(_listener(port)).fileno()]
+        output, answer = stack.enter_context(log.open("ab")), stack.enter_context(os.fdopen(hears[1], "wb"))
+        arguments = [says[1], hears[0], *(argument for file in relayed for argument in (f"{node.ip}:{API_PORT}", file))]
         holder = subprocess.Popen(
-            [*command, str(node_program), "init", f"{NODE_IP}:{API_PORT}", *map(str, files)],
+            [*command, str(node_program), "init", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=files,
+            pass_fds=(says[1], hears[0], *relayed),
             start_new_session=True,
         )
         os.close(says[1])
@@ -150,8 +154,24 @@ def create(
     return namespaces
 
 
-def setup_script(*, state: Path, cache_root: Path) -> str:
+def link(first: Namespaces, other: Namespaces, node: Node) -> None:
+    """Join the network of a further node to the first one's bridge; safe to repeat after the node was made again."""
+    first.run(
+        ["sh", "-c", f"ip link delete {node.name} 2>/dev/null || true"]
+    )  # the kernel removes it only after a while
+    # In the host's PID namespace, because neither node knows the pid of the other one's processes.
+    there = ["nsenter", "--target", str(first.init.pid), "--net", "--"]
+    pair = ["ip", "link", "add", node.name, "type", "veth", "peer", "name", "node0", "netns", str(other.init.pid)]
+    done = subprocess.run([*there, *pair], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refusal(f"node {node.name} could not be linked with the first one: {done.stderr.strip()}")
+    first.run(["ip", "link", "set", node.name, "master", "node0", "up"])
+    other.run(["sh", "-euc", _address(node)])
+
+
+def setup_script(*, state: Path, cache_root: Path, node: Node = FIRST) -> str:
     """The script that sets up new namespaces as a node, which has its own /run and /var: the host's are unchanged."""
+    bridge = f"ip link add node0 type bridge\n{_address(node)}" if node == FIRST else "# `link` gives it an address"
     cache, folder = shlex.quote(str(cache_root)), shlex.quote(str(state))
     return f"""set -eu
 mount --make-rshared /
@@ -169,17 +189,27 @@ mount --bind {folder}/log /var/log
 mkdir -p "$(dirname "$hosts_resolv")"
 [ -e "$hosts_resolv" ] || : > "$hosts_resolv"
 mount --bind {folder}/resolv.conf "$hosts_resolv"
-hostname {NODE_NAME}
+hostname {node.name}
 ip link set lo up
-ip link add node0 type bridge
-ip address add {NODE_IP}/24 dev node0
-ip link set node0 up
-ip route add {SERVICE_RANGE} dev node0 src {NODE_IP}
+{bridge}
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 0 > /proc/sys/net/ipv4/icmp_ratelimit  # "unreachable" is sent immediately to every client, not to a few per second
 cd /
 exec "$@"
 """
+
+
+def _address(node: Node) -> str:
+    """Commands that give the node's interface its address, and the routes to Services and to pods of other nodes."""
+    others = (Node(number) for number in range(1, MOST_NODES + 1) if number != node.number)
+    return "\n".join(
+        (
+            f"ip address add {node.ip}/24 dev node0",
+            "ip link set node0 up",
+            f"ip route add {SERVICE_RANGE} dev node0 src {node.ip}",
+            *(f"ip route add {other.pod_range} via {other.ip}" for other in others),
+        )
+    )
 
 
 def _listener(port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slipway_devcluster.addresses import FIRST
 from slipway_devcluster.components import Component
 from slipway_devcluster.identity import Identity
 from slipway_devcluster.namespaces import Namespaces
@@ -19,12 +20,14 @@ class Running:
 
     component: Component
     process: Identity
+    node: str = FIRST.name
 
 
 @dataclass(frozen=True)
 class Options:
     """What a cluster has that others don't have."""
 
+    nodes: int = 1
     gpu_nodes: str = ""
     node_gpus: int = 0
     image_volumes: bool = False
@@ -38,12 +41,16 @@ class Record:
     name: str
     port: int
     cgroup: str
+    nodes: int = 1
     gpu_nodes: str = ""
     node_gpus: int = 0
     image_volumes: bool = False
     volumes: bool = False
     programs: dict[str, str] = field(default_factory=dict)
     namespaces: Namespaces | None = None
+    """Of the first node."""
+    further: dict[str, Namespaces] = field(default_factory=dict)
+    """Of the other nodes, by their names."""
     components: dict[str, Running] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds from the start of `up` to the end of each of its phases."""
@@ -60,14 +67,16 @@ def read(state: Path) -> Record | None:
     try:
         data: dict[str, Any] = json.loads((state / "cluster.json").read_text())
         components = {name: _running(each) for name, each in data.pop("components").items()}
-        return Record(**{**data, "components": components, "namespaces": _namespaces(data["namespaces"])})
+        further = {name: _made(each) for name, each in data.pop("further", {}).items()}
+        first = _made(data["namespaces"]) if data["namespaces"] else None
+        return Record(**{**data, "components": components, "namespaces": first, "further": further})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
 def _running(data: dict[str, Any]) -> Running:
-    return Running(component=Component(**data["component"]), process=Identity(**data["process"]))
+    return Running(Component(**data["component"]), Identity(**data["process"]), data.get("node", FIRST.name))
 
 
-def _namespaces(data: dict[str, Any] | None) -> Namespaces | None:
-    return Namespaces(init=Identity(**data["init"]), holder=Identity(**data["holder"])) if data else None
+def _made(data: dict[str, Any]) -> Namespaces:
+    return Namespaces(init=Identity(**data["init"]), holder=Identity(**data["holder"]))

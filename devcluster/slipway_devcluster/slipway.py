@@ -55,10 +55,11 @@ class OwnImage:
 
 
 OPERATOR_IMAGE = OwnImage("localhost/slipway-operator:dev", ROOT / "operator/Containerfile")
+FETCHER_IMAGE = OwnImage("localhost/slipway-fetcher:dev", ROOT / "fetcher/Containerfile")
 LLAMACPP_IMAGE = OwnImage("localhost/slipway-llamacpp:dev", ROOT / "runtime-image/llamacpp.Containerfile")
 VLLM_CPU_IMAGE = OwnImage("localhost/slipway-vllm-cpu:dev", ROOT / "runtime-image/vllm-cpu.Containerfile")
 """Some gigabytes, so `install` leaves it out; `devcluster load-image` loads it."""
-INSTALLED_IMAGES = (OPERATOR_IMAGE, LLAMACPP_IMAGE)
+INSTALLED_IMAGES = (OPERATOR_IMAGE, FETCHER_IMAGE, LLAMACPP_IMAGE)
 
 
 def prepare(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:

@@ -36,14 +36,13 @@ class Status:
 
 def look(cluster: Cluster, durations: Durations) -> Status:
     record, alive = cluster.record, cluster.alive()
-    proc = cluster.namespaces.proc if alive else None
     return Status(
         name=cluster.name,
         alive=alive,
         address=f"https://127.0.0.1:{record.port}",
         phases=record.phases,
         down_seconds=durations.last(f"ending cluster {cluster.name}"),
-        memory=memory_by_program(proc) if proc else {},
+        memory=memory_by_program(node.proc for node in cluster.running_nodes()) if alive else {},
         stopped=[name for name in record.components if alive and not cluster.is_running(name)],
         nodes=_nodes(cluster) if alive else {},
         pods=_pods(cluster) if alive else {},
@@ -70,10 +69,10 @@ def lines(status: Status) -> Iterable[str]:
         yield f"    {size / MB:6.0f} MB  {program}"
 
 
-def memory_by_program(proc: Path) -> dict[str, int]:
-    """Read from a node's own /proc. Processes that end meanwhile are left out."""
+def memory_by_program(procs: Iterable[Path]) -> dict[str, int]:
+    """Read from each node's own /proc. Processes that end meanwhile are left out."""
     sizes: Counter[str] = Counter()
-    for folder in proc.iterdir():
+    for folder in (folder for proc in procs for folder in proc.iterdir()):
         if folder.name.isdigit():
             try:
                 sizes[_program(folder)] += _proportional_size((folder / "smaps_rollup").read_text())

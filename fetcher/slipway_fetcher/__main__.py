@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 
 from slipway_fetcher.fetching import Fetching, Options
@@ -20,6 +18,7 @@ from slipway_fetcher.progress import Progress
 from slipway_fetcher.reporting import report_failure
 from slipway_fetcher.request import Request
 from slipway_fetcher.settings import AUTHORITY, Settings
+from slipway_fetcher.signals import end_at_once
 from slipway_fetcher.sources.schemes import source_of
 from slipway_fetcher.web.call import shown
 from slipway_fetcher.web.client import Client
@@ -28,16 +27,9 @@ from slipway_fetcher.web.repeating import Patience
 
 
 def main() -> None:
-    """Ends at once at a signal: nothing needs to be tidied up, because the next run goes on from any state."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))  # the image starts us with them blocked
+    end_at_once()
     os.umask(0o022)  # the engine may run as another user
     sys.exit(run(sys.argv[1:]))
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    os._exit(128 + number)
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, output: TextIO | None = None) -> int:

@@ -45,11 +45,11 @@ def parser() -> Parser:
         "--refresh", action="store_true", help="see whether there is another version, and replace this one"
     )
     made.add_argument("--replace", action="store_true", help="replace a folder that has something else")
-    made.add_argument("--connections", type=_number, default=8, metavar="N", help="downloads at the same time (8)")
+    made.add_argument("--connections", type=number, default=8, metavar="N", help="downloads at the same time (8)")
     made.add_argument(
-        "--give-up-after", type=_number, default=900, metavar="SECONDS", help="without a single byte (900)"
+        "--give-up-after", type=number, default=900, metavar="SECONDS", help="without a single byte (900)"
     )
-    made.add_argument("--progress-every", type=_number, default=5, metavar="SECONDS", help="between two lines (5)")
+    made.add_argument("--progress-every", type=number, default=5, metavar="SECONDS", help="between two lines (5)")
     made.add_argument("--progress-file", type=Path, metavar="FILE", help="has the newest of these lines")
     made.add_argument(
         "--termination-log", type=Path, default=Path(TERMINATION_LOG), metavar="FILE", help=f"({TERMINATION_LOG})"
@@ -57,8 +57,8 @@ def parser() -> Parser:
     return made
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 10**6:
+def number(text: str) -> int:
+    found = int(text)
+    if not 1 <= found <= 10**6:
         raise argparse.ArgumentTypeError(f"{text} isn't between 1 and 1,000,000")
-    return number
+    return found

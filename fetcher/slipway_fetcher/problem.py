@@ -22,6 +22,7 @@ class Reason(StrEnum):
     ACCESS_DENIED = "ModelAccessDenied", 11
     CORRUPT = "ModelCorrupt", 12
     FAILED = "ModelDownloadFailed", 15
+    PUSH_FAILED = "PushFailed", 60
 
 
 class FetchError(Exception):

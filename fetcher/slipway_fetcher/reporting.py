@@ -18,19 +18,19 @@ LIMIT = 4095  # bytes; Kubernetes cuts what is longer
 LONGEST = 1500  # characters of a sentence; at most four bytes each would be too many, and no sentence has them
 
 
-def report_failure(error: FetchError, progress: Progress, termination_log: Path) -> int:
+def report_failure(error: FetchError, progress: Progress, termination_log: Path, phase: str = "fetching") -> int:
     """Returns the exit code."""
     progress.event("failed", reason=str(error.reason), message=error.message, remedy=error.remedy)
     with contextlib.suppress(OSError):
-        write(termination_log, termination_message(error))
+        write(termination_log, termination_message(error, phase))
     return error.reason.exit_code
 
 
-def termination_message(error: FetchError) -> str:
+def termination_message(error: FetchError, phase: str = "fetching") -> str:
     longest = LONGEST
     while True:
         message, remedy = (" ".join(text.split())[:longest] for text in (error.message, error.remedy))
-        fields = {"reason": str(error.reason), "message": message, "remedy": remedy, "phase": "fetching", "lines": []}
+        fields = {"reason": str(error.reason), "message": message, "remedy": remedy, "phase": phase, "lines": []}
         line = json.dumps(fields, ensure_ascii=False) + "\n"
         if len(line.encode(errors="replace")) <= LIMIT:
             return line

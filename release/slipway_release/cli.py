@@ -47,7 +47,7 @@ def main() -> None:
 def images(to: str, base: str, url: str, tag: str, builder: str, *, push: bool, names: tuple[str, ...]) -> None:
     """Build images with buildah, podman or docker.
 
-    Without NAMES, these are operator, llamacpp and vllm-cpu.
+    Without NAMES, these are operator, fetcher, llamacpp and vllm-cpu.
     """
     cache = default_cache()
     built = building.build(
@@ -75,7 +75,7 @@ def images(to: str, base: str, url: str, tag: str, builder: str, *, push: bool, 
 def make(to: str, base: str, url: str, dist: Path, names: tuple[str, ...]) -> None:
     """Write everything that is published into a folder.
 
-    Without NAMES, the images are operator, llamacpp and vllm-cpu.
+    Without NAMES, the images are operator, fetcher, llamacpp and vllm-cpu.
     """
     cache = default_cache()
     release = Release(registry.checked(to), look(url=url))

@@ -15,7 +15,7 @@ from slipway_devcluster.errors import Refusal
 from slipway_release import source
 from slipway_release.source import ROOT
 
-RELEASED = ("operator", "llamacpp", "vllm-cpu")
+RELEASED = ("operator", "fetcher", "llamacpp", "vllm-cpu")
 """The images of a release by default. Those for GPUs are large, and are only made on demand."""
 
 

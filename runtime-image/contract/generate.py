@@ -37,6 +37,7 @@ COPIED = (
     "hold.py",
     "lines.py",
     "runbooks.py",
+    "tasks.py",
 )  # by hand, for the runtime
 HEADER = """\
 {quotes}{about}

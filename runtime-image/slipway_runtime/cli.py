@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime.contract.pod import ENGINE_PORT, MODEL_FOLDER, RUNTIME_PORT, TERMINATION_LOG
+from slipway_runtime.contract.tasks import Task
 from slipway_runtime.versions import version_of
 
 CACHE_LIMIT = 10 << 30  # bytes
@@ -151,6 +152,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
             help=f"how {what} found in what the model writes: Auto, by its chat template; None, not at all; or the "
             "name of a parser of vLLM",
         )
+    add(
+        "--task",
+        choices=[*Task],
+        help="what the model is for; by default what its files say",
+    )
 
 
 def _add_timeouts(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.compiled.key import Start, digest_of_configs, key_of
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.contract.pod import PARSERS
+from slipway_runtime.contract.tasks import Task
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Parsers, StartRefusedError, Wish
 from slipway_runtime.engines.formats import Template, value_of
@@ -55,7 +56,7 @@ class _Planned(NamedTuple):
     """What follows from the command line and the model's files."""
 
     facts: Facts
-    parsers: Parsers
+    parsers: Parsers | None  # None: the model generates no text
     launch: Launch
     settings: preflight.EngineSettings
 
@@ -103,7 +104,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
     options = _options(arguments, facts, settings.device, host, compiled)
-    options = replace(options, about={**options.about, PARSERS: parsers.as_json()})
+    options = replace(options, about={**options.about, PARSERS: parsers and parsers.as_json()})
     options = replace(options, environment=lambda: _hash_seed(launch) if compiled.is_on else {})
     if push:
         options = replace(options, afterwards=partial(push.carry_out, compiled.report.key or ""))
@@ -156,14 +157,16 @@ def _in_words(device: preflight.Device) -> str:
 
 def _planned(arguments: argparse.Namespace, found: LocatedModel) -> _Planned:
     facts = read_model(found)
-    parsers = _parsers(arguments, _template(arguments.flags, facts))
-    guard = _guard(arguments, found.path, parsers)
+    task = arguments.task or _found_task(arguments, facts)
+    parsers = _parsers(arguments, facts) if task in ("", Task.GENERATE) else None
+    guard = _guard(arguments, found.path, task, parsers)
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
         host=arguments.host,
         port=arguments.port,
         mode=arguments.mode,
+        task=task,
         flags=tuple(arguments.flags),
         environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
         traces=arguments.traces_endpoint or "",
@@ -187,21 +190,28 @@ def _template(flags: Sequence[str], facts: Facts) -> Template:
     return Template(text=text, model_type=facts.model_type)
 
 
-def _parsers(arguments: argparse.Namespace, template: Template) -> Parsers:
+def _parsers(arguments: argparse.Namespace, facts: Facts) -> Parsers:
+    template = _template(arguments.flags, facts)
     wanted = {"tool_calls": arguments.tool_calls, "reasoning": arguments.reasoning}
     if arguments.engine == "llamacpp":
         return llamacpp.parsers_for(template, **wanted)
     return vllm.parsers_for(vllm.installed(), template, arguments.flags, **wanted)
 
 
-def _guard(arguments: argparse.Namespace, model: Path, parsers: Parsers) -> dict[str, object]:
+def _found_task(arguments: argparse.Namespace, facts: Facts) -> str:
+    """Returns what the model is for by its files; nothing where the spec's own flags may make another of it."""
+    is_changed = arguments.engine == VLLM.name and vllm.names_of(arguments.flags) & vllm.tasks.CHANGE_IT
+    return "" if is_changed else facts.task
+
+
+def _guard(arguments: argparse.Namespace, model: Path, task: str, parsers: Parsers | None) -> dict[str, object]:
     """Returns the guard's settings: from options, from its environment variable, and from what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
         "tokens_per_minute_per_key": arguments.tokens_per_minute,
         "max_in_flight": arguments.max_in_flight,
-        "no_tools": parsers.tool_calls.for_clients or None,
+        "no_tools": (parsers and parsers.tool_calls.for_clients) or None,
         "traces_endpoint": arguments.traces_endpoint,
         "traces_sample_ratio": arguments.traces_sample_ratio if arguments.traces_endpoint else None,
     }
@@ -211,6 +221,7 @@ def _guard(arguments: argparse.Namespace, model: Path, parsers: Parsers) -> dict
             "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
             "model": arguments.served_name or "",
             "engine": arguments.engine,
+            "task": task,
             # vLLM checks the model's name itself, adapters included; llama.cpp accepts any name.
             "models": [arguments.served_name or model.stem] if arguments.engine == "llamacpp" else [],
             **given,

@@ -221,6 +221,12 @@ async def test_ordinary_requests_fit_within_the_limits(
         ("/v1/embeddings", b'{"input":["a",%b]}', b"1,"),
         ("/v1/embeddings", b'{"input":[%b]}', b"1.5,"),
         ("/v1/completions", b'{"stop":[%b]}', b"0,"),
+        ("/v1/rerank", b'{"query":"a","documents":[%b]}', b'"b",'),
+        ("/v1/rerank", b'{"query":[%b]}', b"0,"),
+        ("/score", b'{"text_1":"a","text_2":[%b]}', b"0,"),
+        ("/score", b'{"queries":[%b]}', b"{},"),
+        ("/score", b'{"data_1":"a","items":[%b]}', b"[],"),
+        ("/classify", b'{"input":[%b]}', b'"a",'),
     ],
 )
 async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
@@ -231,6 +237,32 @@ async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
     answer = await ask(Guard(nothing, make_guard().gate), path, body=[many])
     assert (answer.status, answer.error) == (413, "request_too_large")
     assert (await ask(Guard(answering(b"{}"), make_guard().gate), path, body=[few])).status == 200
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data", "text/plain"])
+async def test_an_endless_form_is_cut_off_at_the_limit_of_a_body(make_guard: MakeGuard, kind: str) -> None:
+    guarding, pieces = make_guard(max_body_bytes=MIB, max_bodies_bytes=4 * MIB), 0
+
+    async def receive() -> Message:
+        nonlocal pieces
+        pieces += 1
+        return {"type": "http.request", "body": b"--x\r\n" * (MIB // 80), "more_body": True}
+
+    scope = scope_of("/v1/audio/transcriptions", headers=[("content-type", kind)])
+    answer = await sent_by(Guard(nothing, guarding.gate), scope, receive)
+    assert (answer.status, answer.error) == (413, "request_too_large")
+    assert pieces <= 18
+
+
+async def test_a_form_is_passed_on_as_it_is_and_charged_by_its_bytes(make_guard: MakeGuard, tmp_path: Path) -> None:
+    """How many parts it has, and whether it has a boundary, only the engine sees, within the limit of its bytes."""
+    guarding = make_guard(keys=keys_in(tmp_path, alice=KEY), tokens_per_minute_per_key=10)
+    form = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n' * 1000
+    headers = [ALICE, ("content-type", "multipart/form-data; boundary=x")]
+    guard = Guard(answering(b"fine", content_type="text/plain"), guarding.gate)
+    assert (await ask(guard, "/v1/audio/transcriptions", headers=headers, body=[form])).status == 200
+    refused = await ask(guard, "/v1/audio/transcriptions", headers=headers, body=[form])
+    assert (refused.status, refused.error) == (429, "token_limit_exceeded")
 
 
 def test_a_body_that_trickles_in_is_cut_off_at_its_deadline(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from slipway.operator.reconciling.watches import watches
 from slipway_devcluster import slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.containerfiles import default_name
-from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
+from slipway_devcluster.slipway import FETCHER_IMAGE, LLAMACPP_IMAGE, OPERATOR_IMAGE
 from support.builders.objects import Object
 from support.charts import third_party_runtimes
 from support.charts.helm import manifests_of, name_of, rendered
@@ -116,7 +116,12 @@ def test_the_images_built_in_this_repository_are_those_that_the_charts_use() -> 
         *(each for runtime in of_kind("ClusterServingRuntime") for each in runtime["spec"]["containers"]),
     ]
     used = {container["image"] for container in containers if container["image"].startswith("localhost/")}
-    containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
+    used.add(environment(OPERATOR)["SLIPWAY_FETCHER_IMAGE"])
+    containerfiles = [
+        OPERATOR_IMAGE.containerfile,
+        FETCHER_IMAGE.containerfile,
+        *(ROOT / "runtime-image").glob("*.Containerfile"),
+    ]
     assert used == {default_name(each) for each in containerfiles}
 
 
@@ -139,7 +144,7 @@ def test_the_operator_receives_the_names_of_third_party_engine_runtimes() -> Non
         assert received[name]["metadata"]["name"].startswith(f"{name}-")
 
 
-@pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
+@pytest.mark.parametrize("image", [OPERATOR_IMAGE, FETCHER_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
 def test_load_image_gives_an_image_the_name_that_the_charts_use(image: slipway.OwnImage) -> None:
     assert default_name(image.containerfile) == image.name
 

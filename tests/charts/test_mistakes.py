@@ -46,7 +46,7 @@ def test_every_value_has_a_description(chart: str) -> None:
         ({"image": {"tag": "1"}}, "images"),
         ({"images": {"operator": {"tags": "1"}}}, "images.operator.tag"),
         ({"accelerators": {"vendors": {"nvida": False}}}, "accelerators.vendors.nvidia"),
-        ({"tolerations": []}, "operator.tolerations or activator.tolerations"),
+        ({"tolerations": []}, "operator.tolerations or activator.tolerations or modelCache.node.tolerations"),
         ({"watchNamespace": "chat"}, "watchNamespaces"),
     ],
     ids=str,

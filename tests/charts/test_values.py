@@ -28,6 +28,7 @@ SWITCHES = [
     ("slipway", "monitoring.serviceMonitor.enabled", "ServiceMonitor", "slipway"),
     ("slipway", "monitoring.dashboards.enabled", "ConfigMap", "slipway-fleet-dashboard"),
     ("slipway", "monitoring.rules.enabled", "PrometheusRule", "slipway-rules"),
+    ("slipway", "modelCache.node.enabled", "DaemonSet", "slipway-node-cache"),
     ("slipway", "runtimes.llamacpp.enabled", "ClusterServingRuntime", "slipway-llamacpp"),
     ("slipway", "runtimes.vllm-cpu.enabled", "ClusterServingRuntime", "slipway-vllm-cpu"),
     ("slipway", "runtimes.vllm-cuda.enabled", "ClusterServingRuntime", "slipway-vllm-cuda"),
@@ -49,7 +50,15 @@ SWITCHES = [
 ]
 RIGHTS = {f"accelerators.supply.{name}" for name in ("nodePools", "dynamicResources", "pods")}
 ALERTS = {f"monitoring.rules.alerts.{name}.enabled" for name in defaults("slipway")["monitoring"]["rules"]["alerts"]}
-CHANGES_OBJECTS = {"keep", "fixedUserIds", "planner.hub.enabled", "compileCache.claims", *RIGHTS, *ALERTS}
+CHANGES_OBJECTS = {
+    "keep",
+    "fixedUserIds",
+    "planner.hub.enabled",
+    "compileCache.claims",
+    "fetcher.enabled",
+    *RIGHTS,
+    *ALERTS,
+}
 ALL = ["slipway", "slipway-crds"]
 
 

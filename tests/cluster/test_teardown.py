@@ -1,5 +1,6 @@
 """Nothing of a cluster remains, whatever happened to it, and no other cluster is affected."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import lifecycle, record
+from slipway_devcluster.addresses import FIRST, Node
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.record import Options
 from support.builders import objects
 from support.cluster import AnyCluster, Kube, Settings, host
 from support.cluster.clusters import own_devcluster
@@ -22,7 +25,7 @@ DEVCLUSTER = Path(sys.executable).with_name("devcluster")
 
 @dataclass(frozen=True)
 class Ended:
-    """A cluster that ran, failed and was ended, and the state of the machine before and after."""
+    """A cluster of two nodes that ran, failed and was ended, and the state of the machine before and after."""
 
     cluster: Cluster
     traces: Traces
@@ -38,20 +41,22 @@ def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.Temp
     before = host.snapshot(spare)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HOME", str(home))
-        lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
+        lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps, options=Options(nodes=2))
         try:
-            run_a_pod(spare)
+            for node in (FIRST, Node(2)):
+                run_a_pod(spare, node)
             traces = host.traces(spare)
-            for component in ("containerd", "kube-apiserver", "kubelet"):
+            for component in ("containerd", "kube-apiserver", "kubelet", "containerd.slipway-2"):
                 spare.kill(component)
         finally:
             lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
     return Ended(spare, traces, before, host.snapshot(spare), home)
 
 
-def run_a_pod(cluster: Cluster) -> None:
-    cluster.run_kubectl(["run", "pod", f"--image={objects.PAUSE}", "--image-pull-policy=IfNotPresent"])
-    cluster.run_kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"])
+def run_a_pod(cluster: Cluster, node: Node) -> None:
+    pod = objects.pod(node.name, objects.PAUSE, [], nodeName=node.name)
+    cluster.run_kubectl(["apply", "-f", "-"], json.dumps(pod).encode())
+    cluster.run_kubectl(["wait", "--for=condition=Ready", f"pod/{node.name}", "--timeout=60s"])
 
 
 def test_a_running_cluster_has_traces_of_its_programs_and_pods(ended: Ended) -> None:

@@ -12,7 +12,7 @@ from support.load.tool_calls import ASKED, STARTED, ask_for_weather, call_in, st
 from support.programs import instruction_model
 from support.programs.llamacpp_pod import LlamacppPod
 
-REQUIRED = {"messages": [ASKED, STARTED], "tool_choice": "required", "parallel_tool_calls": False}
+REQUIRED = {"messages": [ASKED, STARTED], "tool_choice": "required", "max_tokens": 40}
 SIZE = ("--context-length=2048", "--parallel=1")
 CALL = ("get_weather", {"city", "unit"})
 

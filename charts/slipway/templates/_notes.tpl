@@ -32,12 +32,29 @@ Install KEDA 2.21 or later, as the chart slipway-platform does. Earlier versions
 {{- else }}
 {{- include "slipway.notesOfPlatform" . }}
 {{- end }}
+{{- include "slipway.notesOfNodePlugin" . }}
 {{- if ne (toJson .Values.activator.names) (toJson (list "slipway-activator")) }}
 
 In namespaces with the label slipway.dev/restricted, KEDA may only call the activators that slipway-crds lists:
 
   helm upgrade slipway-crds CHARTS/slipway-crds --namespace NAMESPACE --reset-then-reuse-values \
     --set 'policies.activators={{ printf "{%s}" (join "," .Values.activator.names) }},policies.slipwayNamespace={{ .Release.Namespace }}'
+{{- end }}
+{{- end }}
+
+{{/* Its pods are refused where privileged ones aren't allowed. */}}
+{{- define "slipway.notesOfNodePlugin" -}}
+{{- if .Values.modelCache.node.enabled }}
+{{- $namespace := .Values.modelCache.node.namespace | default .Release.Namespace }}
+{{- $found := lookup "v1" "Namespace" "" $namespace }}
+{{- $allowed := dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "privileged" $found }}
+{{- if ne $allowed "privileged" }}
+
+WARNING: Namespace {{ $namespace }} allows {{ $allowed }} pods only, so the pods of the node plugin are refused. Set
+modelCache.node.namespace to a namespace for it alone, or allow them:
+
+  kubectl label --overwrite namespace {{ $namespace }} pod-security.kubernetes.io/enforce=privileged
+{{- end }}
 {{- end }}
 {{- end }}
 

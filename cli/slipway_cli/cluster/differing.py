@@ -112,7 +112,15 @@ def _known(deployment: LLMDeployment, status: Mapping[str, Any], catalogue: Cata
     facts = facts_for(record, source_of(deployment))
     read, said = (facts, None) if of_files(record) else (None, facts)
     quantization = deployment.spec.engine.quantization
-    return known_of(model.uri, model.facts, inspection=read, hub=said, catalogue=catalogue, quantization=quantization)
+    return known_of(
+        model.uri,
+        model.facts,
+        inspection=read,
+        hub=said,
+        catalogue=catalogue,
+        quantization=quantization,
+        task=model.task,
+    )
 
 
 def _draft(deployment: LLMDeployment) -> Model | None:

@@ -103,10 +103,12 @@ def _piped() -> str:
 @contextlib.contextmanager
 def _asker(name: str, given: dict[str, Any]) -> Iterator[tuple[Asker, dict[str, Any]]]:
     """For the model, with what is sent besides the prompt."""
+    from slipway_cli.cluster.answers import WrongRequest
     from slipway_cli.cluster.kubectl import Kubectl
     from slipway_cli.cluster.proxying import proxied
     from slipway_cli.cluster.reading import read_one
     from slipway_cli.cluster.requesting import Asker, key_of, path_of_service
+    from slipway_cli.cluster.tasks import why_it_says_nothing
 
     longest, secret = seconds_of("timeout", given.pop("timeout")), given.pop("key_secret")
     chosen = {each: given.pop(each) for each in ("max_tokens", "temperature")}
@@ -115,6 +117,8 @@ def _asker(name: str, given: dict[str, Any]) -> Iterator[tuple[Asker, dict[str, 
     kubectl = Kubectl(target.flags, target.namespace)
     namespace = kubectl.place().namespace
     llm = read_one(kubectl, name, namespace)
+    if objection := why_it_says_nothing(llm):
+        raise WrongRequest(objection)
     key = key_of(kubectl, secret, namespace)
     with proxied(kubectl, f"^{re.escape(path_of_service(name, namespace))}/") as proxy:
         stream = {"stream": True, "stream_options": {"include_usage": True}}

@@ -152,7 +152,8 @@ def _of_config(path: str, config: dict[str, Any], changes: Spec) -> Wanted:
 def checked(spec: Spec, name: str) -> Wanted:
     """An LLMDeployment of that spec; nothing may be known of its model."""
     deployment = _valid({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}, name)
-    return Wanted(deployment, known_of(deployment.spec.model.uri, deployment.spec.model.facts))
+    model = deployment.spec.model
+    return Wanted(deployment, known_of(model.uri, model.facts, task=model.task))
 
 
 def _completed(
@@ -187,6 +188,7 @@ def _known(deployment: LLMDeployment, config: Spec | None) -> Known:
         inspection={"config": config} if config else None,
         catalogue=families_with(spec.model.uri),
         quantization=spec.engine.quantization,
+        task=spec.model.task,
     )
 
 

@@ -1,10 +1,11 @@
 // Command node is the only program inside a node that devcluster brings itself.
 //
-//	node init ADDRESS LISTENER READY RECORDED
-//	    Process 1 of the node. Three file descriptors are inherited; their numbers are arguments. It relays connections
-//	    from LISTENER, which was opened in the host's network, to ADDRESS in the node's, and reaps orphans. It writes
-//	    "ready" to READY, and continues only after it reads a byte from RECORDED: if its creator dies before it has
-//	    recorded that the node exists, it exits. When it dies, the kernel ends every process of the node.
+//	node init READY RECORDED [ADDRESS LISTENER]
+//	    Process 1 of the node. File descriptors are inherited; their numbers are arguments. It reaps orphans. On the
+//	    first node of a cluster it relays connections from LISTENER, which was opened in the host's network, to ADDRESS
+//	    in the node's. It writes "ready" to READY, and continues only after it reads a byte from RECORDED: if its creator
+//	    dies before it has recorded that the node exists, it exits. When it dies, the kernel ends every process of the
+//	    node.
 //	node pause
 //	    Process 1 of every pod sandbox: keeps the pod's namespaces alive until it gets SIGINT or SIGTERM.
 //	node -p PATH -s SIZE -m MODE -a create|delete
@@ -23,14 +24,14 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 6 && os.Args[1] == "init" {
-		initNode(os.Args[2], inherited(os.Args[3]), inherited(os.Args[4]), inherited(os.Args[5]))
+	if (len(os.Args) == 4 || len(os.Args) == 6) && os.Args[1] == "init" {
+		initNode(inherited(os.Args[2]), inherited(os.Args[3]), os.Args[4:])
 	} else if len(os.Args) == 2 && os.Args[1] == "pause" {
 		pause()
 	} else if len(os.Args) == 9 && os.Args[1] == "-p" && os.Args[7] == "-a" {
 		volume(os.Args[2], os.Args[8])
 	} else {
-		fmt.Fprintln(os.Stderr, "usage: node init ADDRESS LISTENER READY RECORDED | node pause | node -p PATH -s SIZE -m MODE -a ACTION")
+		fmt.Fprintln(os.Stderr, "usage: node init READY RECORDED [ADDRESS LISTENER] | node pause | node -p PATH -s SIZE -m MODE -a ACTION")
 		os.Exit(2)
 	}
 }
@@ -62,13 +63,15 @@ func inherited(number string) *os.File {
 	return os.NewFile(uintptr(descriptor), number)
 }
 
-func initNode(target string, socket, ready, recorded *os.File) {
-	listener, err := net.FileListener(socket)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "node init: this file descriptor is not a listener:", err)
-		os.Exit(1)
+func initNode(ready, recorded *os.File, relayed []string) {
+	if len(relayed) > 0 {
+		listener, err := net.FileListener(inherited(relayed[1]))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "node init: this file descriptor is not a listener:", err)
+			os.Exit(1)
+		}
+		go relay(listener, relayed[0])
 	}
-	go relay(listener, target)
 	fmt.Fprintln(ready, "ready")
 	ready.Close()
 	if count, _ := recorded.Read(make([]byte, 1)); count == 0 {

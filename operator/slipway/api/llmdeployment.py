@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api import mounts, pod_annotations, variables
+from slipway.api import mounts, pod_annotations, tasks, variables
 from slipway.api.asked import moment
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
@@ -143,6 +143,7 @@ class LLMDeploymentSpec(ApiModel):
         mounts.FREE_PLACES,
         pod_annotations.LET_THROUGH,
         NEEDS_KEDA,
+        *tasks.RULES,
     )
 
 

@@ -7,7 +7,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.kubernetes import StorageSize
-from slipway.api.schema import ApiModel, AsText, ObjectName, Rule, cel, matches, quantity_within, rules
+from slipway.api.schema import (
+    LIST_TYPE,
+    ApiModel,
+    AsText,
+    ObjectName,
+    Rule,
+    cel,
+    matches,
+    quantity_within,
+    rules,
+    text,
+)
 
 SCHEMES = ("hf", "s3", "gs", "az", "pvc", "oci", "https", "mlflow")
 _SEGMENT = "[A-Za-z0-9][-A-Za-z0-9._]*"
@@ -127,7 +138,7 @@ class ModelFacts(ApiModel):
     )
     task: Literal["Generate", "Embed", "Rerank", "Classify"] | None = Field(
         default=None,
-        description="What the model is for, where its architecture doesn't say it, as with Qwen3-Embedding.",
+        description="The same as spec.model.task, which is to be preferred; for objects that were written before it.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
@@ -210,6 +221,17 @@ class ModelCache(ApiModel):
 
 
 Uri = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra=rules(*URI_RULES))]
+FilePattern = Annotated[str, Field(min_length=1), text(256)]
+Endpoint = Annotated[
+    str,
+    matches(
+        r"^https?://[^/@?#\s{}]+(/[^?#\s{}]*)?$",
+        "must be the URL of a server, http://HOST or https://HOST, with a path if it has one: no user, no password, no "
+        "query",
+        at_most=512,
+    ),
+]
+WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "mlflow")
 ServedName = Annotated[
     str,
     matches(
@@ -243,6 +265,18 @@ class ModelSpec(ApiModel):
         description="Commit of the Hugging Face repository. A branch or tag works too, but can change, so that two "
         "replicas may serve different weights.",
     )
+    files: list[FilePattern] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Only files whose path matches one of these patterns, such as '*Q4_K_M.gguf', are fetched; by "
+        "default those that an engine reads. '*' also matches '/'.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+    endpoint: Endpoint | None = Field(
+        default=None,
+        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub, an "
+        "object store of the site, the MLflow server.",
+    )
     served_name: ServedName | None = Field(
         default=None, description='The name that clients send as "model"; by default the name of this object.'
     )
@@ -254,6 +288,11 @@ class ModelSpec(ApiModel):
         default_factory=ModelFacts,
         description="Facts about the model that override, or replace, those that the planner reads from its files.",
     )
+    task: Literal["Auto", "Generate", "Embed", "Rerank", "Classify", "Transcribe"] = Field(
+        default="Auto",
+        description="What the model is for: it decides how the engine is started, and which requests the model serves. "
+        "Auto takes it from the model's architecture, which doesn't say it of models such as Qwen3-Embedding.",
+    )
     cache: ModelCache = Field(
         default_factory=ModelCache, description="Where downloaded files are kept, so that they are downloaded once."
     )
@@ -263,6 +302,27 @@ class ModelSpec(ApiModel):
             rule="!has(self.revision) || self.uri.startsWith('hf://')",
             message="revision is a commit of a Hugging Face repository: with other sources, put the version into uri",
             at=".revision",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!has(self.task) || self.task == 'Auto' || !has(self.facts) || !has(self.facts.task) || "
+            "self.facts.task == self.task",
+            message="task and facts.task differ: remove facts.task, which task has replaced",
+            at=".task",
+        ),
+        Rule(
+            rule="!has(self.files) || size(self.files) == 0 || !self.uri.startsWith('pvc://')",
+            message="files chooses what is fetched, and a volume is mounted as it is: remove files, or put the path "
+            "into uri",
+            at=".files",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule=f"!has(self.endpoint) || {cel([f'{each}://' for each in WITH_ENDPOINTS])}"
+            ".exists(scheme, self.uri.startsWith(scheme))",
+            message="endpoint is the server of an hf://, s3://, gs://, az:// or mlflow:// source: with other sources, "
+            "the server is in uri",
+            at=".endpoint",
             why="FieldValueForbidden",
         ),
     )

@@ -34,6 +34,9 @@ INSPECTION = "inspection"  # the component label of Jobs that read a model's fil
 INSPECTION_SUFFIX = ".inspect"  # no LLMDeployment's name has a dot
 COMPILATION = "compilation"  # the component label of Jobs that push an image of compiled code, and of their pods
 COMPILATION_SUFFIX = ".compile"
+IMAGING = "imaging"  # the component label of Jobs that push an image of a model's files, and of their pods
+IMAGING_SUFFIX = ".image"
+SUFFIXES_OF_JOBS = (INSPECTION_SUFFIX, COMPILATION_SUFFIX, IMAGING_SUFFIX)
 PLAN_ANNOTATION = f"{GROUP}/plan"  # on a model's pods: a digest of what a measurement of them is valid for
 NEXT_TO_ANNOTATION = f"{GROUP}/next-to"  # on a claim for compiled code: the other claims of the pods it was made for
 ACCESS_MODES_ANNOTATION = f"{GROUP}/access-modes"  # on a StorageClass, ReadWriteMany: pods of all nodes share a volume
@@ -54,6 +57,13 @@ ACTIVATOR_GRPC_PORT = 9090
 ACTIVATOR_FIRST_PORT = 20000  # one port for each deployment, from here
 ACTIVATOR_LAST_PORT = 29999  # to here
 PORT_NAME = "http"  # of the Service; the activator's slice must use the same
+
+# --- the node plugin -------------------------------------------------------------------------------------------------
+
+NODE_CACHE = "slipway-node-cache"  # its DaemonSet
+NODE_CACHE_DRIVER = f"models.{GROUP}"  # the CSIDriver; and the audience of the tokens by which it knows pods
+NODE_CACHE_KEYS = "keys"  # the attribute of its volumes that names the models of the pod, separated by commas
+NODE_CACHE_MOST_KEYS = 64  # in one volume
 
 # --- KServe ----------------------------------------------------------------------------------------------------------
 
@@ -78,13 +88,19 @@ def label_of_compilation(name: str) -> str:
     return f"{name}{COMPILATION_SUFFIX}"
 
 
+def label_of_imaging(name: str) -> str:
+    """The same for pods that make an image of a model's files."""
+    return f"{name}{IMAGING_SUFFIX}"
+
+
 def model_of_label(label: str) -> str:
     """The LLMDeployment that a pod with this owner label belongs to, whether it is a replica or of a Job."""
-    return label.removesuffix(INSPECTION_SUFFIX).removesuffix(COMPILATION_SUFFIX)
+    suffix = next((each for each in SUFFIXES_OF_JOBS if label.endswith(each)), "")
+    return label.removesuffix(suffix)
 
 
 def is_label_of_job(label: str) -> bool:
-    return label.endswith((INSPECTION_SUFFIX, COMPILATION_SUFFIX))
+    return label.endswith(SUFFIXES_OF_JOBS)
 
 
 def compiled_claim_name(name: str) -> str:

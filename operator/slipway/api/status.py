@@ -90,6 +90,9 @@ class ExpectedSpeed(ReportModel):
 class PlanStatus(ReportModel):
     """The plan: the accelerator, its number, the memory, and why."""
 
+    task: Literal["Generate", "Embed", "Rerank", "Classify", "Transcribe"] | None = Field(
+        default=None, description="What the model is for, by spec.model.task or its architecture; unknown if missing."
+    )
     accelerator: str | None = Field(default=None, description="The accelerator profile that was chosen.")
     gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica uses.")
     tensor: int | None = Field(default=None, description="Tensor parallelism: accelerators that split each layer.")
@@ -262,18 +265,18 @@ class LastStart(ReportModel):
 
 
 class PushedImage(ReportModel):
-    """The image of compiled code that a Job has pushed."""
+    """The image that a Job has pushed."""
 
     image: str = Field(default="", max_length=512, description="The image, with its digest.")
-    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was made for.")
+    identity: str = Field(default="", max_length=64, description="Digest of what it was made for.")
     size: Size | None = Field(default=None, description="Size of the image.")
     at: str = Field(default="", max_length=32, description="Time at which it was pushed.")
 
 
 class PushFailure(ReportModel):
-    """Why the last Job has pushed no image of compiled code."""
+    """Why the last Job has pushed no image."""
 
-    identity: str = Field(default="", max_length=64, description="Digest of the pods that it was to be made for.")
+    identity: str = Field(default="", max_length=64, description="Digest of what it was to be made for.")
     reason: str = Field(default="", max_length=64, description="The cause as one word.")
     message: Line = Field(default="", description="The cause as a sentence.")
     tries: int = Field(default=0, ge=0, description="Number of Jobs that have failed one after another.")

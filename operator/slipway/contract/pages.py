@@ -80,6 +80,7 @@ PAGES: Mapping[str, str] = {
     "context_length_exceeded": "context_length_exceeded",
     "tools_not_supported": "tools_not_supported",
     "unknown_url": "unknown_url",
+    "wrong_task": "unknown_url",
     "not_found": "not_found",
     "model_not_found": "model_not_found",
     "method_not_allowed": "method_not_allowed",

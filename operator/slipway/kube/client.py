@@ -28,7 +28,7 @@ from slipway.kube.errors import (
     error_of,
 )
 from slipway.kube.metrics import WatchMetrics
-from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object
+from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, TOKEN_REVIEW, Kind, Object
 
 PAGE = 200
 """Objects in one page of a list. A page of 500 takes 70 MB for a moment: their managed fields are read."""
@@ -152,6 +152,16 @@ class KubeClient:
         }
         answer = await self._call(Call("review", kind.name, ""), "POST", ACCESS_REVIEW.path(), body=review)
         return bool(answer["status"].get("allowed"))
+
+    async def review_token(self, token: str, audience: str) -> Object:
+        """What the API server says of a ServiceAccount's token that was made for that audience: the review's status."""
+        review: Object = {
+            "apiVersion": TOKEN_REVIEW.api_version,
+            "kind": TOKEN_REVIEW.name,
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        answer = await self._call(Call("review", TOKEN_REVIEW.name, ""), "POST", TOKEN_REVIEW.path(), body=review)
+        return dict(answer["status"])
 
     async def list(
         self,

@@ -23,11 +23,11 @@ from typing import Any
 
 import yaml
 
+from slipway.contract.tasks import Task
 from slipway.models.config import model_of_config
 from slipway.models.facts import Evidence, Model, Weights
 from slipway.models.values import Config, items, section, text, whole
 
-TASKS = ("Generate", "Embed", "Rerank", "Classify")
 COUNTS = ("total", "active", "embedding", "head", "experts", "encoders", "unsplit")
 
 
@@ -86,7 +86,7 @@ def model_of_entry(entry: Config, name: str) -> Model:
     task = text(entry, "task")
     return replace(
         model,
-        task=task if task in TASKS else model.task,
+        task=task if task in [*Task] else model.task,
         weights=weights,
         missing=missing,
         evidence=dict.fromkeys([*model.evidence, *(["parameters"] if weights else [])], Evidence.REPORTED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from slipway.contract import tasks
 from slipway.models.attention import head_size
 from slipway.models.defaults import defaults_of
 from slipway.models.experts import COUNT, PER_TOKEN, experts_of
@@ -64,7 +65,7 @@ def model_of_config(config: Mapping[str, Any], *, name: str = "") -> Model:
         name=name,
         architecture=architecture_of(config),
         model_type=text(told, "model_type"),
-        task=task_of(config),
+        task=tasks.task_of(architecture_of(config), _labels(config)).value,
         layers=layers,
         longest_context=lengths.longest,
         rope_values=rope_values_of(told, size),
@@ -139,15 +140,6 @@ def _counted(told: Config) -> Config:
 def architecture_of(config: Config) -> str:
     named = items(config, "architectures") or []
     return named[0] if named and isinstance(named[0], str) and len(named[0]) <= 200 else ""
-
-
-def task_of(config: Config) -> str:
-    name = architecture_of(config)
-    if name.endswith("ForSequenceClassification"):
-        return "Rerank" if _labels(config) == 1 else "Classify"
-    if name.endswith(("ForTokenClassification", "ForProcessRewardModel", "ForRewardModel")):
-        return "Classify"
-    return "Embed" if name.endswith(("Model", "ForMaskedLM", "Embedding")) and name else "Generate"
 
 
 def _labels(config: Config) -> int | None:

@@ -17,12 +17,17 @@ TOWERS = ("vision_config", "audio_config", "vision_tower_config", "sound_config"
 
 
 def encoder_weights(told: Config) -> Weights:
-    hidden, vocabulary = needed("hiddenSize", told, "hidden_size"), needed("vocabularySize", told, "vocab_size")
+    hidden, vocabulary = (
+        needed("hiddenSize", told, "hidden_size", "n_embd"),
+        needed("vocabularySize", told, "vocab_size"),
+    )
     kind = text(told, "model_type")
     if kind in ("bert", "roberta", "xlm-roberta", "camembert"):
         rest = _bert(told, hidden) + _head_of_bert(told, hidden)
     elif kind == "modernbert":
         rest = _modernbert(told, hidden) + _head_of_modernbert(told, hidden)
+    elif kind == "nomic_bert":
+        rest = _nomic(told, hidden)
     else:
         raise Unclear(FIELD)
     table = vocabulary * hidden
@@ -52,6 +57,16 @@ def _modernbert(told: Config, hidden: int) -> int:
     layer = linear(3 * hidden, hidden, attention_bias) + linear(hidden, hidden, attention_bias)
     layer += linear(2 * size, hidden, mlp_bias) + linear(hidden, size, mlp_bias)
     return layers * (layer + 2 * one_norm) + one_norm  # the first layer has one norm; one is before, and one after
+
+
+def _nomic(told: Config, hidden: int) -> int:
+    """Positions are rotated, so there is no table of them; the MLP is gated."""
+    layers, size = (
+        needed("layers", told, "num_hidden_layers", "n_layer"),
+        needed("intermediateSize", told, "intermediate_size", "n_inner"),
+    )
+    layer = 4 * hidden * hidden + 3 * hidden * size + 4 * hidden
+    return (whole(told, "type_vocab_size") or 0) * hidden + 2 * hidden + layers * layer
 
 
 def _head_of_modernbert(told: Config, hidden: int) -> int:

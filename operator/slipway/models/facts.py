@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from slipway.contract.tasks import Task
+
 
 class Evidence(StrEnum):
     """How far a number can be trusted."""
@@ -125,7 +127,7 @@ class Model:
     name: str = ""  # as the catalogue or the source names it
     architecture: str  # the first of config.json's `architectures`, or GGUF's general.architecture
     model_type: str = ""
-    task: str = "Generate"  # Generate | Embed | Rerank | Classify
+    task: str = Task.GENERATE.value
     layers: tuple[Layers, ...] = ()  # all layers of the language model, in groups of the same kind
     hidden_size: int | None = None
     intermediate_size: int | None = None  # of the dense layers

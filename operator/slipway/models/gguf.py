@@ -10,20 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from slipway.contract.tasks import GGUF_ENCODERS, task_of_gguf
 from slipway.models.facts import Evidence, Experts, Keeps, Layers, Model
 from slipway.models.layers import MOST_LAYERS, NOTHING, grouped
 from slipway.models.values import MOST, Config, Unclear, items, needed, text, whole
 
-ENCODERS = (
-    "bert",
-    "nomic-bert",
-    "nomic-bert-moe",
-    "jina-bert-v2",
-    "jina-bert-v3",
-    "modern-bert",
-    "neo-bert",
-    "eurobert",
-)
 # Every nth layer sees everything; the others have a window.
 SEES_ALL = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "exaone4": 4, "gpt-oss": 2, "llama4": 4, "olmo2": 4}
 SEES_ALL |= {"exaone-moe": 4, "smallthinker": 4, "gemma-embedding": 6}
@@ -62,7 +53,7 @@ def model_of_gguf(pairs: Mapping[str, Any], *, name: str = "", tokens: int | Non
         name=name or text(pairs, "general.name"),
         architecture=architecture,
         model_type=architecture,
-        task="Embed" if architecture in ENCODERS or "pooling_type" in told else "Generate",
+        task=task_of_gguf(architecture, told.get("pooling_type")).value,
         layers=layers,
         hidden_size=found["hiddenSize"],
         intermediate_size=_largest(told, "feed_forward_length"),
@@ -115,7 +106,7 @@ def _experts(told: Config) -> Experts | None:
 def _layers(told: Config, architecture: str) -> list[Layers]:
     count = needed("layers", told, "block_count", most=MOST_LAYERS)
     count -= min(count - 1, whole(told, "nextn_predict_layers", least=0) or 0)
-    if architecture in ENCODERS:
+    if architecture in GGUF_ENCODERS:
         return [replace(NOTHING, count=count)]
     if architecture in LATENT:
         return [replace(_latent(told), count=count)]

@@ -20,6 +20,7 @@ from slipway.models.given import Given, with_facts
 from slipway.models.inspected import model_of_inspection
 from slipway.models.named import of_its_path
 
+AUTO = "Auto"
 NO_FACTS = ModelFacts()
 EMPTY = Catalogue(())
 NOTHING_KNOWN = Model(
@@ -56,9 +57,10 @@ def known_of(
     catalogue: Catalogue | None = None,
     hub: Mapping[str, Any] | None = None,
     quantization: str = "None",
+    task: str = AUTO,
 ) -> Known:
     """`inspection`: the report of models/inspected.py; `hub`: the same of the Hub's config.json; `quantization`: of
-    spec.engine."""
+    spec.engine; `task`: of spec.model."""
     found = _found(uri, quantization, inspection, site, shipped() if catalogue is None else catalogue, hub)
     given = facts.model_dump(exclude_none=True)
     if not found and not given:
@@ -70,6 +72,8 @@ def known_of(
             model, used = completed, [*used, each]
     sources = [each.name for each in used]
     result = with_facts(model, facts) if given else Given(model)
+    if task != AUTO:
+        result = replace(result, model=replace(result.model, task=task))
     problems = () if result.model.weights else (each.problem for each in used if each.problem)
     return Known(result.model, (*(["spec.model.facts"] if given else []), *sources), (*problems, *result.problems))
 

@@ -99,6 +99,7 @@ RUNTIME_CLASS = Kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", name
 ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
+TOKEN_REVIEW = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
 
 WELL_KNOWN: Mapping[tuple[str, str], Kind] = {
     (kind.api_version, kind.name): kind for kind in list(vars().values()) if isinstance(kind, Kind)

@@ -82,6 +82,8 @@ class Planned(Protocol):
     @property
     def kv_tokens(self) -> int | None: ...
     @property
+    def task(self) -> str: ...
+    @property
     def concurrent_at_full_length(self) -> float | None: ...
     @property
     def speed(self) -> PlannedSpeed | None: ...
@@ -97,6 +99,7 @@ def reported(plan: Planned) -> Object:
     """The plan as `status.plan` has it; what isn't known is left out."""
     at_full_length = plan.concurrent_at_full_length
     known = {
+        "task": plan.task or None,
         "accelerator": plan.profile or None,
         "gpusPerReplica": plan.gpus_per_replica,
         "tensor": plan.tensor if plan.gpus_per_replica else None,

@@ -1,4 +1,4 @@
-"""`status.compileCache`: the image of compiled code that a Job has pushed, and which tries have failed. Pure.
+"""What the status of a cache has of an image that a Job has pushed, and which tries have failed. Pure.
 
 It is the only memory of these Jobs, and outlives them and the operator.
 """
@@ -33,14 +33,15 @@ class Pushed:
 
 @dataclass(frozen=True)
 class PushRecord:
-    """What `status.compileCache` has of it."""
+    """What `status.compileCache` or `status.modelCache` has of it."""
 
     pushed: PushedImage | None = None
     failure: PushFailure | None = None
 
     @property
     def image(self) -> str:
-        """The last one, whatever it was pushed for; empty: none was. The runtime finds out by its key what fits."""
+        """The last one, whatever it was pushed for; empty: none was. Of compiled code, the runtime finds out by its key
+        what fits."""
         return self.pushed.image if self.pushed else ""
 
     def image_for(self, identity: str) -> str:
@@ -56,15 +57,18 @@ class PushRecord:
 
 
 def record_in(status: Object | None, deployment: LLMDeployment) -> PushRecord:
-    """An empty one where nothing was recorded, or where others have written something invalid."""
-    found = (status or {}).get("compileCache")
-    found = found if isinstance(found, dict) else {}
+    """Of compiled code."""
+    return record_of((status or {}).get("compileCache"), deployment.spec.engine.compile_cache.repository or "")
+
+
+def record_of(cache: object, repository: str) -> PushRecord:
+    """`cache`: its status. An empty one where nothing was recorded, or where others have written something invalid."""
+    found = cache if isinstance(cache, dict) else {}
     pushed, failure = None, None
     with suppress(ValidationError):
         pushed = PushedImage.model_validate(found["pushed"]) if found.get("pushed") else None
     with suppress(ValidationError):
         failure = PushFailure.model_validate(found["pushFailure"]) if found.get("pushFailure") else None
-    repository = deployment.spec.engine.compile_cache.repository or ""
     return PushRecord(pushed if pushed and is_of(pushed.image, repository) else None, failure)
 
 

@@ -14,6 +14,15 @@ JOBS_VALUE = "planner.inspection.namespaces"  # of the chart: where Jobs may run
 
 
 @dataclass(frozen=True)
+class Fetcher:
+    """The program that brings models' files into their pods, as an image."""
+
+    image: str
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()  # which every namespace with models must have
+
+
+@dataclass(frozen=True)
 class Installation:
     namespace: str = "slipway-system"
     activators: tuple[str, ...] = (ACTIVATOR_SERVICE,)  # their Services in that namespace, in the order of use
@@ -24,6 +33,7 @@ class Installation:
     inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
 
     compiled: SiteStorage = field(default_factory=SiteStorage)  # volumes for compiled code
+    fetcher: Fetcher | None = None  # None: KServe's storage initializer brings the files
 
     @property
     def inspected(self) -> tuple[str, ...]:

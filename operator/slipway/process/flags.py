@@ -67,6 +67,13 @@ def object_name(text: str) -> str:
     return text
 
 
+def object_name_with_dots(text: str) -> str:
+    """Of nodes and other objects whose names are DNS names."""
+    if len(text) > 253 or not all(map(DNS_LABEL.fullmatch, text.split("."))):
+        raise click.BadParameter(f"{text!r} can't be the name of a node: use lower-case letters, digits, '-' and '.'")
+    return text
+
+
 def comma_separated(read: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
     """Values separated by commas; none in an empty string."""
     return lambda text: tuple(read(each.strip()) for each in text.split(",") if each.strip())

@@ -13,6 +13,7 @@ from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engine import Metrics
 from slipway_runtime.contract.pod import PARSERS_OF_REASONING, PARSERS_OF_TOOL_CALLS
 from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.contract.tasks import Task
 from slipway_runtime.failure import Failure
 
 ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
@@ -70,6 +71,7 @@ class Wish:
     host: str
     port: int
     mode: str = "Balanced"
+    task: str = ""  # what the model is for: a Task; empty: unknown
     flags: tuple[str, ...] = ()  # of the engine's own
     environment: Mapping[str, str] = field(default_factory=dict)
     traces: str = ""  # the address for spans of its own
@@ -125,6 +127,20 @@ class WarmUp:
 
     path: str
     body: Mapping[str, object]
+
+
+def warm_up_of(task: str, name: str, *, tokens: int) -> WarmUp | None:
+    """`tokens`: that a model generates. None: only a client has what the engine needs, such as a sound."""
+    match task:
+        case Task.EMBED:
+            return WarmUp("/v1/embeddings", {"model": name, "input": "Hello"})
+        case Task.RERANK:
+            return WarmUp("/v1/rerank", {"model": name, "query": "Hello", "documents": ["Hello"]})
+        case Task.CLASSIFY:
+            return WarmUp("/classify", {"model": name, "input": "Hello"})
+        case Task.TRANSCRIBE:
+            return None
+    return WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": tokens})
 
 
 Joined = Callable[[float, float], float]

@@ -68,6 +68,8 @@ GiB."""
 _TOKENS = ("/v1/embeddings", "/pooling", "/classify")
 """Paths whose input may be tokens."""
 
+_COMPARED = (b"documents", b"query", b"queries", b"items", b"text_1", b"text_2", b"data_1", b"data_2")
+"""Members of requests for ranks and scores."""
 _MEDIUM: Tree = {STRING: "medium", b"url": "medium", b"data": "medium"}
 _PARTS: Tree = {
     EACH: "item",
@@ -83,7 +85,7 @@ _WANTED: Tree = {
     **{name.encode(): name for name in (*_RANGES, *_LOGPROBS, *_ANSWERS)},
     b"messages": _MESSAGES,
     b"input": _MESSAGES,
-    **{name: {EACH: "item"} for name in (b"documents", b"stop", b"bad_words")},
+    **{name: {EACH: "item"} for name in (b"stop", b"bad_words", *_COMPARED)},
     b"tools": {EACH: "tool"},
     b"tool_choice": {STRING: "choice", b"type": "choice"},
     b"prompt": {**_PROMPT, None: {**_PROMPT, STRING: "prompt", THERE: "prompt"}},

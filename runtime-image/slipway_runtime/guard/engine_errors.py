@@ -43,6 +43,7 @@ _SAID = (
         ),
         400,
     ),
+    (500, re.compile(r"input \(\d+ tokens\) is (too large to process|larger than the max context size)"), 400),
     # and 400 for a response that it doesn't store and so can't find
     (400, re.compile(r"llama\.cpp does not support 'previous_response_id'"), 404),
 )
@@ -55,6 +56,7 @@ _TOO_LONG = re.compile(
     r"|The engine prompt length \d+ exceeds the max_model_len"
     r"|the prompt has \d+ tokens and [a-z0-9 ,]{,80}max_model_len"
     r"|truncate_prompt_tokens value is greater than max_model_len"
+    r"|input \(\d+ tokens\) is (too large to process|larger than the max context size)"
     r"|(request \(\d+ tokens\)|the request) exceeds the available context size"
 )
 _NO_SUCH_MODEL = re.compile(r"(?s)The model `.*` does not exist")

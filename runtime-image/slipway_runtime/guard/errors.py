@@ -59,6 +59,10 @@ def not_served(method: str, path: str) -> ErrorResponse:
     return ErrorResponse(404, "unknown_url", f"{method[:20]} {path[:200]} is not served here.")
 
 
+def wrong_task(why: str) -> ErrorResponse:
+    return ErrorResponse(404, "wrong_task", why)
+
+
 NO_KEY = ErrorResponse(
     401, "missing_api_key", "An API key is required: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'."
 )

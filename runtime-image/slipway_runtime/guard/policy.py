@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
+from slipway_runtime.contract.tasks import another_task, serves
 from slipway_runtime.control import GuardMode
 from slipway_runtime.guard import errors
 from slipway_runtime.guard.errors import ErrorResponse
@@ -56,6 +57,9 @@ def _not_for_them(facts: RequestFacts, settings: GuardSettings) -> ErrorResponse
         return _no_owner(facts)
     if facts.foreign:
         return errors.no_such_response(facts.path.split("/")[3])
+    if facts.route and not serves(facts.route.path, task=settings.task, engine=settings.engine):
+        why = another_task(facts.method, facts.route.path, task=settings.task, engine=settings.engine)
+        return errors.wrong_task(why)
     return None
 
 

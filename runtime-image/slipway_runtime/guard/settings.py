@@ -29,6 +29,8 @@ class GuardSettings:
     """The names that requests may use for the model and its adapters. Empty: only the engine checks the name."""
     engine: str = ""
     """llamacpp: members beyond the OpenAI API are checked, too; vllm: the size of schemas. Others check both."""
+    task: str = ""
+    """What the model is for: a Task. Empty: unknown, and only the engine refuses requests of another one."""
     keys: str = ""
     """The folder of a mounted Secret: a file for each owner of API keys, with the keys. Empty: no key is required."""
     max_in_flight: int = 0

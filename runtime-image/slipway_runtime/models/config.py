@@ -48,6 +48,14 @@ def architecture_of(config: JsonObject) -> str:
     return "PixtralForConditionalGeneration" if "vision_encoder" in config else "MistralForCausalLM"
 
 
+def labels_of(config: JsonObject) -> int | None:
+    """Returns the number of labels of a model that classifies; None where the config leaves it open."""
+    named, counted = config.get("id2label"), config.get("num_labels")
+    if isinstance(named, dict) and named:
+        return len(named)
+    return counted if is_whole(counted) else None
+
+
 def names_architecture(config: JsonObject) -> bool:
     return bool(config.get("architectures")) or "n_layers" in config  # Mistral's own format
 

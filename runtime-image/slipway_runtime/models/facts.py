@@ -48,6 +48,7 @@ class Facts:
     model_type: str = ""  # of its config
     needs_remote_code: bool = False
     adapters: tuple[str, ...] = ()
+    task: str = ""  # what the model is for: a Task
 
     def kv_cache_bytes(self, tokens: int, value_bytes: float = KV_VALUE_BYTES) -> int | None:
         """Returns the memory for keys and values of one sequence of that length; None where the shape isn't known."""
@@ -80,6 +81,7 @@ class Facts:
             "path": self.path,
             "format": self.format,
             "architecture": self.architecture,
+            "task": self.task,
             "quantization": self.quantization,
             "experts": shape.experts,
             "expertsPerToken": shape.experts_per_token,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway_runtime.contract.tasks import Task, task_of, task_of_gguf
 from slipway_runtime.models import config as configs
 from slipway_runtime.models import gguf, safetensors, tokenizer
 from slipway_runtime.models.facts import AdapterFacts, Facts, Shape
@@ -18,6 +19,7 @@ from slipway_runtime.models.problem import corrupt, not_found, unsupported
 from slipway_runtime.models.values import JsonObject, Unfit, is_whole, length, text, whole
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
+SENTENCE_TRANSFORMERS = "modules.json"
 PYTORCH_INDEX = "pytorch_model.bin.index.json"
 PACKED = ("I32", "U8")  # types in which a quantized checkpoint packs several weights into one value
 LONGEST_PATH = 4096
@@ -93,7 +95,16 @@ def _checkpoint(found: LocatedModel) -> Facts:
         model_type=told.model_type,
         needs_remote_code=told.needs_remote_code,
         adapters=tuple(found.adapters),
+        task=_task(folder, told).value,
     )
+
+
+def _task(folder: Path, told: _Told) -> Task:
+    """Returns what the model is for. Models that generate text become embedding models by what they were trained on;
+    the library that was made for it leaves a file of its own."""
+    if told.task is Task.GENERATE and (folder / SENTENCE_TRANSFORMERS).is_file():
+        return Task.EMBED
+    return told.task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +112,7 @@ class _Told:
     """What a checkpoint's config says."""
 
     architecture: str
+    task: Task
     shape: Shape
     quantization: str | None
     bits: int | None
@@ -117,6 +129,7 @@ def _told(file: Path) -> _Told:
         method, bits = configs.quantization_of(config)
         return _Told(
             architecture=configs.architecture_of(config),
+            task=task_of(configs.architecture_of(config), configs.labels_of(config)),
             shape=configs.shape_of(config),
             quantization=method,
             bits=bits,
@@ -214,6 +227,7 @@ def _gguf(found: LocatedModel) -> Facts:
         chat_template=_gguf_template(first),
         model_type=first.architecture,
         adapters=tuple(found.adapters),
+        task=task_of_gguf(first.architecture, first.metadata.get(f"{first.architecture}.pooling_type")).value,
     )
 
 

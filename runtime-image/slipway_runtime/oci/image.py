@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from slipway_runtime.oci.layer import Layer
-
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -54,7 +52,7 @@ class Text:
 class Image:
     """`digest`, by which it is mounted, follows from the content alone."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Blob, ...]
     config: Text
     manifest: Text
 
@@ -74,7 +72,7 @@ class Image:
 
 
 def image_of(
-    layers: Sequence[Layer], *, labels: Mapping[str, str] | None = None, architecture: str | None = None
+    layers: Sequence[Blob], *, labels: Mapping[str, str] | None = None, architecture: str | None = None
 ) -> Image:
     """`architecture`: of the nodes that can use it, by Go's name; by default this machine's."""
     config = {

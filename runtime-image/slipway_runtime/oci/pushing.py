@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slipway_runtime.oci.image import MANIFEST, Image
+from slipway_runtime.oci.image import MANIFEST, Blob, Image
 from slipway_runtime.oci.problem import RegistryError
 from slipway_runtime.oci.reference import Reference
 from slipway_runtime.oci.registry import Registry, Settings
@@ -34,12 +34,21 @@ def check_access(reference: Reference, settings: Settings) -> None:
 
 
 def push(
-    image: Image, reference: Reference, settings: Settings, *, say: Callable[[str], None] = lambda _: None
+    image: Image,
+    reference: Reference,
+    settings: Settings,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    present: Callable[[Blob], None] = lambda _: None,
 ) -> Pushed:
-    registry = Registry(reference, settings)
-    sent = sum(blob.size for blob in image.blobs if upload(registry, blob)) + _put_manifest(
-        registry, image, reference.tag
-    )
+    """`present` is called with each blob that the registry has already."""
+    registry, sent = Registry(reference, settings), 0
+    for blob in image.blobs:
+        if upload(registry, blob):
+            sent += blob.size
+        else:
+            present(blob)
+    sent += _put_manifest(registry, image, reference.tag)
     say(f"Pushed {reference} as {image.digest}: {sent:,} of {image.size:,} bytes were sent")
     return Pushed(reference.with_digest(image.digest), image.size, sent)
 

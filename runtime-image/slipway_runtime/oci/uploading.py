@@ -1,4 +1,5 @@
-"""Uploads of blobs: at once, because every registry can do that; in pieces where a proxy limits the size of a request.
+"""Uploads of blobs: at once, because every registry can do that; in pieces where a proxy limits the size of a request,
+and from a size on at which it would take long to start again.
 
 A broken upload in pieces goes on where the registry says that it is; one at once starts again.
 """
@@ -15,15 +16,19 @@ from slipway_runtime.oci.registry import Registry
 from slipway_runtime.oci.responses import is_temporary
 from slipway_runtime.oci.transport import Body, ConnectionFailedError, Response
 
+AT_ONCE = 1 << 30  # bytes; a larger blob is sent in pieces first
 PIECES = (64 << 20, 16 << 20, 4 << 20, 1 << 19)  # bytes of one request, the next if one is too large
 OCTETS = "application/octet-stream"
 
 
-class TooLargeError(Exception):
-    """A request was larger than the registry, or a proxy, accepts."""
+NOT_LIKE_THIS = (405, 413, 501)
+
+
+class NotLikeThisError(Exception):
+    """A request was larger than the registry, or a proxy, accepts; or it accepts no pieces."""
 
     def __init__(self, response: Response) -> None:
-        super().__init__("413")
+        super().__init__(str(response.status))
         self.response = response
 
 
@@ -34,11 +39,12 @@ def upload(registry: Registry, blob: Blob) -> bool:
         return False
     if found.status != 404:
         raise registry.refusal(found, "the search for a blob")
-    sizes = [None, *(size for size in PIECES if size < blob.size)]
+    pieces = [size for size in PIECES if size < blob.size]
+    sizes = [None, *pieces] if blob.size <= AT_ONCE else [*pieces, None]
     for size in sizes:
         try:
             _repeat(registry, _at_once(registry, blob) if size is None else _in_pieces(registry, blob, size))
-        except TooLargeError as error:
+        except NotLikeThisError as error:
             if size == sizes[-1]:
                 raise registry.refusal(error.response, "an upload") from error
         else:
@@ -59,8 +65,8 @@ def _repeat(registry: Registry, attempt: Callable[[], Response]) -> None:
             continue
         if response.is_success:
             return
-        if response.status == 413:
-            raise TooLargeError(response)
+        if response.status in NOT_LIKE_THIS:
+            raise NotLikeThisError(response)
         # A session that has ended in between: 404 of the upload, not of the repository.
         if is_last or not (is_temporary(response) or response.status in (404, 416)):
             raise registry.refusal(response, "an upload")

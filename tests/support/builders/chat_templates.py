@@ -13,7 +13,7 @@ WITH_TOOLS = r"""
         {{- '\n' }}
         {{- tool | tojson }}
     {%- endfor %}
-    {{- '\n</tools>\nFor each call, return a JSON object with its name and arguments within <tool_call></tool_call>:\n' }}
+    {{- '\n</tools>\nFor each call, return JSON with its name and arguments within <tool_call></tool_call>:\n' }}
     {{- '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call><|im_end|>\n' }}
 {%- endif %}
 {%- for message in messages %}

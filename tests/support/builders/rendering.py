@@ -82,7 +82,7 @@ def plan(wanted: LLMDeployment, profiles: list[AcceleratorProfile] | None = None
 
 def rendered(wanted: LLMDeployment, planned: Plan, **facts: Any) -> Desired | Unrenderable:
     """What is rendered where the cluster shows these facts: see `snapshot_with`."""
-    fields = ("version", "namespace", "prometheus_namespaces")
+    fields = ("version", "namespace", "prometheus_namespaces", "fetcher")
     installation = Installation(**{name: facts.pop(name) for name in fields if name in facts})
     return render(wanted, planned, snapshot_with(wanted.metadata.name, planned.runtime, **facts), installation)
 

@@ -19,7 +19,7 @@ from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 from slipway_devcluster.record import Options
-from slipway_devcluster.slipway import LLAMACPP_IMAGE, VLLM_CPU_IMAGE, OwnImage
+from slipway_devcluster.slipway import FETCHER_IMAGE, LLAMACPP_IMAGE, VLLM_CPU_IMAGE, OwnImage
 
 from support.cluster import kind_cluster, shared_cluster
 from support.cluster.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
@@ -71,6 +71,10 @@ class AnyCluster(Protocol):
         """Returns the name of the image of runtime-image/llamacpp.Containerfile."""
         ...
 
+    def fetcher_image(self) -> str:
+        """Returns the name of the image of fetcher/Containerfile."""
+        ...
+
     def vllm_cpu_image(self) -> str:
         """Returns the name of the image of runtime-image/vllm-cpu.Containerfile."""
         ...
@@ -116,6 +120,9 @@ class EmbeddedCluster:
     def llamacpp_image(self) -> str:
         return self._loaded(LLAMACPP_IMAGE)
 
+    def fetcher_image(self) -> str:
+        return self._loaded(FETCHER_IMAGE)
+
     def vllm_cpu_image(self) -> str:
         return self._loaded(VLLM_CPU_IMAGE)
 
@@ -156,6 +163,9 @@ class ExistingCluster:
 
     def llamacpp_image(self) -> str:
         return self._loaded(LLAMACPP_IMAGE)
+
+    def fetcher_image(self) -> str:
+        return self._loaded(FETCHER_IMAGE)
 
     def vllm_cpu_image(self) -> str:
         return self._loaded(VLLM_CPU_IMAGE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from slipway_devcluster import lifecycle
 from slipway_devcluster import slipway as installation
-from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
@@ -179,6 +179,20 @@ def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest
         installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
     yield neighbour.cluster
     installation.remove_programs(neighbour.cluster)
+
+
+@pytest.fixture(scope="session")
+def two_nodes(settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A devcluster with a second real node, for these tests alone; no simulated nodes, and nothing of Slipway."""
+    if settings.kind != "embedded":
+        pytest.skip("only an embedded cluster has a node that a test can take away")
+    pair = named(f"{settings.name[:13]}-two", settings.cache)
+    with _shown(pytestconfig):
+        lifecycle.up(pair.name, cache=settings.cache, steps=settings.steps, options=Options(volumes=True, nodes=2))
+    yield pair
+    if not settings.keep:
+        with _shown(pytestconfig), suppress(Refusal):
+            lifecycle.down(pair.name, cache=settings.cache, steps=settings.steps)
 
 
 @pytest.fixture

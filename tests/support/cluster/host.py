@@ -102,8 +102,9 @@ class Traces:
 
 def traces(cluster: Cluster) -> Traces:
     """Records a running cluster's processes, those of its pods included, and their namespaces."""
-    found = cluster.record.namespaces
-    pids = tree(found.holder.pid) if found else []
+    record = cluster.record
+    nodes = [node for node in (record.namespaces, *record.further.values()) if node]
+    pids = [pid for node in nodes for pid in tree(node.holder.pid)]
     processes = {known for pid in pids if (known := identify(pid))}
     own = _namespaces("self")
     namespaces = {namespace for pid in pids for namespace in _namespaces(pid) if namespace not in own}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from slipway_devcluster import nodes
 from slipway_devcluster.cluster import Cluster
 
 from support.builders.objects import Object
@@ -27,7 +28,8 @@ async def kill_pod(kube: Kube, name: str) -> None:
 
 async def crash(cluster: Cluster, pod: Object) -> None:
     """Kills the programs of a pod, as a crash or lack of memory would; the kubelet starts them again."""
-    await asyncio.to_thread(cluster.namespaces.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
+    node = cluster.namespaces_of(pod["spec"]["nodeName"])
+    await asyncio.to_thread(node.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
 
 
 @asynccontextmanager
@@ -38,6 +40,16 @@ async def without(cluster: Cluster, component: str, *, killed: bool = False) -> 
         yield
     finally:
         await asyncio.to_thread(cluster.start, component)
+
+
+@asynccontextmanager
+async def without_power(cluster: Cluster, node: str) -> AsyncGenerator[None]:
+    """Ends a further node of the cluster with all that runs on it; at the end it starts again and is Ready."""
+    await asyncio.to_thread(nodes.cut_power, cluster, node)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(nodes.switch_on, cluster, node)
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ class Handler(QuietHandler):
             answer = _forwarded(self.upstream, self.command, self.path, dict(self.headers), body)
         self._send(state.changed(request, answer))
 
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - names in the base class
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names in the base class
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

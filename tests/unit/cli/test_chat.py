@@ -107,6 +107,23 @@ def test_a_model_that_can_not_start_ends_the_wait_with_the_cause(kubectl: FakeKu
     assert f"Runbook: {url}" in found.err
 
 
+@pytest.mark.parametrize(
+    ("model", "status"),
+    [
+        pytest.param({"uri": "hf://org/m", "task": "Embed"}, cli_worlds.IDLE, id="by its spec"),
+        pytest.param({"uri": "hf://org/m"}, {**cli_worlds.IDLE, "plan": {"task": "Embed"}}, id="by its plan"),
+    ],
+)
+def test_a_model_that_makes_embeddings_is_not_woken_for_a_chat(
+    kubectl: FakeKubectl, model: dict[str, str], status: dict[str, Any]
+) -> None:
+    kubectl.objects = [cli_worlds.deployment("m", status=status, spec={"model": model})]
+    kubectl.service = [ASLEEP]
+    found = once(kubectl, "chat", "m", "--once", "Hi")
+    assert (found.code, kubectl.patches) == (2, [])
+    assert "m makes embeddings and generates no text: send POST /v1/embeddings to its URL." in found.err
+
+
 def test_the_wait_ends(kubectl: FakeKubectl) -> None:
     kubectl.objects = [cli_worlds.deployment("m", status=cli_worlds.IDLE)]
     kubectl.service = [ASLEEP]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import cluster as clusters
-from slipway_devcluster import lifecycle
+from slipway_devcluster import lifecycle, nodes
 from slipway_devcluster.components import Component
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.identity import Identity
+from slipway_devcluster.namespaces import Namespaces
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 from slipway_devcluster.record import Record, Running
@@ -68,9 +69,29 @@ def test_an_unknown_component_is_refused_with_a_list_of_the_known_ones(cache: Ca
         cluster.kill("etdc")
 
 
+def test_the_first_node_cannot_be_taken_away(cache: Cache) -> None:
+    cluster = recorded(cache, Record("dev", 1, "c", nodes=2))
+
+    with pytest.raises(
+        Refusal, match="'slipway' is not a further node of cluster 'dev', which has slipway-2; the first"
+    ):
+        nodes.cut_power(cluster, "slipway")
+
+
+def test_programs_of_a_node_that_was_taken_away_do_not_run(cache: Cache) -> None:
+    gone = Identity(pid=1, start_ticks=1, boot_id="b")
+    kubelet = Running(Component("kubelet.slipway-2", ["kubelet"]), gone, "slipway-2")
+    further = {"slipway-2": Namespaces(gone, gone)}
+    components = {"kubelet.slipway-2": kubelet}
+    cluster = recorded(cache, Record("dev", 1, "c", nodes=2, further=further, components=components))
+
+    assert not cluster.is_running("kubelet.slipway-2")
+
+
 @pytest.mark.parametrize(
     ("wanted", "option"),
     [
+        (Record("dev", 0, "c", nodes=2), "--nodes"),
         (Record("dev", 0, "c", gpu_nodes="h100:2"), "--gpu-nodes"),
         (Record("dev", 0, "c", node_gpus=1), "--node-gpus"),
         (Record("dev", 0, "c", image_volumes=True), "--image-volumes"),

@@ -1,11 +1,13 @@
 """The command lines contain the flags that the cluster depends on."""
 
+import ipaddress
 import json
 import tomllib
 from pathlib import Path
 
 import pytest
 from slipway_devcluster import components
+from slipway_devcluster.addresses import ALL_PODS, FIRST, MOST_NODES, POD_RANGE, Node, further_nodes
 from slipway_devcluster.components import Layout
 
 LAYOUT = Layout(Path("/state"))
@@ -34,6 +36,37 @@ def test_pods_are_in_the_control_group_of_the_cluster() -> None:
     config = json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x"))
 
     assert config["cgroupRoot"] == "/slipway-x"
+
+
+def test_a_further_node_shares_no_file_with_the_first_one_but_descriptions_of_registries() -> None:
+    second = LAYOUT.of(Node(2))
+
+    assert not set(second.folders()) & set(LAYOUT.folders())
+    assert second.registries == LAYOUT.registries
+
+
+def test_a_further_node_has_a_name_an_address_and_credentials_of_its_own() -> None:
+    first, second = (components.kubelet(LAYOUT.of(node), Path("/bin/kubelet")).argv for node in (FIRST, Node(2)))
+
+    assert {"--hostname-override=slipway-2", "--node-ip=198.51.100.3"} < set(second)
+    assert not set(first[1:]) & set(second[1:])
+
+
+def test_pods_of_all_nodes_have_addresses_of_one_range_and_no_two_nodes_the_same() -> None:
+    nodes = [FIRST, *further_nodes(MOST_NODES)]
+    ranges = [ipaddress.IPv4Network(node.pod_range) for node in nodes]
+
+    assert len(set(ranges)) == len({node.ip for node in nodes}) == MOST_NODES
+    assert all(each.subnet_of(ipaddress.IPv4Network(ALL_PODS)) for each in ranges)
+
+
+def test_a_further_node_takes_no_pods_while_the_cluster_starts() -> None:
+    first, second = (
+        json.loads(components.kubelet_config(LAYOUT.of(node), cgroup="slipway-x")) for node in (FIRST, Node(2))
+    )
+
+    assert "registerWithTaints" not in first
+    assert second["registerWithTaints"] == [{"key": components.STARTING, "effect": "NoSchedule"}]
 
 
 def test_the_kubelet_never_removes_images_because_none_can_be_pulled() -> None:
@@ -68,7 +101,7 @@ def test_containerd_finds_the_shim_of_its_own_version_first() -> None:
 
 
 def test_the_pod_network_does_not_masquerade() -> None:
-    plugins = json.loads(components.cni_config())["plugins"]
+    plugins = json.loads(components.cni_config(POD_RANGE))["plugins"]
 
     assert [plugin["type"] for plugin in plugins] == ["ptp", "portmap"]
     assert plugins[0]["ipMasq"] is False

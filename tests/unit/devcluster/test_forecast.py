@@ -41,7 +41,7 @@ def test_with_an_empty_cache_every_part_is_named(cache: Cache, dev: Cluster) -> 
     assert words[0].startswith("building node, etcd, coredns, helm, kserve, kubernetes and keda from source (kept in ")
     assert words[1] == (
         "fetching or making a Debian base image, the image localhost/slipway-operator:dev, "
-        "the image localhost/slipway-llamacpp:dev and the model"
+        "the image localhost/slipway-fetcher:dev, the image localhost/slipway-llamacpp:dev and the model"
     )
     assert words[2:] == [
         "starting a Kubernetes cluster with KServe and KEDA",

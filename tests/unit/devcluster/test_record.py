@@ -19,8 +19,13 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         "slipway-dev-123456",
         gpu_nodes="h100:2",
         programs={"kubectl": "/k"},
+        nodes=2,
         namespaces=Namespaces(init=PROCESS, holder=PROCESS),
-        components={"etcd": Running(Component("etcd", ["etcd", "--flag"]), PROCESS)},
+        further={"slipway-2": Namespaces(init=PROCESS, holder=PROCESS)},
+        components={
+            "etcd": Running(Component("etcd", ["etcd", "--flag"]), PROCESS),
+            "kubelet.slipway-2": Running(Component("kubelet.slipway-2", ["kubelet"]), PROCESS, "slipway-2"),
+        },
         phases={"ready": 11.5},
         ready=True,
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 from slipway_fetcher.flags import parser
 from slipway_fetcher.problem import FetchError, Reason
+from slipway_fetcher.push import PUSHED
+from slipway_fetcher.push import parser as push_parser
 from slipway_fetcher.reporting import LIMIT, termination_message
 from slipway_fetcher.sources.schemes import SOURCES
 
@@ -34,6 +36,12 @@ def test_the_termination_message_has_the_fields_of_the_contract_and_fits() -> No
     assert len(line.encode()) <= LIMIT == pod["TERMINATION_LIMIT"]
 
 
+def test_what_was_pushed_is_reported_as_the_runtime_does_it() -> None:
+    pod = yaml.safe_load((CONTRACT / "pod.yaml").read_text())
+    assert pod["PUSHED_START"] == PUSHED
+    assert {pod["PUSHED_NAME"], pod["PUSHED_BYTES"]} == {"image", "bytes"}
+
+
 def test_the_readme_has_each_exit_code_and_each_scheme() -> None:
     rows = re.findall(r"^\| (\d+) \| (\w+) \|", README, re.MULTILINE)
     assert rows == [(str(reason.exit_code), str(reason)) for reason in Reason]
@@ -41,5 +49,5 @@ def test_the_readme_has_each_exit_code_and_each_scheme() -> None:
 
 
 def test_each_flag_that_the_readme_names_exists() -> None:
-    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    flags = {flag for made in (parser(), push_parser()) for action in made._actions for flag in action.option_strings}
     assert set(re.findall(r"`(--[a-z-]+)", README)) <= flags

@@ -20,7 +20,7 @@ def test_every_containerfile_belongs_to_an_image() -> None:
 
 
 def test_images_without_gpus_are_made_by_default() -> None:
-    assert [image.name for image in chosen(())] == ["operator", "llamacpp", "vllm-cpu"]
+    assert [image.name for image in chosen(())] == ["operator", "fetcher", "llamacpp", "vllm-cpu"]
     assert [image.name for image in chosen(("vllm-cuda",))] == ["vllm-cuda"]
 
 

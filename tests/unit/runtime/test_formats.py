@@ -23,13 +23,21 @@ def vllm(kind: str, text: str = "", model_type: str = "llama", wanted: str = "Au
     ("model_type", "text", "name"),
     [
         ("qwen2", WITH_TOOLS, "hermes"),
-        ("qwen3", CALL + '"<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args-json-object>}"', "hermes"),
+        (
+            "qwen3",
+            CALL + '"<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args-json-object>}"',
+            "hermes",
+        ),
         ("qwen3_moe", CALL + "<tool_call>\n<function=x>\n<parameter=y>", "qwen3_coder"),
         ("glm4_moe", CALL + "<tool_call>{function-name}\n<arg_key>", "glm45"),
         ("llama", CALL + '{"name": f, "parameters": dictionary of argument name and its value}', "llama3_json"),
         ("mistral", CALL + "[TOOL_CALLS]", "mistral"),
-        ("deepseek_v3", CALL + "<｜tool▁calls▁begin｜>function<｜tool▁sep｜>\n```json", "deepseek_v3"),
-        ("deepseek_v3", CALL + "<｜tool▁calls▁begin｜>", "deepseek_v31"),
+        (
+            "deepseek_v3",
+            CALL + "<\uff5ctool\u2581calls\u2581begin\uff5c>function<\uff5ctool\u2581sep\uff5c>\n```json",
+            "deepseek_v3",
+        ),
+        ("deepseek_v3", CALL + "<\uff5ctool\u2581calls\u2581begin\uff5c>", "deepseek_v31"),
         ("gpt_oss", "", "openai"),
         ("granitemoehybrid", CALL + '<tool_call>\n{"name": x, "arguments": y}', "granite4"),
         ("llama", CALL + "an unknown way", ""),
@@ -46,9 +54,9 @@ def test_the_parser_of_tool_calls_follows_from_the_template(model_type: str, tex
     [
         ("qwen3", "{{ content.split('</think>') }}", "qwen3"),
         ("qwen3", PLAIN, ""),
-        ("qwen2", "<｜Assistant｜><think>\n</think>", "deepseek_r1"),
-        ("deepseek_v3", "{% if thinking %}<｜Assistant｜><think></think>", "deepseek_v3"),
-        ("qwen3", "<｜Assistant｜> content.split('</think>')", "deepseek_r1"),
+        ("qwen2", "<\uff5cAssistant\uff5c><think>\n</think>", "deepseek_r1"),
+        ("deepseek_v3", "{% if thinking %}<\uff5cAssistant\uff5c><think></think>", "deepseek_v3"),
+        ("qwen3", "<\uff5cAssistant\uff5c> content.split('</think>')", "deepseek_r1"),
         ("gpt_oss", "", "openai_gptoss"),
         ("llama", WITH_TOOLS, ""),
     ],
@@ -73,7 +81,7 @@ def test_the_spec_and_before_it_a_flag_decide() -> None:
 
 
 def test_a_name_that_this_vllm_lacks_ends_the_pod_with_the_names_that_it_has() -> None:
-    with pytest.raises(StartRefusedError, match="This vLLM has no parser kimi_k3 for tool calls") as refusal:
+    with pytest.raises(StartRefusedError, match=r"This vLLM has no parser kimi_k3 for tool calls\.") as refusal:
         vllm(TOOL_CALLS, wanted="kimi_k3", known=("hermes", "mistral"))
     assert refusal.value.failure.remedy == "Write one of these into engine.toolCalls: hermes, mistral."
 
@@ -88,7 +96,7 @@ def test_llamacpp_follows_the_template_and_refuses_tools_where_it_has_none() -> 
     assert of_llamacpp(TOOL_CALLS, "Auto", Template(text=PLAIN)).for_clients
     assert of_llamacpp(TOOL_CALLS, "None", Template(text=WITH_TOOLS)).for_clients
     assert of_llamacpp(REASONING, "None", Template(text=WITH_TOOLS)).name == ""
-    with pytest.raises(StartRefusedError, match="llama.cpp finds the format"):
+    with pytest.raises(StartRefusedError, match=r"llama\.cpp finds the format"):
         of_llamacpp(TOOL_CALLS, "hermes", Template(text=WITH_TOOLS))
 
 

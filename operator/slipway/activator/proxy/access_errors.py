@@ -67,6 +67,10 @@ def not_served(method: str, path: str) -> ErrorResponse:
     return ErrorResponse(HTTPStatus.NOT_FOUND, "unknown_url", f"{method[:20]} {path[:200]} is not served here.")
 
 
+def wrong_task(why: str) -> ErrorResponse:
+    return ErrorResponse(HTTPStatus.NOT_FOUND, "wrong_task", why)
+
+
 def no_such_model(name: str) -> ErrorResponse:
     return ErrorResponse(HTTPStatus.NOT_FOUND, "model_not_found", f"The model {name[:200]} does not exist here.")
 

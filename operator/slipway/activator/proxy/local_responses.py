@@ -14,8 +14,10 @@ from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.proxy import access_errors, error_responses, routes
 from slipway.activator.proxy.error_responses import RefusedRequestError
 from slipway.activator.shared import request_line
+from slipway.activator.shared.request_line import RequestLine
 from slipway.activator.shared.request_rules import ANY_PAGE, RequestRules
 from slipway.api.reasons import Reason, State
+from slipway.contract.tasks import another_task
 from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
@@ -51,8 +53,7 @@ def respond(rules: RequestRules, head: RequestHead, state: State) -> LocalRespon
     if routes.wakes(rules, line):
         return None
     method, path = line.method, line.path
-    if rules.is_ours and head.length != 0 and routes.takes_no_body(line):
-        raise RefusedRequestError(access_errors.NO_BODY)
+    _refuse_at_once(rules, head, line)
     if rules.is_ours and method == "OPTIONS" and routes.exists(line):
         return _preflight(rules, head)
     match routes.find(line):
@@ -70,6 +71,15 @@ def respond(rules: RequestRules, head: RequestHead, state: State) -> LocalRespon
         case found if found in routes.STORED:
             raise RefusedRequestError(access_errors.no_stored_response())
     raise RefusedRequestError(access_errors.wakes_no_model(method, path))
+
+
+def _refuse_at_once(rules: RequestRules, head: RequestHead, line: RequestLine) -> None:
+    """Raises the error that the guard would return, whichever state the model is in."""
+    if not routes.fits_task(rules, line):
+        why = another_task(line.method, line.path, task=rules.task, engine=rules.engine)
+        raise RefusedRequestError(access_errors.wrong_task(why))
+    if rules.is_ours and head.length != 0 and routes.takes_no_body(line):
+        raise RefusedRequestError(access_errors.NO_BODY)
 
 
 def state_word(cause: Cause | None, *, is_coming: bool, is_ready: bool = False) -> State:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from slipway.activator.shared import request_line
 from slipway.activator.shared.request_line import RequestLine
 from slipway.activator.shared.request_rules import RequestRules
+from slipway.contract.tasks import serves
 
 HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"  # the first needs no key
 STORED = ("GET /v1/responses/*", "POST /v1/responses/*/cancel")  # responses that an engine stores while it runs
@@ -43,7 +44,12 @@ def wakes(rules: RequestRules, line: RequestLine) -> bool:
     """Whether the request may wait for a replica, and start one."""
     if rules.waking is not None:
         return rules.waking.any_fits(line)
-    return line.method == "POST" and (find(line) in WAKE if rules.is_ours else True)
+    return line.method == "POST" and (find(line) in WAKE and fits_task(rules, line) if rules.is_ours else True)
+
+
+def fits_task(rules: RequestRules, line: RequestLine) -> bool:
+    """Whether the model and its engine do what the request is for. Of other engines than ours, nothing is known."""
+    return line.method != "POST" or not rules.is_ours or serves(line.path, task=rules.task, engine=rules.engine)
 
 
 def needs_key(rules: RequestRules, line: RequestLine) -> bool:

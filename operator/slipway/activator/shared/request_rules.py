@@ -20,6 +20,7 @@ class RequestRules:
     keys_secret: str | None = None
     wake_on: tuple[str, ...] | None = None  # None: all that the engine computes for
     engine: str = VLLM.name
+    task: str = ""  # what the model is for: a Task; empty: only its pods know, or its engine isn't ours
     names: tuple[str, ...] = ()  # that clients may send as "model"
     created: int = 0  # seconds since 1970
     web_pages: tuple[str, ...] = ()  # origins of web pages that may call the engine; * for all

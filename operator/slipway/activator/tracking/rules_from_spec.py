@@ -23,9 +23,11 @@ from slipway.api.exposure import AccessSpec, IpBlock, Peer
 from slipway.api.kubernetes import LabelSelector
 from slipway.api.scaling import HoldSpec
 from slipway.contract.engines import VLLM
+from slipway.contract.tasks import Task
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 
+AUTO = "Auto"
 _ORIGINS = "--allowed-origins="  # of vLLM: the origins of web pages that may call it, as JSON
 _HOW = (
     "--allowed-methods",
@@ -49,10 +51,21 @@ def rules_of(deployment: Object) -> RequestRules:
         keys_secret=access.api_keys_secret,
         wake_on=None if wake_on is None else tuple(wake_on),
         engine=engine.name,
+        task=_task(spec["model"], deployment.get("status") or {}),
         names=(served, *(adapter.name for adapter in engine.adapters)),
         created=int(created.timestamp()) if created else 0,
         web_pages=_web_pages(engine.extra_args) if engine.name == VLLM.name else (),
     )
+
+
+def _task(model: Object, status: Object) -> str:
+    """The spec's, else the plan's. That an architecture generates text isn't the last word: the files of a model that
+    was made of it for embeddings say so, and only its pod sees them."""
+    told = model.get("task", AUTO)
+    if told != AUTO:
+        return str(told)
+    planned = (status.get("plan") or {}).get("task")
+    return str(planned) if planned in [*Task] and planned != Task.GENERATE else ""
 
 
 def _web_pages(flags: Sequence[str]) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def needed_of_deployment(deployment: Object) -> Object:
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
     of_status: Object = picked(status, ["budget", "lastColdStart"])
     of_status["replicas"] = picked(status.get("replicas") or {}, ["desired"])
-    of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency", "startLimit"])
+    of_status["plan"] = picked(status.get("plan") or {}, ["maxConcurrency", "startLimit", "task"])
     of_status["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
     ]
@@ -128,7 +128,7 @@ MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
 OF_ANNOTATIONS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
 OF_SPEC = ("access", "budget", "engine", "scaling")
-OF_MODEL = ("facts", "servedName")
+OF_MODEL = ("facts", "servedName", "task")
 OF_ENDPOINTS = ("addresses", "conditions", "targetRef")
 
 

@@ -257,7 +257,7 @@ def _fit_llamacpp(trial: _Trial) -> Fit | Misfit:
         memory=as_llamacpp_measured(memory, trial.measured) if trial.measured else memory,
         kv_cache=memory.kv_cache,
         context_length=wanted,
-        kv_tokens=wanted * slots,
+        kv_tokens=wanted * slots if memory.kv_cache else 0,
         at_full_length=float(slots),
         max_concurrency=slots,
     )

@@ -41,6 +41,7 @@ from slipway.operator.planning.resources import (
     tolerations,
 )
 from slipway.operator.planning.supply import Supply
+from slipway.operator.planning.tasks import cannot_do, task_of, without_meaning
 
 NOTHING_SEEN, NOTHING_KNOWN = Supply(), Known(None)
 
@@ -61,7 +62,27 @@ def make_plan(
     `known`: of the model, and `draft`: of the draft model. `running`: where its pods are. `measurements`: what its
     engine measured the last time.
     """
-    there, model = {profile.metadata.name: profile for profile in profiles}, known.model
+    if message := cannot_do(spec, known.model):
+        return Unplannable(Reason.INVALID_SPEC, message)
+    there = {profile.metadata.name: profile for profile in profiles}
+    plan = _made(spec, there, name, known, draft, supply, running, measurements)
+    if isinstance(plan, Unplannable):
+        return plan
+    task = task_of(spec, known.model)
+    return replace(plan, task=task, warnings=(*plan.warnings, *without_meaning(spec, task)))
+
+
+def _made(
+    spec: LLMDeploymentSpec,
+    there: dict[str, AcceleratorProfile],
+    name: str,
+    known: Known,
+    draft: Model | None,
+    supply: Supply,
+    running: Running | None,
+    measurements: Measurements | None,
+) -> Plan | Unplannable:
+    model = known.model
     if model is None or unknown(model) or spec.engine.name not in PLANNED or unplanned_flags(spec):
         return _without_numbers(spec, there, name, model, supply, running)
     allowed = [each for each in usable(spec, there.values()) if runtime_for(spec.engine.name, each.spec.vendor)]
@@ -130,7 +151,7 @@ def _planned(
     return replace(
         plan,
         max_concurrency=fit.max_concurrency,
-        context_length=fit.context_length if fit.kv_tokens else None,
+        context_length=fit.context_length if fit.kv_tokens or fit.settings.slots else None,
         kv_cache_bytes=fit.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=_weights_to_expect(option) if is_on_devices else None,
         sized_by=fit.kv_cache or None,

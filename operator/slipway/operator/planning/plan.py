@@ -55,6 +55,8 @@ class Plan:
     pipeline: int = 1  # pipeline parallelism: groups of accelerators with consecutive layers
     gpus_per_replica: int = 0
 
+    task: str = ""  # what the model is for: a Task; empty: unknown
+
     # --- what the engine gets -----------------------------------------------------------------------------------------
     max_concurrency: int | None = None  # concurrent requests of a replica; None: only its engine knows
     context_length: int | None = None  # tokens of one request; None: the engine's own choice

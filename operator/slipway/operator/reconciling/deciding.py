@@ -40,7 +40,8 @@ from slipway.operator.reconciling.inspections import (
     with_inspection,
 )
 from slipway.operator.reconciling.planned import Planned, planned
-from slipway.operator.reconciling.pushes import Pushing, decide_push, known_push, without_plan
+from slipway.operator.reconciling.push_tries import Pushing
+from slipway.operator.reconciling.pushes import decide_push, known_push, without_plan
 from slipway.operator.rendering import Desired, Unrenderable, render
 
 NOTHING = Desired(apply=())

@@ -16,7 +16,7 @@ from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
 from slipway.api.schema import OBJECT_NAME
 from slipway.contract.runbooks import Runbooks
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
-from slipway.operator.installation import EVERYWHERE, Installation
+from slipway.operator.installation import EVERYWHERE, Fetcher, Installation
 from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
@@ -36,6 +36,9 @@ class OperatorSettings:
     compiled_size: str
     compiled_storage_class: str
     compiled_shared_class: str
+    fetcher_image: str
+    fetcher_pull_policy: str
+    fetcher_pull_secrets: tuple[str, ...]
     hub_endpoint: str
     hub_redirects_to: tuple[str, ...]
     runtimes: Mapping[str, Object]
@@ -70,7 +73,14 @@ class OperatorSettings:
                 storage_class=self.compiled_storage_class,
                 shared_class=self.compiled_shared_class,
             ),
+            fetcher=self._fetcher,
         )
+
+    @property
+    def _fetcher(self) -> Fetcher | None:
+        if not self.fetcher_image:
+            return None
+        return Fetcher(self.fetcher_image, self.fetcher_pull_policy, self.fetcher_pull_secrets)
 
 
 def services(text: str) -> tuple[str, ...]:
@@ -96,11 +106,27 @@ def storage_size(text: str) -> str:
 
 
 def storage_class(text: str) -> str:
-    """Its name may have dots."""
-    if text and not (len(text) <= LONGEST_NAME and re.fullmatch(OBJECT_NAME, text)):
+    if text and not _may_have_dots(text):
         raise click.BadParameter(
             f"{text!r} can't be the name of a StorageClass: name one of `kubectl get storageclasses`"
         )
+    return text
+
+
+def secret(text: str) -> str:
+    if not _may_have_dots(text):
+        raise click.BadParameter(f"{text!r} can't be the name of a Secret: name one of `kubectl get secrets`")
+    return text
+
+
+def _may_have_dots(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and bool(re.fullmatch(OBJECT_NAME, name))
+
+
+def image(text: str) -> str:
+    """As a container names it, or empty."""
+    if text and not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9._:/@]{0,511}", text):
+        raise click.BadParameter(f"{text!r} can't be the name of an image: write REGISTRY/REPOSITORY:TAG")
     return text
 
 
@@ -186,6 +212,27 @@ compiled_shared_class = flag(
     metavar="NAME",
     help="StorageClass of volumes for compiled code that all replicas of a model share (ReadWriteMany); empty: one "
     "whose provisioner or annotation slipway.dev/access-modes says that it can",
+)
+fetcher_image = flag(
+    "--fetcher-image",
+    type=image,
+    default="",
+    metavar="IMAGE",
+    help="image of slipway-fetch, which brings models' files into their pods; empty: KServe's storage initializer does",
+)
+fetcher_pull_policy = flag(
+    "--fetcher-pull-policy",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    default="IfNotPresent",
+    metavar="Always|IfNotPresent|Never",
+    help="when nodes pull that image",
+)
+fetcher_pull_secrets = flag(
+    "--fetcher-pull-secrets",
+    type=comma_separated(secret),
+    default="",
+    metavar="NAMES",
+    help="Secrets with which nodes pull that image, separated by commas; they must be in each namespace with models",
 )
 hub_endpoint = flag(
     "--hub-endpoint",

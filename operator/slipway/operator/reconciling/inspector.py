@@ -5,28 +5,21 @@ A failure here never stops the reconcile of its model: it is part of the record,
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from slipway.api.reasons import Reason
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import ConflictError, ForbiddenError, InvalidError, NamespaceGoesError
 from slipway.kube.overlay import Overlay
-from slipway.objects.kinds import SERVICE_ACCOUNT, Object
 from slipway.observing.cause import Cause
 from slipway.observing.inspection import is_late
 from slipway.observing.jobs import newest_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.inspections import MOST_AT_A_TIME, Inspecting, job_in_use
-from slipway.operator.reconciling.jobs import JobWriter, refusal
+from slipway.operator.reconciling.jobs import JobWriter
 from slipway.operator.reconciling.memory import ModelMemory
-from slipway.operator.rendering import Child
 from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
-
-logger = logging.getLogger(__name__)
 
 CORRECTED_AFTER = 60.0  # seconds, and one for each inspection before it: how many these are is in the status
 SOON = 1.0  # seconds until a model is reconciled again whose place another has taken meanwhile
@@ -42,7 +35,7 @@ class Inspector:
         add: Callable[[ModelKey], object] = lambda _: None,
         being_read: Callable[[str], set[ModelKey]] = lambda _: set(),
     ) -> None:
-        self._client, self._jobs, self._add, self._being_read = client, JobWriter(client, overlay), add, being_read
+        self._jobs, self._add, self._being_read = JobWriter(client, overlay), add, being_read
         self._waiting: dict[str, dict[ModelKey, None]] = {}  # by namespace, in their order
         self._read: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
 
@@ -79,7 +72,8 @@ class Inspector:
             return None, None
         self._count(key, is_read=True)
         memory.inspection_job = inspecting.start.name
-        return await self._start(key, inspecting.start), None
+        started = await self._jobs.create_as(SERVICE_ACCOUNT_NAME, key, inspecting.start, "reads the model's files")
+        return started, None
 
     def forget(self, key: ModelKey) -> None:
         """The model is gone, and its Job with it."""
@@ -119,32 +113,3 @@ class Inspector:
         waiting.pop(key, None)
         if not waiting:
             self._waiting.pop(key.namespace, None)
-
-    async def _start(self, key: ModelKey, job: Child) -> Cause | None:
-        try:
-            await self._ensure_account(key.namespace)
-        except NamespaceGoesError:
-            raise
-        except (ForbiddenError, InvalidError) as error:
-            return refusal(job, error)
-        return await self._jobs.create(key, job, "reads the model's files")
-
-    async def _ensure_account(self, namespace: str) -> None:
-        """The chart creates it in the namespaces that it lists; in others, it is created when it is first needed."""
-        if await self._client.exists(SERVICE_ACCOUNT, SERVICE_ACCOUNT_NAME, namespace):
-            return
-        account: Object = {
-            "apiVersion": SERVICE_ACCOUNT.api_version,
-            "kind": SERVICE_ACCOUNT.name,
-            "metadata": {
-                "name": SERVICE_ACCOUNT_NAME,
-                "namespace": namespace,
-                "labels": {MANAGED_BY_LABEL: MANAGED_BY},
-            },
-            "automountServiceAccountToken": False,
-        }
-        try:
-            await self._client.create(SERVICE_ACCOUNT, account)
-        except ConflictError:  # another model needed it at the same moment
-            return
-        logger.info("ServiceAccount %s created in namespace %s", SERVICE_ACCOUNT_NAME, namespace)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 
 from slipway.api.model_key import ModelKey
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from slipway.api.reasons import Reason
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NamespaceGoesError
 from slipway.kube.overlay import Overlay
-from slipway.objects.kinds import CORE_EVENT, JOB, Object
+from slipway.objects.kinds import CORE_EVENT, JOB, SERVICE_ACCOUNT, Object
 from slipway.objects.metadata import controller_of, name_of
 from slipway.observing import words
 from slipway.observing.cause import Cause
@@ -22,6 +23,30 @@ from slipway.operator.rendering import Child
 logger = logging.getLogger(__name__)
 
 MOST_OF_EVENTS = 1 << 20  # bytes
+
+
+class Places:
+    """How many Jobs of one kind run in a namespace at a time: each model has at most one."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: dict[str, set[ModelKey]] = {}  # by namespace
+
+    def is_free(self, key: ModelKey) -> bool:
+        return len(self._taken.get(key.namespace, set()) - {key}) < self._most
+
+    def take(self, key: ModelKey) -> None:
+        self._taken.setdefault(key.namespace, set()).add(key)
+
+    def leave(self, key: ModelKey) -> None:
+        self._taken.get(key.namespace, set()).discard(key)
+
+    def taken_in(self, namespace: str) -> frozenset[ModelKey]:
+        return frozenset(self._taken.get(namespace, ()))
+
+    def start_over(self) -> None:
+        """Another replica has led meanwhile."""
+        self._taken.clear()
 
 
 class JobWriter:
@@ -41,6 +66,16 @@ class JobWriter:
             return refusal(job, error)
         return None
 
+    async def create_as(self, account: str, key: ModelKey, job: Child, what_for: str) -> Cause | None:
+        """The same, as a ServiceAccount without rights, which is created where it doesn't exist."""
+        try:
+            await self._ensure_account(account, key.namespace)
+        except NamespaceGoesError:
+            raise
+        except (ForbiddenError, InvalidError) as error:
+            return refusal(job, error)
+        return await self.create(key, job, what_for)
+
     async def remove(self, key: ModelKey, job: Object) -> None:
         try:
             await self._client.delete(JOB, name_of(job), key.namespace, only=job)
@@ -54,6 +89,22 @@ class JobWriter:
     async def events(self, *about: Object) -> tuple[Object, ...]:
         """Those about Jobs aren't watched."""
         return tuple([event for each in about for event in await self._events(each)])
+
+    async def _ensure_account(self, name: str, namespace: str) -> None:
+        """The chart creates it in the namespaces that it lists; in others, it is created when it is first needed."""
+        if await self._client.exists(SERVICE_ACCOUNT, name, namespace):
+            return
+        account: Object = {
+            "apiVersion": SERVICE_ACCOUNT.api_version,
+            "kind": SERVICE_ACCOUNT.name,
+            "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}},
+            "automountServiceAccountToken": False,
+        }
+        try:
+            await self._client.create(SERVICE_ACCOUNT, account)
+        except ConflictError:  # another model needed it at the same moment
+            return
+        logger.info("ServiceAccount %s created in namespace %s", name, namespace)
 
     async def _check_whose(self, key: ModelKey, job: Child) -> Cause | None:
         """One of that name exists: ours, which no watch has reported yet, or another owner's."""

@@ -96,6 +96,7 @@ def planned(
         site=site,
         hub=told,
         quantization=spec.engine.quantization,
+        task=spec.model.task,
     )
     plan = make_plan(
         spec,

@@ -13,11 +13,11 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, Object
 from slipway.objects.metadata import controller_of, uid_of
 from slipway.observing.cause import Cause
-from slipway.observing.compile_push import is_late
+from slipway.observing.image_push import is_late
 from slipway.observing.jobs import newest_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.deciding import Decision
-from slipway.operator.reconciling.jobs import JobWriter
+from slipway.operator.reconciling.jobs import JobWriter, Places
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.rendering.compile_job import compile_job, is_made_of
 from slipway.operator.rendering.scaling import predictor_deployment
@@ -30,12 +30,12 @@ UNTIL_ONE_ENDS = 60.0
 class Pusher:
     def __init__(self, client: KubeClient, overlay: Overlay) -> None:
         self._client, self._jobs = client, JobWriter(client, overlay)
-        self._pushed_by: dict[str, set[ModelKey]] = {}  # by namespace, the models that have a Job
+        self.places = Places(MOST_AT_A_TIME)
 
     async def looked_up(self, snapshot: Snapshot) -> Snapshot:
         """With the events about the Jobs that are late, and about their newest pods."""
         seen = snapshot.compilation
-        late = [each for each in seen.jobs.values() if is_late(each, snapshot)] if seen else []
+        late = [each for each in seen.jobs.values() if is_late(each, seen, snapshot.now)] if seen else []
         if seen is None or not late:
             return snapshot
         about = [one for job in late[:1] for one in (job, *newest_pod(job, seen))]
@@ -45,18 +45,18 @@ class Pusher:
         self, key: ModelKey, memory: ModelMemory, decision: Decision
     ) -> tuple[Cause | None, float | None]:
         """Why the Job couldn't be created; and the seconds until it may be, if it can't be created yet."""
-        pushing, of_namespace = decision.pushing, self._pushed_by.setdefault(key.namespace, set())
+        pushing = decision.pushing
         for job in pushing.remove:
             await self._jobs.remove(key, job)
         if pushing.start is None or decision.deployment is None:
-            (of_namespace.add if pushing.is_running else of_namespace.discard)(key)
+            (self.places.take if pushing.is_running else self.places.leave)(key)
             return None, None
-        if len(of_namespace - {key}) >= MOST_AT_A_TIME:
+        if not self.places.is_free(key):
             return None, UNTIL_ONE_ENDS
         template = await self._template(key, decision)
         if template is None:
             return None, UNTIL_MADE
-        of_namespace.add(key)
+        self.places.take(key)
         order = pushing.start
         memory.compile_job = order.name
         made = compile_job(decision.deployment, template, name=order.name, identity=order.identity)
@@ -64,11 +64,11 @@ class Pusher:
 
     def forget(self, key: ModelKey) -> None:
         """The model is gone, and its Job with it."""
-        self._pushed_by.get(key.namespace, set()).discard(key)
+        self.places.leave(key)
 
     def start_over(self) -> None:
         """Another replica has led meanwhile."""
-        self._pushed_by.clear()
+        self.places.start_over()
 
     async def _template(self, key: ModelKey, decision: Decision) -> Object | None:
         """Of the pods of KServe's own Deployment; None: it isn't as it will be yet."""

@@ -19,7 +19,7 @@ from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER, PUSH_FOLDER, TERMINATION_LOG
 from slipway.objects.kinds import JOB, Object
 from slipway.observing.compile_claim import VOLUME
-from slipway.observing.compile_push import LONGEST
+from slipway.observing.image_push import LONGEST
 from slipway.operator.rendering.compiled_store import without_store_options
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.inferenceservice import QUEUE_LABEL

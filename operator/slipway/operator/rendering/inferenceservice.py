@@ -15,14 +15,14 @@ from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
 from slipway.objects.kinds import INFERENCE_SERVICE, Object
+from slipway.operator.installation import Fetcher
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
-from slipway.operator.rendering import access, overriding, placement
+from slipway.operator.rendering import access, overriding, placement, storage, weights
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child, our_labels
 from slipway.operator.rendering.scaling import replicas
-from slipway.operator.rendering.storage import image_pull_secrets, secret_annotations, storage
 
 CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: clients use the Service
 STANDARD_MODE = {"serving.kserve.io/deploymentMode": "Standard"}
@@ -43,24 +43,30 @@ def inference_service(
     *,
     strategy: Object,
     autoscaler: str,
+    fetcher: Fetcher | None,
 ) -> Child:
     spec = deployment.spec
-    annotations = {**STANDARD_MODE, AUTOSCALER_CLASS_ANNOTATION: autoscaler, **secret_annotations(spec)}
-    of_predictor, of_model = storage(spec)
+    is_ours = fetcher is not None and weights.fetches(spec)
+    predictor: Object = {
+        **replicas(spec.scaling, autoscaler),
+        "timeout": LONGEST_REQUEST,
+        "deploymentStrategy": strategy,
+        **_pod(deployment, plan, serving_runtime),
+        "model": _container(deployment, plan, engine, serving_runtime),
+    }
     return child(
         INFERENCE_SERVICE,
         deployment,
         labels=CLUSTER_LOCAL,
-        annotations=annotations,
+        annotations={
+            **STANDARD_MODE,
+            AUTOSCALER_CLASS_ANNOTATION: autoscaler,
+            **({} if is_ours else storage.secret_annotations(spec)),
+        },
         spec={
-            "predictor": {
-                **replicas(spec.scaling, autoscaler),
-                "timeout": LONGEST_REQUEST,
-                "deploymentStrategy": strategy,
-                **_pod(deployment, plan, serving_runtime),
-                **of_predictor,
-                "model": {**_container(deployment, plan, engine, serving_runtime), **of_model},
-            }
+            "predictor": weights.with_fetched(predictor, spec, fetcher)
+            if fetcher and is_ours
+            else storage.with_storage(predictor, spec)
         },
     )
 
@@ -82,7 +88,7 @@ def _pod(deployment: LLMDeployment, plan: Plan, serving_runtime: Object) -> Obje
         serviceAccountName=pod.service_account_name,
         priorityClassName=pod.priority_class_name,
         schedulerName=pod.scheduler_name,
-        imagePullSecrets=image_pull_secrets(spec),
+        imagePullSecrets=[{"name": secret.name} for secret in pod.image_pull_secrets],
         resourceClaims=placement.pod_claims(plan, deployment.metadata.name),
         volumes=[*map(_written, pod.volumes), *access.volumes(spec.access), *shared_memory],
     )

@@ -32,6 +32,7 @@ from slipway.operator.planning import Plan
 from slipway.operator.rendering.compiled_store import without_store
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
+from slipway.operator.rendering.weights import predictor_resolved_at, resolved_at
 
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
@@ -210,7 +211,8 @@ def compared(inference_service: Object) -> Object:
     replace pods, and since when, which is one in any case."""
     part = of_pods(inference_service)
     predictor = _annotated(part["predictor"], PLAN_ANNOTATION, None)
-    return {**part, "predictor": _annotated(predictor, RESTART_ANNOTATION, None)}
+    predictor = predictor_resolved_at(_annotated(predictor, RESTART_ANNOTATION, None), None)
+    return {**part, "predictor": predictor}
 
 
 def _digest_of_pods(inference_service: Object) -> str:
@@ -228,10 +230,15 @@ def _restarted(ours: Object, wanted: Object, restart: str) -> tuple[Object, Obje
     time = restart if is_later(restart, before) else before
     if time is None:
         return ours, wanted, False
-    wanted = _with_annotation(wanted, RESTART_ANNOTATION, time)
+    wanted = _with_restart(wanted, time)
     if not of_pods(ours)["predictor"]:
         return ours, wanted, False
-    return _with_annotation(ours, RESTART_ANNOTATION, time), wanted, time != before
+    return _with_restart(ours, time), wanted, time != before
+
+
+def _with_restart(inference_service: Object, time: str) -> Object:
+    """Files that may have changed at their source are fetched again."""
+    return resolved_at(_with_annotation(inference_service, RESTART_ANNOTATION, time), time)
 
 
 def time_of_restart(inference_service: Object) -> str | None:

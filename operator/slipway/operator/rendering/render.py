@@ -158,7 +158,9 @@ def _pods(
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     refuse_unserved_claims(plan, snapshot)
     strategy = deployment_strategy(deployment.spec, snapshot)
-    wanted = inference_service(deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler)
+    wanted = inference_service(
+        deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler, fetcher=installation.fetcher
+    )
     other_store = asks_for_another(deployment, snapshot, installation.compiled)
     version = installation.version
     found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version, other_store=other_store)

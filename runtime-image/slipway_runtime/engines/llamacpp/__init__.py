@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from slipway_runtime.contract.engines import LLAMACPP
+from slipway_runtime.contract.tasks import POOLING, RANK, Task, paths_of
 from slipway_runtime.engines import formats
 from slipway_runtime.engines.cpus import threads
 from slipway_runtime.engines.engine import (
@@ -21,10 +22,10 @@ from slipway_runtime.engines.engine import (
     Launch,
     Parsers,
     StartRefusedError,
-    WarmUp,
     Wish,
     module,
     reachable,
+    warm_up_of,
     work_of,
 )
 from slipway_runtime.engines.flags import objections
@@ -77,6 +78,7 @@ class Settings:
     parameters: Mapping[str, str]
     batched_tokens: int | None = None
     separates_reasoning: bool = True
+    task: str = ""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), default=str)
@@ -93,6 +95,10 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
             raise StartRefusedError(
                 f"The variable {name} is refused: it changes llama.cpp without any check.", "Leave it out."
             )
+    if wish.task and not paths_of(Task(wish.task), LLAMACPP.name):
+        raise StartRefusedError(
+            f"llama.cpp can't serve a model whose task is {wish.task}.", "Use vLLM, or correct spec.model.task."
+        )
     settings = Settings(
         model=wish.model,
         name=wish.name or wish.model.stem,
@@ -104,6 +110,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         parameters=parameters_of(wish.flags),
         batched_tokens=wish.batched_tokens,
         separates_reasoning=wish.parsers is None or bool(wish.parsers.reasoning.name),
+        task=wish.task,
     )
     return Launch(
         engine=LLAMACPP.name,
@@ -115,7 +122,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         health=LLAMACPP.ready_path,
         metrics=LLAMACPP.metrics.path,
         work=work_of(LLAMACPP.metrics),
-        warm_up=WarmUp("/v1/completions", {"model": settings.name, "prompt": "Hello", "max_tokens": 1}),
+        warm_up=warm_up_of(wish.task, settings.name, tokens=1),
         choices=tuple(_choices(settings, mode=wish.mode, context_length=context_length, parallel=parallel)),
         moments=MOMENTS,
         facts=FACTS,
@@ -177,6 +184,12 @@ def fill(parameters: Any, settings: Settings) -> Any:
     if not settings.separates_reasoning:
         formats = type(parameters.reasoning_format)
         parameters.reasoning_format = formats.COMMON_REASONING_FORMAT_NONE
+    if settings.task in POOLING:
+        parameters.embedding = True
+        # One step has all of a request's tokens: encoders see them all at once.
+        parameters.n_batch = parameters.n_ubatch = settings.context_length
+    if settings.task == Task.RERANK:
+        parameters.pooling_type = type(parameters.pooling_type)(RANK)
     given = dict(settings.parameters)
     if TEMPLATE_FILE in given:
         parameters.chat_template = Path(given.pop(TEMPLATE_FILE)).read_text()

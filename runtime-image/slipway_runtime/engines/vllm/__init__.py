@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -23,14 +23,15 @@ from slipway_runtime.engines.engine import (
     Launch,
     Parsers,
     StartRefusedError,
-    WarmUp,
     Wish,
     module,
     reachable,
+    warm_up_of,
     work_of,
 )
 from slipway_runtime.engines.formats import REASONING, TOOL_CALLS, Template
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
+from slipway_runtime.engines.vllm import tasks
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -187,16 +188,14 @@ def launch(
 ) -> Launch:
     """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
+    tasks.refuse_without_libraries(wish.task, vllm.folder.parent)
+    wish = replace(wish, flags=tasks.without_prefix_caching(wish.task, wish.flags))
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
-    wanted = [
-        *_flags(wish.mode, device),
-        *_parser_flags(wish.parsers),
-        *without,
-        *([] if untold else _tracing_flags(traces)),
-    ]
+    wanted = [*_flags(wish.mode, device), *tasks.choices_of(wish.task), *_parser_flags(wish.parsers), *without]
+    wanted += [] if untold else _tracing_flags(traces)
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
         *_variables(device),
@@ -216,7 +215,7 @@ def launch(
         health=VLLM.ready_path,
         metrics=VLLM.metrics.path,
         work=work_of(VLLM.metrics),
-        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
+        warm_up=warm_up_of(wish.task, name, tokens=2),
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,

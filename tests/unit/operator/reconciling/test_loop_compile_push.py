@@ -231,7 +231,7 @@ async def test_without_a_plan_it_does_not_go_on(filled: Loop) -> None:
     filled.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
     await filled.settle()
     assert not jobs(filled)
-    assert not filled.pusher._pushed_by["chat"]
+    assert not filled.pusher.places.taken_in("chat")
 
 
 async def test_until_it_is_gone_it_counts_for_its_namespace(filled: Loop) -> None:
@@ -240,7 +240,7 @@ async def test_until_it_is_gone_it_counts_for_its_namespace(filled: Loop) -> Non
     filled.api.faults["delete Job"] = (409, "it has changed meanwhile")
     filled.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
     await filled.settle()
-    assert filled.pusher._pushed_by["chat"]
+    assert filled.pusher.places.taken_in("chat")
     filled.api.faults.clear()
     await filled.settle()
     assert not jobs(filled)
@@ -368,8 +368,8 @@ async def test_another_kind_removes_the_job_and_what_was_remembered(filled: Loop
 
 
 async def test_of_a_namespace_two_compile_at_a_time(filled: Loop) -> None:
-    others = filled.pusher._pushed_by.setdefault("chat", set())
-    others |= {ModelKey("chat", "one"), ModelKey("chat", "two")}
+    for name in ("one", "two"):
+        filled.pusher.places.take(ModelKey("chat", name))
     await asleep(filled)
     assert not jobs(filled)
     filled.pusher.forget(ModelKey("chat", "one"))

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.operator.installation import Fetcher
 from slipway.operator.rendering import hash_of
 from support.builders.rendering import desired, of_kind, on_h100
 
@@ -22,6 +23,9 @@ RESTARTS: dict[str, Any] = {
     "model.revision": "v2",
     "model.servedName": "other",
     "model.credentialsSecret": "token",
+    "model.files": ["*.gguf"],
+    "model.endpoint": "https://mirror.example.com",
+    "model.task": "Embed",
     "engine.name": "sglang",
     "engine.mode": "Latency",
     "engine.contextLength": 1024,
@@ -106,7 +110,7 @@ def with_change(path: str, value: object) -> LLMDeployment:
 
 def template(deployment: LLMDeployment) -> str:
     """Returns everything from which KServe makes the pod template."""
-    service = of_kind(desired(deployment, **SERVING), "InferenceService")
+    service = of_kind(desired(deployment, **SERVING, fetcher=Fetcher("fetcher")), "InferenceService")
     predictor = service["spec"]["predictor"]
     inside = {name: value for name, value in predictor.items() if name not in OUTSIDE_THE_TEMPLATE}
     return hash_of({"metadata": service["metadata"], "predictor": inside})

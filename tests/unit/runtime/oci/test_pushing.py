@@ -225,6 +225,28 @@ def test_an_upload_in_pieces_that_never_advances_is_given_up(
     assert "none arrive after the first 0" in refused(image, server, settings).message
 
 
+@pytest.mark.usefixtures("small_pieces")
+def test_a_large_blob_is_never_sent_at_once_and_goes_on_where_it_broke(
+    server: Registry, image: Image, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "AT_ONCE", SIZE // 2)
+    server.fail("PATCH", lambda _: False, breaks_after(10_000))
+    push(image, reference(server), settings)
+    assert is_stored(image, server)
+    assert server.count("^POST") == 2  # in pieces, and that of the config
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_large_blob_is_sent_at_once_to_a_registry_without_pieces(
+    server: Registry, image: Image, settings: Settings, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(uploading, "AT_ONCE", SIZE // 2)
+    server.faults.append(lambda handler: handler.command == "PATCH" and answers(status)(handler))
+    push(image, reference(server), settings)
+    assert is_stored(image, server)
+
+
 # --- credentials -----------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ model that has started doesn't run out of memory later.
 
 from __future__ import annotations
 
+from slipway.contract.tasks import POOLING
 from slipway.models.facts import Keeps, Layers, Model
 from slipway.operator.planning.memory import weights
 from slipway.operator.planning.memory.container import divided
@@ -24,7 +25,7 @@ def divide(model: Model, device: Device, settings: Settings, *, context_length: 
         model,
         device,
         weights=weights.file_bytes(model) or 0,
-        activation=_step(model, settings),
+        activation=_step(model, settings, context_length),
         other=PROCESSES,
         kv_cache=cache_bytes(model, settings, context_length=context_length, slots=slots),
     )
@@ -49,7 +50,10 @@ def _padded(tokens: int) -> int:
     return -(-tokens // PADDED_TO) * PADDED_TO
 
 
-def _step(model: Model, settings: Settings) -> int:
-    """The logits of a step in 32 bits, and the largest intermediate values."""
-    widest = max(2 * (model.intermediate_size or 0) + 2 * (model.hidden_size or 0), model.vocabulary_size or 0)
-    return 4 * settings.batched_tokens * widest
+def _step(model: Model, settings: Settings, context_length: int) -> int:
+    """The logits of a step in 32 bits, and the largest intermediate values. A model that generates nothing has no
+    logits, and one step for all tokens of a request, with the attention of each to each."""
+    widest = 2 * (model.intermediate_size or 0) + 2 * (model.hidden_size or 0)
+    if model.task in POOLING:
+        return 4 * context_length * (widest + (model.attention_heads or 0) * context_length)
+    return 4 * settings.batched_tokens * max(widest, model.vocabulary_size or 0)

@@ -15,8 +15,10 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import about, seconds
 from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
+from slipway.contract.tasks import Task
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import CPU
+from slipway.operator.planning.tasks import AUTO
 from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import RenderedEngine, won
 
@@ -85,6 +87,7 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
     limit = spec.access.rate_limit
     return [
         *_flag("served-name", deployment.served_name),
+        *_flag("task", _task(spec, plan)),
         *_flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *_flag("tool-calls", spec.engine.tool_calls if spec.engine.tool_calls != "Auto" else None),
         *_flag("reasoning", spec.engine.reasoning if spec.engine.reasoning != "Auto" else None),
@@ -96,6 +99,14 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *_flag("traces-endpoint", tracing.endpoint if tracing else None),
         *_flag("traces-sample-ratio", tracing.sample_ratio if tracing else None),
     ]
+
+
+def _task(spec: LLMDeploymentSpec, plan: Plan) -> str | None:
+    """As the spec or the plan has it. That an architecture generates text isn't the last word: a model that was made of
+    it for embeddings has files by which the pod sees it."""
+    if spec.model.task != AUTO:
+        return spec.model.task
+    return None if plan.task in ("", Task.GENERATE) else plan.task
 
 
 def _flag(name: str, value: object | None) -> list[str]:

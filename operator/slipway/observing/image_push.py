@@ -1,4 +1,4 @@
-"""The state of a Job that pushes an image of compiled code: it works, it has pushed, or it has failed. Pure.
+"""The state of a Job that pushes an image: it works, it has pushed, or it has failed. Pure.
 
 What a pod reports is the tenant's: only a name in the repository of the spec, with a digest, is believed.
 """
@@ -6,7 +6,8 @@ What a pod reports is the tenant's: only a name in the repository of the spec, w
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
 from slipway.contract.pod import PUSHED_BYTES, PUSHED_NAME, PUSHED_START
@@ -24,22 +25,31 @@ UNREADABLE = "the Job has ended well, but has not reported an image of the repos
 Outcome = Running | Pushed | Failed
 
 
-def outcome_of(job: Object, repository: str, snapshot: Snapshot) -> Outcome:
-    seen = snapshot.compilation or SeenJobs()
-    for message in reports_of(job, seen, CONTAINER):
-        return _pushed(message, repository) or failed(Reason.UNKNOWN, UNREADABLE.format(repository))
-    return without_report(job, seen, snapshot, LONGEST)
+@dataclass(frozen=True)
+class PushJobs:
+    """What is known of the Jobs that push one image of a model. `seen`: None where none may run."""
+
+    seen: SeenJobs | None
+    repository: str
+    container: str = CONTAINER  # which reports
+    longest: timedelta = LONGEST
+
+    def outcome_of(self, job: Object, snapshot: Snapshot) -> Outcome:
+        seen = self.seen or SeenJobs()
+        for message in reports_of(job, seen, self.container):
+            return _pushed(message, self.repository) or failed(Reason.UNKNOWN, UNREADABLE.format(self.repository))
+        return without_report(job, seen, snapshot, self.longest)
 
 
-def is_at_work(job: Object, snapshot: Snapshot) -> bool:
+def is_at_work(job: Object, seen: SeenJobs | None) -> bool:
     """Whether its pod has started, which then takes minutes: a change of it says when it ends."""
-    seen = snapshot.compilation or SeenJobs()
-    return any((pod.get("status") or {}).get("phase") not in (None, "Pending") for pod in newest_pod(job, seen))
+    pods = newest_pod(job, seen) if seen else []
+    return any((pod.get("status") or {}).get("phase") not in (None, "Pending") for pod in pods)
 
 
-def is_late(job: Object, snapshot: Snapshot) -> bool:
+def is_late(job: Object, seen: SeenJobs | None, now: datetime) -> bool:
     """Whether it takes so long to start that its events are worth a request."""
-    return age_of(job, snapshot.now) > SOON and not is_at_work(job, snapshot)
+    return age_of(job, now) > SOON and not is_at_work(job, seen)
 
 
 def _pushed(message: str, repository: str) -> Pushed | None:
