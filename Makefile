@@ -73,7 +73,7 @@ story: cluster-possible $(VENV) ## A load, a fault and an hour of idling, which 
 	$(PYTEST) $(STORY) --cluster-name=story $(PYTEST_ARGS)
 
 runbooks: cluster-possible $(VENV) ## Every runbook that can be walked on a devcluster: the fault is provoked, its commands show what the page shows, its remedy heals it; RECORD_WALKS=1 writes when (needs root)
-	$(PYTEST) -m slow tests/runbooks --cluster-name=runbooks $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(WALKS) --cluster-name=runbooks $(PYTEST_ARGS)
 
 chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and at random, and all slow tests except those of releases, alerts and runbooks: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --ignore=tests/alerts --ignore=tests/runbooks --cluster-name=chaos $(PYTEST_ARGS)
@@ -114,6 +114,9 @@ fuzz: $(VENV) ## Search for requests that block the event loops of activator and
 
 bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+bench-weights: $(VENV) ## Measure bytes and seconds of a model's replicas for each cache of weights, compared with KServe's (needs root)
+	PYTHONPATH=tests $(BIN)/python benchmarks/weights.py $(ARGS)
 
 bench-peers: $(VENV) ## Measure wakes and warm requests, compared with KEDA's HTTP add-on in the same cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
@@ -218,6 +221,7 @@ help: ## This list
 	  N 'how many LLMDeployments "make bench-scale" and "bench-memory" make (now $(N))' \
 	  PROMPT 'the prompt of "make demo"; without it, the demo asks for one' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
+	  WALKS 'which files "make runbooks" walks (now $(WALKS)); each writes what it walked, so they can run one after the other' \
 	  REGISTRY 'the registry of images and charts, as in REGISTRY=registry.example.com/slipway' \
 	  IMAGES 'which images, as in IMAGES="operator vllm-cuda" (now operator llamacpp vllm-cpu)' \
 	  BASE 'base image instead of the usual one; BASE=debian makes one from packages, if no registry can be reached' \
@@ -226,6 +230,7 @@ help: ## This list
 # Variables and rules that the targets above use.
 
 N ?= 1000
+WALKS ?= tests/runbooks
 DIST ?= dist
 STORY = tests/alerts/test_story.py
 RELEASE_OPTIONS = $(if $(BASE),--base=$(BASE)) $(if $(SOURCE),--source=$(SOURCE))
@@ -245,4 +250,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: sources demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-peers fuzz docs docs-serve audit
+.PHONY: sources demo up down images release release-test test unit attacks engines charts rules vllm cluster alerts story runbooks chaos bench bench-activator bench-guard bench-memory bench-plan bench-scale bench-wake lint types layers census check fmt generate pictures pin clean help cluster-possible bench-activator-memory bench-data-path bench-load bench-weights bench-peers fuzz docs docs-serve audit

@@ -13,14 +13,16 @@ from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 from slipway_devcluster.record import Options
 
+NO_OPTIONS = Options()
+
 
 @contextmanager
-def own_cluster(name: str, cache: Cache, steps: Steps, *, gpu_nodes: str = "") -> Iterator[Cluster]:
+def own_cluster(name: str, cache: Cache, steps: Steps, options: Options = NO_OPTIONS) -> Iterator[Cluster]:
     """A new cluster of that name; an existing one is removed first."""
     tidy_up_when_told_to_end()
     with suppress(Refusal):  # there is none
         lifecycle.down(name, cache=cache, steps=steps)
     try:
-        yield lifecycle.up(name, cache=cache, steps=steps, options=Options(gpu_nodes=gpu_nodes))
+        yield lifecycle.up(name, cache=cache, steps=steps, options=options)
     finally:
         lifecycle.down(name, cache=cache, steps=steps)

@@ -94,7 +94,7 @@ def _diagnosed(failure: str) -> str:
 
 
 def _page() -> Iterator[str]:
-    yield "# `kubectl llm`\n"
+    yield "# Commands and flags of `kubectl llm`\n"
     yield "<!-- Written by `make generate`; change what it describes instead. -->\n"
     yield "The same program is also called `slipway`. [The guide](../cli.md) shows it at work.\n"
     yield "## Exit codes\n"

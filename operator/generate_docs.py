@@ -232,6 +232,7 @@ def _metrics_of_operator() -> Iterable[Description]:
     metrics.watches.unfilled_caches(lambda: 0)
     metrics.watch_models(dict)
     metrics.watch_compile_caches(dict)
+    metrics.watch_model_caches(dict)
     metrics.watch_each_model(list)
     metrics.watch_prices(dict)
     return registry.descriptions

@@ -19,6 +19,7 @@ from slipway_devcluster.gpu_nodes import FAKE_ANNOTATION
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.platform import wait_until_served
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Options
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
@@ -41,7 +42,7 @@ WEBHOOKS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
 def prepared(name: str, *, pods: int, kserve: bool, planned: bool) -> Iterator[Cluster]:
     """A cluster of that name, made for the run and removed after it."""
     cache = default_cache()
-    with own_cluster(name, cache, Steps(cache), gpu_nodes=GPUS if planned else ANY_GPU) as cluster:
+    with own_cluster(name, cache, Steps(cache), Options(gpu_nodes=GPUS if planned else ANY_GPU)) as cluster:
         _install(cluster, planned=planned)
         if not kserve:
             _pause_kserve(cluster)

@@ -25,6 +25,14 @@ class Piped(Exception):  # noqa: N818 - it isn't an error of this program
 def run(command: click.Command, name: str) -> int:
     """The exit code."""
     try:
+        return _run(command, name)
+    except (Piped, BrokenPipeError):  # also while it writes why it fails
+        _write_nowhere()
+        return PIPED
+
+
+def _run(command: click.Command, name: str) -> int:
+    try:
         with _ended_by_signals():
             found = command.main(prog_name=name, standalone_mode=False)
     except click.Abort:
@@ -34,8 +42,7 @@ def run(command: click.Command, name: str) -> int:
         error.show()
         return error.exit_code
     except (Piped, BrokenPipeError):
-        _write_nowhere()
-        return PIPED
+        raise
     except OSError as error:
         Problem(f"{error}.").show()
         return UNKNOWN

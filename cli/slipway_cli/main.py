@@ -5,8 +5,10 @@ A command's module is imported when the command runs, so that `--help` and compl
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import PurePath
@@ -93,11 +95,23 @@ class Commands(click.Group):
             ctx.fail(f"'{args[0]}' is not a command. {hint}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _piped():  # --help and --version are written here
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _piped():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise Piped from None  # click itself would end with 1
+
+
+@contextlib.contextmanager
+def _piped() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise Piped from None  # click itself would end with 1
 
 
 @click.group(cls=Commands, context_settings=SETTINGS)

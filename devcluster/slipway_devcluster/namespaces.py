@@ -156,9 +156,8 @@ def create(
 
 def link(first: Namespaces, other: Namespaces, node: Node) -> None:
     """Join the network of a further node to the first one's bridge; safe to repeat after the node was made again."""
-    first.run(
-        ["sh", "-c", f"ip link delete {node.name} 2>/dev/null || true"]
-    )  # the kernel removes it only after a while
+    # The kernel removes the pair of a node that has ended only after a while.
+    first.run(["sh", "-c", f"ip link delete {node.name} 2>/dev/null || true"])
     # In the host's PID namespace, because neither node knows the pid of the other one's processes.
     there = ["nsenter", "--target", str(first.init.pid), "--net", "--"]
     pair = ["ip", "link", "add", node.name, "type", "veth", "peer", "name", "node0", "netns", str(other.init.pid)]

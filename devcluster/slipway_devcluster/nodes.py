@@ -66,16 +66,23 @@ def cut_power(cluster: Cluster, name: str) -> None:
 
 
 def switch_on(cluster: Cluster, name: str) -> None:
-    """Start a further node again after `cut_power`, with the disk that it had; returns when it is Ready."""
+    """Start a further node again after `cut_power`, with the disk that it had; returns when it is Ready.
+
+    After a failure it is off, so that the next call tries all of it again.
+    """
     node, record = _further(cluster, name), cluster.record
     if record.further[node.name].alive():
         return
     layout = cluster.layout.of(node)
-    make(record, layout, cluster.namespaces)
-    start(record, layout)
-    record.write(layout.state)
-    wait_until_ready(cluster, node)
-    admit_pods(cluster, node)
+    try:
+        make(record, layout, cluster.namespaces)
+        start(record, layout)
+        record.write(layout.state)
+        wait_until_ready(cluster, node)
+        admit_pods(cluster, node)
+    except BaseException:
+        record.further[node.name].destroy()
+        raise
 
 
 def spawn(record: Record, layout: Layout, component: Component) -> None:

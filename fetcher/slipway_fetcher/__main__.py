@@ -15,8 +15,9 @@ from slipway_fetcher.flags import TERMINATION_LOG, parser
 from slipway_fetcher.folder.target import Target
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.progress import Progress
-from slipway_fetcher.reporting import report_failure
+from slipway_fetcher.reporting import report_failure, report_success
 from slipway_fetcher.request import Request
+from slipway_fetcher.serving import served
 from slipway_fetcher.settings import AUTHORITY, Settings
 from slipway_fetcher.signals import end_at_once
 from slipway_fetcher.sources.schemes import source_of
@@ -51,14 +52,21 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
             request,
             Target(given.folder),
             progress,
-            Options(given.connections, given.refresh, given.replace or given.refresh),
+            Options(
+                given.connections,
+                given.refresh,
+                given.replace or given.refresh,
+                remove_others=given.remove_others,
+                keep=tuple(given.keep),
+            ),
             client=client,
             patience=patience,
             stop=stop,
             source=lambda: source_of(request, settings, client, patience),
         )
-        with progress.reported():
-            fetching.run()
+        with progress.reported(), served(progress, given.port):
+            record = fetching.run()
+        report_success(record, termination_log)
     except FetchError as error:
         return report_failure(error, progress, termination_log)
     except Exception:

@@ -14,6 +14,7 @@ from slipway_fetcher.download.downloading import Downloading, Received
 from slipway_fetcher.download.journal import Journal
 from slipway_fetcher.download.transfer import Context
 from slipway_fetcher.folder.lock import if_free, locked
+from slipway_fetcher.folder.others import mark_as_wanted, remove_others
 from slipway_fetcher.folder.space import check_room
 from slipway_fetcher.folder.target import Record, Target
 from slipway_fetcher.folder.unpacking import unpack, unpack_layer
@@ -35,6 +36,8 @@ class Options:
     connections: int = 8
     refresh: bool = False  # asks the source whether there is another version, although one is there
     replace: bool = False  # a folder that has another model
+    remove_others: float | None = None  # next to it, that were not wanted for this many seconds; None: they stay
+    keep: tuple[str, ...] = ()  # of these
 
 
 class Fetching:
@@ -59,8 +62,10 @@ class Fetching:
         started = time.monotonic()
         present = self._present()
         if present and not self._options.refresh:
+            self._remove_others()
             return self._already(present)
         self._target.check()
+        self._remove_others()
         with locked(self._target.lock, lambda holder: relayed(holder, self._target, self._progress)):
             self._progress.waits("")
             present = self._present()  # the one that had the lock may have fetched it
@@ -84,7 +89,14 @@ class Fetching:
             )
         return None
 
+    def _remove_others(self) -> None:
+        options = self._options
+        if options.remove_others is not None:
+            for name in remove_others(self._target, options.keep, options.remove_others):
+                self._progress.event("removed", name=name)
+
     def _already(self, record: Record) -> Record:
+        mark_as_wanted(self._target)
         if self._target.has_leftovers:
             with if_free(self._target.lock) as taken:
                 if taken:

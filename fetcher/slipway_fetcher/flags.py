@@ -45,16 +45,37 @@ def parser() -> Parser:
         "--refresh", action="store_true", help="see whether there is another version, and replace this one"
     )
     made.add_argument("--replace", action="store_true", help="replace a folder that has something else")
+    made.add_argument(
+        "--remove-others",
+        type=_seconds,
+        metavar="SECONDS",
+        help="remove other models next to FOLDER that no run has wanted for so long, to make room",
+    )
+    made.add_argument("--keep", action="append", default=[], metavar="NAME", help="but not this one; may be repeated")
     made.add_argument("--connections", type=number, default=8, metavar="N", help="downloads at the same time (8)")
     made.add_argument(
         "--give-up-after", type=number, default=900, metavar="SECONDS", help="without a single byte (900)"
     )
     made.add_argument("--progress-every", type=number, default=5, metavar="SECONDS", help="between two lines (5)")
+    made.add_argument(
+        "--port", type=port, default=0, metavar="PORT", help="of /info and /metrics while it runs (0: none)"
+    )
     made.add_argument("--progress-file", type=Path, metavar="FILE", help="has the newest of these lines")
     made.add_argument(
         "--termination-log", type=Path, default=Path(TERMINATION_LOG), metavar="FILE", help=f"({TERMINATION_LOG})"
     )
     return made
+
+
+def _seconds(text: str) -> int:
+    return 0 if text == "0" else number(text)
+
+
+def port(text: str) -> int:
+    found = int(text)
+    if not 0 <= found <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} isn't between 0 and 65535")
+    return found
 
 
 def number(text: str) -> int:

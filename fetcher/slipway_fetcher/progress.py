@@ -86,6 +86,10 @@ class Progress:
                 "waiting": self._waiting or None,
             }
 
+    def info(self) -> dict[str, Any]:
+        """What the pod says of itself to those that ask."""
+        return {"model": self._model, "fetch": self.state()}
+
     def report(self) -> None:
         line = self.event("progress", **self.state())
         for file in self._files:

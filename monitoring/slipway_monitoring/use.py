@@ -17,6 +17,7 @@ FOR_PEOPLE: Mapping[str, str] = {
     "slipway_activator_keda_last_call_age_seconds": "for people: whether KEDA asks",
     "slipway_budget_resets_timestamp_seconds": "for people: when a budget starts again",
     "slipway_compile_caches": "for people: how many models compile at each start",
+    "slipway_model_caches": "for people: how many models are fetched by each replica",
     "slipway_engine_response_seconds_total": "for the operator: how busy a replica is",
     "slipway_llmdeployments": "for people: how many there are in each state",
     "slipway_queue_depth": "for people: how much work waits; the alert looks at the age of the oldest",

@@ -65,16 +65,11 @@ def own(pod: VllmPod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moni
 @pytest.fixture(scope="module")
 def expects(own: Monitoring) -> Expects:
     async def expects(alert: str, cause: str, remedy: str) -> Firing:
-        """Waits until it doesn't fire because of the test before, which would be no new notification."""
-        await asyncio.to_thread(own.until, lambda: alert not in names_of(own), within=SETTLES_WITHIN, what=alert)
+        """Waits until it doesn't fire because of the test before."""
+        await asyncio.to_thread(own.until_quiet, alert, within=SETTLES_WITHIN)
         return Firing(own, alert, cause, remedy, MODEL, len(own.receiver.notifications))
 
     return expects
-
-
-def names_of(own: Monitoring) -> set[str]:
-    """Returns the alerts that fire or are about to."""
-    return {each["labels"]["alertname"] for each in own.alerts()}
 
 
 async def test_prompts_that_are_no_longer_found_in_the_kv_cache(pod: VllmPod, expects: Expects) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from slipway.api import crd
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.operator.installation import Fetcher
 from slipway.operator.planning import Unplannable, make_plan
 from slipway.operator.rendering import Desired, Unrenderable
 from slipway.operator.rendering.refusing import without_templates
@@ -25,6 +26,7 @@ Object = dict[str, Any]
 Path = tuple[str | int, ...]
 
 URI = "hf://org/model"
+FETCHER = Fetcher("registry.example.com/slipway-fetcher:1")
 SELECTOR = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}
 EVERYTHING: Object = {
     "model": {
@@ -32,8 +34,11 @@ EVERYTHING: Object = {
         "revision": "main",
         "servedName": "llama",
         "credentialsSecret": "token",
+        "files": ["*.safetensors"],
+        "endpoint": "https://hub.example.com",
+        "task": "Generate",
         "facts": {"task": "Generate", "dtype": "int8", "weights": "16Gi"},
-        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"},
+        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"},
     },
     "engine": {
         "name": "vllm",
@@ -174,7 +179,7 @@ def inference_service_of(spec: Object, profiles: list[AcceleratorProfile] | None
     planned = make_plan(wanted.spec, profiles or PROFILES, name="llama")
     if isinstance(planned, Unplannable):
         return None
-    answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime))
+    answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime), fetcher=FETCHER)
     return of_kind(answer, "InferenceService") if isinstance(answer, Desired) else None
 
 

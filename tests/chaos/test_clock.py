@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import on_own_engine, own_runtime
-from support.cluster import Kube, events, settled
+from support.cluster import Kube, events_with, settled
 from support.faults import convergence, replicas
 from support.load.fleet import Fleet
-from support.waiting import until
 
 TESTS = Path(__file__).parents[1]
 
@@ -36,11 +34,6 @@ async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
         await convergence.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
-        await until(partial(has_event, kube))
+        await events_with(kube, "Serving", "served")
         await convergence.stays_still(kube, replica.path, seconds=10)
         assert [term.holder for term in replicas.terms([replica.path])] == ["a"]
-
-
-async def has_event(kube: Kube) -> bool:
-    """Waits for the event, which is written after the status."""
-    return ("Normal", "Serving") in await events(kube, "served")

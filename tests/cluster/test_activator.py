@@ -22,6 +22,8 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
 from support.builders.llmdeployments import llmdeployment, merged
 from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, folder_claimed
+from support.cluster.command_line import llm, shell
+from support.faults.healed import named_by_why
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
 OPERATOR_PODS = "app.kubernetes.io/name=slipway-operator"
@@ -237,6 +239,21 @@ async def test_a_paused_model_is_not_woken_and_clients_get_the_reason(client: Cl
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "Paused")
     await kube.never("pods", seconds=3)
     await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}-")
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
+    assert await client.text()
+
+
+async def test_a_model_whose_scaled_object_is_paused_is_not_woken_until_the_command_of_why_resumes_it(
+    client: Client, kube: Kube
+) -> None:
+    await kube.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-replicas=0")
+    following = (await named_by_why(kube, "ScalingPaused", NAME))["next"]
+    answer = await client.ask()
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "ScalingPaused")
+    woken = await llm(kube, "wake", NAME, "--yes")
+    assert "No replica starts: The annotation autoscaling.keda.sh/paused-replicas" in woken.out + woken.err
+    await kube.never("pods", seconds=3)
+    assert (await shell(kube, following["command"])).code == 0
     await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
     assert await client.text()
 

@@ -78,4 +78,4 @@ async def test_no_panel_about_slipways_own_programs_is_empty(alerts: ClusterMoni
 
 
 async def seen(alerts: ClusterMonitoring, promql: str) -> None:
-    await asyncio.to_thread(alerts.own.until_data, promql, within=20)
+    await asyncio.to_thread(alerts.own.until_data, promql, within=60)

@@ -18,7 +18,7 @@ from slipway.objects.conditions import condition
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, acceleratorprofile, llmdeployment
-from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, events, folder_claimed
+from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, events_with, folder_claimed
 from support.cluster.command_line import shell
 from support.cluster.llmdeployments import current_status
 from support.faults.healed import named_by_why
@@ -122,10 +122,10 @@ async def until_spent(kube: Kube) -> Object:
     return current_status(await kube.wait_for("llmdeployment", NAME, budget_is("Spent"), timeout=120))
 
 
-async def spent(kube: Kube) -> float:
-    """Returns what the only pod has cost since it was bound."""
+async def spent(kube: Kube, status: Object) -> float:
+    """Returns what the only pod had cost since it was bound, at the moment that the status is about."""
     [pod] = await kube.select("pods", OURS)
-    return (datetime.now(UTC) - bound_at(pod)).total_seconds()
+    return (datetime.fromisoformat(status["cost"]["asOf"]) - bound_at(pod)).total_seconds()
 
 
 def bound_at(pod: Object) -> datetime:
@@ -156,7 +156,7 @@ async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_w
     in_flight = asyncio.create_task(client.ask(max_tokens=80, ignore_eos=True))
     await kube.patch("llmdeployment", NAME, {"spec": {"budget": {"perDay": 1}}})
     status = await until_spent(kube)
-    assert status["budget"]["day"]["spent"] == pytest.approx(await spent(kube), abs=15)
+    assert status["budget"]["day"]["spent"] == pytest.approx(await spent(kube, status), abs=1)
     finished = await in_flight
     assert finished.status == 200
     assert finished.body["choices"][0]["text"]
@@ -172,7 +172,7 @@ async def test_a_budget_that_refuses_lets_requests_finish_and_answers_the_next_w
     await raise_as_why_says(kube)
     raised = time.monotonic()
     while (answer := await client.ask()).is_refused:
-        assert time.monotonic() - raised < 5
+        assert time.monotonic() - raised < 30
     assert answer.status == 200
 
 
@@ -193,14 +193,13 @@ async def test_a_budget_that_is_only_reported_changes_nothing_and_its_sum_surviv
 ) -> None:
     await with_budget(kube, client, operator_pods, 1, perMonth=25, then="Alert")
     await kube.wait_for("llmdeployment", NAME, budget_is("NearlySpent"), timeout=120)
+    await events_with(kube, "BudgetNearlySpent", NAME)  # the operator writes it after the status
     faults = PodFaults(operator_pods, kube)
     for pod in await faults.slipway.select("pods", "app.kubernetes.io/name=slipway-operator"):
         await faults.kill(pod)
     status = await until_spent(kube)
-    [pod] = await kube.select("pods", OURS)
-    held = (datetime.fromisoformat(status["cost"]["asOf"]) - bound_at(pod)).total_seconds()
-    assert status["cost"]["month"]["spent"] == pytest.approx(held, abs=0.01)
+    assert status["cost"]["month"]["spent"] == pytest.approx(await spent(kube, status), abs=0.01)
     assert status["cost"]["month"]["uncertain"] == 0
     assert (await kube.get("deployment", PREDICTOR))["spec"]["replicas"] == 1
-    reasons = [reason for _, reason in await events(kube, NAME)]
+    reasons = [reason for _, reason in await events_with(kube, "BudgetSpent", NAME)]
     assert [each for each in reasons if each.startswith("Budget")] == ["BudgetNearlySpent", "BudgetSpent"]

@@ -54,7 +54,7 @@ def without_context(config: Config) -> None:
     [
         (without_cluster, "Check the network and the cluster, or choose another context by --context."),
         (without_login, "Log in again, or choose another context by --context."),
-        (without_context, "`kubectl config get-contexts` lists those that there are"),
+        (without_context, "`kubectl config get-contexts` lists the existing ones"),
     ],
 )
 async def test_without_a_cluster_it_says_what_to_do(

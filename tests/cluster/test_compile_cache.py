@@ -17,7 +17,7 @@ from slipway_devcluster.volumes import DEFAULT, SHARED_CLASS, STORAGE_CLASS
 from support.builders.llmdeployments import acceleratorprofile, llmdeployment, merged
 from support.builders.objects import claim, manifest
 from support.cluster import AnyCluster, Kube, Object, Operator, installation
-from support.cluster.llmdeployments import current_status, events, is_for_others_to_scale
+from support.cluster.llmdeployments import current_status, events_with, is_for_others_to_scale
 from support.cluster.pods import is_running
 
 NAME, CLAIM, PREDICTOR = "model", "model-compiled", "model-predictor"
@@ -193,7 +193,7 @@ async def test_a_claim_that_nothing_binds_doesnt_stop_the_model(asleep: Kube) ->
     found = await asleep.wait_for("llmdeployment", NAME, lambda it: cache_of(it).get("kind") == "EmptyDir")
     assert cache_of(found)["givenUp"]["reason"] == "ClaimNotBound"
     assert await asleep.find("persistentvolumeclaim", CLAIM) is None
-    assert ("Warning", "CompileCacheGivenUp") in await events(asleep)
+    assert ("Warning", "CompileCacheGivenUp") in await events_with(asleep, "CompileCacheGivenUp")
 
 
 async def test_a_quota_doesnt_stop_the_model(asleep: Kube) -> None:

@@ -27,7 +27,7 @@ from slipway_runtime.oci import Settings as PushSettings
 from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment
 from support.builders.objects import manifest
 from support.cluster import Kube, KubectlError, Object, Operator, Settings, folder_claimed, installation, own_namespace
-from support.cluster.llmdeployments import current_status, events, is_for_others_to_scale
+from support.cluster.llmdeployments import current_status, events_with, is_for_others_to_scale
 from support.cluster.pods import is_running
 from support.programs import operator
 from support.programs.registry_process import HTPASSWD, docker_config
@@ -238,7 +238,7 @@ async def test_an_image_that_does_not_exist_does_not_stop_the_model(idle: Kube) 
     found = await until_cache(idle, kind="EmptyDir")
     assert found["givenUp"]["reason"] == "ImageGone"
     assert "not found" in found["givenUp"]["message"]
-    assert ("Warning", "CompileCacheGivenUp") in await events(idle, NAME)
+    assert ("Warning", "CompileCacheGivenUp") in await events_with(idle, "CompileCacheGivenUp", NAME)
 
 
 async def test_wrong_credentials_of_the_node_do_not_stop_the_model(

@@ -156,10 +156,10 @@ async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
     async with watching_kinds(client, CONFIG_MAP) as watched:
         assert watched.store.get(CONFIG_MAP, "before", namespace)
         await client.apply(CONFIG_MAP, config_map(namespace, "after"))
-        await watched.until_has(CONFIG_MAP, "after", namespace, within=3)
+        await watched.until_has(CONFIG_MAP, "after", namespace, within=10)
         assert "after" in watched.keys
         await client.delete(CONFIG_MAP, "after", namespace)
-        await watched.until(lambda: not watched.store.get(CONFIG_MAP, "after", namespace), within=3)
+        await watched.until(lambda: not watched.store.get(CONFIG_MAP, "after", namespace), within=10)
 
 
 async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
@@ -189,7 +189,7 @@ async def test_a_kind_that_appears_and_disappears_is_watched_without_a_restart(
                 await kube.apply(objects.definition(POD_MONITOR))
                 await watched.until(lambda: not watched.store.is_missing(POD_MONITOR))
                 await client.apply(POD_MONITOR, monitor)
-                await watched.until_has(POD_MONITOR, "a", kube.namespace, within=8)
+                await watched.until_has(POD_MONITOR, "a", kube.namespace, within=20)
             finally:
                 await kube.delete("customresourcedefinition", POD_MONITORS, wait=True)
             await watched.until(lambda: watched.store.is_missing(POD_MONITOR))
@@ -234,7 +234,7 @@ async def two_replicas(
     if kubeconfig is None:
         pytest.skip("the replicas need the path of a kubeconfig")
     async with lease_candidate.started(kubeconfig, namespace, "a") as first:
-        await first.until_printed(lease_candidate.LEADS, within=15)
+        await first.until_printed(lease_candidate.LEADS, within=30)
         async with lease_candidate.started(kubeconfig, namespace, "b") as second:
             yield first, second
 
@@ -259,7 +259,7 @@ async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cl
         await standby.until_printed(lease_candidate.LEADS, within=20)
         async with writers_seen(kube) as writers:
             leader.send(SIGCONT)
-            await leader.until_printed(lease_candidate.FOLLOWS, within=10)
+            await leader.until_printed(lease_candidate.FOLLOWS, within=30)
             await asyncio.sleep(3)
     assert writers == {"b"}
 
@@ -277,7 +277,7 @@ async def writers_seen(kube: Kube) -> AsyncGenerator[set[str]]:
                     has_begun.set()
 
     task = asyncio.create_task(watch())
-    await asyncio.wait_for(has_begun.wait(), timeout=10)
+    await asyncio.wait_for(has_begun.wait(), timeout=30)
     try:
         yield writers
     finally:

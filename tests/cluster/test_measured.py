@@ -42,7 +42,7 @@ def is_measured(*, other_than: str = "") -> Predicate:
 
 
 async def test_a_served_model_shows_plan_and_measurement(kube: Kube) -> None:
-    status = current_status(await kube.wait_for("llmdeployment", NAME, is_measured(), timeout=20))
+    status = current_status(await kube.wait_for("llmdeployment", NAME, is_measured(), timeout=60))
     measured, plan = status["measured"], status["plan"]
     assert plan["kvTokens"] == measured["planned"]["kvTokens"] == measured["kvTokens"] == SLOTS * LENGTH
     for name in ("weights", "kvCache", "activation", "memoryInUse", "memoryTotal"):
@@ -55,10 +55,10 @@ async def test_a_served_model_shows_plan_and_measurement(kube: Kube) -> None:
 
 
 async def test_the_next_load_is_measured_again_and_the_pods_are_not_replaced_because_of_it(kube: Kube) -> None:
-    first = current_status(await kube.wait_for("llmdeployment", NAME, is_measured(), timeout=20))["measured"]
+    first = current_status(await kube.wait_for("llmdeployment", NAME, is_measured(), timeout=60))["measured"]
     await kube.delete("pod", first["pod"])
     await until_settled(kube, NAME, "Serving", timeout=120)
-    after = await kube.wait_for("llmdeployment", NAME, is_measured(other_than=first["pod"]), timeout=20)
+    after = await kube.wait_for("llmdeployment", NAME, is_measured(other_than=first["pod"]), timeout=60)
     assert current_status(after)["measured"]["startedAt"] > first["startedAt"]
     assert current_status(after)["measured"]["kvTokens"] == first["kvTokens"]
     pods = [each for each in await kube.select("pods", OURS) if "deletionTimestamp" not in each["metadata"]]

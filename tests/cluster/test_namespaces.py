@@ -62,7 +62,7 @@ def test_a_node_ends_when_its_creator_dies_before_recording_it(node_program: Pat
     os.waitpid(child, 0)
 
     pids = [int(pid) for pid in os.read(reader, 100).split()]
-    host.until(lambda: not any(map(identify, pids)), timeout=10)
+    host.until(lambda: not any(map(identify, pids)), timeout=30)
 
 
 def test_processes_spawned_on_a_node_end_with_it(node_program: Path, state: Path) -> None:

@@ -14,7 +14,7 @@ from support.cluster import (
     children,
     conditions,
     created,
-    events,
+    events_with,
     is_stalled,
     settled,
     until_settled,
@@ -82,7 +82,7 @@ async def stays_untouched(kube: Kube, name: str, obj: Object) -> None:
     after = await kube.get(kind, name)
     for part in ("spec", "metadata"):
         assert without_kserves_own(after[part]) == without_kserves_own(before[part])
-    assert await events(kube, name) == [("Warning", "NameTaken")]
+    assert await events_with(kube, "NameTaken", name) == [("Warning", "NameTaken")]
 
 
 def without_kserves_own(part: Object) -> Object:

@@ -30,7 +30,7 @@ async def test_settings_of_pods_reach_their_template(kube: Kube) -> None:
     for what, change in REACH_PODS.items():
         before = await template(kube)
         await kube.patch("llmdeployment", NAME, {"spec": change})
-        found = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
+        found = await kube.wait_for("deployment", PREDICTOR, has_another(before))
         assert found["spec"]["replicas"] == 0, what
 
 

@@ -32,7 +32,7 @@ async def test_a_managed_field_that_is_changed_is_repaired(kube: Kube, kind: str
     change, is_right = BY_HAND[kind]
     before = await kube.get(kind, NAME)
     await kube.patch(kind, NAME, change)
-    repaired = await kube.wait_for(kind, NAME, lambda it: is_right(it) and is_later(it, before), timeout=10)
+    repaired = await kube.wait_for(kind, NAME, lambda it: is_right(it) and is_later(it, before), timeout=30)
     assert repaired["metadata"]["uid"] == before["metadata"]["uid"]
 
 
@@ -45,7 +45,7 @@ def is_later(obj: Object, before: Object) -> bool:
 async def test_a_deleted_child_is_created_again(kube: Kube, kind: str) -> None:
     before = await kube.get(kind, NAME)
     await kube.delete(kind, NAME)
-    await kube.wait_for(kind, NAME, lambda it: it["metadata"]["uid"] != before["metadata"]["uid"], timeout=20)
+    await kube.wait_for(kind, NAME, lambda it: it["metadata"]["uid"] != before["metadata"]["uid"])
 
 
 async def test_fields_of_other_managers_are_left_alone(kube: Kube) -> None:
@@ -65,9 +65,9 @@ async def test_a_manager_that_always_changes_a_field_back_is_named_and_not_fough
     change, is_right = BY_HAND["service"]
     for _ in range(5):
         await kube.patch("service", NAME, change)
-        await kube.wait_for("service", NAME, is_right, timeout=10)
+        await kube.wait_for("service", NAME, is_right, timeout=30)
     await kube.patch("service", NAME, change)
-    event = await kube.wait_for_any("events.v1.events.k8s.io", "", is_event_of_a_conflict, timeout=20)
+    event = await kube.wait_for_any("events.v1.events.k8s.io", "", is_event_of_a_conflict)
     assert (event["type"], event["regarding"]["name"]) == ("Warning", NAME)
     for word in ("kubectl-patch", ".spec.selector"):
         assert word in event["note"]
@@ -82,4 +82,4 @@ async def test_replicas_below_the_minimum_are_restored(kube: Kube, weights: None
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine("two"), "Serving")
     await kube.scale("deployment", "two-predictor", 0)
-    await kube.wait_for("deployment", "two-predictor", lambda it: it["spec"]["replicas"] == 1, timeout=10)
+    await kube.wait_for("deployment", "two-predictor", lambda it: it["spec"]["replicas"] == 1, timeout=30)

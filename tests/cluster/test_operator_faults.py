@@ -47,7 +47,7 @@ async def replica(cluster: AnyCluster, kube: Kube, tmp_path_factory: pytest.Temp
 async def fleet(kube: Kube, replica: Replica) -> Fleet:
     fleet = Fleet(kube, random.Random(SEED))
     await fleet.create(4)
-    await convergence.until_converged(kube, within=60)
+    await convergence.until_converged(kube, within=90)
     return fleet
 
 
@@ -60,7 +60,7 @@ async def test_changes_during_a_fault_are_carried_out_completely_and_once(
         for _ in range(3):
             await fleet.change()
     assert FAULTS[fault].count
-    await convergence.until_converged(kube, within=40)
+    await convergence.until_converged(kube, within=90)
     await convergence.stays_still(kube, replica.path, seconds=1)
     assert not replicas.repeated_writes(kube.namespace, replica.path)
     assert not replicas.unlawful_writes(kube.namespace, replica.path)
@@ -72,7 +72,7 @@ async def test_a_field_that_another_manager_takes_by_force_is_taken_back(
     """Waits until the change is in a child and in the status."""
     name = fleet.names[0]
     await fleet.apply_as_a_rival(name)
-    await convergence.until_converged(kube, within=20)
+    await convergence.until_converged(kube, within=90)
     await convergence.stays_still(kube, replica.path, seconds=1)
 
 

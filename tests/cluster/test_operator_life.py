@@ -13,7 +13,7 @@ from support.cluster import (
     conditions,
     created,
     current_status,
-    events,
+    events_with,
     settled,
     until_settled,
 )
@@ -65,7 +65,7 @@ async def test_each_change_of_state_is_an_event_once(slipway: Operator, kube: Ku
     await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"minReplicas": 0}}})
     await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does
     await until_settled(kube, state="Idle")
-    reasons = await events(kube)  # there may be a warning in between if the kubelet is slow
+    reasons = await events_with(kube, "Idle")  # there may be a warning in between if the kubelet is slow
     assert [reason for type_, reason in reasons if type_ == "Normal"] == ["Waking", "Serving", "Idle"]
 
 

@@ -243,7 +243,7 @@ def relaxed(definition: Object) -> Object:
 
 async def until_it_takes(kube: Kube, obj: Object) -> None:
     """A changed CRD takes effect a moment later, and there is no event for it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await kube.apply(obj)

@@ -51,7 +51,7 @@ async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["strategy"] == SURGES)
-    assert not has_reason("rollout.strategy")(await kube.get("llmdeployment", NAME))
+    await kube.wait_for("llmdeployment", NAME, lambda found: not has_reason("rollout.strategy")(found))
     assert not [line for line in slipway.log.lines[logged:] if kube.namespace in line and " warning " in line]
 
 

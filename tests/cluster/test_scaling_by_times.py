@@ -12,7 +12,7 @@ from slipway.api.units import seconds
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
-from support.cluster import FromTheNode, Kube, Object, Settings, events, folder_claimed
+from support.cluster import FromTheNode, Kube, Object, Settings, events_with, folder_claimed
 from support.load.completions import RefusedError, complete
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
@@ -80,7 +80,7 @@ async def test_replicas_are_added_while_the_first_token_is_late_and_removed_afte
         step = added["status"]["lastScaled"]
         assert (step["before"], step["after"], step["time"], step["target"]) == (1, 2, "ttftP95", TARGET)
         assert seconds(step["measured"]) > 0.25
-        assert ("Normal", "Scaled") in await events(kube, NAME)
+        assert ("Normal", "Scaled") in await events_with(kube, "Scaled", NAME)
     await kube.wait_for("deployment", PREDICTOR, lambda found: replicas(found) == 1, timeout=900)
     await kube.wait_for("llmdeployment", NAME, lambda found: found["status"]["lastScaled"]["after"] == 1, timeout=30)
 

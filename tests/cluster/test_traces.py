@@ -11,6 +11,7 @@ from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import llmdeployment
 from support.cluster import FromTheNode, Kube, Object, Settings, folder_claimed
+from support.cluster.services import reachable
 from support.cluster.tester import ReachableServer
 from support.fakes.otlp_collector import OtlpCollector, otlp_collector
 
@@ -56,8 +57,8 @@ async def test_one_trace_leads_from_the_client_through_hold_and_wake_to_the_last
     async with tester.relay(collector.port) as port, access.session() as session:
         await kube.apply(at_zero(f"http://{operator_pods.node_ip}:{port}"))
         await kube.wait_for_condition("llmdeployment", NAME, "Ready")
+        url = f"{await reachable(access, NAME)}/v1/completions"
         before = time.time_ns()
-        url = f"{await access.url(NAME)}/v1/completions"
         async with session.post(url, json=BODY, headers=SAMPLED) as answer:
             assert answer.status == 200, await answer.text()
             await answer.read()

@@ -11,15 +11,17 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
 from support.cluster import FromTheNode, Kube, is_ready, until_settled
 from support.cluster.services import reachable
+from support.faults.components import frozen
 from support.faults.model_walks import client_of, namespace_with_models, walk_of
 from support.faults.refusals import PROMPT, Client
 from support.faults.runbook_faults import tiny
+from support.faults.slipway_pods import PodFaults
 from support.pages.shell import Shell
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 180.0
-PAUSES = "autoscaling.keda.sh/paused=true"
+KEDA = "keda"
 
 
 @pytest.fixture
@@ -29,14 +31,14 @@ async def kube(whole: Kube, models: Path) -> AsyncIterator[Kube]:
         yield kube
 
 
-async def test_a_model_whose_scaled_object_is_paused_does_not_wake(node: Cluster, kube: Kube, shell: Shell) -> None:
+async def test_a_model_does_not_wake_while_keda_hangs(node: Cluster, kube: Kube, shell: Shell) -> None:
     await kube.apply(tiny(scaling={"minReplicas": 0}))
     await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=PATIENCE)
-    await kube.run("annotate", "scaledobject", NAME, PAUSES)
     await reachable(FromTheNode(kube, node.entered), NAME)
-    fault = "A person has paused the ScaledObject of a model at zero, and a request arrives."
-    walk = walk_of("model-does-not-wake", shell, kube, fault)
-    async with client_of(node, kube) as client:
+    fault = "KEDA's operator hangs (SIGSTOP), and a request arrives at a model at zero."
+    walk = walk_of("model-does-not-wake", shell, kube, fault, KEDA_NAMESPACE=KEDA)
+    keda = await PodFaults(node, kube).keda()
+    async with frozen(node, keda), client_of(node, kube) as client:
         request = asyncio.create_task(client.send("/v1/completions", PROMPT))
         try:
             await walk.through("Diagnosis")

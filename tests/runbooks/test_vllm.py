@@ -77,14 +77,16 @@ def reader(own: Monitoring, tmp_path_factory: pytest.TempPathFactory) -> Shell:
 VALUES_OF_PAGES = {"NAMESPACE": MODEL["namespace"], "NAME": MODEL["llmdeployment"]}
 
 
-def walk_of(alert: str, own: Monitoring, reader: Shell, fault: str) -> AlertWalk:
+async def walk_of(alert: str, own: Monitoring, reader: Shell, fault: str) -> AlertWalk:
+    """Once it doesn't fire because of the test before: all of them speculate."""
+    await asyncio.to_thread(own.until_quiet, alert, within=PATIENCE)
     firing = Firing(own, alert, fault, "", MODEL, len(own.receiver.notifications))
     return AlertWalk(runbook(alert), reader, VALUES_OF_PAGES, fault, firing=firing)
 
 
 async def test_preempting(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
     fault = f"{AT_ONCE} requests of {LENGTH} tokens at a time, with a KV cache for {BLOCK * BLOCKS}."
-    walk = walk_of("SlipwayPreempting", own, reader, fault)
+    walk = await walk_of("SlipwayPreempting", own, reader, fault)
     path = Walk(runbook("throughput-a-tenth-of-expected"), reader, VALUES_OF_PAGES, fault)
     long = {"temperature": 1.0, "max_tokens": LENGTH - 150}
     async with clients_of(pod, at_once=AT_ONCE, prompt=lambda: secrets.token_hex(50), **long):
@@ -99,7 +101,7 @@ async def test_preempting(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
 
 
 async def test_prefix_hits_collapsed(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
-    walk = walk_of(
+    walk = await walk_of(
         "SlipwayPrefixHitsCollapsed",
         own,
         reader,
@@ -117,7 +119,7 @@ async def test_prefix_hits_collapsed(pod: VllmPod, own: Monitoring, reader: Shel
 
 async def test_speculation_ineffective(pod: VllmPod, own: Monitoring, reader: Shell) -> None:
     fault = "n-gram speculation for text at random, by a model with random weights."
-    walk = walk_of("SlipwaySpeculationIneffective", own, reader, fault)
+    walk = await walk_of("SlipwaySpeculationIneffective", own, reader, fault)
     random = {"temperature": 1.0, "max_tokens": LENGTH - 150}
     async with clients_of(pod, at_once=2, prompt=lambda: secrets.token_hex(50), **random):
         await walk.fires(within=PATIENCE)

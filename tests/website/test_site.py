@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -51,6 +52,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     return folder
+
+
+class _Menu(HTMLParser):
+    """The names of pages in the sidebar, by where each leads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: dict[str, str] = {}
+        self._target = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag == "a":
+            is_page = "md-nav__link" in (named.get("class") or "") and "#" not in (named.get("href") or "#")
+            self._target = (named.get("href") or "") if is_page else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._target = "" if tag == "a" else self._target
+
+    def handle_data(self, data: str) -> None:
+        if self._target:
+            self.pages[self._target] = f"{self.pages.get(self._target, '')} {data.strip()}".strip()
 
 
 def foreign(urls: Iterator[str] | list[str]) -> list[str]:
@@ -106,3 +129,10 @@ def test_diagrams_are_pictures(site: Path) -> None:
     assert not [page for page in site.rglob("docs/**/*.html") if 'class="mermaid"' in page.read_text()]
     wanted = {picture(each) for page in ROOT.glob("docs/**/*.md") for each in diagrams(page.read_text())}
     assert {str(file.relative_to(ROOT)) for file in ROOT.glob("website/assets/diagrams/*.svg")} == wanted
+
+
+def test_no_two_pages_have_the_same_name_in_the_menu(site: Path) -> None:
+    menu = _Menu()
+    menu.feed((site / "docs/sleeping.html").read_text())
+    assert len(menu.pages) > 100
+    assert [name for name, count in Counter(menu.pages.values()).items() if count > 1] == []

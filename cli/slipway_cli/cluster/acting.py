@@ -29,6 +29,8 @@ def wake(state: State, now: datetime) -> Change:
         useless = f"{state.name} has {state.ready} ready replicas already."
     elif _is_paused(state):
         useless = f"{state.name} is paused, so its number of replicas stays: resume it first."
+    elif pause := _pause_of_keda(state, unless="paused-scale-in"):
+        useless = f"No replica starts: {pause}"
     effect = "A replica starts, as for a request, and costs what its accelerator costs until the model is idle again."
     return Change((WAKE_ANNOTATION, _time(now)), effect, useless)
 
@@ -40,6 +42,8 @@ def sleep(state: State, now: datetime) -> Change:
         useless = f"{state.name} is at zero replicas already."
     elif _is_paused(state):
         useless = f"{state.name} is paused, so its number of replicas stays: resume it first."
+    elif pause := _pause_of_keda(state, unless="paused-scale-out"):
+        useless = f"No replica stops: {pause}"
     elif isinstance(least, int) and least > 0:
         useless = f"spec.scaling.minReplicas of {state.name} is {least}, so that many replicas stay: set it to 0 first."
     effect = (
@@ -76,6 +80,13 @@ def restart(state: State, now: datetime) -> Change:
 
 def _is_paused(state: State) -> bool:
     return (state.llm["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
+
+
+def _pause_of_keda(state: State, *, unless: str) -> str:
+    """What the operator says of a pause that isn't Slipway's, unless it names this annotation of KEDA's."""
+    scaled = state.condition("Scaled")
+    message = str(scaled.get("message") or "") if scaled.get("reason") == "ScalingPaused" else ""
+    return "" if unless in message else message
 
 
 def _time(now: datetime) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 from slipway.api.names import OWNER_LABEL
 from slipway.objects.kinds import Object
 
-from slipway_cli.cluster.checking import PROGRAMS
 from slipway_cli.cluster.masking import Masker
+from slipway_cli.cluster.programs import PROGRAMS, program
 
 FOLDER = "slipway-support"  # in which all files of the archive are
 LARGEST = 32 << 20  # bytes of all files together, before they are compressed
@@ -139,21 +139,16 @@ def archive_of(files: Sequence[File]) -> bytes:
 
 
 def parts_of(deployments: Sequence[Object]) -> list[Object]:
-    """The programs of Slipway, KServe and KEDA. A name that merely starts like theirs counts where one of them is."""
+    """The programs of Slipway, KServe and KEDA, and what belongs to them in the same namespaces."""
     found = [each for each in deployments if not is_of_model(each)]
-    homes = {each["metadata"].get("namespace") for each in found if _is_program(each)}
-    near = [each for each in found if each["metadata"].get("namespace") in homes]
-    return [each for each in near if _is_program(each) or _sounds_like_one(each)]
+    homes = {each["metadata"].get("namespace") for name in PROGRAMS for each in program(found, name)}
+    return [each for each in found if each["metadata"].get("namespace") in homes and _is_part(each)]
 
 
-def _is_program(deployment: Object) -> bool:
+def _is_part(deployment: Object) -> bool:
     metadata = deployment["metadata"]
     is_ours = (metadata.get("labels") or {}).get("app.kubernetes.io/part-of") == "slipway"
-    return is_ours or metadata["name"] in PROGRAMS
-
-
-def _sounds_like_one(deployment: Object) -> bool:
-    return str(deployment["metadata"]["name"]).startswith(("kserve-", "keda-"))
+    return is_ours or metadata["name"] in PROGRAMS or str(metadata["name"]).startswith(("kserve-", "keda-"))
 
 
 def is_of_model(deployment: Object) -> bool:

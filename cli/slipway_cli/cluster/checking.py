@@ -22,6 +22,8 @@ from slipway.objects.kinds import (
     Object,
 )
 
+from slipway_cli.cluster.programs import PROGRAMS, program
+
 Mark = Literal["well", "wrong", "unknown"]
 SKEW = 30.0  # seconds that clocks may differ
 CRDS = {
@@ -31,13 +33,6 @@ CRDS = {
     CLUSTER_SERVING_RUNTIME: "install KServe 0.20, as with the chart slipway-platform",
     SCALED_OBJECT: "install KEDA 2.21 or later, as with the chart slipway-platform",
 }
-PROGRAMS = {
-    "slipway-operator": "it plans models and reports on them",
-    "slipway-activator": "it holds requests to models at zero, and wakes them",
-    "kserve-controller-manager": "it makes the Deployments of models",
-    "keda-operator": "it scales models",
-}
-"""The Deployments without which no model is served, and what each does."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ def _served(facts: Facts, kind: Kind) -> Check:
 def _program(facts: Facts, name: str) -> Check:
     if word := facts.unreadable.get(DEPLOYMENT):
         return Check(name, "unknown", f"you may not list Deployments ({word})")
-    found = [each for each in facts.objects.get(DEPLOYMENT, ()) if each["metadata"]["name"] == name]
+    found = program(facts.objects.get(DEPLOYMENT, ()), name)
     if not found:
         return Check(
             name, "wrong", f"there is no such Deployment; {PROGRAMS[name]}", "Install it, or name it as its chart does."
@@ -108,6 +103,10 @@ def _program(facts: Facts, name: str) -> Check:
     wanted = sum(int(each["spec"].get("replicas", 1)) for each in found)
     ready = sum(int((each.get("status") or {}).get("readyReplicas") or 0) for each in found)
     where = found[0]["metadata"]["namespace"]
+    if len(found) > 1:
+        places = ", ".join(sorted(each["metadata"]["namespace"] for each in found))
+        remedy = "Keep one: two of the same program undo each other's changes."
+        return Check(name, "unknown", f"Deployments of this name are in namespaces {places}", remedy)
     says = f"{ready} of {wanted} replicas are ready, in namespace {where}"
     if ready < max(1, wanted):
         mark: Mark = "wrong"
@@ -117,9 +116,7 @@ def _program(facts: Facts, name: str) -> Check:
 
 def _versions(facts: Facts) -> Iterator[Check]:
     own = facts.versions.get("cli", "")
-    for each in facts.objects.get(DEPLOYMENT, ()):
-        if each["metadata"]["name"] != "slipway-operator":
-            continue
+    for each in program(facts.objects.get(DEPLOYMENT, ()), "slipway-operator"):
         installed = str((each["metadata"].get("labels") or {}).get("app.kubernetes.io/version") or "")
         if installed and own and installed.replace("-rc.", "rc") != own:
             remedy = f"`pipx install slipway-cli=={installed.replace('-rc.', 'rc')}` installs the one that fits."

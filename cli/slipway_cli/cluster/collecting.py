@@ -37,11 +37,11 @@ from slipway_cli.cluster.bundle import Bundle, installation_of, parts_of, trimme
 from slipway_cli.cluster.checking import Facts, checks_of
 from slipway_cli.cluster.checkup import read_facts
 from slipway_cli.cluster.kubectl import ApiError, Kubectl
+from slipway_cli.cluster.programs import USUAL_NAMESPACES
 from slipway_cli.cluster.reading import AT_ONCE, read_lists
 from slipway_cli.cluster.state import is_ready
 from slipway_cli.cluster.world import logged_containers, time_of
 
-USUAL_NAMESPACES = ("slipway-system", "kserve", "keda")  # of the programs, for users who may not list all Deployments
 MOST = 500  # objects of a kind
 MOST_EVENTS = 2000  # of which those about other objects are left out
 MOST_PODS = 60  # whose logs are read
@@ -119,7 +119,7 @@ def _deployments(bundle: Bundle, kubectl: Kubectl, facts: Facts) -> Sequence[Obj
     if DEPLOYMENT in facts.objects:
         return facts.objects[DEPLOYMENT]
     found: list[Object] = []
-    for namespace in USUAL_NAMESPACES:
+    for namespace in USUAL_NAMESPACES:  # for users who may not list all Deployments
         found += _read(bundle, kubectl, {DEPLOYMENT: DEPLOYMENT.path(namespace)}, namespace).get(DEPLOYMENT, ())
     return found
 

@@ -3,7 +3,7 @@ and as it would be. Whether pods are replaced is read from what is rendered of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.asked import is_later
-from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import RESTART_ANNOTATION, RUNTIME_LABEL
 from slipway.models.catalogue import Catalogue
 from slipway.models.facts import Model
@@ -27,7 +27,7 @@ from slipway.operator.planning.engines import runtimes_for
 from slipway.operator.planning.measured import Measurements, identity_of, measured_in
 from slipway.operator.rendering import Desired, render
 from slipway.operator.rendering.normal_form import normalized
-from slipway.operator.rendering.pinning import changes, compared, compile_cache_of, requested
+from slipway.operator.rendering.pinning import changes, compared, compile_cache_of, model_cache_of, requested
 
 from slipway_cli.cluster.rolling import replacing
 from slipway_cli.cluster.state import Evidence, State
@@ -227,14 +227,15 @@ class Difference:
         else:
             yield Effect("Pods", "None runs now; the next ones are made differently:", COMPUTED)
         yield from (Effect("", each, COMPUTED) for each in found)
-        if self._asks_for_another_cache():
-            says = "spec.engine.compileCache changes: pods are also replaced if compiled code is kept elsewhere then."
-            yield Effect("Pods", says, COMPUTED)
+        for field, (what, read) in CACHES.items():
+            if self._asks_for_another_cache(read):
+                says = f"spec.{field} changes: pods are also replaced if {what} elsewhere then."
+                yield Effect("Pods", says, COMPUTED)
 
-    def _asks_for_another_cache(self) -> bool:
+    def _asks_for_another_cache(self, read: Callable[[LLMDeploymentSpec], str]) -> bool:
         if self.before is None:
             return False
-        before, after = (compile_cache_of(each.deployment.spec) for each in (self.before, self.after))
+        before, after = (read(each.deployment.spec) for each in (self.before, self.after))
         return before != after and not self.spec_of_pods_changes
 
     def _of_replicas(self) -> Iterator[Effect]:
@@ -266,6 +267,11 @@ class Difference:
         yield from (Effect("Warning", each, COMPUTED) for each in after.warnings if each not in _warnings(before))
 
 
+CACHES: Mapping[str, tuple[str, Callable[[LLMDeploymentSpec], str]]] = {
+    "engine.compileCache": ("compiled code is kept", compile_cache_of),
+    "model.cache": ("the model's files are kept", model_cache_of),
+}
+"""Fields whose effect only the cluster decides."""
 OF_RELEASE: Object = {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
 
 

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway_cli.cluster.calls import sentence_with_flags
 from slipway_cli.problems import Problem
 
 Object = dict[str, Any]
@@ -52,7 +52,7 @@ FAILURES = (
 
 REMEDIES = {
     "Unauthorized": "Log in again, or choose another context by --context.",
-    "NoContext": "`kubectl config get-contexts` lists those that there are; choose one by --context or --kubeconfig.",
+    "NoContext": "`kubectl config get-contexts` lists the existing ones; choose one by --context or --kubeconfig.",
     "Unreachable": "Check the network and the cluster, or choose another context by --context.",
 }
 
@@ -138,8 +138,11 @@ class Kubectl:
 
     def ours(self, verb: str, name: str, namespace: str) -> str:
         """A command of this program on the same cluster, for a sentence."""
-        flags = "".join(f" {shlex.quote(each)}" for each in self._flags)
-        return f"`kubectl llm {verb} {name} -n {namespace}{flags}`"
+        return self.told(f"`kubectl llm {verb} {name} -n {namespace}`")
+
+    def told(self, sentence: str) -> str:
+        """The sentence, with commands in it on the same cluster."""
+        return sentence_with_flags(sentence, self._flags)
 
     def end_all(self) -> None:
         """Ends those that other threads read from: they would outlive this program."""

@@ -47,6 +47,7 @@ CHOICES: Mapping[str, Callable[[Case], Next | None]] = {
     "RuntimeShadowed": of_spec.runtime_shadowed,
     "BudgetSpent": of_spec.budget,
     "Paused": of_platform.paused,
+    "ScalingPaused": of_platform.scaling_paused,
     # --- the model
     "ModelNotFound": of_spec.other_model("the right model"),
     "ModelCorrupt": of_spec.other_model("a model that is complete"),

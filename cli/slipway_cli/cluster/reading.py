@@ -21,6 +21,7 @@ NOT_INSTALLED = (
     "The cluster doesn't know LLMDeployments, so Slipway isn't installed there: install its charts, or choose another "
     "context by --context."
 )
+LISTED = "`kubectl llm status --all-namespaces` lists them."
 BASIC = frozenset({"Unreachable", "Unauthorized", "NoContext", "NoKubectl"})  # no other request would do better
 
 
@@ -31,12 +32,12 @@ class NotThereError(Problem):
 def read_one(kubectl: Kubectl, name: str, namespace: str) -> Object:
     if not NAME.fullmatch(name):
         hint = _hint(kubectl, name, namespace)
-        raise Misused(f"{name!r} is not a name of an object: {hint}`kubectl llm status --all-namespaces` lists them.")
+        raise Misused(f"{name!r} is not a name of an object: {hint}{kubectl.told(LISTED)}")
     try:
         return kubectl.get(LLM_DEPLOYMENT.path(namespace, quote(name, safe="")))
     except ApiError as error:
         hint = _hint(kubectl, name, namespace) if error.word == "NotFound" else ""
-        raise _explained(error, f"LLMDeployment {name} in namespace {namespace}", hint) from None
+        raise _explained(kubectl, error, f"LLMDeployment {name} in namespace {namespace}", hint) from None
 
 
 def _hint(kubectl: Kubectl, name: str, namespace: str) -> str:
@@ -56,14 +57,14 @@ def read_all(kubectl: Kubectl, namespace: str | None, selector: str = "") -> lis
         return list(kubectl.get(path).get("items") or [])
     except ApiError as error:
         where = f"in namespace {namespace}" if namespace else "of the whole cluster"
-        raise _explained(error, f"LLMDeployments {where}") from None
+        raise _explained(kubectl, error, f"LLMDeployments {where}") from None
 
 
-def _explained(error: ApiError, what: str, hint: str = "") -> Problem:
+def _explained(kubectl: Kubectl, error: ApiError, what: str, hint: str = "") -> Problem:
     if error.word == "NoKind":
         return ApiError("NoKind", NOT_INSTALLED)
     if error.word == "NotFound":
-        return NotThereError(f"There is no {what}: {hint}`kubectl llm status --all-namespaces` lists them.")
+        return NotThereError(f"There is no {what}: {hint}{kubectl.told(LISTED)}")
     if error.word == "Forbidden":
         return ApiError(
             "Forbidden",

@@ -85,16 +85,16 @@ class Asker:
     def ask(self, path: str, body: Mapping[str, Any], result: Result) -> Iterator[Piece]:
         """Raises Refusal, or ApiError; closing it ends the request."""
         answer = self._answered(path, {"model": self.model, **body}, result)
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             for piece in self._pieces(answer, result):
                 if result.first is None and (piece.text or piece.thought):
-                    result.first = time.monotonic() - begun
+                    result.first = time.monotonic() - started
                 yield piece
         except Dropped as error:
             raise Unwell(f"The connection to {self._place} broke before its answer ended ({error}).") from None
         finally:
-            result.ended = time.monotonic() - begun
+            result.ended = time.monotonic() - started
             answer.close()
 
     def _pieces(self, answer: Answer, result: Result) -> Iterator[Piece]:

@@ -27,13 +27,15 @@ def command(ctx: click.Context, /, form: str | None, **given: Any) -> None:
 
     Exit code 0: nothing is wrong; 1: something is. What you may not read is unknown, and not wrong.
     """
+    from dataclasses import replace
+
     from slipway_cli.cluster.checking import checks_of
     from slipway_cli.cluster.checkup import read_facts
     from slipway_cli.cluster.kubectl import Kubectl
 
     target = target_of(given)
     kubectl = Kubectl(target.flags, target.namespace)
-    found = checks_of(read_facts(kubectl))
+    found = [replace(each, remedy=kubectl.told(each.remedy)) for each in checks_of(read_facts(kubectl))]
     if form:
         items = [{"check": c.name, "mark": c.mark, "says": c.says, "remedy": c.remedy or None} for c in found]
         documents.write(documents.document("Checkup", items=items), form)

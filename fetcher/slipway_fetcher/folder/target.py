@@ -44,6 +44,8 @@ class Record:
 class Target:
     """A folder that is to have a model."""
 
+    BESIDES = (".partial", ".discarded")  # the endings of folders
+
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - without resolving the last link
         self.parent, name = self.folder.parent, self.folder.name
@@ -123,6 +125,11 @@ class Target:
         shutil.rmtree(self._discarded, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.progress.unlink()
+
+    def remove(self) -> None:
+        """All of it but the lock, which the caller has. The model disappears first."""
+        self._discard()
+        self.clean()
 
     def _discard(self) -> None:
         shutil.rmtree(self._discarded, ignore_errors=True)

@@ -13,7 +13,7 @@ FAULTS_OF_CLIENTS = (
 )
 """Reasons of the activator for refusals that a client causes."""
 
-AS_CONFIGURED = ("model_asleep", "budget_spent", "Deleting", "Paused")
+AS_CONFIGURED = ("model_asleep", "budget_spent", "Deleting", "Paused", "ScalingPaused")
 """Reasons for refusals that the model's owner wants."""
 
 _NOT_COUNTED = "|".join((*FAULTS_OF_CLIENTS, *AS_CONFIGURED))

@@ -6,11 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.kubernetes import StorageSize
+from slipway.api.kubernetes import AccessMode, StorageSize
 from slipway.api.names import MAX_NAME_LENGTH
 from slipway.api.schema import ApiModel, ObjectName, Rule, matches
-
-AccessMode = Literal["ReadWriteMany", "ReadWriteOncePod"]
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _PORT = "(:[0-9]{1,5})"

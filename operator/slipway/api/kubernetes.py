@@ -26,6 +26,7 @@ LabelValue = Annotated[
 ]
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64), NO_TEMPLATE_IN_KEYS]
+AccessMode = Literal["ReadWriteMany", "ReadWriteOncePod"]
 StorageSize = Annotated[str, AsText, quantity_within("1Mi", "1Ei", example="100Gi")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api.kubernetes import StorageSize
+from slipway.api.kubernetes import AccessMode, StorageSize
 from slipway.api.schema import (
     LIST_TYPE,
     ApiModel,
@@ -175,29 +175,38 @@ class ModelFacts(ApiModel):
 class ModelCache(ApiModel):
     """Where downloaded files are kept, so that the next replica doesn't download them again."""
 
-    kind: Literal["Node", "PVC", "None"] = Field(
-        default="None",
-        description="Node keeps files on each node that has run the model, PVC on one shared volume; with None, each "
-        "replica downloads them again.",
+    kind: Literal["Auto", "Node", "PVC", "None"] = Field(
+        default="Auto",
+        description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; with "
+        "None, each replica downloads them. Auto is PVC where a volume can't delay a replica, and None elsewhere.",
     )
     size: StorageSize | None = Field(
-        default=None, description="Size of the volume, for kind PVC; it can grow if the storage class allows it."
+        default=None,
+        description="Size of the volume, for Auto and PVC; by default enough for the model, if its size is known, else "
+        "that of the installation. It can grow if the storage class allows it.",
     )
     storage_class_name: ObjectName | None = Field(
-        default=None, description="Storage class of the volume, for kind PVC; by default that of the cluster."
+        default=None,
+        description="Storage class of the volume, for Auto and PVC; by default that of the installation, or the "
+        "cluster's.",
+    )
+    access_mode: AccessMode | None = Field(
+        default=None,
+        description="ReadWriteMany shares one volume among all replicas, ReadWriteOncePod is for one replica at a "
+        "time, for kind PVC; by default ReadWriteMany if the storage class is known for it.",
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.kind == 'PVC' || !(has(self.size) || has(self.storageClassName))",
-            message="size and storageClassName describe a volume: set kind to PVC, or remove them",
+            rule="self.kind in ['Auto', 'PVC'] || !(has(self.size) || has(self.storageClassName))",
+            message="size and storageClassName describe a volume: set kind to PVC or Auto, or remove them",
             at=".kind",
         ),
         Rule(
-            rule="self.kind != 'PVC' || has(self.size)",
-            message="a cache of kind PVC needs a size: set one that holds the model's files",
-            at=".size",
-            why="FieldValueRequired",
+            rule="self.kind == 'PVC' || !has(self.accessMode)",
+            message="accessMode describes the volume of kind PVC: set kind to PVC, or remove accessMode",
+            at=".accessMode",
+            why="FieldValueForbidden",
         ),
         Rule(
             rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || (has(self.storageClassName) == "
@@ -231,7 +240,7 @@ Endpoint = Annotated[
         at_most=512,
     ),
 ]
-WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "mlflow")
+WITH_ENDPOINTS = ("hf", "s3", "gs", "az", "oci", "mlflow")
 ServedName = Annotated[
     str,
     matches(
@@ -274,8 +283,8 @@ class ModelSpec(ApiModel):
     )
     endpoint: Endpoint | None = Field(
         default=None,
-        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub, an "
-        "object store of the site, the MLflow server.",
+        description="URL of the server to fetch from, if it isn't the source's usual one: a mirror of the Hub or of a "
+        "registry, an object store of the site, the MLflow server.",
     )
     served_name: ServedName | None = Field(
         default=None, description='The name that clients send as "model"; by default the name of this object.'
@@ -320,8 +329,8 @@ class ModelSpec(ApiModel):
         Rule(
             rule=f"!has(self.endpoint) || {cel([f'{each}://' for each in WITH_ENDPOINTS])}"
             ".exists(scheme, self.uri.startsWith(scheme))",
-            message="endpoint is the server of an hf://, s3://, gs://, az:// or mlflow:// source: with other sources, "
-            "the server is in uri",
+            message="endpoint is the server of an hf://, s3://, gs://, az://, oci:// or mlflow:// source: an https:// "
+            "source has its server in uri, and pvc:// has none",
             at=".endpoint",
             why="FieldValueForbidden",
         ),

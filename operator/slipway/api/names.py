@@ -74,7 +74,7 @@ RESERVED_ENDINGS = (
     "-explainer",
 )  # KServe appends them, and takes objects with such names for its own
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
-COMPILED_ENDING = "-compiled"  # of claims; other objects never have such a name
+COMPILED_ENDING, WEIGHTS_ENDING = "-compiled", "-model"  # of claims; other objects of ours never have such names
 KEDA_S_BEGINNING = "keda-hpa-"  # KEDA puts it before the name of a ScaledObject to name its HorizontalPodAutoscaler
 
 
@@ -104,14 +104,20 @@ def is_label_of_job(label: str) -> bool:
 
 
 def compiled_claim_name(name: str) -> str:
-    """The PersistentVolumeClaim for compiled code. Slipway makes no other claims, so that no LLMDeployment has to be
-    refused because of its name."""
+    """The PersistentVolumeClaim for compiled code. Slipway makes only this one and that for weights, so that no
+    LLMDeployment has to be refused because of its name."""
     return f"{name}{COMPILED_ENDING}"
 
 
-def name_of_compiled(claim: str) -> str:
+def weights_claim_name(name: str) -> str:
+    """The PersistentVolumeClaim for the model's files."""
+    return f"{name}{WEIGHTS_ENDING}"
+
+
+def model_of_claim(claim: str) -> str:
     """The LLMDeployment for which a claim of this name would be; empty: for none."""
-    return claim.removesuffix(COMPILED_ENDING) if claim.endswith(COMPILED_ENDING) else ""
+    ending = next((each for each in (COMPILED_ENDING, WEIGHTS_ENDING) if claim.endswith(each)), "")
+    return claim.removesuffix(ending) if ending else ""
 
 
 def activator_slice_name(name: str) -> str:

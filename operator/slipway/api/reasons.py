@@ -80,6 +80,11 @@ class Reason(StrEnum):
         "The annotation slipway.dev/paused keeps the number of replicas as it is; remove it to resume scaling.",
         False,
     )
+    SCALING_PAUSED = (
+        "ScalingPaused",
+        "An annotation of its ScaledObject pauses KEDA; remove it to resume scaling.",
+        False,
+    )
     AS_WANTED = ("AsWanted", "Everything is as the spec wants it.", False)
     DELETING = ("Deleting", "The object is being deleted, together with everything that belongs to it.", False)
     WITHIN_BUDGET = ("WithinBudget", "Less than 80 % of the budget is spent.", False)

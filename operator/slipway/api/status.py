@@ -324,6 +324,25 @@ class CompileCacheStatus(ReportModel):
     )
 
 
+class ModelCacheStatus(ReportModel):
+    """Where the model's files are kept now."""
+
+    kind: Literal["PVC", "None"] | None = Field(
+        default=None,
+        description="PVC: a volume that outlives the pods; None: nothing outlives the pod, so that each replica "
+        "fetches the files.",
+    )
+    claim: str | None = Field(default=None, max_length=253, description="The PersistentVolumeClaim, for kind PVC.")
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="Storage class of that claim, if it has one."
+    )
+    access_mode: str | None = Field(default=None, max_length=32, description="Access mode of that claim.")
+    message: Line | None = Field(
+        default=None, description="Why they are kept there; for None, why nothing is kept and how to change it."
+    )
+    given_up: GivenUp | None = Field(default=None, description="The last claim that was given up, and why.")
+
+
 class MadeStatus(ReportModel):
     """What the model's pods were made from. A newer version of Slipway doesn't replace them on its own."""
 
@@ -343,6 +362,7 @@ class MadeStatus(ReportModel):
     compile_cache: str = Field(
         default="", max_length=2048, description="spec.engine.compileCache at that time, as JSON."
     )
+    model_cache: str = Field(default="", max_length=2048, description="spec.model.cache at that time, as JSON.")
 
 
 class InspectionFailure(ReportModel):
@@ -356,8 +376,22 @@ class InspectionFailure(ReportModel):
     at: str = Field(default="", max_length=32, description="Time of the last try.")
 
 
+class FetchStatus(ReportModel):
+    """How far a pod is that fetches the model's files, as of the last few seconds."""
+
+    pod: str = Field(default="", max_length=253, description="The pod that fetches, of several the oldest.")
+    bytes: int = Field(default=0, ge=0, description="Bytes that have arrived.")
+    total: int | None = Field(default=None, ge=0, description="Bytes of all files, as far as the source says.")
+    percent: int | None = Field(default=None, ge=0, le=100, description="The share that has arrived.")
+    bytes_per_second: int = Field(default=0, ge=0, description="Bytes that arrived per second, lately.")
+    seconds_left: int | None = Field(default=None, ge=0, description="Seconds until the rest has arrived at that rate.")
+    waits_for: str | None = Field(
+        default=None, max_length=256, description="Why nothing arrives: a busy server, or another pod's download."
+    )
+
+
 class ModelStatus(ReportModel):
-    """What the model's own files say about it, or the Hub. They are read once, by a Job, if the planner needs it."""
+    """What the model's own files say about it, or the Hub, and how they come into its pods."""
 
     source: str = Field(default="", max_length=2048, description="The source whose files were read.")
     digest: str = Field(default="", max_length=64, description="Digest of the source and its credentials' name.")
@@ -375,6 +409,16 @@ class ModelStatus(ReportModel):
     failure: InspectionFailure | None = Field(
         default=None, description="Why the last try to read the files has failed; it is tried again, five times in all."
     )
+    version: str | None = Field(
+        default=None,
+        max_length=256,
+        description="What the source was resolved to for its pods: the commit of a Hugging Face repository, the digest "
+        "of an image, the version in an MLflow registry, or a digest of names, sizes and ETags.",
+    )
+    folder: str | None = Field(
+        default=None, max_length=64, description="Folder of the volume slipway-weights that has this version."
+    )
+    fetch: FetchStatus | None = Field(default=None, description="How far a pod is with the files, while it fetches.")
 
 
 class UpdateStatus(ReportModel):
@@ -422,6 +466,7 @@ class LLMDeploymentStatus(ReportModel):
     compile_cache: CompileCacheStatus | None = Field(
         default=None, description="Where compiled code is kept now, and what the last start took from there."
     )
+    model_cache: ModelCacheStatus | None = Field(default=None, description="Where the model's files are kept now.")
     model: ModelStatus | None = Field(
         default=None, description="What the model's own files say about it, if Slipway has read them."
     )

@@ -38,6 +38,7 @@ NO_POD_CAN_HELP = (
     Reason.PROFILE_MISSING,
     Reason.KEDA_MISSING,
     Reason.PAUSED,
+    Reason.SCALING_PAUSED,
     Reason.POD_CONFIG_ERROR,
     Reason.INTERNAL_ERROR,
 )

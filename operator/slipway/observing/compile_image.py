@@ -14,7 +14,7 @@ from slipway.objects.kinds import Object
 from slipway.objects.metadata import uid_of
 from slipway.objects.times import parse_time
 from slipway.observing import words
-from slipway.observing.compile_claim import MOUNTED_WITHIN, Doubt, Trouble, failures_of_volumes, is_about_store
+from slipway.observing.cache_claim import MOUNTED_WITHIN, Doubt, Trouble, failures_of_volumes, is_about_store
 from slipway.observing.pods import Pod
 from slipway.observing.snapshot import Snapshot
 

@@ -10,11 +10,12 @@ from slipway.contract.runbooks import Runbooks
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
 from slipway.observing import measured, scaling_step
+from slipway.observing.giving_up import COMPILED, WEIGHTS, given_up_in
 
 UPDATE = "UpdateAvailable"
 PLAN_WARNING = "PlanWarning"
-CLAIM_GIVEN_UP = "CompileCacheGivenUp"
-AGAIN = "It is tried again when the model sleeps; status.compileCache says from when on."
+GIVEN_UP = {COMPILED: "CompileCacheGivenUp", WEIGHTS: "ModelCacheGivenUp"}
+AGAIN = "It is tried again when the model sleeps; status.{} says from when on."
 SCALED = "Scaled"
 TROUBLE = {State.DEGRADED, State.FAILED}
 EXPLAINED_BESIDES = (ConditionType.SCALED, ConditionType.WITHIN_BUDGET)
@@ -35,7 +36,7 @@ def events_between(previous: Object | None, current: Object) -> list[Notice]:
         *_available_update(previous, current),
         *_warnings_of_plan(previous, current),
         *_missed_plan(previous, current),
-        *_given_up_claim(previous, current),
+        *(notice for cache in GIVEN_UP for notice in _given_up_claim(previous, current, cache)),
         *_budget(previous, current),
         *_step(previous, current),
     ]
@@ -82,13 +83,13 @@ def _missed_plan(previous: Object | None, current: Object) -> list[Notice]:
     return [Notice("Warning", Reason.PLAN_MISSED, measured.words_on_error(current))]
 
 
-def _given_up_claim(previous: Object | None, current: Object) -> list[Notice]:
-    """Each time that a claim for compiled code would have kept a replica from running."""
-    before, now = (((status or {}).get("compileCache") or {}).get("givenUp") or {} for status in (previous, current))
+def _given_up_claim(previous: Object | None, current: Object, cache: str) -> list[Notice]:
+    """Each time that the claim of a cache would have kept a replica from running."""
+    before, now = (given_up_in(status, cache) or {} for status in (previous, current))
     if not now.get("at") or now["at"] == before.get("at"):
         return []
-    message = f"{now.get('message', '')} Replicas start without it. {AGAIN}"
-    return [Notice("Warning", CLAIM_GIVEN_UP, message)]
+    message = f"{now.get('message', '')} Replicas start without it. {AGAIN.format(cache)}"
+    return [Notice("Warning", GIVEN_UP[cache], message)]
 
 
 def _budget(previous: Object | None, current: Object) -> list[Notice]:

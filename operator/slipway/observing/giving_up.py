@@ -1,4 +1,4 @@
-"""What was given up of a compile cache, as the status remembers it, and when it is tried again. Pure."""
+"""What was given up of a cache, as the status remembers it, and when it is tried again. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ AGAIN_AFTER = (timedelta(0), timedelta(hours=1), timedelta(hours=6), timedelta(d
 """From a claim that was given up to the next one, by the number of tries: each costs a wake some seconds."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=10)  # at least: it is refused while the model sleeps, too
 REFUSED = "ClaimRefused"
+CACHES = COMPILED, WEIGHTS = "compileCache", "modelCache"  # fields of the status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class GivenUp:
     claim: str
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> GivenUp | None:
-        found = snapshot.given_up or given_up_in(snapshot.status) or {}
+    def of(cls, snapshot: Snapshot, cache: str = COMPILED) -> GivenUp | None:
+        """`cache`: its field of the status."""
+        found = snapshot.given_up.get(cache) or given_up_in(snapshot.status, cache) or {}
         at = parse_time(found.get("at"))
         if not at or at > snapshot.now:
             return None
@@ -47,6 +49,6 @@ class GivenUp:
         }
 
 
-def given_up_in(status: Object | None) -> Object | None:
-    found: Object | None = ((status or {}).get("compileCache") or {}).get("givenUp")
+def given_up_in(status: Object | None, cache: str = COMPILED) -> Object | None:
+    found: Object | None = ((status or {}).get(cache) or {}).get("givenUp")
     return found

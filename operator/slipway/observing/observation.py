@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import SCALED_OBJECT, Object
-from slipway.objects.metadata import created_at
+from slipway.objects.metadata import created_at, name_of
 from slipway.objects.times import is_near, parse_time
 from slipway.observing import platform, scaler
 from slipway.observing.autoscaling import METRICS_COME_WITHIN, cause_of_autoscaler, silent_since
@@ -46,9 +46,10 @@ class Observation:
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
     scaling_doubt: Cause | None = None  # why it couldn't if it had to; running replicas are not affected
-    paused: bool = False  # the annotation slipway.dev/paused is set
+    pause: Cause | None = None  # someone wants the number of replicas to stay as it is
     lasting: bool = False  # the cause won't pass on its own
     step: Reason = Reason.STARTING  # of the first replica that is starting
+    fetching: str = ""  # how far it is with the model's files, in words
     waking_since: datetime | None = None
     phases: Phases | None = None  # of the first replica that is ready
     pod: str = ""  # that replica
@@ -78,9 +79,10 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
         cause=cause,
         scaling_cause=_scaling_cause(deployment, snapshot),
         scaling_doubt=platform.doubt_in(snapshot) or scaler.doubt_in(snapshot),
-        paused=bool(deployment and deployment.is_paused),
+        pause=_pause(deployment, snapshot) if deployment else None,
         lasting=bool(cause and (cause.final or _outlasted_patience(cause, snapshot.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
+        fetching=snapshot.fetching.in_words() if snapshot.fetching else "",
         waking_since=coming[0].created if coming else None,
         phases=phases_of(ready[0]) if ready else None,
         pod=ready[0].name if ready else "",
@@ -120,6 +122,18 @@ def _scaling_cause(deployment: LLMDeployment | None, snapshot: Snapshot) -> Caus
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)
+
+
+def _pause(deployment: LLMDeployment, snapshot: Snapshot) -> Cause | None:
+    """By our annotation, or by one of KEDA's that another program or a person has set."""
+    if deployment.is_paused:
+        return Cause(Reason.PAUSED, Reason.PAUSED.meaning)
+    annotation = platform.pause_of(snapshot.scaled_object, at_zero=platform.wants_none(snapshot))
+    if not annotation or deployment.spec.scaling.autoscaler != "KEDA":
+        return None
+    name = name_of(snapshot.scaled_object or {})
+    message = f"The annotation {annotation} of ScaledObject {name} pauses KEDA; remove it to resume scaling."
+    return Cause(Reason.SCALING_PAUSED, message)
 
 
 def _url(service: Object | None) -> str | None:

@@ -34,7 +34,10 @@ SHORT_LIFE = timedelta(minutes=10)  # a program that ends within it doesn't work
 ACTS_WITHIN = timedelta(seconds=30)
 """After an object was created for a running controller: a busy one needs time."""
 
-KEDA_PAUSED = "autoscaling.keda.sh/paused"
+KEDA_PAUSES_AT = "autoscaling.keda.sh/paused-replicas"  # whatever its value
+KEDA_PAUSES = tuple(f"autoscaling.keda.sh/{name}" for name in ("paused", "paused-scale-out"))
+KEDA_PAUSES_SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
+NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")  # KEDA takes any other value for a pause
 SAFE_KEDA = (2, 21)
 
 
@@ -133,8 +136,17 @@ def wants_none(snapshot: Snapshot) -> bool:
 
 def is_keda_s(snapshot: Snapshot) -> bool:
     """Whether KEDA is to change the number of replicas."""
-    annotations = (snapshot.scaled_object or {}).get("metadata", {}).get("annotations") or {}
-    return snapshot.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
+    return snapshot.scaled_object is not None and not pause_of(snapshot.scaled_object, at_zero=True)
+
+
+def pause_of(scaled_object: Object | None, *, at_zero: bool) -> str:
+    """The annotation by which KEDA adds no replica, or removes none, ours or another program's; empty if there is none.
+    At zero, there is none to remove."""
+    annotations = annotations_of(scaled_object) if scaled_object else {}
+    if KEDA_PAUSES_AT in annotations:
+        return KEDA_PAUSES_AT
+    pauses = KEDA_PAUSES if at_zero else (*KEDA_PAUSES, KEDA_PAUSES_SCALE_IN)
+    return next((each for each in pauses if annotations.get(each, "false") not in NOT_PAUSED), "")
 
 
 # --- what should have been done --------------------------------------------------------------------------------------

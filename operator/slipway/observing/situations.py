@@ -16,7 +16,7 @@ class Situation(StrEnum):
     READING_AT_ZERO = "ReadingAtZero"  # the same, and no replica is wanted
     READING_WITH_REPLICAS = "ReadingWithReplicas"  # the same, and replicas of an earlier spec serve
     IDLE = "Idle"  # at zero, and healthy: a request now would wake a replica
-    PAUSED = "Paused"  # at zero, and the spec's owner wants it to stay there
+    PAUSED = "Paused"  # at zero, and someone wants it to stay there
     REFUSING = "Refusing"  # at zero, and requests are refused until its budget is reset
     CREATING = "Creating"  # KServe hasn't made the Deployment, or the Service is so new that it may lead nowhere
     CREATING_AT_ZERO = "CreatingAtZero"  # the same, and no replica is wanted
@@ -41,7 +41,7 @@ class From(Enum):
 
 class Row(NamedTuple):
     """`message` may use {meaning} of the reason of Ready, {counted} replicas, the {cause}, the {start} so far, the
-    message of the {budget}, and what happens {afterwards}, once no replica is left."""
+    message of the {budget} or the {pause}, and what happens {afterwards}, once no replica is left."""
 
     state: State
     ready: bool | None  # None: unknown
@@ -70,7 +70,7 @@ TABLE: Mapping[Situation, Row] = {
         State.IDLE, True, Reason.SCALED_TO_ZERO, Reason.SCALED_TO_ZERO, None, False, "{meaning}"
     ),
     Situation.PAUSED: Row(
-        State.IDLE, False, Reason.PAUSED, Reason.PAUSED, None, False, "No replica runs. {meaning}"
+        State.IDLE, False, From.CAUSE, From.CAUSE, None, False, "No replica runs. {pause}"
     ),
     Situation.REFUSING: Row(
         State.IDLE, False, Reason.BUDGET_SPENT, Reason.BUDGET_SPENT, None, False, "{budget}"
@@ -171,4 +171,4 @@ def _at_zero(seen: Observation, cause: Cause | None, last_failure: Cause | None)
         return Found(Situation.CREATING_AT_ZERO)
     if seen.budget and seen.budget.refuses:
         return Found(Situation.REFUSING)
-    return Found(Situation.PAUSED if seen.paused else Situation.IDLE)
+    return Found(Situation.PAUSED, seen.pause) if seen.pause else Found(Situation.IDLE)

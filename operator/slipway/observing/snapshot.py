@@ -16,6 +16,7 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SCALED_OBJECT, Kind, Object
 from slipway.objects.metadata import name_of, uid_of
 from slipway.objects.times import parse_time
 from slipway.observing.budget import Budget
+from slipway.observing.fetch_progress import Progress
 from slipway.observing.following import OF_NAMESPACE
 from slipway.observing.ledger import Ledger
 from slipway.observing.porttable import ActivatorPort
@@ -133,11 +134,14 @@ class Snapshot:
     storage_classes: tuple[Object, ...] | None = None  # None: the operator may not read them
     claims: tuple[Object, ...] = ()  # the PersistentVolumeClaims that the spec names, as far as they exist
     compiled_claim: Object | None = None  # the PersistentVolumeClaim with the name of ours for compiled code
+    weights_claim: Object | None = None  # the same for the model's files
 
-    given_up: Object | None = None  # `status.compileCache.givenUp`, where the status doesn't have it yet
+    given_up: Mapping[str, Object] = field(default_factory=dict)
+    """`givenUp` of each cache, by its field of the status, where that doesn't have it yet."""
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
+    fetching: Progress | None = None  # how far its oldest pod is that fetches files; None: unknown, or none does
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 
     # --- what it costs -----------------------------------------------------------------------------------------------
@@ -148,7 +152,8 @@ class Snapshot:
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else
     refusals: tuple[RefusedWrite, ...] = ()
     unmet: tuple[UnmetReference, ...] = ()
-    refused_claim: str = ""  # why the claim for compiled code couldn't be made, in the API server's words
+    refused_claims: Mapping[str, str] = field(default_factory=dict)
+    """Why claims of ours couldn't be made, in the API server's words, by their names."""
 
     @property
     def uid(self) -> str:

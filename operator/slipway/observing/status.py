@@ -130,6 +130,7 @@ class _Writing:
             afterwards=REFUSED_AFTERWARDS if cause and cause.reason in NO_POD_CAN_HELP else "",
             start=self._start(),
             budget=self._seen.budget.message if self._seen.budget else "",
+            pause=self._seen.pause.message if self._seen.pause else "",
         )
         loaded_because = self._reason(row.loaded_because, cause)
         self._set_ready(row.ready, ready_because)
@@ -164,8 +165,8 @@ class _Writing:
         seen = self._seen
         if problem := seen.scaling_cause or (cause if seen.ready < seen.desired else seen.scaling_doubt):
             self._conditions.set(ConditionType.SCALED, False, problem.reason, problem.message)
-        elif seen.paused:
-            self._conditions.set(ConditionType.SCALED, False, Reason.PAUSED, Reason.PAUSED.meaning)
+        elif seen.pause:
+            self._conditions.set(ConditionType.SCALED, False, seen.pause.reason, seen.pause.message)
         elif seen.ready == seen.desired:
             self._conditions.set(ConditionType.SCALED, True, Reason.AS_WANTED, f"{self._counted()}.{self._followed()}")
         else:
@@ -268,7 +269,10 @@ class _Writing:
     def _start(self) -> str:
         since = f" since {self._seen.waking_since:%H:%M:%S} UTC" if self._seen.waking_since else ""
         step = self._seen.step.meaning
-        return f"The first replica is on its way{since}: {step[0].lower()}{step[1:]}"
+        words = f"The first replica is on its way{since}: {step[0].lower()}{step[1:]}"
+        if self._seen.step is Reason.FETCHING_MODEL and self._seen.fetching:
+            return f"{words.rstrip('.')}: {self._seen.fetching}."
+        return words
 
 
 def _oldest(share: int) -> str:

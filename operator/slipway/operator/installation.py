@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.objects.kinds import Object
-from slipway.operator.planning.compile_cache import SiteStorage
+from slipway.operator.planning.volumes import SiteStorage
 
 EVERYWHERE = "*"
 JOBS_VALUE = "planner.inspection.namespaces"  # of the chart: where Jobs may run
@@ -33,6 +33,7 @@ class Installation:
     inspects: tuple[str, ...] = ()  # the namespaces in which Jobs may read models' files; EVERYWHERE: in all of ours
 
     compiled: SiteStorage = field(default_factory=SiteStorage)  # volumes for compiled code
+    weights: SiteStorage = field(default_factory=lambda: SiteStorage(size="100Gi"))  # volumes for models' files
     fetcher: Fetcher | None = None  # None: KServe's storage initializer brings the files
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 PAGES: Mapping[str, str] = {
     "Paused": "Paused",
+    "ScalingPaused": "ScalingPaused",
     "Deleting": "Deleting",
     "BudgetNearlySpent": "BudgetNearlySpent",
     "BudgetSpent": "BudgetSpent",

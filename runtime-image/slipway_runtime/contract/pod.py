@@ -84,6 +84,12 @@ PUSHED_NAME = "image"
 PUSHED_KEY = "key"
 PUSHED_BYTES = "bytes"  # of the image
 
+# The termination message of a fetcher that has ended well: FETCHED_START, then a JSON object with `version`, `bytes`
+# and `files`. While it runs, INFO_PATH at RUNTIME_PORT has FETCH: `bytes`, `total`, `bytesPerSecond`, `secondsLeft`,
+# and why it waits (`waiting`); null is unknown.
+FETCHED_START = "slipway-fetched-1:"
+FETCH = "fetch"
+
 # What a ServingRuntime that isn't Slipway's says about its engine, in annotations that KServe copies to the pods.
 # The first two have the names that KServe's own runtimes use.
 PORT_ANNOTATION = "prometheus.kserve.io/port"  # of the metrics, if it isn't the container's first port

@@ -18,6 +18,8 @@ from support.builders.objects import Object
 Predicate = Callable[[Object], bool]
 
 FIELD_MANAGER = "slipway-tests"
+NOT_SERVED = "could not find the requested resource"  # of a kind that discovery knows
+MOST_TRIES = 25
 LINE_LIMIT = 1 << 24  # bytes: kubectl writes each event as one line, however large the object is
 
 
@@ -121,10 +123,11 @@ class Kube:
 
     async def watch(self, kind: str, *, name: str = "", selector: str = "") -> AsyncGenerator[Event]:
         """Yields all existing objects, then every change. When the API server ends the watch, it starts again from
-        scratch."""
+        scratch; also when it doesn't serve the kind for a moment, because its CRD was just replaced."""
         narrowed = [f"--field-selector=metadata.name={name}"] if name else []
         watching = ["--watch", "--output-watch-events", "--output=json"]
         command = self.command("get", kind, *narrowed, f"--selector={selector}", *watching)
+        tries = MOST_TRIES
         while True:
             process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=LINE_LIMIT
@@ -137,7 +140,11 @@ class Kube:
                     yield Event(event["type"], event["object"])
                 errors = await process.stderr.read()
             if process.returncode:
-                raise KubectlError(errors.decode(errors="replace").strip())
+                message = errors.decode(errors="replace").strip()
+                tries -= 1
+                if NOT_SERVED not in message or not tries:
+                    raise KubectlError(message)
+                await asyncio.sleep(0.2)
 
     async def wait_for(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """Waits until the object exists and the predicate holds; returns it."""

@@ -81,13 +81,17 @@ async def children(kube: Kube, name: str = NAME, kinds: tuple[str, ...] = CHILDR
     return {kind: thing for kind, thing in found.items() if thing}
 
 
-async def events(kube: Kube, name: str = NAME) -> list[tuple[str, str]]:
-    """Returns the operator's events about it, oldest first: type and reason."""
-    found = await kube.select("events.v1.events.k8s.io")
-    ours = [
-        each for each in found if each["regarding"]["kind"] == "LLMDeployment" and each["regarding"]["name"] == name
-    ]
-    return [(each["type"], each["reason"]) for each in sorted(ours, key=lambda each: each["eventTime"])]
+async def events_with(kube: Kube, reason: str, name: str = NAME) -> list[tuple[str, str]]:
+    """Returns the operator's events about it, oldest first, as type and reason, once one has this reason: the operator
+    writes it after the status."""
+
+    def is_ours(event: Object) -> bool:
+        return bool(event["regarding"]["kind"] == "LLMDeployment" and event["regarding"]["name"] == name)
+
+    kind = "events.v1.events.k8s.io"
+    await kube.wait_for_any(kind, "", lambda event: is_ours(event) and event["reason"] == reason)
+    found = sorted(filter(is_ours, await kube.select(kind)), key=lambda event: event["eventTime"])
+    return [(each["type"], each["reason"]) for each in found]
 
 
 async def versions(kube: Kube, name: str = NAME) -> dict[str, str]:

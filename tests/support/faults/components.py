@@ -12,13 +12,13 @@ from slipway_devcluster.cluster import Cluster
 from support.builders.objects import Object
 from support.cluster.kube import Kube
 
-KILL_ALL = """
+SIGNAL_ALL = """
 for group in $(grep -l "$1" /proc/[0-9]*/cgroup); do
     folder=${group%/cgroup}
-    [ "$(readlink $folder/exe)" = /node ] || kill -9 ${folder#/proc/}
+    [ "$(readlink $folder/exe)" = /node ] || kill -$2 ${folder#/proc/}
 done
 """
-"""Kills the processes in the control groups of a pod, but not the node's program that holds its network."""
+"""Signals the processes in the control groups of a pod, but not the node's program that holds its network."""
 
 
 async def kill_pod(kube: Kube, name: str) -> None:
@@ -28,8 +28,23 @@ async def kill_pod(kube: Kube, name: str) -> None:
 
 async def crash(cluster: Cluster, pod: Object) -> None:
     """Kills the programs of a pod, as a crash or lack of memory would; the kubelet starts them again."""
+    await _signal(cluster, pod, "KILL")
+
+
+@asynccontextmanager
+async def frozen(cluster: Cluster, pod: Object) -> AsyncGenerator[None]:
+    """Stops the programs of a pod, as if they hung; they go on at the end, unless the pod is gone by then."""
+    await _signal(cluster, pod, "STOP")
+    try:
+        yield
+    finally:
+        await _signal(cluster, pod, "CONT")
+
+
+async def _signal(cluster: Cluster, pod: Object, name: str) -> None:
+    command = ["sh", "-c", SIGNAL_ALL, "signal", pod["metadata"]["uid"], name]
     node = cluster.namespaces_of(pod["spec"]["nodeName"])
-    await asyncio.to_thread(node.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
+    await asyncio.to_thread(node.run, command)
 
 
 @asynccontextmanager

@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from support.builders.llmdeployments import NAME, READY_AT_ONCE, at_zero
+from support.builders.llmdeployments import NAME, READY_AT_ONCE, at_zero, on_own_engine, own_runtime
 from support.builders.objects import PAUSE, Object, manifest, python
-from support.faults.model_failures import MODEL_FAILURES, ModelFailure
+from support.faults.model_failures import ACCEPTED, MODEL_FAILURES, ModelFailure
 from support.faults.platform_faults import scaled_by_hpa
 from support.faults.runbook_faults import CLAIM, GOOD, RUNBOOK_FAULTS, Given, RunbookFault
 
@@ -25,6 +25,7 @@ VALUES: Mapping[str, str] = {
     "<the folder of a model that is complete>": GOOD,
     "<the folder of a model that the engine supports>": GOOD,
     "<a folder that all users may read>": GOOD,
+    "<a token that may read the model>": ACCEPTED,
     "<a claim that is Bound>": CLAIM,
     "<a claim that exists>": CLAIM,
     "<an image that the nodes can pull>": PAUSE,
@@ -65,6 +66,12 @@ def _reads(key: str) -> Object:
     return at_zero(pod={"env": [{"name": "APP_A", "valueFrom": source}]})
 
 
+def _with_wrong_token(_: Given) -> list[Object]:
+    secret = manifest("v1", "Secret", "token", stringData={"HF_TOKEN": "hf_wrong"})
+    model = on_own_engine(uri="hf://slipway/gated", model={"credentialsSecret": "token"})
+    return [secret, own_runtime(), model]
+
+
 ON_A_NODE_WITHOUT_KUBELET = ("tainted", "no-such-number-of-devices")
 MORE_STEPS = {"HostOutOfMemory": 5}
 """Each command gives it twice the memory."""
@@ -72,7 +79,6 @@ MORE_STEPS = {"HostOutOfMemory": 5}
 NOT_HEALED: Mapping[str, str] = {
     # --- of MODEL_FAILURES
     "starts-never": "its engine never listens, and only its author knows why: more time to start doesn't help",
-    "model-access-denied": "a program in place of the download refuses every token",
     "download-failed": "the network or the source has to answer again, as BEYOND says",
     "model-file-missing": "there is no model in the test's folder; the runbook's ModelNotFound is the same with one",
     "out-of-memory": "it takes all memory that there is; the runbook's HostOutOfMemory needs a certain amount",
@@ -112,6 +118,7 @@ FAILURES: tuple[Healing, ...] = (
         lambda _: [manifest("v1", "ConfigMap", "settings", data={"b": "b"}), _reads("a")],
         "Idle",
     ),
+    Healing("token-wrong", "ModelAccessDenied", _with_wrong_token),
     Healing("metrics-missing", "MetricsMissing", lambda _: scaled_by_hpa()),
 )
 

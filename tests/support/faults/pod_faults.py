@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from slipway_devcluster.addresses import NODE_NAME
 
-from support.builders.llmdeployments import OURS, on_own_engine, own_runtime
+from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
 from support.builders.objects import PAUSE, Object, manifest, pod
 from support.cluster.kube import Kube, KubectlError, is_ready
 from support.faults.platform_faults import PlatformFault, Scene, serving, with_objects
@@ -127,6 +127,16 @@ async def left_over_webhook(scene: Scene) -> AsyncGenerator[dict[str, str]]:
         await scene.kube.run("delete", "validatingwebhookconfiguration", name, "--ignore-not-found")
 
 
+# --- KEDA ------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def paused_by_a_person(scene: Scene) -> AsyncGenerator[None]:
+    """The runbook removes the annotation."""
+    await scene.kube.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-replicas=0")
+    yield
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 POD_FAULTS = (
@@ -172,6 +182,12 @@ POD_FAULTS = (
         "A ValidatingWebhookConfiguration for Services whose program is gone.",
         left_over_webhook,
         before=False,
+        alone=False,
+    ),
+    PlatformFault(
+        "ScalingPaused",
+        "A person pauses KEDA by an annotation of the ScaledObject of a model at zero.",
+        paused_by_a_person,
         alone=False,
     ),
 )

@@ -108,6 +108,14 @@ class Monitoring:
         found: list[Object] = self.ask("alerts")["alerts"]
         return found
 
+    def until_quiet(self, alert: str, *, within: float) -> None:
+        """Waits until it neither fires nor is about to: while it does, another cause makes no new notification."""
+        self.until(
+            lambda: alert not in {each["labels"]["alertname"] for each in self.alerts()},
+            within=within,
+            what=f"the end of {alert}",
+        )
+
     def targets(self) -> list[Object]:
         found: list[Object] = self.ask("targets", state="active")["activeTargets"]
         return found

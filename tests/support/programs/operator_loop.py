@@ -29,7 +29,8 @@ from slipway.observing.snapshot import PlatformPart
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
+from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -138,6 +139,7 @@ class Loop:
             fetch=self._info,
             clock=clock,
         )
+        self.fetches = FetchPolling(changed=lambda key: self.requeued.append((key, 0)), fetch=self._info, clock=clock)
         self.references = References(client, self.store, self.memories, clock=clock)
         self.elsewhere = Elsewhere()  # what a site and the Hub know of models
         self.wanted: list[tuple[ModelKey, str, str | None]] = []  # what the Hub was asked
@@ -176,7 +178,7 @@ class Loop:
             reader=self.reader,
             ports=self.ports,
             applier=Applier(client, self.store, self.overlay, clock=clock),
-            compile_claims=CompileClaims(client, self.overlay),
+            claims=Claims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
             image_volumes=self.image_volumes,
@@ -185,6 +187,7 @@ class Loop:
             measuring=self.measuring,
             scaling_steps=self.scaling_steps,
             usage=self.usage,
+            fetches=self.fetches,
             rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
             installation=installation,
             elsewhere=lambda: self.elsewhere,

@@ -241,6 +241,18 @@ def test_in_a_terminal_an_action_is_asked_for(kubectl: FakeKubectl) -> None:
     assert len(kubectl.patches) == 1
 
 
+def paused_at_keda(status: dict[str, Any], annotation: str) -> dict[str, Any]:
+    message = f"The annotation autoscaling.keda.sh/{annotation} of ScaledObject m pauses KEDA; remove it."
+    scaled = cli_worlds.condition("Scaled", "False", "ScalingPaused", message)
+    return {**status, "conditions": [*status["conditions"], scaled]}
+
+
+def test_a_model_to_which_keda_adds_no_replica_can_be_sent_to_sleep(kubectl: FakeKubectl) -> None:
+    kubectl.objects = [cli_worlds.deployment("m", status=paused_at_keda(cli_worlds.SERVING, "paused-scale-out"))]
+    assert run(kubectl, "sleep", "m", "--yes").code == 0
+    assert len(kubectl.patches) == 1
+
+
 @pytest.mark.parametrize(
     ("verb", "status", "spec", "said"),
     [
@@ -248,6 +260,8 @@ def test_in_a_terminal_an_action_is_asked_for(kubectl: FakeKubectl) -> None:
         ("sleep", cli_worlds.IDLE, {}, "is at zero replicas already"),
         ("sleep", cli_worlds.SERVING, {"scaling": {"minReplicas": 1}}, "spec.scaling.minReplicas of m is 1"),
         ("resume", cli_worlds.SERVING, {}, "isn't paused"),
+        ("wake", paused_at_keda(cli_worlds.IDLE, "paused-scale-out"), {}, "No replica starts: The annotation"),
+        ("sleep", paused_at_keda(cli_worlds.SERVING, "paused-scale-in"), {}, "No replica stops: The annotation"),
     ],
 )
 def test_an_action_that_would_do_nothing_says_why(
@@ -377,4 +391,4 @@ def test_a_command_in_a_sentence_is_for_the_same_cluster_and_namespace(
     fake = FakeKubectl(tmp_path, [cli_worlds.deployment("m", status=cli_worlds.IDLE | {"lastColdStart": None})])
     found = run(fake, *arguments, "-n", "chat", "--context", "my prod")
     assert found.code == 3
-    assert "m -n chat '--context=my prod'`" in found.err
+    assert " '--context=my prod' m -n chat`" in found.err

@@ -56,8 +56,12 @@ def test_a_bug_is_one_sentence_with_its_place(
     assert said.count("\n") == 1
 
 
-def test_a_closed_pipe_is_told_from_an_answer() -> None:
-    pipe = f"{BIN / 'slipway'} explain -o name | true; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize(
+    "arguments",
+    ["explain -o name", "--help", "plan --help", "--version", "no-such-command 2>&1", "explain Nothing 2>&1"],
+)
+def test_a_closed_pipe_is_told_from_an_answer(arguments: str) -> None:
+    pipe = f"(sleep 0.2; exec {BIN / 'slipway'} {arguments}) | true; echo ${{PIPESTATUS[0]}}"  # true has ended by then
     found = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, env=CLEAN, timeout=60, check=True)
     assert (found.stdout, found.stderr) == ("141\n", "")
 

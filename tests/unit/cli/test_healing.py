@@ -10,8 +10,8 @@ from support.faults.healing import FAILURES, NOT_HEALED, UNTRIED, VALUES, filled
 from support.faults.model_failures import MODEL_FAILURES
 from support.faults.runbook_faults import RUNBOOK_FAULTS
 
-ELSEWHERE = {"KServeDown", "KedaDown", "BudgetSpent"}
-"""Healed by a test of their own: in test_operator_platform.py, and in test_budget.py."""
+ELSEWHERE = {"KServeDown", "KedaDown", "BudgetSpent", "ScalingPaused"}
+"""Healed by a test of their own: in test_operator_platform.py, test_budget.py and test_activator.py."""
 HEALED = {each.reason for each in FAILURES} | ELSEWHERE
 OF_MODELS = {str(each) for each in WORST_FIRST} | {str(each) for each in Reason if each.is_final}
 """The reasons for which a model isn't well; the others are of requests, or of what is well."""

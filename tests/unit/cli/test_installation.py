@@ -18,7 +18,8 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway_cli.cluster.accelerators import stock_of
-from slipway_cli.cluster.checking import CRDS, PROGRAMS, Check, Facts, checks_of
+from slipway_cli.cluster.checking import CRDS, Check, Facts, checks_of
+from slipway_cli.cluster.programs import PROGRAMS
 from slipway_cli.main import cli
 from support.builders import cli_worlds
 from support.builders.llmdeployments import acceleratorprofile
@@ -141,6 +142,18 @@ def test_a_program_that_is_missing_or_not_ready_is_wrong(name: str) -> None:
         found = of(checks_of(facts(objects={**WELL, DEPLOYMENT: programs})), name)
         assert found.mark == "wrong"
         assert found.remedy
+
+
+def test_a_program_of_a_tenant_with_the_same_name_is_not_counted() -> None:
+    tenants = deployment("keda-operator", ready=0)
+    usual = deployment("keda-operator")
+    usual["metadata"]["namespace"] = "keda"
+    found = of(checks_of(facts(objects={**WELL, DEPLOYMENT: [tenants, usual]})), "keda-operator")
+    assert (found.mark, found.says) == ("well", "1 of 1 replicas are ready, in namespace keda")
+    elsewhere = deployment("keda-operator", ready=0)
+    elsewhere["metadata"]["namespace"] = "scaler"
+    found = of(checks_of(facts(objects={**WELL, DEPLOYMENT: [tenants, elsewhere]})), "keda-operator")
+    assert (found.mark, found.says) == ("unknown", "Deployments of this name are in namespaces home, scaler")
 
 
 def test_a_scaler_that_keda_does_not_reach_is_wrong() -> None:

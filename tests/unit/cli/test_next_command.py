@@ -141,6 +141,13 @@ CASES: dict[str, tuple[Next, str]] = {
         following("ModelNotFound", "404", spec={"model": {"uri": "hf://a/b"}}),
         patched('{"model":{"uri":"<the URI of the right model>"}}'),
     ),
+    "a pause of KEDA": (
+        following(
+            "ScalingPaused",
+            "The annotation autoscaling.keda.sh/paused-replicas of ScaledObject model pauses KEDA; remove it",
+        ),
+        "kubectl annotate scaledobject model -n chat autoscaling.keda.sh/paused-replicas-",
+    ),
     "a token": (
         following("ModelAccessDenied", "403", spec={"model": {"uri": "hf://a/b"}}),
         "kubectl create secret generic model-credentials -n chat "
@@ -220,6 +227,7 @@ def test_a_command_with_a_value_of_a_person_claims_to_fix_nothing(found: Next) -
         (CASES["a label that no node has, while all have taints"][0], "only if it may run elsewhere"),
         (CASES["other accelerators"][0], "may cost more"),
         (following("ProfileMissing", "h300: no", spec={"accelerator": {"profiles": ["h300"]}}), "may cost more"),
+        (CASES["a pause of KEDA"][0], "if what it was paused for is over"),
         (following("Paused"), "if what it was paused for is over"),
         (following("PodStuck", "Pod model-1 should have been gone"), "only when its node is really gone"),
     ],
@@ -240,6 +248,10 @@ def test_a_command_is_for_the_cluster_that_was_looked_at() -> None:
     assert token.count(given) == 2
     hostile = Next("kubectl patch llm x -p '{\"a\":\" && kubectl delete '\\'' | kubectl x\"}'", "").on(flags).command
     assert hostile.count(given) == 1
+    shows = "isn't there; `kubectl describe nodes` and `kubectl llm logs x -n y` show it"
+    says = Next("kubectl get pods", shows).on(flags)
+    shown = f"`kubectl describe {given} nodes` and `kubectl llm logs {given} x -n y`"
+    assert says.why == f"isn't there; {shown} show it"
     assert Next("kubectl describe pod x", "").on(()).command == "kubectl describe pod x"
 
 

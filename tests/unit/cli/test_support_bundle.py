@@ -143,6 +143,10 @@ def test_a_program_of_a_tenant_that_sounds_like_one_of_ours_is_not_in_it(kubectl
     kubectl.objects += [named("keda-operator", "scaler"), named("keda-extra", "scaler"), named("keda-billing", "other")]
     installed = {each["name"] for each in json.loads(made()["installation.json"])}
     assert installed == {"slipway-operator", "keda-operator", "keda-extra"}
+    kubectl.objects.append(named("keda-operator", "keda"))
+    Path("b.tar.gz").unlink()
+    installed_in = {each["name"]: each["namespace"] for each in json.loads(made()["installation.json"])}
+    assert installed_in == {"slipway-operator": "home", "keda-operator": "keda"}  # the other is a tenant's
 
 
 def test_secrets_are_never_requested(kubectl: FakeKubectl) -> None:

@@ -85,3 +85,5 @@ def test_a_name_that_is_wrong_gets_the_one_that_was_meant(kubectl: FakeKubectl, 
     found = in_pipe(["slipway", "why", name], env=kubectl.env)
     assert found.code == code
     assert "did you mean model? `kubectl llm status --all-namespaces` lists them." in found.err
+    other = in_pipe(["slipway", "why", name, "--kubeconfig=x.yaml"], env=kubectl.env)
+    assert "`kubectl llm status --kubeconfig=x.yaml --all-namespaces` lists them." in other.err

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import yaml
 from slipway_fetcher.flags import parser
+from slipway_fetcher.folder.target import Record
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.push import PUSHED
 from slipway_fetcher.push import parser as push_parser
-from slipway_fetcher.reporting import LIMIT, termination_message
+from slipway_fetcher.reporting import LIMIT, report_success, termination_message
 from slipway_fetcher.sources.schemes import SOURCES
 
 REPOSITORY = Path(__file__).parents[3]
@@ -40,6 +41,16 @@ def test_what_was_pushed_is_reported_as_the_runtime_does_it() -> None:
     pod = yaml.safe_load((CONTRACT / "pod.yaml").read_text())
     assert pod["PUSHED_START"] == PUSHED
     assert {pod["PUSHED_NAME"], pod["PUSHED_BYTES"]} == {"image", "bytes"}
+
+
+def test_what_was_fetched_is_reported_as_the_operator_reads_it(tmp_path: Path) -> None:
+    pod = yaml.safe_load((CONTRACT / "pod.yaml").read_text())
+    log = tmp_path / "termination-log"
+    log.touch()
+    report_success(Record({}, "0e0e69c", ({"path": "a", "size": 3}, {"path": "b", "size": 4})), log)
+    start, _, said = log.read_text().partition("{")
+    assert start == pod["FETCHED_START"]
+    assert json.loads("{" + said) == {"version": "0e0e69c", "bytes": 7, "files": 2}
 
 
 def test_the_readme_has_each_exit_code_and_each_scheme() -> None:

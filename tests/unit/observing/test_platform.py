@@ -141,6 +141,7 @@ def not_scaled_yet(*, created: float) -> Snapshot:
 # --- the status for each snapshot ------------------------------------------------------------------------------------
 
 PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
+KEEPS_REPLICAS = scaled_object(annotations={"autoscaling.keda.sh/paused-scale-in": "true"})
 WITH_CONDITION = inference_service(created=31, conditions=[condition("Ready", False)])
 ELSEWHERE = PlatformPart(namespace="kserve")
 ROWS: list[tuple[str, Snapshot, str, str, str]] = [
@@ -165,7 +166,10 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
     ("serving, KEDA crashes", serving(keda=keda(CRASHES)), "Serving", "True Serving", "KedaDown"),
     ("asleep, without a ScaledObject", asleep(keda=keda(CRASHES), scaled_object=None), "Idle", "True ScaledToZero",
      "AsWanted"),
-    ("asleep, paused", asleep(keda=keda(CRASHES), scaled_object=PAUSED), "Idle", "True ScaledToZero", "AsWanted"),
+    ("asleep, paused", asleep(keda=keda(CRASHES), scaled_object=PAUSED), "Idle", "False ScalingPaused",
+     "ScalingPaused"),
+    ("serving, paused", serving(scaled_object=PAUSED), "Serving", "True Serving", "ScalingPaused"),
+    ("serving, never scaled in", serving(scaled_object=KEEPS_REPLICAS), "Serving", "True Serving", "ScalingPaused"),
     ("asleep, KEDA silent", asleep(scaled_object=scaled_object(created=31, has_conditions=False)), "Failed",
      "False KedaDown", "KedaDown"),
     ("new, KServe silent", new(inference_service=inference_service(created=31), kserve=RUNS), "Failed",
@@ -175,6 +179,30 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
     ("new, KServe has set a condition", new(inference_service=WITH_CONDITION, kserve=RUNS), "Idle", "Unknown Updating",
      "AsWanted"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("annotations", "named"),
+    [
+        ({}, ""),
+        ({"paused": "false"}, ""),
+        ({"paused": "F"}, ""),
+        ({"paused": "true"}, "paused"),
+        ({"paused": "yes, until Monday"}, "paused"),
+        ({"paused": "false", "paused-replicas": "0"}, "paused-replicas"),
+        ({"paused": "true", "paused-replicas": "2"}, "paused-replicas"),
+        ({"paused": ""}, "paused"),
+        ({"paused-scale-out": "true"}, "paused-scale-out"),
+        ({"paused-scale-in": "true"}, ""),
+    ],
+)
+def test_what_pauses_keda_is_named(annotations: dict[str, str], named: str) -> None:
+    paused = scaled_object(annotations={f"autoscaling.keda.sh/{name}": value for name, value in annotations.items()})
+    message = reported_status(asleep(scaled_object=paused))["message"]
+    pauses = (
+        f"The annotation autoscaling.keda.sh/{named} of ScaledObject model pauses KEDA; remove it to resume scaling."
+    )
+    assert message == (f"No replica runs. {pauses}" if named else Reason.SCALED_TO_ZERO.meaning)
 
 
 @pytest.mark.parametrize(("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[w[0] for w in ROWS])

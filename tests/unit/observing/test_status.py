@@ -243,6 +243,11 @@ def test_a_paused_deployment_at_zero_is_idle_and_says_that_nothing_wakes_it() ->
     assert (holding(found)["Ready"], reason(found, "Ready"), reason(found, "Scaled")) == ("False", "Paused", "Paused")
 
 
+def test_slipways_own_pause_comes_before_that_of_keda_which_it_sets() -> None:
+    scaled = {"metadata": {"name": "model", "annotations": {"autoscaling.keda.sh/paused": "true"}}}
+    assert reason(status(replace(ZERO, scaled_object=scaled), of=PAUSED), "Ready") == "Paused"
+
+
 def test_a_paused_deployment_that_serves_goes_on_serving() -> None:
     found = status(snapshot(pod(ready=True)), of=PAUSED)
     assert (found["state"], holding(found)["Ready"], holding(found)["Scaled"]) == ("Serving", "True", "False")

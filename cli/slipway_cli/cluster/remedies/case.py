@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.objects.kinds import INFERENCE_SERVICE, SERVING_RUNTIME, Object
 
+from slipway_cli.cluster.calls import sentence_with_flags, with_flags
 from slipway_cli.cluster.world import World
 
 TOOL = "kubectl llm"
 ENGINE = "kserve-container"
-QUOTED = r"'[^']*'|\\'"
-CALL = re.compile(rf"{QUOTED}|(?:^|(?<=&& )|(?<=\| ))kubectl (?:llm (?!plan)\w+|(?!llm)\w+)")
-"""kubectl with its command, and what is in quotes; `plan` knows no cluster."""
 PLACEHOLDER = re.compile(r"<[a-z][^<>]*>")
 
 
@@ -40,9 +37,7 @@ class Next:
 
     def on(self, flags: Sequence[str]) -> Next:
         """The same on the cluster that these flags of kubectl name: without them it would act on another one."""
-        given = "".join(f" {shlex.quote(flag)}" for flag in flags)
-        command = CALL.sub(lambda call: call[0] + (given if call[0].startswith("kubectl") else ""), self.command)
-        return replace(self, command=command)
+        return replace(self, command=with_flags(self.command, flags), why=sentence_with_flags(self.why, flags))
 
     def as_members(self) -> dict[str, Any]:
         return {"command": self.command, "why": self.why, "fixes": self.fixes, "values": list(self.values)}

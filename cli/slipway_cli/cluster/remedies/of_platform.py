@@ -45,3 +45,11 @@ def no_metrics(case: Case) -> Next:
 
 def paused(case: Case) -> Next:
     return Next(f"{case.ours('resume')} --yes", "lets it scale again, if what it was paused for is over")
+
+
+def scaling_paused(case: Case) -> Next:
+    found = re.search(r"annotation (autoscaling\.keda\.sh/[a-z-]+) of ScaledObject ([\w.-]+)", case.message)
+    if found is None:
+        return Next(case.describe("scaledobject", case.name), "shows the annotation, and what KEDA says")
+    command = f"kubectl annotate scaledobject {found[2]} -n {case.namespace} {found[1]}-"
+    return Next(command, "lets KEDA scale it again, if what it was paused for is over")

@@ -50,7 +50,7 @@ def _keys_read(entries: list[Any], kind: str, name: str) -> Iterator[str]:
 def _other_claim(case: Case) -> Next:
     uri = str(case.part("model").get("uri") or "")
     if not uri.startswith("pvc://"):
-        return Next(f"kubectl get pvc -n {case.namespace}", "shows the claims that there are")
+        return Next(f"kubectl get pvc -n {case.namespace}", "shows the existing claims")
     folder = uri.removeprefix("pvc://").partition("/")[2]
     spec = {"model": {"uri": Blank("<a claim that exists>", "pvc://", f"/{folder}")}}
     return Next(case.patch(spec), f"names a claim that there is: `kubectl get pvc -n {case.namespace}` lists them")

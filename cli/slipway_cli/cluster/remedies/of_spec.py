@@ -50,7 +50,7 @@ def profile_missing(case: Case) -> Next:
     named = [str(each) for each in case.part("accelerator").get("profiles") or []]
     missing = [each for each in named if re.search(rf"(?<![\w.-]){re.escape(each)}(?![\w.-])", case.message)]
     if not missing:
-        return Next("kubectl get acceleratorprofiles", "shows the profiles that there are")
+        return Next("kubectl get acceleratorprofiles", "shows the existing profiles")
     left = [each for each in named if each not in missing]
     rest = f"leaves {', '.join(left)}" if left else ANY
     spec = {"accelerator": {"profiles": left or None, **_policy(case, left)}}
@@ -145,15 +145,13 @@ def credentials(case: Case) -> Next:
     key, token = ("HF_TOKEN" if uri.startswith("hf://") else "<the key>"), "<a token that may read the model>"
     if secret:
         body = quoted({"stringData": {key: Blank(token)}})
-        command = f"kubectl patch secret {secret} -n {case.namespace} --type=merge -p {body} && {_restarted(case)}"
-        return Next(command, f"puts another token into the Secret {secret}, and starts it again")
+        command = (
+            f"kubectl patch secret {secret} -n {case.namespace} --type=merge -p {body} && {case.ours('restart')} --yes"
+        )
+        return Next(command, f"puts another token into the Secret {secret}, and replaces its pods as a rollout does")
     name = f"{case.name}-credentials"
     create = f"kubectl create secret generic {name} -n {case.namespace} --from-literal='{key}={token}'"
     return Next(f"{create} && {case.patch({'model': {'credentialsSecret': name}})}", "gives it your token")
-
-
-def _restarted(case: Case) -> str:
-    return f"kubectl delete pod -n {case.namespace} -l slipway.dev/llmdeployment={case.name} --wait=false"
 
 
 def quantization(case: Case) -> Next:

@@ -86,7 +86,7 @@ def state_word(cause: Cause | None, *, is_coming: bool, is_ready: bool = False) 
     """The state that a response names. `is_coming`: a replica starts, or requests wait for one."""
     if is_ready:
         return State.SERVING
-    if cause and cause.final and cause.reason is not Reason.PAUSED:
+    if cause and cause.final and cause.reason not in (Reason.PAUSED, Reason.SCALING_PAUSED):
         return State.FAILED
     return State.WAKING if is_coming else State.IDLE
 

@@ -154,6 +154,7 @@ def _planned(
         context_length=fit.context_length if fit.kv_tokens or fit.settings.slots else None,
         kv_cache_bytes=fit.kv_cache if fit.kv_tokens and _uses_size(spec, plan, model) else None,
         weights_bytes=_weights_to_expect(option) if is_on_devices else None,
+        files_bytes=file_bytes(model),
         sized_by=fit.kv_cache or None,
         memory_share=_share(option) if _is_vllm_on_devices(plan) else None,
         memory=fit.memory,
@@ -318,7 +319,7 @@ def _unsized(
 ) -> Plan:
     plan = _on(spec, candidate, supply, running)
     sentences = (*why, _not_looked_at(spec, model), *why_so_many(spec, plan.max_concurrency))
-    return replace(plan, why=sentences, rejected=rejected)
+    return replace(plan, why=sentences, rejected=rejected, files_bytes=file_bytes(model) if model else None)
 
 
 def _first(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Plan:
     context_length: int | None = None  # tokens of one request; None: the engine's own choice
     kv_cache_bytes: int | None = None  # of one device; None: the engine measures what is left
     weights_bytes: int | None = None  # of one device, as the engine will hold them; None: unknown
+    files_bytes: int | None = None  # of the checkpoint's weights, as they are stored; None: unknown
     sized_by: int | None = None  # bytes of the cache that decide kv_cache_bytes, context_length and max_concurrency
     memory_share: float | None = None  # of a device that replicas share; None: the engine's own default
 

@@ -171,8 +171,10 @@ def report(
         model=as_status(decision.inspecting.record),
     )
     status = with_compile_cache(status, _compile_cache(snapshot, decision, measurement))
+    model_cache = _model_cache(snapshot, decision)
     slo = _slo(decision.deployment)
-    return {**status, **({"slo": slo} if slo else {})}, seen
+    further = {"modelCache": model_cache, "slo": slo}
+    return {**status, **{name: each for name, each in further.items() if each}}, seen
 
 
 def _slo(deployment: LLMDeployment | None) -> Object | None:
@@ -196,6 +198,12 @@ def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurem
         return {**placed, "lastStart": last_start(report, pod=load.pod, started_at=load.started_at)}
     known = before.get("lastStart") if isinstance(before, dict) else None
     return {**placed, **({"lastStart": known} if known else {})}
+
+
+def _model_cache(snapshot: Snapshot, decision: Decision) -> Object | None:
+    """`status.modelCache`. Without a plan nothing is known of it, and the last one stays."""
+    before: Object | None = (snapshot.status or {}).get("modelCache")
+    return before if decision.desired is NOTHING else decision.desired.model_cache
 
 
 def _with_image(placed: Object, pushing: Pushing) -> Object:

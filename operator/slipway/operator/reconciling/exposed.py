@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from slipway.observing.giving_up import COMPILED, WEIGHTS
 from slipway.operator.reconciling.cost_metrics import prices_of
 from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
@@ -28,7 +30,8 @@ class Exposed:
     def add_to(self, metrics: OperatorMetrics, *, opencost: bool = False) -> None:
         """`opencost`: under OpenCost's names, too."""
         metrics.watch_models(self._by_state)
-        metrics.watch_compile_caches(self._compile_caches)
+        metrics.watch_compile_caches(partial(self._caches, COMPILED))
+        metrics.watch_model_caches(partial(self._caches, WEIGHTS))
         metrics.watch_each_model(self._each_model)
         metrics.watch_prices(self._prices)
         if opencost:
@@ -37,8 +40,8 @@ class Exposed:
     def _by_state(self) -> Readings:
         return dict(self.memories.by_state()) if self.leads() else {}
 
-    def _compile_caches(self) -> Readings:
-        return dict(self.memories.by_compile_cache()) if self.leads() else {}
+    def _caches(self, cache: str) -> Readings:
+        return dict(self.memories.by_cache(cache)) if self.leads() else {}
 
     def _each_model(self) -> Iterator[Seen]:
         """They are read while the page is written, so that some may be gone by then."""

@@ -17,7 +17,7 @@ from slipway.api.schema import OBJECT_NAME
 from slipway.contract.runbooks import Runbooks
 from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.operator.installation import EVERYWHERE, Fetcher, Installation
-from slipway.operator.planning.compile_cache import NO_VOLUMES, SiteStorage
+from slipway.operator.planning.volumes import NO_VOLUMES, SiteStorage
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 LONGEST_NAME = 253
@@ -36,6 +36,9 @@ class OperatorSettings:
     compiled_size: str
     compiled_storage_class: str
     compiled_shared_class: str
+    weights_size: str
+    weights_storage_class: str
+    weights_shared_class: str
     fetcher_image: str
     fetcher_pull_policy: str
     fetcher_pull_secrets: tuple[str, ...]
@@ -72,6 +75,11 @@ class OperatorSettings:
                 size=self.compiled_size,
                 storage_class=self.compiled_storage_class,
                 shared_class=self.compiled_shared_class,
+            ),
+            weights=SiteStorage(
+                size=self.weights_size,
+                storage_class=self.weights_storage_class,
+                shared_class=self.weights_shared_class,
             ),
             fetcher=self._fetcher,
         )
@@ -211,6 +219,32 @@ compiled_shared_class = flag(
     default="",
     metavar="NAME",
     help="StorageClass of volumes for compiled code that all replicas of a model share (ReadWriteMany); empty: one "
+    "whose provisioner or annotation slipway.dev/access-modes says that it can",
+)
+weights_size = flag(
+    "--model-cache-size",
+    "weights_size",
+    type=storage_size,
+    default="100Gi",
+    metavar="SIZE",
+    help="size of a volume for a model's files, if the LLMDeployment names none and the model's size isn't known; 0: "
+    "no volumes are claimed",
+)
+weights_storage_class = flag(
+    "--model-cache-storage-class",
+    "weights_storage_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for models' files, each for one replica; empty: the cluster's default",
+)
+weights_shared_class = flag(
+    "--model-cache-shared-storage-class",
+    "weights_shared_class",
+    type=storage_class,
+    default="",
+    metavar="NAME",
+    help="StorageClass of volumes for models' files that all replicas of a model share (ReadWriteMany); empty: one "
     "whose provisioner or annotation slipway.dev/access-modes says that it can",
 )
 fetcher_image = flag(

@@ -27,6 +27,9 @@ from slipway.process import lifecycle
 @flags.compiled_size
 @flags.compiled_storage_class
 @flags.compiled_shared_class
+@flags.weights_size
+@flags.weights_storage_class
+@flags.weights_shared_class
 @flags.fetcher_image
 @flags.fetcher_pull_policy
 @flags.fetcher_pull_secrets

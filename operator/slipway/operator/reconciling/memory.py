@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from slipway.api.model_key import ModelKey
-from slipway.api.names import activator_slice_name, compiled_claim_name
+from slipway.api.names import activator_slice_name, compiled_claim_name, weights_claim_name
 from slipway.api.reasons import Reason
 from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import Kind, Object
@@ -102,14 +102,17 @@ class ModelMemory:
     inspection_job: str = ""  # the name of the last Job that was created to read them
     compile_job: str = ""  # the same of Jobs that push an image of compiled code
 
-    # --- about compiled code -----------------------------------------------------------------------------------------
-    refused_claim: object = None  # the last change of a claim that was refused, so that it isn't tried again and again
-    given_up: Object | None = None  # as the status will have it; until then, nothing else says it
+    # --- about its caches --------------------------------------------------------------------------------------------
+    refused_claims: dict[str, object] = field(default_factory=dict)
+    """The last change of each claim that was refused, by its name, so that it isn't tried again and again."""
+    given_up: dict[str, Object] = field(default_factory=dict)
+    """What was given up, by the cache's field of the status, which will have it; until then, nothing else says it."""
 
     # --- about the status --------------------------------------------------------------------------------------------
     status_written_at: float = float("-inf")  # monotonic
     state: tuple[str, str] | None = None  # the state, and the reason of Ready
-    compile_cache: tuple[str, str] | None = None  # where it is kept, and why its claim was given up
+    caches: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Where each is kept, and why its claim was given up, by its field of the status."""
     unreported: bool = False  # a status was sent whose answer is missing, so its events are missing, too
     reported: Object | None = None  # the last status whose events were recorded, where `unreported`
 
@@ -161,9 +164,10 @@ class Memories:
         """How many LLMDeployments there are of each state and reason, as of their last reconcile."""
         return Counter(memory.state for memory in self._memories.values() if memory.state)
 
-    def by_compile_cache(self) -> Counter[tuple[str, ...]]:
-        """How many LLMDeployments keep compiled code where, and for which reason a claim was given up."""
-        return Counter(memory.compile_cache for memory in self._memories.values() if memory.compile_cache)
+    def by_cache(self, cache: str) -> Counter[tuple[str, ...]]:
+        """How many LLMDeployments keep what is in it where, and for which reason a claim was given up. `cache`: its
+        field of the status."""
+        return Counter(memory.caches[cache] for memory in self._memories.values() if cache in memory.caches)
 
     def counts_of(self, key: ModelKey) -> ModelCounts:
         memory = self._memories.get(key)
@@ -220,7 +224,8 @@ class Memories:
 
 def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
-    plain = (name, activator_slice_name(name), compiled_claim_name(name), predictor_deployment(name))
+    claims = (compiled_claim_name(name), weights_claim_name(name))
+    plain = (name, activator_slice_name(name), *claims, predictor_deployment(name))
     is_of_job = inspection.is_job_name(text, name) or compile_job.is_job_name(text, name)
     return text in plain or is_template_name(text, name) or is_of_job
 

@@ -29,6 +29,11 @@ class OperatorMetrics:
         help_ = "LLMDeployments, by where their compiled code is kept and why its claim was given up"
         self.registry.read_gauge("compile_caches", help_, ("kind", "given_up"), read)
 
+    def watch_model_caches(self, read: Callable[[], Readings]) -> None:
+        """The same for models' files."""
+        help_ = "LLMDeployments, by where their models' files are kept and why the claim was given up"
+        self.registry.read_gauge("model_caches", help_, ("kind", "given_up"), read)
+
     def watch_prices(self, read: Callable[[], Readings]) -> None:
         """`read`: what a device of each AcceleratorProfile costs."""
         help_ = "Price of one device per hour, by AcceleratorProfile; on spot nodes, where the profile has such a price"

@@ -36,8 +36,9 @@ from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.exposed import Exposed
+from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
 from slipway.operator.reconciling.image_volumes import ImageVolumes
@@ -127,6 +128,7 @@ class Operator:
             changed=self._queue.add,
             leads=lambda: self._election.is_leader,
         )
+        self._fetches = FetchPolling(changed=self._queue.add, leads=lambda: self._election.is_leader)
         self._statuses = self._made_statuses(writer)
         references = References(client, self._watching.store, self._memories)
         self._reconciler = self._made_reconciler(writer, references, now)
@@ -157,6 +159,7 @@ class Operator:
                 Part("measuring", self._measuring.run),
                 Part("scaling steps", self._scaling_steps.run),
                 Part("usage", self._usage.run),
+                Part("fetches", self._fetches.run),
                 Part("supply", self._polling.run, ends_alone=True),
                 Part("profiles", self._statuses.run, ends_alone=True),
                 Part("models", self._site_models.run, ends_alone=True),
@@ -281,7 +284,7 @@ class Operator:
             reader=self._reader,
             ports=self._ports,
             applier=Applier(client, store, self._overlay),
-            compile_claims=CompileClaims(client, self._overlay),
+            claims=Claims(client, self._overlay),
             inspector=self._inspector,
             pusher=self._pusher,
             image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
@@ -290,6 +293,7 @@ class Operator:
             measuring=self._measuring,
             scaling_steps=self._scaling_steps,
             usage=self._usage,
+            fetches=self._fetches,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             installation=self._installation,
             supply=self._supply.supply,
@@ -318,6 +322,7 @@ class Operator:
             if self._election.term != self._term:
                 self._memories.clear()
                 self._usage.start_over()
+                self._fetches.start_over()
                 self._scaling_steps.start_over()
                 self._ports.start_over()
                 self._inspector.start_over()

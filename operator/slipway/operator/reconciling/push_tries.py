@@ -23,7 +23,7 @@ from slipway.observing.push_record import Pushed, PushRecord, next_try, with_fai
 from slipway.observing.snapshot import SeenJobs, Snapshot
 from slipway.operator.installation import JOBS_VALUE
 from slipway.operator.planning.compile_cache import Pulled
-from slipway.operator.rendering.compile_wanted import digest_of_wanted
+from slipway.operator.rendering.wanted import digest_of_wanted
 
 NOT_ALLOWED = "Slipway may not start the Job that pushes it: add {0} to {1} of its chart to allow it."
 

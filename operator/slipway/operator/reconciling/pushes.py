@@ -14,8 +14,8 @@ from slipway.observing.push_record import PushRecord, record_in
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.compile_cache import COMPILING
 from slipway.operator.reconciling.push_tries import Pushing, Tries, gone
-from slipway.operator.rendering.compile_cache import is_asleep
 from slipway.operator.rendering.compile_job import identity_of, is_job_name, job_name
+from slipway.operator.rendering.placing import is_asleep
 
 DOES = "compiles and pushes it"
 PUSHED_AGAIN = "A Job pushes it again when the model sleeps after {0}."

@@ -11,18 +11,19 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
-from slipway.objects.kinds import INFERENCE_SERVICE, Object
+from slipway.objects.kinds import INFERENCE_SERVICE, PERSISTENT_VOLUME_CLAIM, Object
 from slipway.objects.metadata import created_at, is_being_deleted, uid_of
 from slipway.objects.times import is_near
 from slipway.observing.causes import main_cause
 from slipway.observing.failures import failures_in
-from slipway.observing.giving_up import given_up_in
+from slipway.observing.fetching import fetching_pods, with_fetch
+from slipway.observing.giving_up import COMPILED, WEIGHTS, given_up_in
 from slipway.observing.measured import newest_load
 from slipway.observing.observation import Observation
 from slipway.observing.porttable import claim_of
 from slipway.observing.references import Reference, references_of
 from slipway.observing.scaling_step import step_between, with_scaled
-from slipway.observing.snapshot import Remade, Snapshot
+from slipway.observing.snapshot import RefusedWrite, Remade, Snapshot
 from slipway.observing.speculation import with_speculative
 from slipway.observing.uncounted import with_uncounted
 from slipway.observing.usage import running_pods
@@ -33,8 +34,9 @@ from slipway.operator.planning.engines import is_ours
 from slipway.operator.reconciling import accounting
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere, with_refusal
-from slipway.operator.reconciling.compile_claims import CompileClaims
+from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.deciding import NOTHING, Decision, decide, report
+from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.image_volumes import ImageVolumes, mounts_image
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -75,7 +77,7 @@ class Reconciler:
     reader: SnapshotReader
     ports: PortBook
     applier: Applier
-    compile_claims: CompileClaims
+    claims: Claims
     inspector: Inspector
     pusher: Pusher
     image_volumes: ImageVolumes
@@ -84,6 +86,7 @@ class Reconciler:
     measuring: Measuring
     scaling_steps: ScalingSteps
     usage: UsagePolling
+    fetches: FetchPolling
     rights: Rights
     installation: Installation
     supply: Callable[[], Supply] = Supply  # what the nodes have
@@ -105,6 +108,7 @@ class Reconciler:
             self.measuring.forget(key)
             self.scaling_steps.forget(key)
             self.usage.forget(key)
+            self.fetches.forget(key)
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
@@ -116,13 +120,15 @@ class Reconciler:
         snapshot = await self._looked_up(key, self.reader.read(key, llm_deployment, memory))
         try:
             snapshot, decision = await self._decide(key, snapshot, memory)
-            snapshot, decision = await self._claim(key, snapshot, memory, decision)
+            snapshot, decision, refusals = await self._claim(key, snapshot, memory, decision)
             _remember_what_was_given_up(memory, snapshot, decision)
             decision = self._asked_about_the_model(key, decision)
             is_new = snapshot.status is None
             outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
+            outcome.refusals.extend(refusals)
             if outcome.goes_on:
-                await self.compile_claims.remove(key, memory, decision.desired.unused_claim)
+                for unused in decision.desired.unused_claims:
+                    await self.claims.remove(key, memory, unused)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
             decision = await self._push(key, memory, snapshot, decision, outcome)
         except NamespaceGoesError:
@@ -148,13 +154,22 @@ class Reconciler:
 
     async def _claim(
         self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory, decision: Decision
-    ) -> tuple[Snapshot, Decision]:
-        """Before the pods that mount it; where it is refused, they are made without it."""
-        refused = await self.compile_claims.make(key, memory, decision.desired.claim, snapshot.llm_deployment)
+    ) -> tuple[Snapshot, Decision, list[RefusedWrite]]:
+        """Those of its caches, before the pods that mount them. Where one is refused, they are made without it; but if
+        the spec demands it, that is a refusal as of any other object."""
+        refused: dict[str, str] = {}
+        demanded: list[RefusedWrite] = []
+        for claimed in decision.desired.claims:
+            name = claimed.child.name
+            why = await self.claims.make(key, memory, claimed.child, snapshot.llm_deployment)
+            if why and claimed.is_demanded:
+                demanded.append(RefusedWrite(kind=PERSISTENT_VOLUME_CLAIM, name=name, message=why))
+            elif why:
+                refused[name] = why
         if not refused:
-            return snapshot, decision
-        snapshot = replace(snapshot, refused_claim=refused)
-        return snapshot, self._decided(snapshot, memory)
+            return snapshot, decision, demanded
+        snapshot = replace(snapshot, refused_claims=refused)
+        return snapshot, self._decided(snapshot, memory), demanded
 
     def _decided(self, snapshot: Snapshot, memory: ModelMemory, *, no_port: str = "") -> Decision:
         decision = decide(
@@ -190,6 +205,7 @@ class Reconciler:
             foreign=tuple(outcome.foreign),
             refusals=tuple(outcome.refusals),
             unmet=() if known_at else unmet,
+            fetching=self.fetches.follow(key, fetching_pods(snapshot)),
         )
         status, seen = report(snapshot, decision, self.measuring.measurement(key, newest_load(snapshot)))
         pods = list(running_pods(snapshot))
@@ -197,6 +213,7 @@ class Reconciler:
         status = with_uncounted(status, snapshot.status, pods, self.usage.boundaries(key))
         speculates = decision.deployment is None or decision.deployment.spec.engine.speculative is not None
         status = with_speculative(status, snapshot.status, self.usage.drafts(key), is_on=speculates)
+        status = with_fetch(status, snapshot)
         status = self._with_scaled(key, status, snapshot, follows=bool(seen.follows))
         status = accounting.with_cost(status, snapshot)
         had_place = not memory.waits_for_place
@@ -262,9 +279,13 @@ class Reconciler:
 
 def _remember_what_was_given_up(memory: ModelMemory, snapshot: Snapshot, decision: Decision) -> None:
     """The template changes before the status says why, and a call in between may fail."""
-    if decision.desired is not NOTHING:
-        given_up = given_up_in({"compileCache": decision.desired.compile_cache})
-        memory.given_up = given_up if given_up != given_up_in(snapshot.status) else None
+    if decision.desired is NOTHING:
+        return
+    now = {COMPILED: decision.desired.compile_cache, WEIGHTS: decision.desired.model_cache}
+    found = {cache: given_up_in(now, cache) for cache in now}
+    memory.given_up = {
+        cache: each for cache, each in found.items() if each and each != given_up_in(snapshot.status, cache)
+    }
 
 
 def _requests_other_pods(before: Snapshot, memory: ModelMemory, decision: Decision, outcome: Outcome) -> bool:

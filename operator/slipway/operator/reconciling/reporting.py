@@ -18,6 +18,7 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between, with_runbook
+from slipway.observing.giving_up import CACHES, given_up_in
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
 from slipway.observing.wakes import wakes_between
@@ -48,7 +49,7 @@ class Reporter:
     async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
         status = with_runbook(status, self._runbooks)
-        memory.state, memory.compile_cache = _in_two_words(status), _compile_cache(status)
+        memory.state, memory.caches = _in_two_words(status), _caches(status)
         if not same(snapshot.status, status):
             wait = memory.status_written_at + PAUSE - self._clock()
             if _is_alike(snapshot, status) and wait > 0:
@@ -58,7 +59,7 @@ class Reporter:
             try:
                 await self._write(key, memory, snapshot, status)
             except NotFoundError:  # it was deleted meanwhile: events about it are of no use
-                memory.unreported, memory.reported, memory.state, memory.compile_cache = False, None, None, None
+                memory.unreported, memory.reported, memory.state, memory.caches = False, None, None, {}
         if memory.unreported:
             before, memory.unreported, memory.reported = memory.reported, False, None
             memory.counts.woken(wakes_between(before, status), snapshot.now)
@@ -108,16 +109,19 @@ def _in_two_words(status: Object) -> tuple[str, str]:
     return sys.intern(status.get("state", "")), sys.intern(ready.get("reason", ""))
 
 
-def _compile_cache(status: Object) -> tuple[str, str] | None:
-    """Where compiled code is kept, and why its claim was given up, if it was."""
-    found = status.get("compileCache") or {}
-    given_up = found.get("givenUp") or {}
-    return (sys.intern(found["kind"]), sys.intern(given_up.get("reason", ""))) if found.get("kind") else None
+def _caches(status: Object) -> dict[str, tuple[str, str]]:
+    """Where each is kept, and why its claim was given up, if it was."""
+    found = {cache: status.get(cache) or {} for cache in CACHES}
+    return {
+        cache: (sys.intern(each["kind"]), sys.intern((each.get("givenUp") or {}).get("reason", "")))
+        for cache, each in found.items()
+        if each.get("kind")
+    }
 
 
 def _for_programs(status: Object) -> tuple[Any, ...]:
     conditions = [(each["type"], each["status"]) for each in status.get("conditions") or []]
-    given_up = ((status.get("compileCache") or {}).get("givenUp") or {}).get("at")
+    given_up = [(given_up_in(status, cache) or {}).get("at") for cache in CACHES]
     return status.get("state"), status.get("observedGeneration"), status.get("url"), given_up, sorted(conditions)
 
 

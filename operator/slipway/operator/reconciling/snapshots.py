@@ -19,6 +19,7 @@ from slipway.api.names import (
     compiled_claim_name,
     label_of_compilation,
     label_of_inspection,
+    weights_claim_name,
 )
 from slipway.contract.engines import LLAMACPP, VLLM
 from slipway.kube.overlay import Overlay
@@ -49,7 +50,7 @@ from slipway.objects.kinds import (
 )
 from slipway.objects.metadata import controller_of, labels_of, name_of, uid_of
 from slipway.observing import scaler
-from slipway.observing.compile_claim import names_volumes
+from slipway.observing.cache_claim import names_volumes
 from slipway.observing.compile_image import fails_to_pull
 from slipway.observing.figures import Figures, figures_of
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of
@@ -183,8 +184,9 @@ class SnapshotReader:
             keda=self._keda(),
             storage_classes=self._storage_classes(),
             claims=self._claims(key, memory),
-            given_up=memory.given_up,
+            given_up=dict(memory.given_up),
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
+            weights_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, weights_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
             compilation=self._compilation(key, snapshot.llm_deployment, memory),
         )

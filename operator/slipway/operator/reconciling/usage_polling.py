@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from slipway.api.model_key import ModelKey
 from slipway.contract.buckets import Boundaries
@@ -20,9 +19,9 @@ from slipway.observing.ledger import Use
 from slipway.observing.speculation import NO_DRAFTS, Drafts, band_of, recent, together
 from slipway.observing.usage import Report, RunningPod, Usage, report_in
 from slipway.operator.reconciling.pod_info import get_info
+from slipway.operator.reconciling.rooms import Rooms
 
 EVERY, SOONEST, TICK = 60.0, 5.0, 1.0  # seconds
-AT_ONCE, OF_A_NAMESPACE = 32, 4  # requests that wait for a response; no namespace may delay the others for long
 
 Fetch = Callable[[str], Awaitable[bytes | None]]
 OnUse = Callable[[ModelKey, str, Use | None], None]
@@ -55,8 +54,7 @@ class UsagePolling:
         self._fetch, self._clock = fetch, clock
         self._followed: dict[ModelKey, dict[str, _Followed]] = {}
         self._with_objectives: set[ModelKey] = set()
-        self._room = asyncio.Semaphore(AT_ONCE)
-        self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._rooms = Rooms()
 
     def follow(self, key: ModelKey, pods: Iterable[RunningPod], *, has_objectives: bool = False) -> None:
         """Only these pods of the model are read from now on."""
@@ -110,8 +108,7 @@ class UsagePolling:
         return known
 
     async def _read(self, key: ModelKey, followed: _Followed) -> None:
-        room = self._rooms.setdefault(key.namespace, asyncio.Semaphore(OF_A_NAMESPACE))
-        async with room, self._room:
+        async with self._rooms.room(key.namespace):
             info = await self._fetch(followed.pod.address)
         if info is not None and (report := report_in(info)):
             self._record(key, followed, report)

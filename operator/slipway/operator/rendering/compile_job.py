@@ -18,7 +18,7 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER, PUSH_FOLDER, TERMINATION_LOG
 from slipway.objects.kinds import JOB, Object
-from slipway.observing.compile_claim import VOLUME
+from slipway.observing.cache_claim import VOLUME
 from slipway.observing.image_push import LONGEST
 from slipway.operator.rendering.compiled_store import without_store_options
 from slipway.operator.rendering.desired import Child

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from decimal import Decimal
 
 from pydantic import ValidationError
 
-from slipway.api import units
 from slipway.api.compile_cache import CompileCache
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.status import MadeStatus
 from slipway.observing.push_record import PushRecord, record_in
 from slipway.observing.snapshot import Snapshot
-from slipway.operator.planning.compile_cache import Claim, Nowhere, Pulled, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import where
+from slipway.operator.planning.volumes import Claim, SiteStorage
 from slipway.operator.rendering.compiled_store import store_in
 from slipway.operator.rendering.fields import set_by_us
-from slipway.operator.rendering.normal_form import digest
 from slipway.operator.rendering.pinning import made_in
-
-Wanted = Claim | Pulled | Nowhere | None
-"""None: its engine compiles nothing that could be kept."""
+from slipway.operator.rendering.wanted import Wanted, classes_of, compared
 
 
 def asks_for_another(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage) -> bool:
@@ -34,7 +30,7 @@ def asks_for_another(deployment: LLMDeployment, snapshot: Snapshot, site: SiteSt
     one, other = (wanted_of(each, snapshot, site, record_in(snapshot.status, each)) for each in each_way)
     if store_in(live) is None and isinstance(one, Claim) and isinstance(other, Claim):
         return False
-    return _compared(one) != _compared(other)
+    return compared(one) != compared(other)
 
 
 def _asked_before(made: MadeStatus | None) -> CompileCache | None:
@@ -52,28 +48,3 @@ def _with_cache(deployment: LLMDeployment, cache: CompileCache) -> LLMDeployment
 def wanted_of(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, push: PushRecord) -> Wanted:
     classes, no_images = classes_of(snapshot), snapshot.no_image_volumes
     return where(deployment.spec, classes, site, pushed=push.image, no_images=no_images)
-
-
-def classes_of(snapshot: Snapshot) -> list[StorageClass] | None:
-    found = snapshot.storage_classes
-    return None if found is None else [StorageClass.of(each) for each in found]
-
-
-def _compared(wanted: Wanted) -> object:
-    """The same for what makes the same pods."""
-    if isinstance(wanted, Claim):
-        return wanted.storage_class, wanted.access_mode, amount_of(wanted.size)
-    return wanted if isinstance(wanted, Pulled) else None
-
-
-def digest_of_wanted(wanted: Claim | Pulled) -> str:
-    if isinstance(wanted, Pulled):
-        return digest([wanted.image])
-    return digest([wanted.storage_class, wanted.access_mode, wanted.size])
-
-
-def amount_of(size: str) -> Decimal:
-    """Zero for what others wrote and isn't understood."""
-    with suppress(ValueError):
-        return units.amount(size)
-    return Decimal(0)

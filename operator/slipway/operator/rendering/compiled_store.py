@@ -11,15 +11,11 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from slipway.api import units
-from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import NEXT_TO_ANNOTATION, compiled_claim_name
 from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER
-from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object
-from slipway.observing.compile_claim import VOLUME
-from slipway.operator.planning.compile_cache import Claim
-from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.metadata import child
+from slipway.objects.kinds import Object
+from slipway.observing.cache_claim import VOLUME
+from slipway.operator.planning.volumes import Claim
 from slipway.operator.rendering.runtimes import engine_container
 
 USED = Decimal("0.8")  # of the volume
@@ -34,6 +30,7 @@ class Store(NamedTuple):
     claim: str = ""
     limit: int = 0  # bytes that slipway-runtime keeps in it; 0: its own default
     image: str = ""
+    is_for_one: bool = False  # one pod at a time has the claim, so that it may remove what it doesn't need
 
     @property
     def volume(self) -> Object:
@@ -49,22 +46,6 @@ class Store(NamedTuple):
     def of(cls, claim: Claim, name: str) -> Store:
         """Room is left for what a file system takes for itself, and for what is being written."""
         return cls(name, int(units.amount(claim.size) * USED))
-
-
-def claim_child(deployment: LLMDeployment, claim: Claim, *, next_to: str) -> Child:
-    """`next_to`: the names of the claims that the pods had besides when it was created."""
-    of_class = {"storageClassName": claim.storage_class} if claim.storage_class else {}
-    return child(
-        PERSISTENT_VOLUME_CLAIM,
-        deployment,
-        name=compiled_claim_name(deployment.metadata.name),
-        annotations={NEXT_TO_ANNOTATION: next_to} if next_to else {},
-        spec={
-            "accessModes": [claim.access_mode],
-            "resources": {"requests": {"storage": claim.size}},
-            **of_class,
-        },
-    )
 
 
 def store_in(inference_service: Object) -> Store | None:
@@ -119,7 +100,7 @@ def with_store(inference_service: Object, store: Store | None, engine: str, serv
     volume = {"name": VOLUME, **store.volume}
     mounted = {
         **predictor,
-        **({} if store.image else _writable_by(serving_runtime)),
+        **({} if store.image else writable_by(serving_runtime)),
         "volumes": [*(predictor.get("volumes") or []), volume],
         "model": {
             **model,
@@ -130,8 +111,9 @@ def with_store(inference_service: Object, store: Store | None, engine: str, serv
     return _with_predictor(inference_service, mounted)
 
 
-def _writable_by(serving_runtime: Object) -> Object:
-    """The file systems of most volumes belong to root. Where the cluster chooses the user, so does it the group."""
+def writable_by(serving_runtime: Object) -> Object:
+    """The file systems of most volumes belong to root. Where the cluster chooses the user of a runtime, so does it the
+    group."""
     user = engine_container(serving_runtime).get("securityContext") or {}
     group = user.get("runAsGroup") or user.get("runAsUser")
     # Only if the root folder isn't the group's already: otherwise each start would change every file of every volume.

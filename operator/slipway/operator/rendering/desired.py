@@ -42,6 +42,14 @@ class ReplicaBounds:
     at_most: int
 
 
+@dataclass(frozen=True)
+class Claimed:
+    """The claim of a cache."""
+
+    child: Child
+    is_demanded: bool = False  # by the spec: no replica starts without it
+
+
 @dataclass(frozen=True, kw_only=True)
 class Desired:
     apply: tuple[Child, ...]  # in this order
@@ -52,9 +60,10 @@ class Desired:
     plan: Plan | None = None  # by which the pods are made
     made: Object | None = None  # `status.made`: what the pods were made of
     update: Object | None = None  # `status.update`: what this version would make differently
-    claim: Child | None = None  # for compiled code; applied before all others, and not needed by any
-    unused_claim: ObjectKey | None = None  # the same, if no pod needs it any more
+    claims: tuple[Claimed, ...] = ()  # of caches; made before all others
+    unused_claims: tuple[ObjectKey, ...] = ()  # the same, where no pod needs them any more
     compile_cache: Object | None = None  # `status.compileCache`, its `lastStart` left out
+    model_cache: Object | None = None  # `status.modelCache`
 
 
 @dataclass(frozen=True)

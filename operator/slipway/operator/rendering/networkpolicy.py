@@ -19,6 +19,7 @@ from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import RenderedEngine
 from slipway.operator.rendering.metadata import child
+from slipway.operator.rendering.weights import fetches
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NAME_LABEL = "app.kubernetes.io/name"
@@ -38,7 +39,7 @@ def network_policy(
             "ingress": [
                 *_clients(deployment.spec.access.allow_from, engine.port),
                 {"from": [activator], "ports": _ports(*_ports_of_activator(engine))},
-                *_operator(installation.namespace, engine.name),
+                *(_operator(installation.namespace) if _answers_operator(deployment, installation, engine) else []),
                 *_prometheus(installation.prometheus_namespaces, engine.metrics_port),
             ],
         },
@@ -57,9 +58,13 @@ def _program(namespace: str, name: str) -> Object:
     }
 
 
-def _operator(namespace: str, engine: str) -> list[Object]:
-    """It reads once what an engine that has loaded the model reports of its memory."""
-    return [{"from": [_program(namespace, OPERATOR)], "ports": _ports(RUNTIME_PORT)}] if is_ours(engine) else []
+def _answers_operator(deployment: LLMDeployment, installation: Installation, engine: RenderedEngine) -> bool:
+    """Whether its fetcher reports how far it is, or its engine what it has measured."""
+    return is_ours(engine.name) or (installation.fetcher is not None and fetches(deployment.spec))
+
+
+def _operator(namespace: str) -> list[Object]:
+    return [{"from": [_program(namespace, OPERATOR)], "ports": _ports(RUNTIME_PORT)}]
 
 
 def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:

@@ -33,6 +33,7 @@ from slipway.operator.rendering.compiled_store import without_store
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.normal_form import canonical_json, digest, normalized
 from slipway.operator.rendering.weights import predictor_resolved_at, resolved_at
+from slipway.operator.rendering.weights_store import without_weights_store
 
 OLDER = "an older version"
 NOT_OF_PODS: Mapping[str, Any] = {
@@ -42,11 +43,11 @@ NOT_OF_PODS: Mapping[str, Any] = {
     "access": {"gateway", "allow_from"},
     "observability": {"monitor"},
     "engine": {"compile_cache"},
+    "model": {"cache"},
     "budget": True,
 }
-"""Fields of the spec that change no pod; what `compileCache` changes, only the cluster decides (`asks_for_another`)."""
-NOT_OF_PODS_BEFORE: Mapping[str, Any] = {**NOT_OF_PODS, "engine": {"compile_cache": {"push_secret"}}}
-"""For versions that recorded no `compileCache` of its own: it was a part of the digest."""
+"""Fields of the spec that change no pod; what `compileCache` and `model.cache` change, only the cluster decides
+(`asks_for_another`)."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
 PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
 OF_PLAN = ("accelerator", "gpusPerReplica", "maxConcurrency", "tensor", "pipeline", "contextLength", "kvTokens")
@@ -98,8 +99,9 @@ def pinned(
         context_length=plan.context_length,
         kv_tokens=plan.kv_tokens,
         compile_cache=compile_cache_of(deployment.spec),
+        model_cache=model_cache_of(deployment.spec),
     )
-    ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
+    ours = _without_stores(snapshot)
     before = _made_of(deployment.spec, runtime, status) or _adopted(ours, deployment, status, now)
     is_same = bool(ours) and _digest_of_pods(ours) == now.pods
     ours, wanted, is_restarted = _restarted(ours, wanted, deployment.restart)
@@ -136,7 +138,7 @@ def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
 
 def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
     """Whether the pods' part is as Slipway made it, and nothing has requested another since."""
-    ours = without_store(set_by_us(snapshot.inference_service)) if snapshot.inference_service else {}
+    ours = _without_stores(snapshot)
     runtime = snapshot.runtimes.get(runtime_name(ours)) or {"metadata": {"labels": {RUNTIME_LABEL: ""}}}
     before = _made_of(deployment.spec, runtime, snapshot.status or {})
     if not ours or before is None:
@@ -144,6 +146,7 @@ def is_as_made(deployment: LLMDeployment, snapshot: Snapshot) -> bool:
     spec = digest(requested(deployment.spec, runtime))
     now = before.model_copy(update={"spec": spec, "sync": deployment.sync})
     is_same_cache = before.compile_cache in ("", compile_cache_of(deployment.spec))
+    is_same_cache = is_same_cache and before.model_cache in ("", model_cache_of(deployment.spec))
     return is_same_cache and _is_as_asked(before, now, ours)
 
 
@@ -156,7 +159,7 @@ def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeS
     reported = status.get("plan") or {}
     plan = {name: reported[name] for name in OF_PLAN if reported.get(name)}
     then = {"version": OLDER, "spec": now.spec, "pods": _digest_of_pods(ours), "sync": now.sync}
-    then["compileCache"] = now.compile_cache
+    then |= {"compileCache": now.compile_cache, "modelCache": now.model_cache}
     return made_in({"made": plan | then})
 
 
@@ -170,10 +173,10 @@ def made_in(status: Object) -> MadeStatus | None:
 def _made_of(spec: LLMDeploymentSpec, runtime: Object, status: Object) -> MadeStatus | None:
     """As it was recorded, in the form of this version: an older one's has another digest of the same spec."""
     made = made_in(status)
-    if made is None or made.compile_cache or made.spec != digest(requested(spec, runtime, NOT_OF_PODS_BEFORE)):
+    if made is None or made.model_cache or made.spec != digest(_requested_before(spec, runtime, made)):
         return made
-    same = {"spec": digest(requested(spec, runtime)), "compile_cache": compile_cache_of(spec)}
-    return made.model_copy(update=same)
+    same = {"spec": digest(requested(spec, runtime)), "model_cache": model_cache_of(spec)}
+    return made.model_copy(update=same | ({} if made.compile_cache else {"compile_cache": compile_cache_of(spec)}))
 
 
 def as_made(plan: Plan, made: MadeStatus, spec: LLMDeploymentSpec) -> Plan:
@@ -213,6 +216,12 @@ def compared(inference_service: Object) -> Object:
     predictor = _annotated(part["predictor"], PLAN_ANNOTATION, None)
     predictor = predictor_resolved_at(_annotated(predictor, RESTART_ANNOTATION, None), None)
     return {**part, "predictor": predictor}
+
+
+def _without_stores(snapshot: Snapshot) -> Object:
+    """What Slipway has set of the live InferenceService; empty: there is none."""
+    live = snapshot.inference_service
+    return without_weights_store(without_store(set_by_us(live))) if live else {}
 
 
 def _digest_of_pods(inference_service: Object) -> str:
@@ -285,10 +294,25 @@ def requested(spec: LLMDeploymentSpec, runtime: Object, but: Mapping[str, Any] =
     return found if is_a_releases else {**found, "runtime": runtime["spec"]}
 
 
+def _requested_before(spec: LLMDeploymentSpec, runtime: Object, made: MadeStatus) -> Object:
+    """As versions have recorded it in which `model.cache` was a part of it, and None its default; and in still earlier
+    ones, `compileCache`."""
+    engine = {"compile_cache"} if made.compile_cache else {"compile_cache": {"push_secret"}}
+    of_cache = {"kind"} if spec.model.cache.kind in ("Auto", "None") else set()
+    found = requested(spec, runtime, {**NOT_OF_PODS, "engine": engine, "model": {"cache": of_cache}})
+    model = {name: each for name, each in found["model"].items() if each != {}}
+    return {**found, "model": model}
+
+
 def compile_cache_of(spec: LLMDeploymentSpec) -> str:
     """As it is recorded."""
     asked = spec.engine.compile_cache
     return canonical_json(asked.model_dump(by_alias=True, exclude_defaults=True, exclude={"push_secret"}))
+
+
+def model_cache_of(spec: LLMDeploymentSpec) -> str:
+    """As it is recorded."""
+    return canonical_json(spec.model.cache.model_dump(by_alias=True, exclude_defaults=True))
 
 
 def runtime_name(inference_service: Object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
 
 from slipway.api.asked import is_later
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
@@ -15,14 +17,12 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan
 from slipway.operator.planning.measured import plan_key
-from slipway.operator.rendering import asked
+from slipway.operator.rendering import asked, compile_cache, compile_wanted, model_cache
 from slipway.operator.rendering.activator import activator_for
 from slipway.operator.rendering.activatorslice import activator_slice
 from slipway.operator.rendering.autoscaler import autoscaler
 from slipway.operator.rendering.chosen_runtime import runtime_of_plan, runtime_of_pods
 from slipway.operator.rendering.claimtemplate import claim_template
-from slipway.operator.rendering.compile_cache import Making, Placed, place
-from slipway.operator.rendering.compile_wanted import asks_for_another
 from slipway.operator.rendering.compiled_store import with_store
 from slipway.operator.rendering.desired import Child, Desired, ReplicaBounds, Unrenderable, UnrenderableError
 from slipway.operator.rendering.engines import engine_of
@@ -36,6 +36,7 @@ from slipway.operator.rendering.placement import (
     remarks_on_nodes,
     unused_templates,
 )
+from slipway.operator.rendering.placing import Making, Placed
 from slipway.operator.rendering.podmonitor import pod_monitor
 from slipway.operator.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.operator.rendering.rollout import deployment_strategy, remarks_on_rollout, stopping_first
@@ -50,6 +51,7 @@ from slipway.operator.rendering.scaling import (
 )
 from slipway.operator.rendering.schedule import Kept, kept_now, kept_within
 from slipway.operator.rendering.service import service
+from slipway.operator.rendering.weights_store import with_weights_store
 
 
 def render(
@@ -75,7 +77,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
     if pods.is_kept:
         plan = as_made(plan, pods.made, deployment.spec)
         engine = engine_of(plan, pods_runtime or runtime, deployment.spec)  # whose ports the pods have
-    compiled = _placed(deployment, pods, snapshot, installation)
+    stores = _placed(deployment, pods, plan, pods_runtime or runtime, snapshot, installation)
     kept = kept_within(snapshot.budget, kept_now(deployment.spec.scaling, snapshot.now))
     scaled_as = class_in_effect(chosen_class, predictor)
     scalers, replicas = _scaling(deployment, plan, kept, snapshot, installation, scaled_as=scaled_as)
@@ -87,7 +89,7 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
         activator_slice(deployment, activator_for(snapshot), has_ready=has_ready_pod(snapshot)),
         network_policy(deployment, snapshot, installation, engine),
         template,
-        Child(INFERENCE_SERVICE, _with_compiled(pods, compiled, plan, pods_runtime or runtime, snapshot)),
+        Child(INFERENCE_SERVICE, _with_stores(pods, stores, plan, pods_runtime or runtime, snapshot)),
         *scalers,
         pod_monitor(deployment, snapshot, engine),
     )
@@ -107,15 +109,16 @@ def _render(deployment: LLMDeployment, plan: Plan, snapshot: Snapshot, installat
             *_remarks_on_spec(deployment.spec, plan, engine, snapshot),
         ),
         look_again_at=min(
-            filter(None, (kept.until, asked.next_moment(deployment, snapshot.now), compiled.look_again_at)),
+            filter(None, (kept.until, asked.next_moment(deployment, snapshot.now), *stores.look_again_at)),
             default=None,
         ),
         plan=plan,
         made=pods.made.model_dump(by_alias=True, exclude_none=True),
         update=pods.update,
-        claim=compiled.claim,
-        unused_claim=compiled.unused,
-        compile_cache=compiled.status,
+        claims=tuple(each.claim for each in stores if each.claim),
+        unused_claims=tuple(each.unused for each in stores if each.unused),
+        compile_cache=stores.compiled.status,
+        model_cache=stores.weights.status,
     )
 
 
@@ -130,15 +133,43 @@ def _scaling(
     return (by_keda, own), None if is_scaled else replica_bounds(deployment, kept, scaled_as)
 
 
-def _placed(deployment: LLMDeployment, pods: Pinned, snapshot: Snapshot, installation: Installation) -> Placed:
+class _Stores(NamedTuple):
+    """What outlives the pods."""
+
+    weights: Placed
+    compiled: Placed
+
+    @property
+    def look_again_at(self) -> Iterator[datetime]:
+        return (each.look_again_at for each in self if each.look_again_at)
+
+
+def _placed(
+    deployment: LLMDeployment,
+    pods: Pinned,
+    plan: Plan,
+    runtime: Object,
+    snapshot: Snapshot,
+    installation: Installation,
+) -> _Stores:
     is_older = pods.is_kept and pods.made.version != installation.version
     making = Making(pods=pods.made.pods, is_replaced=pods.is_replaced, is_older=is_older)
-    return place(deployment, snapshot, installation.compiled, making)
+    weights = model_cache.place(
+        deployment,
+        snapshot,
+        installation.weights,
+        making,
+        inference_service=pods.inference_service,
+        runtime=runtime,
+        files=plan.files_bytes,
+    )
+    return _Stores(weights, compile_cache.place(deployment, snapshot, installation.compiled, making))
 
 
-def _with_compiled(pods: Pinned, compiled: Placed, plan: Plan, runtime: Object, snapshot: Snapshot) -> Object:
-    found = with_store(pods.inference_service, compiled.store, plan.engine, runtime)
-    if compiled.stops_first:
+def _with_stores(pods: Pinned, stores: _Stores, plan: Plan, runtime: Object, snapshot: Snapshot) -> Object:
+    found = with_weights_store(pods.inference_service, stores.weights.store, runtime)
+    found = with_store(found, stores.compiled.store, plan.engine, runtime)
+    if any(each.stops_first for each in stores):
         found = {**found, "spec": {**found["spec"], "predictor": {**found["spec"]["predictor"]}}}
         found["spec"]["predictor"]["deploymentStrategy"] = stopping_first(snapshot)
     return found
@@ -161,7 +192,9 @@ def _pods(
     wanted = inference_service(
         deployment, plan, engine, runtime, strategy=strategy, autoscaler=autoscaler, fetcher=installation.fetcher
     )
-    other_store = asks_for_another(deployment, snapshot, installation.compiled)
+    other_store = compile_wanted.asks_for_another(
+        deployment, snapshot, installation.compiled
+    ) or model_cache.asks_for_another(deployment, snapshot, installation.weights, plan.files_bytes)
     version = installation.version
     found = pinned(wanted.manifest, deployment, plan, runtime, snapshot, version=version, other_store=other_store)
     without_templates(found.inference_service, deployment, plan)
@@ -208,8 +241,6 @@ def _not_yet(spec: LLMDeploymentSpec, snapshot: Snapshot) -> Iterator[str]:
     if spec.scaling.autoscaler == "KEDA" and not activator_for(snapshot).is_installed:
         yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
     yield from remarks_on_target(spec)
-    if spec.model.cache.kind != "None":
-        yield "model.cache: files are not cached yet; each replica fetches them."
     if spec.access.gateway:
         yield "access.gateway: no route is created yet; the model is reachable inside the cluster."
     if spec.rollout.strategy == "Canary":

@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.contract.pod import DRAFT_FOLDER, MODEL_FOLDER
+from slipway.contract.pod import DRAFT_FOLDER, MODEL_FOLDER, RUNTIME_PORT
 from slipway.objects.kinds import Object
+from slipway.observing.fetching import FETCHES_ADAPTER, FETCHES_DRAFT, FETCHES_MODEL, VOLUME
 from slipway.operator.installation import Fetcher
 from slipway.operator.rendering.storage import adapter_folder
 
-VOLUME, FOLDER = "slipway-weights", "/mnt/weights"
+FOLDER = "/mnt/weights"
 CREDENTIALS_VOLUME, CREDENTIALS_FOLDER = "slipway-credentials", "/etc/slipway/credentials"
-FETCHES_MODEL = "storage-initializer"
-"""KServe adds its own container of this name, unless the pod has one; and it shows why that one has failed."""
-FETCHES_DRAFT, FETCHES_ADAPTER = "fetch-draft", "fetch-adapter-"
 IN_THE_POD = f"file://{MODEL_FOLDER}"
 """KServe's `storageUri` of a model that it doesn't fetch. Without one, KServe takes the pod for a server of several
 models, and adds its agent."""
@@ -180,6 +178,7 @@ def _container(source: Source, spec: LLMDeploymentSpec, fetcher: Fetcher) -> Obj
 def _arguments(source: Source, spec: LLMDeploymentSpec) -> Iterator[str]:
     yield source.uri
     yield f"{FOLDER}/{source.key}"
+    yield f"--port={RUNTIME_PORT}"  # where the operator asks how far it is
     if source.revision:
         yield f"--revision={source.revision}"
     yield from (f"--files={each}" for each in source.files)

@@ -87,6 +87,7 @@ STATES = [
     (Cause(Reason.UNSCHEDULABLE, ""), True, State.WAKING),
     (Cause(Reason.MODEL_NOT_FOUND, "", final=True), True, State.FAILED),
     (Cause(Reason.PAUSED, "", final=True), False, State.IDLE),
+    (Cause(Reason.SCALING_PAUSED, "", final=True), False, State.IDLE),
 ]
 
 

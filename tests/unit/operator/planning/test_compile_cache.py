@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.objects.kinds import STORAGE_CLASS, Object
-from slipway.operator.planning.compile_cache import Claim, Nowhere, SiteStorage, StorageClass, where
+from slipway.operator.planning.compile_cache import where
+from slipway.operator.planning.volumes import Claim, Nowhere, SiteStorage, StorageClass
 from support.builders.llmdeployments import llmdeployment, merged
 from support.builders.stored import kube_object
 

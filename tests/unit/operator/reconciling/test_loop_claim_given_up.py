@@ -112,7 +112,7 @@ async def test_giving_up_is_an_event_and_a_metric(kept: Loop) -> None:
     given_up = [each for each in notes if each["reason"] == "CompileCacheGivenUp"]
     assert len(given_up) == 1
     assert "was not bound within 60 s" in given_up[0]["note"]
-    assert kept.memories.by_compile_cache() == {("EmptyDir", "ClaimNotBound"): 1}
+    assert kept.memories.by_cache("compileCache") == {("EmptyDir", "ClaimNotBound"): 1}
 
 
 async def test_what_was_given_up_stays_so_until_the_model_sleeps(kept: Loop) -> None:

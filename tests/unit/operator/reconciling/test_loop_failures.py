@@ -152,9 +152,10 @@ async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_r
 
 
 async def test_a_field_that_has_no_effect_is_named_in_the_plan(loop: Loop) -> None:
-    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://models/llama", "cache": {"kind": "Node"}}}})
+    canary = {"strategy": "Canary", "canary": {"steps": [{"weight": 5}]}}
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"rollout": canary}})
     await loop.reconcile()
-    assert any(why.startswith("model.cache:") for why in status(loop)["plan"]["why"])
+    assert any(why.startswith("rollout.strategy:") for why in status(loop)["plan"]["why"])
 
 
 # --- a failure of the spec before ------------------------------------------------------------------------------------

@@ -144,6 +144,7 @@ async def test_a_missing_runtime_is_reported_and_the_model_goes_on(older: Loop) 
 
 # --- from the version whose digest of the spec had compileCache, too --------------------------------------------------
 
+CACHES = ("compileCache", "modelCache")
 KEEPS: Object = {"kind": "PVC", "size": "20Gi"}
 
 
@@ -167,7 +168,7 @@ async def test_an_older_record_restarts_no_pod_and_a_later_change_of_the_store_i
     older.api.put(vllm(**({"compileCache": cache} if cache else {})))
     await serving(older)
     live = older.api.get(LLM_DEPLOYMENT)
-    made = {name: value for name, value in live["status"]["made"].items() if name != "compileCache"}
+    made = {name: value for name, value in live["status"]["made"].items() if name not in CACHES}
     older.api.put({**live, "status": {**live["status"], "made": {**made, "spec": digest}}})
     before = older.api.get(INFERENCE_SERVICE)
     assert mounts(older)

@@ -8,7 +8,8 @@ import json
 from slipway.api.model_key import ModelKey
 from slipway.observing.ledger import Use
 from slipway.observing.usage import RunningPod
-from slipway.operator.reconciling.usage_polling import OF_A_NAMESPACE, UsagePolling
+from slipway.operator.reconciling.rooms import OF_A_NAMESPACE
+from slipway.operator.reconciling.usage_polling import UsagePolling
 
 LLAMA, EVIL = ModelKey("chat", "llama"), ModelKey("evil", "llama")
 POD = RunningPod("uid-a", "10.0.0.1", is_leaving=False)

@@ -377,8 +377,9 @@ def test_a_queue_is_a_label_of_the_pods() -> None:
 
 
 def test_fields_without_an_effect_yet_are_named() -> None:
-    wanted = on_h100(model={"uri": "hf://org/model", "cache": {"kind": "Node"}}, scaling={"autoscaler": "None"})
-    assert desired(wanted).remarks == ("model.cache: files are not cached yet; each replica fetches them.",)
+    canary = {"strategy": "Canary", "canary": {"steps": [{"weight": 5}]}}
+    wanted = on_h100(rollout=canary, scaling={"autoscaler": "None"})
+    assert desired(wanted).remarks == ("rollout.strategy: Canary is treated as Surge so far.",)
 
 
 @pytest.mark.parametrize("name", ["prometheus.kserve.io/port", "prometheus.kserve.io/path"])

@@ -33,7 +33,8 @@ def test_the_model_is_fetched_into_a_folder_that_the_engine_has_mounted_read_onl
     [container] = found["initContainers"]
     [volume] = found["volumes"]
     folder = key("hf://org/model", revision=COMMIT)
-    assert container["args"] == ["hf://org/model", f"/mnt/weights/{folder}", f"--revision={COMMIT}"]
+    where = ["hf://org/model", f"/mnt/weights/{folder}", "--port=8081"]
+    assert container["args"] == [*where, f"--revision={COMMIT}"]
     assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/mnt/weights"}]
     mount = {"name": volume["name"], "mountPath": "/mnt/models", "subPath": folder, "readOnly": True}
     assert mounts(found) == {"/mnt/models": mount}
@@ -55,9 +56,9 @@ def test_files_and_endpoint_are_those_of_the_model() -> None:
     model = {"uri": "hf://org/model", "files": ["*Q4_K_M.gguf", "a$(HOME)"], "endpoint": "https://mirror.example"}
     adapters = [{"name": "same", "uri": "hf://org/sql"}, {"name": "other", "uri": "s3://b/sql"}]
     model_, same, other = fetched(model=model, engine={"adapters": adapters})["initContainers"]
-    assert model_["args"][2:] == ["--files=*Q4_K_M.gguf", "--files=a$$(HOME)", "--endpoint=https://mirror.example"]
-    assert same["args"][2:] == ["--endpoint=https://mirror.example"], "it is on the same kind of server"
-    assert other["args"][2:] == []
+    assert model_["args"][3:] == ["--files=*Q4_K_M.gguf", "--files=a$$(HOME)", "--endpoint=https://mirror.example"]
+    assert same["args"][3:] == ["--endpoint=https://mirror.example"], "it is on the same kind of server"
+    assert other["args"][3:] == []
 
 
 def test_credentials_are_mounted_where_files_are_fetched_and_not_into_the_engine() -> None:

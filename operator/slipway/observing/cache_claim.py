@@ -1,4 +1,4 @@
-"""Whether the claim for compiled code keeps a replica from running, by the scheduler and the kubelet. Pure.
+"""Whether the claim of a cache keeps a replica from running, by the scheduler and the kubelet. Pure.
 
 Only then is the claim given up. A replica that waits for anything else, such as a free accelerator, keeps it.
 """
@@ -59,26 +59,26 @@ def phase_of(claim: Object) -> str:
     return str((claim.get("status") or {}).get("phase") or "")
 
 
-def trouble_with(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Trouble | None:
-    """Why no replica can run with this claim, which its pods mount. `takes_turns`: a new replica starts once the old
-    one has stopped, so that it may wait for a volume that the old one has."""
+def trouble_with(claim: Object, snapshot: Snapshot, *, takes_turns: bool, volume: str = VOLUME) -> Trouble | None:
+    """Why no replica can run with this claim, which its pods mount as `volume`. `takes_turns`: a new replica starts
+    once the old one has stopped, so that it may wait for a volume that the old one has."""
     if phase_of(claim) == LOST:
         return Trouble("ClaimLost", f"the volume of the claim {name_of(claim)} is gone")
-    doubts = _doubts(claim, snapshot, takes_turns=takes_turns)
+    doubts = _doubts(claim, snapshot, takes_turns=takes_turns, volume=volume)
     return next((each.trouble for each in doubts if each.until <= snapshot.now), None)
 
 
-def next_moment(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> datetime | None:
+def next_moment(claim: Object, snapshot: Snapshot, *, takes_turns: bool, volume: str = VOLUME) -> datetime | None:
     """When time alone makes it trouble."""
-    doubts = _doubts(claim, snapshot, takes_turns=takes_turns)
+    doubts = _doubts(claim, snapshot, takes_turns=takes_turns, volume=volume)
     return min((each.until for each in doubts if each.until > snapshot.now), default=None)
 
 
-def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool) -> Iterator[Doubt]:
+def _doubts(claim: Object, snapshot: Snapshot, *, takes_turns: bool, volume: str) -> Iterator[Doubt]:
     for pod in (Pod(raw, snapshot) for raw in snapshot.pods):
         if not pod.is_on_its_way:
             continue
-        doubt = _unmounted(pod, claim) if pod.node else _unplaced(pod, claim, takes_turns=takes_turns)
+        doubt = _unmounted(pod, claim, volume) if pod.node else _unplaced(pod, claim, takes_turns=takes_turns)
         if doubt:
             yield doubt
 
@@ -171,12 +171,12 @@ def _gone_by(pod: Pod) -> datetime | None:
     return due + OVERDUE if due else None
 
 
-def _unmounted(pod: Pod, claim: Object) -> Doubt | None:
+def _unmounted(pod: Pod, claim: Object, volume: str) -> Doubt | None:
     """The kubelet, or the controller that attaches volumes, reports it only in events."""
-    volume = str((claim.get("spec") or {}).get("volumeName") or "")
-    others = [each for each in (f'"{volume}"' if volume else "", name_of(claim)) if each]
+    bound_to = str((claim.get("spec") or {}).get("volumeName") or "")
+    others = [each for each in (f'"{bound_to}"' if bound_to else "", name_of(claim)) if each]
     for event in failures_of_volumes(pod):
-        if is_about_store(event.message, *others):
+        if is_about_store(event.message, *others, volume=volume):
             since = parse_time((condition(pod.raw, "PodScheduled") or {}).get("lastTransitionTime")) or pod.created
             message = f"the volume of the claim {name_of(claim)} was not mounted within {MOUNTED_WITHIN.seconds} s"
             trouble = Trouble("VolumeNotMounted", f"{message}: {words.shorten(event.message)}")
@@ -196,8 +196,8 @@ def failures_of_volumes(pod: Pod) -> Iterator[ObservedEvent]:
             yield event
 
 
-def is_about_store(message: str, *others: str) -> bool:
+def is_about_store(message: str, *others: str, volume: str = VOLUME) -> bool:
     """`others`: the other names of its volume. Among those that aren't mounted, the kubelet may list what is."""
     if found := UNMOUNTED.search(message):
-        return VOLUME in re.split(r"[\s,]+", found[1])
-    return any(each in message for each in (VOLUME, *others))
+        return volume in re.split(r"[\s,]+", found[1])
+    return any(each in message for each in (volume, *others))

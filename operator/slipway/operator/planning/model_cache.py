@@ -1,0 +1,58 @@
+"""Where the files of a model can outlive a pod: the spec, its size and the storage classes → what to claim, or why
+nothing. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.operator.planning.volumes import (
+    NO_VOLUMES,
+    Asked,
+    Claim,
+    Classes,
+    Nowhere,
+    SiteStorage,
+    as_asked,
+    automatic,
+    no_volumes,
+)
+
+GIB = 1 << 30
+MORE = 1.15  # tokenizers, adapters, and what a file system takes for itself
+BESIDES = GIB
+
+
+def where(spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: SiteStorage) -> Claim | Nowhere:
+    """`files`: bytes of the model's files; None: unknown."""
+    asked = _asked(spec, files, site)
+    match spec.model.cache.kind:
+        case "None":
+            return Nowhere("model.cache.kind is None")
+        case "Node":
+            return Nowhere("model.cache.kind Node has no effect yet", "let it be Auto or PVC")
+        case _ if site.size == NO_VOLUMES:
+            return no_volumes(asked)
+        case "PVC":
+            return as_asked(spec, asked, classes, site)
+        case _:
+            return automatic(spec, asked, classes, site)
+
+
+def _asked(spec: LLMDeploymentSpec, files: int | None, site: SiteStorage) -> Asked:
+    cache = spec.model.cache
+    return Asked(
+        field="model.cache",
+        value="modelCache",
+        size=cache.size or _size(spec, files) or site.size,
+        storage_class=cache.storage_class_name,
+        access_mode=cache.access_mode,
+    )
+
+
+def _size(spec: LLMDeploymentSpec, files: int | None) -> str:
+    """Empty: it isn't known. Of a draft model it never is."""
+    has_draft = spec.engine.speculative is not None and spec.engine.speculative.model is not None
+    if not files or has_draft:
+        return ""
+    return f"{math.ceil((files * MORE + BESIDES) / GIB)}Gi"
