@@ -169,7 +169,7 @@ def parsers_of(info: bytes) -> Object | None:
         said = json.loads(info)
         found = said.get(contract.PARSERS) if isinstance(said, dict) else None
         if isinstance(found, dict):
-            return dict(_parsers(found))
+            return dict(_parsers(found)) or None
     return None
 
 
@@ -180,7 +180,7 @@ def _parsers(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         name, reason = (_text(said.get("parser")), _text(said.get("reason"))) if isinstance(said, dict) else ("", "")
         if A_PARSER.fullmatch(name):
             yield kind, name
-        elif reason.isprintable():
+        elif reason and reason.isprintable():
             lacking.append(f"{kind}: {reason[:LONGEST_REASON]}.")
     if lacking:
         yield "message", " ".join(lacking)
