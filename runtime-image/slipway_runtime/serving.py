@@ -173,14 +173,16 @@ def _planned(arguments: argparse.Namespace, found: LocatedModel) -> _Planned:
         parsers=parsers,
         batched_tokens=arguments.batched_tokens if arguments.engine == "llamacpp" else None,
     )
-    launch, settings = _llamacpp(arguments, wish) if arguments.engine == "llamacpp" else _vllm(arguments, wish, facts)
-    return _Planned(facts, parsers, launch, settings)
+    if arguments.engine == "llamacpp":
+        llamacpp.refuse_other_task(task, facts.task)
+        return _Planned(facts, parsers, *_llamacpp(arguments, wish))
+    return _Planned(facts, parsers, *_vllm(arguments, wish, facts))
 
 
 def _template(flags: Sequence[str], facts: Facts) -> Template:
     """The chat template that the engine will use: one of its own flags, or else the model's."""
     file, given = value_of(flags, "chat-template-file"), value_of(flags, "chat-template")
-    if file is None and given and Path(given).is_file():
+    if file is None and given and os.path.isfile(given):  # noqa: PTH113 - Path raises for a long text that is no path
         file = given
     try:
         text = read_template(Path(file)) if file is not None else given or facts.chat_template

@@ -138,7 +138,10 @@ async def test_a_wrong_key_is_reported_and_a_right_one_heals_the_model(
     slipway: Operator, kube: Kube, store: ObjectStore, tester: ReachableServer
 ) -> None:
     async with reachable(tester, store.url) as endpoint:
-        await fails(kube, "ModelAccessDenied", "AWS_", keys("guessed"), from_store(endpoint))
+        await fails(kube, "ModelAccessDenied", "refuses the credentials", keys("guessed"), from_store(endpoint))
+        await kube.apply(keys())
+        await kube.delete("pod", f"--selector={OURS}")
+        await kube.wait_for("llmdeployment", NAME, is_in("Serving"), timeout=UP_WITHIN)
 
 
 @pytest.mark.slow

@@ -84,9 +84,9 @@ PUSHED_NAME = "image"
 PUSHED_KEY = "key"
 PUSHED_BYTES = "bytes"  # of the image
 
-# The termination message of a fetcher that has ended well: FETCHED_START, then a JSON object with `version`, `bytes`
-# and `files`. While it runs, INFO_PATH at RUNTIME_PORT has FETCH: `bytes`, `total`, `bytesPerSecond`, `secondsLeft`,
-# and why it waits (`waiting`); null is unknown.
+# The termination message of a fetcher that has ended well: FETCHED_START, then a JSON object with `folder`, `version`,
+# `bytes` and `files`. While it runs, INFO_PATH at RUNTIME_PORT has FETCH: `bytes`, `total`, `bytesPerSecond`,
+# `secondsLeft`, and why it waits (`waiting`); null is unknown.
 FETCHED_START = "slipway-fetched-1:"
 FETCH = "fetch"
 

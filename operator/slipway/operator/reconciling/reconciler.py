@@ -193,7 +193,8 @@ class Reconciler:
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
-        unmet = await self.references.unmet(key, memory, _named(before, decision))
+        named = _named(before, decision, has_fetcher=self.installation.fetcher is not None)
+        unmet = await self.references.unmet(key, memory, named)
         if _requests_other_pods(before, memory, decision, outcome) and main_cause(before):
             memory.remade = Remade(before.now, newest_revision(before))
         # Read again, so that the status includes what was just made.
@@ -303,7 +304,7 @@ def _digests_of(made: Object | None) -> tuple[str, str] | None:
     return (str(made.get("spec")), str(made.get("pods"))) if made else None
 
 
-def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
+def _named(snapshot: Snapshot, decision: Decision, *, has_fetcher: bool) -> Sequence[Reference]:
     """The objects that pods would need, whether or not there is one now."""
     if decision.deployment is None:
         return ()
@@ -311,7 +312,7 @@ def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
     named = plan.profile if isinstance(plan, Plan) else ""
     profile = next((each for each in snapshot.profiles if each.metadata.name == named), None)
     runtime = None if is_ours(spec.engine.name) else snapshot.runtimes.get(spec.engine.name)
-    return references_of(spec, profile=profile, runtime=runtime)
+    return references_of(spec, profile=profile, runtime=runtime, has_fetcher=has_fetcher)
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:

@@ -139,6 +139,16 @@ def parsers_for(template: Template, *, tool_calls: str, reasoning: str) -> Parse
     )
 
 
+def refuse_other_task(task: str, of_file: str) -> None:
+    """How the vectors of a text's tokens become one result is in the file, and for ranks that needs weights of its own.
+    Without it, llama.cpp would answer with errors, or with whatever is in its memory."""
+    if task in (Task.EMBED, Task.RERANK) and task != of_file:
+        raise StartRefusedError(
+            f"The GGUF file is for the task {of_file} by its header, and not for {task}.",
+            "Correct spec.model.task, or convert the model to GGUF with the files that say how it pools.",
+        )
+
+
 def require() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         raise StartRefusedError(
