@@ -66,7 +66,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ, o
         )
         with progress.reported(), served(progress, given.port):
             record = fetching.run()
-        report_success(record, termination_log)
+        report_success(record, given.folder, termination_log)
     except FetchError as error:
         return report_failure(error, progress, termination_log)
     except Exception:

@@ -23,9 +23,9 @@ FETCHED_START = "slipway-fetched-1:"
 """As runtime-image/contract/pod.yaml has it."""
 
 
-def report_success(record: Record, termination_log: Path) -> None:
+def report_success(record: Record, folder: Path, termination_log: Path) -> None:
     """Which version is there: what a container leaves for those that look at it later."""
-    found = {"version": record.version, "bytes": record.size, "files": len(record.files)}
+    found = {"folder": folder.name, "version": record.version, "bytes": record.size, "files": len(record.files)}
     with contextlib.suppress(OSError):
         write(termination_log, FETCHED_START + json.dumps(found) + "\n")
 

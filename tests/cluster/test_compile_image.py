@@ -7,26 +7,22 @@ no real vLLM is tried with a container that does nothing: an image is mounted or
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from slipway_devcluster import lifecycle, model, registry
-from slipway_devcluster.cluster import Cluster, named
-from slipway_devcluster.errors import Refusal
-from slipway_devcluster.images import BASE_IMAGE, ensure_base_image
-from slipway_devcluster.record import Options
+from slipway_devcluster import model, registry
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.images import BASE_IMAGE
 from slipway_devcluster.registry import ADDRESS_OF_PODS, Secured
 from slipway_devcluster.slipway import VLLM_CPU_IMAGE
 from slipway_runtime.oci import File, Layer, Reference, image_of, push
 from slipway_runtime.oci import Settings as PushSettings
 from support.builders.llmdeployments import READY_AT_ONCE, llmdeployment
-from support.builders.objects import manifest
 from support.cluster import Kube, KubectlError, Object, Operator, Settings, folder_claimed, installation, own_namespace
+from support.cluster.image_volumes import imaging_cluster, registry_secret, without_registry
 from support.cluster.llmdeployments import current_status, events_with, is_for_others_to_scale
 from support.cluster.pods import is_running
 from support.programs import operator
@@ -48,15 +44,8 @@ INFO = "import urllib.request as http; print(http.urlopen('http://127.0.0.1:8081
 @pytest.fixture(scope="module")
 def imaging(settings: Settings) -> Iterator[Cluster]:
     """A cluster of these tests alone."""
-    if settings.kind != "embedded":
-        pytest.skip("only a cluster that the tests create is known to mount images")
-    own = named(f"{settings.name[:12]}-images", settings.cache)
-    lifecycle.up(own.name, cache=settings.cache, steps=settings.steps, options=Options(image_volumes=True))
-    own.load_image(ensure_base_image(settings.cache, settings.steps))
-    yield own
-    if not settings.keep:
-        with suppress(Refusal):
-            lifecycle.down(own.name, cache=settings.cache, steps=settings.steps)
+    with imaging_cluster(settings) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +72,9 @@ async def kube(slipway: Operator, installed: Kube, secured: Secured) -> AsyncIte
     """A namespace with the Secrets `push` and `pull`, of which the first has the registry's certificate, too."""
     async with own_namespace(installed) as kube:
         await kube.apply(
-            secret("push", docker_config(secured.address), secured.authority),
-            secret("pull", docker_config(secured.address)),
-            secret("wrong", docker_config(secured.address, "guessed"), secured.authority),
+            registry_secret("push", docker_config(secured.address), secured.authority),
+            registry_secret("pull", docker_config(secured.address)),
+            registry_secret("wrong", docker_config(secured.address, "guessed"), secured.authority),
         )
         yield kube
         await kube.delete("llmdeployment", NAME, wait=True)
@@ -103,12 +92,6 @@ async def idle(kube: Kube) -> AsyncIterator[Kube]:
     async with folder_claimed(kube, NAME, Path("/usr")):
         yield kube
     await kube.apply(runtime)
-
-
-def secret(name: str, config: str, authority: str = "") -> Object:
-    content = {".dockerconfigjson": config, **({"ca.crt": authority} if authority else {})}
-    data = {key: base64.b64encode(text.encode()).decode() for key, text in content.items()}
-    return manifest("v1", "Secret", name, type="kubernetes.io/dockerconfigjson", data=data)
 
 
 def vllm(*, pulls_with: str = "pull", **compile_cache: str) -> Object:
@@ -178,13 +161,6 @@ def pushed(cluster: Cluster, folder: Path, content: str = "anything") -> str:
     image = image_of([Layer([File("0/manifest.json", folder / "file")])])
     with cluster.entered():
         return push(image, Reference.parse(f"{REPOSITORY}:x"), PushSettings(secret=folder / "secret")).name
-
-
-@asynccontextmanager
-async def without_registry(cluster: Cluster) -> AsyncIterator[None]:
-    await asyncio.to_thread(cluster.stop, registry.OF_PODS)
-    yield
-    await asyncio.to_thread(cluster.start, registry.OF_PODS)
 
 
 def forgotten(cluster: Cluster, image: str) -> None:

@@ -60,7 +60,7 @@ async def reachable(tester: ReachableServer, hub: FakeHub) -> AsyncIterator[str]
 
 def fetched(hub: FakeHub, endpoint: str, *, most: int = 1, **cache: Any) -> Object:
     model = {"uri": "hf://org/model", "revision": hub.repositories["org/model"].commit, "endpoint": endpoint}
-    scaling = {"minReplicas": 0, "maxReplicas": most, "autoscaler": "None"}
+    scaling = {"minReplicas": 0, "maxReplicas": most}
     return on_own_engine(NAME, replicas=0, uri=model["uri"], model={**model, "cache": cache}, scaling=scaling)
 
 

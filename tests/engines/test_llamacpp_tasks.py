@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.builders.encoder_files import CONTEXT, HIDDEN, write_embedding_gguf, write_reranking_gguf
+from support.builders.model_files import write_gguf
 from support.programs.engine_pod import EnginePod
 from support.programs.llamacpp_pod import LlamacppPod
 
@@ -59,6 +60,12 @@ async def test_a_model_that_ranks_serves_ranks_alone(pod: LlamacppPod, tmp_path:
         assert (status, {each["index"] for each in made["results"]}) == (200, {0, 1})
     # llama.cpp itself would answer this with what was in its memory.
     assert (await refusal(pod, "/v1/embeddings", input="the king"))[:2] == (404, "wrong_task")
+
+
+async def test_a_file_for_text_is_not_served_for_embeddings(pod: LlamacppPod, tmp_path: Path) -> None:
+    await pod.serve(write_gguf(tmp_path / "llama.gguf"), "--task=Embed")
+    await pod.until_ended()
+    assert "for the task Generate by its header, and not for Embed." in "".join(pod.log_lines)
 
 
 @pytest.mark.parametrize("task", ["Classify", "Transcribe"])

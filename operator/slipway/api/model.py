@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from slipway.api.compile_cache import CompiledRepository
 from slipway.api.kubernetes import AccessMode, StorageSize
 from slipway.api.schema import (
     LIST_TYPE,
@@ -175,19 +176,21 @@ class ModelFacts(ApiModel):
 class ModelCache(ApiModel):
     """Where downloaded files are kept, so that the next replica doesn't download them again."""
 
-    kind: Literal["Auto", "Node", "PVC", "None"] = Field(
+    kind: Literal["Auto", "Node", "PVC", "Image", "None"] = Field(
         default="Auto",
-        description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; with "
-        "None, each replica downloads them. Auto is PVC where a volume can't delay a replica, and None elsewhere.",
+        description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
+        "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
+        "them. Auto is PVC where a volume can't delay a replica, and None elsewhere.",
     )
     size: StorageSize | None = Field(
         default=None,
         description="Size of the volume, for Auto and PVC; by default enough for the model, if its size is known, else "
-        "that of the installation. It can grow if the storage class allows it.",
+        "that of the installation. It can grow if the storage class allows it. For Image, of the volume on which the "
+        "Job has the files until they are pushed; by default they are on the disk of its node.",
     )
     storage_class_name: ObjectName | None = Field(
         default=None,
-        description="Storage class of the volume, for Auto and PVC; by default that of the installation, or the "
+        description="Storage class of the volume, for Auto, PVC and Image; by default that of the installation, or the "
         "cluster's.",
     )
     access_mode: AccessMode | None = Field(
@@ -195,12 +198,39 @@ class ModelCache(ApiModel):
         description="ReadWriteMany shares one volume among all replicas, ReadWriteOncePod is for one replica at a "
         "time, for kind PVC; by default ReadWriteMany if the storage class is known for it.",
     )
+    repository: CompiledRepository | None = Field(
+        default=None, description="Repository into which a Job pushes the image with the files, for kind Image."
+    )
+    push_secret: ObjectName | None = Field(
+        default=None,
+        description="Secret of type kubernetes.io/dockerconfigjson in the same namespace, with the credentials by "
+        "which that Job pushes.",
+    )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.kind in ['Auto', 'PVC'] || !(has(self.size) || has(self.storageClassName))",
-            message="size and storageClassName describe a volume: set kind to PVC or Auto, or remove them",
+            rule="self.kind in ['Auto', 'PVC', 'Image'] || !(has(self.size) || has(self.storageClassName))",
+            message="size and storageClassName describe a volume: set kind to PVC, Auto or Image, or remove them",
             at=".kind",
+        ),
+        Rule(
+            rule="self.kind != 'Image' || has(self.size) || !has(self.storageClassName)",
+            message="storageClassName is of the volume on which the Job has the files until they are pushed: set its "
+            "size, too, or remove storageClassName",
+            at=".size",
+            why="FieldValueRequired",
+        ),
+        Rule(
+            rule="self.kind == 'Image' || !(has(self.repository) || has(self.pushSecret))",
+            message="repository and pushSecret are for an image: set kind to Image, or remove them",
+            at=".kind",
+        ),
+        Rule(
+            rule="self.kind != 'Image' || has(self.repository)",
+            message="kind Image needs a repository into which a Job pushes the files: set one, such as "
+            "registry.example.com/team/models",
+            at=".repository",
+            why="FieldValueRequired",
         ),
         Rule(
             rule="self.kind == 'PVC' || !has(self.accessMode)",

@@ -177,7 +177,7 @@ class Reason(StrEnum):
     ENGINE_STUCK = ("EngineStuck", "The engine is running but doesn't answer its health check.", False)
     POD_STUCK = ("PodStuck", "A pod that was asked to stop still exists, and may still occupy its accelerator.", False)
     NODE_LOST = ("NodeLost", "The node of a replica is gone or doesn't respond.", False)
-    PUSH_FAILED = ("PushFailed", "The image of compiled code can't be pushed to its registry.", False)
+    PUSH_FAILED = ("PushFailed", "An image can't be pushed to its registry.", False)
     HOLD_FULL = ("HoldFull", "The maximum number of requests is already waiting for a replica.", False)
     HOLD_TIMEOUT = ("HoldTimeout", "No replica became ready within the time that a request may wait.", False)
     REQUEST_INVALID = ("RequestInvalid", "The request isn't HTTP in a form that is accepted here.", False)

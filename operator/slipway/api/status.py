@@ -153,6 +153,23 @@ class SpeculativeStatus(ReportModel):
     advice: Line | None = Field(default=None, description="What to set instead, if anything.")
 
 
+class ParsersStatus(ReportModel):
+    """What finds calls of tools and the reasoning in what the model writes."""
+
+    tool_calls: str | None = Field(
+        default=None,
+        max_length=64,
+        description="vLLM's parser of tool calls, or template, since llama.cpp follows the chat template; without one, "
+        "requests with tools are refused.",
+    )
+    reasoning: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The same for the reasoning; without one, it stays in the answer.",
+    )
+    message: Line | None = Field(default=None, description="Why there is no parser, and what would change it.")
+
+
 class MeasuredStatus(ReportModel):
     """What the engine that loaded the model last has reported, to compare with the plan."""
 
@@ -179,6 +196,10 @@ class MeasuredStatus(ReportModel):
     )
     plan_error_of: Literal["kvTokens", "weights", "memoryInUse"] | None = Field(
         default=None, description="The number that has this error."
+    )
+    parsers: ParsersStatus | None = Field(
+        default=None,
+        description="The parsers that the engine of this pod uses; chosen by engine.toolCalls and reasoning.",
     )
     pod: str | None = Field(default=None, max_length=253, description="The pod that was measured.")
     started_at: str | None = Field(
@@ -306,10 +327,10 @@ class CompileCacheStatus(ReportModel):
 class ModelCacheStatus(ReportModel):
     """Where the model's files are kept now."""
 
-    kind: Literal["PVC", "None"] | None = Field(
+    kind: Literal["PVC", "Image", "None"] | None = Field(
         default=None,
-        description="PVC: a volume that outlives the pods; None: nothing outlives the pod, so that each replica "
-        "fetches the files.",
+        description="PVC: a volume that outlives the pods; Image: an image from a registry; None: nothing outlives the "
+        "pod, so that each replica fetches the files.",
     )
     claim: str | None = Field(default=None, max_length=253, description="The PersistentVolumeClaim, for kind PVC.")
     storage_class_name: str | None = Field(
@@ -319,7 +340,14 @@ class ModelCacheStatus(ReportModel):
     message: Line | None = Field(
         default=None, description="Why they are kept there; for None, why nothing is kept and how to change it."
     )
-    given_up: GivenUp | None = Field(default=None, description="The last claim that was given up, and why.")
+    image: str | None = Field(
+        default=None, max_length=512, description="The image that is mounted, with its digest, for kind Image."
+    )
+    given_up: GivenUp | None = Field(default=None, description="The last claim or image that was given up, and why.")
+    pushed: PushedImage | None = Field(default=None, description="The image that a Job has pushed, for kind Image.")
+    push_failure: PushFailure | None = Field(
+        default=None, description="Why the last such Job has failed; it is tried again."
+    )
 
 
 class MadeStatus(ReportModel):

@@ -28,6 +28,12 @@ MEASURED_DEVICES = "devices"
 # docs/reference/runtime.md.
 USAGE = "usage"
 
+# What /info has as `parsers`: for each of these two, `parser`, the name of what finds them in the model's output, or
+# null; and `reason`, a sentence on why this one, or why none.
+PARSERS = "parsers"
+PARSERS_OF_TOOL_CALLS = "toolCalls"
+PARSERS_OF_REASONING = "reasoning"
+
 # What /info has as `boundaries`: by ttft, tpot and e2e, the boundaries of the pod's histograms, in seconds. Pods of an
 # older version may have others than those of buckets.py, or don't have this field.
 BOUNDARIES = "boundaries"
@@ -78,9 +84,9 @@ PUSHED_NAME = "image"
 PUSHED_KEY = "key"
 PUSHED_BYTES = "bytes"  # of the image
 
-# The termination message of a fetcher that has ended well: FETCHED_START, then a JSON object with `version`, `bytes`
-# and `files`. While it runs, INFO_PATH at RUNTIME_PORT has FETCH: `bytes`, `total`, `bytesPerSecond`, `secondsLeft`,
-# and why it waits (`waiting`); null is unknown.
+# The termination message of a fetcher that has ended well: FETCHED_START, then a JSON object with `folder`, `version`,
+# `bytes` and `files`. While it runs, INFO_PATH at RUNTIME_PORT has FETCH: `bytes`, `total`, `bytesPerSecond`,
+# `secondsLeft`, and why it waits (`waiting`); null is unknown.
 FETCHED_START = "slipway-fetched-1:"
 FETCH = "fetch"
 

@@ -36,17 +36,19 @@ class FetchingPod(NamedTuple):
 
 def fetching_pods(snapshot: Snapshot) -> Iterator[FetchingPod]:
     """The oldest first."""
+    if all(each.get("name") != VOLUME for each in _predictor(snapshot.inference_service).get("volumes") or []):
+        return  # a container of that name is KServe's
     pods = sorted(
         (Pod(raw, snapshot) for raw in snapshot.pods), key=lambda pod: (pod.created or snapshot.now, pod.name)
     )
     for pod in pods:
-        is_fetching = any(each.is_init and each.running and _has_volume(each.spec) for each in pod.containers())
+        is_fetching = any(each.is_init and each.running and _fetches(each.spec["name"]) for each in pod.containers())
         if is_fetching and not pod.is_leaving and (address := address_of(pod.raw)):
             yield FetchingPod(uid_of(pod.raw), pod.name, address)
 
 
-def _has_volume(container: Object) -> bool:
-    return any(each.get("name") == VOLUME for each in container.get("volumeMounts") or [])
+def _fetches(container: str) -> bool:
+    return container in (FETCHES_MODEL, FETCHES_DRAFT) or container.startswith(FETCHES_ADAPTER)
 
 
 def with_fetch(status: Object, snapshot: Snapshot) -> Object:
@@ -67,27 +69,30 @@ def with_fetch(status: Object, snapshot: Snapshot) -> Object:
 
 def folder_of_model(inference_service: Object | None) -> str:
     """In the volume; empty: it isn't fetched by us."""
-    predictor = ((inference_service or {}).get("spec") or {}).get("predictor") or {}
-    return _folder((predictor.get("model") or {}).get("volumeMounts"))
+    mounts = (_predictor(inference_service).get("model") or {}).get("volumeMounts") or []
+    folders = (
+        str(each.get("subPath") or "")
+        for each in mounts
+        if each.get("name") == VOLUME and each.get("mountPath") == MODEL_FOLDER
+    )
+    return next(folders, "")
 
 
-def _folder(mounts: list[Object] | None) -> str:
-    at_model = (each for each in mounts or [] if each.get("name") == VOLUME and each.get("mountPath") == MODEL_FOLDER)
-    return str(next(at_model, {}).get("subPath") or "")
+def _predictor(inference_service: Object | None) -> Object:
+    return ((inference_service or {}).get("spec") or {}).get("predictor") or {}
 
 
 def _fetched_version(snapshot: Snapshot, folder: str) -> str | None:
-    """As a pod that uses the folder reports; the newest one counts."""
+    """As a pod reports that has fetched into this folder; the newest one counts."""
     found = None
     for raw in sorted(snapshot.pods, key=lambda each: str(each["metadata"].get("creationTimestamp"))):
-        pod = Pod(raw, snapshot)
-        if any(_folder(each.get("volumeMounts")) == folder for each in raw["spec"].get("containers") or []):
-            ended = (each for each in pod.containers() if each.spec["name"] == FETCHES_MODEL and each.is_well)
-            found = next((version for each in ended if (version := _version_in(each.last_end))), found)
+        containers = Pod(raw, snapshot).containers()
+        ended = (each.last_end for each in containers if each.spec["name"] == FETCHES_MODEL and each.is_well)
+        found = next((version for each in ended if (version := _version_in(each, folder))), found)
     return found
 
 
-def _version_in(ended: Object) -> str | None:
+def _version_in(ended: Object, folder: str) -> str | None:
     message = str(ended.get("message") or "")
     if not message.startswith(FETCHED_START):
         return None
@@ -95,5 +100,7 @@ def _version_in(ended: Object) -> str | None:
         said = json.loads(message.removeprefix(FETCHED_START))
     except (ValueError, RecursionError):
         return None
-    version = said.get("version") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or said.get("folder") != folder:
+        return None
+    version = said.get("version")
     return version if isinstance(version, str) and VERSION.fullmatch(version) else None

@@ -18,6 +18,7 @@ from slipway.observing.snapshot import SeenJobs, Snapshot
 
 CONTAINER = "kserve-container"
 LONGEST = timedelta(hours=2)  # with the pulls of the engine's image and of the model
+LONGEST_OF_WEIGHTS = timedelta(hours=12)  # of a large model from a slow source
 MOST_BYTES = 1 << 50
 UNREADABLE = "the Job has ended well, but has not reported an image of the repository {0}"
 

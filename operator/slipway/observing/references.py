@@ -21,7 +21,6 @@ from slipway.observing.snapshot import UnmetReference
 CLAIM, SECRET, CONFIG_MAP = "PersistentVolumeClaim", "Secret", "ConfigMap"
 SERVICE_ACCOUNT, PRIORITY_CLASS, RUNTIME_CLASS = "ServiceAccount", "PriorityClass", "RuntimeClass"
 MADE_BY_KUBERNETES = ("default", "system-cluster-critical", "system-node-critical")
-NO_SECRET_OF_KSERVES = ("pvc://", "oci://")
 MOST_OF_RUNTIME = 100  # of the objects that one runtime names are looked up; the spec's own are bounded by the schema
 
 
@@ -43,29 +42,52 @@ class Reference:
 
 
 def references_of(
-    spec: LLMDeploymentSpec, *, profile: AcceleratorProfile | None = None, runtime: Object | None = None
+    spec: LLMDeploymentSpec,
+    *,
+    profile: AcceleratorProfile | None = None,
+    runtime: Object | None = None,
+    has_fetcher: bool = False,
 ) -> tuple[Reference, ...]:
     """Each object and each key once, by the first field that names it. `profile`: of the plan; `runtime`: the one of
-    the user's own that is the spec's engine."""
+    the user's own that is the spec's engine; `has_fetcher`: sources are fetched by Slipway's fetcher, not by KServe."""
     found: dict[tuple[str, str, str], Reference] = {}
-    of_spec = (_of_model, _of_access, _of_volumes, _of_variables, _of_pod, _of_registries)
-    of_others = (_of_profile(spec, profile), _of_runtime(spec, runtime))
+    of_spec = (_of_sources, _of_access, _of_volumes, _of_variables, _of_pod, _of_registries)
+    credentials = _of_fetcher(spec) if has_fetcher else _of_kserve(spec)
+    of_others = (credentials, _of_profile(spec, profile), _of_runtime(spec, runtime))
     for reference in chain(*(those(spec) for those in of_spec), *of_others):
         found.setdefault((reference.kind, reference.name, reference.key), reference)
     return tuple(found.values())
 
 
-def _of_model(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+def _sources(spec: LLMDeploymentSpec) -> dict[str, str]:
+    """The URIs by their fields."""
     sources = {"spec.model.uri": spec.model.uri}
     sources |= {f"spec.engine.adapters[{each.name}].uri": each.uri for each in spec.engine.adapters}
     if spec.engine.speculative and spec.engine.speculative.model:
         sources["spec.engine.speculative.model"] = spec.engine.speculative.model
-    for field, uri in sources.items():
+    return sources
+
+
+def _of_sources(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    for field, uri in _sources(spec).items():
         scheme, _, rest = uri.partition("://")
         if scheme == "pvc":
             yield Reference(field, CLAIM, rest.partition("/")[0])
-    if spec.model.credentials_secret and not spec.model.uri.startswith(NO_SECRET_OF_KSERVES):
-        yield Reference("spec.model.credentialsSecret", SECRET, spec.model.credentials_secret)
+
+
+def _of_fetcher(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    """It mounts the Secret where anything is fetched."""
+    secret, uris = spec.model.credentials_secret, _sources(spec).values()
+    if secret and any(not uri.startswith("pvc://") for uri in uris):
+        yield Reference("spec.model.credentialsSecret", SECRET, secret)
+
+
+def _of_kserve(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    """It reads the Secret to fetch the model; that of an image is one for pulling it."""
+    if secret := spec.model.credentials_secret:
+        is_image = spec.model.uri.startswith("oci://")
+        if not spec.model.uri.startswith("pvc://"):
+            yield Reference("spec.model.credentialsSecret", SECRET, secret, is_needed=not is_image)
 
 
 def _of_access(spec: LLMDeploymentSpec) -> Iterator[Reference]:
@@ -109,8 +131,6 @@ def _of_pod(spec: LLMDeploymentSpec) -> Iterator[Reference]:
 def _of_registries(spec: LLMDeploymentSpec) -> Iterator[Reference]:
     for secret in spec.pod.image_pull_secrets:
         yield Reference(f"spec.pod.imagePullSecrets[{secret.name}]", SECRET, secret.name, is_needed=False)
-    if spec.model.credentials_secret and spec.model.uri.startswith("oci://"):
-        yield Reference("spec.model.credentialsSecret", SECRET, spec.model.credentials_secret, is_needed=False)
 
 
 def _of_profile(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> Iterator[Reference]:

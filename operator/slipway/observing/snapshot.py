@@ -140,7 +140,9 @@ class Snapshot:
     """`givenUp` of each cache, by its field of the status, where that doesn't have it yet."""
     inspection: Inspection | None = None  # None: no Job may read files in the namespace
     compilation: SeenJobs | None = None  # the Jobs that push an image of compiled code; None: as above
+    imaging: SeenJobs | None = None  # the Jobs that push an image of the model's files; None: as above
     push: PushRecord | None = None  # what is known of pushed images by now; None: what the status has
+    image_push: PushRecord | None = None  # the same of images of the model's files
     fetching: Progress | None = None  # how far its oldest pod is that fetches files; None: unknown, or none does
     no_image_volumes: str = ""  # why pods can't mount images, in words; empty: they can, or nothing needs it
 

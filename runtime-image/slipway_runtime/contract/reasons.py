@@ -38,5 +38,5 @@ class Reason(StrEnum):
     ENGINE_CRASHED = ("EngineCrashed", "The engine ended unexpectedly.", 40)
     START_TIMEOUT = ("StartTimeout", "The engine wasn't ready within the time that it has to start.", 41)
     ENGINE_STUCK = ("EngineStuck", "The engine is running but doesn't answer its health check.", 42)
-    PUSH_FAILED = ("PushFailed", "The image of compiled code can't be pushed to its registry.", 60)
+    PUSH_FAILED = ("PushFailed", "An image can't be pushed to its registry.", 60)
     UNKNOWN = ("Unknown", "The cause isn't known; the message says what was observed.", 50)

@@ -118,8 +118,12 @@ def proxy(world: Any) -> int:
 
 
 def watch(then: list[Any], path: str) -> int:
-    """Reports each change, and goes on until it is ended."""
-    time.sleep(0.3)
+    """Reports each change once no further watch starts, so that all lists have been read before; goes on until it is
+    ended."""
+    watches = -1
+    while (started := (FOLDER / "calls").read_text().count("watch=1")) != watches:
+        watches = started
+        time.sleep(0.5)
     for each in then:
         home, _, plural = each["list"].partition(" ")
         if path.startswith(home) and f"/{plural}?" in path:

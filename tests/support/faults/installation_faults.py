@@ -13,7 +13,7 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support.builders.llmdeployments import at_zero
 from support.builders.objects import Object
 from support.cluster.kube import Kube
-from support.cluster.llmdeployments import settled
+from support.cluster.llmdeployments import current_status, settled
 from support.cluster.releases import RELEASE, helm, pods_of, rolled_out
 from support.faults.platform_faults import ACTIVATOR, KEDA, PlatformFault, Scene, with_budget, with_objects
 from support.repository import CHARTS
@@ -78,6 +78,12 @@ async def _set_callers(home: Kube, namespace: str) -> None:
     await rolled_out(home)
 
 
+def refuses_without_replica(deployment: Object) -> bool:
+    """A replica that is still there would go on serving once there is more money."""
+    status = current_status(deployment)
+    return bool(status.get("state") == "Idle" and "BudgetSpent" in str(status.get("conditions")))
+
+
 INSTALLATION_FAULTS = (
     PlatformFault(
         "PermissionDenied",
@@ -105,6 +111,7 @@ INSTALLATION_FAULTS = (
         with_objects(),
         objects=lambda: with_budget("Refuse", 5),
         values={"AMOUNT": "1000000"},
+        seen=refuses_without_replica,
         before=False,
         alone=False,
     ),

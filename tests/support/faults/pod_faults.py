@@ -133,6 +133,7 @@ async def left_over_webhook(scene: Scene) -> AsyncGenerator[dict[str, str]]:
 @asynccontextmanager
 async def paused_by_a_person(scene: Scene) -> AsyncGenerator[None]:
     """The runbook removes the annotation."""
+    await scene.kube.wait_for_condition("scaledobject", NAME, "Ready")
     await scene.kube.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-replicas=0")
     yield
 

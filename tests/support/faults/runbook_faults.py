@@ -31,6 +31,8 @@ CLAIM, GOOD = "models", "good"
 """The claim with a folder for each way in which a model can be wrong, and the folder of the one that isn't."""
 
 FAILED = "SlipwayModelFailed"
+NO_HUB = "http://kubernetes.default.svc:443"
+"""The API server's port, without TLS."""
 SECRET_KEY = {"name": "APP_REGION", "valueFrom": {"secretKeyRef": {"name": "settings", "key": "region"}}}
 FACTS: Object = {
     "parameters": 8_030_261_248,
@@ -363,8 +365,8 @@ RUNBOOK_FAULTS = (
     # --- what a devcluster doesn't have
     RunbookFault(
         "ModelDownloadFailed",
-        "A program in place of KServe's storage initializer, which prints what that prints without a network.",
-        lambda _: [own_runtime(), on_own_engine(uri="hf://slipway/unreachable")],
+        "An endpoint that isn't a Hub's: it responds to each request with HTTP 400.",
+        lambda _: [own_runtime(), on_own_engine(uri="hf://slipway/model", model={"endpoint": NO_HUB})],
         alert="",
         remedy=(),
     ),

@@ -31,6 +31,7 @@ from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.asking import Elsewhere
 from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.fetch_polling import FetchPolling
+from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -127,6 +128,7 @@ class Loop:
             client, self.overlay, lambda key: self.requeued.append((key, 0)), self.reader.being_read
         )
         self.pusher = Pusher(client, self.overlay)
+        self.image_maker = ImageMaker(client, self.overlay, installation.fetcher)
         self.image_volumes = ImageVolumes(client, namespace=INSTALLATION.namespace, clock=clock)
         self.seconds_between_readings = 10.0
         self.infos: dict[str, bytes] = {}  # what pods respond, by their address
@@ -181,6 +183,7 @@ class Loop:
             claims=Claims(client, self.overlay),
             inspector=self.inspector,
             pusher=self.pusher,
+            image_maker=self.image_maker,
             image_volumes=self.image_volumes,
             reporter=self.reporter,
             references=self.references,

@@ -47,10 +47,11 @@ def test_what_was_fetched_is_reported_as_the_operator_reads_it(tmp_path: Path) -
     pod = yaml.safe_load((CONTRACT / "pod.yaml").read_text())
     log = tmp_path / "termination-log"
     log.touch()
-    report_success(Record({}, "0e0e69c", ({"path": "a", "size": 3}, {"path": "b", "size": 4})), log)
+    record = Record({}, "0e0e69c", ({"path": "a", "size": 3}, {"path": "b", "size": 4}))
+    report_success(record, Path("/mnt/weights/0123"), log)
     start, _, said = log.read_text().partition("{")
     assert start == pod["FETCHED_START"]
-    assert json.loads("{" + said) == {"version": "0e0e69c", "bytes": 7, "files": 2}
+    assert json.loads("{" + said) == {"folder": "0123", "version": "0e0e69c", "bytes": 7, "files": 2}
 
 
 def test_the_readme_has_each_exit_code_and_each_scheme() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +18,12 @@ KEY = "0123456789abcdef"
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def cache(tmp_path: Path) -> Iterator[Path]:
+    """Removed by rm, since pytest's own cleanup ends with a RecursionError, and each later run with it."""
     (tmp_path / "cache").mkdir()
     (tmp_path / "trash").mkdir()
-    return tmp_path / "cache"
+    yield tmp_path / "cache"
+    subprocess.run(["rm", "-rf", tmp_path / "cache", tmp_path / "trash"], check=True)
 
 
 @pytest.fixture

@@ -9,32 +9,34 @@ import pytest
 from slipway.objects.kinds import Object
 from slipway.observing.fetch_progress import LONGEST_LEFT, MOST, Progress, progress_in
 from slipway.observing.fetching import fetching_pods, with_fetch
+from slipway.observing.keeping import pod_shown
 from slipway.observing.snapshot import Snapshot
 from support.builders import observed
 
 FOLDER = "0123456789abcdef-01234567"
 MOUNT = {"name": "slipway-weights", "mountPath": "/mnt/models", "subPath": FOLDER}
-SERVICE: Object = {"spec": {"predictor": {"model": {"volumeMounts": [MOUNT]}}}}
+SERVICE: Object = {
+    "spec": {"predictor": {"volumes": [{"name": "slipway-weights"}], "model": {"volumeMounts": [MOUNT]}}}
+}
 RUNNING = {"running": {"startedAt": observed.STARTED}}
 
 
-def pod(state: Object, *, name: str = "model-1", folder: str = FOLDER) -> Object:
-    """Its init container is in this state."""
-    made = observed.pod(name, podIP="10.0.0.1")
-    made["spec"]["initContainers"] = [{"name": "storage-initializer", "volumeMounts": [{"name": "slipway-weights"}]}]
-    made["spec"]["containers"][0]["volumeMounts"] = [MOUNT | {"subPath": folder}]
-    made["status"]["initContainerStatuses"] = [{"name": "storage-initializer", "restartCount": 0, "state": state}]
-    return made
+def pod(state: Object, *, container: str = "storage-initializer", **spec: Any) -> Object:
+    """As it is stored; its init container is in this state."""
+    made = observed.pod(podIP="10.0.0.1")
+    made["spec"] |= {"initContainers": [{"name": container}], **spec}
+    made["status"]["initContainerStatuses"] = [{"name": container, "restartCount": 0, "state": state}]
+    return pod_shown(made)
 
 
 def fetched(version: str, *, folder: str = FOLDER) -> Object:
-    said = json.dumps({"version": version, "bytes": 7, "files": 2})
-    return pod(observed.ended(f"slipway-fetched-1:{said}\n", code=0, reason="Completed"), folder=folder)
+    said = json.dumps({"folder": folder, "version": version, "bytes": 7, "files": 2})
+    return pod(observed.ended(f"slipway-fetched-1:{said}\n", code=0, reason="Completed"))
 
 
 def snapshot(*pods: Object, status: Object | None = None, **more: Any) -> Snapshot:
     thing = {"metadata": {"name": "model"}, "status": status or {}}
-    return Snapshot(now=observed.NOW, llm_deployment=thing, inference_service=SERVICE, pods=pods, **more)
+    return Snapshot(now=observed.NOW, llm_deployment=thing, pods=pods, **{"inference_service": SERVICE, **more})
 
 
 # --- the version -----------------------------------------------------------------------------------------------------
@@ -64,7 +66,7 @@ def test_a_version_that_can_not_be_one_is_not_shown(version: str) -> None:
     assert with_fetch({}, snapshot(fetched(version))) == {}
 
 
-@pytest.mark.parametrize("said", ["[1]", "{", '{"version": 3}', "[" * 100_000])
+@pytest.mark.parametrize("said", ["[1]", "{", f'{{"folder": "{FOLDER}", "version": 3}}', "[" * 4000])
 def test_any_message_is_survived(said: str) -> None:
     assert with_fetch({}, snapshot(pod(observed.ended(f"slipway-fetched-1:{said}", code=0)))) == {}
 
@@ -77,11 +79,13 @@ def test_a_pod_whose_fetcher_runs_is_asked() -> None:
 
 
 def test_no_other_pod_is() -> None:
-    foreign = pod(RUNNING)
-    foreign["spec"]["initContainers"][0]["volumeMounts"] = []  # KServe's own
-    host = pod(RUNNING, name="on-the-host")
-    host["spec"]["hostNetwork"] = True
-    assert [*fetching_pods(snapshot(fetched("0e0e69c"), foreign, host))] == []
+    others = [fetched("0e0e69c"), pod(RUNNING, container="another"), pod(RUNNING, hostNetwork=True)]
+    assert [*fetching_pods(snapshot(*others))] == []
+
+
+def test_kserves_own_initializer_is_not_asked() -> None:
+    service: Object = {"spec": {"predictor": {"model": {"storageUri": "hf://org/model"}}}}
+    assert [*fetching_pods(snapshot(pod(RUNNING), inference_service=service))] == []
 
 
 def test_progress_is_shown_while_it_is_known_and_then_removed() -> None:

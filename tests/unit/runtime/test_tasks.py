@@ -131,6 +131,15 @@ def test_llamacpp_refuses_what_it_cannot_do(task: Task) -> None:
         by_llamacpp(task)
 
 
+@pytest.mark.parametrize(("task", "of_file"), [("Embed", "Generate"), ("Rerank", "Embed"), ("Embed", "Rerank")])
+def test_llamacpp_refuses_a_file_that_was_not_made_for_the_task(task: str, of_file: str) -> None:
+    with pytest.raises(StartRefusedError, match=f"is for the task {of_file} by its header, and not for {task}"):
+        llamacpp.refuse_other_task(task, of_file)
+    for same in ("Generate", "Embed", "Rerank"):
+        llamacpp.refuse_other_task(same, same)
+    llamacpp.refuse_other_task("Generate", "Embed")
+
+
 # --- the first request -----------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.operator.planning.compile_cache import Pulled
 from slipway.operator.planning.volumes import (
     NO_VOLUMES,
     Asked,
@@ -23,12 +24,23 @@ MORE = 1.15  # tokenizers, adapters, and what a file system takes for itself
 BESIDES = GIB
 
 
-def where(spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: SiteStorage) -> Claim | Nowhere:
-    """`files`: bytes of the model's files; None: unknown."""
+def where(
+    spec: LLMDeploymentSpec,
+    files: int | None,
+    classes: Classes,
+    site: SiteStorage,
+    *,
+    image: str = "",
+    no_images: str = "",
+) -> Claim | Pulled | Nowhere:
+    """`files`: bytes of the model's files; None: unknown. `image`: what a Job has pushed for these pods; `no_images`:
+    why pods can't mount images."""
     asked = _asked(spec, files, site)
     match spec.model.cache.kind:
         case "None":
             return Nowhere("model.cache.kind is None")
+        case "Image":
+            return _pulled(image, no_images)
         case "Node":
             return Nowhere("model.cache.kind Node has no effect yet", "let it be Auto or PVC")
         case _ if site.size == NO_VOLUMES:
@@ -37,6 +49,12 @@ def where(spec: LLMDeploymentSpec, files: int | None, classes: Classes, site: Si
             return as_asked(spec, asked, classes, site)
         case _:
             return automatic(spec, asked, classes, site)
+
+
+def _pulled(image: str, no_images: str) -> Pulled | Nowhere:
+    if no_images:
+        return Nowhere(no_images, "let model.cache.kind be Auto or PVC")
+    return Pulled(image) if image else Nowhere("no image was pushed yet")
 
 
 def _asked(spec: LLMDeploymentSpec, files: int | None, site: SiteStorage) -> Asked:

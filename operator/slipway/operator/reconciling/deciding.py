@@ -39,6 +39,7 @@ from slipway.operator.reconciling.inspections import (
     need_of,
     with_inspection,
 )
+from slipway.operator.reconciling.model_images import decide_image, known_image, without_pods
 from slipway.operator.reconciling.planned import Planned, planned
 from slipway.operator.reconciling.push_tries import Pushing
 from slipway.operator.reconciling.pushes import decide_push, known_push, without_plan
@@ -60,9 +61,15 @@ class Decision:
     wants_port_at: tuple[str, ...] = ()  # the activators that may give it a port; empty: it has one, or needs none
     inspecting: Inspecting = field(default_factory=Inspecting)  # what is known and done about the model's files
     pushing: Pushing = field(default_factory=Pushing)  # and about the image of compiled code
+    imaging: Pushing = field(default_factory=Pushing)  # and about that of the model's files
     question: Question | None = None  # to the Hub, about the model
     look_again_at: datetime | None = None
     bug: Exception | None = None  # the exception, if the code failed
+
+    @property
+    def inference_service(self) -> Object | None:
+        """As it is to be; None: nothing says how pods are made."""
+        return next((each.manifest for each in self.desired.apply if each.kind == INFERENCE_SERVICE), None)
 
 
 def decide(
@@ -94,8 +101,11 @@ def decide(
             answer = elsewhere.answer(deployment)
             plan = with_question(plan, question, answer, snapshot)
             again_at = question.answered_by if holds_back(question, answer, snapshot.now) else None
-        snapshot = replace(snapshot, push=known_push(deployment, snapshot))
-        decision = _with_push(_decide(snapshot, deployment, installation, plan, no_port), snapshot)
+        snapshot = replace(
+            snapshot, push=known_push(deployment, snapshot), image_push=known_image(deployment, snapshot)
+        )
+        decision = _decide(snapshot, deployment, installation, plan, no_port)
+        decision = _with_image_of_model(_with_push(decision, snapshot), snapshot)
         return replace(decision, planned=known_plan, inspecting=known, question=question, look_again_at=again_at)
     except ValidationError as error:
         invalid = Unplannable(Reason.INVALID_SPEC, why_invalid(error))
@@ -115,6 +125,16 @@ def _with_push(decision: Decision, snapshot: Snapshot) -> Decision:
     if made is None or (snapshot.budget and snapshot.budget.keeps_asleep):
         return replace(decision, pushing=without_plan(decision.deployment, snapshot, record))
     return replace(decision, pushing=decide_push(decision.deployment, snapshot, record, str(made.get("pods") or "")))
+
+
+def _with_image_of_model(decision: Decision, snapshot: Snapshot) -> Decision:
+    """The same for the model's files."""
+    record, deployment = snapshot.image_push or PushRecord(), decision.deployment
+    if deployment is None:
+        return replace(decision, imaging=Pushing(record=record))
+    if decision.inference_service is None:
+        return replace(decision, imaging=without_pods(deployment, snapshot, record))
+    return replace(decision, imaging=decide_image(deployment, snapshot, record, decision.inference_service))
 
 
 def _without_status(llm_deployment: Object) -> Object:
@@ -203,11 +223,14 @@ def _compile_cache(snapshot: Snapshot, decision: Decision, measurement: Measurem
 def _model_cache(snapshot: Snapshot, decision: Decision) -> Object | None:
     """`status.modelCache`. Without a plan nothing is known of it, and the last one stays."""
     before: Object | None = (snapshot.status or {}).get("modelCache")
-    return before if decision.desired is NOTHING else decision.desired.model_cache
+    if decision.desired is NOTHING:
+        return before
+    placed = decision.desired.model_cache
+    return _with_image(placed, decision.imaging) if placed else placed
 
 
 def _with_image(placed: Object, pushing: Pushing) -> Object:
-    """`status.compileCache` with what is done about an image that a Job pushes, and what is remembered of it."""
+    """The status of a cache with what is done about an image that a Job pushes, and what is remembered of it."""
     remembered = {**placed, **pushing.record.as_status()}
     if not pushing.message:
         return remembered

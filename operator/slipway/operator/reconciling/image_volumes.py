@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 FRESH = 3600.0  # seconds; a server gets the feature by a restart
 AGAIN = 60.0  # after a failure
 IMAGE = f"registry.invalid/image@sha256:{'0' * 64}"
+MOUNT = {"name": "image", "mountPath": "/image", "subPath": "folder"}  # as of weights; the first versions refuse it
 OFF = "the API server has no volumes of images: they need Kubernetes 1.33 or newer with the feature ImageVolume"
 FORBIDDEN = "the operator may not find out whether pods can mount images: it lacks the right to create PodTemplates"
 
@@ -58,15 +59,20 @@ class ImageVolumes:
 
 def mounts_image(llm_deployment: Object) -> bool:
     """Whether its spec wants one; an older CRD may have admitted a spec of any form."""
-    found = llm_deployment.get("spec")
-    for name in ("engine", "compileCache"):
+    return any(
+        _is_image(llm_deployment.get("spec"), *cache) for cache in (("engine", "compileCache"), ("model", "cache"))
+    )
+
+
+def _is_image(found: object, *names: str) -> bool:
+    for name in names:
         found = found.get(name) if isinstance(found, dict) else None
     return isinstance(found, dict) and found.get("kind") == "Image"
 
 
 def template(namespace: str) -> Object:
     """An object that makes no pod, and isn't stored."""
-    container = {"name": "none", "image": IMAGE, "volumeMounts": [{"name": "image", "mountPath": "/image"}]}
+    container = {"name": "none", "image": IMAGE, "volumeMounts": [MOUNT]}
     return {
         "apiVersion": POD_TEMPLATE.api_version,
         "kind": POD_TEMPLATE.name,

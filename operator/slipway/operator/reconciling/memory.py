@@ -28,7 +28,7 @@ from slipway.operator.reconciling.model_counts import ModelCounts
 from slipway.operator.reconciling.opencost import HeldIn
 from slipway.operator.reconciling.planned import Planned
 from slipway.operator.reconciling.reference_check import ReferenceCheck
-from slipway.operator.rendering import compile_job, hash_of, inspection
+from slipway.operator.rendering import compile_job, hash_of, image_job, inspection
 from slipway.operator.rendering.placement import is_template_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
@@ -101,6 +101,7 @@ class ModelMemory:
     # --- about its files ---------------------------------------------------------------------------------------------
     inspection_job: str = ""  # the name of the last Job that was created to read them
     compile_job: str = ""  # the same of Jobs that push an image of compiled code
+    image_job: str = ""  # and of those that push one of the model's files
 
     # --- about its caches --------------------------------------------------------------------------------------------
     refused_claims: dict[str, object] = field(default_factory=dict)
@@ -226,7 +227,7 @@ def is_of_model(text: str, name: str) -> bool:
     """Whether an object that is written for the LLMDeployment `name`, or itself, may have the name `text`."""
     claims = (compiled_claim_name(name), weights_claim_name(name))
     plain = (name, activator_slice_name(name), *claims, predictor_deployment(name))
-    is_of_job = inspection.is_job_name(text, name) or compile_job.is_job_name(text, name)
+    is_of_job = any(each.is_job_name(text, name) for each in (inspection, compile_job, image_job))
     return text in plain or is_template_name(text, name) or is_of_job
 
 

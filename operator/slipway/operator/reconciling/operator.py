@@ -41,6 +41,7 @@ from slipway.operator.reconciling.exposed import Exposed
 from slipway.operator.reconciling.fetch_polling import FetchPolling
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.hub import Hub
+from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -121,6 +122,7 @@ class Operator:
         self._reader.following.changed = self._queue.add
         self._inspector = Inspector(writer, self._overlay, self._queue.add, self._reader.being_read)
         self._pusher = Pusher(writer, self._overlay)
+        self._image_maker = ImageMaker(writer, self._overlay, settings.installation.fetcher)
         self._measuring = Measuring(changed=self._queue.add)
         self._scaling_steps = ScalingSteps(changed=self._queue.add)
         self._usage = UsagePolling(
@@ -287,6 +289,7 @@ class Operator:
             claims=Claims(client, self._overlay),
             inspector=self._inspector,
             pusher=self._pusher,
+            image_maker=self._image_maker,
             image_volumes=ImageVolumes(client, namespace=self._settings.namespace, clock=time.monotonic),
             reporter=Reporter(client, events, self._overlay, self._settings.runbooks),
             references=references,
@@ -327,6 +330,7 @@ class Operator:
                 self._ports.start_over()
                 self._inspector.start_over()
                 self._pusher.start_over()
+                self._image_maker.start_over()
                 self._polling.start_over()
                 self._term = self._election.term
             self._add_everyone()

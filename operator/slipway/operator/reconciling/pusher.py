@@ -72,7 +72,7 @@ class Pusher:
 
     async def _template(self, key: ModelKey, decision: Decision) -> Object | None:
         """Of the pods of KServe's own Deployment; None: it isn't as it will be yet."""
-        wanted = next((each for each in decision.desired.apply if each.kind == INFERENCE_SERVICE), None)
+        wanted = decision.inference_service
         live = await self._client.find(INFERENCE_SERVICE, key.name, key.namespace)
         found = await self._client.find(DEPLOYMENT, predictor_deployment(key.name), key.namespace)
         if wanted is None or live is None or found is None:
@@ -80,4 +80,4 @@ class Pusher:
         if (controller_of(found) or {}).get("uid") != uid_of(live):
             return None  # a tenant's own
         template: Object = found["spec"]["template"]
-        return template if is_made_of(template, wanted.manifest) else None
+        return template if is_made_of(template, wanted) else None

@@ -37,6 +37,7 @@ from slipway.operator.reconciling.asking import Elsewhere, with_refusal
 from slipway.operator.reconciling.claims import Claims
 from slipway.operator.reconciling.deciding import NOTHING, Decision, decide, report
 from slipway.operator.reconciling.fetch_polling import FetchPolling
+from slipway.operator.reconciling.image_maker import ImageMaker
 from slipway.operator.reconciling.image_volumes import ImageVolumes, mounts_image
 from slipway.operator.reconciling.inspector import Inspector
 from slipway.operator.reconciling.measuring import Measuring
@@ -80,6 +81,7 @@ class Reconciler:
     claims: Claims
     inspector: Inspector
     pusher: Pusher
+    image_maker: ImageMaker
     image_volumes: ImageVolumes
     reporter: Reporter
     references: References
@@ -112,6 +114,7 @@ class Reconciler:
             self.ports.release(key)
             self.inspector.forget(key)
             self.pusher.forget(key)
+            self.image_maker.forget(key)
             self.unwanted(key)
             return NEVER
         if is_being_deleted(llm_deployment):
@@ -131,6 +134,7 @@ class Reconciler:
                     await self.claims.remove(key, memory, unused)
             decision = await self._inspect(key, memory, snapshot, decision, outcome)
             decision = await self._push(key, memory, snapshot, decision, outcome)
+            decision = await self._make_image(key, memory, snapshot, decision, outcome)
         except NamespaceGoesError:
             return None  # and the LLMDeployment with it
         return await self._report(key, memory, snapshot, decision, outcome)
@@ -193,7 +197,8 @@ class Reconciler:
     async def _report(
         self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
-        unmet = await self.references.unmet(key, memory, _named(before, decision))
+        named = _named(before, decision, has_fetcher=self.installation.fetcher is not None)
+        unmet = await self.references.unmet(key, memory, named)
         if _requests_other_pods(before, memory, decision, outcome) and main_cause(before):
             memory.remade = Remade(before.now, newest_revision(before))
         # Read again, so that the status includes what was just made.
@@ -265,9 +270,19 @@ class Reconciler:
             outcome.look_again_in(wait)
         return replace(decision, pushing=decision.pushing.failed(cause, snapshot.now)) if cause else decision
 
+    async def _make_image(
+        self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, decision: Decision, outcome: Outcome
+    ) -> Decision:
+        """The same for the Job that makes an image of the model's files."""
+        cause, wait = await self.image_maker.carry_out(key, memory, decision)
+        if wait:
+            outcome.look_again_in(wait)
+        return replace(decision, imaging=decision.imaging.failed(cause, snapshot.now)) if cause else decision
+
     async def _looked_up(self, key: ModelKey, snapshot: Snapshot) -> Snapshot:
         """With what no watch reports: rights, what the API server can do, and why its Jobs are late."""
         snapshot = await self.pusher.looked_up(await self.inspector.looked_up(key, snapshot))
+        snapshot = await self.image_maker.looked_up(snapshot)
         if mounts_image(snapshot.llm_deployment):
             snapshot = replace(snapshot, no_image_volumes=await self.image_volumes.obstacle())
         activator = activator_for(snapshot)
@@ -303,7 +318,7 @@ def _digests_of(made: Object | None) -> tuple[str, str] | None:
     return (str(made.get("spec")), str(made.get("pods"))) if made else None
 
 
-def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
+def _named(snapshot: Snapshot, decision: Decision, *, has_fetcher: bool) -> Sequence[Reference]:
     """The objects that pods would need, whether or not there is one now."""
     if decision.deployment is None:
         return ()
@@ -311,7 +326,7 @@ def _named(snapshot: Snapshot, decision: Decision) -> Sequence[Reference]:
     named = plan.profile if isinstance(plan, Plan) else ""
     profile = next((each for each in snapshot.profiles if each.metadata.name == named), None)
     runtime = None if is_ours(spec.engine.name) else snapshot.runtimes.get(spec.engine.name)
-    return references_of(spec, profile=profile, runtime=runtime)
+    return references_of(spec, profile=profile, runtime=runtime, has_fetcher=has_fetcher)
 
 
 def _known_at(snapshot: Snapshot) -> datetime | None:
@@ -333,7 +348,7 @@ def _expected(
     snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
 ) -> Iterable[float | None]:
     """The seconds until time alone changes the status or the desired objects."""
-    of_jobs = (decision.inspecting.look_again_at, decision.pushing.look_again_at)
+    of_jobs = (each.look_again_at for each in (decision.inspecting, decision.pushing, decision.imaging))
     for moment in (seen.look_again_at, known_at, *of_jobs, decision.look_again_at):
         seconds = _seconds_until(moment, snapshot.now)
         yield None if seconds is None else min(seconds, LONGEST_WAIT)

@@ -18,6 +18,7 @@ from slipway.api.names import (
     activator_slice_name,
     compiled_claim_name,
     label_of_compilation,
+    label_of_imaging,
     label_of_inspection,
     weights_claim_name,
 )
@@ -62,7 +63,7 @@ from slipway.operator.reconciling.following import Following
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.pods_to_read import brief_of_pod, has_ended, is_ready, pods_to_read
 from slipway.operator.reconciling.watches import models_by_label
-from slipway.operator.rendering import compile_job
+from slipway.operator.rendering import compile_job, image_job
 from slipway.operator.rendering.inspection import claim_with_files, is_job_name
 from slipway.operator.rendering.pinning import runtime_name
 
@@ -188,7 +189,12 @@ class SnapshotReader:
             compiled_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, compiled_claim_name(key.name), key.namespace),
             weights_claim=self._overlay.get(PERSISTENT_VOLUME_CLAIM, weights_claim_name(key.name), key.namespace),
             inspection=self._inspection(key, snapshot.llm_deployment, memory),
-            compilation=self._compilation(key, snapshot.llm_deployment, memory),
+            compilation=self._pushing(
+                key, snapshot.llm_deployment, memory.compile_job, compile_job.is_job_name, label_of_compilation
+            ),
+            imaging=self._pushing(
+                key, snapshot.llm_deployment, memory.image_job, image_job.is_job_name, label_of_imaging
+            ),
         )
         snapshot = accounted(snapshot, memory.ledger)
         memory.ledger, memory.budget = snapshot.ledger, snapshot.budget
@@ -236,13 +242,20 @@ class SnapshotReader:
             is_closed=self._is_closed(JOB, key.namespace),
         )
 
-    def _compilation(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> SeenJobs | None:
+    def _pushing(
+        self,
+        key: ModelKey,
+        llm_deployment: Object,
+        last: str,
+        is_job_name: Callable[[str, str], bool],
+        label_of: Callable[[str], str],
+    ) -> SeenJobs | None:
+        """The Jobs that push one of its images."""
         if not self._installation.may_inspect(key.namespace) or self._is_closed(JOB, key.namespace):
             return None
-        label = label_of_compilation(key.name)
         return SeenJobs(
-            jobs=self._jobs(key, llm_deployment, memory.compile_job, compile_job.is_job_name),
-            pods=tuple(self._store.labelled(POD, label, key.namespace, most=MOST_INSPECTING)),
+            jobs=self._jobs(key, llm_deployment, last, is_job_name),
+            pods=tuple(self._store.labelled(POD, label_of(key.name), key.namespace, most=MOST_INSPECTING)),
         )
 
     def _jobs(

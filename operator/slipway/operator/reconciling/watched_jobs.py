@@ -10,7 +10,7 @@ from slipway.kube.store import place_of
 from slipway.objects.kinds import Object
 from slipway.objects.metadata import controller_of
 from slipway.observing.keeping import named, picked
-from slipway.operator.rendering import compile_job, inspection
+from slipway.operator.rendering import compile_job, image_job, inspection
 
 
 def models_of_job(job: Object) -> Iterable[ModelKey]:
@@ -24,7 +24,7 @@ def _controller_of_job(job: Object) -> Object | None:
     owner = (metadata.get("labels") or {}).get(OWNER_LABEL)
     if not owner or not controller or controller.get("kind") != KIND or controller.get("name") != owner:
         return None
-    is_ours = any(each.is_job_name(metadata["name"], owner) for each in (inspection, compile_job))
+    is_ours = any(each.is_job_name(metadata["name"], owner) for each in (inspection, compile_job, image_job))
     return controller if is_ours else None
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a model are kept now: on a claim, or nowhere, so that each replica fetches them. Pure."""
+"""Where a model's files are kept now: on a claim, in an image, or nowhere, so that each replica fetches them. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from slipway.objects.kinds import Object
 from slipway.objects.metadata import labels_of, name_of
 from slipway.observing.fetching import VOLUME
 from slipway.observing.giving_up import WEIGHTS
+from slipway.observing.push_record import PushRecord, record_of
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning.model_cache import where
 from slipway.operator.planning.volumes import ONE_POD, Claim, Nowhere, SiteStorage
 from slipway.operator.rendering.compiled_store import Store, writable_by
 from slipway.operator.rendering.fields import set_by_us
+from slipway.operator.rendering.image_job import identity_of
 from slipway.operator.rendering.pinning import made_in
 from slipway.operator.rendering.placing import Kept, Making, Placed, Placing, because
 from slipway.operator.rendering.wanted import Wanted, classes_of, compared
@@ -47,7 +49,8 @@ def place(
     )
     wanted: Wanted = None
     if has_weights(inference_service):
-        wanted = _not_writable(deployment, runtime) or wanted_of(deployment, snapshot, site, files)
+        identity = identity_of(deployment, inference_service)
+        wanted = _not_writable(deployment, runtime) or wanted_of(deployment, snapshot, site, files, identity)
     return _OfWeights(deployment, snapshot, making, kept, wanted, is_made=bool(live)).placed()
 
 
@@ -60,6 +63,9 @@ class _OfWeights(Placing):
 
     def _kept_words(self, shared: str) -> str:
         return f"The model's files are kept on the volume of the claim {self._name}, {shared}."
+
+    def _pulled_words(self) -> str:
+        return "The model's files are mounted from an image, which each node pulls once."
 
     def _costs(self, why: Nowhere | None) -> str:
         return because("Each replica fetches the model's files for itself", why)
@@ -78,8 +84,18 @@ def _not_writable(deployment: LLMDeployment, runtime: Object) -> Nowhere | None:
     )
 
 
-def wanted_of(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, files: int | None) -> Wanted:
-    return where(deployment.spec, files, classes_of(snapshot), site)
+def wanted_of(
+    deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, files: int | None, identity: str
+) -> Wanted:
+    """`identity`: of the image that these pods could mount; empty: of none."""
+    pushed = snapshot.image_push or recorded_image(deployment, snapshot.status)
+    image, no_images = pushed.image_for(identity) if identity else "", snapshot.no_image_volumes
+    return where(deployment.spec, files, classes_of(snapshot), site, image=image, no_images=no_images)
+
+
+def recorded_image(deployment: LLMDeployment, status: Object | None) -> PushRecord:
+    """What the status has of an image that a Job has pushed."""
+    return record_of((status or {}).get(WEIGHTS), deployment.spec.model.cache.repository or "")
 
 
 def asks_for_another(deployment: LLMDeployment, snapshot: Snapshot, site: SiteStorage, files: int | None) -> bool:
@@ -92,7 +108,8 @@ def asks_for_another(deployment: LLMDeployment, snapshot: Snapshot, site: SiteSt
     if not has_weights(live):
         return False
     each_way = (_with_cache(deployment, then), deployment)
-    one, other = (wanted_of(each, snapshot, site, files) for each in each_way)
+    # An image is no reason to replace pods: until they end, they have what they fetched.
+    one, other = (wanted_of(each, snapshot, site, files, identity="") for each in each_way)
     if weights_store_in(live) is None and isinstance(one, Claim) and isinstance(other, Claim):
         return False
     return compared(one) != compared(other)

@@ -1,4 +1,4 @@
-"""The volume of a model's files in an InferenceService: each pod's own, or a claim that outlives it. Pure.
+"""The volume of a model's files in an InferenceService: each pod's own, a claim or an image that outlives it. Pure.
 
 As for compiled code, which of them it is belongs to no part that an upgrade keeps: it is taken out before that is
 compared, and put in afterwards.
@@ -25,8 +25,11 @@ def has_weights(inference_service: Object) -> bool:
 
 def weights_store_in(inference_service: Object) -> Store | None:
     for volume in _volumes(inference_service):
-        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        if volume.get("name") == VOLUME and claim:
+        if volume.get("name") != VOLUME:
+            continue
+        if image := (volume.get("image") or {}).get("reference"):
+            return Store(image=str(image))
+        if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
             is_for_one = any(OURS.fullmatch(each) for each in _arguments(_predictor(inference_service)))
             return Store(str(claim), is_for_one=is_for_one)
     return None
@@ -44,7 +47,7 @@ def without_weights_store(inference_service: Object) -> Object:
 def with_weights_store(inference_service: Object, store: Store | None, serving_runtime: Object) -> Object:
     if store is None or not has_weights(inference_service):
         return inference_service
-    predictor = {**_predictor(inference_service), **writable_by(serving_runtime)}
+    predictor = {**_predictor(inference_service), **({} if store.image else writable_by(serving_runtime))}
     if store.is_for_one:
         kept = [f"--keep={each}" for each in keys_in(inference_service)]
         predictor = _with_arguments(predictor, lambda args: [*args, "--remove-others=0", *kept])

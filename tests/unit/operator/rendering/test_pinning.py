@@ -488,6 +488,19 @@ def test_pods_of_an_older_record_stay_and_are_recorded_in_the_new_form(record: s
     assert after.update is not None
 
 
+MODEL_CACHE_BEFORE = "ad4647e5265fce1be835a723773dfbc0"
+"""What it computed of a spec with this `model.cache`, which had no effect."""
+
+
+def test_a_cache_of_weights_that_had_no_effect_restarts_nothing_when_it_gets_one() -> None:
+    kept: Object = {**SPEC, "model": {"uri": "hf://org/model", "cache": {"kind": "PVC", "size": "20Gi"}}}
+    before = first_version(spec=kept)
+    status = {**status_of(before), "made": {**BEFORE, "spec": MODEL_CACHE_BEFORE}}
+    after = next_version(before, spec=kept, has_pods=True, status=status)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+
+
 @pytest.mark.parametrize(
     ("record", "spec"),
     [
