@@ -68,6 +68,7 @@ def main() -> None:
         "pod.py": pod(),
         "sentences.py": sentences(exit_codes(reasons)),
         "flags.py": flags(),
+        "parsers.py": parsers(),
         "engines.py": list_of_engines(engines),
         "pages.py": pages(reasons, read("errors.yaml")),
     }
@@ -279,6 +280,42 @@ def flags() -> str:
         kind = "Mapping[str, tuple[str, ...]]" if value.startswith("{") else "tuple[str, ...]"
         text += f'{name}: {kind} = {value}\n"""{meaning}"""\n'
     return text
+
+
+# --- parsers ---------------------------------------------------------------------------------------------------------
+
+
+def parsers() -> str:
+    data = read("parsers.yaml", folder_of("vllm"))
+    about = "vLLM's parsers of tool calls and of reasoning: their names, and by what a model is recognised."
+    text = header(about=about, source="runtime-image/slipway_runtime/engines/vllm/parsers.yaml")
+    text += "from collections.abc import Mapping\nfrom dataclasses import dataclass\n\n\n" + MARKS
+    for kind in ("tool_calls", "reasoning"):
+        names = {*data[kind]["names"].split(), *data[kind]["since_0_32"].split()}
+        rows = data["recognised"][kind]
+        if unknown := rows.keys() - names:
+            raise ContractError(f"parsers.yaml: recognised.{kind} has {', '.join(unknown)}, which is in no list")
+        text += f"{kind.upper()}: tuple[str, ...] = {split(names)}\n"
+        text += f"{kind.upper()}_MARKS: Mapping[str, Marks] = {{{', '.join(map(marks, rows, rows.values()))}}}\n"
+        text += '"""The first that fits decides."""\n'
+    return text
+
+
+MARKS = '''@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """By what a model is recognised: what its chat template has and hasn't, and the model_type of its config."""
+
+    has: tuple[str, ...] = ()
+    hasnt: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+'''
+
+
+def marks(name: str, row: Mapping[str, list[str]]) -> str:
+    given = ", ".join(f"{each}={tuple(values)!a}" for each, values in row.items())
+    return f"{name!r}: Marks({given})"
 
 
 def all_of(flags: Mapping[str, Collection[str]]) -> set[str]:

@@ -144,6 +144,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="Balanced",
         help="what to optimize: the latency of a single request, the throughput of all, or a balance",
     )
+    for name, what in (("--tool-calls", "calls of tools are"), ("--reasoning", "the reasoning is")):
+        add(
+            name,
+            default="Auto",
+            metavar="PARSER",
+            help=f"how {what} found in what the model writes: Auto, by its chat template; None, not at all; or the "
+            "name of a parser of vLLM",
+        )
     add(
         "--task",
         choices=[*Task],
@@ -238,6 +246,12 @@ def _add_llamacpp(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         metavar="N",
         help="requests that are answered at the same time; by default what the mode says",
+    )
+    add(
+        "--batched-tokens",
+        type=_positive,
+        metavar="N",
+        help="tokens that one step computes; by default llama.cpp's 512",
     )
 
 

@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slipway_runtime import preflight
 from slipway_runtime.compiled.cache import CompileCache
 from slipway_runtime.compiled.key import Start, digest_of_configs, key_of
 from slipway_runtime.contract.engines import BUILT_IN, VLLM
+from slipway_runtime.contract.pod import PARSERS
+from slipway_runtime.contract.tasks import Task
 from slipway_runtime.engines import llamacpp, vllm
-from slipway_runtime.engines.engine import Launch, StartRefusedError, Wish
+from slipway_runtime.engines.engine import Launch, Parsers, StartRefusedError, Wish
+from slipway_runtime.engines.formats import Template, value_of
 from slipway_runtime.engines.planned import PlannedMemory
 from slipway_runtime.faststart import hash_seed, import_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.plan import Circumstances, faster, flags_of, kv_cache_bytes, variables_of
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, LocatedModel, ModelError, find_model, read_model
+from slipway_runtime.models.tokenizer import read_template
 from slipway_runtime.preflight.checks.memory import loaded_weights
 from slipway_runtime.preflight.in_use import memory_in_use
 from slipway_runtime.preflight.machine import memory_limit
@@ -48,6 +52,15 @@ IN_SCRATCH = {
 """Variables by which vLLM and the fast start find their files in the scratch folder of the compile cache."""
 
 
+class _Planned(NamedTuple):
+    """What follows from the command line and the model's files."""
+
+    facts: Facts
+    parsers: Parsers | None  # None: the model generates no text
+    launch: Launch
+    settings: preflight.EngineSettings
+
+
 def serve(arguments: argparse.Namespace) -> int:
     trace = _start_trace(arguments) if arguments.traces_endpoint else None
     return run(lambda: _prepared(arguments), termination_log=arguments.termination_log, trace=trace)
@@ -69,7 +82,7 @@ def _start_trace(arguments: argparse.Namespace) -> StartTrace:
 def check(arguments: argparse.Namespace) -> int:
     """Prints what each check finds; returns the exit code that serving would end with."""
     try:
-        facts, _, settings = _planned(arguments, find_model(arguments.model, arguments.engine))
+        facts, _, _, settings = _planned(arguments, find_model(arguments.model, arguments.engine))
     except (ModelError, StartRefusedError) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
         return refusal.failure.reason.exit_code
@@ -85,12 +98,13 @@ def check(arguments: argparse.Namespace) -> int:
 def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     push = _push(arguments)
     found = find_model(arguments.model, arguments.engine)
-    facts, launch, settings = _planned(arguments, found)
+    facts, parsers, launch, settings = _planned(arguments, found)
     host = preflight.read_host(settings)
     launch, compiled = _with_compile_cache(arguments, found.path, launch, settings.device, host)
     if failure := preflight.run(settings, facts, host):
         raise StartRefusedError.because(failure)
     options = _options(arguments, facts, settings.device, host, compiled)
+    options = replace(options, about={**options.about, PARSERS: parsers and parsers.as_json()})
     options = replace(options, environment=lambda: _hash_seed(launch) if compiled.is_on else {})
     if push:
         options = replace(options, afterwards=partial(push.carry_out, compiled.report.key or ""))
@@ -141,10 +155,11 @@ def _in_words(device: preflight.Device) -> str:
     return f"{device.name} {capability}".rstrip()
 
 
-def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts, Launch, preflight.EngineSettings]:
+def _planned(arguments: argparse.Namespace, found: LocatedModel) -> _Planned:
     facts = read_model(found)
     task = arguments.task or _found_task(arguments, facts)
-    guard = _guard(arguments, found.path, task)
+    parsers = _parsers(arguments, facts) if task in ("", Task.GENERATE) else None
+    guard = _guard(arguments, found.path, task, parsers)
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
@@ -155,11 +170,34 @@ def _planned(arguments: argparse.Namespace, found: LocatedModel) -> tuple[Facts,
         flags=tuple(arguments.flags),
         environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
         traces=arguments.traces_endpoint or "",
+        parsers=parsers,
+        batched_tokens=arguments.batched_tokens if arguments.engine == "llamacpp" else None,
     )
     if arguments.engine == "llamacpp":
         llamacpp.refuse_other_task(task, facts.task)
-        return facts, *_llamacpp(arguments, wish)
-    return facts, *_vllm(arguments, wish, facts)
+        return _Planned(facts, parsers, *_llamacpp(arguments, wish))
+    return _Planned(facts, parsers, *_vllm(arguments, wish, facts))
+
+
+def _template(flags: Sequence[str], facts: Facts) -> Template:
+    """The chat template that the engine will use: one of its own flags, or else the model's."""
+    file, given = value_of(flags, "chat-template-file"), value_of(flags, "chat-template")
+    if file is None and given and os.path.isfile(given):  # noqa: PTH113 - Path raises for a long text that is no path
+        file = given
+    try:
+        text = read_template(Path(file)) if file is not None else given or facts.chat_template
+    except ModelError as error:
+        told = f"The chat template can't be read: {error.failure.message}"
+        raise StartRefusedError(told, "Correct its path in engine.extraArgs, or mount it by pod.volumes.") from None
+    return Template(text=text, model_type=facts.model_type)
+
+
+def _parsers(arguments: argparse.Namespace, facts: Facts) -> Parsers:
+    template = _template(arguments.flags, facts)
+    wanted = {"tool_calls": arguments.tool_calls, "reasoning": arguments.reasoning}
+    if arguments.engine == "llamacpp":
+        return llamacpp.parsers_for(template, **wanted)
+    return vllm.parsers_for(vllm.installed(), template, arguments.flags, **wanted)
 
 
 def _found_task(arguments: argparse.Namespace, facts: Facts) -> str:
@@ -168,13 +206,14 @@ def _found_task(arguments: argparse.Namespace, facts: Facts) -> str:
     return "" if is_changed else facts.task
 
 
-def _guard(arguments: argparse.Namespace, model: Path, task: str) -> dict[str, object]:
+def _guard(arguments: argparse.Namespace, model: Path, task: str, parsers: Parsers | None) -> dict[str, object]:
     """Returns the guard's settings: from options, from its environment variable, and from what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
         "tokens_per_minute_per_key": arguments.tokens_per_minute,
         "max_in_flight": arguments.max_in_flight,
+        "no_tools": (parsers and parsers.tool_calls.for_clients) or None,
         "traces_endpoint": arguments.traces_endpoint,
         "traces_sample_ratio": arguments.traces_sample_ratio if arguments.traces_endpoint else None,
     }

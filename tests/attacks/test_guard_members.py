@@ -258,6 +258,51 @@ def test_all_schemas_of_a_body_together_are_bounded() -> None:
     assert blamed(b'{"json_schema":{}' + b',"json_schema":{}' * 600 + b"}") == "json_schema"
 
 
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+@pytest.mark.parametrize("schema", [optional(250), deep(60), {"enum": list(range(5000))}, {"const": "x" * 70_000}])
+def test_a_large_schema_is_refused_for_vllm_too(engine: str, schema: Any) -> None:
+    """Its xgrammar took 41 s for one of 2,000 optional properties."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert blamed({"tools": [tool]}, path=CHAT, engine=engine) == "tools"
+    assert blamed({"structured_outputs": {"json": schema}}, engine="vllm") == "structured_outputs"
+    assert blamed({"response_format": {"json_schema": {"schema": schema}}}, engine=engine) == "response_format"
+
+
+def test_what_only_llamacpp_unrolls_reaches_vllm() -> None:
+    repeated = {"type": "array", "minItems": 100_000, "items": {"type": "string", "pattern": "^a{5,2000}$"}}
+    assert blamed({"structured_outputs": {"json": repeated}}, engine="vllm") is None
+    assert blamed({"response_format": {"schema": repeated}}, engine="llamacpp") == "response_format"
+
+
+TOOLS: list[Any] = [{"type": "function", "function": {"name": "f"}}]
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"tools": TOOLS}, "tools_not_supported"),
+        ({"tools": TOOLS, "tool_choice": "required"}, "tools_not_supported"),
+        ({"tool_choice": {"type": "function", "function": {"name": "none"}}, "tools": TOOLS}, "tools_not_supported"),
+        ({"tools": TOOLS, "tool_choice": "none"}, None),
+        ({"tool_choice": {"type": "none"}, "tools": TOOLS}, None),
+        ({"tools": []}, None),
+        ({"tools": None}, None),
+        ({"metadata": {"tools": TOOLS}}, None),
+    ],
+)
+def test_a_model_without_tool_calls_refuses_requests_with_tools(
+    engine: str, size: int, body: Any, code: str | None
+) -> None:
+    data = json.dumps({"messages": [], **body}).encode()
+    parsed = Body(CHAT, GuardSettings(engine=engine, no_tools="It has none."), owns=None)
+    for part in slices(data[at : at + size] for at in range(0, len(data), size)):
+        parsed.feed(part)
+    parsed.end()
+    assert (parsed.refusal.code if parsed.refusal else None) == code
+
+
 def test_many_tools_with_many_arguments_reach_the_engine() -> None:
     tools = [{"type": "function", "function": {"name": f"f{at}", "parameters": optional(50)}} for at in range(128)]
     assert blamed({"tools": tools}, path=CHAT) is None

@@ -45,6 +45,8 @@ EVERYTHING: Object = {
         "mode": "Latency",
         "quantization": "FP8",
         "kvCacheDtype": "FP8",
+        "toolCalls": "hermes",
+        "reasoning": "qwen3",
         "speculative": {"method": "draft", "tokens": 2, "model": URI},
         "adapters": [{"name": "sql", "uri": URI}],
         "parallelism": {"tensor": "Auto"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -11,10 +12,12 @@ from slipway.api.compile_cache import CompileCache
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
 from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
+from slipway.contract import parsers
 from slipway.contract.engines import BUILT_IN, OTHER_RUNTIMES, VLLM
 
 ANY_CONCURRENCY = 16  # concurrent requests, if neither the spec nor the plan sets a number
 MOST_CONCURRENCY = 4096
+MOST_BATCHED = 1 << 20
 COMPILING = sorted(each.name for each in BUILT_IN if each.compile_cache)  # engines with a compile cache
 
 MEDIA_DOMAIN = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -26,6 +29,12 @@ MediaDomain = Annotated[
     ),
 ]
 Argument = Annotated[str, Field(min_length=1), text(1024, "write '{ {' in JSON"), ONE_ARGUMENT]
+
+
+Parser = Annotated[
+    str,
+    matches(r"^[A-Za-z0-9][-A-Za-z0-9._]*$", "must be Auto, None or the name of a parser, such as hermes", at_most=64),
+]
 
 
 class SpeculativeSpec(ApiModel):
@@ -73,6 +82,30 @@ class ParallelismSpec(ApiModel):
     )
 
 
+PARSERS = {"toolCalls": parsers.TOOL_CALLS, "reasoning": parsers.REASONING}
+
+
+def _known_parser(field: str, names: Collection[str]) -> Rule:
+    message = f"is not one of vLLM's parsers: write Auto, None, or one of {', '.join(names)}"
+    return Rule(
+        rule=f"self.name != 'vllm' || self.{field} in {cel(['Auto', 'None', *names])}",
+        message=message,
+        says=f"'{field} ' + self.{field} + ' ' + {cel(message)}",
+        at=f".{field}",
+    )
+
+
+def _own_format(field: str) -> Rule:
+    message = "can't be chosen for llamacpp, which reads the format from the chat template: write Auto or None, or "
+    return Rule(
+        rule=f"self.name != 'llamacpp' || self.{field} in ['Auto', 'None']",
+        message=message + "choose engine vllm",
+        says=f"'{field} ' + self.{field} + ' ' + {cel(message + 'choose engine vllm')}",
+        at=f".{field}",
+        why="FieldValueForbidden",
+    )
+
+
 class EngineSpec(ApiModel):
     """The engine that runs the model, and its settings."""
 
@@ -98,6 +131,14 @@ class EngineSpec(ApiModel):
         le=MOST_CONCURRENCY,
         description="Maximum concurrent requests of one replica; by default as many as the plan has memory for.",
     )
+    max_batched_tokens: int | None = Field(
+        default=None,
+        ge=32,
+        le=MOST_BATCHED,
+        description="Maximum tokens that one step computes, of all requests together; by default what the engine takes "
+        "on this hardware in this mode. More of them read long prompts faster, delay the tokens of other requests "
+        "longer, and take more memory.",
+    )
     quantization: Literal["None", "FP8", "AWQ", "GPTQ", "W8A8", "W4A16", "GGUF"] = Field(
         default="None",
         description="Quantization of the weights: FP8 can be applied while loading, the others must be in the "
@@ -122,6 +163,16 @@ class EngineSpec(ApiModel):
     )
     parallelism: ParallelismSpec = Field(
         default_factory=ParallelismSpec, description="Tensor and pipeline parallelism of one replica."
+    )
+    tool_calls: Parser = Field(
+        default="Auto",
+        description="How calls of tools are found in what the model writes: Auto by its chat template, None not at "
+        "all, so that requests with tools are refused; or the name of one of vLLM's parsers, such as hermes.",
+    )
+    reasoning: Parser = Field(
+        default="Auto",
+        description="How the model's reasoning is separated from its answer: Auto by its chat template, None not at "
+        "all; or the name of one of vLLM's parsers, such as deepseek_r1.",
     )
     media_domains: list[MediaDomain] = Field(
         default_factory=list,
@@ -151,6 +202,15 @@ class EngineSpec(ApiModel):
             at=".name",
             why="FieldValueForbidden",
         ),
+        Rule(
+            rule="!has(self.maxBatchedTokens) || !has(self.maxConcurrency) || self.name != 'vllm' || "
+            "self.maxBatchedTokens >= self.maxConcurrency",
+            message="vllm needs a token of each step for each concurrent request: raise maxBatchedTokens to "
+            "maxConcurrency at least, or lower maxConcurrency",
+            at=".maxBatchedTokens",
+        ),
+        *(_known_parser(field, names) for field, names in PARSERS.items()),
+        *(_own_format(field) for field in PARSERS),
         Rule(
             rule="self.name == 'vllm' || !has(self.mediaDomains) || size(self.mediaDomains) == 0",
             message="only vllm fetches media by URL: remove mediaDomains, or choose engine vllm",

@@ -153,6 +153,23 @@ class SpeculativeStatus(ReportModel):
     advice: Line | None = Field(default=None, description="What to set instead, if anything.")
 
 
+class ParsersStatus(ReportModel):
+    """What finds calls of tools and the reasoning in what the model writes."""
+
+    tool_calls: str | None = Field(
+        default=None,
+        max_length=64,
+        description="vLLM's parser of tool calls, or template, since llama.cpp follows the chat template; without one, "
+        "requests with tools are refused.",
+    )
+    reasoning: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The same for the reasoning; without one, it stays in the answer.",
+    )
+    message: Line | None = Field(default=None, description="Why there is no parser, and what would change it.")
+
+
 class MeasuredStatus(ReportModel):
     """What the engine that loaded the model last has reported, to compare with the plan."""
 
@@ -179,6 +196,10 @@ class MeasuredStatus(ReportModel):
     )
     plan_error_of: Literal["kvTokens", "weights", "memoryInUse"] | None = Field(
         default=None, description="The number that has this error."
+    )
+    parsers: ParsersStatus | None = Field(
+        default=None,
+        description="The parsers that the engine of this pod uses; chosen by engine.toolCalls and reasoning.",
     )
     pod: str | None = Field(default=None, max_length=253, description="The pod that was measured.")
     started_at: str | None = Field(

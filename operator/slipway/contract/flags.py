@@ -58,7 +58,7 @@ HARMLESS: Mapping[str, tuple[str, ...]] = {
     ),
     "llamacpp": tuple(
         """
-    --cache-prompt --chat-template --check-tensors --checkpoint-min-step --cls-sep --cont-batching
+    --cache-prompt --chat-template --chat-template-file --check-tensors --checkpoint-min-step --cls-sep --cont-batching
     --control-vector-layer-end --control-vector-layer-start --cors-credentials --cors-headers --cors-methods
     --cors-origins --cors-origins-explicit --ctx-shift --embd-normalize --embd-out --embd-sep --enable-chat-template
     --enable-reasoning --escape --force-pure-content-parser --grp-attn-n --grp-attn-w --image-max-tokens

@@ -28,6 +28,8 @@ from slipway.observing.snapshot import Snapshot
 GIB = 1 << 30
 MOST_TOKENS, MOST_BYTES, MOST_DEVICES = 1 << 40, 1 << 50, 64
 CONTAINER = "kserve-container"
+A_PARSER = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]{0,63}")
+LONGEST_REASON = 300  # characters
 A_KEY = re.compile(r"[0-9a-f]{16}")
 OF_METADATA = frozenset(
     map(
@@ -72,6 +74,7 @@ class Measurement:
     load: Load
     reading: Reading
     compiled: CompileReport | None = None
+    parsers: Object | None = None  # as the status has them
 
 
 # --- which pod --------------------------------------------------------------------------------------------------------
@@ -159,6 +162,30 @@ def reading_of(info: bytes) -> Reading | None:
     )
 
 
+def parsers_of(info: bytes) -> Object | None:
+    """Which parsers of tool calls and of reasoning the engine uses, and why one has none. None: a runtime of an older
+    version doesn't say."""
+    with suppress(ValueError, RecursionError):
+        said = json.loads(info)
+        found = said.get(contract.PARSERS) if isinstance(said, dict) else None
+        if isinstance(found, dict):
+            return dict(_parsers(found)) or None
+    return None
+
+
+def _parsers(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    lacking = []
+    for kind in (contract.PARSERS_OF_TOOL_CALLS, contract.PARSERS_OF_REASONING):
+        said = found.get(kind)
+        name, reason = (_text(said.get("parser")), _text(said.get("reason"))) if isinstance(said, dict) else ("", "")
+        if A_PARSER.fullmatch(name):
+            yield kind, name
+        elif reason and reason.isprintable():
+            lacking.append(f"{kind}: {reason[:LONGEST_REASON]}.")
+    if lacking:
+        yield "message", " ".join(lacking)
+
+
 def _device(devices: object) -> tuple[int | None, int | None]:
     """The use and the size of the device with the most in use."""
     there = devices[:MOST_DEVICES] if isinstance(devices, list) else []
@@ -213,6 +240,7 @@ def measured_status(measurement: Measurement, plan: Planned | None, key: str, be
         **_sizes(graphs=reading.graphs, memoryInUse=reading.used, memoryTotal=reading.total),
         **_sizes(outsideBudget=used_outside if plan and plan.vendor != "CPU" else None),
         **(_comparison(reading, plan) if plan else {}),
+        "parsers": measurement.parsers,
         "pod": load.pod,
         "startedAt": load.started_at,
         "key": key,

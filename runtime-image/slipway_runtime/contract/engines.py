@@ -40,6 +40,7 @@ VLLM = Engine(
     options={
         "engine.contextLength": Option(flag="--max-model-len"),
         "engine.maxConcurrency": Option(flag="--max-num-seqs"),
+        "engine.maxBatchedTokens": Option(flag="--max-num-batched-tokens"),
         "engine.quantization": Option(flag="--quantization", values={"FP8": "fp8"}),
         "engine.kvCacheDtype": Option(
             flag="--kv-cache-dtype", values={"FP8": "fp8", "FP16": "float16", "BF16": "bfloat16"}
@@ -82,6 +83,7 @@ LLAMACPP = Engine(
     options={
         "engine.contextLength": Option(flag="--context-length"),
         "engine.maxConcurrency": Option(flag="--parallel"),
+        "engine.maxBatchedTokens": Option(flag="--batched-tokens"),
     },
     refuses=(
         "engine.kvCacheDtype",

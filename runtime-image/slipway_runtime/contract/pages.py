@@ -79,6 +79,7 @@ PAGES: Mapping[str, str] = {
     "unsupported_media_type": "unsupported_media_type",
     "invalid_request": "invalid_request",
     "context_length_exceeded": "context_length_exceeded",
+    "tools_not_supported": "tools_not_supported",
     "unknown_url": "unknown_url",
     "wrong_task": "unknown_url",
     "not_found": "not_found",

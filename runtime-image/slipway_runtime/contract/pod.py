@@ -28,6 +28,12 @@ MEASURED_DEVICES = "devices"
 # docs/reference/runtime.md.
 USAGE = "usage"
 
+# What /info has as `parsers`: for each of these two, `parser`, the name of what finds them in the model's output, or
+# null; and `reason`, a sentence on why this one, or why none.
+PARSERS = "parsers"
+PARSERS_OF_TOOL_CALLS = "toolCalls"
+PARSERS_OF_REASONING = "reasoning"
+
 # What /info has as `boundaries`: by ttft, tpot and e2e, the boundaries of the pod's histograms, in seconds. Pods of an
 # older version may have others than those of buckets.py, or don't have this field.
 BOUNDARIES = "boundaries"

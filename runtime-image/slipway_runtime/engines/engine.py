@@ -11,6 +11,7 @@ from typing import Self
 
 from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engine import Metrics
+from slipway_runtime.contract.pod import PARSERS_OF_REASONING, PARSERS_OF_TOOL_CALLS
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.contract.tasks import Task
 from slipway_runtime.failure import Failure
@@ -41,6 +42,27 @@ class StartRefusedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parser:
+    """What finds calls of tools, or the reasoning, in what the model writes, and why this; or why nothing does."""
+
+    name: str = ""  # empty: none
+    why: str = ""
+    for_clients: str = ""  # why requests with tools are refused
+
+    def as_json(self) -> dict[str, str | None]:
+        return {"parser": self.name or None, "reason": self.why}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsers:
+    tool_calls: Parser = field(default_factory=Parser)
+    reasoning: Parser = field(default_factory=Parser)
+
+    def as_json(self) -> dict[str, dict[str, str | None]]:
+        return {PARSERS_OF_TOOL_CALLS: self.tool_calls.as_json(), PARSERS_OF_REASONING: self.reasoning.as_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wish:
     """What any engine is started with."""
 
@@ -53,6 +75,8 @@ class Wish:
     flags: tuple[str, ...] = ()  # of the engine's own
     environment: Mapping[str, str] = field(default_factory=dict)
     traces: str = ""  # the address for spans of its own
+    parsers: Parsers | None = None  # None: as the engine does by itself
+    batched_tokens: int | None = None  # that one step computes at most; None: the engine's own choice
 
 
 @dataclass(frozen=True)

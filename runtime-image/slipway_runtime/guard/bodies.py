@@ -12,7 +12,7 @@ the places where APIs have them: their bytes are many times what a model makes o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from slipway_runtime.guard import errors, members
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, ErrorResponse
@@ -85,10 +85,16 @@ _WANTED: Tree = {
     **{name.encode(): name for name in (*_RANGES, *_LOGPROBS, *_ANSWERS)},
     b"messages": _MESSAGES,
     b"input": _MESSAGES,
-    **{name: {EACH: "item"} for name in (b"tools", b"stop", b"bad_words", *_COMPARED)},
+    **{name: {EACH: "item"} for name in (b"stop", b"bad_words", *_COMPARED)},
+    b"tools": {EACH: "tool"},
+    b"tool_choice": {STRING: "choice", b"type": "choice"},
     b"prompt": {**_PROMPT, None: {**_PROMPT, STRING: "prompt", THERE: "prompt"}},
 }
-_WANTED_OF_LLAMACPP: Tree = {**_WANTED, **members.TREE, b"tools": {EACH: "item", **members.TOOLS}}
+_TOOLS: Tree = {b"tools": {EACH: "tool", **members.TOOLS}}
+_WANTED_BY: Mapping[str, Tree] = {
+    "llamacpp": {**_WANTED, **_TOOLS, **members.TREE},
+    "vllm": {**_WANTED, **_TOOLS, **members.TREE_OF_VLLM},
+}
 LONGEST_MARK = 4
 """Bytes by which the encodings of JSON can be distinguished."""
 
@@ -101,10 +107,11 @@ class Body:
         self.refusal: ErrorResponse | None = None
         self._path, self._owns = path, owns
         self._served, self._most_logprobs = settings.models, float(settings.max_logprobs)
-        self._members = Members() if settings.engine == "llamacpp" else None
-        wanted = _WANTED_OF_LLAMACPP if self._members else _WANTED
+        self._members = Members(only_sizes=settings.engine != "llamacpp")
+        wanted = _WANTED_BY.get(settings.engine, _WANTED)
         self._scanner = Scanner(wanted, self._found, deepest=DEEPEST)
         self._values = Values()
+        self._why_no_tools, self._has_tools, self._is_without = settings.no_tools, False, False
         self._start: bytes | None = b""
         """The start of the body, until it is longer than any byte order mark; None after that."""
         self._items = self._input_tokens = 0
@@ -138,9 +145,15 @@ class Body:
         else:
             self._start += piece
             if len(self._start) >= LONGEST_MARK:
-                self.end()
+                self._begin()
 
     def end(self) -> None:
+        """Checks what depends on several members, now that all of them are known."""
+        self._begin()
+        if self._why_no_tools and self._has_tools and not self._is_without:
+            self.refusal = self.refusal or errors.no_tools(self._why_no_tools)
+
+    def _begin(self) -> None:
         if self._start is not None:
             start, self._start = self._start, None
             self._scan(self._after_mark(start))
@@ -162,10 +175,13 @@ class Body:
             self._bytes_of_media += len(word)
         elif what == "prompt":
             self._prompts += 1
-        elif what == "item":
+        elif what == "choice":
+            self._is_without = word == b'"none"'
+        elif what in ("item", "tool"):
+            self._has_tools |= what == "tool"
             self._item(is_token=word.isdigit() and self._path in _TOKENS)
         elif self.refusal is None:
-            judges = self._members.wrong if self._members and " " in what else self._wrong
+            judges = self._members.wrong if " " in what else self._wrong
             self.refusal = judges(what, word)
 
     def _item(self, *, is_token: bool) -> None:

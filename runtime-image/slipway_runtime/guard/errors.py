@@ -125,6 +125,10 @@ def not_for_clients(name: str) -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", f"'{name}' can't be chosen by requests here; leave it out.", 0, name)
 
 
+def no_tools(why: str) -> ErrorResponse:
+    return ErrorResponse(400, "tools_not_supported", f"{why} Send the request without 'tools'.", 0, "tools")
+
+
 def too_much(name: str, what: str) -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", f"'{name}' has {what}; send less.", 0, name)
 

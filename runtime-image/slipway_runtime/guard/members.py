@@ -6,7 +6,8 @@ bounds, refused by name, or known to be harmless. Members in no table are ones t
 clients send new members of the OpenAI API every month. A test finds members that the tables lack with each version of
 llama.cpp.
 
-vLLM has a type for each member, and checks them itself.
+vLLM has a type for each member, and checks them itself. Of it, only the size of schemas is checked here: it compiles
+each into a grammar, however large.
 """
 
 from __future__ import annotations
@@ -95,10 +96,18 @@ TREE: Tree = {
 }
 
 
+TREE_OF_VLLM: Tree = {
+    **{name: TREE[name] for name in (b"response_format", b"text")},
+    b"structured_outputs": {b"json": Whole("schema structured_outputs")},
+}
+
+
 class Members:
     """Checks the members of one body."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_sizes: bool = False) -> None:
+        """`only_sizes`: of the schemas, for another engine than llama.cpp."""
+        self._only_sizes = only_sizes
         self._tools = self._schemas = self._in_schemas = 0
 
     def wrong(self, what: str, word: bytes) -> ErrorResponse | None:
@@ -108,8 +117,11 @@ class Members:
             return out_of_range(name, word, *NUMBERS[name])
         if kind == "refused":
             return None if word in (b"null", b"false") else errors.not_for_clients(name)
-        why = self._counted(kind, word) or _JUDGES[kind](name, word)
+        why = self._counted(kind, word) or self._judged(kind, name, word)
         return errors.too_much(name, why) if why else None
+
+    def _judged(self, kind: str, name: str, word: bytes) -> str:
+        return _schema(word, only_size=self._only_sizes) if kind == "schema" else _JUDGES[kind](name, word)
 
     def _counted(self, kind: str, word: bytes) -> str:
         if kind == "tool":
@@ -128,10 +140,10 @@ def _grammar(_: str, word: bytes) -> str:
     return grammars.wrong_in(text_of(word))
 
 
-def _schema(_: str, word: bytes) -> str:
+def _schema(word: bytes, *, only_size: bool) -> str:
     if word == LONG:
         return f"a schema of more than {LARGEST} bytes"
-    return schemas.wrong_in(word) if word[:1] in b"{[" else ""
+    return schemas.wrong_in(word, only_size=only_size) if word[:1] in b"{[" else ""
 
 
 def _list(name: str, word: bytes) -> str:
@@ -144,7 +156,6 @@ def _list(name: str, word: bytes) -> str:
 
 _JUDGES: Mapping[str, Callable[[str, bytes], str]] = {
     "grammar": _grammar,
-    "schema": _schema,
     "list": _list,
     "tool": lambda *_: "",
 }

@@ -1,8 +1,8 @@
-"""Whether llama.cpp can safely be given a JSON schema that a client wrote.
+"""Whether an engine can safely be given a JSON schema that a client wrote.
 
-It turns the schema into a grammar, recursively, and unrolls repetitions: a contradiction ("at least 5 and at most 2")
-never ends there, and neither does a schema that refers to itself. The bounds are more than models are asked for, and
-less than what takes a second or a hundred MiB.
+llama.cpp turns the schema into a grammar, recursively, and unrolls repetitions: a contradiction ("at least 5 and at
+most 2") never ends there, and neither does a schema that refers to itself. The bounds are more than models are asked
+for, and less than what takes a second or a hundred MiB. vLLM's xgrammar unrolls nothing: only the size matters there.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def size_of(written: bytes) -> int:
     return written.count(b",") + written.count(b"{") + written.count(b"[")
 
 
-def wrong_in(written: bytes) -> str:
-    """Returns what is too much in it; an empty string if nothing is."""
+def wrong_in(written: bytes, *, only_size: bool = False) -> str:
+    """Returns what is too much in it; an empty string if nothing is. `only_size`: for other engines than llama.cpp."""
     if size_of(written) > LARGEST:
         return f"a schema of more than {LARGEST} values"
     try:
-        _Schema(_DECODER.decode(written.decode())).look()
+        _Schema(_DECODER.decode(written.decode()), only_size=only_size).look()
     except Wrong as wrong:
         return f"a schema with {wrong}"
     except (ValueError, RecursionError):
@@ -60,8 +60,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 class _Schema:
-    def __init__(self, schema: Any) -> None:
-        self._whole = schema
+    def __init__(self, schema: Any, *, only_size: bool) -> None:
+        self._whole, self._only_size = schema, only_size
         self._refs: set[str] = set()
         self._nested: dict[str, Any] = {}
         """The content of every `$defs`, which llama.cpp finds from everywhere."""
@@ -70,12 +70,12 @@ class _Schema:
 
     def look(self) -> None:
         self._value(self._whole, 0)
+        if self._work > MOST_OPTIONAL**3:
+            raise Wrong(f"more than {MOST_OPTIONAL} properties that may be left out")
         if len(self._refs) > MOST_REFS:
             raise Wrong(f"more than {MOST_REFS} different '$ref'")
         if self._repeated > MOST_REPEATED:
             raise Wrong(f"more than {MOST_REPEATED} items that are repeated ('minItems', 'maxItems')")
-        if self._work > MOST_OPTIONAL**3:
-            raise Wrong(f"more than {MOST_OPTIONAL} properties that may be left out")
         # Through `allOf`, it follows references to references, endlessly if they form a circle.
         if self._merges and any("$ref" in target for target in self._targets()):
             raise Wrong("'allOf', and a '$ref' that leads to nothing but a '$ref'")
@@ -92,6 +92,12 @@ class _Schema:
                 self._value(each, depth + 1)
 
     def _members(self, value: dict[str, Any]) -> None:
+        if isinstance(properties := value.get("properties"), dict):
+            self._properties(properties, value.get("required"))
+        if not self._only_size:
+            self._of_llamacpp(value)
+
+    def _of_llamacpp(self, value: dict[str, Any]) -> None:
         if any(len(name) > LONGEST_NAME for name in value):
             raise Wrong(f"a name of more than {LONGEST_NAME} characters")
         self._numbers(value)
@@ -105,8 +111,6 @@ class _Schema:
             self._kinds(kinds, value)
         if isinstance(parts := value.get("allOf"), list):
             self._parts(parts)
-        if isinstance(properties := value.get("properties"), dict):
-            self._properties(properties, value.get("required"))
 
     def _numbers(self, value: dict[str, Any]) -> None:
         for least, most in _BOUNDS.items():

@@ -28,7 +28,7 @@ class GuardSettings:
     models: tuple[str, ...] = ()
     """The names that requests may use for the model and its adapters. Empty: only the engine checks the name."""
     engine: str = ""
-    """llamacpp: members beyond the OpenAI API are checked, too. Other engines check them themselves."""
+    """llamacpp: members beyond the OpenAI API are checked, too; vllm: the size of schemas. Others check both."""
     task: str = ""
     """What the model is for: a Task. Empty: unknown, and only the engine refuses requests of another one."""
     keys: str = ""
@@ -47,6 +47,8 @@ class GuardSettings:
     """
     max_logprobs: int = 20
     """The most likely alternatives that a request may ask for per token. More of them take much memory in llama.cpp."""
+    no_tools: str = ""
+    """Why requests with tools are refused, as a sentence for clients. Empty: they aren't."""
     allow: tuple[str, ...] = ()
     """Routes that are allowed beyond the OpenAI API: "POST /path", where a * is one segment between slashes."""
     access_log: bool = True

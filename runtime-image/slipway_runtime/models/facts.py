@@ -44,7 +44,8 @@ class Facts:
     dtype: str | None = None
     quantization: str | None = None
     tokenizer: str | None = None  # the name of its file
-    has_chat_template: bool = False
+    chat_template: str = ""
+    model_type: str = ""  # of its config
     needs_remote_code: bool = False
     adapters: tuple[str, ...] = ()
     task: str = ""  # what the model is for: a Task
@@ -89,7 +90,7 @@ class Facts:
             "statelessLayers": shape.stateless_layers or None,
             "kvCacheBytesPerToken": self.kv_cache_bytes(1),
             "tokenizer": self.tokenizer,
-            "chatTemplate": self.has_chat_template,
+            "chatTemplate": bool(self.chat_template),
             "needsRemoteCode": self.needs_remote_code,
             "adapters": list(self.adapters),
             "files": self.files,

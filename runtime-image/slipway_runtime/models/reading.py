@@ -91,7 +91,8 @@ def _checkpoint(found: LocatedModel) -> Facts:
         dtype=_dtype(tensors, told.bits) or told.dtype,
         quantization=told.quantization,
         tokenizer=tokenizer.find_tokenizer(folder),
-        has_chat_template=tokenizer.has_chat_template(folder),
+        chat_template=tokenizer.chat_template(folder),
+        model_type=told.model_type,
         needs_remote_code=told.needs_remote_code,
         adapters=tuple(found.adapters),
         task=_task(folder, told).value,
@@ -117,6 +118,7 @@ class _Told:
     bits: int | None
     dtype: str | None
     needs_remote_code: bool
+    model_type: str
 
 
 def _told(file: Path) -> _Told:
@@ -133,6 +135,7 @@ def _told(file: Path) -> _Told:
             bits=bits,
             dtype=_told_dtype(config),
             needs_remote_code=configs.needs_remote_code(config),
+            model_type=text(config, "model_type") or "",
         )
 
 
@@ -221,7 +224,8 @@ def _gguf(found: LocatedModel) -> Facts:
         dtype=DTYPES.get(kind),
         quantization=None if kind in DTYPES else kind,
         tokenizer=found.path.name if "tokenizer.ggml.tokens" in first.metadata else None,
-        has_chat_template="tokenizer.chat_template" in first.metadata,
+        chat_template=_gguf_template(first),
+        model_type=first.architecture,
         adapters=tuple(found.adapters),
         task=task_of_gguf(first.architecture, first.metadata.get(f"{first.architecture}.pooling_type")).value,
     )
@@ -235,6 +239,13 @@ def read_gguf_headers(shards: Sequence[Path]) -> tuple[gguf.GgufHeader, dict[str
     for file in shards[1:]:
         tensors |= gguf.read_header(file, budget).tensors
     return first, tensors
+
+
+def _gguf_template(header: gguf.GgufHeader) -> str:
+    """Of several, llama.cpp uses the one that is named `tool_use` for requests with tools."""
+    name = "tokenizer.chat_template"
+    found = (header.metadata.get(each) for each in (name, f"{name}.tool_use"))
+    return "\n".join(each for each in found if isinstance(each, str))
 
 
 def _all_tensors_there(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor], file: Path) -> None:

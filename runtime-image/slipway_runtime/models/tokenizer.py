@@ -1,4 +1,4 @@
-"""Where a checkpoint's tokenizer is, and whether it is complete."""
+"""Where a checkpoint's tokenizer is, whether it is complete, and its chat template."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from slipway_runtime.models.values import JsonObject
 FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "spiece.model", "vocab.json", "vocab.txt")
 CONFIG = "tokenizer_config.json"
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
+LONGEST_TEMPLATE = 256 << 10  # the longest of published models have some 20 KiB
+MOST_TEMPLATES = 16
 
 
 def find_tokenizer(folder: Path) -> str | None:
@@ -26,8 +28,33 @@ def find_tokenizer(folder: Path) -> str | None:
     return there[0] if there else None
 
 
-def has_chat_template(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in TEMPLATES) or bool(_config(folder).get("chat_template"))
+def chat_template(folder: Path) -> str:
+    """Returns the chat template, as much as is read of it; several that have names, one after the other."""
+    for name in TEMPLATES:
+        if (folder / name).is_file():
+            return _of_file(folder / name)
+    return _joined(_config(folder).get("chat_template"))
+
+
+def _of_file(file: Path) -> str:
+    if file.suffix == ".json":
+        return _joined(read_json(file).get("chat_template"))
+    return read_template(file)
+
+
+def read_template(file: Path) -> str:
+    with reading(file):
+        refuse_pointer(file)
+        with file.open("rb") as stream:
+            return stream.read(LONGEST_TEMPLATE).decode(errors="replace")
+
+
+def _joined(templates: object) -> str:
+    if isinstance(templates, str):
+        return templates[:LONGEST_TEMPLATE]
+    named = templates if isinstance(templates, list) else []
+    found = (each.get("template") for each in named[:MOST_TEMPLATES] if isinstance(each, dict))
+    return "\n".join(each for each in found if isinstance(each, str))[:LONGEST_TEMPLATE]
 
 
 def _config(folder: Path) -> JsonObject:

@@ -21,6 +21,10 @@ SECRET = "api-keys"  # noqa: S105 - the name of an object
 KEYS = {"alice": "alices-first-key", "bob": "bobs-first-key", "carol": "carols-first-key", "dave": "daves-first-key"}
 FEW: Object = {"access": {"apiKeysSecret": SECRET, "rateLimit": {"requestsPerMinute": 60, "tokensPerMinute": 400}}}
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+WITH_TOOL: Object = {
+    "messages": [{"role": "user", "content": "one"}],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+}
 PROMPT: Object = {"prompt": "one two three", "max_tokens": 4}
 TOO_LARGE_TO_KEEP, TOO_LARGE = 9 << 20, 65 << 20
 """Bytes of a body that the activator doesn't keep for another try, and of one that it doesn't accept."""
@@ -219,6 +223,12 @@ REFUSALS = (
         "context_length_exceeded",
         "A prompt of 900 words for a context of 256 tokens.",
         sent(COMPLETIONS, {**PROMPT, "prompt": "one " * 900}, key=ALICE),
+        400,
+    ),
+    Refusal(
+        "tools_not_supported",
+        "A chat with a tool, for a model without a chat template.",
+        sent(CHAT, WITH_TOOL, key=ALICE),
         400,
     ),
     Refusal(

@@ -20,6 +20,7 @@ from slipway.observing.measured import (
     Reading,
     measured_status,
     newest_load,
+    parsers_of,
     quantity,
     reading_of,
     size_in,
@@ -310,3 +311,23 @@ def test_a_status_that_others_wrote_makes_no_event_and_no_error(nonsense: object
 def test_an_event_about_a_status_that_others_wrote_has_what_it_has() -> None:
     [notice] = events_between(status(None), status({"planErrorPercent": 9.0, "planned": "x", "pod": "y"}))
     assert "pod y measured" in notice.message
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (
+            {"toolCalls": {"parser": "hermes"}, "reasoning": {"parser": "qwen3"}},
+            {"toolCalls": "hermes", "reasoning": "qwen3"},
+        ),
+        (
+            {"toolCalls": {"parser": None, "reason": "no parser is known"}, "reasoning": {"parser": "qwen3"}},
+            {"reasoning": "qwen3", "message": "toolCalls: no parser is known."},
+        ),
+        ({"toolCalls": {"parser": "a b", "reason": "two\nlines"}, "reasoning": 5}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_parsers_that_a_pod_reports_are_bounded(said: Any, status: Any) -> None:
+    assert parsers_of(json.dumps({"parsers": said}).encode()) == status

@@ -55,7 +55,14 @@ def _of_vllm(spec: LLMDeploymentSpec, profile: AcceleratorProfile, devices: int)
     on_devices = ON_LARGE if is_large(profile) else ON_OTHERS
     count = ON_CPUS * devices if profile.spec.vendor == CPU else on_devices
     count *= 2 if spec.engine.mode == "Throughput" else 1
-    if not has(spec.engine.extra_args, BATCHED_TOKENS):
-        return count
-    batched = whole(spec.engine.extra_args, BATCHED_TOKENS)
-    return min(count, batched) if batched else None
+    batched = batched_by_spec(spec)
+    if batched:
+        return min(count, batched)
+    return None if has(spec.engine.extra_args, BATCHED_TOKENS) else count
+
+
+def batched_by_spec(spec: LLMDeploymentSpec) -> int | None:
+    """Tokens of one step, where the spec sets them: the engine uses a flag of extraArgs instead of the field."""
+    if has(spec.engine.extra_args, BATCHED_TOKENS):
+        return whole(spec.engine.extra_args, BATCHED_TOKENS)
+    return spec.engine.max_batched_tokens

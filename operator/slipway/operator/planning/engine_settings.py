@@ -8,7 +8,7 @@ from __future__ import annotations
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.models.facts import Model
-from slipway.operator.planning.concurrency import BATCHED_TOKENS, concurrency, is_large, of_whole_device
+from slipway.operator.planning.concurrency import batched_by_spec, concurrency, is_large, of_whole_device
 from slipway.operator.planning.engine_flags import has, whole
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.memory.settings import Settings
@@ -45,7 +45,7 @@ def settings_for(
     draft: Model | None = None,
 ) -> Settings:
     engine, flags = spec.engine, spec.engine.extra_args
-    batched = whole(flags, BATCHED_TOKENS) or _batched(spec, profile, devices=tensor * pipeline)
+    batched = batched_by_spec(spec) or _batched(spec, profile, devices=tensor * pipeline)
     sequences = min(concurrency(spec, profile, devices=tensor * pipeline) or batched, batched)
     speculative, is_on_cpus = engine.speculative, profile.spec.vendor == CPU
     return Settings(

@@ -41,6 +41,7 @@ def why(spec: LLMDeploymentSpec, choice: Choice, model: Model, sources: tuple[st
         *_cache(spec, chosen.fit, model),
         *_images(spec, model),
         *_requests(spec, chosen.fit),
+        *_step(spec, chosen.fit),
         *([_speed(chosen.speed)] if chosen.speed else []),
         *_measured(chosen),
         _evidence(chosen, model, sources),
@@ -188,6 +189,14 @@ def _requests(spec: LLMDeploymentSpec, fit: Fit) -> tuple[str, ...]:
         f"A replica works on {times(fit.max_concurrency or 1, 'request')} at a time: the cache has room for no more, "
         "even if they are short. engine.maxConcurrency sets another number.",
     )
+
+
+def _step(spec: LLMDeploymentSpec, fit: Fit) -> Iterator[str]:
+    if spec.engine.max_batched_tokens:
+        yield (
+            f"A step computes {number(fit.settings.batched_tokens)} tokens at most, of all requests together, as "
+            f"engine.maxBatchedTokens says; the largest step takes {gib(fit.memory.activation)} of memory."
+        )
 
 
 def _speed(speed: Speed) -> str:

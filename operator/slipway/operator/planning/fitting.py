@@ -236,7 +236,8 @@ def _affordable(settings: Settings, cache: Cache, room: int, length: int) -> int
 def _fit_llamacpp(trial: _Trial) -> Fit | Misfit:
     spec, model = trial.spec, trial.model
     slots = concurrency(spec, trial.candidate.profile) or 1
-    settings = replace(trial.settings, slots=slots)
+    step = spec.engine.max_batched_tokens or llamacpp.STEP
+    settings = replace(trial.settings, slots=slots, batched_tokens=step)
     wanted = spec.engine.context_length or min(model.context_length or LLAMACPP_LENGTH, LLAMACPP_LENGTH)
     memory = llamacpp.divide(model, trial.device, settings, context_length=wanted, slots=slots)
     lacking = memory.weights + memory.overhead + memory.kv_cache - memory.budget

@@ -27,7 +27,7 @@ from slipway.observing.measured import MOST_TOKENS, size_in
 
 DIGITS = 16
 OF_PODS = {"uri", "revision"}  # of spec.model; facts change no pod
-NOT_OF_ENGINES = {"parallelism", "compile_cache"}  # counted on its own; changes no number
+NOT_OF_ENGINES = {"parallelism", "compile_cache", "tool_calls", "reasoning"}  # counted on its own; change no number
 OF_PROFILES = {"vendor", "resource", "device_class", "memory", "usable_memory", "shared_by"}
 NOT_OF_MODELS = {"name", "evidence", "missing"}
 """The same numbers from another source are the same model."""

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from slipway.api.model_key import ModelKey
 from slipway.observing.compile_report import report_in
-from slipway.observing.measured import Load, Measurement, reading_of
+from slipway.observing.measured import Load, Measurement, parsers_of, reading_of
 from slipway.operator.reconciling.pod_info import get_info
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Measuring:
             async with room, self._room:
                 info = await self._fetch(wanted.load.address)
             if info is not None and (reading := reading_of(info)):
-                found = Measurement(wanted.load, reading, report_in(info))
+                found = Measurement(wanted.load, reading, report_in(info), parsers_of(info))
                 if found != wanted.found:
                     wanted.found = found
                     self._changed(key)

@@ -14,11 +14,13 @@ from typing import Any, Self
 
 from slipway_runtime.contract.engines import LLAMACPP
 from slipway_runtime.contract.tasks import POOLING, RANK, Task, paths_of
+from slipway_runtime.engines import formats
 from slipway_runtime.engines.cpus import threads
 from slipway_runtime.engines.engine import (
     Choice,
     Joined,
     Launch,
+    Parsers,
     StartRefusedError,
     Wish,
     module,
@@ -27,6 +29,7 @@ from slipway_runtime.engines.engine import (
     work_of,
 )
 from slipway_runtime.engines.flags import objections
+from slipway_runtime.engines.formats import Template
 
 CONTEXT_LENGTH = 4096  # if none is given
 PARALLEL = LLAMACPP.concurrency
@@ -50,6 +53,7 @@ draft model adds to both. The compute buffer may be reserved again."""
 DETAILED, USUAL = 4, 3
 """Verbosity: only with the first does llama.cpp log what it takes of the memory; it would also log more about each
 request."""
+TEMPLATE_FILE = "chat_template_file"  # of llama.cpp's own server; CommonParams has the content
 OURS = {"model", "model_alias", "hostnames", "port", "n_parallel", "n_ctx"}
 """Parameters that an option of slipway-runtime sets."""
 FOREIGN = ("LLAMA_ARG_", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD", "LD_AUDIT")
@@ -72,6 +76,8 @@ class Settings:
     parallel: int
     threads: int
     parameters: Mapping[str, str]
+    batched_tokens: int | None = None
+    separates_reasoning: bool = True
     task: str = ""
 
     def to_json(self) -> str:
@@ -102,6 +108,8 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         parallel=parallel or PARALLEL[wish.mode],
         threads=threads(),
         parameters=parameters_of(wish.flags),
+        batched_tokens=wish.batched_tokens,
+        separates_reasoning=wish.parsers is None or bool(wish.parsers.reasoning.name),
         task=wish.task,
     )
     return Launch(
@@ -121,6 +129,13 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         joined=JOINED,
         computes_on_cpus=True,
         stop=2.0,
+    )
+
+
+def parsers_for(template: Template, *, tool_calls: str, reasoning: str) -> Parsers:
+    return Parsers(
+        tool_calls=formats.of_llamacpp(formats.TOOL_CALLS, tool_calls, template),
+        reasoning=formats.of_llamacpp(formats.REASONING, reasoning, template),
     )
 
 
@@ -174,13 +189,21 @@ def fill(parameters: Any, settings: Settings) -> Any:
     parameters.ui = False
     parameters.offline = True  # nothing is ever downloaded
     parameters.sse_ping_interval = -1  # clients would take such a line in a stream for its first token
+    if settings.batched_tokens:
+        parameters.n_batch = parameters.n_ubatch = settings.batched_tokens
+    if not settings.separates_reasoning:
+        formats = type(parameters.reasoning_format)
+        parameters.reasoning_format = formats.COMMON_REASONING_FORMAT_NONE
     if settings.task in POOLING:
         parameters.embedding = True
         # One step has all of a request's tokens: encoders see them all at once.
         parameters.n_batch = parameters.n_ubatch = settings.context_length
     if settings.task == Task.RERANK:
         parameters.pooling_type = type(parameters.pooling_type)(RANK)
-    for name, value in settings.parameters.items():
+    given = dict(settings.parameters)
+    if TEMPLATE_FILE in given:
+        parameters.chat_template = Path(given.pop(TEMPLATE_FILE)).read_text()
+    for name, value in given.items():
         setattr(parameters, name, _like(getattr(parameters, name, None), name, value))
     return parameters
 

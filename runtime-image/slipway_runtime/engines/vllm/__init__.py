@@ -17,10 +17,11 @@ from pathlib import Path
 
 from slipway_runtime.contract.buckets import OF_TIMES, Boundaries
 from slipway_runtime.contract.engines import VLLM
-from slipway_runtime.engines import flags
+from slipway_runtime.engines import flags, formats
 from slipway_runtime.engines.engine import (
     Choice,
     Launch,
+    Parsers,
     StartRefusedError,
     Wish,
     module,
@@ -28,6 +29,7 @@ from slipway_runtime.engines.engine import (
     warm_up_of,
     work_of,
 )
+from slipway_runtime.engines.formats import REASONING, TOOL_CALLS, Template
 from slipway_runtime.engines.planned import NOTHING, PlannedMemory
 from slipway_runtime.engines.vllm import tasks
 from slipway_runtime.versions import version_of
@@ -43,6 +45,8 @@ OPENTELEMETRY = (
 GUARD = "slipway_runtime.engines.vllm.app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
+PARSER_SOURCES = {TOOL_CALLS: "tool_parsers/__init__.py", REASONING: "reasoning/__init__.py"}
+_REGISTERED = re.compile(r'^    "([^"]+)": \( *(?:#.*)?$', re.MULTILINE)
 OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
 
 MOMENTS = (
@@ -125,6 +129,11 @@ class Installed:
     def knows(self, flag: str) -> bool:
         return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
 
+    def parsers(self, kind: str) -> frozenset[str]:
+        """The names of its parsers, for tool calls or reasoning."""
+        file = self.folder / PARSER_SOURCES[kind]
+        return frozenset(_REGISTERED.findall(file.read_text())) if file.is_file() else frozenset()
+
     @property
     def has_opentelemetry(self) -> bool:
         return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
@@ -137,6 +146,27 @@ class Installed:
     def _flags(self) -> str:
         files = [self.folder / name for name in FLAG_SOURCES]
         return "\n".join(file.read_text() for file in files if file.is_file())
+
+
+def parsers_for(
+    vllm: Installed, template: Template, flags: Sequence[str], *, tool_calls: str, reasoning: str
+) -> Parsers:
+    return Parsers(
+        tool_calls=formats.of_vllm(
+            TOOL_CALLS,
+            tool_calls,
+            template,
+            vllm.parsers(TOOL_CALLS),
+            by_flag=formats.value_of(flags, "tool-call-parser"),
+        ),
+        reasoning=formats.of_vllm(
+            REASONING,
+            reasoning,
+            template,
+            vllm.parsers(REASONING),
+            by_flag=formats.value_of(flags, "reasoning-parser"),
+        ),
+    )
 
 
 def installed() -> Installed:
@@ -164,7 +194,7 @@ def launch(
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
     without = [NO_FLASHINFER] if device == "cuda" and not vllm.has_flashinfer else []
-    wanted = [*_flags(wish.mode, device), *tasks.choices_of(wish.task), *without]
+    wanted = [*_flags(wish.mode, device), *tasks.choices_of(wish.task), *_parser_flags(wish.parsers), *without]
     wanted += [] if untold else _tracing_flags(traces)
     chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [
@@ -239,6 +269,16 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
         yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step only")
     if mode == "Throughput":
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
+
+
+def _parser_flags(parsers: Parsers | None) -> Iterator[Choice]:
+    if parsers is None:
+        return
+    if parsers.tool_calls.name:
+        yield Choice("--enable-auto-tool-choice", "otherwise vLLM refuses requests with tools")
+        yield Choice(f"--tool-call-parser={parsers.tool_calls.name}", parsers.tool_calls.why)
+    if parsers.reasoning.name:
+        yield Choice(f"--reasoning-parser={parsers.reasoning.name}", parsers.reasoning.why)
 
 
 def _tracing_flags(traces: str) -> Iterator[Choice]:

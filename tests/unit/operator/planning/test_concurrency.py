@@ -123,3 +123,11 @@ def test_a_concurrency_that_only_the_engine_knows_is_left_to_it(wanted: Any) -> 
     planned = plan(wanted)
     assert planned.max_concurrency is None
     assert not [argument for argument in arguments(wanted) if "max-num-seqs" in argument]
+
+
+def test_the_field_for_tokens_of_a_step_decides_where_no_flag_does() -> None:
+    fewer = on_h100(engine={"maxBatchedTokens": 512}).spec
+    settings = settings_for(fewer, H100, tensor=1, pipeline=1)
+    assert (settings.batched_tokens, settings.sequences) == (512, 512)
+    both = batched("4096", maxBatchedTokens=512).spec
+    assert settings_for(both, H100, tensor=1, pipeline=1).batched_tokens == 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from slipway.objects.kinds import EVENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, STORAGE_CLASS
+from slipway.objects.kinds import EVENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVING_RUNTIME, STORAGE_CLASS
 from support.builders.llmdeployments import merged
 from support.builders.stored import kube_object
 from support.programs.compile_claim_loop import UNPLACED, asleep, pod, scale
@@ -183,3 +183,21 @@ async def test_a_record_without_the_cache_of_the_spec_restarts_nothing() -> None
     await newer.settle()
     assert newer.api.get(INFERENCE_SERVICE) == before
     assert status(newer)["made"]["modelCache"] == '{"kind":"None"}'
+
+
+# --- who can write to it ---------------------------------------------------------------------------------------------
+
+
+async def test_a_runtime_of_the_user_that_names_no_user_gets_a_claim_only_if_the_spec_demands_it() -> None:
+    own = {"engine": {"name": "mine", "compileCache": None, "contextLength": None}}
+    loop = fetching_loop(own)
+    container = {"name": "kserve-container", "image": "registry.example.com/mine:1"}
+    formats = [{"name": "huggingface"}]
+    runtime = {"supportedModelFormats": formats, "containers": [container]}
+    loop.api.put(kube_object(SERVING_RUNTIME, "mine", namespace="chat", spec=runtime))
+    await asleep(loop)
+    assert not keeps(loop)
+    assert "runAsUser" in model_cache(loop)["message"]
+    loop.api.put(merged(loop.api.get(LLM_DEPLOYMENT), {"spec": {"model": {"cache": {"kind": "PVC"}}}}))
+    await loop.settle()
+    assert keeps(loop)

@@ -35,7 +35,7 @@ def test_the_facts_of_a_checkpoint(tmp_path: Path) -> None:
     assert (found.format, found.architecture, found.dtype) == ("safetensors", "LlamaForCausalLM", "float32")
     assert (found.shape.layers, found.shape.kv_heads, found.shape.head_dim) == (2, 1, 32)
     assert (found.parameters, found.weight_bytes) == (106816, 4 * 106816)
-    assert (found.tokenizer, found.has_chat_template, found.files) == ("tokenizer.json", False, 1)
+    assert (found.tokenizer, found.chat_template, found.files) == ("tokenizer.json", "", 1)
 
 
 def test_several_files_are_read_as_one_model(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from slipway.operator.planning.memory.settings import MIB, Device, Settings
 from slipway.operator.planning.plan import Memory
 
 PADDED_TO = 256  # tokens
-STEP = 512  # tokens that are computed at once
+STEP = 512  # tokens that are computed at once, if the spec sets no number
 PROCESSES = 400 * MIB
 """slipway-runtime, the engine's Python process with its web app, and the libraries."""
 
@@ -25,7 +25,7 @@ def divide(model: Model, device: Device, settings: Settings, *, context_length: 
         model,
         device,
         weights=weights.file_bytes(model) or 0,
-        activation=_step(model, context_length),
+        activation=_step(model, settings, context_length),
         other=PROCESSES,
         kv_cache=cache_bytes(model, settings, context_length=context_length, slots=slots),
     )
@@ -42,7 +42,7 @@ def _of_layer(layers: Layers, settings: Settings, context_length: int) -> int:
     """Of one slot. A layer with a window keeps the window and one step; a state has 32 bits."""
     if layers.keeps is Keeps.STATE:
         return 4 * (layers.state_16_bit + layers.state_32_bit)
-    tokens = context_length if layers.window is None else min(context_length, layers.window + STEP)
+    tokens = context_length if layers.window is None else min(context_length, layers.window + settings.batched_tokens)
     return int(_padded(tokens) * layers.values_per_token * settings.kv_bits / 8)
 
 
@@ -50,10 +50,10 @@ def _padded(tokens: int) -> int:
     return -(-tokens // PADDED_TO) * PADDED_TO
 
 
-def _step(model: Model, context_length: int) -> int:
+def _step(model: Model, settings: Settings, context_length: int) -> int:
     """The logits of a step in 32 bits, and the largest intermediate values. A model that generates nothing has no
     logits, and one step for all tokens of a request, with the attention of each to each."""
     widest = 2 * (model.intermediate_size or 0) + 2 * (model.hidden_size or 0)
     if model.task in POOLING:
         return 4 * context_length * (widest + (model.attention_heads or 0) * context_length)
-    return 4 * STEP * max(widest, model.vocabulary_size or 0)
+    return 4 * settings.batched_tokens * max(widest, model.vocabulary_size or 0)

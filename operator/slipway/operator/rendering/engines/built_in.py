@@ -89,6 +89,8 @@ def _of_runtime(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *_flag("served-name", deployment.served_name),
         *_flag("task", _task(spec, plan)),
         *_flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
+        *_flag("tool-calls", spec.engine.tool_calls if spec.engine.tool_calls != "Auto" else None),
+        *_flag("reasoning", spec.engine.reasoning if spec.engine.reasoning != "Auto" else None),
         *_flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
         *_flag("start-timeout", plan.start_limit),
         *_flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
