@@ -56,6 +56,7 @@ CHANGES_OBJECTS = {
     "planner.hub.enabled",
     "compileCache.claims",
     "fetcher.enabled",
+    "modelCache.claims",
     *RIGHTS,
     *ALERTS,
 }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.objects.kinds import STORAGE_CLASS, Object
+from slipway.operator.planning.compile_cache import Pulled
 from slipway.operator.planning.model_cache import where as where_in
 from slipway.operator.planning.volumes import Claim, Nowhere, OnNode, SiteStorage, StorageClass
 from support.builders.llmdeployments import llmdeployment, merged
@@ -21,7 +22,7 @@ ALONE: Object = {"scaling": {"minReplicas": 0, "maxReplicas": 1}}
 DRAFT: Object = {"engine": {"name": "vllm", "speculative": {"method": "draft", "model": "hf://org/draft", "tokens": 3}}}
 
 
-def where(*given: Any, has_node_plugin: bool = False) -> Claim | OnNode | Nowhere:
+def where(*given: Any, has_node_plugin: bool = False) -> Claim | Pulled | OnNode | Nowhere:
     return where_in(*given, has_node_plugin=has_node_plugin)
 
 
