@@ -106,9 +106,10 @@ async def fails(kube: Kube, reason: str, words: str, *things: Object) -> None:
     await kube.wait_for("llmdeployment", NAME, is_stalled(reason, words), timeout=FAILS_WITHIN)
 
 
-@pytest.fixture(autouse=True)
-async def one_model_at_a_time(kube: Kube) -> AsyncIterator[None]:
-    yield
+@pytest.fixture
+async def kube(kube: Kube, installed_cluster: Kube) -> AsyncIterator[Kube]:
+    """One model at a time."""
+    yield kube
     await kube.delete("llmdeployment", NAME, wait=True)
 
 
@@ -286,7 +287,7 @@ def pushed(cluster: Cluster, reference: str, weights: Path, folder: Path) -> str
 async def test_a_model_comes_up_from_an_mlflow_registry_by_its_alias(
     slipway: Operator, kube: Kube, store: ObjectStore, tester: ReachableServer, tmp_path: Path
 ) -> None:
-    with mlflow_server(tmp_path, store) as server:
+    with mlflow_server(tmp_path, store, allowed_hosts="*") as server:
         version = server.register("gemma", f"s3://{BUCKET}/gemma")
         server.post("registered-models/alias", name="gemma", alias="champion", version=version)
         async with reachable(tester, store.url) as s3, reachable(tester, server.url) as endpoint:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from slipway_fetcher.problem import FetchError, Reason
 from slipway_fetcher.request import Request
@@ -136,6 +136,12 @@ class Api:
                 Reason.NOT_FOUND,
                 f"The MLflow server {self.endpoint} has no {what}.",
                 "Correct the URI, or register it.",
+            )
+        if status == 403 and b"Invalid Host header" in content:
+            return FetchError(
+                Reason.ACCESS_DENIED,
+                f"The MLflow server refuses requests that call it {urlsplit(self.endpoint).netloc} (HTTP 403).",
+                "Allow that host by the server's option --allowed-hosts, or use a name in `endpoint` that it allows.",
             )
         if status in (401, 403):
             given = "the credentials" if self._authorize else "requests without credentials"

@@ -63,12 +63,14 @@ class MlflowServer:
 
 
 @contextmanager
-def mlflow_server(folder: Path, store: ObjectStore) -> Iterator[MlflowServer]:
-    """Its artifacts are in the bucket `mlflow`."""
+def mlflow_server(folder: Path, store: ObjectStore, *, allowed_hosts: str = "") -> Iterator[MlflowServer]:
+    """Its artifacts are in the bucket `mlflow`. `allowed_hosts`: by which names it may be called; empty: its default,
+    which is this machine and private networks."""
     store.make_bucket("mlflow")
     port, log = free_port(), folder / "mlflow.log"
     argv: list[str | Path] = [packages.mlflow(), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    argv += ["--allowed-hosts", allowed_hosts] if allowed_hosts else []
     argv += ["--artifacts-destination", "s3://mlflow/artifacts", "--serve-artifacts"]
     keys = {"AWS_ACCESS_KEY_ID": ROOT.identifier, "AWS_SECRET_ACCESS_KEY": ROOT.secret}
     environment = {**os.environ, **keys, "MLFLOW_S3_ENDPOINT_URL": store.url, "AWS_DEFAULT_REGION": "us-east-1"}
