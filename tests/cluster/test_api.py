@@ -200,6 +200,18 @@ def test_a_stored_object_shows_the_defaults(server: ApiServer) -> None:
     }
 
 
+def test_what_is_left_to_the_operator_is_not_stored(server: ApiServer) -> None:
+    """So that an older operator, which doesn't know these fields, doesn't find them in every object."""
+    spec = created(server, llmdeployment())["spec"]
+    assert spec["model"] == llmdeployment()["spec"]["model"]
+    assert not {"toolCalls", "reasoning"} & spec["engine"].keys()
+
+
+@pytest.mark.parametrize("cache", [{"size": "20Gi"}, {"storageClassName": "fast"}], ids=str)
+def test_a_volume_may_be_described_without_a_kind(server: ApiServer, cache: Object) -> None:
+    assert created(server, llmdeployment(spec={"model": {"cache": cache}}))["spec"]["model"]["cache"] == cache
+
+
 def test_setting_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment(spec={"scaling": {"hold": {"maxRequests": 8}}}))
     assert stored["spec"]["scaling"]["hold"]["maxBytes"] == "64Mi"
@@ -253,6 +265,8 @@ REFUSED_CHANGES = [
 ACCEPTED_CHANGES = [
     pytest.param(PVC, {"model": {"cache": {"size": "40Gi"}}}, id="a larger cache"),
     pytest.param(PVC, {"model": {"cache": {"kind": "None", "size": None, "storageClassName": None}}}, id="no cache"),
+    pytest.param(PVC, {"model": {"cache": {"kind": None, "size": "10Gi"}}}, id="a cache left to the operator"),
+    pytest.param({"model": {"cache": {"size": "20Gi"}}}, PVC, id="a cache of a kind"),
     pytest.param({"scaling": {"initialReplicas": 1}}, {"scaling": {"initialReplicas": None}}, id="initial left out"),
     pytest.param({}, {"engine": {"name": "llamacpp"}, "model": {"uri": "pvc://other/"}}, id="all else"),
 ]

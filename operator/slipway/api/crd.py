@@ -15,11 +15,11 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import GROUP, KIND, PLURAL, PROFILE_KIND, PROFILE_PLURAL, VERSION
 from slipway.api.reasons import ConditionType
-from slipway.api.schema import ApiModel, JsonSchema
+from slipway.api.schema import NO_DEFAULT, ApiModel, JsonSchema
 from slipway.objects.kinds import Object
 
 # Keywords of JSON Schema that a structural schema must not have.
-UNWANTED = {"$defs", "title", "additionalProperties"}
+UNWANTED = {"$defs", "title", "additionalProperties", NO_DEFAULT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,8 @@ def _whole(model: type[ApiModel]) -> JsonSchema:
 def structural(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSchema:
     """Turns a JSON Schema into a structural schema."""
     schema = _plain(schema, definitions)
-    result = {key: value for key, value in schema.items() if key not in UNWANTED}
+    unwanted = UNWANTED | ({"default"} if NO_DEFAULT in schema else set())
+    result = {key: value for key, value in schema.items() if key not in unwanted}
     if "const" in result:
         result["enum"] = [result.pop("const")]
     if "properties" in schema:

@@ -11,7 +11,18 @@ from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
 from slipway.api.compile_cache import CompileCache
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
-from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
+from slipway.api.schema import (
+    LEFT_TO_THE_OPERATOR,
+    LIST_TYPE,
+    ApiModel,
+    Auto,
+    ObjectName,
+    Rule,
+    cel,
+    matches,
+    text,
+    whole_number_or_auto,
+)
 from slipway.contract import parsers
 from slipway.contract.engines import BUILT_IN, OTHER_RUNTIMES, VLLM
 
@@ -88,7 +99,7 @@ PARSERS = {"toolCalls": parsers.TOOL_CALLS, "reasoning": parsers.REASONING}
 def _known_parser(field: str, names: Collection[str]) -> Rule:
     message = f"is not one of vLLM's parsers: write Auto, None, or one of {', '.join(names)}"
     return Rule(
-        rule=f"self.name != 'vllm' || self.{field} in {cel(['Auto', 'None', *names])}",
+        rule=f"!has(self.{field}) || self.name != 'vllm' || self.{field} in {cel(['Auto', 'None', *names])}",
         message=message,
         says=f"'{field} ' + self.{field} + ' ' + {cel(message)}",
         at=f".{field}",
@@ -98,7 +109,7 @@ def _known_parser(field: str, names: Collection[str]) -> Rule:
 def _own_format(field: str) -> Rule:
     message = "can't be chosen for llamacpp, which reads the format from the chat template: write Auto or None, or "
     return Rule(
-        rule=f"self.name != 'llamacpp' || self.{field} in ['Auto', 'None']",
+        rule=f"!has(self.{field}) || self.name != 'llamacpp' || self.{field} in ['Auto', 'None']",
         message=message + "choose engine vllm",
         says=f"'{field} ' + self.{field} + ' ' + {cel(message + 'choose engine vllm')}",
         at=f".{field}",
@@ -166,13 +177,16 @@ class EngineSpec(ApiModel):
     )
     tool_calls: Parser = Field(
         default="Auto",
-        description="How calls of tools are found in what the model writes: Auto by its chat template, None not at "
-        "all, so that requests with tools are refused; or the name of one of vLLM's parsers, such as hermes.",
+        description="How calls of tools are found in what the model writes: Auto, the default, by its chat template, "
+        "None not at all, so that requests with tools are refused; or the name of one of vLLM's parsers, such as "
+        "hermes.",
+        json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
     reasoning: Parser = Field(
         default="Auto",
-        description="How the model's reasoning is separated from its answer: Auto by its chat template, None not at "
-        "all; or the name of one of vLLM's parsers, such as deepseek_r1.",
+        description="How the model's reasoning is separated from its answer: Auto, the default, by its chat template, "
+        "None not at all; or the name of one of vLLM's parsers, such as deepseek_r1.",
+        json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
     media_domains: list[MediaDomain] = Field(
         default_factory=list,

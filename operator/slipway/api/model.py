@@ -9,6 +9,7 @@ from pydantic import Field
 from slipway.api.compile_cache import CompiledRepository
 from slipway.api.kubernetes import AccessMode, StorageSize
 from slipway.api.schema import (
+    LEFT_TO_THE_OPERATOR,
     LIST_TYPE,
     ApiModel,
     AsText,
@@ -173,6 +174,9 @@ class ModelFacts(ApiModel):
     )
 
 
+_STAYS_A_CLAIM = "has(self.kind) && self.kind == 'PVC' && has(oldSelf.kind) && oldSelf.kind == 'PVC'"
+
+
 class ModelCache(ApiModel):
     """Where downloaded files are kept, so that the next replica doesn't download them again."""
 
@@ -180,8 +184,9 @@ class ModelCache(ApiModel):
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
         "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
-        "them. Auto is Node where the cluster has the node plugin, else PVC where a volume can't delay a replica, and "
-        "None elsewhere.",
+        "them. Auto, the default, is Node where the cluster has the node plugin, else PVC where a volume can't delay a "
+        "replica, and None elsewhere.",
+        json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
     size: StorageSize | None = Field(
         default=None,
@@ -210,37 +215,38 @@ class ModelCache(ApiModel):
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.kind in ['Auto', 'PVC', 'Image'] || !(has(self.size) || has(self.storageClassName))",
+            rule="!has(self.kind) || self.kind in ['Auto', 'PVC', 'Image'] || "
+            "!(has(self.size) || has(self.storageClassName))",
             message="size and storageClassName describe a volume: set kind to PVC, Auto or Image, or remove them",
             at=".kind",
         ),
         Rule(
-            rule="self.kind != 'Image' || has(self.size) || !has(self.storageClassName)",
+            rule="!has(self.kind) || self.kind != 'Image' || has(self.size) || !has(self.storageClassName)",
             message="storageClassName is of the volume on which the Job has the files until they are pushed: set its "
             "size, too, or remove storageClassName",
             at=".size",
             why="FieldValueRequired",
         ),
         Rule(
-            rule="self.kind == 'Image' || !(has(self.repository) || has(self.pushSecret))",
+            rule="(has(self.kind) && self.kind == 'Image') || !(has(self.repository) || has(self.pushSecret))",
             message="repository and pushSecret are for an image: set kind to Image, or remove them",
             at=".kind",
         ),
         Rule(
-            rule="self.kind != 'Image' || has(self.repository)",
+            rule="!has(self.kind) || self.kind != 'Image' || has(self.repository)",
             message="kind Image needs a repository into which a Job pushes the files: set one, such as "
             "registry.example.com/team/models",
             at=".repository",
             why="FieldValueRequired",
         ),
         Rule(
-            rule="self.kind == 'PVC' || !has(self.accessMode)",
+            rule="(has(self.kind) && self.kind == 'PVC') || !has(self.accessMode)",
             message="accessMode describes the volume of kind PVC: set kind to PVC, or remove accessMode",
             at=".accessMode",
             why="FieldValueForbidden",
         ),
         Rule(
-            rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || (has(self.storageClassName) == "
+            rule=f"!({_STAYS_A_CLAIM}) || (has(self.storageClassName) == "
             "has(oldSelf.storageClassName) && (!has(self.storageClassName) || "
             "self.storageClassName == oldSelf.storageClassName))",
             message="Kubernetes can't move a volume to another storage class: set kind to None first, which "
@@ -249,7 +255,7 @@ class ModelCache(ApiModel):
             why="FieldValueForbidden",
         ),
         Rule(
-            rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || !has(self.size) || !has(oldSelf.size) || "
+            rule=f"!({_STAYS_A_CLAIM}) || !has(self.size) || !has(oldSelf.size) || "
             "!isQuantity(string(self.size)) || "
             "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
             message="Kubernetes can't shrink a volume: keep the size, or set kind to None first, which removes "
@@ -331,7 +337,9 @@ class ModelSpec(ApiModel):
     task: Literal["Auto", "Generate", "Embed", "Rerank", "Classify", "Transcribe"] = Field(
         default="Auto",
         description="What the model is for: it decides how the engine is started, and which requests the model serves. "
-        "Auto takes it from the model's architecture, which doesn't say it of models such as Qwen3-Embedding.",
+        "Auto, the default, takes it from the model's architecture, which doesn't say it of models such as "
+        "Qwen3-Embedding.",
+        json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
     cache: ModelCache = Field(
         default_factory=ModelCache, description="Where downloaded files are kept, so that they are downloaded once."

@@ -25,6 +25,8 @@ LIST_TYPE = "x-kubernetes-list-type"
 MAP_TYPE = "x-kubernetes-map-type"
 LIST_KEYS = "x-kubernetes-list-map-keys"
 INT_OR_STRING = "x-kubernetes-int-or-string"
+NO_DEFAULT = "x-slipway-no-default"  # the operator fills the field in, not the API server: see docs/upgrades.md
+LEFT_TO_THE_OPERATOR: JsonSchema = {NO_DEFAULT: True}  # for the `json_schema_extra` of a field
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api import crd
+from slipway.api.model import ModelCache
 from support.repository import CRDS
 
 Schema = dict[str, Any]
@@ -105,6 +106,22 @@ def test_a_list_says_how_field_managers_share_it(schema: Schema) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_the_message_of_a_validation_rule_is_a_sentence(rule: Schema) -> None:
     assert re.fullmatch(r"[A-Za-z-][^\n]{20,}[^.\n]", rule["message"])
+
+
+@pytest.mark.parametrize("path", ["model.task", "model.cache", "engine.toolCalls", "engine.reasoning"])
+def test_an_older_operator_finds_no_newer_field_in_an_object_that_does_not_set_it(path: str) -> None:
+    """The API server fills in defaults when it reads, and that operator refuses fields that it doesn't know."""
+    part, name = path.split(".")
+    schema = schema_of(crd.llmdeployment())["properties"]["spec"]["properties"][part]
+    assert name in schema["properties"]
+    assert "default" not in schema["properties"][name]
+    assert name not in schema.get("default", {})
+
+
+def test_a_cache_of_which_only_the_size_is_set_has_no_kind_by_default() -> None:
+    model = schema_of(crd.llmdeployment())["properties"]["spec"]["properties"]["model"]
+    assert "default" not in model["properties"]["cache"]["properties"]["kind"]
+    assert ModelCache(size="20Gi").kind == "Auto"
 
 
 def test_the_status_is_a_subresource_and_scaling_is_not() -> None:
