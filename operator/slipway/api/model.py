@@ -184,8 +184,7 @@ class ModelCache(ApiModel):
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
         "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
-        "them. Auto, the default, is Node where the cluster has the node plugin, else PVC where a volume can't delay a "
-        "replica, and None elsewhere.",
+        "them. Auto, the default, is Node with the node plugin, else PVC if that can't delay a replica, else None.",
         json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
     size: StorageSize | None = Field(
