@@ -183,7 +183,7 @@ class ModelCache(ApiModel):
     kind: Literal["Auto", "Node", "PVC", "Image", "None"] = Field(
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
-        "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
+        "takes them from an image, which a Job pushes and nodes pull; with None, each replica downloads "
         "them. Auto, the default, is Node with the node plugin, else PVC if that can't delay a replica, else None.",
         json_schema_extra=LEFT_TO_THE_OPERATOR,
     )
