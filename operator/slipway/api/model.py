@@ -180,8 +180,7 @@ class ModelCache(ApiModel):
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
         "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
-        "them. Auto is Node where the cluster has the node plugin, else PVC where a volume can't delay a replica, and "
-        "None elsewhere.",
+        "them. Auto is Node where the node plugin is, else PVC where a volume can't delay a replica, else None.",
     )
     size: StorageSize | None = Field(
         default=None,
