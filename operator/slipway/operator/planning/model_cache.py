@@ -24,6 +24,7 @@ from slipway.operator.planning.volumes import (
 GIB = 1 << 30
 MORE = 1.15  # tokenizers, adapters, and what a file system takes for itself
 BESIDES = GIB
+VERSIONS = 2  # on a volume that pods share, where the one before stays
 
 
 NOWHERE = {
@@ -77,12 +78,13 @@ def _asked(spec: LLMDeploymentSpec, files: int | None, site: SiteStorage) -> Ask
         size=cache.size or _size(spec, files) or site.size,
         storage_class=cache.storage_class_name,
         access_mode=cache.access_mode,
+        shared_size=cache.size or _size(spec, files, versions=VERSIONS),
     )
 
 
-def _size(spec: LLMDeploymentSpec, files: int | None) -> str:
+def _size(spec: LLMDeploymentSpec, files: int | None, *, versions: int = 1) -> str:
     """Empty: it isn't known. Of a draft model it never is."""
     has_draft = spec.engine.speculative is not None and spec.engine.speculative.model is not None
     if not files or has_draft:
         return ""
-    return f"{math.ceil((files * MORE + BESIDES) / GIB)}Gi"
+    return f"{math.ceil((versions * files * MORE + BESIDES) / GIB)}Gi"

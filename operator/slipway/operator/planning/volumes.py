@@ -111,6 +111,7 @@ class Asked:
     size: str
     storage_class: str | None = None
     access_mode: AccessMode | None = None
+    shared_size: str = ""  # of one that several pods share, if it isn't the same
 
 
 def no_volumes(asked: Asked) -> Nowhere:
@@ -141,7 +142,8 @@ def as_asked(spec: LLMDeploymentSpec, asked: Asked, classes: Classes, site: Site
 
 
 def _claim(asked: Asked, name: str, mode: AccessMode) -> Claim:
-    return Claim(storage_class=name, access_mode=mode, size=asked.size)
+    size = (asked.shared_size if mode == MANY else "") or asked.size
+    return Claim(storage_class=name, access_mode=mode, size=size)
 
 
 # --- which class ------------------------------------------------------------------------------------------------------

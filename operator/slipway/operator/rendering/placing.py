@@ -19,7 +19,16 @@ from slipway.api.names import NEXT_TO_ANNOTATION, SYNC_ANNOTATION
 from slipway.objects.kinds import PERSISTENT_VOLUME_CLAIM, Object, ObjectKey
 from slipway.objects.metadata import annotations_of, is_being_deleted
 from slipway.observing import compile_image
-from slipway.observing.cache_claim import BOUND, LOST, Trouble, is_ours, next_moment, phase_of, trouble_with
+from slipway.observing.cache_claim import (
+    BOUND,
+    LOST,
+    Trouble,
+    failures_of_volumes,
+    is_ours,
+    next_moment,
+    phase_of,
+    trouble_with,
+)
 from slipway.observing.giving_up import REFUSED, GivenUp
 from slipway.observing.pods import Pod, has_ready_pod
 from slipway.observing.references import references_of
@@ -136,6 +145,8 @@ class Placing:
             return self._spared(trouble) if self._is_well_elsewhere() else self._give_up(trouble)
         if self._is_taken and self._mounted and self._mounted.claim:
             return self._with_the_claim_of_others(self._mounted)
+        if self._waits_for_plugin():
+            return replace(self._as_wanted(), stops_first=True)
         if self._change is Change.COSTLY or self._is_older:
             return self._as_it_is()
         return self._as_wanted()
@@ -160,7 +171,8 @@ class Placing:
         """With the claim that the pods mount, or that they were about to."""
         if self._mounted and self._mounted.image:
             return self._refused_image() or compile_image.trouble_with(self._mounted.image, self._snapshot)
-        if self._is_demanded() or isinstance(self._wanted, OnNode) or (self._mounted and self._mounted.is_on_node):
+        has_no_claim = self._mounted.is_on_node if self._mounted else isinstance(self._wanted, OnNode)
+        if self._is_demanded() or has_no_claim:
             return None
         if (refused := self._snapshot.refused_claims.get(self._name)) and self._claim is None:
             return Trouble(REFUSED, f"the claim {self._name} was refused: {refused}")
@@ -169,6 +181,14 @@ class Placing:
         if self._is_taken and not has_ready_pod(self._snapshot):
             return Trouble("ClaimTaken", TAKEN.format(name=self._name))
         return trouble_with(self._claim, self._snapshot, takes_turns=self._takes_turns, volume=self._kept.volume)
+
+    def _waits_for_plugin(self) -> bool:
+        """Whether replicas wait for a folder of their node that none of them gets, because the plugin was removed."""
+        if self._mounted is None or not self._mounted.is_on_node or self._snapshot.has_node_plugin:
+            return False
+        return not has_ready_pod(self._snapshot) and any(
+            any(failures_of_volumes(each)) for each in _pods(self._snapshot)
+        )
 
     def _refused_image(self) -> Trouble | None:
         """Where the API server refuses pods with it, none is made, so that no pod says why."""

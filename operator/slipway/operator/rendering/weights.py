@@ -26,7 +26,8 @@ CREDENTIALS_VOLUME, CREDENTIALS_FOLDER = "slipway-credentials", "/etc/slipway/cr
 IN_THE_POD = f"file://{MODEL_FOLDER}"
 """KServe's `storageUri` of a model that it doesn't fetch. Without one, KServe takes the pod for a server of several
 models, and adds its agent."""
-RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+"""With both limits, since quotas may demand them."""
 RESTRICTED: Object = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -36,6 +37,7 @@ RESTRICTED: Object = {
 }
 VARIABLES = re.compile(r"(?i:(https?|no)_proxy)|(HF|AWS|AZURE|GOOGLE|MLFLOW|S3)_\w+|STORAGE_EMULATOR_HOST")
 """Of the spec's, those that say how a source is reached."""
+NAMES_SERVER = re.compile("ENDPOINT|TRACKING_URI|EMULATOR_HOST")
 FIXED = re.compile(r"hf://[^@]+@[0-9a-f]{40}|oci://.+@sha256:[0-9a-f]{64}|https://.+#sha256=.+|mlflow://.+/[0-9]+")
 """A source, with `@` and its revision, that always has the same files."""
 KEY = re.compile(r"\b([0-9a-f]{16})-[0-9a-f]{8}\b")
@@ -53,6 +55,7 @@ class Source:
     revision: str = ""
     files: tuple[str, ...] = ()
     endpoint: str = ""
+    server: tuple[str, ...] = ()  # what else may say which server it is, without `endpoint`
 
     @property
     def is_fetched(self) -> bool:
@@ -60,7 +63,8 @@ class Source:
 
     @property
     def key(self) -> str:
-        what = _digest([self.uri, self.revision, sorted(self.files), self.endpoint])[:16]
+        where = self.endpoint or list(self.server) or ""
+        what = _digest([self.uri, self.revision, sorted(self.files), where])[:16]
         is_fixed = FIXED.fullmatch(f"{self.uri}@{self.revision}" if self.revision else self.uri)
         return what if is_fixed else f"{what}-{_of_time(None)}"
 
@@ -81,6 +85,7 @@ IN_EACH_POD = WeightsVolume({"emptyDir": {}})
 
 def sources_of(spec: LLMDeploymentSpec) -> Iterator[Source]:
     model, speculative = spec.model, spec.engine.speculative
+    server = tuple(_servers(spec))
     yield Source(
         container=FETCHES_MODEL,
         folder=MODEL_FOLDER,
@@ -88,6 +93,7 @@ def sources_of(spec: LLMDeploymentSpec) -> Iterator[Source]:
         revision=model.revision or "",
         files=tuple(model.files),
         endpoint=model.endpoint or "",
+        server=server,
     )
     if speculative and speculative.model:
         yield Source(
@@ -95,6 +101,7 @@ def sources_of(spec: LLMDeploymentSpec) -> Iterator[Source]:
             folder=DRAFT_FOLDER,
             uri=speculative.model,
             endpoint=_endpoint_for(speculative.model, spec),
+            server=server,
         )
     for number, adapter in enumerate(spec.engine.adapters):
         yield Source(
@@ -102,6 +109,7 @@ def sources_of(spec: LLMDeploymentSpec) -> Iterator[Source]:
             folder=adapter_folder(adapter.name),
             uri=adapter.uri,
             endpoint=_endpoint_for(adapter.uri, spec),
+            server=server,
         )
 
 
@@ -109,6 +117,13 @@ def _endpoint_for(uri: str, spec: LLMDeploymentSpec) -> str:
     """The model's, for what comes from a server of the same kind."""
     is_same = uri.partition("://")[0] == spec.model.uri.partition("://")[0]
     return (spec.model.endpoint or "") if is_same else ""
+
+
+def _servers(spec: LLMDeploymentSpec) -> Iterator[str]:
+    """A Secret may name the server as well, and so may variables: the same URI is another model there."""
+    if spec.model.credentials_secret:
+        yield spec.model.credentials_secret
+    yield from sorted(f"{each.name}={each.value}" for each in spec.pod.env if NAMES_SERVER.search(each.name))
 
 
 def fetches(spec: LLMDeploymentSpec) -> bool:

@@ -54,10 +54,16 @@ def test_with_a_draft_model_the_size_isnt_known() -> None:
     assert found.size == "100Gi"
 
 
+def test_a_volume_that_replicas_share_has_room_for_the_version_before_too() -> None:
+    found = where(spec({"scaling": {"maxReplicas": 4}}), 16 * GIB, [SHARED], SITE)
+    assert isinstance(found, Claim)
+    assert found.size == "38Gi"
+
+
 def test_several_replicas_share_a_volume_where_a_class_can() -> None:
     several: Object = {"scaling": {"maxReplicas": 4}}
     assert where(spec(several), GIB, [DISKS, SHARED], SITE) == Claim(
-        storage_class="nfs", access_mode="ReadWriteMany", size="3Gi"
+        storage_class="nfs", access_mode="ReadWriteMany", size="4Gi"
     )
     found = where(spec(several), GIB, [DISKS], SITE)
     assert isinstance(found, Nowhere)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from slipway.api.names import NODE_CACHE_DRIVER
-from slipway.objects.kinds import CSI_DRIVER, INFERENCE_SERVICE, LLM_DEPLOYMENT, NODE, Object
+from slipway.objects.kinds import CSI_DRIVER, EVENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, NODE, Object
 from support.builders.llmdeployments import merged
 from support.builders.stored import kube_object
-from support.programs.compile_claim_loop import asleep, end_pod, happened, pod, scale
-from support.programs.model_cache_loop import fetched, fetching_loop, first_fetcher, keeps, model_cache, weights_claim
+from support.programs.compile_claim_loop import UNPLACED, asleep, end_pod, happened, pod, scale
+from support.programs.model_cache_loop import (
+    bind_weights,
+    fetched,
+    fetching_loop,
+    first_fetcher,
+    keeps,
+    model_cache,
+    weights_claim,
+)
 from support.programs.operator_loop import Loop, status
 
 MISSING = (
@@ -100,6 +109,33 @@ async def test_a_plugin_that_is_removed_restarts_no_pod_and_the_next_ones_do_wit
     scale(loop, 0)
     await loop.settle()
     assert "csi" not in volume(loop)
+
+
+async def test_replicas_that_wait_for_a_plugin_that_was_removed_are_made_without_it() -> None:
+    loop = loop_with_plugin()
+    await waits_on_node(loop)
+    happened(loop, "FailedMount", MISSING)
+    await loop.settle()
+    assert "csi" in volume(loop), "the plugin may be about to start"
+    loop.delete(CSI_DRIVER, namespace="", name=NODE_CACHE_DRIVER)
+    await loop.settle()
+    assert "csi" not in volume(loop)
+    assert model_cache(loop)["kind"] != "Node"
+
+
+async def test_a_claim_is_given_up_also_where_the_plugin_was_installed_since() -> None:
+    loop = fetching_loop()
+    await asleep(loop)
+    bind_weights(loop)
+    scale(loop, 1)
+    pod(loop, message=UNPLACED)
+    await loop.settle()
+    loop.api.put(kube_object(CSI_DRIVER, NODE_CACHE_DRIVER))
+    loop.time += timedelta(seconds=21)
+    for _ in range(5):
+        await loop.reconcile()
+    assert not keeps(loop)
+    assert "ModelCacheGivenUp" in [each.body["reason"] for each in loop.api.requests if each.kind == EVENT]
 
 
 async def test_a_claim_is_removed_when_the_node_takes_its_place() -> None:

@@ -44,7 +44,7 @@ def test_the_fetcher_has_no_privileges_and_its_memory_is_limited() -> None:
     [container] = fetched()["initContainers"]
     assert container["image"] == FETCHER.image
     assert container["imagePullPolicy"] == "Always"
-    assert container["resources"]["limits"] == {"memory": "1Gi"}
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}, "a quota may demand both"
     security = container["securityContext"]
     assert security["readOnlyRootFilesystem"]
     assert security["runAsNonRoot"]
@@ -59,6 +59,22 @@ def test_files_and_endpoint_are_those_of_the_model() -> None:
     assert model_["args"][3:] == ["--files=*Q4_K_M.gguf", "--files=a$$(HOME)", "--endpoint=https://mirror.example"]
     assert same["args"][3:] == ["--endpoint=https://mirror.example"], "it is on the same kind of server"
     assert other["args"][3:] == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": {"credentialsSecret": "staging"}},
+        {"pod": {"env": [{"name": "AWS_ENDPOINT_URL", "value": "https://s3.staging.example"}]}},
+        {"model": {"endpoint": "https://s3.staging.example"}},
+    ],
+    ids=["by a Secret", "by a variable", "by an endpoint"],
+)
+def test_the_same_uri_at_another_server_has_another_folder(other: Object) -> None:
+    model = {"uri": "s3://models/llama"}
+    [here] = fetched(model=model)["initContainers"]
+    [there] = fetched(**{**other, "model": {**model, **other.get("model", {})}})["initContainers"]
+    assert here["args"][1] != there["args"][1]
 
 
 def test_credentials_are_mounted_where_files_are_fetched_and_not_into_the_engine() -> None:
