@@ -179,7 +179,7 @@ class ModelCache(ApiModel):
     kind: Literal["Auto", "Node", "PVC", "Image", "None"] = Field(
         default="Auto",
         description="PVC keeps files on a volume of this deployment, Node on each node that has run the model; Image "
-        "takes them from an image, which a Job pushes and each node pulls once; with None, each replica downloads "
+        "takes them from an image that a Job pushes and each node pulls once; with None, each replica downloads "
         "them. Auto is Node where the node plugin is, else PVC where a volume can't delay a replica, else None.",
     )
     size: StorageSize | None = Field(
