@@ -62,8 +62,23 @@ def _socket(port: int) -> socket.socket:
 
 
 class _Server(HTTPServer):
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Ends the request after a moment, also if its client goes on sending a byte now and then."""
+        deadline = threading.Timer(WITHIN, _end, [request])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            deadline.cancel()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no news."""
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

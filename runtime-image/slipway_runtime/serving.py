@@ -189,7 +189,7 @@ def _template(flags: Sequence[str], facts: Facts) -> Template:
     except ModelError as error:
         told = f"The chat template can't be read: {error.failure.message}"
         raise StartRefusedError(told, "Correct its path in engine.extraArgs, or mount it by pod.volumes.") from None
-    return Template(text=text, model_type=facts.model_type)
+    return Template(text=text, model_type=facts.model_type, tokenizer=facts.tokenizer or "")
 
 
 def _parsers(arguments: argparse.Namespace, facts: Facts) -> Parsers:

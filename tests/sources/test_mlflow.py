@@ -120,4 +120,7 @@ def test_a_refusal_is_one_reason_and_a_remedy(
 
 def test_without_an_address_the_field_is_named(tmp_path: Path) -> None:
     outcome = fetch("mlflow://models:/llama/1", tmp_path / "model")
-    assert (outcome.code, "Set MLFLOW_TRACKING_URI in the Secret" in outcome.sentence) == (4, True)
+    assert (outcome.code, "Set spec.model.endpoint, or MLFLOW_TRACKING_URI in the Secret" in outcome.sentence) == (
+        4,
+        True,
+    )

@@ -23,6 +23,7 @@ from slipway_fetcher.sources.base import check_path
 
 PIECE = 1 << 20
 MOST_FILES = 100_000
+HIDES, HIDES_ALL = ".wh.", ".wh..wh..opq"  # what an entry of a layer deletes: the rest of its name, or its folder
 Wants = Callable[[str], bool]
 
 
@@ -35,21 +36,20 @@ def unpack(archive: Path, into: Path, wants: Wants) -> None:
 def unpack_layer(layer: Path, into: Path, wants: Wants, prefix: str) -> None:
     """What an image layer has below a folder; `.wh.` entries delete what earlier layers had."""
     with _explained(layer):
-        _write_all(_tarred(layer, prefix), into, wants)
+        _write_all(_tarred(layer, prefix), into, wants, is_layer=True)
 
 
 Entry = tuple[str, int, Callable[[], IO[bytes]]]
 
 
-def _write_all(entries: Iterator[Entry], into: Path, wants: Wants) -> None:
+def _write_all(entries: Iterator[Entry], into: Path, wants: Wants, *, is_layer: bool = False) -> None:
     number = 0
     for path, size, opened in entries:
         number += 1
         if number > MOST_FILES:
             raise _refused(into, f"has more than {MOST_FILES:,} files")
-        folder, _, name = path.rpartition("/")
-        if name.startswith(".wh."):
-            _delete(into / folder, name)
+        if is_layer and path.rpartition("/")[2].startswith(HIDES):
+            _delete(into, path)
             continue
         check_path(path)
         if wants(path):
@@ -71,12 +71,16 @@ def _write(file: Path, opened: Callable[[], IO[bytes]]) -> None:
         raise unwritable(file, error) from error
 
 
-def _delete(folder: Path, name: str) -> None:
-    check_path(f"{name}/x")
-    if name == ".wh..wh..opq":
-        shutil.rmtree(folder, ignore_errors=True)
+def _delete(into: Path, path: str) -> None:
+    """What an entry of a layer hides. Where that is gets checked first: it may lead out of the folder, too."""
+    name = path.rpartition("/")[2]
+    if name == HIDES_ALL:
+        check_path(path)
+        shutil.rmtree((into / path).parent, ignore_errors=True)
         return
-    hidden = folder / name.removeprefix(".wh.")
+    hidden_path = path.removesuffix(name) + name.removeprefix(HIDES)
+    check_path(hidden_path)
+    hidden = into / hidden_path
     shutil.rmtree(hidden, ignore_errors=True)
     with contextlib.suppress(OSError):
         hidden.unlink()

@@ -46,7 +46,7 @@ class ModelRegistry:
                 else "The address of the MLflow server is missing.",
                 "Write mlflow://models:/NAME/VERSION or mlflow://models:/NAME@ALIAS."
                 if not found
-                else "Set MLFLOW_TRACKING_URI in the Secret, such as https://mlflow.example.com.",
+                else "Set spec.model.endpoint, or MLFLOW_TRACKING_URI in the Secret, such as https://mlflow.example.com.",
             )
         self._request, self._settings, self._source_of = request, settings, source_of
         self._name, self._version, self._alias = found["name"], found["version"], found["alias"]

@@ -6,6 +6,7 @@ recently used, while a namespace or all of them have more than they may, or the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,7 +71,7 @@ def to_evict(entries: Iterable[Entry], limits: Limits, disk: Disk, now: float) -
         for namespace in {entry.namespace for entry in choice.left}:
             choice.free(choice.size(namespace) - limits.namespace, Why.NAMESPACE, namespace)
     if limits.total is not None:
-        choice.free(choice.size() - limits.total, Why.TOTAL)
+        choice.free(total_size(choice.left, limits) - limits.total, Why.TOTAL)
     return choice.evictions
 
 
@@ -89,26 +90,37 @@ class _Choice:
     def freed(self) -> int:
         return sum(entry.size for entry, _ in self.evictions)
 
-    def size(self, namespace: str | None = None) -> int:
-        return sum(entry.size for entry in self.left if namespace in (None, entry.namespace))
+    def size(self, namespace: str) -> int:
+        return sum(entry.size for entry in self.left if entry.namespace == namespace)
 
     def free(self, missing: int, why: Why, namespace: str | None = None) -> None:
         """Of that namespace alone, or of all."""
+        chosen = []
         for entry in self.unused:
             if missing > 0 and namespace in (None, entry.namespace):
-                self.evict([entry], why)
+                chosen.append(entry)
                 missing -= entry.size
+        self.evict(chosen, why)
 
     def evict(self, entries: Iterable[Entry], why: Why) -> None:
-        for entry in list(entries):
-            self.left.remove(entry)
-            self.evictions.append((entry, why))
+        """All at once: a tenant chooses how many there are."""
+        going = dict.fromkeys(entries)
+        self.evictions += [(entry, why) for entry in going]
+        self.left = [entry for entry in self.left if entry not in going]
+
+
+def total_size(entries: Iterable[Entry], limits: Limits) -> int:
+    """A namespace counts with at most what it may have, so that no other one loses a model for what is above it."""
+    sizes = Counter[str]()
+    for entry in entries:
+        sizes[entry.namespace] += entry.size
+    return sum(size if limits.namespace is None else min(size, limits.namespace) for size in sizes.values())
 
 
 def refusal(entries: Sequence[Entry], namespace: str, limits: Limits, disk: Disk) -> str | None:
     """Why no further model may come into that namespace's folder, in a sentence, or None."""
     own = [entry for entry in entries if entry.namespace == namespace]
-    size, total = sum(entry.size for entry in own), sum(entry.size for entry in entries)
+    size, total = sum(entry.size for entry in own), total_size(entries, limits)
     if not all(entry.is_counted for entry in own):
         return (
             "this namespace's folder on the node has more files or deeper folders than can be counted: delete the pods "

@@ -36,12 +36,16 @@ def names_of(key: str) -> tuple[str, ...]:
     return key, f".{key}.partial", f".{key}.progress", f".{key}.discarded"
 
 
+def is_of_a_lock(name: str) -> bool:
+    """A tenant may give such a name to anything."""
+    return _LOCK.fullmatch(name) is not None
+
+
 def by_key(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names in a namespace's folder, by the model that they belong to; locks, which are empty, are left out."""
+    """The names in a namespace's folder, by the model that they belong to."""
     found: dict[str, list[str]] = {}
     for name in names:
-        if not _LOCK.fullmatch(name):
-            of_a_model = _OF_A_MODEL.fullmatch(name)
-            key = (of_a_model[1] or of_a_model[2]) if of_a_model else OTHER
-            found.setdefault(key, []).append(name)
+        of_a_model = _OF_A_MODEL.fullmatch(name)
+        key = (of_a_model[1] or of_a_model[2]) if of_a_model else OTHER
+        found.setdefault(key, []).append(name)
     return found

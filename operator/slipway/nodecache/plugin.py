@@ -66,9 +66,12 @@ class NodePlugin:
             ]
             with alone(self._settings.folder / LOCK):
                 self._store.open()
-                await lifecycle.serve(
-                    stages, name="The node plugin", management=self._management(), asked_to_end=asked_to_end
-                )
+                try:
+                    await lifecycle.serve(
+                        stages, name="The node plugin", management=self._management(), asked_to_end=asked_to_end
+                    )
+                finally:
+                    await self._store.finish()
 
     def _management(self) -> ManagementPort:
         registered = {"kubelet": lambda: None if self._registration.is_registered else "has not registered the driver"}
@@ -89,7 +92,7 @@ class NodePlugin:
             gone = await self._gone(owners) if number % NAMESPACES_EVERY == 0 else frozenset[str]()
             try:
                 await self._store.sweep(gone)
-            except OSError:
+            except Exception:  # a tenant who finds one must not end the plugin, which all other pods need
                 logger.exception("What is stored can't be counted; the next try is in a moment")
             number += 1
             await asyncio.sleep(self._settings.sweep_every)

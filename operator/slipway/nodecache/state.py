@@ -39,7 +39,8 @@ class State:
         """A pod may write anything besides models, so that all volumes of the namespace count for that."""
         if namespace in self.unknown:
             return True
-        return any(key in (OTHER, *each.keys) for each in self.volumes.values() if each.namespace == namespace)
+        own = (each for each in self.volumes.values() if each.namespace == namespace)
+        return any(key == OTHER or key in each.keys for each in own)
 
     def has_volumes(self, namespace: str) -> bool:
         return self.is_used(namespace, OTHER)

@@ -2,6 +2,9 @@
 
 One thing at a time: publishing, unpublishing and each removal take the same lock, so that nothing is removed that a
 volume has just named. A fetcher that works in a folder is kept out of it by its own lock (`folders`).
+
+All work on the disk is done in threads, which open and close what they use themselves, and nothing cancels it: if the
+kubelet no longer waits for a call, its thread goes on, and so must the lock.
 """
 
 from __future__ import annotations
@@ -10,15 +13,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from slipway.nodecache import folders, mounts
 from slipway.nodecache.eviction import Disk, Entry, Evictions, Limits, Why, refusal, to_evict
-from slipway.nodecache.layout import NAMESPACES, OTHER, STATE, TRASH, UID, by_key
+from slipway.nodecache.layout import NAMESPACES, OTHER, STATE, TRASH, UID
 from slipway.nodecache.metrics import NodeCacheMetrics
 from slipway.nodecache.owners import Owner
 from slipway.nodecache.state import Namespace, State, Volume
@@ -26,7 +30,9 @@ from slipway.nodecache.state import Namespace, State, Volume
 logger = logging.getLogger(__name__)
 
 COUNTS_HOLD_FOR = 10.0  # seconds; then a volume isn't refused before everything is counted again
-_PUBLISHED = re.compile(rf"/{NAMESPACES}/({UID.pattern})$")
+REBOOT_TAKES = 600.0  # seconds; until then, volumes that aren't mounted are of pods that may be about to start again
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 Sizes = dict[tuple[str, str], folders.Counting]
 """By the uid of a namespace, and the key of a model."""
@@ -49,13 +55,15 @@ class NodeStore:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._root, self._pods, self._limits, self._metrics, self._now = root, pods, limits, metrics, now
-        self._busy, self._sweeping = asyncio.Lock(), asyncio.Lock()
+        self._busy = asyncio.Lock()
+        self._sweep: asyncio.Task[None] | None = None
         self._state = State()
         self._entries: list[Entry] = []
         self._counted_at = -COUNTS_HOLD_FOR
+        self._opened_at = now()
 
     def open(self) -> None:
-        """Makes the folders, and compares what was stored with what is mounted now: after a reboot, nothing is."""
+        """Makes the folders, and reads what was stored."""
         for folder in (self._root, self._root / NAMESPACES, self._root / TRASH):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
@@ -65,11 +73,14 @@ class NodeStore:
             pass
         except ValueError as error:
             logger.warning("What was stored in %s can't be used: %s", self._root / STATE, error)
-        there = self._mounted()
-        for volume_id, volume in list(self._state.volumes.items()):
-            if Path(volume.target) not in there:
-                self._state.unpublish(volume_id, self._now())
+        self._mounted()
         self._store()
+
+    async def finish(self) -> None:
+        """Waits until nothing works on the disk any more. Nothing else may be called afterwards."""
+        if self._sweep:
+            await asyncio.wait([self._sweep])
+        await self._busy.acquire()
 
     @property
     def namespaces(self) -> Mapping[str, str]:
@@ -86,18 +97,24 @@ class NodeStore:
         """Calling it again changes nothing. RefusedError, or OSError."""
         self._check(target)
         if (why := self._refusal(owner, keys)) and time.monotonic() >= self._counted_at + COUNTS_HOLD_FOR:
-            await self.sweep()
+            running = self._sweep
+            await (self.sweep() if running is None or running.done() else asyncio.shield(running))
             why = self._refusal(owner, keys)
         if why:
             raise RefusedError(why)
-        async with self._busy:
-            await asyncio.to_thread(self._publish, volume_id, Volume(owner.uid, keys, str(target)), owner.namespace)
+        await self._alone(self._publish, volume_id, Volume(owner.uid, keys, str(target)), owner.namespace)
 
     async def unpublish(self, volume_id: str, target: Path) -> None:
         """Calling it again changes nothing. RefusedError, or OSError."""
         self._check(target)
-        async with self._busy:
-            await asyncio.to_thread(self._unpublish, volume_id, target)
+        await self._alone(self._unpublish, volume_id, target)
+
+    async def _alone(self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """In a thread. If its caller is cancelled, others wait until the thread has ended all the same."""
+        await self._busy.acquire()
+        done = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
+        done.add_done_callback(lambda _: self._busy.release())
+        return await asyncio.shield(done)
 
     def _check(self, target: Path) -> None:
         if ".." in target.parts or not target.is_relative_to(self._pods):
@@ -142,15 +159,30 @@ class NodeStore:
         return self._root / NAMESPACES / uid
 
     def _mounted(self) -> Mapping[Path, str]:
-        """Where a namespace's folder is mounted, and the uid of that namespace; notes those that are not known."""
+        """Where a namespace's folder is mounted, and the uid of that namespace; notes those that are not known.
+
+        A tenant can make the kubelet mount what it likes, but not this folder, and not where volumes of CSI are.
+        """
+        there = mounts.mounted()
+        device, folder = mounts.where((self._root / NAMESPACES).resolve(), there)
         found = {
-            target: uid[1]
-            for target, source in mounts.mounted().items()
-            if target.is_relative_to(self._pods) and (uid := _PUBLISHED.search(source))
+            each.target: uid
+            for each in there
+            if each.device == device and each.root == f"{folder}/{(uid := each.root.rpartition('/')[2])}"
+            if UID.fullmatch(uid) and self._is_of_a_volume(each.target)
         }
         known = {Path(volume.target) for volume in self._state.volumes.values()}
         self._state.unknown = frozenset(uid for target, uid in found.items() if target not in known)
         return found
+
+    def _is_of_a_volume(self, target: Path) -> bool:
+        if not target.is_relative_to(self._pods):
+            return False
+        match target.relative_to(self._pods).parts:
+            case (_, "volumes", "kubernetes.io~csi", _, "mount"):
+                return True
+            case _:
+                return False
 
     def _store(self) -> None:
         new = self._root / f"{STATE}.new"
@@ -168,31 +200,42 @@ class NodeStore:
 
     async def sweep(self, gone: AbstractSet[str] = frozenset()) -> None:
         """Counts everything, and removes what must go. `gone`: uids of namespaces that no longer exist."""
-        async with self._sweeping:
-            sizes = await asyncio.to_thread(self._sizes)
-            async with self._busy:
-                self._entries = self._with_uses(sizes)
-            for entry, why in self._evictions(gone):
-                async with self._busy:
-                    is_removed = await asyncio.to_thread(self._discard, entry)
-                if is_removed:
-                    self._entries.remove(entry)
-                    self._metrics.evictions.labels(why).inc()
-                    name = self.namespaces.get(entry.namespace) or entry.namespace
-                    logger.info("Removed %s of namespace %s (%s)", entry.key or "other files", name, why)
-            async with self._busy:
-                await asyncio.to_thread(self._tidy)
-            with folders.opened(str(self._root / TRASH)) as trash:
-                await asyncio.to_thread(folders.empty, trash)
-            self._counted_at = time.monotonic()
-            self._metrics.show(self._entries, self.namespaces, self._disk())
+        while self._sweep and not self._sweep.done():
+            await asyncio.wait([self._sweep])
+        self._sweep = asyncio.create_task(self._swept(gone))
+        await asyncio.shield(self._sweep)
+
+    async def _swept(self, gone: AbstractSet[str]) -> None:
+        if self._now() >= self._opened_at + REBOOT_TAKES:
+            await self._alone(self._forget_unmounted)
+        sizes = await asyncio.to_thread(self._sizes)
+        self._entries = await self._alone(self._with_uses, sizes)
+        removed = set[Entry]()
+        names = self.namespaces
+        for entry, why in await asyncio.to_thread(self._evictions, gone):
+            if await self._alone(self._discard, entry):
+                removed.add(entry)
+                self._metrics.evictions.labels(why).inc()
+                name = names.get(entry.namespace) or entry.namespace
+                logger.info("Removed %s of namespace %s (%s)", entry.key or "other files", name, why)
+        self._entries = [entry for entry in self._entries if entry not in removed]
+        await self._alone(self._tidy)
+        await asyncio.to_thread(self._empty_trash)
+        self._counted_at = time.monotonic()
+        self._metrics.show(self._entries, self.namespaces, self._disk())
+
+    def _forget_unmounted(self) -> None:
+        """After a reboot nothing is mounted, and the kubelet knows nothing of pods that were deleted meanwhile."""
+        there = self._mounted()
+        for volume_id, volume in list(self._state.volumes.items()):
+            if Path(volume.target) not in there:
+                self._state.unpublish(volume_id, self._now())
 
     def _sizes(self) -> Sizes:
         sizes: Sizes = {}
         for uid in self.namespaces:
             with contextlib.suppress(OSError), folders.opened(str(self._folder(uid))) as folder:
-                for key, names in by_key(folders.names_in(folder)).items():
-                    sizes[uid, key] = folders.counted(folder, names)
+                sizes |= {(uid, key): found for key, found in folders.counted_by_key(folder).items()}
         return sizes
 
     def _with_uses(self, sizes: Sizes) -> list[Entry]:
@@ -226,7 +269,7 @@ class NodeStore:
         ):
             if entry.is_model:
                 return folders.discard_model(folder, entry.key, trash)
-            folders.discard(folder, by_key(folders.names_in(folder)).get(OTHER, []), trash)
+            folders.discard(folder, folders.listed(folder).by_key.get(OTHER, []), trash)
         return True
 
     def _tidy(self) -> None:
@@ -240,12 +283,16 @@ class NodeStore:
             self._state.forget(uid, {key for key in namespace.used_at if (uid, key) not in there})
         self._store()
 
+    def _empty_trash(self) -> None:
+        with folders.opened(str(self._root / TRASH)) as trash:
+            folders.empty(trash)
+
     def _tidy_unused(self, uid: str) -> None:
         """No pod has a volume of it, so that no process can have a lock."""
         with folders.opened(str(self._folder(uid))) as folder, folders.opened(str(self._root / TRASH)) as trash:
-            if by_key(names := folders.names_in(folder)):
+            if (found := folders.listed(folder)).by_key:
                 return
-            folders.discard(folder, names, trash)
+            folders.discard(folder, found.locks, trash)
         with contextlib.suppress(OSError):
             self._folder(uid).rmdir()
             self._state.namespaces.pop(uid, None)

@@ -1,7 +1,7 @@
 """In which format a model writes its calls of tools and its reasoning, and so which parser of vLLM reads them. Pure.
 
-Both follow from the chat template, which also shows whether the model can be given tools at all. The spec, or a flag of
-vLLM's own, may name another parser.
+Both follow from the chat template, which also shows whether the model can be given tools at all. A model with Mistral's
+own tokenizer needs none. The spec, or a flag of vLLM's own, may name another parser.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Template:
 
     text: str = ""
     model_type: str = ""
+    tokenizer: str = ""  # the name of its file
+
+    @property
+    def is_mistrals(self) -> bool:
+        """Whether Mistral's own tokenizer renders the messages, tools included, as it does without a template."""
+        return not self.text and self.tokenizer == "tekken.json"
 
     @property
     def takes_tools(self) -> bool:
@@ -66,10 +72,11 @@ def of_vllm(kind: str, wanted: str, template: Template, known: Collection[str], 
 
 def _recognised(kind: str, template: Template, known: Collection[str]) -> Parser:
     rows = TOOL_CALLS_MARKS if kind == TOOL_CALLS else REASONING_MARKS
-    name = _first_that_fits(rows, template)
+    name = "mistral" if kind == TOOL_CALLS and template.is_mistrals else _first_that_fits(rows, template)
     if name and name in known:
-        return Parser(name=name, why=f"the model's chat template or type is that of models whose {kind} it parses")
-    if kind == TOOL_CALLS and not template.takes_tools:
+        what = "tokenizer" if template.is_mistrals else "chat template or type"
+        return Parser(name=name, why=f"the model's {what} is that of models whose {kind} it parses")
+    if kind == TOOL_CALLS and not (template.takes_tools or template.is_mistrals):
         why = "the model has no chat template, or one without tools: a template with them is set by --chat-template"
         return Parser(why=why, for_clients=NO_TOOLS_IN_TEMPLATE)
     if name:

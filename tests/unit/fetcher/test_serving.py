@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -54,6 +55,30 @@ def test_a_client_that_says_nothing_delays_others_only_for_a_moment(progress: Pr
     port = free_port()
     with served(progress, port), socket.create_connection(("127.0.0.1", port)):
         assert json.loads(page(port, "/info"))
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(progress: Progress) -> None:
+    """So that it keeps neither others from an answer, nor a download from ending."""
+    port, told = free_port(), threading.Event()
+    ends: list[str] = []
+
+    def trickle(client: socket.socket) -> None:
+        try:
+            while not told.wait(0.2):
+                client.sendall(b"G")
+        except OSError:
+            ends.append("cut off")
+
+    with served(progress, port), socket.create_connection(("127.0.0.1", port)) as slow:
+        sender = threading.Thread(target=trickle, args=[slow])
+        sender.start()
+        try:
+            assert json.loads(page(port, "/info"))
+            sender.join(timeout=10)
+        finally:
+            told.set()
+            sender.join()
+    assert ends == ["cut off"]
 
 
 def test_there_is_nothing_else(progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ def test_what_was_not_used_for_long_goes() -> None:
 def test_the_least_recently_used_go_first_until_all_together_are_small_enough() -> None:
     entries = (entry("1", hours=2), entry("2", hours=3), entry("3", hours=1))
     assert evicted(*entries, total=15 * GB) == [("2", Why.TOTAL), ("1", Why.TOTAL)]
+
+
+def test_what_a_namespace_has_above_its_size_takes_nothing_from_others() -> None:
+    entries = (entry("1", size=90 * GB, used=True), entry("2", namespace="b"))
+    assert evicted(*entries, total=50 * GB, namespace=20 * GB) == []
+    assert refusal(entries, "b", limits(total=50 * GB, namespace=20 * GB), ROOMY) is None
+
+
+def test_very_many_models_are_looked_at_quickly() -> None:
+    """A tenant chooses how many there are. With each compared with each, these took minutes."""
+    many = [Entry("a", f"{number:016x}", 4096, float(number), False, number % 2 == 0) for number in range(60_000)]
+    started = time.process_time()
+    assert len(to_evict(many, limits(total=0), ROOMY, 0.0)) == len(many)
+    assert time.process_time() - started < 20
 
 
 def test_a_namespace_with_too_much_loses_its_own_and_no_other_does() -> None:

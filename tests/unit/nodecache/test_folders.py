@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +88,14 @@ def test_a_file_with_many_names_counts_once(cache: Path, opened: int) -> None:
     assert folders.counted(opened, [KEY]).bytes < 2 << 20
 
 
+def test_a_file_with_names_in_many_models_counts_once(cache: Path, opened: int) -> None:
+    fill(cache / KEY, 1 << 20)
+    for number in range(5):
+        (cache / f"{number:016x}").mkdir()
+        (cache / f"{number:016x}" / "weights").hardlink_to(cache / KEY / "weights")
+    assert sum(each.bytes for each in folders.counted_by_key(opened).values()) < 2 << 20
+
+
 @pytest.mark.parametrize(("depth", "is_complete"), [(20, True), (1500, False)])
 def test_folders_that_are_too_deep_are_not_counted(cache: Path, opened: int, depth: int, is_complete: bool) -> None:
     deep(cache / KEY, depth)
@@ -140,6 +151,80 @@ def test_a_link_in_place_of_a_lock_is_not_followed(cache: Path, opened: int, tra
     (cache / lock_of(KEY)).symlink_to(cache.parent / "victim")
     assert folders.discard_model(opened, KEY, trash)
     assert not (cache.parent / "victim").exists()
+
+
+def test_a_lock_belongs_to_no_model_and_what_only_has_its_name_is_something_else(cache: Path, opened: int) -> None:
+    lock, file, folder = (lock_of(f"{number:016x}") for number in range(3))
+    (cache / lock).touch()
+    (cache / file).write_bytes(b"w" * 8192)
+    (cache / folder).mkdir()
+    found = folders.listed(opened)
+    assert found.locks == [lock]
+    assert {key: sorted(names) for key, names in found.by_key.items()} == {"": [file, folder]}
+
+
+def test_a_device_in_place_of_a_lock_is_not_opened(
+    cache: Path, opened: int, trash: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open one already does something: a watchdog that is closed again restarts the node."""
+    device = cache / lock_of(KEY)
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        os.mkfifo(device, 0o600)
+    fill(cache / KEY)
+    real, flags = os.open, list[int]()
+
+    def noted(name: str, how: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        flags.append(how)
+        return real(name, how, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", noted)
+    assert folders.discard_model(opened, KEY, trash)
+    assert flags
+    assert all(how & (os.O_PATH | os.O_DIRECTORY) for how in flags)
+    assert device.stat().st_mode & 0o777 == 0o600
+
+
+WRITES_FOR_EVER = """
+import itertools, os, sys
+os.chdir(sys.argv[1])
+for number in itertools.count():
+    try:
+        os.mkdir(f"{os.getpid()}-{number}")
+    except OSError:  # the folder itself is gone
+        break
+"""
+
+
+def test_a_process_that_goes_on_writing_keeps_nothing_else_from_being_removed(
+    cache: Path, trash: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "EMPTIES_FOR", 1.0)
+    monkeypatch.setattr(folders, "AT_ONCE", 10)
+    hostile = cache.parent / "trash/hostile"
+    hostile.mkdir()
+    fill(cache.parent / "trash/model")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITES_FOR_EVER, str(hostile)]) for _ in range(2)]
+    try:
+        while len(os.listdir(hostile)) < 20 and any(each.poll() is None for each in writers):  # noqa: PTH208
+            time.sleep(0.01)
+        folders.empty(trash)  # ends
+        assert not (cache.parent / "trash/model").exists()
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+
+
+def test_one_emptying_ends_and_the_next_one_goes_on(cache: Path, trash: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(cache.parent / "trash/model")
+    monkeypatch.setattr(folders, "EMPTIES_FOR", 0.0)
+    folders.empty(trash)
+    assert (cache.parent / "trash/model").exists()
+    monkeypatch.undo()
+    folders.empty(trash)
+    assert os.listdir(trash) == []
 
 
 def test_a_complete_model_is_recognised_by_its_record(cache: Path, opened: int) -> None:

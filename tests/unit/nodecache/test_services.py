@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from slipway.nodecache._generated import pluginregistration_pb2 as registration
 from slipway.nodecache._generated import pluginregistration_pb2_grpc as registration_rpc
 from slipway.nodecache.metrics import NodeCacheMetrics
 from slipway.nodecache.owners import Owner, Owners, UnknownPodError
-from slipway.nodecache.plugin import alone, serving
+from slipway.nodecache.plugin import NodePlugin, alone, serving
 from slipway.nodecache.services import Identity, Node, Registration, wanted_keys
 from slipway.nodecache.store import NodeStore, RefusedError
 from slipway.process.metrics import MetricsRegistry
@@ -164,6 +165,23 @@ async def test_the_socket_of_a_process_that_was_killed_is_replaced_and_removed_a
     async with serving(grpc.aio.server(), left):
         assert left.is_socket()
     assert not left.exists()
+
+
+async def test_what_stops_one_sweep_doesnt_end_the_plugin() -> None:
+    swept = asyncio.Queue[None]()
+
+    async def sweep(_: object) -> None:
+        swept.put_nowait(None)
+        raise IndexError("list index out of range")
+
+    plugin = SimpleNamespace(
+        _store=SimpleNamespace(sweep=sweep, namespaces={}), _settings=SimpleNamespace(sweep_every=0)
+    )
+    plugin._gone = lambda owners: NodePlugin._gone(cast(Any, plugin), owners)
+    sweeping = asyncio.create_task(NodePlugin._sweep(cast(Any, plugin), cast(Owners, AnyOwner())))
+    await swept.get()
+    await swept.get()
+    sweeping.cancel()
 
 
 def test_a_second_process_would_wait(tmp_path: Path) -> None:

@@ -104,7 +104,6 @@ def test_names_belong_to_the_model_whose_key_they_have() -> None:
         KEY,
         f"{OTHER_KEY}-01234567",
         f".{KEY}.partial",
-        f".{KEY}.lock",
         f".{OTHER_KEY}.discarded",
         "notes.txt",
         f"{KEY}.bak",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.nodecache import mounts
+from slipway.nodecache import folders, mounts
 from slipway.nodecache.eviction import Limits
 from slipway.nodecache.metrics import NodeCacheMetrics
 from slipway.nodecache.owners import Owner
@@ -22,10 +24,15 @@ KEYS = frozenset({KEY})
 
 
 class Mounts:
-    """Where which folder is mounted."""
+    """Where which folder is mounted. The disk has one file system."""
 
     def __init__(self) -> None:
         self.there: dict[Path, str] = {}
+        self.others: list[mounts.Mount] = []  # which this plugin hasn't made
+
+    def mounted(self) -> list[mounts.Mount]:
+        ours = [mounts.Mount("8:1", folder, target) for target, folder in self.there.items()]
+        return [mounts.Mount("8:1", "/", Path("/")), *ours, *self.others]
 
     def bind(self, folder: int, target: Path) -> None:
         self.there[target] = str(Path(f"/proc/self/fd/{folder}").readlink())
@@ -39,7 +46,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch) -> Mounts:
     made = Mounts()
     monkeypatch.setattr(mounts, "bind", made.bind)
     monkeypatch.setattr(mounts, "unmount", made.unmount)
-    monkeypatch.setattr(mounts, "mounted", lambda: dict(made.there))
+    monkeypatch.setattr(mounts, "mounted", made.mounted)
     return made
 
 
@@ -143,10 +150,31 @@ async def test_it_also_stays_after_the_state_was_lost(world: World) -> None:
     assert KEY in world.names()
 
 
-async def test_after_a_reboot_nothing_is_in_use(world: World) -> None:
+async def test_after_a_reboot_models_stay_until_their_pods_have_had_time_to_start_again(world: World) -> None:
     await world.store.publish("csi-1", world.target("1"), OWNER, KEYS)
     world.fill(KEY)
     world.mounted.there.clear()
+    store = world.restarted(total=1)
+    await store.sweep()
+    assert KEY in world.names()
+    world.now += 601
+    await store.sweep()
+    assert KEY not in world.names()
+
+
+@pytest.mark.parametrize(
+    ("device", "prefix", "at"),
+    [
+        ("8:2", "", "volumes/kubernetes.io~csi/v/mount"),  # of another file system
+        ("8:1", "/volumes/v", "volumes/kubernetes.io~csi/v/mount"),  # a folder of the same name elsewhere
+        ("8:1", "", "volume-subpaths/v/c/0"),
+    ],
+)
+async def test_a_tenant_s_own_mount_keeps_nothing(world: World, device: str, prefix: str, at: str) -> None:
+    world.fill(KEY)
+    world.mounted.others = [
+        mounts.Mount(device, f"{prefix}{world.root}/namespaces/{UID}", world.pods / "1" / at),
+    ]
     await world.restarted(total=1).sweep()
     assert KEY not in world.names()
 
@@ -202,6 +230,126 @@ async def test_nothing_of_what_was_removed_is_left_on_the_disk(world: World) -> 
     world.fill(KEY)
     await world.restarted(total=1).sweep()
     assert os.listdir(world.root / "trash") == []  # noqa: PTH208
+
+
+async def test_what_has_the_name_of_a_lock_and_isnt_one_is_counted_and_removed(world: World) -> None:
+    await world.store.publish("csi-1", world.target("1"), OWNER, KEYS)
+    world.fill(KEY, size=1)
+    world.fill(f".{OTHER_KEY}.lock")
+    await world.restarted(namespace=1 << 15).sweep()
+    with pytest.raises(RefusedError, match="namespaceSize"):
+        await world.store.publish("csi-2", world.target("2"), OWNER, frozenset({OTHER_KEY}))
+    await world.store.unpublish("csi-1", world.target("1"))
+    await world.store.sweep()
+    assert f".{OTHER_KEY}.lock" not in world.names()
+
+
+async def test_a_namespace_with_more_names_than_are_listed_gets_no_volume(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "MOST_NAMES", 5)
+    await world.store.publish("csi-1", world.target("1"), OWNER, KEYS)
+    for number in range(20):
+        (world.root / "namespaces" / UID / f".{number:016x}.lock").touch()
+    await world.store.sweep()
+    with pytest.raises(RefusedError, match="can be counted"):
+        await world.store.publish("csi-2", world.target("2"), OWNER, frozenset({OTHER_KEY}))
+    await world.store.unpublish("csi-1", world.target("1"))
+    for _ in range(5):
+        await world.store.sweep()
+    assert world.names() == set()
+
+
+async def test_a_file_with_names_in_many_models_takes_nothing_from_another_namespace(world: World) -> None:
+    keys = [f"{number:016x}" for number in range(20)]
+    store = world.restarted(total=1 << 19, namespace=1 << 18)
+    await store.publish("csi-1", world.target("1"), OWNER, frozenset(keys))
+    file = world.fill(KEY) / "weights"
+    for key in keys:
+        folder = world.root / "namespaces" / UID / key
+        folder.mkdir()
+        (folder / "weights").hardlink_to(file)
+    world.fill(KEY, OTHER_UID)
+    await store.sweep()
+    assert KEY in world.names(OTHER_UID)
+    await store.publish("csi-2", world.target("2"), OTHER, frozenset({OTHER_KEY}))
+
+
+# --- calls for which the kubelet no longer waits ---------------------------------------------------------------------
+
+
+class Slow:
+    """In place of a function: it waits until it may go on, in its thread."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.is_called, self.may_go_on = threading.Event(), threading.Event()
+
+    def __call__(self, *args: Any) -> Any:
+        self.is_called.set()
+        assert self.may_go_on.wait(20)
+        return self._function(*args)
+
+
+async def cancelled_in(slow: Slow, call: Any) -> None:
+    task = asyncio.create_task(call)
+    assert await asyncio.to_thread(slow.is_called.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_sweep_that_nobody_waits_for_removes_what_was_discarded_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread must keep the folder that it has open: the next one that is opened would get its number."""
+    slow = Slow(folders.empty)
+    monkeypatch.setattr(folders, "empty", slow)
+    (world.root / "trash" / "model").mkdir()
+    await cancelled_in(slow, world.store.sweep())
+    victim = world.fill(KEY, OTHER_UID)
+    with folders.opened(str(victim.parent)):
+        slow.may_go_on.set()
+        await world.store.finish()
+    assert victim.exists()
+    assert os.listdir(world.root / "trash") == []  # noqa: PTH208
+
+
+async def test_two_sweeps_never_run_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(folders.empty)
+    monkeypatch.setattr(folders, "empty", slow)
+    await cancelled_in(slow, world.store.sweep())
+    slow.is_called.clear()
+    second = asyncio.create_task(world.store.sweep())
+    await asyncio.sleep(0.05)
+    assert not slow.is_called.is_set()
+    slow.may_go_on.set()
+    await second
+
+
+async def test_a_publish_that_nobody_waits_for_is_undone_by_the_unpublish_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(mounts.bind)
+    monkeypatch.setattr(mounts, "bind", slow)
+    await cancelled_in(slow, world.store.publish("csi-1", world.target("1"), OWNER, KEYS))
+    unpublishing = asyncio.create_task(world.store.unpublish("csi-1", world.target("1")))
+    await asyncio.sleep(0.05)
+    assert not unpublishing.done()
+    slow.may_go_on.set()
+    await unpublishing
+    assert not world.mounted.there
+    assert not world.target("1").exists()
+
+
+async def test_the_event_loop_goes_on_while_very_many_models_are_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(world.store._evictions)
+    monkeypatch.setattr(world.store, "_evictions", slow)
+    await cancelled_in(slow, world.store.sweep())
+    slow.may_go_on.set()
+    await world.store.finish()
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from slipway_runtime.contract import parsers
 from slipway_runtime.engines.engine import Parser, StartRefusedError
-from slipway_runtime.engines.formats import REASONING, TOOL_CALLS, Template, of_llamacpp, of_vllm, value_of
+from slipway_runtime.engines.formats import (
+    REASONING,
+    TOOL_CALLS,
+    UNKNOWN_FORMAT,
+    Template,
+    of_llamacpp,
+    of_vllm,
+    value_of,
+)
 from support.builders.chat_templates import PLAIN, WITH_TOOLS
 
 NAMES = {TOOL_CALLS: parsers.TOOL_CALLS, REASONING: parsers.REASONING}
@@ -70,6 +79,16 @@ def test_without_a_parser_clients_and_authors_get_a_sentence_each(text: str) -> 
     found = vllm(TOOL_CALLS, text)
     assert found.for_clients.endswith(".")
     assert "engine.toolCalls" in found.why or "--chat-template" in found.why
+
+
+def test_mistrals_own_tokenizer_takes_tools_without_a_template() -> None:
+    of_mistral = Template(model_type="mistral", tokenizer="tekken.json")
+    found = of_vllm(TOOL_CALLS, "Auto", of_mistral, parsers.TOOL_CALLS, by_flag=None)
+    assert (found.name, found.for_clients) == ("mistral", "")
+    assert of_vllm(REASONING, "Auto", of_mistral, parsers.REASONING, by_flag=None).name == ""
+    assert of_vllm(TOOL_CALLS, "Auto", of_mistral, ("hermes",), by_flag=None).for_clients == UNKNOWN_FORMAT
+    with_template = replace(of_mistral, text=PLAIN)
+    assert of_vllm(TOOL_CALLS, "Auto", with_template, parsers.TOOL_CALLS, by_flag=None).name == ""
 
 
 def test_the_spec_and_before_it_a_flag_decide() -> None:

@@ -43,7 +43,7 @@ def takes_no_body(line: RequestLine) -> bool:
 def wakes(rules: RequestRules, line: RequestLine) -> bool:
     """Whether the request may wait for a replica, and start one."""
     if rules.waking is not None:
-        return rules.waking.any_fits(line)
+        return rules.waking.any_fits(line) and fits_task(rules, line)
     return line.method == "POST" and (find(line) in WAKE and fits_task(rules, line) if rules.is_ours else True)
 
 

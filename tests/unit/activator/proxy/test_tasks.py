@@ -65,6 +65,16 @@ def test_another_method_is_unknown_as_before() -> None:
     assert str(refused.value.error.reason) == "unknown_url"
 
 
-def test_a_list_of_the_spec_decides_alone_and_of_other_engines_nothing_is_known() -> None:
-    assert wakes(replace(EMBEDS, wake_on=("POST /v1/*",)), line("POST", "/v1/completions"))
-    assert wakes(replace(EMBEDS, engine="sglang"), line("POST", "/v1/completions"))
+@pytest.mark.parametrize("listed", ["POST /v1/*", "POST /v1/completions"])
+def test_a_list_of_the_spec_wakes_nothing_for_another_task(listed: str) -> None:
+    rules = replace(EMBEDS, wake_on=(listed, "POST /v1/embeddings"))
+    assert wakes(rules, line("POST", "/v1/embeddings"))
+    assert not wakes(rules, line("POST", "/v1/completions"))
+    assert needs_key(rules, line("POST", "/v1/completions"))
+    assert answer("/v1/completions", rules) == answer("/v1/completions", EMBEDS)
+
+
+def test_of_other_engines_nothing_is_known() -> None:
+    others = replace(EMBEDS, engine="sglang")
+    for rules in (others, replace(others, wake_on=("POST /v1/*",))):
+        assert wakes(rules, line("POST", "/v1/completions"))
