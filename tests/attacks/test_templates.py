@@ -38,7 +38,14 @@ EVERYTHING: Object = {
         "endpoint": "https://hub.example.com",
         "task": "Generate",
         "facts": {"task": "Generate", "dtype": "int8", "weights": "16Gi"},
-        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"},
+        "cache": {
+            "kind": "PVC",
+            "size": "20Gi",
+            "storageClassName": "fast",
+            "accessMode": "ReadWriteMany",
+            "repository": "registry.example.com/models",
+            "pushSecret": "push",
+        },
     },
     "engine": {
         "name": "vllm",
