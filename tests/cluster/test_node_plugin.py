@@ -89,6 +89,7 @@ async def test_pods_of_a_restricted_namespace_share_a_folder_that_no_other_names
         assert await runs(other, SHOW) == "[]\n"
 
 
+@pytest.mark.slow
 async def test_a_namespace_that_is_deleted_and_created_again_has_an_empty_folder(kube: Kube) -> None:
     async with own_namespace(kube) as first:
         await runs(first, put(KEY))
@@ -97,6 +98,7 @@ async def test_a_namespace_that_is_deleted_and_created_again_has_an_empty_folder
         assert await runs(second, SHOW) == "[]\n"
 
 
+@pytest.mark.slow
 async def test_a_pod_keeps_its_folder_while_the_plugin_is_replaced_and_later_pods_get_the_same(
     restricted: Kube, plugin: Kube
 ) -> None:
@@ -109,6 +111,7 @@ async def test_a_pod_keeps_its_folder_while_the_plugin_is_replaced_and_later_pod
     assert await runs(restricted, SHOW) == f"['{KEY}']\n"
 
 
+@pytest.mark.slow
 async def test_what_no_pod_names_is_removed_when_there_is_too_much(restricted: Kube, limited: Kube) -> None:
     await runs(restricted, put(OTHER_KEY, 4_000_000), keys=OTHER_KEY)
     await starts(restricted, "uses", f"{put(KEY, 4_000_000)}{WAIT}")
@@ -120,6 +123,7 @@ async def test_what_no_pod_names_is_removed_when_there_is_too_much(restricted: K
     await until(is_removed)
 
 
+@pytest.mark.slow
 async def test_a_pod_whose_model_has_no_room_waits_with_the_reason_until_there_is_room(
     restricted: Kube, limited: Kube
 ) -> None:
