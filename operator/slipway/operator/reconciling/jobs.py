@@ -6,6 +6,8 @@ A Job is created once and never changed, so it isn't applied as the other childr
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import datetime
 
 from slipway.api.model_key import ModelKey
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL
@@ -18,6 +20,9 @@ from slipway.objects.metadata import controller_of, name_of
 from slipway.observing import words
 from slipway.observing.cause import Cause
 from slipway.observing.causes import REFUSALS
+from slipway.observing.image_push import is_late
+from slipway.observing.jobs import newest_pod
+from slipway.observing.snapshot import SeenJobs
 from slipway.operator.rendering import Child
 
 logger = logging.getLogger(__name__)
@@ -85,6 +90,13 @@ class JobWriter:
             logger.warning("Job %s/%s stays until it expires: %s", key.namespace, name_of(job), error)
             return
         self._overlay.deleted(JOB, job)
+
+    async def with_events(self, seen: SeenJobs | None, now: datetime) -> SeenJobs | None:
+        """Of Jobs that push images: with the events about the first that is late, and about its newest pod."""
+        job = next((each for each in seen.jobs.values() if is_late(each, seen, now)), None) if seen else None
+        if seen is None or job is None:
+            return seen
+        return replace(seen, events=await self.events(job, *newest_pod(job, seen)))
 
     async def events(self, *about: Object) -> tuple[Object, ...]:
         """Those about Jobs aren't watched."""

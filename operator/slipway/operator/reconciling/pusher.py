@@ -13,8 +13,6 @@ from slipway.kube.overlay import Overlay
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, Object
 from slipway.objects.metadata import controller_of, uid_of
 from slipway.observing.cause import Cause
-from slipway.observing.image_push import is_late
-from slipway.observing.jobs import newest_pod
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.reconciling.deciding import Decision
 from slipway.operator.reconciling.jobs import JobWriter, Places
@@ -33,13 +31,8 @@ class Pusher:
         self.places = Places(MOST_AT_A_TIME)
 
     async def looked_up(self, snapshot: Snapshot) -> Snapshot:
-        """With the events about the Jobs that are late, and about their newest pods."""
-        seen = snapshot.compilation
-        late = [each for each in seen.jobs.values() if is_late(each, seen, snapshot.now)] if seen else []
-        if seen is None or not late:
-            return snapshot
-        about = [one for job in late[:1] for one in (job, *newest_pod(job, seen))]
-        return replace(snapshot, compilation=replace(seen, events=await self._jobs.events(*about)))
+        """With the events about a Job that is late."""
+        return replace(snapshot, compilation=await self._jobs.with_events(snapshot.compilation, snapshot.now))
 
     async def carry_out(
         self, key: ModelKey, memory: ModelMemory, decision: Decision

@@ -17,18 +17,17 @@ from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.contract.engines import ENGINES
 from slipway.contract.pod import COMPILED_FOLDER, PUSH_FOLDER, TERMINATION_LOG
-from slipway.objects.kinds import JOB, Object
+from slipway.objects.kinds import Object
 from slipway.observing.cache_claim import VOLUME
 from slipway.observing.image_push import LONGEST
 from slipway.operator.rendering.compiled_store import without_store_options
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.inferenceservice import QUEUE_LABEL
-from slipway.operator.rendering.inspection import EVICTED_IS_NO_TRY, NO_SIDECARS, STAYS_FOR
-from slipway.operator.rendering.metadata import child
+from slipway.operator.rendering.job_parts import JobNames, job, metadata_of_pods
 from slipway.operator.rendering.runtimes import CONTAINER
 
 ENDS_ALONE_AFTER = LONGEST.seconds + 300  # if no operator has ended it
-LONGEST_OF_NAME = 45  # characters of the model's name in that of a Job, whose pods get a label with 63
+NAMES = JobNames("compile")
+job_name, is_job_name = NAMES.of_try, NAMES.is_one
 PUSH_VOLUME = "slipway-push"
 SERVES, WARMS = "serve", "warm"
 KSERVE = "serving.kserve.io/"
@@ -46,21 +45,6 @@ def identity_of(deployment: LLMDeployment, pods: str) -> str:
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
-def job_name(deployment: LLMDeployment, identity: str, attempt: int) -> str:
-    """The same for the same try, as for inspections."""
-    what = json.dumps([deployment.metadata.uid, identity, attempt])
-    return _prefix(deployment.metadata.name) + hashlib.sha256(what.encode()).hexdigest()[:8]
-
-
-def is_job_name(text: str, name: str) -> bool:
-    """Whether a Job for the LLMDeployment `name` may have the name `text`."""
-    return text.startswith(_prefix(name)) and bool(re.fullmatch("[0-9a-f]{8}", text.removeprefix(_prefix(name))))
-
-
-def _prefix(name: str) -> str:
-    return f"{name[:LONGEST_OF_NAME]}-compile-"
-
-
 def is_made_of(template: Object, inference_service: Object) -> bool:
     """Whether KServe has made the template from this InferenceService already, and not from an earlier one."""
     predictor = inference_service["spec"]["predictor"]
@@ -73,36 +57,24 @@ def is_made_of(template: Object, inference_service: Object) -> bool:
 
 def compile_job(deployment: LLMDeployment, template: Object, *, name: str, identity: str) -> Child:
     """`template`: of the pods of KServe's Deployment."""
-    queue = deployment.spec.pod.queue_name
-    return child(
-        JOB,
+    return job(
         deployment,
         name=name,
-        labels={names.COMPONENT_LABEL: names.COMPILATION, **({QUEUE_LABEL: queue} if queue else {})},
-        spec={
-            "backoffLimit": 0,
-            "podFailurePolicy": EVICTED_IS_NO_TRY,
-            "activeDeadlineSeconds": ENDS_ALONE_AFTER,
-            "ttlSecondsAfterFinished": STAYS_FOR,
-            "template": {"metadata": _metadata(deployment, template), "spec": _pod(deployment, template, identity)},
-        },
+        component=names.COMPILATION,
+        ends_alone_after=ENDS_ALONE_AFTER,
+        pods_metadata=_metadata(deployment, template),
+        pod=_pod(deployment, template, identity),
     )
 
 
 def _metadata(deployment: LLMDeployment, template: Object) -> Object:
+    """With what KServe's webhook, and the sources of models, need."""
     metadata = template.get("metadata") or {}
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    own = {
-        names.OWNER_LABEL: names.label_of_compilation(deployment.metadata.name),
-        names.MANAGED_BY_LABEL: names.MANAGED_BY,
-        names.COMPONENT_LABEL: names.COMPILATION,
-    }
     kept = {label: labels[label] for label in (OF_KSERVE, IDENTITY_LABEL) if label in labels}
     notes = {name: value for name, value in annotations.items() if ANNOTATIONS.fullmatch(name)}
-    return {
-        "labels": {**kept, **NO_SIDECARS, **own},
-        "annotations": {**notes, **NO_SIDECARS, "linkerd.io/inject": "disabled"},
-    }
+    ours = metadata_of_pods(names.label_of_compilation(deployment.metadata.name), names.COMPILATION)
+    return {"labels": {**kept, **ours["labels"]}, "annotations": {**notes, **ours["annotations"]}}
 
 
 def _pod(deployment: LLMDeployment, template: Object, identity: str) -> Object:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.contract.pod import PUSH_FOLDER
-from slipway.objects.kinds import JOB, Object
+from slipway.objects.kinds import Object
 from slipway.observing.fetching import VOLUME
 from slipway.observing.image_push import LONGEST_OF_WEIGHTS
 from slipway.operator.installation import Fetcher
-from slipway.operator.rendering import inspection, weights
+from slipway.operator.rendering import weights
 from slipway.operator.rendering.compile_job import PUSH_VOLUME
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.inferenceservice import QUEUE_LABEL
-from slipway.operator.rendering.metadata import child
+from slipway.operator.rendering.inspection import SERVICE_ACCOUNT_NAME
+from slipway.operator.rendering.job_parts import JobNames, anywhere, job, metadata_of_pods
 from slipway.operator.rendering.weights_store import fetchers_in, keys_in, without_weights_store
 
 CONTAINER, CHECK = "push", "check-registry"
 COMMAND = ["/usr/bin/env", "--block-signal=TERM,INT", "/opt/slipway/venv/bin/slipway-push"]
 """As the image starts slipway-fetch."""
 ENDS_ALONE_AFTER = LONGEST_OF_WEIGHTS.seconds + 300  # if no operator has ended it
-LONGEST_OF_NAME = 47  # characters of the model's name in that of a Job, whose pods get a label with 63
+NAMES = JobNames("image")
+job_name, is_job_name = NAMES.of_try, NAMES.is_one
 OWNER_OF_VOLUMES: Object = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
 """The user of the fetcher's image: the file systems of most volumes belong to root."""
 
@@ -43,56 +43,22 @@ def identity_of(deployment: LLMDeployment, inference_service: Object) -> str:
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
-def job_name(deployment: LLMDeployment, identity: str, attempt: int) -> str:
-    """The same for the same try, as for inspections."""
-    what = json.dumps([deployment.metadata.uid, identity, attempt])
-    return _prefix(deployment.metadata.name) + hashlib.sha256(what.encode()).hexdigest()[:8]
-
-
-def is_job_name(text: str, name: str) -> bool:
-    """Whether a Job for the LLMDeployment `name` may have the name `text`."""
-    return text.startswith(_prefix(name)) and bool(re.fullmatch("[0-9a-f]{8}", text.removeprefix(_prefix(name))))
-
-
-def _prefix(name: str) -> str:
-    return f"{name[:LONGEST_OF_NAME]}-image-"
-
-
 def image_job(
     deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher, *, name: str, identity: str
 ) -> Child:
-    queue = deployment.spec.pod.queue_name
-    return child(
-        JOB,
+    return job(
         deployment,
         name=name,
-        labels={names.COMPONENT_LABEL: names.IMAGING, **({QUEUE_LABEL: queue} if queue else {})},
-        spec={
-            "backoffLimit": 0,
-            "podFailurePolicy": inspection.EVICTED_IS_NO_TRY,
-            "activeDeadlineSeconds": ENDS_ALONE_AFTER,
-            "ttlSecondsAfterFinished": inspection.STAYS_FOR,
-            "template": {
-                "metadata": _pods_metadata(deployment),
-                "spec": _pod(deployment, inference_service, fetcher, identity),
-            },
-        },
+        component=names.IMAGING,
+        ends_alone_after=ENDS_ALONE_AFTER,
+        pods_metadata=metadata_of_pods(names.label_of_imaging(deployment.metadata.name), names.IMAGING),
+        pod=_pod(deployment, inference_service, fetcher, identity),
     )
 
 
 def account_of(spec: LLMDeploymentSpec) -> str:
     """The model's own where it has one, since its identity may be what a source accepts; its token isn't mounted."""
-    return spec.pod.service_account_name or inspection.SERVICE_ACCOUNT_NAME
-
-
-def _pods_metadata(deployment: LLMDeployment) -> Object:
-    own = {
-        names.OWNER_LABEL: names.label_of_imaging(deployment.metadata.name),
-        names.MANAGED_BY_LABEL: names.MANAGED_BY,
-        names.COMPONENT_LABEL: names.IMAGING,
-    }
-    no_sidecars = inspection.NO_SIDECARS
-    return {"labels": {**no_sidecars, **own}, "annotations": {**no_sidecars, "linkerd.io/inject": "disabled"}}
+    return spec.pod.service_account_name or SERVICE_ACCOUNT_NAME
 
 
 def _pod(deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher, identity: str) -> Object:
@@ -115,7 +81,7 @@ def _pod(deployment: LLMDeployment, inference_service: Object, fetcher: Fetcher,
             **(OWNER_OF_VOLUMES if cache.size else {}),
         },
         **({"imagePullSecrets": secrets} if secrets else {}),
-        **_place(spec),
+        **anywhere(spec),
         "initContainers": [_pushing(CHECK, fetcher, spec, target), *fetchers_in(predictor)],
         "containers": [_pushing(CONTAINER, fetcher, spec, target, weights.FOLDER, "--volume")],
         "volumes": [{"name": VOLUME, **_room(spec)}, *volumes],
@@ -150,10 +116,3 @@ def _room(spec: LLMDeploymentSpec) -> Object:
     of_class = {"storageClassName": cache.storage_class_name} if cache.storage_class_name else {}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": cache.size}}, **of_class}
     return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
-
-
-def _place(spec: LLMDeploymentSpec) -> Object:
-    """Anywhere that the spec allows."""
-    tolerations = [each.model_dump(by_alias=True, exclude_none=True) for each in spec.pod.tolerations]
-    wanted = {"nodeSelector": dict(spec.pod.node_selector), "tolerations": tolerations}
-    return {name: value for name, value in wanted.items() if value}

@@ -7,28 +7,23 @@ one. It can do nothing but read the model: no token, no rights, nothing to write
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.contract.pod import MODEL_FOLDER, TERMINATION_LOG
-from slipway.objects.kinds import JOB, Object
+from slipway.objects.kinds import Object
 from slipway.observing.inspection import CONTAINER, LONGEST
 from slipway.observing.inspection_record import Source
 from slipway.operator.rendering.desired import Child
-from slipway.operator.rendering.inferenceservice import QUEUE_LABEL
-from slipway.operator.rendering.metadata import child
+from slipway.operator.rendering.job_parts import JobNames, anywhere, job, metadata_of_pods
 from slipway.operator.rendering.runtimes import engine_container
 from slipway.operator.rendering.storage import image_pull_secrets
 
 SERVICE_ACCOUNT_NAME = "slipway-inspect"  # without any rights
 VOLUME = "model"
-LONGEST_OF_NAME = 45  # characters of the model's name in that of a Job, whose pods get a label with 63
-STAYS_FOR = 3600  # seconds after its end, for its log
+NAMES = JobNames("inspect")
 ENDS_ALONE_AFTER = LONGEST.seconds + 300  # if no operator has ended it
 OF_IMAGE = ("image", "imagePullPolicy")
 OF_USER = ("runAsUser", "runAsGroup")
@@ -42,12 +37,6 @@ RESOURCES: Object = {
     "limits": {"cpu": "1", "memory": "512Mi"},
 }
 """The headers of the largest models, and what a hostile one may take: tests/attacks/test_hostile_reports.py."""
-
-NO_SIDECARS = {"sidecar.istio.io/inject": "false"}
-"""A sidecar would keep the pod running after its end."""
-EVICTED_IS_NO_TRY: Object = {
-    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-}
 
 
 @dataclass(frozen=True)
@@ -79,46 +68,24 @@ def claim_with_files(uri: str) -> str | None:
 
 
 def job_name(deployment: LLMDeployment, source: Source, attempt: int) -> str:
-    """The same for the same try: another operator finds the Job, and none is started twice."""
-    what = json.dumps([deployment.metadata.name, deployment.metadata.uid, source.digest, source.sync, attempt])
-    return _prefix(deployment.metadata.name) + hashlib.sha256(what.encode()).hexdigest()[:8]
+    metadata = deployment.metadata
+    return NAMES.name(metadata.name, [metadata.name, metadata.uid, source.digest, source.sync, attempt])
 
 
-def is_job_name(text: str, name: str) -> bool:
-    """Whether a Job for the LLMDeployment `name` may have the name `text`."""
-    return text.startswith(_prefix(name)) and bool(re.fullmatch("[0-9a-f]{8}", text.removeprefix(_prefix(name))))
-
-
-def _prefix(name: str) -> str:
-    return f"{name[:LONGEST_OF_NAME]}-inspect-"
+is_job_name = NAMES.is_one
 
 
 def inspection_job(deployment: LLMDeployment, runtime: Object, *, name: str, node: str | None = None) -> Child:
     """`runtime`: with the image; `node`: where it must run, because the volume can be used on one node alone."""
-    spec, queue = deployment.spec, deployment.spec.pod.queue_name
-    return child(
-        JOB,
+    owner = names.label_of_inspection(deployment.metadata.name)
+    return job(
         deployment,
         name=name,
-        labels={names.COMPONENT_LABEL: names.INSPECTION, **({QUEUE_LABEL: queue} if queue else {})},
-        spec={
-            "backoffLimit": 0,
-            "podFailurePolicy": EVICTED_IS_NO_TRY,
-            "activeDeadlineSeconds": ENDS_ALONE_AFTER,
-            "ttlSecondsAfterFinished": STAYS_FOR,
-            "template": {"metadata": _pods_metadata(deployment), "spec": _pod(spec, runtime, node)},
-        },
+        component=names.INSPECTION,
+        ends_alone_after=ENDS_ALONE_AFTER,
+        pods_metadata=metadata_of_pods(owner, names.INSPECTION),
+        pod=_pod(deployment.spec, runtime, node),
     )
-
-
-def _pods_metadata(deployment: LLMDeployment) -> Object:
-    """None of the spec's labels and annotations: others find replicas by them, or add containers to those."""
-    own = {
-        names.OWNER_LABEL: names.label_of_inspection(deployment.metadata.name),
-        names.MANAGED_BY_LABEL: names.MANAGED_BY,
-        names.COMPONENT_LABEL: names.INSPECTION,
-    }
-    return {"labels": {**NO_SIDECARS, **own}, "annotations": {**NO_SIDECARS, "linkerd.io/inject": "disabled"}}
 
 
 def _pod(spec: LLMDeploymentSpec, runtime: Object, node: str | None) -> Object:
@@ -156,9 +123,7 @@ def _container(runtime: Object, path: str) -> Object:
 def _place(spec: LLMDeploymentSpec, node: str | None) -> Object:
     """Anywhere that the spec allows, on CPUs; or next to a replica, whatever the taints of its node."""
     if node is None:
-        tolerations = [each.model_dump(by_alias=True, exclude_none=True) for each in spec.pod.tolerations]
-        wanted = {"nodeSelector": dict(spec.pod.node_selector), "tolerations": tolerations}
-        return {name: value for name, value in wanted.items() if value}
+        return anywhere(spec)
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [field]}}
     return {

@@ -8,7 +8,7 @@ import pytest
 from slipway.api.names import OWNER_LABEL, is_label_of_job, model_of_label
 from slipway.objects.kinds import Object
 from slipway.operator.installation import Fetcher
-from slipway.operator.rendering.image_job import LONGEST_OF_NAME, identity_of, image_job, is_job_name, job_name
+from slipway.operator.rendering.image_job import NAMES, identity_of, image_job, is_job_name, job_name
 from slipway.operator.rendering.weights import with_fetched
 from support.builders.rendering import deployment
 
@@ -108,4 +108,4 @@ def test_a_name_is_one_of_its_model_alone() -> None:
     name = job_name(thing, "0123", 1)
     assert is_job_name(name, thing.metadata.name)
     assert not is_job_name(name, "another")
-    assert len(f"{'m' * LONGEST_OF_NAME}-image-01234567") <= 63
+    assert len(f"{'m' * NAMES.longest_of_model}-image-01234567") <= 63
