@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from slipway_devcluster.volumes import DEFAULT, SHARED_CLASS, STORAGE_CLASS
@@ -18,6 +16,7 @@ from support.builders.llmdeployments import on_own_engine, own_runtime
 from support.cluster import AnyCluster, Kube, Object, Operator
 from support.cluster.llmdeployments import current_status, is_for_others_to_scale
 from support.cluster.pods import is_running
+from support.cluster.reachable_hub import reachable
 from support.cluster.tester import ReachableServer
 from support.fakes.hub import FakeHub, Repository
 from support.fakes.hub import hub as hub_with
@@ -48,14 +47,6 @@ def hub() -> Iterator[FakeHub]:
     files = {"config.json": b"{}", "model.safetensors": os.urandom(SIZE)}
     with hub_with(model=Repository(files)) as found:
         yield found
-
-
-@asynccontextmanager
-async def reachable(tester: ReachableServer, hub: FakeHub) -> AsyncIterator[str]:
-    """The address by which pods reach it, also its storage; afterwards it is down."""
-    async with tester.relay(urlsplit(hub.url).port or 80) as port:
-        hub.storage = f"http://{tester.address}:{port}"
-        yield hub.storage
 
 
 def fetched(hub: FakeHub, endpoint: str, *, most: int = 1, **cache: Any) -> Object:

@@ -9,8 +9,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import pytest
 from slipway_devcluster import registry
@@ -98,14 +96,6 @@ async def kube(slipway: Operator, installed: Kube, secured: Secured) -> AsyncIte
         await kube.delete("llmdeployment", NAME, wait=True)
 
 
-@asynccontextmanager
-async def reachable(embedded: EmbeddedCluster, store: FaultyServer) -> AsyncIterator[str]:
-    """The URL by which pods reach it; afterwards it is down."""
-    tester = embedded.tester()
-    async with tester.relay(urlsplit(store.url).port or 80) as port:
-        yield f"http://{tester.address}:{port}"
-
-
 def model(endpoint: str, pushes_with: str = "push") -> Object:
     cache = {"kind": "Image", "repository": REPOSITORY, "pushSecret": pushes_with}
     source: Object = {"uri": URI, "endpoint": endpoint, "credentialsSecret": "keys", "cache": cache}
@@ -149,7 +139,7 @@ async def digest_in(kube: Kube, pod: Object) -> str:
 async def test_the_second_wake_needs_neither_the_object_store_nor_the_registry(
     kube: Kube, embedded: EmbeddedCluster, imaging: Cluster, store: FaultyServer
 ) -> None:
-    async with reachable(embedded, store) as endpoint:
+    async with embedded.tester().url_of(store.url) as endpoint:
         await kube.apply(model(endpoint))
         job = await kube.wait_for_any("job", JOBS, lambda _: True)
         await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
@@ -173,7 +163,7 @@ async def test_a_wrong_password_is_found_before_anything_is_fetched_and_the_mode
     kube: Kube, embedded: EmbeddedCluster, store: FaultyServer
 ) -> None:
     before = store.sent
-    async with reachable(embedded, store) as endpoint:
+    async with embedded.tester().url_of(store.url) as endpoint:
         await kube.apply(model(endpoint, pushes_with="wrong"))
         failed = lambda it: "pushFailure" in cache_of(it)  # noqa: E731
         found = cache_of(await kube.wait_for("llmdeployment", NAME, failed, timeout=180))

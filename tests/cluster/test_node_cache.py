@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from slipway_devcluster.addresses import NODE_NAME
@@ -19,6 +17,7 @@ from support.cluster.clusters import Settings
 from support.cluster.llmdeployments import current_status, is_for_others_to_scale
 from support.cluster.namespaces import own_namespace
 from support.cluster.pods import is_running
+from support.cluster.reachable_hub import reachable
 from support.cluster.tester import ReachableServer
 from support.fakes.hub import FakeHub, Repository
 from support.fakes.hub import hub as hub_with
@@ -51,14 +50,6 @@ def hub() -> Iterator[FakeHub]:
     files = {"config.json": b"{}", "model.safetensors": os.urandom(SIZE)}
     with hub_with(model=Repository(files)) as found:
         yield found
-
-
-@asynccontextmanager
-async def reachable(tester: ReachableServer, hub: FakeHub) -> AsyncIterator[str]:
-    """The address by which pods reach it, also its storage; afterwards it is down."""
-    async with tester.relay(urlsplit(hub.url).port or 80) as port:
-        hub.storage = f"http://{tester.address}:{port}"
-        yield hub.storage
 
 
 async def applied(kube: Kube, hub: FakeHub, endpoint: str, *names: str) -> None:

@@ -10,10 +10,8 @@ import asyncio
 import base64
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from slipway_devcluster import registry
@@ -25,6 +23,7 @@ from support.builders.objects import Object, manifest
 from support.cluster import Kube, Operator, Settings
 from support.cluster.clusters import AnyCluster
 from support.cluster.llmdeployments import current_status, is_in, is_stalled, message
+from support.cluster.reachable_hub import reachable
 from support.cluster.tester import ReachableServer
 from support.fakes.hub import FakeHub, Repository, hub
 from support.faults.faulty_http import FaultyServer, answers, faulty, flipped, slow
@@ -69,14 +68,6 @@ def path(store: ObjectStore) -> Iterator[FaultyServer]:
         yield path
 
 
-@asynccontextmanager
-async def reachable(tester: ReachableServer, url: str) -> AsyncIterator[str]:
-    """The URL by which pods reach a server of this machine's loopback."""
-    parts = urlsplit(url)
-    async with tester.relay(parts.port or 80) as port:
-        yield f"{parts.scheme}://{tester.address}:{port}"
-
-
 def secret(name: str, **values: str) -> Object:
     return manifest("v1", "Secret", name, stringData=values)
 
@@ -119,7 +110,7 @@ async def kube(kube: Kube, installed_cluster: Kube) -> AsyncIterator[Kube]:
 async def test_a_model_comes_up_from_an_object_store(
     slipway: Operator, kube: Kube, store: ObjectStore, tester: ReachableServer
 ) -> None:
-    async with reachable(tester, store.url) as endpoint:
+    async with tester.url_of(store.url) as endpoint:
         found = await comes_up(kube, keys(), from_store(endpoint))
     assert len(found["version"]) == 64, "a digest of names, sizes and ETags"
     [pod] = await kube.select("pods", OURS)
@@ -138,7 +129,7 @@ def mounts(container: Object) -> dict[str, Object]:
 async def test_a_wrong_key_is_reported_and_a_right_one_heals_the_model(
     slipway: Operator, kube: Kube, store: ObjectStore, tester: ReachableServer
 ) -> None:
-    async with reachable(tester, store.url) as endpoint:
+    async with tester.url_of(store.url) as endpoint:
         await fails(kube, "ModelAccessDenied", "refuses the credentials", keys("guessed"), from_store(endpoint))
         await kube.apply(keys())
         await kube.delete("pod", f"--selector={OURS}")
@@ -149,7 +140,7 @@ async def test_a_wrong_key_is_reported_and_a_right_one_heals_the_model(
 async def test_a_model_that_is_not_there_is_reported(
     slipway: Operator, kube: Kube, store: ObjectStore, tester: ReachableServer
 ) -> None:
-    async with reachable(tester, store.url) as endpoint:
+    async with tester.url_of(store.url) as endpoint:
         await fails(kube, "ModelNotFound", "There are no files at", keys(), from_store(endpoint, "missing"))
 
 
@@ -158,7 +149,7 @@ async def test_a_checksum_that_differs_twice_is_reported(
     slipway: Operator, kube: Kube, path: FaultyServer, tester: ReachableServer
 ) -> None:
     path.fail(r"GET /models/small", flipped)
-    async with reachable(tester, path.url) as endpoint:
+    async with tester.url_of(path.url) as endpoint:
         await fails(kube, "ModelCorrupt", "doesn't have the digest", keys(), from_store(endpoint, "small"))
 
 
@@ -172,7 +163,7 @@ async def test_how_far_a_slow_download_is_can_be_seen_on_the_object(
 ) -> None:
     tester = ReachableServer(operator_pods.node_ip, operator_pods.entered)
     path.fail(r"GET /models/gemma", slow(1 << 20))
-    async with reachable(tester, path.url) as endpoint:
+    async with tester.url_of(path.url) as endpoint:
         await neighbour_kube.apply(keys(), from_store(endpoint))
         thing = await neighbour_kube.wait_for("llmdeployment", NAME, is_under_way, timeout=90)
         fetch = model_status(thing)["fetch"]
@@ -197,7 +188,7 @@ async def test_a_busy_server_is_waited_for_and_the_object_says_so(
 ) -> None:
     tester = ReachableServer(operator_pods.node_ip, operator_pods.entered)
     path.fail(r"GET /models/gemma", answers(429, Retry_After="15"), times=2)
-    async with reachable(tester, path.url) as endpoint:
+    async with tester.url_of(path.url) as endpoint:
         await neighbour_kube.apply(keys(), from_store(endpoint))
         waits = lambda it: "waitsFor" in (model_status(it).get("fetch") or {})  # noqa: E731
         thing = await neighbour_kube.wait_for("llmdeployment", NAME, waits, timeout=90)
@@ -219,14 +210,6 @@ def server(weights: Path) -> Iterator[FakeHub]:
         yield server
 
 
-@asynccontextmanager
-async def reachable_hub(tester: ReachableServer, server: FakeHub) -> AsyncIterator[str]:
-    """Its storage has another address, which it redirects to."""
-    async with reachable(tester, server.url) as endpoint, reachable(tester, server.storage) as storage:
-        server.storage = storage
-        yield endpoint
-
-
 def from_hub(endpoint: str, name: str = "gemma", **more: Any) -> Object:
     return gemma(min_replicas=1, model={"uri": f"hf://org/{name}", "endpoint": endpoint, **more})
 
@@ -236,7 +219,7 @@ async def test_one_gguf_of_many_comes_up_from_the_hub(
     slipway: Operator, kube: Kube, server: FakeHub, tester: ReachableServer
 ) -> None:
     commit = server.repositories["org/gemma"].commit
-    async with reachable_hub(tester, server) as endpoint:
+    async with reachable(tester, server) as endpoint:
         found = await comes_up(kube, from_hub(endpoint, revision=commit, files=[GGUF]))
     assert found["version"] == commit
     assert server.count("Q8_0") == 0
@@ -246,7 +229,7 @@ async def test_one_gguf_of_many_comes_up_from_the_hub(
 async def test_a_gated_model_is_reported(
     slipway: Operator, kube: Kube, server: FakeHub, tester: ReachableServer
 ) -> None:
-    async with reachable_hub(tester, server) as endpoint:
+    async with reachable(tester, server) as endpoint:
         await fails(kube, "ModelAccessDenied", "gated model", from_hub(endpoint, "gated"))
 
 
@@ -290,7 +273,7 @@ async def test_a_model_comes_up_from_an_mlflow_registry_by_its_alias(
     with mlflow_server(tmp_path, store, allowed_hosts="*") as server:
         version = server.register("gemma", f"s3://{BUCKET}/gemma")
         server.post("registered-models/alias", name="gemma", alias="champion", version=version)
-        async with reachable(tester, store.url) as s3, reachable(tester, server.url) as endpoint:
+        async with tester.url_of(store.url) as s3, tester.url_of(server.url) as endpoint:
             at_store = {"AWS_ACCESS_KEY_ID": ROOT.identifier, "AWS_SECRET_ACCESS_KEY": ROOT.secret}
             given = secret("mlflow", **at_store, AWS_ENDPOINT_URL=s3)
             model = {"uri": "mlflow://models:/gemma@champion", "endpoint": endpoint, "credentialsSecret": "mlflow"}

@@ -11,12 +11,17 @@ from support.fakes.hub import FakeHub, Repository, hub
 
 @asynccontextmanager
 async def hub_for_pods(tester: ReachableServer, **repositories: Repository) -> AsyncGenerator[FakeHub]:
-    """Yields the hub; its `url` is the endpoint for pods. Large files are at a second address, as in the real one."""
+    """Yields the hub; its `url` is the endpoint for pods."""
     with hub(**repositories) as server:
-        async with tester.relay(_port(server.url)) as api, tester.relay(_port(server.storage)) as storage:
-            server.url, server.storage = (f"http://{tester.address}:{port}" for port in (api, storage))
+        async with reachable(tester, server) as server.url:
             yield server
 
 
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2])
+@asynccontextmanager
+async def reachable(tester: ReachableServer, server: FakeHub) -> AsyncGenerator[str]:
+    """The endpoint for pods; afterwards it is down, and what it has counted stays. Large files are at a second address,
+    as in the real one."""
+    own = server.storage
+    async with tester.url_of(server.url) as endpoint, tester.url_of(own) as server.storage:
+        yield endpoint
+    server.storage = own

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -40,6 +41,13 @@ class ReachableServer:
         server = await asyncio.start_server(lambda reader, writer: _relay(reader, writer, port), sock=listener)
         async with _closed(server):
             yield int(listener.getsockname()[1])
+
+    @asynccontextmanager
+    async def url_of(self, url: str) -> AsyncGenerator[str]:
+        """The URL by which pods reach a server of this machine's loopback."""
+        parts = urlsplit(url)
+        async with self.relay(parts.port or 80) as port:
+            yield f"{parts.scheme}://{self.address}:{port}"
 
     @asynccontextmanager
     async def http(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
